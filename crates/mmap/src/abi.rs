@@ -1,4 +1,5 @@
-//! Constants and structs of the kernel's interface that `libc` lacks, for some C libraries at least.
+//! Constants and structs of the kernel's interface that `libc` lacks, in its oldest version that will do or for one of
+//! the C libraries.
 
 use libc::c_int;
 
@@ -10,6 +11,9 @@ pub(crate) const MADV_COLLAPSE: c_int = 25;
 pub(crate) const MADV_GUARD_INSTALL: c_int = 102;
 /// `include/uapi/asm-generic/mman-common.h`
 pub(crate) const MADV_GUARD_REMOVE: c_int = 103;
+
+/// `include/uapi/linux/fcntl.h`
+pub(crate) const F_SEAL_EXEC: c_int = 0x20;
 
 /// `include/uapi/linux/stat.h`
 pub(crate) const STATX_SIZE: usize = 0x200;

@@ -171,7 +171,7 @@ flags! {
         /// bytes.**
         FUTURE_WRITE = libc::F_SEAL_FUTURE_WRITE;
         /// `F_SEAL_EXEC`, Linux 6.3: the execute bits of the mode do not change.
-        EXEC = libc::F_SEAL_EXEC;
+        EXEC = abi::F_SEAL_EXEC;
     }
 }
 

@@ -28,7 +28,6 @@
 //! assert_eq!(mapping.read_at(1, &mut bytes), 4);
 //! assert_eq!(&bytes, b"ello");
 //! # }
-//! # #[cfg(feature = "std")]
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!

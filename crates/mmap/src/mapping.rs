@@ -69,7 +69,6 @@ impl Mapping {
     /// let mut head = [0; 16];
     /// let read = mapping.read_at(0, &mut head);
     /// # }
-    /// # #[cfg(feature = "std")]
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn of_file<'fd>(

@@ -105,7 +105,6 @@ impl SealedMapping {
     /// fcntl_add_seals(&file, SealedMapping::NEEDED)?;
     /// assert_eq!(*SealedMapping::new(&file)?, *b"answer = 42");
     /// # }
-    /// # #[cfg(feature = "std")]
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<Self, MapError> {
