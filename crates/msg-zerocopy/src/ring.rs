@@ -403,14 +403,8 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
             Err(Errno::EAGAIN) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        if !received.flags.contains(MsgFlags::ERRQUEUE) {
-            return Err(self.broke(RingError::NotErrorQueue));
-        }
-        if received.flags.contains(MsgFlags::CTRUNC) {
-            return Err(self.broke(RingError::Truncated));
-        }
         let control = control.get(..received.control_len).unwrap_or(&[]);
-        self.apply(control).map(Some)
+        self.apply(received.flags, control).map(Some)
     }
 
     /// [`reap`](Self::reap) until the error queue is empty: one system call for each entry and one more.
@@ -477,7 +471,13 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
         }
     }
 
-    fn apply(&mut self, control: &[u8]) -> Result<Reaped, RingError> {
+    fn apply(&mut self, flags: MsgFlags, control: &[u8]) -> Result<Reaped, RingError> {
+        if !flags.contains(MsgFlags::ERRQUEUE) {
+            return Err(self.broke(RingError::NotErrorQueue));
+        }
+        if flags.contains(MsgFlags::CTRUNC) {
+            return Err(self.broke(RingError::Truncated));
+        }
         let mut reaped = Reaped::default();
         for message in messages(control) {
             let completion = match message {
@@ -600,10 +600,14 @@ mod tests {
         assert_eq!([one(&mut ring), one(&mut ring), one(&mut ring)], [0, 1, 2]);
         assert!(ring.take().is_none());
         // The ids are MAX, 0 and 1; the last completes first.
-        let reaped = ring.apply(&control(1, 1)).expect("in flight");
+        let reaped = ring
+            .apply(MsgFlags::ERRQUEUE, &control(1, 1))
+            .expect("in flight");
         assert_eq!((reaped.sends, reaped.slots), (1, 1));
         assert_eq!(ring.take().expect("free").index(), 2);
-        let reaped = ring.apply(&control(u32::MAX, 0)).expect("in flight");
+        let reaped = ring
+            .apply(MsgFlags::ERRQUEUE, &control(u32::MAX, 0))
+            .expect("in flight");
         assert_eq!((reaped.sends, reaped.slots), (2, 2));
         assert!(ring.is_idle());
         assert!(ring.into_region().is_ok());
@@ -631,7 +635,7 @@ mod tests {
         let mut ring = ring(&near, &drops, 0);
         one(&mut ring);
         let error = RingError::Mixed(TrackerError::NotSent(1));
-        assert_eq!(ring.apply(&control(0, 1)), Err(error));
+        assert_eq!(ring.apply(MsgFlags::ERRQUEUE, &control(0, 1)), Err(error));
         assert!(ring.take().is_none());
         assert_eq!(ring.send(), Err(error));
         assert_eq!(ring.reap(), Err(error));
@@ -646,10 +650,25 @@ mod tests {
         let mut ring = ring(&near, &drops, 0);
         let cut = &control(0, 0)[..20];
         assert_eq!(
-            ring.apply(cut),
+            ring.apply(MsgFlags::ERRQUEUE, cut),
             Err(RingError::Malformed(Malformed::DataCut))
         );
         assert!(!ring.is_idle());
+    }
+
+    #[test]
+    fn an_entry_that_is_cut_or_from_elsewhere_breaks_the_ring() {
+        for (flags, error) in [
+            (MsgFlags::ERRQUEUE | MsgFlags::CTRUNC, RingError::Truncated),
+            (MsgFlags::empty(), RingError::NotErrorQueue),
+        ] {
+            let (near, _far) = pair();
+            let drops = Arc::new(AtomicUsize::new(0));
+            let mut ring = ring(&near, &drops, 0);
+            one(&mut ring);
+            assert_eq!(ring.apply(flags, &control(0, 0)), Err(error));
+            assert!(ring.take().is_none());
+        }
     }
 
     #[test]
@@ -666,7 +685,8 @@ mod tests {
         ring.take().expect("free").commit(1);
         assert_eq!(ring.send(), Err(RingError::TrackerFull));
         assert_eq!(ring.queued(), 1);
-        ring.apply(&control(0, 0)).expect("in flight");
+        ring.apply(MsgFlags::ERRQUEUE, &control(0, 0))
+            .expect("in flight");
         assert_eq!(ring.send(), Ok(1));
     }
 }
