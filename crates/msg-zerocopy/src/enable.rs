@@ -8,7 +8,7 @@ use syscalls::{Sysno, syscall5};
 /// Proof that `SO_ZEROCOPY` was on when this was made, and the socket that has it.
 ///
 /// On a socket without the option `MSG_ZEROCOPY` is ignored in silence: the bytes are copied, no notification
-/// comes, and who waits for one waits for ever (claim `zerocopy.option.flag-ignored`). Nothing here switches it off
+/// comes, and who waits for one waits for ever (claim `zerocopy.sample.flag-only`). Nothing here switches it off
 /// again; a program that does so by other means has that problem back.
 #[derive(Clone, Copy, Debug)]
 pub struct Enabled<'fd> {
@@ -58,7 +58,7 @@ impl<'fd> Enabled<'fd> {
 /// # Kernel
 ///
 /// TCP since Linux 4.14, UDP since 5.0, vsock after 6.1. On an unsupported protocol 5.10 gives 524, 6.1 and later
-/// `EOPNOTSUPP` (claim `zerocopy.option.unsupported-errno`). Accepted sockets inherit the option (claim
+/// `EOPNOTSUPP` (claim `zerocopy.socket.every-kind`). Accepted sockets inherit the option (claim
 /// `zerocopy.option.inherited`).
 ///
 /// # Example

@@ -44,7 +44,7 @@ pub struct Received {
 ///
 /// Never blocks on TCP and UDP, blocking sockets included; `AF_UNIX` ignores `MSG_ERRQUEUE`, so `MSG_DONTWAIT` is added
 /// (claim `zerocopy.queue.unix-ignores-errqueue`). A small buffer loses the entry on all kernels measured, 5.10 to 7.3
-/// (claim `zerocopy.queue.ctrunc-loses`).
+/// (claim `zerocopy.sample.errqueue-lost`).
 ///
 /// # Example
 ///

@@ -18,7 +18,7 @@ use syscalls::{Sysno, syscall3, syscall6};
 /// the next id of the socket, counted from 0 and wrapping after `u32::MAX`: give it to
 /// [`Tracker::sent`](crate::Tracker::sent). An empty send takes none. Neither does a failed send over TCP; over UDP one
 /// that fails late (`ENOBUFS` from the device queue, seen with `IP_RECVERR` set) **has taken one**.
-/// A blocking vsock socket may take more than one in a call (read in the source, not measured).
+/// Over vsock the ids have not been measured.
 ///
 /// The flag is a hint. Over loopback, to a local receiver, past a packet capture or in fragments the kernel copies after
 /// all and says so in the notification ([`Completion::copied`](crate::Completion)).
@@ -45,7 +45,7 @@ use syscalls::{Sysno, syscall3, syscall6};
 /// # Kernel
 ///
 /// TCP since Linux 4.14, UDP since 5.0 (claim `zerocopy.socket.tcp`). Copied over loopback at every size on all kernels
-/// measured, 5.10 to 7.3 (claim `zerocopy.copied.loopback`).
+/// measured, 5.10 to 7.3 (claim `zerocopy.copies.tcp`).
 ///
 /// # Example
 ///
