@@ -1,0 +1,166 @@
+//! A claim: one sentence about kernel behaviour that somebody published, with the experiment that decides it.
+
+use crate::kernel::{NEWEST, OLDEST, Series};
+use crate::lab::Lab;
+use crate::verdict::{Find, Observation, Stop, Verdict};
+use std::fmt;
+use syscalls::Sysno;
+
+/// One entry of the registry.
+///
+/// Written with [`Claim::new`] and struct update, so that an entry names only what it has:
+///
+/// ```
+/// # use conformance::claim::{Claim, always, seed};
+/// # use conformance::verdict::{Observation, Verdict};
+/// # use syscalls::{Errno, Sysno};
+/// const CLAIM: Claim = Claim {
+///     statement: "A pipe can be spliced onto itself.",
+///     method: "One splice() with both ends of the same pipe.",
+///     sources: &[seed("3.3")],
+///     finds: always(false),
+///     about: &[Sysno::splice],
+///     ..Claim::new(
+///         "splice.ends.same-pipe",
+///         |_lab| {
+///             let mut seen = Observation::new();
+///             seen.call("splice(pipe, same pipe)", Err(Errno::EINVAL)); // the real call stands here
+///             Ok(seen)
+///         },
+///         |seen| Verdict::holds_if(seen.succeeded("splice(pipe, same pipe)")),
+///     )
+/// };
+/// ```
+#[derive(Clone, Copy)]
+pub struct Claim {
+    /// `<interface>.<subject>.<fact>`, lower case, never reused.
+    pub id: &'static str,
+    /// The sentence as its source asserts it, in our words, so that a false one is refuted.
+    pub statement: &'static str,
+    /// How the experiment decides it, for the reader of a verdict.
+    pub method: &'static str,
+    /// Who says so.
+    pub sources: &'static [Source],
+    /// What was measured, per interval of kernels.
+    pub finds: &'static [Find],
+    /// The system calls that the claim is about.
+    pub about: &'static [Sysno],
+    /// What it touches that others share; a claim holds these while it runs.
+    pub resources: &'static [Resource],
+    /// Whether the interposer counts its kernel entries.
+    pub traced: bool,
+    /// Produces an observation on the running kernel.
+    pub run: Experiment,
+    /// From observation to verdict: pure.
+    pub decide: fn(&Observation) -> Verdict,
+}
+
+/// An experiment. It runs in a process of its own.
+pub type Experiment = fn(&Lab) -> Result<Observation, Stop>;
+
+impl Claim {
+    /// A claim with its experiment and nothing else; the rest is filled in by struct update.
+    pub const fn new(
+        id: &'static str,
+        run: Experiment,
+        decide: fn(&Observation) -> Verdict,
+    ) -> Self {
+        Self {
+            id,
+            statement: "",
+            method: "",
+            sources: &[],
+            finds: &[],
+            about: &[],
+            resources: &[],
+            traced: false,
+            run,
+            decide,
+        }
+    }
+
+    /// Whether the source document is one of its sources.
+    pub fn is_of_document(&self) -> bool {
+        self.sources
+            .iter()
+            .any(|source| matches!(source, Source::Seed(_)))
+    }
+
+    /// The interface that it is about: the id up to the first dot.
+    pub fn interface(&self) -> &'static str {
+        self.id.split('.').next().unwrap_or(self.id)
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who asserts a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The source document, by section.
+    Seed(&'static str),
+    /// A manual page with its release: `sendfile(2), man-pages 6.20`.
+    Man(&'static str),
+    /// A kernel document with its release.
+    Doc(&'static str),
+    /// A thread, a commit or a program's source.
+    Thread(&'static str),
+    /// Nobody but us: found by experiment.
+    Measured,
+}
+
+/// A section of the source document.
+pub const fn seed(section: &'static str) -> Source {
+    Source::Seed(section)
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seed(section) => write!(f, "source document, section {section}"),
+            Self::Man(text) | Self::Doc(text) | Self::Thread(text) => f.write_str(text),
+            Self::Measured => f.write_str("measured"),
+        }
+    }
+}
+
+/// State that claims share with each other and with other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// Settings and counters of the whole machine.
+    Machine,
+    /// The user's locked and pinned memory.
+    UserMemlock,
+    /// The user's pipe pages.
+    UserPipePages,
+}
+
+/// The same on every kernel measured.
+pub const fn always(holds: bool) -> &'static [Find] {
+    const HOLDS: &[Find] = &[Find {
+        from: OLDEST,
+        to: NEWEST,
+        holds: true,
+    }];
+    const REFUTED: &[Find] = &[Find {
+        from: OLDEST,
+        to: NEWEST,
+        holds: false,
+    }];
+    if holds { HOLDS } else { REFUTED }
+}
+
+/// Measured on an interval of kernels; the edge between two intervals is open.
+pub const fn between(from: (u32, u32), to: (u32, u32), holds: bool) -> Find {
+    Find {
+        from: Series::new(from.0, from.1),
+        to: Series::new(to.0, to.1),
+        holds,
+    }
+}

@@ -1,0 +1,30 @@
+//! Decides claims about Linux zero-copy I/O on the running kernel.
+//!
+//! A [`claim`](claim::Claim) is a sentence that somebody published about `sendfile`, `splice`, `mmap`, `MSG_ZEROCOPY` and
+//! their neighbours, stated as its source asserts it. Read on in the order in which data flows:
+//!
+//! 1. [`claims`]: the registry. Each claim has an experiment, made with the [`lab`] and the [`routes`].
+//! 2. [`runner`]: runs every experiment in a process of its own, with the [`interpose`]r where kernel entries are counted.
+//! 3. The experiment's [`Observation`](verdict::Observation) is what the kernel did. The claim's pure `decide` makes it a
+//!    [`Verdict`](verdict::Verdict): holds, refuted or untestable.
+//! 4. The [`Judgement`](verdict::Judgement) compares the verdict with what was measured on kernels around this one
+//!    ([`kernel`]).
+//! 5. [`report`]: the stored form (JSON Lines), and what a person reads; [`seed`] puts the source document's statements in
+//!    their own order.
+//!
+//! To add a claim, add an entry to the file of its interface in [`claims`]: CONTRIBUTING.md walks through one.
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("the claims are about 64-bit Linux");
+
+pub mod claim;
+pub mod claims;
+pub mod interpose;
+pub mod kernel;
+pub mod lab;
+pub(crate) mod process;
+pub mod report;
+pub mod routes;
+pub mod runner;
+pub mod seed;
+pub mod verdict;
