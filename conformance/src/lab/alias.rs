@@ -1,0 +1,110 @@
+//! Was it copied? Change the source after the transfer and look at what arrives.
+//!
+//! If the receiver finds the change, the transfer moved references to the source's pages: no CPU copy was made. If it finds
+//! the old bytes, somebody copied them. No clock, no counter, no privilege is needed.
+
+use crate::lab::sinks::{Kind, Sink};
+use crate::lab::{Lab, io};
+use crate::verdict::{Setup, Stop};
+use std::fmt;
+use std::fs::File;
+
+/// What is sent: four pages, which fit into every sink's queue.
+pub const LENGTH: usize = 4 * 4096;
+/// Every byte of the source at the time of the transfer.
+pub const OLD: u8 = b'O';
+/// Every byte of the source afterwards.
+pub const NEW: u8 = b'N';
+
+/// What the receiver found after the source had changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// The change: it was given references.
+    Shared,
+    /// The bytes as they were: it was given a copy.
+    Copied,
+    /// Some of both.
+    Mixed,
+}
+
+impl Sharing {
+    /// By the bytes that arrived.
+    pub fn of(bytes: &[u8]) -> Result<Self, Stop> {
+        let new = bytes.iter().filter(|byte| **byte == NEW).count();
+        let old = bytes.iter().filter(|byte| **byte == OLD).count();
+        if new + old != bytes.len() {
+            return Err(Stop::broken(format!(
+                "{} bytes arrived that nobody sent",
+                bytes.len() - new - old
+            )));
+        }
+        Ok(match (new, old) {
+            (_, 0) => Self::Shared,
+            (0, _) => Self::Copied,
+            _ => Self::Mixed,
+        })
+    }
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Copied => "copied",
+            Self::Mixed => "partly shared",
+        })
+    }
+}
+
+/// A file full of [`OLD`] bytes in the page cache.
+pub fn source(lab: &Lab) -> Result<File, Stop> {
+    lab.file(&[OLD; LENGTH])
+}
+
+/// Changes every byte of the file to [`NEW`], and checks that it did.
+pub fn change(file: &File) -> Result<(), Stop> {
+    io::pwrite(file, &[NEW; LENGTH], 0).setup("change the file")?;
+    let mut now = [0; LENGTH];
+    io::pread(file, &mut now, 0).setup("read the changed file")?;
+    if now == [NEW; LENGTH] {
+        Ok(())
+    } else {
+        Err(Stop::broken("the file did not change"))
+    }
+}
+
+/// Sends a file into a new sink by `send`, changes the file once all has arrived, and looks at what the receiver reads.
+pub fn after_sending(
+    lab: &Lab,
+    kind: Kind,
+    send: impl FnOnce(&File, &Sink) -> Result<u64, Stop>,
+) -> Result<Sharing, Stop> {
+    let file = source(lab)?;
+    let sink = Sink::open(lab, kind)?;
+    all_sent(send(&file, &sink)?)?;
+    sink.settle(LENGTH)?;
+    change(&file)?;
+    Sharing::of(&sink.take(LENGTH)?)
+}
+
+/// An experiment on sharing sends all or is none.
+pub fn all_sent(sent: u64) -> Result<(), Stop> {
+    if sent == LENGTH as u64 {
+        Ok(())
+    } else {
+        Err(Stop::broken(format!("{sent} bytes of {LENGTH} were sent")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_tell() {
+        assert_eq!(Sharing::of(b"NNN"), Ok(Sharing::Shared));
+        assert_eq!(Sharing::of(b"OOO"), Ok(Sharing::Copied));
+        assert_eq!(Sharing::of(b"NNO"), Ok(Sharing::Mixed));
+        assert!(matches!(Sharing::of(b"NxO"), Err(Stop::Broken(_))));
+    }
+}

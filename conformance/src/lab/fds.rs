@@ -1,0 +1,332 @@
+//! Descriptors of every kind, ready to be read from or written to without waiting.
+
+use crate::lab::{Lab, alias, io, sockets};
+use crate::verdict::{Lack, Observation, Setup, Stop};
+use std::fmt;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use syscalls::Errno;
+
+/// Kinds of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the names say it, and `Display` says it to the user"
+)]
+pub enum Kind {
+    RegularFile,
+    AppendFile,
+    Memfd,
+    PathOnly,
+    Directory,
+    PipeRead,
+    PipeWrite,
+    TcpSocket,
+    UdpSocket,
+    UnixStream,
+    Eventfd,
+    Timerfd,
+    Signalfd,
+    Inotify,
+    Epoll,
+    Pidfd,
+    DevNull,
+    DevZero,
+    DevFull,
+    DevUrandom,
+    Terminal,
+    ProcMaps,
+    ProcStatus,
+    ProcVersion,
+    ProcSysctl,
+    Sysfs,
+}
+
+/// Every kind.
+pub const ALL: &[Kind] = &[
+    Kind::RegularFile,
+    Kind::AppendFile,
+    Kind::Memfd,
+    Kind::PathOnly,
+    Kind::Directory,
+    Kind::PipeRead,
+    Kind::PipeWrite,
+    Kind::TcpSocket,
+    Kind::UdpSocket,
+    Kind::UnixStream,
+    Kind::Eventfd,
+    Kind::Timerfd,
+    Kind::Signalfd,
+    Kind::Inotify,
+    Kind::Epoll,
+    Kind::Pidfd,
+    Kind::DevNull,
+    Kind::DevZero,
+    Kind::DevFull,
+    Kind::DevUrandom,
+    Kind::Terminal,
+    Kind::ProcMaps,
+    Kind::ProcStatus,
+    Kind::ProcVersion,
+    Kind::ProcSysctl,
+    Kind::Sysfs,
+];
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RegularFile => "regular file",
+            Self::AppendFile => "O_APPEND file",
+            Self::Memfd => "memfd",
+            Self::PathOnly => "O_PATH",
+            Self::Directory => "directory",
+            Self::PipeRead => "pipe, read end",
+            Self::PipeWrite => "pipe, write end",
+            Self::TcpSocket => "TCP socket",
+            Self::UdpSocket => "UDP socket",
+            Self::UnixStream => "AF_UNIX socket",
+            Self::Eventfd => "eventfd",
+            Self::Timerfd => "timerfd",
+            Self::Signalfd => "signalfd",
+            Self::Inotify => "inotify",
+            Self::Epoll => "epoll",
+            Self::Pidfd => "pidfd",
+            Self::DevNull => "/dev/null",
+            Self::DevZero => "/dev/zero",
+            Self::DevFull => "/dev/full",
+            Self::DevUrandom => "/dev/urandom",
+            Self::Terminal => "terminal",
+            Self::ProcMaps => "/proc/self/maps",
+            Self::ProcStatus => "/proc/self/status",
+            Self::ProcVersion => "/proc/version",
+            Self::ProcSysctl => "/proc/sys/kernel/ostype",
+            Self::Sysfs => "/sys/kernel/notes",
+        })
+    }
+}
+
+/// A descriptor of some kind, with what keeps it alive.
+#[derive(Debug)]
+pub struct Descriptor {
+    fd: OwnedFd,
+    /// The other end, so that the descriptor is neither at end of file nor broken.
+    _peer: Option<OwnedFd>,
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What a readable descriptor holds: sixteen of these at least, where it holds anything.
+const CONTENT: [u8; 16] = [alias::OLD; 16];
+
+impl Descriptor {
+    /// Opens one. Streams and files hold some bytes to read; the descriptor can be written where its kind can.
+    pub fn open(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
+        let alone = |fd: OwnedFd| Ok(Self { fd, _peer: None });
+        let device = |path: &str| open(path, libc::O_RDWR).and_then(alone);
+        let readable = |path: &str| open(path, libc::O_RDONLY).and_then(alone);
+        match kind {
+            Kind::RegularFile => alone(lab.file(&CONTENT)?.into()),
+            Kind::AppendFile => {
+                let file = lab.file(&CONTENT)?;
+                // SAFETY: F_SETFL takes its flags by value.
+                if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) } == -1 {
+                    return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
+                }
+                alone(file.into())
+            }
+            Kind::Memfd => {
+                let mut file = File::from(memfd()?);
+                file.write_all(&CONTENT).setup("write a memfd")?;
+                std::io::Seek::rewind(&mut file).setup("lseek")?;
+                alone(file.into())
+            }
+            Kind::PathOnly => open("/proc/version", libc::O_PATH).and_then(alone),
+            Kind::Directory => open("/", libc::O_DIRECTORY).and_then(alone),
+            Kind::PipeRead => {
+                let (read, write) = std::io::pipe().setup("pipe")?;
+                io::write(&write, &CONTENT).setup("fill a pipe")?;
+                Ok(Self {
+                    fd: read.into(),
+                    _peer: Some(write.into()),
+                })
+            }
+            Kind::PipeWrite => {
+                let (read, write) = std::io::pipe().setup("pipe")?;
+                Ok(Self {
+                    fd: write.into(),
+                    _peer: Some(read.into()),
+                })
+            }
+            Kind::TcpSocket => {
+                let (near, far) = sockets::tcp()?;
+                io::write(&far, &CONTENT).setup("fill a socket")?;
+                sockets::wait_for_arrival(&near, CONTENT.len())?;
+                Ok(Self {
+                    fd: near.into(),
+                    _peer: Some(far.into()),
+                })
+            }
+            Kind::UdpSocket => {
+                let (near, far) = sockets::udp()?;
+                far.connect(near.local_addr().setup("getsockname")?)
+                    .setup("connect")?;
+                io::write(&far, &CONTENT).setup("fill a socket")?;
+                sockets::wait_for_arrival(&near, CONTENT.len())?;
+                Ok(Self {
+                    fd: near.into(),
+                    _peer: Some(far.into()),
+                })
+            }
+            Kind::UnixStream => {
+                let (near, far) = UnixStream::pair().setup("socketpair")?;
+                io::write(&far, &CONTENT).setup("fill a socket")?;
+                Ok(Self {
+                    fd: near.into(),
+                    _peer: Some(far.into()),
+                })
+            }
+            Kind::Eventfd => {
+                // SAFETY: eventfd takes no pointer. Its count of one makes it readable.
+                made(unsafe { libc::eventfd(1, libc::EFD_CLOEXEC) }, "eventfd").and_then(alone)
+            }
+            Kind::Timerfd => {
+                // SAFETY: timerfd_create takes no pointer.
+                let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK) };
+                made(fd, "timerfd_create").and_then(alone)
+            }
+            Kind::Signalfd => signalfd().and_then(alone),
+            // SAFETY: inotify_init1 takes no pointer.
+            Kind::Inotify => made(
+                unsafe { libc::inotify_init1(libc::IN_NONBLOCK) },
+                "inotify_init1",
+            )
+            .and_then(alone),
+            // SAFETY: epoll_create1 takes no pointer.
+            Kind::Epoll => made(
+                unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) },
+                "epoll_create1",
+            )
+            .and_then(alone),
+            Kind::Pidfd => {
+                // SAFETY: pidfd_open takes no pointer.
+                let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
+                made(libc::c_int::try_from(fd).unwrap_or(-1), "pidfd_open").and_then(alone)
+            }
+            Kind::DevNull => device("/dev/null"),
+            Kind::DevZero => device("/dev/zero"),
+            Kind::DevFull => device("/dev/full"),
+            Kind::DevUrandom => device("/dev/urandom"),
+            Kind::Terminal => terminal(),
+            Kind::ProcMaps => readable("/proc/self/maps"),
+            Kind::ProcStatus => readable("/proc/self/status"),
+            Kind::ProcVersion => readable("/proc/version"),
+            Kind::ProcSysctl => readable("/proc/sys/kernel/ostype"),
+            Kind::Sysfs => readable("/sys/kernel/notes"),
+        }
+    }
+}
+
+/// Opens a descriptor of each kind and notes what `call` does with it; a kind that this machine lacks is noted as such.
+pub fn each(
+    lab: &Lab,
+    kinds: &[Kind],
+    seen: &mut Observation,
+    fact: fn(Kind) -> String,
+    mut call: impl FnMut(&Descriptor) -> Result<usize, Errno>,
+) -> Result<(), Stop> {
+    for kind in kinds {
+        match Descriptor::open(lab, *kind) {
+            Ok(descriptor) => seen.call(fact(*kind), call(&descriptor)),
+            Err(Stop::Untestable(reason)) => {
+                seen.text(fact(*kind), format!("not tried, {}", reason.what))
+            }
+            Err(stop) => return Err(stop),
+        };
+    }
+    Ok(())
+}
+
+fn open(path: &str, flags: libc::c_int) -> Result<OwnedFd, Stop> {
+    let access = flags & libc::O_ACCMODE;
+    let opened = File::options()
+        .read(access != libc::O_WRONLY)
+        .write(access != libc::O_RDONLY)
+        .custom_flags(flags & !libc::O_ACCMODE)
+        .open(path);
+    match opened {
+        Ok(file) => Ok(file.into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Stop::untestable(
+            Lack::Device,
+            format!("{path} is not there"),
+            format!("provide {path}"),
+        )),
+        failed => failed.map(OwnedFd::from).setup(&format!("open {path}")),
+    }
+}
+
+/// Takes a descriptor from a call that made it.
+fn made(fd: libc::c_int, call: &str) -> Result<OwnedFd, Stop> {
+    if fd == -1 {
+        return Err(Stop::from_setup(call, sockets::last_errno()));
+    }
+    // SAFETY: the kernel has just made `fd` for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn memfd() -> Result<OwnedFd, Stop> {
+    // SAFETY: the name ends with a zero, and the kernel copies it.
+    made(
+        unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_CLOEXEC) },
+        "memfd_create",
+    )
+}
+
+fn signalfd() -> Result<OwnedFd, Stop> {
+    // SAFETY: sigset_t is plain integers, for which zero is valid; signalfd reads it.
+    let fd = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGUSR1);
+        libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK)
+    };
+    made(fd, "signalfd")
+}
+
+/// The user's side of a pseudo-terminal in raw mode, with input waiting.
+fn terminal() -> Result<Descriptor, Stop> {
+    let master = open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY)?;
+    let mut number: libc::c_uint = 0;
+    let unlock: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads an int and TIOCGPTN writes an unsigned int through their pointers.
+    let done = unsafe {
+        libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock)
+            | libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number)
+    };
+    if done == -1 {
+        return Err(Stop::from_setup(
+            "make a pseudo-terminal",
+            sockets::last_errno(),
+        ));
+    }
+    let slave = open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY)?;
+    // SAFETY: termios is plain integers, for which zero is valid; the calls read and write this one.
+    unsafe {
+        let mut modes: libc::termios = std::mem::zeroed();
+        libc::tcgetattr(slave.as_raw_fd(), &raw mut modes);
+        libc::cfmakeraw(&raw mut modes);
+        libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &raw const modes);
+    }
+    io::write(&master, &CONTENT).setup("type into a terminal")?;
+    sockets::wait_for_arrival(&slave, CONTENT.len())?;
+    Ok(Descriptor {
+        fd: slave,
+        _peer: Some(master),
+    })
+}

@@ -1,0 +1,191 @@
+//! Directories and the file systems that they are on.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A directory that can be written, and its file system's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The file system, as the mount table names it, or its magic number.
+    pub filesystem: String,
+}
+
+/// A file without a name: it is gone with its last descriptor, whatever ends the process.
+pub fn unnamed_file(directory: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true);
+    match options
+        .clone()
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory)
+    {
+        // EISDIR: a kernel older than 3.11 that takes the flag for O_DIRECTORY.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)
+            ) =>
+        {
+            let path = directory.join(format!(".nocopy-{}-{}", std::process::id(), unique()));
+            let file = options.create_new(true).open(&path)?;
+            std::fs::remove_file(&path)?;
+            Ok(file)
+        }
+        opened => opened,
+    }
+}
+
+fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What a run needs of its scratch directory, in bytes.
+const SCRATCH_BYTES: usize = 8 << 20;
+
+/// Why a directory cannot be the scratch directory.
+#[derive(Debug)]
+pub struct NoScratch {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What was tried there and failed.
+    pub error: io::Error,
+}
+
+/// Finds a directory for files: the one asked for, or the first usable of `$TMPDIR`, `/tmp`, `/var/tmp` and `/dev/shm`.
+/// Those that were passed over are returned with their errors.
+pub fn find_scratch(asked: Option<&Path>) -> (Option<PathBuf>, Vec<NoScratch>) {
+    let candidates: Vec<PathBuf> = match asked {
+        Some(directory) => vec![directory.to_owned()],
+        None => std::env::var_os("TMPDIR")
+            .into_iter()
+            .map(PathBuf::from)
+            .chain(["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from))
+            .collect(),
+    };
+    let mut passed_over = Vec::new();
+    for directory in candidates {
+        match try_scratch(&directory) {
+            Ok(()) => return (Some(directory), passed_over),
+            Err(error) => passed_over.push(NoScratch { directory, error }),
+        }
+    }
+    (None, passed_over)
+}
+
+fn try_scratch(directory: &Path) -> io::Result<()> {
+    let mut file = unnamed_file(directory)?;
+    file.write_all(&vec![0; SCRATCH_BYTES])
+}
+
+/// Directories on different writable file systems of this machine, `scratch` first.
+pub fn places(scratch: &Path) -> Vec<Place> {
+    let mut seen = Vec::new();
+    let mut places = Vec::new();
+    for directory in [
+        scratch,
+        "/dev/shm".as_ref(),
+        "/var/tmp".as_ref(),
+        "/run".as_ref(),
+        "/tmp".as_ref(),
+    ] {
+        let Ok(metadata) = std::fs::metadata(directory) else {
+            continue;
+        };
+        if seen.contains(&metadata.dev()) || try_scratch(directory).is_err() {
+            continue;
+        }
+        seen.push(metadata.dev());
+        if let Ok(filesystem) = filesystem_of(directory) {
+            places.push(Place {
+                directory: directory.to_owned(),
+                filesystem,
+            });
+        }
+    }
+    places
+}
+
+/// The name of the file system that `path` is on.
+pub fn filesystem_of(path: &Path) -> io::Result<String> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: statfs is plain integers, for which zero is valid.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends with a zero; `found` is a statfs that the kernel fills.
+    if unsafe { libc::statfs(path.as_ptr(), &raw mut found) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let magic = found.f_type.cast_unsigned() & 0xffff_ffff;
+    let name = MAGIC
+        .iter()
+        .find(|(number, _)| *number == magic)
+        .map(|(_, name)| (*name).to_owned());
+    Ok(name.unwrap_or_else(|| format!("file system {magic:#x}")))
+}
+
+/// Magic numbers of `include/uapi/linux/magic.h` (and of the file systems that keep theirs in their own sources).
+const MAGIC: &[(u64, &str)] = &[
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0xf2f5_2010, "f2fs"),
+    (0x4d44, "vfat"),
+    (0x2011_bab0, "exfat"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58f6, "ramfs"),
+    (0x794c_7630, "overlay"),
+    (0x7371_7368, "squashfs"),
+    (0xe0f5_e1e2, "erofs"),
+    (0x9660, "iso9660"),
+    (0x6573_5546, "fuse"),
+    (0x0102_1997, "9p"),
+    (0x6969, "nfs"),
+    (0x9fa0, "proc"),
+    (0x6265_6572, "sysfs"),
+    (0x2fc1_2fc1, "zfs"),
+];
+
+/// Whether a file system keeps its files on a disk, so that a read can cost a transfer.
+pub fn is_on_disk(filesystem: &str) -> bool {
+    matches!(
+        filesystem,
+        "ext4" | "xfs" | "btrfs" | "f2fs" | "vfat" | "exfat" | "overlay"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unnamed_file_has_no_name() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = unnamed_file(directory.path()).expect("a file");
+        assert_eq!(file.metadata().expect("fstat").nlink(), 0);
+        assert_eq!(
+            std::fs::read_dir(directory.path())
+                .expect("readdir")
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn proc_is_proc() {
+        assert_eq!(filesystem_of("/proc".as_ref()).expect("statfs"), "proc");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_passed_over_with_its_error() {
+        let (found, passed_over) = find_scratch(Some("/proc".as_ref()));
+        assert_eq!(found, None);
+        assert_eq!(passed_over.len(), 1);
+    }
+}

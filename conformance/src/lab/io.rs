@@ -1,0 +1,155 @@
+//! The plain calls that zero-copy is compared with, raw: no retry, no position of std's, no hidden second call.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use syscalls::{Errno, Sysno, syscall};
+
+fn number(fd: &impl AsFd) -> usize {
+    (fd.as_fd().as_raw_fd() as isize).cast_unsigned()
+}
+
+/// `read(2)`.
+pub fn read(fd: &impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the pointer and length are of `buffer`, which the kernel writes during the call.
+    unsafe { syscall!(Sysno::read, number(fd), buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// `write(2)`.
+pub fn write(fd: &impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the slice is readable for its length, and `write` does not keep the pointer.
+    unsafe { write_from(fd, bytes.as_ptr(), bytes.len()) }
+}
+
+/// `write(2)` of memory that need not be readable: the kernel answers `EFAULT` for what is not.
+///
+/// # Safety
+///
+/// No Rust reference to the bytes may be in the way of somebody else's change of them during the call.
+pub unsafe fn write_from(fd: &impl AsFd, base: *const u8, length: usize) -> Result<usize, Errno> {
+    // SAFETY: the kernel checks every access to the range, reads it during the call and does not keep the pointer.
+    unsafe { syscall!(Sysno::write, number(fd), base, length) }
+}
+
+/// `pread(2)`.
+pub fn pread(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    // SAFETY: the pointer and length are of `buffer`, which the kernel writes during the call.
+    unsafe {
+        syscall!(
+            Sysno::pread64,
+            number(fd),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            offset
+        )
+    }
+}
+
+/// `pwrite(2)`.
+pub fn pwrite(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+    // SAFETY: the pointer and length are of `bytes`, which the kernel reads during the call.
+    unsafe {
+        syscall!(
+            Sysno::pwrite64,
+            number(fd),
+            bytes.as_ptr(),
+            bytes.len(),
+            offset
+        )
+    }
+}
+
+/// `copy_file_range(2)` between the file positions.
+pub fn copy_file_range(
+    input: &impl AsFd,
+    output: &impl AsFd,
+    length: usize,
+) -> Result<usize, Errno> {
+    // SAFETY: both offset pointers are null.
+    unsafe {
+        syscall!(
+            Sysno::copy_file_range,
+            number(input),
+            0,
+            number(output),
+            0,
+            length,
+            0
+        )
+    }
+}
+
+/// `sendmsg(2)` of one buffer, with whatever flags.
+///
+/// # Safety
+///
+/// If the socket has `SO_ZEROCOPY` and `flags` has `MSG_ZEROCOPY`, the bytes must stay until the kernel has reported
+/// completion (changing them is what an experiment may be about, freeing them is not).
+pub unsafe fn sendmsg(fd: &impl AsFd, bytes: &[u8], flags: libc::c_int) -> Result<usize, Errno> {
+    let slice = IoSlice::new(bytes);
+    // SAFETY: msghdr is plain integers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = (&raw const slice).cast_mut().cast(); // IoSlice has the layout of iovec; sendmsg does not write it
+    message.msg_iovlen = 1;
+    // SAFETY: the message names one readable buffer; the caller answers for what the kernel keeps.
+    unsafe {
+        syscall!(
+            Sysno::sendmsg,
+            number(fd),
+            &raw const message,
+            flags as isize
+        )
+    }
+}
+
+/// What `recvmsg(2)` brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of data.
+    pub bytes: usize,
+    /// Bytes of control messages.
+    pub control: usize,
+    /// `msg_flags`.
+    pub flags: libc::c_int,
+}
+
+/// `recvmsg(2)` into one buffer and one control buffer, either of which may be empty.
+pub fn recvmsg(
+    fd: &impl AsFd,
+    data: &mut [u8],
+    control: &mut [u8],
+    flags: libc::c_int,
+) -> Result<Received, Errno> {
+    let mut area = libc::iovec {
+        iov_base: data.as_mut_ptr().cast(),
+        iov_len: data.len(),
+    };
+    // SAFETY: msghdr is plain integers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut area;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = control.len() as _;
+    // SAFETY: the message describes `data` and `control`, which the kernel writes during the call, within their lengths.
+    let bytes = unsafe { syscall!(Sysno::recvmsg, number(fd), &raw mut message, flags as isize) }?;
+    Ok(Received {
+        bytes,
+        control: message.msg_controllen as _,
+        flags: message.msg_flags,
+    })
+}
+
+/// Waits for `POLLERR`, the sign of something in the error queue. The process's time limits end a wait that never does.
+pub fn wait_for_error_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut polled = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    };
+    loop {
+        // SAFETY: the pointer is to one pollfd, read and written during the call.
+        match unsafe { syscall!(Sysno::poll, &raw mut polled, 1, -1_isize) } {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What experiments are made with: files, file systems, sockets, descriptors of every kind, namespaces.
+//!
+//! What the machine lacks stops the experiment as `untestable`, what should have worked as `broken`. Nothing here leaves a
+//! trace: files have no name, sockets no path, namespaces end with the process.
+
+pub mod alias;
+pub mod completions;
+pub mod fds;
+pub mod filesystems;
+pub mod io;
+pub mod netns;
+pub mod privilege;
+pub mod sinks;
+pub mod sockets;
+pub mod usage;
+
+use crate::interpose::record;
+use crate::verdict::{Lack, Setup, Stop, Value};
+use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use syscalls::Errno;
+
+/// Handed to every experiment.
+#[derive(Debug, Default)]
+pub struct Lab {
+    /// A directory for unnamed files; none if no directory could be written.
+    scratch: Option<PathBuf>,
+    /// How many stretches have been marked for the interposer.
+    stretches: Cell<usize>,
+}
+
+impl Lab {
+    /// A lab whose files are made in `scratch`.
+    pub fn new(scratch: Option<PathBuf>) -> Self {
+        Self {
+            scratch,
+            stretches: Cell::new(0),
+        }
+    }
+
+    /// The directory for unnamed files.
+    pub fn scratch(&self) -> Result<&PathBuf, Stop> {
+        self.scratch.as_ref().ok_or_else(|| {
+            Stop::untestable(
+                Lack::Resource,
+                "no directory with space for files",
+                "name a writable one with --scratch DIR",
+            )
+        })
+    }
+
+    /// An empty file without a name, open for reading and writing, in the scratch directory.
+    pub fn empty_file(&self) -> Result<File, Stop> {
+        let scratch = self.scratch()?;
+        filesystems::unnamed_file(scratch).setup(&format!("create a file in {}", scratch.display()))
+    }
+
+    /// A file without a name that holds `content` in the page cache, at position 0.
+    pub fn file(&self, content: &[u8]) -> Result<File, Stop> {
+        let mut file = self.empty_file()?;
+        file.write_all(content).setup("write the file")?;
+        file.seek(SeekFrom::Start(0)).setup("lseek")?;
+        Ok(file)
+    }
+
+    /// Runs `stretch` with its kernel entries counted by the interposer, if the claim is `traced`.
+    pub fn entries<T>(&self, stretch: impl FnOnce() -> T) -> (Value, T) {
+        let index = self.stretches.replace(self.stretches.get() + 1);
+        record::begin(index);
+        let result = stretch();
+        record::end(index);
+        (Value::Traced(index), result)
+    }
+}
+
+/// Waits until `ready` says so. The process's time limits end a wait that never does.
+pub fn wait_until(mut ready: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
+    while !ready()? {
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+    Ok(())
+}
+
+/// The bytes of a pattern that differs at every position of any window that a test would mix up.
+pub fn pattern(length: usize) -> Vec<u8> {
+    // A byte per position that does not repeat with any power of two: 251 is the largest prime below 256.
+    (0..length)
+        .map(|position| u8::try_from((position / 251 + position) % 251).expect("below 251"))
+        .collect()
+}
+
+/// Maps the first `length` bytes of a file as the source document does: for reading, private.
+pub fn map_file(file: &impl AsFd, length: usize) -> Result<Mapping, Errno> {
+    Mapping::of_file(length, Prot::READ, MapFlags::PRIVATE, file, 0).map_err(|error| match error {
+        MapError::Kernel(errno) => errno,
+        // What else is checked (an empty or anonymous mapping, seals) is EINVAL to the kernel.
+        _ => Errno::EINVAL,
+    })
+}

@@ -1,0 +1,44 @@
+//! What this process may do, and giving it up.
+
+use crate::lab::sockets::last_errno;
+use syscalls::{Errno, Sysno, syscall};
+
+const CAP_IPC_LOCK: u32 = 14;
+
+/// Gives up `CAP_IPC_LOCK`, which exempts from `RLIMIT_MEMLOCK`. Nothing changes for a process that does not have it.
+pub fn drop_ipc_lock() -> Result<(), Errno> {
+    const VERSION_3: u32 = 0x2008_0522;
+    /// `struct __user_cap_header_struct` of include/uapi/linux/capability.h.
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    // Two of struct __user_cap_data_struct: effective, permitted, inheritable; capabilities 0 to 31, then 32 to 63.
+    let mut data = [0_u32; 6];
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    // SAFETY: version 3 reads the header and writes two data structs, which `data` has room for.
+    unsafe { syscall!(Sysno::capget, &raw const header, data.as_mut_ptr()) }?;
+    data[0] &= !(1 << CAP_IPC_LOCK);
+    data[1] &= !(1 << CAP_IPC_LOCK);
+    // SAFETY: the header and two data structs are read during the call.
+    unsafe { syscall!(Sysno::capset, &raw const header, data.as_ptr()) }?;
+    Ok(())
+}
+
+/// Limits the memory that this process may lock or pin, in bytes.
+pub fn limit_locked_memory(bytes: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit {
+        rlim_cur: bytes,
+        rlim_max: bytes,
+    };
+    // SAFETY: the limit is read during the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } == -1 {
+        Err(last_errno())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The places that data is sent to, with the receiver's end.
+
+use crate::lab::{Lab, io, sockets};
+use crate::verdict::{Setup, Stop};
+use std::fmt;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use syscalls::Errno;
+
+/// Kinds of sinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP over loopback.
+    Tcp,
+    /// An `AF_UNIX` stream socket.
+    Unix,
+    /// A pipe of 64 KiB.
+    Pipe,
+    /// A regular file.
+    File,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP socket",
+            Self::Unix => "AF_UNIX socket",
+            Self::Pipe => "pipe",
+            Self::File => "file",
+        })
+    }
+}
+
+/// A sink of some kind. Sending into it is writing to its descriptor ([`AsFd`]).
+#[derive(Debug)]
+pub struct Sink {
+    near: OwnedFd,
+    far: Far,
+}
+
+#[derive(Debug)]
+enum Far {
+    Stream(OwnedFd),
+    /// The file itself: what was written is read at its offset.
+    File(File),
+}
+
+impl Sink {
+    /// A new, empty sink.
+    pub fn open(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
+        let (near, far): (OwnedFd, OwnedFd) = match kind {
+            Kind::Tcp => sockets::tcp().map(|(near, far)| (near.into(), far.into()))?,
+            Kind::Unix => UnixStream::pair()
+                .map(|(near, far)| (near.into(), far.into()))
+                .setup("socketpair")?,
+            Kind::Pipe => std::io::pipe()
+                .map(|(read, write)| (write.into(), read.into()))
+                .setup("pipe")?,
+            Kind::File => {
+                let file = lab.empty_file()?;
+                let near = file.try_clone().setup("dup")?;
+                return Ok(Self {
+                    near: near.into(),
+                    far: Far::File(file),
+                });
+            }
+        };
+        Ok(Self {
+            near,
+            far: Far::Stream(far),
+        })
+    }
+
+    /// Waits until `count` bytes stand at the receiver's end, unread.
+    pub fn settle(&self, count: usize) -> Result<(), Stop> {
+        match &self.far {
+            Far::Stream(far) => sockets::wait_for_arrival(far, count),
+            Far::File(_) => Ok(()),
+        }
+    }
+
+    /// Reads exactly `count` bytes at the receiver's end, from the beginning in case of a file.
+    pub fn take(&self, count: usize) -> Result<Vec<u8>, Stop> {
+        let mut bytes = vec![0; count];
+        let mut done = 0;
+        while done < count {
+            let read = match &self.far {
+                Far::Stream(far) => io::read(far, &mut bytes[done..]),
+                Far::File(file) => io::pread(file, &mut bytes[done..], done as u64),
+            };
+            match read {
+                Ok(0) => {
+                    return Err(Stop::broken(format!(
+                        "the receiver got {done} bytes of {count}"
+                    )));
+                }
+                Ok(count) => done += count,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Stop::from_setup("read at the receiver", errno)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The receiver's end of a stream, to be read by another thread.
+    pub fn into_ends(self) -> (OwnedFd, Option<OwnedFd>) {
+        match self.far {
+            Far::Stream(far) => (self.near, Some(far)),
+            Far::File(_) => (self.near, None),
+        }
+    }
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.near.as_fd()
+    }
+}

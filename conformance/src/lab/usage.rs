@@ -1,0 +1,97 @@
+//! The kernel's own accounts of this process: switches, faults, bytes read and written.
+
+use crate::verdict::{Lack, Setup, Stop};
+
+/// Context switches and page faults so far (`getrusage`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Switches because the thread waited.
+    pub voluntary: u64,
+    /// Switches because its time was up.
+    pub involuntary: u64,
+    /// Faults without a disk read.
+    pub minor_faults: u64,
+}
+
+impl Usage {
+    /// As of now, for the calling thread.
+    pub fn now() -> Self {
+        // SAFETY: rusage is plain integers, for which zero is valid.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `usage` is an rusage that the kernel fills; RUSAGE_THREAD is a valid argument since Linux 2.6.26.
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+        Self {
+            voluntary: usage.ru_nvcsw.cast_unsigned(),
+            involuntary: usage.ru_nivcsw.cast_unsigned(),
+            minor_faults: usage.ru_minflt.cast_unsigned(),
+        }
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            voluntary: self.voluntary - earlier.voluntary,
+            involuntary: self.involuntary - earlier.involuntary,
+            minor_faults: self.minor_faults - earlier.minor_faults,
+        }
+    }
+}
+
+/// The input and output of this process by the kernel's account (`/proc/self/io`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Io {
+    /// Bytes read to learn this, which the next reading of the account includes.
+    own: u64,
+    /// Bytes that reading calls returned.
+    pub rchar: u64,
+    /// Bytes that writing calls took.
+    pub wchar: u64,
+    /// Bytes fetched from a disk.
+    pub read_bytes: u64,
+}
+
+impl Io {
+    /// As of now.
+    pub fn now() -> Result<Self, Stop> {
+        let text = std::fs::read_to_string("/proc/self/io").map_err(|error| {
+            Stop::untestable(
+                Lack::Kernel,
+                format!("/proc/self/io: {error}"),
+                "use a kernel with CONFIG_TASK_IO_ACCOUNTING",
+            )
+        })?;
+        let field = |name: &str| {
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
+            value.ok_or_else(|| Stop::broken(format!("/proc/self/io has no {name}")))
+        };
+        Ok(Self {
+            own: text.len() as u64,
+            rchar: field("rchar")?,
+            wchar: field("wchar")?,
+            read_bytes: field("read_bytes")?,
+        })
+    }
+
+    /// What was added since `earlier`, without the reading of the account itself.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            own: 0,
+            rchar: self.rchar - earlier.rchar - earlier.own,
+            wchar: self.wchar - earlier.wchar,
+            read_bytes: self.read_bytes - earlier.read_bytes,
+        }
+    }
+}
+
+/// Bytes that the loopback interface has sent.
+pub fn loopback_bytes() -> Result<u64, Stop> {
+    let text = std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes")
+        .setup("read the counters of lo")?;
+    text.trim()
+        .parse()
+        .map_err(|_| Stop::broken("the counter of lo is no number"))
+}

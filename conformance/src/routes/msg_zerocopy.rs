@@ -1,0 +1,47 @@
+//! `mmap` the file and `sendmsg` the mapping with `MSG_ZEROCOPY`, until every completion has come back.
+
+use super::until_done;
+use crate::lab::completions::Completions;
+use crate::lab::map_file;
+use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use std::os::fd::AsFd;
+use syscalls::Errno;
+
+/// What was sent, and what the kernel said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes that the socket has taken.
+    pub bytes: u64,
+    /// Sends that took bytes.
+    pub sends: u64,
+    /// Sends of which the kernel says that it copied them after all.
+    pub copied: u64,
+}
+
+/// Sends the first `length` bytes of `file`, at most `chunk` with one call, and waits for the completions.
+pub fn send(
+    file: &impl AsFd,
+    socket: &impl AsFd,
+    length: usize,
+    chunk: usize,
+) -> Result<Sent, Errno> {
+    let mapping = map_file(file, length)?;
+    let zerocopy = enable(socket)?;
+    let mut sends = 0;
+    let bytes = until_done(length, |done| {
+        // SAFETY: the mapping lives until every completion has come back (or, after an error, its pages stay with the
+        // kernel's references). The source is a file that nobody changes or truncates during the transfer.
+        let all = unsafe { mapping.as_slice() };
+        let part = &all[done..(done + chunk).min(length)];
+        // SAFETY: as above.
+        let count = unsafe { send_zerocopy(zerocopy, part, SendFlags::NOSIGNAL) }?;
+        sends += 1;
+        Ok(count)
+    })?;
+    let completions = Completions::wait(socket, sends)?;
+    Ok(Sent {
+        bytes,
+        sends,
+        copied: completions.copied(),
+    })
+}
