@@ -1,0 +1,357 @@
+//! The parent of one experiment: holds its locks, watches its time, collects its report, cleans up after it.
+
+use super::{Limits, Outcome};
+use crate::claim::Claim;
+use crate::interpose::record::Recorder;
+use crate::interpose::{self, Engine};
+use crate::lab::Lab;
+use crate::process::{self, Ended};
+use crate::verdict::{Lack, Observation, Setup, Stop, Value};
+use std::any::Any;
+use std::ffi::c_int;
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// How much of an experiment's report, and of its standard error, is kept, in bytes.
+const OUTPUT_BYTES: usize = 1 << 20;
+/// How much of the standard error is quoted, in characters.
+const STDERR_QUOTED: usize = 2000;
+
+/// Runs the experiment of `claim`, writes its outcome to `results`, and ends the process.
+pub fn keep(
+    claim: &Claim,
+    limits: Limits,
+    lab: &Lab,
+    results: BorrowedFd<'_>,
+    own_namespace: bool,
+) -> ! {
+    process::die_with_parent();
+    // SAFETY: setpgid and prctl(PR_SET_CHILD_SUBREAPER) take no pointers.
+    unsafe {
+        libc::setpgid(0, 0);
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    }
+    // The lifeline and the supervisor's messages are not ours: an experiment must neither hold nor write them.
+    process::stdio_to_null();
+    process::close_all_but(results.as_raw_fd());
+    let kept = lock(claim).and_then(|locks| Ok((locks, watch(claim, limits, lab)?)));
+    let outcome = match kept {
+        Ok((_locks, outcome)) => outcome,
+        Err(Stop::Untestable(reason)) => Outcome::Untestable(reason),
+        Err(Stop::Broken(what)) => Outcome::Broken(what),
+    };
+    if !own_namespace {
+        process::kill_descendants(); // in a namespace the kernel does it when we exit
+    }
+    let report = serde_json::to_vec(&outcome).expect("an outcome is plain data");
+    let written = results
+        .try_clone_to_owned()
+        .and_then(|results| File::from(results).write_all(&report));
+    process::exit(c_int::from(written.is_err()))
+}
+
+/// Takes the claim's resources, waiting for their holders. They are free again when the last copy of the files is closed.
+fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
+    let mut resources = claim.resources.to_vec();
+    resources.sort_unstable(); // always in one order, so that two claims cannot wait for each other
+    let lock = |path: &str| {
+        let file = File::open(path)?;
+        // SAFETY: flock takes no pointer; the descriptor is open.
+        let done = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
+        if done == -1 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(file)
+        }
+    };
+    resources
+        .iter()
+        .map(|resource| lock(resource.lock_file()).setup("lock a resource"))
+        .collect()
+}
+
+/// Starts the experiment and follows it to its end.
+fn watch(claim: &Claim, limits: Limits, lab: &Lab) -> Result<Outcome, Stop> {
+    let children = ChildSignals::open().setup("signalfd")?;
+    let (report, report_writer) = io::pipe().setup("pipe")?;
+    let (stderr, stderr_writer) = io::pipe().setup("pipe")?;
+    let pid = process::fork(|| experiment(claim, limits, lab, &report_writer, &stderr_writer))
+        .setup("fork")?;
+    drop((report_writer, stderr_writer));
+    // Also set here, so that a kill of the group cannot come before the child has made it.
+    // SAFETY: setpgid takes no pointer.
+    unsafe { libc::setpgid(pid, pid) };
+
+    let mut recorder = Recorder::default();
+    let deadline = Instant::now() + Duration::from_secs(limits.wall_seconds);
+    let mut watched = Watched {
+        pid,
+        report: Output::new(report),
+        stderr: Output::new(stderr),
+        children,
+        deadline,
+    };
+    let ended = watched.until_the_end(claim.traced.then_some(&mut recorder))?;
+    // What the experiment started may still hold the pipes: it ends now, then the rest is read.
+    // SAFETY: kill takes no pointer; the group is the experiment's own.
+    unsafe { libc::kill(-pid, libc::SIGKILL) };
+    watched.report.drain();
+    watched.stderr.drain();
+    Ok(watched.outcome(ended, &recorder, limits))
+}
+
+struct Watched {
+    pid: libc::pid_t,
+    report: Output,
+    stderr: Output,
+    children: ChildSignals,
+    deadline: Instant,
+}
+
+impl Watched {
+    /// Waits for the experiment's end, reading its output and following its system calls. None if its time was up.
+    fn until_the_end(
+        &mut self,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<Option<Ended>, Stop> {
+        let mut engine: Option<Engine<'_>> = None;
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                process::kill(self.pid);
+                return Ok(None);
+            }
+            self.wait_for_news(left)?;
+            while let Some((tid, status)) = process::reap_one() {
+                if libc::WIFSTOPPED(status) {
+                    match &mut engine {
+                        Some(engine) => engine.stopped(tid, status),
+                        None => {
+                            if let Some(recorder) = recorder.take() {
+                                let followed = Engine::follow(tid, recorder);
+                                engine = Some(followed.setup("ptrace(PTRACE_SETOPTIONS)")?);
+                            }
+                        }
+                    }
+                } else if tid == self.pid {
+                    return Ok(Some(Ended::of(status)));
+                }
+            }
+        }
+    }
+
+    fn wait_for_news(&mut self, limit: Duration) -> Result<(), Stop> {
+        let fds = [self.children.fd(), self.report.fd(), self.stderr.fd()];
+        let ready = process::poll(&fds, Some(limit)).setup("poll")?;
+        if ready[0] {
+            self.children.clear();
+        }
+        if ready[1] {
+            self.report.read();
+        }
+        if ready[2] {
+            self.stderr.read();
+        }
+        Ok(())
+    }
+
+    /// What the report, the end and the trace come to.
+    fn outcome(&self, ended: Option<Ended>, recorder: &Recorder, limits: Limits) -> Outcome {
+        let said = self.stderr.quoted();
+        let broken = |what: String| Outcome::Broken(what + &said);
+        match ended {
+            None => {
+                return Outcome::TimedOut(format!(
+                    "not done after {} s{said}",
+                    limits.wall_seconds
+                ));
+            }
+            Some(Ended::Signalled(libc::SIGXCPU)) => {
+                return Outcome::TimedOut(format!(
+                    "used {} s of CPU time{said}",
+                    limits.cpu_seconds
+                ));
+            }
+            Some(Ended::Exited(0)) => {}
+            Some(ended) => return broken(format!("the experiment ended: {ended}")),
+        }
+        let text = String::from_utf8_lossy(&self.report.bytes);
+        let mut reports = text.lines();
+        match (
+            reports.next().map(serde_json::from_str::<Outcome>),
+            reports.next(),
+        ) {
+            (None, _) => broken("the experiment ended without a report".into()),
+            (Some(_), Some(_)) => broken("the experiment reported more than once".into()),
+            (Some(Err(error)), None) => {
+                broken(format!("the experiment's report cannot be read: {error}"))
+            }
+            (Some(Ok(Outcome::Seen(seen))), None) => fill_in(seen, recorder),
+            (Some(Ok(outcome)), None) => outcome,
+        }
+    }
+}
+
+/// Puts the counted kernel entries where the experiment left a place for them.
+fn fill_in(mut seen: Observation, recorder: &Recorder) -> Outcome {
+    for fact in seen.facts_mut() {
+        if let Value::Traced(index) = fact.value {
+            let Some(calls) = recorder.stretch(index) else {
+                return Outcome::Broken(format!(
+                    "nothing was counted for `{}`: is the claim marked as traced?",
+                    fact.fact
+                ));
+            };
+            fact.value = Value::Entries(calls);
+        }
+    }
+    Outcome::Seen(seen)
+}
+
+/// The experiment's process.
+fn experiment(
+    claim: &Claim,
+    limits: Limits,
+    lab: &Lab,
+    mut report: &PipeWriter,
+    stderr: &PipeWriter,
+) -> ! {
+    process::die_with_parent();
+    // SAFETY: setpgid takes no pointer; dup2 replaces only our own standard error.
+    unsafe {
+        libc::setpgid(0, 0);
+        libc::dup2(stderr.as_raw_fd(), 2);
+    }
+    process::close_all_but(report.as_raw_fd());
+    process::default_signals();
+    process::limit_cpu(limits.cpu_seconds);
+    let run = || -> Result<Observation, Stop> {
+        if claim.traced {
+            interpose::offer().map_err(|error| {
+                Stop::untestable(
+                    Lack::Privilege,
+                    format!("kernel entries cannot be counted, ptrace is refused: {error}"),
+                    "run where a process may trace its child: no seccomp filter, no tracer around it",
+                )
+            })?;
+        }
+        (claim.run)(lab)
+    };
+    let outcome = match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(seen)) => Outcome::Seen(seen),
+        Ok(Err(Stop::Untestable(reason))) => Outcome::Untestable(reason),
+        Ok(Err(Stop::Broken(what))) => Outcome::Broken(what),
+        Err(panic) => Outcome::Broken(format!(
+            "the experiment panicked: {}",
+            panic_message(&*panic)
+        )),
+    };
+    let mut line = serde_json::to_vec(&outcome).expect("an outcome is plain data");
+    line.push(b'\n');
+    let written = report.write_all(&line);
+    process::exit(c_int::from(written.is_err()))
+}
+
+/// The text of a panic.
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}
+
+/// One of the experiment's output pipes, read as it comes.
+struct Output {
+    pipe: Option<PipeReader>,
+    bytes: Vec<u8>,
+}
+
+impl Output {
+    fn new(pipe: PipeReader) -> Self {
+        Self {
+            pipe: Some(pipe),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// For poll, which ignores -1.
+    fn fd(&self) -> c_int {
+        self.pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    fn read(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let mut buffer = [0; 4096];
+        match pipe.read(&mut buffer) {
+            Ok(count) if count > 0 => {
+                // A flood is read, so that its writer does not wait, and dropped.
+                let room = OUTPUT_BYTES - self.bytes.len();
+                self.bytes.extend_from_slice(&buffer[..count.min(room)]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => self.pipe = None,
+        }
+    }
+
+    /// Reads what is there, without waiting for writers that are being killed.
+    fn drain(&mut self) {
+        while self.pipe.is_some()
+            && process::poll(&[self.fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready[0])
+        {
+            self.read();
+        }
+    }
+
+    /// The end of the text, for a message.
+    fn quoted(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let text = text.trim();
+        if text.is_empty() {
+            return String::new();
+        }
+        let from = text
+            .char_indices()
+            .rev()
+            .nth(STDERR_QUOTED)
+            .map_or(0, |(index, _)| index);
+        format!("; its standard error: {}", &text[from..])
+    }
+}
+
+/// `SIGCHLD` as a descriptor.
+struct ChildSignals {
+    fd: OwnedFd,
+}
+
+impl ChildSignals {
+    fn open() -> io::Result<Self> {
+        // SAFETY: sigset_t is plain integers, for which zero is valid; the calls read and write this set only, and the
+        // descriptor is new and ours.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGCHLD);
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            if fd == -1 {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(Self {
+                    fd: OwnedFd::from_raw_fd(fd),
+                })
+            }
+        }
+    }
+
+    fn fd(&self) -> c_int {
+        self.fd.as_raw_fd()
+    }
+
+    fn clear(&self) {
+        let mut buffer = [0_u8; 16 * size_of::<libc::signalfd_siginfo>()];
+        // SAFETY: the pointer and length are of `buffer`. The answer is of no interest: waitpid tells all.
+        unsafe { libc::read(self.fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    }
+}

@@ -1,0 +1,220 @@
+//! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
+
+use super::{Isolation, Limits, Message, Orders, Outcome, keeper};
+use crate::claim::Claim;
+use crate::interpose;
+use crate::lab::Lab;
+use crate::process::{self, Ended};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
+
+/// The main function of the hidden command: orders on standard input, messages on standard output.
+pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
+    // SAFETY: setsid and prctl(PR_SET_CHILD_SUBREAPER) take no pointers.
+    unsafe {
+        libc::setsid();
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    }
+    let mut line = String::new();
+    BufReader::new(io::stdin()).read_line(&mut line)?;
+    if line.is_empty() {
+        return Ok(()); // whoever started us is gone
+    }
+    let orders: Orders = serde_json::from_str(&line)?;
+    let namespaces = Namespaces::probe();
+    send(&Message::Isolation(Isolation {
+        pid_namespace: namespaces.as_ref().err().map(ToString::to_string),
+        ptrace: probe_ptrace().err().map(|error| error.to_string()),
+    }))?;
+
+    let mut waiting = orders.claims.iter().rev().collect::<Vec<_>>();
+    let mut running: Vec<Kept> = Vec::new();
+    let mut outcomes = 0;
+    while !(waiting.is_empty() && running.is_empty()) {
+        while running.len() < orders.jobs
+            && let Some(id) = waiting.pop()
+        {
+            match Kept::start(registry, id, &orders, namespaces.as_ref().ok()) {
+                Ok(kept) => running.push(kept),
+                Err(error) => {
+                    outcomes += 1;
+                    let outcome =
+                        Outcome::Broken(format!("cannot start a process for it: {error}"));
+                    send(&Message::Outcome {
+                        id: id.clone(),
+                        outcome,
+                        milliseconds: 0,
+                    })?;
+                }
+            }
+        }
+        if !wait_for_any(&mut running)? {
+            break; // the lifeline ended
+        }
+        let (done, still) = running.into_iter().partition(|kept: &Kept| kept.ended);
+        running = still;
+        for kept in done {
+            outcomes += 1;
+            send(&kept.finish())?;
+        }
+    }
+    for kept in &running {
+        process::kill(kept.pid);
+    }
+    process::kill_descendants();
+    send(&Message::End { outcomes })
+}
+
+fn send(message: &Message) -> io::Result<()> {
+    let mut line = serde_json::to_string(message)?;
+    line.push('\n');
+    let mut output = io::stdout().lock();
+    output.write_all(line.as_bytes())?;
+    output.flush()
+}
+
+/// A keeper, seen from above.
+struct Kept {
+    id: String,
+    pid: libc::pid_t,
+    /// The keeper's report; its end of file is the keeper's end.
+    pipe: File,
+    report: Vec<u8>,
+    ended: bool,
+    since: Instant,
+}
+
+impl Kept {
+    fn start(
+        registry: &[&'static Claim],
+        id: &str,
+        orders: &Orders,
+        namespaces: Option<&Namespaces>,
+    ) -> io::Result<Self> {
+        let claim = registry
+            .iter()
+            .find(|claim| claim.id == id)
+            .ok_or_else(|| io::Error::other("no such claim"))?;
+        let (reader, writer) = io::pipe()?;
+        let own_namespace = namespaces.is_some() && Namespaces::enter_new().is_ok();
+        let limits: Limits = orders.limits;
+        let forked = process::fork(|| {
+            keeper::keep(
+                claim,
+                limits,
+                &Lab::new(orders.scratch.clone()),
+                writer.as_fd(),
+                own_namespace,
+            );
+        });
+        if own_namespace && let Some(namespaces) = namespaces {
+            namespaces.back()?;
+        }
+        let pid = forked?;
+        let pipe = File::from(OwnedFd::from(reader));
+        Ok(Self {
+            id: id.to_owned(),
+            pid,
+            pipe,
+            report: Vec::new(),
+            ended: false,
+            since: Instant::now(),
+        })
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        match self.pipe.read(&mut buffer) {
+            Ok(count) if count > 0 => self.report.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => self.ended = true,
+        }
+    }
+
+    fn finish(self) -> Message {
+        let status = process::wait(self.pid);
+        let outcome = serde_json::from_slice(&self.report).unwrap_or_else(|_| {
+            Outcome::Broken(format!("its keeper ended without a report: {status}"))
+        });
+        let milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Message::Outcome {
+            id: self.id,
+            outcome,
+            milliseconds,
+        }
+    }
+}
+
+/// Waits until a keeper says something. False when the lifeline has ended.
+fn wait_for_any(running: &mut [Kept]) -> io::Result<bool> {
+    let mut fds: Vec<_> = running.iter().map(|kept| kept.pipe.as_raw_fd()).collect();
+    fds.push(io::stdin().as_raw_fd());
+    let ready = process::poll(&fds, None)?;
+    for (kept, ready) in running.iter_mut().zip(&ready) {
+        if *ready {
+            kept.read();
+        }
+    }
+    // Nothing follows the orders: whatever can be read there is the end.
+    Ok(ready.last() != Some(&true))
+}
+
+/// The way into a new PID namespace and back, for the next child only.
+struct Namespaces {
+    own: File,
+}
+
+impl Namespaces {
+    /// Tries it once.
+    fn probe() -> io::Result<Self> {
+        let namespaces = Self {
+            own: File::open("/proc/self/ns/pid")?,
+        };
+        Self::enter_new()?;
+        namespaces.back()?;
+        Ok(namespaces)
+    }
+
+    fn enter_new() -> io::Result<()> {
+        // SAFETY: unshare takes no pointer; this process has one thread.
+        if unsafe { libc::unshare(libc::CLONE_NEWPID) } == -1 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn back(&self) -> io::Result<()> {
+        // SAFETY: setns takes no pointer; the descriptor is open.
+        let done = unsafe { libc::setns(self.own.as_raw_fd(), libc::CLONE_NEWPID) };
+        if done == -1 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Whether a child may be traced here.
+fn probe_ptrace() -> io::Result<()> {
+    let pid = process::fork(|| {
+        let refused = interpose::offer()
+            .err()
+            .and_then(|error| error.raw_os_error());
+        process::exit(refused.unwrap_or(0));
+    })?;
+    match process::wait(pid) {
+        // Stopped in the offer: it works.
+        Ended::Stopped => {
+            process::kill(pid);
+            process::wait(pid);
+            Ok(())
+        }
+        Ended::Exited(code) if code != 0 => Err(io::Error::from_raw_os_error(code)),
+        ended => Err(io::Error::other(format!(
+            "the tracee of a probe ended: {ended}"
+        ))),
+    }
+}
