@@ -1,0 +1,155 @@
+//! The registry: every claim with its experiment, a file per interface.
+
+mod mmap_write;
+mod read_write;
+mod redis;
+mod sendfile;
+mod splice;
+mod vmsplice;
+mod zerocopy;
+
+use crate::claim::Claim;
+use crate::lab::alias::{self, Sharing};
+use crate::lab::sinks::{Kind, Sink};
+use crate::lab::{Lab, io, map_file};
+use crate::verdict::{Observation, Setup, Stop};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::{self, JoinHandle};
+
+const FILES: &[&[Claim]] = &[
+    read_write::CLAIMS,
+    mmap_write::CLAIMS,
+    sendfile::CLAIMS,
+    splice::CLAIMS,
+    vmsplice::CLAIMS,
+    zerocopy::CLAIMS,
+    redis::CLAIMS,
+];
+
+/// Every claim, in the order of the files.
+pub fn registry() -> Vec<&'static Claim> {
+    FILES.iter().copied().flatten().collect()
+}
+
+/// The claim of this id.
+pub fn find(id: &str) -> Option<&'static Claim> {
+    FILES.iter().copied().flatten().find(|claim| claim.id == id)
+}
+
+/// The fact that says whether the sink's bytes changed with the file's.
+const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
+
+/// The one experiment behind every `*.copies.*` claim of a route from a file: send, change the file, read.
+fn copies(
+    lab: &Lab,
+    kind: Kind,
+    send: impl FnOnce(&File, &Sink) -> Result<u64, Stop>,
+) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    seen.text("sink", kind);
+    seen.text(AFTER_CHANGE, alias::after_sending(lab, kind, send)?);
+    Ok(seen)
+}
+
+/// How many CPU copies `read` and `write` make on the way to a sink, hop by hop.
+fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
+    let file = alias::source(lab)?;
+    let sink = Sink::open(lab, kind)?;
+    let mut buffer = vec![0; alias::LENGTH];
+    let read = io::read(&file, &mut buffer).setup("read")?;
+    alias::all_sent(read as u64)?;
+    alias::change(&file)?;
+    let into_buffer = Sharing::of(&buffer)?;
+
+    buffer.fill(alias::OLD);
+    let written = io::write(&sink, &buffer).setup("write")?;
+    alias::all_sent(written as u64)?;
+    sink.settle(alias::LENGTH)?;
+    buffer.fill(alias::NEW);
+    let into_sink = Sharing::of(&sink.take(alias::LENGTH)?)?;
+    Ok([into_buffer, into_sink])
+}
+
+/// How many CPU copies `mmap` and `write` make on the way to a sink, hop by hop.
+fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
+    let file = alias::source(lab)?;
+    let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
+    let read_mapping = || {
+        let mut bytes = vec![0; alias::LENGTH];
+        let read = mapping.read_at(0, &mut bytes);
+        bytes.truncate(read);
+        bytes
+    };
+    if read_mapping() != [alias::OLD; alias::LENGTH] {
+        return Err(Stop::broken("the mapping does not show the file"));
+    }
+    let sink = Sink::open(lab, kind)?;
+    // SAFETY: the range is the mapping's own, which outlives the call; nobody holds a reference to it.
+    let written =
+        unsafe { io::write_from(&sink, mapping.as_ptr(), alias::LENGTH) }.setup("write")?;
+    alias::all_sent(written as u64)?;
+    sink.settle(alias::LENGTH)?;
+    alias::change(&file)?;
+    let into_mapping = Sharing::of(&read_mapping())?;
+    let into_sink = Sharing::of(&sink.take(alias::LENGTH)?)?;
+    Ok([into_mapping, into_sink])
+}
+
+/// How many of the hops copied.
+fn count_copies(hops: &[Sharing]) -> u64 {
+    hops.iter().filter(|hop| **hop != Sharing::Shared).count() as u64
+}
+
+/// Reads a stream to its end in a thread of its own, so that a sender that waits for room gets it.
+fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        File::from(far).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// What a draining thread has read, once the sender's end is closed.
+fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Vec<u8>, Stop> {
+    reader
+        .join()
+        .map_err(|_| Stop::broken("the receiver panicked"))?
+        .setup("read at the receiver")
+}
+
+/// Sends a file of 1 MiB to a TCP socket whose peer reads it, with the kernel entries of `send` counted, and checks every byte.
+fn entries_to_tcp<T>(
+    lab: &Lab,
+    send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
+) -> Result<(crate::verdict::Value, T), Stop> {
+    let content = crate::lab::pattern(ENTRIES_LENGTH);
+    let file = lab.file(&content)?;
+    let (near, far) = Sink::open(lab, Kind::Tcp)?.into_ends();
+    let reader = drain(far.ok_or_else(|| Stop::broken("a socket has two ends"))?);
+    let (entries, sent) = lab.entries(|| send(&file, &near));
+    let sent = sent?;
+    drop(near);
+    if drained(reader)? == content {
+        Ok((entries, sent))
+    } else {
+        Err(Stop::broken("the receiver got other bytes"))
+    }
+}
+
+/// What [`entries_to_tcp`] sends, in bytes.
+const ENTRIES_LENGTH: usize = 1 << 20;
+
+/// Reads exactly what was sent to `far`, and says whether it is `expected`.
+fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
+    let mut bytes = vec![0; expected.len()];
+    let mut done = 0;
+    while done < bytes.len() {
+        match io::read(far, &mut bytes[done..]).setup("read at the receiver")? {
+            0 => return Ok(false),
+            count => done += count,
+        }
+    }
+    Ok(bytes == expected)
+}

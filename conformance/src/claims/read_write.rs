@@ -1,0 +1,252 @@
+//! `read` and `write`: what the others are compared with.
+
+use super::{ENTRIES_LENGTH, count_copies, entries_to_tcp, read_write_hops};
+use crate::claim::{Claim, Source, always, seed};
+use crate::lab::alias;
+use crate::lab::filesystems::{self, Place, is_on_disk, places};
+use crate::lab::sinks::Kind;
+use crate::lab::usage::{self, Io, Usage};
+use crate::lab::{Lab, io, sockets};
+use crate::routes::read_write;
+use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+use syscalls::Sysno;
+
+const INTO_BUFFER: &str = "file changed after read(), buffer's bytes";
+const INTO_SINK: &str = "buffer changed after write(), receiver's bytes";
+
+/// The claim that the way to one kind of sink has two CPU copies.
+macro_rules! copies_claim {
+    ($id:literal, $kind:expr, $sink:literal) => {
+        Claim {
+            statement: concat!("From a file to ", $sink, ", read() and write() make two CPU copies: into the caller's buffer and out of it."),
+            method: "Changes the file after read() and looks at the buffer; changes the buffer after write(), when all has \
+                     arrived, and looks at what the receiver reads. Old bytes were copied.",
+            sources: &[seed("2.1"), seed("2.2")],
+            finds: always(true),
+            about: &[Sysno::read, Sysno::write],
+            ..Claim::new($id, |lab| copies(lab, $kind), |seen| Verdict::holds_if(seen.counted("CPU copies") == 2))
+        }
+    };
+}
+
+fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
+    let hops = read_write_hops(lab, kind)?;
+    let mut seen = Observation::new();
+    seen.text(INTO_BUFFER, hops[0])
+        .text(INTO_SINK, hops[1])
+        .count("CPU copies", count_copies(&hops));
+    Ok(seen)
+}
+
+/// Claims about reading into a buffer and writing from it.
+pub const CLAIMS: &[Claim] = &[
+    copies_claim!("rw.copies.tcp", Kind::Tcp, "a TCP socket"),
+    copies_claim!("rw.copies.unix", Kind::Unix, "an AF_UNIX socket"),
+    copies_claim!("rw.copies.pipe", Kind::Pipe, "a pipe"),
+    copies_claim!("rw.copies.file", Kind::File, "another file"),
+    Claim {
+        statement: "Every time a file is read to be sent, its data comes from the disk by DMA.",
+        method: "Reads a file that is in the page cache, with the kernel's account of disk reads (/proc/self/io). On a disk \
+                 file system, a read after the cache has been dropped shows that the account counts.",
+        sources: &[seed("2.2")],
+        finds: always(false),
+        about: &[Sysno::read],
+        ..Claim::new("rw.dma.disk", rw_dma_disk, |seen| {
+            Verdict::holds_if(seen.counted("disk bytes for a file in the page cache") > 0)
+        })
+    },
+    Claim {
+        statement: "The data of a file that is not in the page cache comes from the disk.",
+        method: "Writes a file to a disk, drops it from the page cache, and reads it, with the kernel's account of disk reads.",
+        sources: &[seed("2.2")],
+        finds: always(true),
+        about: &[Sysno::read],
+        ..Claim::new("rw.dma.disk-uncached", rw_dma_disk_uncached, |seen| {
+            Verdict::holds_if(seen.counted("disk bytes after the cache was dropped") > 0)
+        })
+    },
+    Claim {
+        statement: "The last step, from the socket's buffer to the network, is a DMA transfer.",
+        method: "Sends over loopback, sees the bytes counted by its interface, and asks sysfs whether hardware is behind it.",
+        sources: &[seed("2.2")],
+        finds: always(false),
+        about: &[Sysno::write],
+        ..Claim::new("rw.dma.network", rw_dma_network, |seen| {
+            Verdict::holds_if(seen.is("hardware behind the interface", "yes"))
+        })
+    },
+    Claim {
+        statement: "Sending one chunk by read() and write() is two system calls, four crossings between user and kernel.",
+        method: "The interposer counts the kernel entries of one read() and one write().",
+        sources: &[seed("2.1"), seed("2.2")],
+        finds: always(true),
+        about: &[Sysno::read, Sysno::write],
+        traced: true,
+        ..Claim::new("rw.entries.one-chunk", rw_entries_one_chunk, |seen| {
+            Verdict::holds_if(seen.counted("one chunk") == 2)
+        })
+    },
+    Claim {
+        statement: "Sending a file by read() and write() is two system calls, four crossings between user and kernel.",
+        method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket through a buffer of 64 KiB.",
+        sources: &[seed("2.1"), seed("6.1")],
+        finds: always(false),
+        about: &[Sysno::read, Sysno::write],
+        traced: true,
+        ..Claim::new("rw.entries.whole-file", rw_entries_whole_file, |seen| {
+            Verdict::holds_if(seen.counted("1 MiB through a 64 KiB buffer") == 2)
+        })
+    },
+    Claim {
+        statement: "A read() and a write() of a cached file make four context switches.",
+        method: "Takes the smallest number of scheduler switches (getrusage, voluntary and involuntary) over 64 rounds of one \
+                 read() and one write(). A sleep shows that switches are counted.",
+        sources: &[seed("2.1"), seed("2.2"), Source::Measured],
+        finds: always(false),
+        about: &[Sysno::read, Sysno::write],
+        ..Claim::new("rw.switches.scheduler", rw_switches_scheduler, |seen| {
+            Verdict::holds_if(seen.counted("fewest switches of one read() and write()") >= 4)
+        })
+    },
+];
+
+/// The bytes that one read of a file's content fetched from a disk, by the kernel's account.
+fn disk_bytes_of_a_read(file: &File) -> Result<u64, Stop> {
+    let before = Io::now()?;
+    let mut buffer = [0; alias::LENGTH];
+    io::pread(file, &mut buffer, 0).setup("read the file")?;
+    Ok(Io::now()?.since(before).read_bytes)
+}
+
+/// A file in the page cache, on a disk if there is one.
+fn cached_file(lab: &Lab) -> Result<(Place, File), Stop> {
+    let places = places(lab.scratch()?);
+    let on_disk = places.iter().find(|place| is_on_disk(&place.filesystem));
+    let place = on_disk.or(places.first());
+    let place = place.ok_or_else(|| Stop::broken("the scratch directory is no place"))?;
+    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+    io::pwrite(&file, &[alias::OLD; alias::LENGTH], 0).setup("write the file")?;
+    Ok((place.clone(), file))
+}
+
+/// Reads a file after its pages have been dropped from the page cache.
+fn disk_bytes_uncached(place: &Place, file: &File) -> Result<u64, Stop> {
+    file.sync_all().setup("fsync")?;
+    // SAFETY: posix_fadvise takes no pointer.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    let fetched = disk_bytes_of_a_read(file)?;
+    if fetched == 0 {
+        return Err(Stop::untestable(
+            Lack::Device,
+            format!(
+                "reads in {} ({}) are not disk reads",
+                place.directory.display(),
+                place.filesystem
+            ),
+            "name a directory on a local disk with --scratch DIR",
+        ));
+    }
+    Ok(fetched)
+}
+
+fn rw_dma_disk(lab: &Lab) -> Result<Observation, Stop> {
+    let (place, file) = cached_file(lab)?;
+    let mut seen = Observation::new();
+    seen.text("file system", &place.filesystem);
+    if is_on_disk(&place.filesystem) {
+        let fetched = disk_bytes_uncached(&place, &file)?;
+        seen.count("disk bytes after the cache was dropped", fetched);
+    }
+    seen.count(
+        "disk bytes for a file in the page cache",
+        disk_bytes_of_a_read(&file)?,
+    );
+    Ok(seen)
+}
+
+fn rw_dma_disk_uncached(lab: &Lab) -> Result<Observation, Stop> {
+    let (place, file) = cached_file(lab)?;
+    let mut seen = Observation::new();
+    seen.text("file system", &place.filesystem);
+    seen.count(
+        "disk bytes after the cache was dropped",
+        disk_bytes_uncached(&place, &file)?,
+    );
+    Ok(seen)
+}
+
+fn rw_dma_network(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let before = usage::loopback_bytes()?;
+    let sent = io::write(&near, &[alias::OLD; alias::LENGTH]).setup("write")?;
+    sockets::wait_for_arrival(&far, sent)?;
+    let carried = usage::loopback_bytes()? - before;
+    if carried < sent as u64 {
+        return Err(Stop::broken(format!(
+            "{sent} bytes arrived, but lo carried {carried}"
+        )));
+    }
+    // Hardware has a parent device; lo, veth, dummy and the like are /sys/devices/virtual.
+    let hardware = std::path::Path::new("/sys/class/net/lo/device").exists();
+    let mut seen = Observation::new();
+    seen.count("bytes sent", sent as u64)
+        .text("interface", "lo");
+    seen.text(
+        "hardware behind the interface",
+        if hardware { "yes" } else { "no" },
+    );
+    Ok(seen)
+}
+
+fn rw_entries_one_chunk(lab: &Lab) -> Result<Observation, Stop> {
+    let file = alias::source(lab)?;
+    let (near, far) = sockets::tcp()?;
+    let mut buffer = vec![0; alias::LENGTH];
+    let (entries, sent) =
+        lab.entries(|| read_write::send(&file, &near, alias::LENGTH, &mut buffer));
+    alias::all_sent(sent.setup("read and write")?)?;
+    sockets::wait_for_arrival(&far, alias::LENGTH)?;
+    let mut seen = Observation::new();
+    seen.push("one chunk", entries);
+    Ok(seen)
+}
+
+fn rw_entries_whole_file(lab: &Lab) -> Result<Observation, Stop> {
+    let mut buffer = vec![0; 65536];
+    let (entries, _) = entries_to_tcp(lab, |file, socket| {
+        read_write::send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
+    })?;
+    let mut seen = Observation::new();
+    seen.push("1 MiB through a 64 KiB buffer", entries);
+    Ok(seen)
+}
+
+fn rw_switches_scheduler(lab: &Lab) -> Result<Observation, Stop> {
+    let file = alias::source(lab)?;
+    let (near, far) = sockets::tcp()?;
+    let mut buffer = [0; 4096];
+    let mut fewest = u64::MAX;
+    for _ in 0..64 {
+        let before = Usage::now();
+        let read = io::pread(&file, &mut buffer, 0).setup("read")?;
+        let written = io::write(&near, &buffer[..read]).setup("write")?;
+        let used = Usage::now().since(before);
+        fewest = fewest.min(used.voluntary + used.involuntary);
+        sockets::wait_for_arrival(&far, written)?;
+        io::read(&far, &mut buffer).setup("read at the receiver")?;
+    }
+    // Long enough that the timer cannot fire before the thread has gone to sleep.
+    let before = Usage::now();
+    std::thread::sleep(Duration::from_millis(5));
+    let control = Usage::now().since(before).voluntary;
+    if control == 0 {
+        return Err(Stop::broken("a sleep was not counted as a switch"));
+    }
+    let mut seen = Observation::new();
+    seen.count("fewest switches of one read() and write()", fewest)
+        .count("switches of a sleep", control);
+    Ok(seen)
+}

@@ -1,0 +1,224 @@
+//! What the source document proposes for Redis, with the descriptors as Redis opens them.
+//!
+//! The real server's replication and files are a capability of their own; here stand the kernel's answers to the calls.
+
+use super::arrived;
+use crate::claim::{Claim, Source, always, seed};
+use crate::lab::{Lab, io, pattern, sockets};
+use crate::verdict::{Observation, Setup, Stop, Verdict};
+use nocopy_sendfile::sendfile;
+use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
+use syscalls::{Errno, Sysno};
+
+/// Redis 7.2 `openNewIncrAofForAppend` and 6.0 `startAppendOnly` open the file with these flags.
+const AOF_FLAGS: Source = Source::Thread(
+    "redis src/aof.c: open(O_WRONLY|O_TRUNC|O_CREAT) or (O_WRONLY|O_APPEND|O_CREAT)",
+);
+const REPLICATION: Source =
+    Source::Thread("redis src/replication.c, sendBulkToSlave: 16 KiB by read and write per event");
+
+/// Claims about the document's Redis samples.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "write() appends to a file that is opened as Redis opens its AOF.",
+        method: "Opens a file O_WRONLY|O_APPEND, as the server does, writes twice, and reads the file.",
+        sources: &[seed("4.1"), AOF_FLAGS],
+        finds: always(true),
+        about: &[Sysno::write],
+        ..Claim::new("redis.aof.write", redis_aof_write, |seen| {
+            Verdict::holds_if(seen.is("file afterwards", "old bytes, then both writes"))
+        })
+    },
+    Claim {
+        statement: "sendfile(aof_fd, source_fd, NULL, len), as in the sample, appends to an AOF.",
+        method: "Makes the call with a target that is opened O_WRONLY|O_APPEND, as the server does; splice() and copy_file_range() \
+                 too. The same calls without O_APPEND are the control.",
+        sources: &[seed("4.1"), AOF_FLAGS],
+        finds: always(false),
+        about: &[Sysno::sendfile, Sysno::splice, Sysno::copy_file_range],
+        ..Claim::new("redis.aof.sendfile", redis_aof_sendfile, |seen| {
+            Verdict::holds_if(seen.succeeded("sendfile(O_APPEND file, file)"))
+        })
+    },
+    Claim {
+        statement: "One write(socket, rdb_buf, rdb_size) sends an RDB file.",
+        method: "Writes 16 MiB to a non-blocking TCP socket, as a server's are, whose peer does not read.",
+        sources: &[seed("4.2"), REPLICATION],
+        finds: always(false),
+        about: &[Sysno::write],
+        ..Claim::new("redis.rdb.one-write", redis_rdb_one_write, |seen| {
+            Verdict::holds_if(
+                seen.returned("write(non-blocking socket, 16 MiB)") == Some(RDB_LENGTH as u64),
+            )
+        })
+    },
+    Claim {
+        statement: "An RDB file on disk can be sent to a replica by sendfile().",
+        method: "Sends a file to a non-blocking TCP socket by sendfile() with an offset, going on when the socket has room; the \
+                 receiver checks every byte.",
+        sources: &[seed("4.2"), seed("4.3"), Source::Thread("redis/redis#7096")],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        ..Claim::new("redis.rdb.sendfile", redis_rdb_sendfile, |seen| {
+            Verdict::holds_if(seen.is("bytes at the replica", "the file's"))
+        })
+    },
+    Claim {
+        statement: "sendfile(fd, rdb_fd, NULL, rdb_size) in the write handler, as in the sample, sends the file to every replica.",
+        method: "Makes the sample's call for two replicas that are fed from one descriptor, and reads what each got.",
+        sources: &[seed("4.3"), REPLICATION],
+        finds: always(false),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "redis.replica.shared-position",
+            redis_replica_shared_position,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("bytes at the first replica") == 4096
+                        && seen.counted("bytes at the second replica") == 4096,
+                )
+            },
+        )
+    },
+];
+
+/// The file as Redis opens its AOF: another open of the same file, for appending.
+fn open_for_append(file: &File) -> Result<File, Stop> {
+    // A file without a name is opened again by way of /proc, so that the flags are those of a real open().
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::options()
+        .append(true)
+        .open(&path)
+        .setup("open(O_WRONLY|O_APPEND)")
+}
+
+fn redis_aof_write(lab: &Lab) -> Result<Observation, Stop> {
+    let mut file = lab.file(b"old ")?;
+    let aof = open_for_append(&file)?;
+    let mut seen = Observation::new();
+    seen.call("write(O_APPEND file, 4)", io::write(&aof, b"new "));
+    seen.call("write(O_APPEND file, 5)", io::write(&aof, b"newer"));
+    let mut content = String::new();
+    file.rewind().setup("lseek")?;
+    file.read_to_string(&mut content).setup("read the file")?;
+    let appended = content == "old new newer";
+    seen.text(
+        "file afterwards",
+        if appended {
+            "old bytes, then both writes"
+        } else {
+            "something else"
+        },
+    );
+    Ok(seen)
+}
+
+fn redis_aof_sendfile(lab: &Lab) -> Result<Observation, Stop> {
+    let source = lab.file(&pattern(64))?;
+    let aof = open_for_append(&lab.empty_file()?)?;
+    let plain = lab.empty_file()?;
+    let mut seen = Observation::new();
+    seen.call(
+        "sendfile(O_APPEND file, file)",
+        sendfile(&aof, &source, Some(&mut 0), 16),
+    );
+    seen.call("splice(pipe, O_APPEND file)", splice_into(&aof)?);
+    seen.call(
+        "copy_file_range(file, O_APPEND file)",
+        io::copy_file_range(&source, &aof, 16),
+    );
+    seen.call(
+        "sendfile(file, file)",
+        sendfile(&plain, &source, Some(&mut 0), 16),
+    );
+    seen.call("splice(pipe, file)", splice_into(&plain)?);
+    if seen.failed_with("sendfile(file, file)", Errno::EINVAL) {
+        return Err(Stop::broken("sendfile() is refused without O_APPEND too"));
+    }
+    Ok(seen)
+}
+
+fn splice_into(file: &File) -> Result<Result<usize, Errno>, Stop> {
+    let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
+    io::write(&pipe.write, &[0; 16]).setup("write to a pipe")?;
+    Ok(splice(
+        &pipe.read,
+        None,
+        file,
+        None,
+        16,
+        SpliceFlags::empty(),
+    ))
+}
+
+const RDB_LENGTH: usize = 16 << 20;
+
+fn redis_rdb_one_write(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 18).setup("SO_SNDBUF")?;
+    sockets::set_option(&far, libc::SOL_SOCKET, libc::SO_RCVBUF, 1 << 18).setup("SO_RCVBUF")?;
+    near.set_nonblocking(true).setup("O_NONBLOCK")?;
+    let mut seen = Observation::new();
+    seen.call(
+        "write(non-blocking socket, 16 MiB)",
+        io::write(&near, &vec![0; RDB_LENGTH]),
+    );
+    Ok(seen)
+}
+
+fn redis_rdb_sendfile(lab: &Lab) -> Result<Observation, Stop> {
+    let content = pattern(1 << 20);
+    let file = lab.file(&content)?;
+    let (near, far) = sockets::tcp()?;
+    near.set_nonblocking(true).setup("O_NONBLOCK")?;
+    let (mut offset, mut calls, mut full) = (0, 0, 0);
+    let mut received = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    while received.len() < content.len() {
+        // The event loop of one process: send while there is room, then let the replica read.
+        match sendfile(&near, &file, Some(&mut offset), content.len()) {
+            Ok(_) => calls += 1,
+            Err(Errno::EAGAIN) => full += 1,
+            Err(errno) => return Err(Stop::from_setup("sendfile", errno)),
+        }
+        sockets::wait_for_arrival(&far, 1)?;
+        let count = io::read(&far, &mut buffer).setup("read at the replica")?;
+        received.extend_from_slice(&buffer[..count]);
+    }
+    let mut seen = Observation::new();
+    seen.count("sendfile() calls that sent", calls)
+        .count("calls that found the socket full", full);
+    seen.text(
+        "bytes at the replica",
+        if received == content {
+            "the file's"
+        } else {
+            "others"
+        },
+    );
+    Ok(seen)
+}
+
+fn redis_replica_shared_position(lab: &Lab) -> Result<Observation, Stop> {
+    let content = pattern(4096);
+    let file = lab.file(&content)?;
+    let mut seen = Observation::new();
+    let mut got = Vec::new();
+    for name in ["first", "second"] {
+        let (near, far) = sockets::tcp()?;
+        let sent = sendfile(&near, &file, None, content.len());
+        seen.call(format!("sendfile(rdb) to the {name} replica"), sent);
+        let count = sent.unwrap_or(0);
+        if !arrived(&far, &content[..count])? {
+            return Err(Stop::broken("a replica got other bytes"));
+        }
+        got.push((name, count));
+    }
+    for (name, count) in got {
+        seen.count(format!("bytes at the {name} replica"), count as u64);
+    }
+    Ok(seen)
+}

@@ -1,0 +1,477 @@
+//! `sendfile`.
+
+use super::{
+    AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, count_copies, entries_to_tcp, read_write_hops,
+};
+use crate::claim::{Claim, Source, always, between, seed};
+use crate::lab::fds::{self, Descriptor, Kind as Fd};
+use crate::lab::sinks::{Kind, Sink};
+use crate::lab::{Lab, alias, pattern, sockets};
+use crate::routes;
+use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
+use nocopy_sendfile::sendfile;
+use std::io::{Read, Seek, Write};
+use syscalls::{Errno, Sysno};
+
+const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
+
+/// The claim that `sendfile` to one kind of sink makes no CPU copy.
+macro_rules! copies_claim {
+    ($id:literal, $kind:expr, $sink:literal, $finds:expr) => {
+        Claim {
+            statement: concat!("From a file to ", $sink, ", sendfile() makes no CPU copy."),
+            method: "Sends a file, changes the file when all has arrived, and looks at what the receiver reads. New bytes are \
+                     the file's own pages, old ones were copied.",
+            sources: &[seed("3.2"), seed("6.1")],
+            finds: $finds,
+            about: &[Sysno::sendfile],
+            ..Claim::new($id, |lab| send_copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")))
+        }
+    };
+}
+
+fn send_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
+    copies(lab, kind, |file, sink| {
+        routes::sendfile::send(file, sink, alias::LENGTH).setup("sendfile")
+    })
+}
+
+/// Since 5.12 a pipe is given the file's pages.
+const SHARED_WITH_PIPES: &[Find] = &[
+    between((5, 10), (5, 10), false),
+    between((6, 1), (7, 3), true),
+];
+
+/// Claims about `sendfile`.
+pub const CLAIMS: &[Claim] = &[
+    copies_claim!(
+        "sendfile.copies.tcp",
+        Kind::Tcp,
+        "a TCP socket",
+        always(true)
+    ),
+    copies_claim!(
+        "sendfile.copies.unix",
+        Kind::Unix,
+        "an AF_UNIX socket",
+        always(true)
+    ),
+    copies_claim!(
+        "sendfile.copies.pipe",
+        Kind::Pipe,
+        "a pipe",
+        SHARED_WITH_PIPES
+    ),
+    copies_claim!(
+        "sendfile.copies.file",
+        Kind::File,
+        "another file",
+        always(false)
+    ),
+    Claim {
+        statement: "sendfile() makes two CPU copies fewer than read() and write().",
+        method: "Counts the CPU copies of both ways from a file to a TCP socket, hop by hop, by changing the source of each hop.",
+        sources: &[seed("3.2"), seed("6.1")],
+        finds: always(true),
+        about: &[Sysno::sendfile, Sysno::read, Sysno::write],
+        ..Claim::new(
+            "sendfile.copies.two-fewer",
+            sendfile_copies_two_fewer,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("CPU copies of read and write")
+                        == seen.counted("CPU copies of sendfile") + 2,
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "On its way to the network, sendfile() copies the data from the kernel's buffer into the socket's buffer.",
+        method: "Sends a file to a TCP socket, sees all of it stand in the receive queue unread, changes the file, and reads: \
+                 a queue that holds copies does not change.",
+        sources: &[seed("3.2")],
+        finds: always(false),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.path.socket-buffer",
+            sendfile_path_socket_buffer,
+            |seen| Verdict::holds_if(!seen.is(AFTER_CHANGE, "shared")),
+        )
+    },
+    Claim {
+        statement: "sendfile() works inside the kernel alone: the data does not pass through the caller.",
+        method: "The interposer shows that one sendfile() is the only kernel entry between a file and the receiver, to which no \
+                 address of the caller is passed; the receiver checks every byte.",
+        sources: &[seed("3.2")],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        traced: true,
+        ..Claim::new("sendfile.path.in-kernel", sendfile_path_in_kernel, |seen| {
+            Verdict::holds_if(
+                seen.entries("50000 bytes", "sendfile") == 1
+                    && seen.counted("50000 bytes") == 1
+                    && seen.is("bytes at the receiver", "the file's"),
+            )
+        })
+    },
+    Claim {
+        statement: "sendfile() sends a file with one system call, two crossings between user and kernel.",
+        method: "The interposer counts the kernel entries of sending 1 MiB to a blocking TCP socket whose peer reads.",
+        sources: &[seed("3.2"), seed("6.1")],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        traced: true,
+        ..Claim::new(
+            "sendfile.entries.one-call",
+            sendfile_entries_one_call,
+            |seen| Verdict::holds_if(seen.counted("1 MiB to a blocking socket") == 1),
+        )
+    },
+    Claim {
+        statement: "One sendfile() with the file's size as count sends the whole file, whatever the socket.",
+        method: "Sends 16 MiB to a non-blocking TCP socket whose peer does not read, until the socket is full.",
+        sources: &[seed("3.2"), seed("4.3"), MAN],
+        finds: always(false),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.entries.non-blocking",
+            sendfile_entries_non_blocking,
+            |seen| {
+                Verdict::holds_if(
+                    seen.returned("first sendfile(non-blocking socket, 16 MiB file)")
+                        == Some(NON_BLOCKING_LENGTH),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "sendfile(socket, file, NULL, size), as in the sample, sends a file.",
+        method: "Makes the call with the sample's arguments for a file of four pages and reads what arrives.",
+        sources: &[seed("3.2"), seed("7.1")],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.sample.file-to-socket",
+            sendfile_sample_file_to_socket,
+            |seen| {
+                Verdict::holds_if(
+                    seen.returned("sendfile(socket, file, NULL, 16384)")
+                        == Some(alias::LENGTH as u64)
+                        && seen.is("bytes at the receiver", "the file's"),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "With a null offset, sendfile() moves the file position, which all duplicates of the descriptor share.",
+        method: "Sends from a duplicate with a null offset, then asks the original for its position.",
+        sources: &[MAN],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.offset.shared-position",
+            sendfile_offset_shared_position,
+            |seen| Verdict::holds_if(seen.counted("position of the original") == 4096),
+        )
+    },
+    Claim {
+        statement: "The target of sendfile() must be a socket; any other is refused.",
+        method: "Sends a few bytes of a file to a descriptor of each kind.",
+        sources: &[seed("3.2"), seed("5.1")],
+        finds: always(false),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.target.only-sockets",
+            sendfile_target_only_sockets,
+            |seen| {
+                let others = TARGETS.iter().filter(|kind| !SOCKETS.contains(kind));
+                Verdict::holds_if(
+                    !others
+                        .into_iter()
+                        .any(|kind| seen.succeeded(&target_fact(*kind))),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "sendfile() from a file to a file is an error, because the target is no socket.",
+        method: "Makes the call of the document's error example: with one descriptor as both ends, and with two files.",
+        sources: &[seed("5.1")],
+        finds: always(false),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.sample.file-to-file",
+            sendfile_sample_file_to_file,
+            |seen| {
+                Verdict::holds_if(
+                    !seen.succeeded("sendfile(file, same file)")
+                        && !seen.succeeded("sendfile(other file, file)"),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "The source of sendfile() must be a regular file.",
+        method: "Sends a few bytes from a descriptor of each kind to a file and, for a socket as source, to a pipe.",
+        sources: &[seed("5.1"), MAN],
+        finds: &[
+            between((5, 10), (5, 10), true),
+            between((6, 1), (7, 3), false),
+        ],
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.source.must-be-file",
+            sendfile_source_must_be_file,
+            |seen| {
+                let other = SOURCES
+                    .iter()
+                    .filter(|kind| **kind != Fd::RegularFile)
+                    .any(|kind| seen.succeeded(&source_fact(*kind)));
+                Verdict::holds_if(!other && !seen.succeeded(SOCKET_TO_PIPE))
+            },
+        )
+    },
+    Claim {
+        statement: "The kernel has sendfile().",
+        method: "Calls it with descriptors that are not open: EBADF comes from the call, ENOSYS from its absence.",
+        sources: &[seed("1.1"), seed("9.2"), MAN],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        ..Claim::new("sendfile.call.present", sendfile_call_present, |seen| {
+            Verdict::holds_if(seen.failed_with("sendfile(-1, -1, NULL, 1)", Errno::EBADF))
+        })
+    },
+    Claim {
+        statement: "The offset of sendfile() is a 64-bit number, in and out.",
+        method: "Sends from behind 5 GiB of a sparse file and looks at the bytes and at the offset afterwards.",
+        sources: &[seed("7.1"), MAN],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        ..Claim::new(
+            "sendfile.abi.offset-64-bit",
+            sendfile_abi_offset_64_bit,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("offset afterwards") == FAR_OFFSET + 4
+                        && seen.is("bytes at the receiver", "the file's"),
+                )
+            },
+        )
+    },
+];
+
+fn sendfile_copies_two_fewer(lab: &Lab) -> Result<Observation, Stop> {
+    let hop = alias::after_sending(lab, Kind::Tcp, |file, sink| {
+        routes::sendfile::send(file, sink, alias::LENGTH).setup("sendfile")
+    })?;
+    let mut seen = Observation::new();
+    seen.count(
+        "CPU copies of read and write",
+        count_copies(&read_write_hops(lab, Kind::Tcp)?),
+    );
+    seen.count("CPU copies of sendfile", count_copies(&[hop]));
+    Ok(seen)
+}
+
+fn sendfile_path_socket_buffer(lab: &Lab) -> Result<Observation, Stop> {
+    let file = alias::source(lab)?;
+    let (near, far) = sockets::tcp()?;
+    alias::all_sent(routes::sendfile::send(&file, &near, alias::LENGTH).setup("sendfile")?)?;
+    sockets::wait_for_arrival(&far, alias::LENGTH)?;
+    let mut seen = Observation::new();
+    seen.count(
+        "bytes in the receive queue",
+        sockets::readable(&far)? as u64,
+    );
+    alias::change(&file)?;
+    let mut bytes = vec![0; alias::LENGTH];
+    (&far)
+        .read_exact(&mut bytes)
+        .setup("read at the receiver")?;
+    seen.text(AFTER_CHANGE, alias::Sharing::of(&bytes)?);
+    Ok(seen)
+}
+
+fn sendfile_path_in_kernel(lab: &Lab) -> Result<Observation, Stop> {
+    let content = pattern(50_000);
+    let file = lab.file(&content)?;
+    let (near, far) = sockets::tcp()?;
+    let (entries, sent) = lab.entries(|| sendfile(&near, &file, None, content.len()));
+    let mut seen = Observation::new();
+    seen.call("sendfile(socket, file, NULL, 50000)", sent)
+        .push("50000 bytes", entries);
+    let same = sent == Ok(content.len()) && arrived(&far, &content)?;
+    seen.text(
+        "bytes at the receiver",
+        if same { "the file's" } else { "others" },
+    );
+    Ok(seen)
+}
+
+fn sendfile_entries_one_call(lab: &Lab) -> Result<Observation, Stop> {
+    let (entries, _) = entries_to_tcp(lab, |file, socket| {
+        routes::sendfile::send(file, socket, ENTRIES_LENGTH).setup("sendfile")
+    })?;
+    let mut seen = Observation::new();
+    seen.push("1 MiB to a blocking socket", entries);
+    Ok(seen)
+}
+
+const NON_BLOCKING_LENGTH: u64 = 16 << 20;
+
+fn sendfile_entries_non_blocking(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lab.empty_file()?;
+    file.set_len(NON_BLOCKING_LENGTH).setup("ftruncate")?;
+    let (near, far) = sockets::tcp()?;
+    // Less than the file, whatever the system's defaults are.
+    sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 18).setup("SO_SNDBUF")?;
+    sockets::set_option(&far, libc::SOL_SOCKET, libc::SO_RCVBUF, 1 << 18).setup("SO_RCVBUF")?;
+    near.set_nonblocking(true).setup("O_NONBLOCK")?;
+    let mut seen = Observation::new();
+    let length = usize::try_from(NON_BLOCKING_LENGTH).expect("64-bit");
+    let mut offset = 0;
+    seen.call(
+        "first sendfile(non-blocking socket, 16 MiB file)",
+        sendfile(&near, &file, Some(&mut offset), length),
+    );
+    // More room may come while the kernel moves bytes to the receiver's queue; it ends when both are full.
+    let full = loop {
+        match sendfile(&near, &file, Some(&mut offset), length) {
+            Ok(count) if count > 0 => {}
+            result => break result,
+        }
+    };
+    seen.call("sendfile() when the socket is full", full)
+        .count("offset then", offset);
+    Ok(seen)
+}
+
+fn sendfile_sample_file_to_socket(lab: &Lab) -> Result<Observation, Stop> {
+    let content = pattern(alias::LENGTH);
+    let file = lab.file(&content)?;
+    let (near, far) = sockets::tcp()?;
+    let mut seen = Observation::new();
+    let sent = sendfile(&near, &file, None, content.len());
+    seen.call("sendfile(socket, file, NULL, 16384)", sent);
+    let same = sent == Ok(content.len()) && arrived(&far, &content)?;
+    seen.text(
+        "bytes at the receiver",
+        if same { "the file's" } else { "others" },
+    );
+    Ok(seen)
+}
+
+fn sendfile_offset_shared_position(lab: &Lab) -> Result<Observation, Stop> {
+    let mut file = alias::source(lab)?;
+    let duplicate = file.try_clone().setup("dup")?;
+    let sink = Sink::open(lab, Kind::Tcp)?;
+    let mut seen = Observation::new();
+    seen.count("position before", file.stream_position().setup("lseek")?);
+    seen.call(
+        "sendfile(socket, duplicate, NULL, 4096)",
+        sendfile(&sink, &duplicate, None, 4096),
+    );
+    seen.count(
+        "position of the original",
+        file.stream_position().setup("lseek")?,
+    );
+    Ok(seen)
+}
+
+const TARGETS: &[Fd] = &[
+    Fd::TcpSocket,
+    Fd::UdpSocket,
+    Fd::UnixStream,
+    Fd::RegularFile,
+    Fd::Memfd,
+    Fd::PipeWrite,
+    Fd::DevNull,
+    Fd::Terminal,
+];
+const SOCKETS: &[Fd] = &[Fd::TcpSocket, Fd::UdpSocket, Fd::UnixStream];
+
+fn target_fact(kind: Fd) -> String {
+    format!("sendfile({kind}, file)")
+}
+
+fn source_fact(kind: Fd) -> String {
+    format!("sendfile(file, {kind})")
+}
+
+fn sendfile_target_only_sockets(lab: &Lab) -> Result<Observation, Stop> {
+    let file = alias::source(lab)?;
+    let mut seen = Observation::new();
+    fds::each(lab, TARGETS, &mut seen, target_fact, |target| {
+        sendfile(target, &file, Some(&mut 0), 16)
+    })?;
+    Ok(seen)
+}
+
+fn sendfile_sample_file_to_file(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lab.file(b"0123456789")?;
+    let other = lab.empty_file()?;
+    let mut seen = Observation::new();
+    seen.call(
+        "sendfile(other file, file)",
+        sendfile(&other, &file, Some(&mut 0), 10),
+    );
+    // Position 0 is where the writing goes, and the reading is the document's, from the same position.
+    seen.call(
+        "sendfile(file, same file)",
+        sendfile(&file, &file, None, 10),
+    );
+    Ok(seen)
+}
+
+const SOURCES: &[Fd] = &[
+    Fd::RegularFile,
+    Fd::DevUrandom,
+    Fd::DevZero,
+    Fd::PipeRead,
+    Fd::TcpSocket,
+    Fd::UnixStream,
+    Fd::Eventfd,
+    Fd::Directory,
+];
+const SOCKET_TO_PIPE: &str = "sendfile(pipe, TCP socket)";
+
+fn sendfile_source_must_be_file(lab: &Lab) -> Result<Observation, Stop> {
+    let target = lab.empty_file()?;
+    let mut seen = Observation::new();
+    fds::each(lab, SOURCES, &mut seen, source_fact, |source| {
+        sendfile(&target, source, None, 4)
+    })?;
+    let socket = Descriptor::open(lab, Fd::TcpSocket)?;
+    let pipe = Descriptor::open(lab, Fd::PipeWrite)?;
+    seen.call(SOCKET_TO_PIPE, sendfile(&pipe, &socket, None, 4));
+    Ok(seen)
+}
+
+fn sendfile_call_present(_lab: &Lab) -> Result<Observation, Stop> {
+    // SAFETY: -1 was never open.
+    let none = unsafe { nocopy_sendfile::BorrowedFd::borrow_raw(-1) };
+    let mut seen = Observation::new();
+    seen.call("sendfile(-1, -1, NULL, 1)", sendfile(none, none, None, 1));
+    Ok(seen)
+}
+
+const FAR_OFFSET: u64 = 5 << 30;
+
+fn sendfile_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
+    let mut file = lab.empty_file()?;
+    file.seek(std::io::SeekFrom::Start(FAR_OFFSET))
+        .setup("lseek")?;
+    file.write_all(b"far!").setup("write behind 5 GiB")?;
+    let sink = Sink::open(lab, Kind::Unix)?;
+    let mut offset = FAR_OFFSET;
+    let mut seen = Observation::new();
+    let sent = sendfile(&sink, &file, Some(&mut offset), 100);
+    seen.call("sendfile(socket, file, 5 GiB, 100)", sent)
+        .count("offset afterwards", offset);
+    let same = sent == Ok(4) && sink.take(4)? == b"far!";
+    seen.text(
+        "bytes at the receiver",
+        if same { "the file's" } else { "others" },
+    );
+    Ok(seen)
+}

@@ -1,0 +1,562 @@
+//! `splice`.
+
+use super::{AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, entries_to_tcp};
+use crate::claim::{Claim, Source, always, seed};
+use crate::lab::fds::{self, Descriptor, Kind as Fd};
+use crate::lab::filesystems;
+use crate::lab::sinks::{Kind, Sink};
+use crate::lab::{Lab, alias, io, pattern, sockets};
+use crate::routes;
+use crate::verdict::{Observation, Setup, Stop, Verdict};
+use nocopy_splice::{BorrowedFd, Pipe, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe2, splice};
+use std::io::{Seek, Write};
+use std::os::fd::AsFd;
+use syscalls::{Errno, Sysno};
+
+const MAN: Source = Source::Man("splice(2), man-pages 6.20");
+
+/// The claim that `splice` through a pipe to one kind of sink makes no CPU copy.
+macro_rules! copies_claim {
+    ($id:literal, $kind:expr, $sink:literal, $holds:literal) => {
+        Claim {
+            statement: concat!("From a file to ", $sink, ", splice() makes no CPU copy."),
+            method: "Splices a file by way of a pipe (or into it), changes the file when all has arrived, and looks at what the \
+                     receiver reads. New bytes are the file's own pages, old ones were copied.",
+            sources: &[seed("3.3"), seed("6.1")],
+            finds: always($holds),
+            about: &[Sysno::splice],
+            ..Claim::new($id, |lab| splice_copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")))
+        }
+    };
+}
+
+fn splice_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
+    copies(lab, kind, |file, sink| {
+        if kind == Kind::Pipe {
+            let count = splice(
+                file,
+                Some(&mut 0),
+                sink,
+                None,
+                alias::LENGTH,
+                SpliceFlags::empty(),
+            )
+            .setup("splice")?;
+            return Ok(count as u64);
+        }
+        routes::splice::send(file, sink, alias::LENGTH, &pipe()?).setup("splice")
+    })
+}
+
+/// Claims about `splice`.
+pub const CLAIMS: &[Claim] = &[
+    copies_claim!("splice.copies.tcp", Kind::Tcp, "a TCP socket", true),
+    copies_claim!("splice.copies.unix", Kind::Unix, "an AF_UNIX socket", true),
+    copies_claim!("splice.copies.pipe", Kind::Pipe, "a pipe", true),
+    copies_claim!("splice.copies.file", Kind::File, "another file", false),
+    Claim {
+        statement: "splice(file, NULL, socket, NULL, size, SPLICE_F_MOVE), as in the sample, sends a file to a socket.",
+        method: "Makes the call with the sample's arguments. With a pipe in between the same data goes through.",
+        sources: &[seed("3.3")],
+        finds: always(false),
+        about: &[Sysno::splice],
+        ..Claim::new(
+            "splice.sample.file-to-socket",
+            splice_sample_file_to_socket,
+            |seen| {
+                Verdict::holds_if(
+                    seen.succeeded("splice(file, NULL, socket, NULL, 16384, SPLICE_F_MOVE)"),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "splice() needs a pipe at one of its ends.",
+        method: "Splices between a file and a socket, two files and two sockets, then with a pipe as one end.",
+        sources: &[seed("3.3"), seed("5.2"), MAN],
+        finds: always(true),
+        about: &[Sysno::splice],
+        ..Claim::new("splice.ends.pipe-needed", splice_ends_pipe_needed, |seen| {
+            let without = [
+                "splice(file, TCP socket)",
+                "splice(file, other file)",
+                "splice(TCP socket, other TCP socket)",
+            ];
+            Verdict::holds_if(
+                without
+                    .iter()
+                    .all(|fact| seen.failed_with(fact, Errno::EINVAL))
+                    && seen.succeeded("splice(file, pipe)")
+                    && seen.succeeded("splice(pipe, TCP socket)"),
+            )
+        })
+    },
+    Claim {
+        statement: "With a pipe at the other end, splice() takes any descriptor.",
+        method: "Splices a few bytes from a descriptor of each kind into a pipe, and from a pipe into one of each kind.",
+        sources: &[seed("3.3"), seed("6.1"), seed("7.3")],
+        finds: always(false),
+        about: &[Sysno::splice],
+        ..Claim::new(
+            "splice.ends.any-descriptor",
+            splice_ends_any_descriptor,
+            |seen| {
+                let from = READABLE
+                    .iter()
+                    .all(|kind| seen.succeeded(&from_fact(*kind)));
+                let into = WRITABLE
+                    .iter()
+                    .all(|kind| seen.succeeded(&into_fact(*kind)));
+                Verdict::holds_if(from && into)
+            },
+        )
+    },
+    Claim {
+        statement: "Through a pipe of the default size, splice() sends a file with one system call, two crossings.",
+        method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket through a pipe of 64 KiB.",
+        sources: &[seed("3.3"), seed("6.1")],
+        finds: always(false),
+        about: &[Sysno::splice],
+        traced: true,
+        ..Claim::new(
+            "splice.entries.pipe-64k",
+            |lab| splice_entries(lab, 1 << 16),
+            |seen| Verdict::holds_if(seen.counted("1 MiB through a pipe of 64 KiB") == 1),
+        )
+    },
+    Claim {
+        statement: "Through a pipe that holds the whole file, splice() sends it with one system call, two crossings.",
+        method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket through a pipe of 1 MiB.",
+        sources: &[seed("3.3"), seed("6.1")],
+        finds: always(false),
+        about: &[Sysno::splice],
+        traced: true,
+        resources: &[crate::claim::Resource::UserPipePages],
+        ..Claim::new(
+            "splice.entries.pipe-1m",
+            |lab| splice_entries(lab, 1 << 20),
+            |seen| Verdict::holds_if(seen.counted("1 MiB through a pipe of 1024 KiB") == 1),
+        )
+    },
+    Claim {
+        statement: "Zero-copy by splice() needs fewer system calls than read() and write().",
+        method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket: through a default pipe, and through \
+                 a buffer as large as that pipe.",
+        sources: &[seed("1.2")],
+        finds: always(false),
+        about: &[Sysno::splice, Sysno::read, Sysno::write],
+        traced: true,
+        ..Claim::new(
+            "splice.entries.fewer-than-read-write",
+            splice_entries_fewer_than_read_write,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("splice, pipe of 64 KiB")
+                        < seen.counted("read and write, buffer of 64 KiB"),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "splice() moves data: the source does not have it afterwards.",
+        method: "Splices a file into a pipe and reads the file again; for contrast, splices that pipe into another.",
+        sources: &[seed("3.3")],
+        finds: always(false),
+        about: &[Sysno::splice],
+        ..Claim::new(
+            "splice.moves.out-of-file",
+            splice_moves_out_of_file,
+            |seen| Verdict::holds_if(!seen.is("file afterwards", "has the bytes")),
+        )
+    },
+    Claim {
+        statement: "splice() from a pipe takes the data out of it.",
+        method: "Splices from one pipe to another and counts what is left.",
+        sources: &[seed("3.3"), MAN],
+        finds: always(true),
+        about: &[Sysno::splice],
+        ..Claim::new(
+            "splice.moves.out-of-pipe",
+            splice_moves_out_of_pipe,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("bytes left in the first pipe") == 0
+                        && seen.counted("bytes in the second pipe") == 5,
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "There are file systems whose files cannot be spliced.",
+        method: "Splices a file of every writable file system at hand into a pipe and back, and files of /proc into a pipe.",
+        sources: &[seed("5.2")],
+        finds: always(true),
+        about: &[Sysno::splice],
+        ..Claim::new("splice.fs.some-refuse", splice_fs_some_refuse, |seen| {
+            let refused = |fact: &crate::verdict::Fact| {
+                fact.fact.starts_with("splice(file of")
+                    && fact.value == crate::verdict::Value::Errno(libc::EINVAL)
+            };
+            Verdict::holds_if(seen.facts().iter().any(refused))
+        })
+    },
+    Claim {
+        statement: "A pipe and two splice() calls of the whole length, as in the sample, send a file that fits into the pipe.",
+        method: "Makes the sample's calls for 16 KiB and reads what arrives.",
+        sources: &[seed("5.2")],
+        finds: always(true),
+        about: &[Sysno::splice, Sysno::pipe2],
+        ..Claim::new(
+            "splice.sample.two-steps",
+            |lab| two_steps(lab, alias::LENGTH),
+            |seen| Verdict::holds_if(whole(seen)),
+        )
+    },
+    Claim {
+        statement: "A pipe and two splice() calls of the whole length, as in the sample, send a file of any size.",
+        method: "Makes the sample's calls for 1 MiB with a pipe of the default size.",
+        sources: &[seed("5.2")],
+        finds: always(false),
+        about: &[Sysno::splice, Sysno::pipe2],
+        ..Claim::new(
+            "splice.sample.two-steps-large",
+            |lab| two_steps(lab, 1 << 20),
+            |seen| Verdict::holds_if(whole(seen)),
+        )
+    },
+    Claim {
+        statement: "The kernel has splice().",
+        method: "Calls it with descriptors that are not open: EBADF comes from the call, ENOSYS from its absence.",
+        sources: &[seed("1.1"), seed("5.2"), MAN],
+        finds: always(true),
+        about: &[Sysno::splice],
+        ..Claim::new("splice.call.present", splice_call_present, |seen| {
+            Verdict::holds_if(seen.failed_with("splice(-1, NULL, -1, NULL, 1, 0)", Errno::EBADF))
+        })
+    },
+    Claim {
+        statement: "The offsets of splice() are 64-bit numbers, in and out.",
+        method: "Splices from behind 5 GiB of a sparse file and looks at the bytes and at the offset afterwards.",
+        sources: &[seed("7.3"), MAN],
+        finds: always(true),
+        about: &[Sysno::splice],
+        ..Claim::new(
+            "splice.abi.offset-64-bit",
+            splice_abi_offset_64_bit,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("offset afterwards") == FAR_OFFSET + 4
+                        && seen.is("bytes in the pipe", "the file's"),
+                )
+            },
+        )
+    },
+];
+
+/// An empty pipe of the default size.
+fn pipe() -> Result<Pipe, Stop> {
+    pipe2(PipeFlags::CLOEXEC).setup("pipe2")
+}
+
+fn splice_sample_file_to_socket(lab: &Lab) -> Result<Observation, Stop> {
+    let file = alias::source(lab)?;
+    let (near, far) = sockets::tcp()?;
+    let mut seen = Observation::new();
+    seen.call(
+        "splice(file, NULL, socket, NULL, 16384, SPLICE_F_MOVE)",
+        splice(&file, None, &near, None, alias::LENGTH, SpliceFlags::MOVE),
+    );
+    let through_a_pipe = routes::splice::send(&file, &near, alias::LENGTH, &pipe()?)
+        .setup("splice through a pipe")?;
+    seen.count("bytes sent through a pipe", through_a_pipe);
+    if !arrived(&far, &[alias::OLD; alias::LENGTH])? {
+        return Err(Stop::broken("the receiver got other bytes"));
+    }
+    Ok(seen)
+}
+
+fn splice_ends_pipe_needed(lab: &Lab) -> Result<Observation, Stop> {
+    let file = alias::source(lab)?;
+    let other = lab.empty_file()?;
+    let socket = Descriptor::open(lab, Fd::TcpSocket)?; // with bytes to read
+    let other_socket = Descriptor::open(lab, Fd::TcpSocket)?;
+    let pipe = pipe()?;
+    let call = |input: std::os::fd::BorrowedFd<'_>, output: std::os::fd::BorrowedFd<'_>| {
+        splice(input, None, output, None, 4, SpliceFlags::empty())
+    };
+    let mut seen = Observation::new();
+    seen.call(
+        "splice(file, TCP socket)",
+        call(file.as_fd(), socket.as_fd()),
+    );
+    seen.call(
+        "splice(file, other file)",
+        call(file.as_fd(), other.as_fd()),
+    );
+    seen.call(
+        "splice(TCP socket, other TCP socket)",
+        call(socket.as_fd(), other_socket.as_fd()),
+    );
+    seen.call(
+        "splice(file, pipe)",
+        call(file.as_fd(), AsFd::as_fd(&pipe.write)),
+    );
+    seen.call(
+        "splice(pipe, TCP socket)",
+        call(AsFd::as_fd(&pipe.read), socket.as_fd()),
+    );
+    Ok(seen)
+}
+
+const READABLE: &[Fd] = &[
+    Fd::RegularFile,
+    Fd::Memfd,
+    Fd::TcpSocket,
+    Fd::UdpSocket,
+    Fd::UnixStream,
+    Fd::Terminal,
+    Fd::DevUrandom,
+    Fd::DevZero,
+    Fd::DevFull,
+    Fd::DevNull,
+    Fd::ProcVersion,
+    Fd::ProcSysctl,
+    Fd::Sysfs,
+    Fd::ProcMaps,
+    Fd::ProcStatus,
+    Fd::Eventfd,
+    Fd::Timerfd,
+    Fd::Signalfd,
+    Fd::Inotify,
+    Fd::Epoll,
+    Fd::Pidfd,
+    Fd::Directory,
+    Fd::PathOnly,
+];
+
+const WRITABLE: &[Fd] = &[
+    Fd::RegularFile,
+    Fd::Memfd,
+    Fd::TcpSocket,
+    Fd::UdpSocket,
+    Fd::UnixStream,
+    Fd::Terminal,
+    Fd::DevNull,
+    Fd::DevZero,
+    Fd::DevUrandom,
+    Fd::DevFull,
+    Fd::AppendFile,
+    Fd::Eventfd,
+];
+
+fn from_fact(kind: Fd) -> String {
+    format!("splice({kind}, pipe)")
+}
+
+fn into_fact(kind: Fd) -> String {
+    format!("splice(pipe, {kind})")
+}
+
+fn splice_ends_any_descriptor(lab: &Lab) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    fds::each(lab, READABLE, &mut seen, from_fact, |source| {
+        let pipe = pipe2(PipeFlags::CLOEXEC)?;
+        splice(source, None, &pipe.write, None, 4, SpliceFlags::NONBLOCK)
+    })?;
+    fds::each(lab, WRITABLE, &mut seen, into_fact, |sink| {
+        let pipe = pipe2(PipeFlags::CLOEXEC)?;
+        io::write(&pipe.write, b"four")?;
+        splice(&pipe.read, None, sink, None, 4, SpliceFlags::NONBLOCK)
+    })?;
+    Ok(seen)
+}
+
+fn splice_entries(lab: &Lab, pipe_size: usize) -> Result<Observation, Stop> {
+    let pipe = pipe()?;
+    fcntl_setpipe_size(&pipe.write, pipe_size).setup("F_SETPIPE_SZ")?;
+    let (entries, _) = entries_to_tcp(lab, |file, socket| {
+        routes::splice::send(file, socket, ENTRIES_LENGTH, &pipe).setup("splice")
+    })?;
+    let mut seen = Observation::new();
+    seen.push(
+        format!("1 MiB through a pipe of {} KiB", pipe_size >> 10),
+        entries,
+    );
+    Ok(seen)
+}
+
+fn splice_entries_fewer_than_read_write(lab: &Lab) -> Result<Observation, Stop> {
+    let pipe = pipe()?;
+    let (by_splice, _) = entries_to_tcp(lab, |file, socket| {
+        routes::splice::send(file, socket, ENTRIES_LENGTH, &pipe).setup("splice")
+    })?;
+    let mut buffer = vec![0; 1 << 16];
+    let (by_read_write, _) = entries_to_tcp(lab, |file, socket| {
+        routes::read_write::send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
+    })?;
+    let mut seen = Observation::new();
+    seen.push("splice, pipe of 64 KiB", by_splice)
+        .push("read and write, buffer of 64 KiB", by_read_write);
+    Ok(seen)
+}
+
+fn splice_moves_out_of_file(lab: &Lab) -> Result<Observation, Stop> {
+    let file = alias::source(lab)?;
+    let pipe = pipe()?;
+    let mut seen = Observation::new();
+    let moved = splice(
+        &file,
+        Some(&mut 0),
+        &pipe.write,
+        None,
+        alias::LENGTH,
+        SpliceFlags::MOVE,
+    );
+    seen.call("splice(file, pipe, SPLICE_F_MOVE)", moved);
+    let mut bytes = vec![0; alias::LENGTH];
+    let left = io::pread(&file, &mut bytes, 0).setup("read the file")?;
+    let kept = left == alias::LENGTH && bytes == [alias::OLD; alias::LENGTH];
+    seen.text(
+        "file afterwards",
+        if kept {
+            "has the bytes"
+        } else {
+            "has lost bytes"
+        },
+    );
+    Ok(seen)
+}
+
+fn splice_moves_out_of_pipe(_lab: &Lab) -> Result<Observation, Stop> {
+    let (first, second) = (pipe()?, pipe()?);
+    io::write(&first.write, b"bytes").setup("write to a pipe")?;
+    let mut seen = Observation::new();
+    seen.call(
+        "splice(pipe, other pipe)",
+        splice(
+            &first.read,
+            None,
+            &second.write,
+            None,
+            5,
+            SpliceFlags::empty(),
+        ),
+    );
+    seen.count(
+        "bytes left in the first pipe",
+        sockets::readable(&first.read)? as u64,
+    );
+    seen.count(
+        "bytes in the second pipe",
+        sockets::readable(&second.read)? as u64,
+    );
+    Ok(seen)
+}
+
+fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    for place in filesystems::places(lab.scratch()?) {
+        let name = &place.filesystem;
+        let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+        io::pwrite(&file, b"bytes", 0).setup("write the file")?;
+        let pipe = pipe()?;
+        let out = splice(
+            &file,
+            Some(&mut 0),
+            &pipe.write,
+            None,
+            5,
+            SpliceFlags::empty(),
+        );
+        seen.call(format!("splice(file of {name}, pipe)"), out);
+        if out.is_ok() {
+            let back = splice(
+                &pipe.read,
+                None,
+                &file,
+                Some(&mut 5),
+                5,
+                SpliceFlags::empty(),
+            );
+            seen.call(format!("splice(pipe, file of {name})"), back);
+        }
+    }
+    for (name, kind) in [
+        ("proc, version", Fd::ProcVersion),
+        ("proc, self/maps", Fd::ProcMaps),
+    ] {
+        let pipe = pipe()?;
+        let source = Descriptor::open(lab, kind)?;
+        let out = splice(&source, None, &pipe.write, None, 5, SpliceFlags::empty());
+        seen.call(format!("splice(file of {name}, pipe)"), out);
+    }
+    Ok(seen)
+}
+
+/// The sample's calls: `splice` of `length` into a new pipe, then `splice` of `length` out of it.
+fn two_steps(lab: &Lab, length: usize) -> Result<Observation, Stop> {
+    let content = pattern(length);
+    let file = lab.file(&content)?;
+    let sink = Sink::open(lab, Kind::Tcp)?;
+    let pipe = pipe()?;
+    let mut seen = Observation::new();
+    seen.count("length", length as u64);
+    let into = splice(&file, None, &pipe.write, None, length, SpliceFlags::MOVE);
+    let out = splice(&pipe.read, None, &sink, None, length, SpliceFlags::MOVE);
+    seen.call(
+        "splice(file, NULL, pipe, NULL, length, SPLICE_F_MOVE)",
+        into,
+    );
+    seen.call(SECOND_STEP, out);
+    let count = out.unwrap_or(0);
+    if sink.take(count)? != content[..count] {
+        return Err(Stop::broken("the receiver got other bytes"));
+    }
+    Ok(seen)
+}
+
+const SECOND_STEP: &str = "splice(pipe, NULL, socket, NULL, length, SPLICE_F_MOVE)";
+
+/// Whether the sample's two calls sent the whole length.
+fn whole(seen: &Observation) -> bool {
+    seen.returned(SECOND_STEP) == Some(seen.counted("length"))
+}
+
+fn splice_call_present(_lab: &Lab) -> Result<Observation, Stop> {
+    // SAFETY: -1 was never open.
+    let none = unsafe { BorrowedFd::borrow_raw(-1) };
+    let mut seen = Observation::new();
+    seen.call(
+        "splice(-1, NULL, -1, NULL, 1, 0)",
+        splice(none, None, none, None, 1, SpliceFlags::empty()),
+    );
+    Ok(seen)
+}
+
+const FAR_OFFSET: u64 = 5 << 30;
+
+fn splice_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
+    let mut file = lab.empty_file()?;
+    file.seek(std::io::SeekFrom::Start(FAR_OFFSET))
+        .setup("lseek")?;
+    file.write_all(b"far!").setup("write behind 5 GiB")?;
+    let pipe = pipe()?;
+    let mut offset = FAR_OFFSET;
+    let mut seen = Observation::new();
+    let moved = splice(
+        &file,
+        Some(&mut offset),
+        &pipe.write,
+        None,
+        100,
+        SpliceFlags::empty(),
+    );
+    seen.call("splice(file, 5 GiB, pipe, NULL, 100)", moved)
+        .count("offset afterwards", offset);
+    let same = moved == Ok(4) && arrived(&pipe.read, b"far!")?;
+    seen.text(
+        "bytes in the pipe",
+        if same { "the file's" } else { "others" },
+    );
+    Ok(seen)
+}

@@ -1,0 +1,705 @@
+//! `MSG_ZEROCOPY`.
+
+use super::entries_to_tcp;
+use crate::claim::{Claim, Resource, Source, always, seed};
+use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
+use crate::lab::completions::Completions;
+use crate::lab::sinks::{Kind, Sink};
+use crate::lab::{Lab, io, netns, privilege, sockets, wait_until};
+use crate::routes;
+use crate::verdict::{Observation, Setup, Stop, Verdict};
+use nocopy_mmap::PrivateAnonymous;
+use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use syscalls::{Errno, Sysno};
+
+const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
+const COPIED: &str = "completions marked as copied";
+
+/// Claims about `MSG_ZEROCOPY`.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "A TCP socket takes SO_ZEROCOPY (since Linux 4.14).",
+        method: "Sets the option and reads it back.",
+        sources: &[seed("1.1"), seed("3.4"), seed("5.3"), DOC],
+        finds: always(true),
+        about: &[Sysno::setsockopt],
+        ..Claim::new("zerocopy.socket.tcp", zerocopy_socket_tcp, |seen| {
+            Verdict::holds_if(
+                seen.succeeded("setsockopt(TCP socket, SO_ZEROCOPY, 1)")
+                    && seen.returned("SO_ZEROCOPY afterwards") == Some(1),
+            )
+        })
+    },
+    Claim {
+        statement: "With Linux 4.14 MSG_ZEROCOPY came to sockets of every kind.",
+        method: "Sets SO_ZEROCOPY on a socket of each family that an unprivileged user can make.",
+        sources: &[seed("1.1"), seed("3.4")],
+        finds: always(false),
+        about: &[Sysno::setsockopt],
+        ..Claim::new(
+            "zerocopy.socket.every-kind",
+            zerocopy_socket_every_kind,
+            |seen| Verdict::holds_if(seen.facts().iter().all(|fact| seen.succeeded(&fact.fact))),
+        )
+    },
+    Claim {
+        statement: "sendmsg() with MSG_ZEROCOPY, as in the sample, is a zero-copy send: a completion comes for it.",
+        method: "Makes the sample's call on a socket without SO_ZEROCOPY and, when the peer has read and acknowledged all, \
+                 looks for a completion. The same with SO_ZEROCOPY is the control: there one comes.",
+        sources: &[seed("3.4"), seed("5.3"), seed("7.2")],
+        finds: always(false),
+        about: &[Sysno::sendmsg, Sysno::recvmsg],
+        ..Claim::new(
+            "zerocopy.sample.flag-only",
+            zerocopy_sample_flag_only,
+            |seen| Verdict::holds_if(seen.counted("completions without SO_ZEROCOPY") > 0),
+        )
+    },
+    Claim {
+        statement: "From user memory to a TCP socket over loopback, MSG_ZEROCOPY makes no CPU copy.",
+        method: "Reads from the completion whether the kernel copied; changes the memory when all has arrived and looks at what \
+                 the receiver reads.",
+        sources: &[seed("3.4"), seed("6.1")],
+        finds: always(false),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        ..Claim::new("zerocopy.copies.tcp", zerocopy_copies_tcp, |seen| {
+            Verdict::holds_if(seen.counted(COPIED) == 0)
+        })
+    },
+    Claim {
+        statement: "From user memory to an AF_UNIX socket, MSG_ZEROCOPY makes no CPU copy.",
+        method: "Sets SO_ZEROCOPY, sends with the flag in any case, changes the memory, and looks at what the receiver reads.",
+        sources: &[seed("3.4"), seed("6.1")],
+        finds: always(false),
+        about: &[Sysno::setsockopt, Sysno::sendmsg],
+        ..Claim::new("zerocopy.copies.unix", zerocopy_copies_unix, |seen| {
+            Verdict::holds_if(seen.is("memory changed after sendmsg(), receiver's bytes", "shared"))
+        })
+    },
+    Claim {
+        statement: "MSG_ZEROCOPY sends into a pipe without a CPU copy.",
+        method: "Calls sendmsg() with the flag on the write end of a pipe.",
+        sources: &[seed("3.4")],
+        finds: always(false),
+        about: &[Sysno::sendmsg],
+        ..Claim::new(
+            "zerocopy.copies.pipe",
+            |lab| zerocopy_no_socket(lab, Kind::Pipe),
+            |seen| Verdict::holds_if(seen.succeeded("sendmsg(pipe, MSG_ZEROCOPY)")),
+        )
+    },
+    Claim {
+        statement: "MSG_ZEROCOPY writes into a file without a CPU copy.",
+        method: "Calls sendmsg() with the flag on a file.",
+        sources: &[seed("3.4")],
+        finds: always(false),
+        about: &[Sysno::sendmsg],
+        ..Claim::new(
+            "zerocopy.copies.file",
+            |lab| zerocopy_no_socket(lab, Kind::File),
+            |seen| Verdict::holds_if(seen.succeeded("sendmsg(file, MSG_ZEROCOPY)")),
+        )
+    },
+    Claim {
+        statement: "Out of a device that hands nothing back to this machine, MSG_ZEROCOPY makes no CPU copy.",
+        method: "Sends UDP datagrams out of a device that drops them (dummy or ifb, in a network namespace) and reads from the \
+                 completions whether the kernel copied.",
+        sources: &[seed("3.4"), seed("6.1"), DOC],
+        finds: always(true),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        ..Claim::new(
+            "zerocopy.copies.dropping-device",
+            zerocopy_copies_dropping_device,
+            |seen| Verdict::holds_if(seen.counted(COPIED) == 0),
+        )
+    },
+    Claim {
+        statement: "MSG_ZEROCOPY is for sending: as a flag of recvmsg() it does nothing.",
+        method: "Receives with the flag on a socket with SO_ZEROCOPY and compares with a plain receive of the same bytes; no \
+                 completion comes at either end.",
+        sources: &[seed("3.4"), seed("5.3")],
+        finds: always(true),
+        about: &[Sysno::recvmsg],
+        ..Claim::new("zerocopy.recv.flag", zerocopy_recv_flag, |seen| {
+            Verdict::holds_if(
+                seen.is("bytes received with the flag", "copied into the buffer")
+                    && seen.counted("completions") == 0,
+            )
+        })
+    },
+    Claim {
+        statement: "Linux has no zero-copy for receiving from a socket.",
+        method: "Asks a TCP socket for TCP_ZEROCOPY_RECEIVE. An option that no kernel has is the control: ENOPROTOOPT.",
+        sources: &[seed("5.3")],
+        finds: always(false),
+        about: &[Sysno::getsockopt],
+        ..Claim::new(
+            "zerocopy.recv.tcp-zerocopy-receive",
+            zerocopy_recv_tcp_zerocopy_receive,
+            |seen| {
+                Verdict::holds_if(
+                    seen.failed_with("getsockopt(TCP_ZEROCOPY_RECEIVE)", Errno::ENOPROTOOPT),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "Every send with MSG_ZEROCOPY has its completion, which the sender must wait for.",
+        method: "Sends three times and reads completions until they cover three sends; then there are no more.",
+        sources: &[seed("5.3"), DOC],
+        finds: always(true),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        ..Claim::new(
+            "zerocopy.notify.every-send",
+            zerocopy_notify_every_send,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("sends completed") == 3
+                        && seen.counted("completions after those") == 0,
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "The kernel lets a sender go on that reads no completion.",
+        method: "Sends 1000 times 100 bytes, the peer reading them, without a look at the error queue; then reads it.",
+        sources: &[Source::Measured],
+        finds: always(true),
+        about: &[Sysno::sendto],
+        ..Claim::new(
+            "zerocopy.notify.not-enforced",
+            zerocopy_notify_not_enforced,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("sends taken") == 1000 && seen.counted("sends completed") == 1000,
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "The sample's recvmsg(), which sets msg_control but not msg_controllen, brings the completion.",
+        method: "Reads a completion with a control buffer of length 0, as the sample's zeroed or unset field has it at best, then \
+                 another with a buffer of 8 bytes, and looks for what is left.",
+        sources: &[seed("5.3")],
+        finds: always(false),
+        about: &[Sysno::recvmsg],
+        ..Claim::new(
+            "zerocopy.sample.errqueue-lost",
+            zerocopy_sample_errqueue_lost,
+            |seen| {
+                Verdict::holds_if(
+                    seen.counted("control bytes, buffer of 0") > 0
+                        || seen.is("entry afterwards, buffer of 0", "still there"),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "Sending with MSG_ZEROCOPY is one system call, two crossings.",
+        method: "The interposer counts the kernel entries of sending 1 MiB in chunks of 64 KiB, completions included.",
+        sources: &[seed("6.1")],
+        finds: always(false),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        traced: true,
+        ..Claim::new(
+            "zerocopy.entries.notifications",
+            zerocopy_entries_notifications,
+            |seen| {
+                Verdict::holds_if(
+                    seen.entries("1 MiB in chunks of 64 KiB, completions read", "recvmsg") == 0,
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "Beyond the kernel version, the direction and the completions, MSG_ZEROCOPY has no limit.",
+        method: "With a limit of locked memory of 0 and without CAP_IPC_LOCK, sends one byte with and without the flag.",
+        sources: &[seed("5.3")],
+        finds: always(false),
+        about: &[Sysno::sendto],
+        resources: &[Resource::UserMemlock],
+        ..Claim::new("zerocopy.limit.memlock", zerocopy_limit_memlock, |seen| {
+            Verdict::holds_if(seen.succeeded("send(1 byte, MSG_ZEROCOPY), RLIMIT_MEMLOCK 0"))
+        })
+    },
+    Claim {
+        statement: "SO_ZEROCOPY is off on a new socket.",
+        method: "Reads the option of a new TCP socket.",
+        sources: &[DOC],
+        finds: always(true),
+        about: &[Sysno::getsockopt],
+        ..Claim::new(
+            "zerocopy.option.default-off",
+            zerocopy_option_default_off,
+            |seen| Verdict::holds_if(seen.returned("SO_ZEROCOPY of a new TCP socket") == Some(0)),
+        )
+    },
+    Claim {
+        statement: "An accepted socket has the SO_ZEROCOPY of its listener.",
+        method: "Sets the option on a listener and reads it on the socket that accept() returns; without, for contrast.",
+        sources: &[
+            Source::Thread(
+                "Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_basic.pkt",
+            ),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: &[Sysno::setsockopt, Sysno::accept4],
+        ..Claim::new(
+            "zerocopy.option.inherited",
+            zerocopy_option_inherited,
+            |seen| {
+                Verdict::holds_if(
+                    seen.returned("SO_ZEROCOPY of an accepted socket, listener 1") == Some(1)
+                        && seen.returned("SO_ZEROCOPY of an accepted socket, listener 0")
+                            == Some(0),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "Completions name sends by a number per socket: it starts at 0 and counts the calls with MSG_ZEROCOPY that \
+                    took bytes, whatever their length.",
+        method: "Sends once, then 100, 4096 and 1 bytes with the flag and once without, and reads the ranges.",
+        sources: &[DOC],
+        finds: always(true),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        ..Claim::new(
+            "zerocopy.ids.count-flagged-calls",
+            zerocopy_ids_count_flagged_calls,
+            |seen| {
+                Verdict::holds_if(
+                    seen.is("ids of the first send", "0 to 0")
+                        && seen.is("ids of the next three", "1 to 3"),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "On an AF_UNIX socket recvmsg() ignores MSG_ERRQUEUE: it takes ordinary data.",
+        method: "Puts five bytes into the queue and reads with MSG_ERRQUEUE; the same on a TCP socket, for contrast.",
+        sources: &[Source::Measured],
+        finds: always(true),
+        about: &[Sysno::recvmsg],
+        ..Claim::new(
+            "zerocopy.queue.unix-ignores-errqueue",
+            zerocopy_queue_unix_ignores_errqueue,
+            |seen| {
+                Verdict::holds_if(
+                    seen.returned("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)") == Some(5)
+                        && seen.failed_with("recvmsg(TCP socket, MSG_ERRQUEUE)", Errno::EAGAIN),
+                )
+            },
+        )
+    },
+];
+
+fn memory() -> Result<PrivateAnonymous, Stop> {
+    let mut memory = PrivateAnonymous::new(LENGTH).setup("mmap")?;
+    memory.fill(OLD);
+    Ok(memory)
+}
+
+fn set_zerocopy(socket: &impl AsFd) -> Result<usize, Errno> {
+    enable(socket.as_fd()).map(|_| 0)
+}
+
+fn zerocopy_socket_tcp(_lab: &Lab) -> Result<Observation, Stop> {
+    let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
+    let mut seen = Observation::new();
+    seen.call(
+        "setsockopt(TCP socket, SO_ZEROCOPY, 1)",
+        set_zerocopy(&socket),
+    );
+    seen.call(
+        "SO_ZEROCOPY afterwards",
+        nocopy_msg_zerocopy::is_enabled(&socket).map(usize::from),
+    );
+    Ok(seen)
+}
+
+fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
+    let kinds = [
+        ("TCP", libc::AF_INET, libc::SOCK_STREAM),
+        ("TCP over IPv6", libc::AF_INET6, libc::SOCK_STREAM),
+        ("UDP", libc::AF_INET, libc::SOCK_DGRAM),
+        ("AF_UNIX stream", libc::AF_UNIX, libc::SOCK_STREAM),
+        ("AF_UNIX datagram", libc::AF_UNIX, libc::SOCK_DGRAM),
+        ("netlink", libc::AF_NETLINK, libc::SOCK_RAW),
+    ];
+    let mut seen = Observation::new();
+    for (name, domain, kind) in kinds {
+        match sockets::socket(domain, kind, 0) {
+            Ok(socket) => seen.call(
+                format!("setsockopt({name} socket, SO_ZEROCOPY, 1)"),
+                set_zerocopy(&socket),
+            ),
+            // A kernel without IPv6, say, says nothing about zero-copy.
+            Err(_) => continue,
+        };
+    }
+    Ok(seen)
+}
+
+fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let mut memory = memory()?;
+    let send_and_settle = || -> Result<u64, Stop> {
+        // SAFETY: the memory lives until the process ends.
+        let sent = unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) }.setup("sendmsg")?;
+        sockets::wait_for_arrival(&far, sent)?;
+        let mut buffer = vec![0; sent];
+        io::read(&far, &mut buffer).setup("read at the receiver")?;
+        // All is acknowledged: the socket holds nothing any more for which a completion could come later.
+        wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+        Ok(Completions::now(&near)
+            .setup("read the error queue")?
+            .count())
+    };
+    let mut seen = Observation::new();
+    seen.count("completions without SO_ZEROCOPY", send_and_settle()?);
+    set_zerocopy(&near).setup("SO_ZEROCOPY")?;
+    let control = send_and_settle()?;
+    if control != 1 {
+        return Err(Stop::broken(format!(
+            "with SO_ZEROCOPY there were {control} completions, not 1"
+        )));
+    }
+    seen.count("completions with SO_ZEROCOPY", control);
+    memory.fill(NEW);
+    Ok(seen)
+}
+
+fn zerocopy_copies_tcp(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let mut memory = memory()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    // SAFETY: the memory is freed after the completion.
+    let sent = unsafe { send_zerocopy(zerocopy, &memory, SendFlags::empty()) }.setup("send")?;
+    alias::all_sent(sent as u64)?;
+    sockets::wait_for_arrival(&far, LENGTH)?;
+    memory.fill(NEW);
+    let mut bytes = vec![0; LENGTH];
+    io::read(&far, &mut bytes).setup("read at the receiver")?;
+    let completions = Completions::wait(&near, 1).setup("read the completions")?;
+    let mut seen = Observation::new();
+    seen.text("completions", &completions)
+        .count(COPIED, completions.copied());
+    seen.text(
+        "memory changed after send(), receiver's bytes",
+        Sharing::of(&bytes)?,
+    );
+    Ok(seen)
+}
+
+fn zerocopy_copies_unix(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = UnixStream::pair().setup("socketpair")?;
+    let mut memory = memory()?;
+    let mut seen = Observation::new();
+    seen.call(
+        "setsockopt(AF_UNIX socket, SO_ZEROCOPY, 1)",
+        set_zerocopy(&near),
+    );
+    // SAFETY: the memory lives until the process ends.
+    let sent = unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) };
+    seen.call("sendmsg(AF_UNIX socket, MSG_ZEROCOPY)", sent);
+    alias::all_sent(sent.setup("sendmsg")? as u64)?;
+    memory.fill(NEW);
+    let mut bytes = vec![0; LENGTH];
+    io::read(&far, &mut bytes).setup("read at the receiver")?;
+    seen.text(
+        "memory changed after sendmsg(), receiver's bytes",
+        Sharing::of(&bytes)?,
+    );
+    Ok(seen)
+}
+
+fn zerocopy_no_socket(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
+    let sink = Sink::open(lab, kind)?;
+    let mut seen = Observation::new();
+    // SAFETY: a static never goes away.
+    let sent = unsafe { io::sendmsg(&sink, b"static", libc::MSG_ZEROCOPY) };
+    seen.call(format!("sendmsg({kind}, MSG_ZEROCOPY)"), sent);
+    Ok(seen)
+}
+
+fn zerocopy_copies_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
+    let socket = netns::udp_into_nothing(lab)?;
+    let memory = memory()?;
+    let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
+    for _ in 0..4 {
+        // SAFETY: the memory is freed after the completions.
+        unsafe { send_zerocopy(zerocopy, &memory[..netns::DATAGRAM], SendFlags::empty()) }
+            .setup("send")?;
+    }
+    let completions = Completions::wait(&socket, 4).setup("read the completions")?;
+    let mut seen = Observation::new();
+    seen.text("completions", &completions)
+        .count(COPIED, completions.copied());
+    Ok(seen)
+}
+
+fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    set_zerocopy(&near).setup("SO_ZEROCOPY")?;
+    set_zerocopy(&far).setup("SO_ZEROCOPY")?;
+    io::write(&far, &[OLD; LENGTH]).setup("write")?;
+    sockets::wait_for_arrival(&near, LENGTH)?;
+    let mut buffer = [0; LENGTH];
+    let received = io::recvmsg(&near, &mut buffer, &mut [], libc::MSG_ZEROCOPY).setup("recvmsg")?;
+    wait_until(|| Ok(sockets::unacknowledged(&far)? == 0))?;
+    let completions = Completions::now(&near)
+        .setup("read the error queue")?
+        .count()
+        + Completions::now(&far)
+            .setup("read the error queue")?
+            .count();
+    let mut seen = Observation::new();
+    let copied = received.bytes == LENGTH && buffer == [OLD; LENGTH];
+    seen.text(
+        "bytes received with the flag",
+        if copied {
+            "copied into the buffer"
+        } else {
+            "elsewhere"
+        },
+    );
+    seen.count("completions", completions);
+    Ok(seen)
+}
+
+fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
+    /// `TCP_ZEROCOPY_RECEIVE` of include/uapi/linux/tcp.h.
+    const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
+    /// No option of TCP has this number.
+    const NO_OPTION: libc::c_int = 9999;
+    let (near, _far) = sockets::tcp()?;
+    let get = |option: libc::c_int| {
+        // struct tcp_zerocopy_receive begins with address (u64), length (u32), recv_skip_hint (u32).
+        let mut request = [0_u8; 64];
+        let mut length: libc::socklen_t = 16;
+        // SAFETY: the pointers are to a buffer of at least `length` bytes and to `length`, written during the call.
+        let done = unsafe {
+            libc::getsockopt(
+                near.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                option,
+                request.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if done == -1 {
+            Err(sockets::last_errno())
+        } else {
+            Ok(0)
+        }
+    };
+    if get(NO_OPTION) != Err(Errno::ENOPROTOOPT) {
+        return Err(Stop::broken(
+            "an option that does not exist is not ENOPROTOOPT",
+        ));
+    }
+    let mut seen = Observation::new();
+    seen.call(
+        "getsockopt(TCP_ZEROCOPY_RECEIVE)",
+        get(TCP_ZEROCOPY_RECEIVE),
+    );
+    seen.call("getsockopt(no such option)", get(NO_OPTION));
+    Ok(seen)
+}
+
+fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let memory = memory()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    for _ in 0..3 {
+        // SAFETY: the memory is freed after the completions.
+        unsafe { send_zerocopy(zerocopy, &memory[..4096], SendFlags::empty()) }.setup("send")?;
+    }
+    let completions = Completions::wait(&near, 3).setup("read the completions")?;
+    sockets::wait_for_arrival(&far, 3 * 4096)?;
+    wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+    let mut seen = Observation::new();
+    seen.text("completions", &completions)
+        .count("sends completed", completions.count());
+    seen.count(
+        "completions after those",
+        Completions::now(&near)
+            .setup("read the error queue")?
+            .count(),
+    );
+    Ok(seen)
+}
+
+fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let memory = memory()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let mut taken = 0;
+    let mut seen = Observation::new();
+    for _ in 0..1000 {
+        // SAFETY: the memory is freed after the completions (or, after an error, with the process).
+        match unsafe { send_zerocopy(zerocopy, &memory[..100], SendFlags::empty()) } {
+            Ok(100) => taken += 1,
+            result => {
+                seen.call("the send that was not taken", result);
+                break;
+            }
+        }
+        sockets::wait_for_arrival(&far, 100)?;
+        io::read(&far, &mut [0; 100]).setup("read at the receiver")?;
+    }
+    let completions = Completions::wait(&near, taken).setup("read the completions")?;
+    seen.count("sends taken", taken)
+        .count("sends completed", completions.count());
+    seen.count("ranges in the error queue", completions.0.len() as u64);
+    Ok(seen)
+}
+
+fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let memory = memory()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let mut seen = Observation::new();
+    for size in [0, 8] {
+        // SAFETY: the memory is freed after the completion: POLLERR is seen below.
+        unsafe { send_zerocopy(zerocopy, &memory[..4096], SendFlags::empty()) }.setup("send")?;
+        sockets::wait_for_arrival(&far, 4096)?;
+        io::read(&far, &mut [0; 4096]).setup("read at the receiver")?;
+        wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+        io::wait_for_error_queue(near.as_fd()).setup("poll")?;
+        let mut control = vec![0; size];
+        let received =
+            io::recvmsg(&near, &mut [], &mut control, libc::MSG_ERRQUEUE).setup("recvmsg")?;
+        let truncated = received.flags & libc::MSG_CTRUNC != 0;
+        seen.count(
+            format!("control bytes, buffer of {size}"),
+            received.control as u64,
+        );
+        seen.text(
+            format!("msg_flags, buffer of {size}"),
+            if truncated {
+                "MSG_CTRUNC"
+            } else {
+                "no MSG_CTRUNC"
+            },
+        );
+        let left = Completions::now(&near)
+            .setup("read the error queue")?
+            .count();
+        seen.text(
+            format!("entry afterwards, buffer of {size}"),
+            if left > 0 { "still there" } else { "gone" },
+        );
+    }
+    Ok(seen)
+}
+
+fn zerocopy_entries_notifications(lab: &Lab) -> Result<Observation, Stop> {
+    let (entries, sent) = entries_to_tcp(lab, |file, socket| {
+        routes::msg_zerocopy::send(file, socket, super::ENTRIES_LENGTH, 1 << 16)
+            .setup("send and wait")
+    })?;
+    let mut seen = Observation::new();
+    seen.push("1 MiB in chunks of 64 KiB, completions read", entries)
+        .count("sends", sent.sends);
+    Ok(seen)
+}
+
+fn zerocopy_limit_memlock(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, _far) = sockets::tcp()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    privilege::drop_ipc_lock().setup("drop CAP_IPC_LOCK")?;
+    privilege::limit_locked_memory(0).setup("RLIMIT_MEMLOCK")?;
+    let mut seen = Observation::new();
+    // SAFETY: a static never changes and is never freed.
+    let sent = unsafe { send_zerocopy(zerocopy, b"1", SendFlags::empty()) };
+    seen.call("send(1 byte, MSG_ZEROCOPY), RLIMIT_MEMLOCK 0", sent);
+    seen.call("write(1 byte), RLIMIT_MEMLOCK 0", io::write(&near, b"1"));
+    Ok(seen)
+}
+
+fn option(socket: &impl AsFd) -> Result<usize, Errno> {
+    nocopy_msg_zerocopy::is_enabled(socket.as_fd()).map(usize::from)
+}
+
+fn zerocopy_option_default_off(_lab: &Lab) -> Result<Observation, Stop> {
+    let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
+    let mut seen = Observation::new();
+    seen.call("SO_ZEROCOPY of a new TCP socket", option(&socket));
+    Ok(seen)
+}
+
+fn zerocopy_option_inherited(_lab: &Lab) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    for value in [1, 0] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
+        if value == 1 {
+            set_zerocopy(&listener).setup("SO_ZEROCOPY")?;
+        }
+        let address = listener.local_addr().setup("getsockname")?;
+        let _near = TcpStream::connect(address).setup("connect over loopback")?;
+        let (accepted, _) = listener.accept().setup("accept")?;
+        seen.call(
+            format!("SO_ZEROCOPY of an accepted socket, listener {value}"),
+            option(&accepted),
+        );
+    }
+    Ok(seen)
+}
+
+fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, _far) = sockets::tcp()?;
+    let memory = memory()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let send = |length: usize| {
+        // SAFETY: the memory is freed after the completions.
+        unsafe { send_zerocopy(zerocopy, &memory[..length], SendFlags::empty()) }.setup("send")
+    };
+    // Ranges of one read may be split in any way; together they are what they begin and end with.
+    let ids = |completions: &Completions| {
+        let first = completions.0.iter().map(|range| range.lo).min();
+        let last = completions.0.iter().map(|range| range.hi).max();
+        first.zip(last).map_or_else(
+            || "none".to_owned(),
+            |(first, last)| format!("{first} to {last}"),
+        )
+    };
+    let mut seen = Observation::new();
+    send(4096)?;
+    let first = Completions::wait(&near, 1).setup("read the completions")?;
+    for length in [100, 4096] {
+        send(length)?;
+    }
+    io::write(&near, b"without the flag").setup("write")?;
+    send(1)?;
+    let next = Completions::wait(&near, 3).setup("read the completions")?;
+    seen.text("ids of the first send", ids(&first))
+        .text("ids of the next three", ids(&next));
+    Ok(seen)
+}
+
+fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = UnixStream::pair().setup("socketpair")?;
+    let (tcp_near, tcp_far) = sockets::tcp()?;
+    io::write(&far, b"bytes").setup("write")?;
+    io::write(&tcp_far, b"bytes").setup("write")?;
+    sockets::wait_for_arrival(&tcp_near, 5)?;
+    let receive = |socket: std::os::fd::BorrowedFd<'_>| {
+        io::recvmsg(&socket, &mut [0; 16], &mut [0; 256], libc::MSG_ERRQUEUE)
+            .map(|received| received.bytes)
+    };
+    let mut seen = Observation::new();
+    seen.call(
+        "recvmsg(AF_UNIX socket, MSG_ERRQUEUE)",
+        receive(near.as_fd()),
+    );
+    seen.call(
+        "recvmsg(TCP socket, MSG_ERRQUEUE)",
+        receive(tcp_near.as_fd()),
+    );
+    Ok(seen)
+}
