@@ -1,0 +1,289 @@
+//! The source document: its statements in their order, and what the claims make of them.
+
+use crate::verdict::Word;
+use serde::Deserialize;
+use std::fmt;
+
+/// `fixtures/seed.toml`, as it was when the program was built.
+const FIXTURE: &str = include_str!("../../fixtures/seed.toml");
+
+/// Every statement of the source document.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The sections that have statements, in the document's order.
+    #[serde(rename = "section")]
+    pub sections: Vec<Section>,
+    /// The statements, by number.
+    #[serde(rename = "statement")]
+    pub statements: Vec<Statement>,
+}
+
+/// A section of the document.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// Its number, or a word where it has none.
+    pub number: String,
+    /// What it is about.
+    pub english: String,
+    /// The same in Chinese.
+    pub chinese: String,
+}
+
+/// One statement.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// `S01` to `S67`.
+    pub id: String,
+    /// The sections that make it, the first of them first.
+    pub sections: Vec<String>,
+    /// It, in our words.
+    pub english: String,
+    /// The same in Chinese, in our words.
+    pub chinese: String,
+    /// The claims that are part of it: it is true if they hold.
+    #[serde(default)]
+    pub claims: Vec<String>,
+    /// The claims that deny it: it is false if they hold.
+    #[serde(default)]
+    pub denied_by: Vec<String>,
+    /// Why no experiment can decide it, with a source; or what experiments leave out.
+    pub reason: Option<String>,
+    /// Whether the reason refutes a part of it, a date for instance, whatever the claims say of the rest.
+    #[serde(default)]
+    pub refuted_in_part: bool,
+}
+
+impl Document {
+    /// Reads the fixture.
+    ///
+    /// # Panics
+    ///
+    /// Never in a build whose tests pass: the fixture is part of the program.
+    pub fn load() -> Self {
+        toml::from_str(FIXTURE).expect("fixtures/seed.toml is checked by a test")
+    }
+
+    /// The statement of this number.
+    pub fn find(&self, id: &str) -> Option<&Statement> {
+        self.statements
+            .iter()
+            .find(|statement| statement.id.eq_ignore_ascii_case(id))
+    }
+
+    /// The statements whose first section is this one.
+    pub fn of_section<'document>(
+        &'document self,
+        section: &Section,
+    ) -> impl Iterator<Item = &'document Statement> {
+        self.statements
+            .iter()
+            .filter(move |statement| statement.sections.first() == Some(&section.number))
+    }
+}
+
+impl Statement {
+    /// Every claim that decides it.
+    pub fn all_claims(&self) -> impl Iterator<Item = &str> {
+        self.claims
+            .iter()
+            .chain(&self.denied_by)
+            .map(String::as_str)
+    }
+
+    /// What the verdicts of its claims make of it.
+    pub fn standing(&self, verdict: impl Fn(&str) -> Option<Word>) -> Standing {
+        let says = |claims: &[String], as_said: Word| -> Vec<bool> {
+            let decided = claims.iter().filter_map(|id| verdict(id));
+            decided
+                .filter(|word| matches!(word, Word::Holds | Word::Refuted))
+                .map(|word| word == as_said)
+                .collect()
+        };
+        let mut for_it = says(&self.claims, Word::Holds);
+        for_it.extend(says(&self.denied_by, Word::Refuted));
+        match (for_it.contains(&true), for_it.contains(&false)) {
+            (true, false) if self.refuted_in_part => Standing::Partly,
+            (true, false) => Standing::True,
+            (false, true) => Standing::False,
+            (true, true) => Standing::Partly,
+            (false, false) if self.all_claims().next().is_none() => Standing::NoExperiment,
+            (false, false) => Standing::Undecided,
+        }
+    }
+}
+
+/// How a statement stands on the running kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Every claim of it holds.
+    True,
+    /// Every claim of it is refuted.
+    False,
+    /// Some hold, some do not.
+    Partly,
+    /// None of its claims could be decided here.
+    Undecided,
+    /// An opinion, a date, a timing: not for an experiment.
+    NoExperiment,
+}
+
+impl Standing {
+    /// The word of the reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Partly => "partly",
+            Self::Undecided => "undecided",
+            Self::NoExperiment => "not tested",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims;
+    use rstest::rstest;
+    use std::collections::BTreeSet;
+
+    /// History, opinions, books and timings: what no experiment on a running kernel decides.
+    const WITHOUT_EXPERIMENT: &[&str] = &[
+        "S02", "S03", "S04", "S06", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64",
+        "S67",
+    ];
+
+    #[test]
+    fn the_statements_are_s01_to_s67() {
+        let expected: Vec<String> = (1..=67).map(|number| format!("S{number:02}")).collect();
+        let ids: Vec<String> = Document::load()
+            .statements
+            .into_iter()
+            .map(|statement| statement.id)
+            .collect();
+        assert_eq!(ids, expected);
+    }
+
+    #[test]
+    fn every_statement_has_claims_or_is_one_of_those_that_cannot() {
+        for statement in Document::load().statements {
+            let untested = statement.all_claims().next().is_none();
+            assert!(
+                !untested || WITHOUT_EXPERIMENT.contains(&statement.id.as_str()),
+                "{} has no claim",
+                statement.id
+            );
+            assert!(
+                statement.reason.is_some() || !statement.refuted_in_part,
+                "{} is refuted by nobody",
+                statement.id
+            );
+            assert!(
+                !untested || statement.reason.is_some(),
+                "{} has neither claim nor reason",
+                statement.id
+            );
+        }
+    }
+
+    #[test]
+    fn every_claim_named_is_in_the_registry() {
+        for statement in Document::load().statements {
+            for id in statement.all_claims() {
+                assert!(
+                    claims::find(id).is_some(),
+                    "{} names {id}, which is no claim",
+                    statement.id
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_claim_with_the_document_as_source_is_named_by_a_statement() {
+        let document = Document::load();
+        let named: BTreeSet<&str> = document
+            .statements
+            .iter()
+            .flat_map(Statement::all_claims)
+            .collect();
+        for claim in claims::registry() {
+            assert!(
+                !claim.is_of_document() || named.contains(claim.id),
+                "{} decides no statement",
+                claim.id
+            );
+        }
+    }
+
+    #[test]
+    fn every_section_is_listed_and_both_languages_are_there() {
+        let document = Document::load();
+        let chinese = |text: &str| {
+            text.chars()
+                .any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter))
+        };
+        for section in &document.sections {
+            assert!(
+                document
+                    .statements
+                    .iter()
+                    .any(|statement| statement.sections.contains(&section.number))
+            );
+            assert!(
+                section.english.is_ascii() && chinese(&section.chinese),
+                "section {}",
+                section.number
+            );
+        }
+        for statement in &document.statements {
+            for number in &statement.sections {
+                assert!(
+                    document
+                        .sections
+                        .iter()
+                        .any(|section| section.number == *number),
+                    "{}: {number}",
+                    statement.id
+                );
+            }
+            assert!(
+                !statement.english.is_empty() && !chinese(&statement.english),
+                "{}",
+                statement.id
+            );
+            assert!(chinese(&statement.chinese), "{}", statement.id);
+        }
+    }
+
+    #[rstest]
+    #[case(&[Word::Holds, Word::Holds], Word::Refuted, Standing::True)]
+    #[case(&[Word::Refuted, Word::Refuted], Word::Holds, Standing::False)]
+    #[case(&[Word::Holds, Word::Refuted], Word::Refuted, Standing::Partly)]
+    #[case(&[Word::Holds, Word::Untestable], Word::Holds, Standing::Partly)]
+    #[case(&[Word::Holds, Word::Broken], Word::Untestable, Standing::True)]
+    #[case(&[Word::Untestable, Word::TimeOut], Word::Broken, Standing::Undecided)]
+    fn standing(#[case] claims: &[Word], #[case] denier: Word, #[case] expected: Standing) {
+        let statement = Statement {
+            id: String::new(),
+            sections: vec![],
+            english: String::new(),
+            chinese: String::new(),
+            claims: vec!["0".into(), "1".into()],
+            denied_by: vec!["denier".into()],
+            reason: None,
+            refuted_in_part: false,
+        };
+        let verdict = |id: &str| Some(id.parse().map_or(denier, |index: usize| claims[index]));
+        assert_eq!(statement.standing(verdict), expected);
+    }
+}
