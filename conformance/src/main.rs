@@ -1,1 +1,379 @@
-fn main() {}
+//! The command line.
+
+use anstream::stream::IsTerminal;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use conformance::claim::{Claim, Source};
+use conformance::lab::filesystems::find_scratch;
+use conformance::report::jsonl::{self, Line};
+use conformance::report::{Environment, Record, Run, Strictness, human};
+use conformance::runner::{Runner, SUPERVISE, supervisor};
+use conformance::seed::Document;
+use conformance::{claims, kernel};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Decides claims about Linux zero-copy I/O on the running kernel.
+///
+/// Without a command it checks all claims. Exit status: 0 green, 1 red, 2 bad usage.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    check: Check,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the experiments and say what holds (the default)
+    Check(Check),
+    /// List the claims
+    List(Selection),
+    /// Show all about one claim or statement, and decide it here
+    Show {
+        /// A claim (splice.copies.tcp) or a statement of the source document (S22)
+        id: String,
+        #[command(flatten)]
+        running: Running,
+    },
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    running: Running,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Write the report there instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Also red: a result that contradicts what was measured on this kernel's series; an untestable claim
+    #[arg(long)]
+    strict: bool,
+    /// With --strict, a claim that may be untestable here (can be repeated)
+    #[arg(long, value_name = "ID", requires = "strict")]
+    expect_untestable: Vec<String>,
+}
+
+#[derive(Args)]
+struct Selection {
+    /// Only claims whose id contains this, or is this after a `=` (can be repeated)
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+    /// Only claims that this kind of source makes
+    #[arg(long, value_enum)]
+    source: Option<SourceKind>,
+}
+
+#[derive(Args)]
+struct Running {
+    /// How many experiments run side by side [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    timeout: u64,
+    /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// The stored form, one JSON object per line
+    Jsonl,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SourceKind {
+    /// The source document
+    Seed,
+    /// Manual pages
+    Man,
+    /// Kernel documents
+    Doc,
+    /// Threads, commits and program sources
+    Thread,
+    /// Our own experiments
+    Measured,
+}
+
+/// Why the program ends early.
+enum Failure {
+    /// A sentence for the user; exit status 2.
+    Usage(String),
+    /// The reader of our output is gone: nothing to say, and nobody to say it to.
+    NobodyReads,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::NobodyReads
+        } else {
+            Self::Usage(error.to_string())
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == SUPERVISE)
+    {
+        return match supervisor::main(&claims::registry()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE, // whom it served notices the missing end
+        };
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            let _ = error.print(); // --help and --version
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return usage(&one_line(&error.to_string())),
+    };
+    let done = match cli.command {
+        None => check(&cli.check),
+        Some(Command::Check(options)) => check(&options),
+        Some(Command::List(selection)) => list(&selection),
+        Some(Command::Show { id, running }) => show(&id, &running),
+    };
+    match done {
+        Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(Failure::Usage(message)) => usage(&message),
+    }
+}
+
+fn usage(message: &str) -> ExitCode {
+    let _ = writeln!(anstream::stderr(), "conformance: {message}");
+    ExitCode::from(2)
+}
+
+/// What clap says before its first empty line, in one line and without its label.
+fn one_line(message: &str) -> String {
+    let first = message.split("\n\n").next().unwrap_or(message);
+    let words: Vec<&str> = first.split_whitespace().collect();
+    format!(
+        "{} (see --help)",
+        words.join(" ").trim_start_matches("error: ")
+    )
+}
+
+fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
+    let wanted = |claim: &Claim| {
+        let by_source = selection
+            .source
+            .is_none_or(|kind| claim.sources.iter().any(|source| kind.matches(source)));
+        let by_id = selection.filter.is_empty()
+            || selection
+                .filter
+                .iter()
+                .any(|filter| match filter.strip_prefix('=') {
+                    Some(id) => claim.id == id,
+                    None => claim.id.contains(filter.as_str()),
+                });
+        by_source && by_id
+    };
+    let claims: Vec<_> = claims::registry()
+        .into_iter()
+        .filter(|claim| wanted(claim))
+        .collect();
+    if claims.is_empty() {
+        return Err(Failure::Usage(
+            "no claim matches: `conformance list` names them all".into(),
+        ));
+    }
+    Ok(claims)
+}
+
+impl SourceKind {
+    fn matches(self, source: &Source) -> bool {
+        match source {
+            Source::Seed(_) => self == Self::Seed,
+            Source::Man(_) => self == Self::Man,
+            Source::Doc(_) => self == Self::Doc,
+            Source::Thread(_) => self == Self::Thread,
+            Source::Measured => self == Self::Measured,
+        }
+    }
+}
+
+/// Runs claims. `each` is called with every line of the stored form as it comes.
+fn run(
+    claims: &[&'static Claim],
+    running: &Running,
+    progress: &ProgressBar,
+    mut each: impl FnMut(&Line) -> io::Result<()>,
+) -> Result<Run, Failure> {
+    let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
+    let (scratch, passed_over) = find_scratch(running.scratch.as_deref());
+    let passed_over: Vec<String> = passed_over
+        .iter()
+        .map(|place| format!("no files in {}: {}", place.directory.display(), place.error))
+        .collect();
+    if let (None, Some(asked)) = (&scratch, &running.scratch) {
+        let why = passed_over.join("; ");
+        return Err(Failure::Usage(format!(
+            "--scratch {} cannot be used: {why}",
+            asked.display()
+        )));
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runner = Runner {
+        program: PathBuf::from("/proc/self/exe"),
+        jobs: running.jobs.map_or(cpus, usize::from),
+        cpu_seconds: running.timeout,
+        scratch: scratch.clone(),
+    };
+    let mut run = Run {
+        environment: Environment::now(scratch.map(|path| path.display().to_string()), passed_over),
+        records: Vec::new(),
+    };
+    // Both closures write lines; an error is kept and ends the run's output, not the run's cleaning up.
+    let mut written = Ok(());
+    let environment = &mut run.environment;
+    let records = &mut run.records;
+    let emit = std::cell::RefCell::new(|line: &Line| {
+        if written.is_ok() {
+            written = each(line);
+        }
+    });
+    runner.run(
+        claims,
+        |lost| {
+            environment.lost = lost.clone();
+            emit.borrow_mut()(&Line::Environment(environment.clone()));
+        },
+        |claim, outcome, milliseconds| {
+            let record = Record::of(claim, outcome, milliseconds, &release);
+            progress.inc(1);
+            emit.borrow_mut()(&Line::Claim(record.clone()));
+            records.push(record);
+        },
+    )?;
+    emit.into_inner()(&Line::End {
+        claims: claims.len(),
+    });
+    written?;
+    let position = |record: &Record| claims.iter().position(|claim| claim.id == record.id);
+    run.records.sort_by_key(position);
+    Ok(run)
+}
+
+fn check(options: &Check) -> Result<bool, Failure> {
+    let claims = select(&options.selection)?;
+    for id in &options.expect_untestable {
+        if claims::find(id).is_none() {
+            return Err(Failure::Usage(format!(
+                "--expect-untestable {id}: no such claim"
+            )));
+        }
+    }
+    let mut output: Box<dyn Write> = match &options.output {
+        None => Box::new(anstream::stdout()),
+        Some(path) => {
+            let create = File::create(path);
+            Box::new(create.map_err(|error| {
+                Failure::Usage(format!("cannot write {}: {error}", path.display()))
+            })?)
+        }
+    };
+    // Colour codes are for terminals; a file gets plain text.
+    let plain = options.output.is_some();
+    let strictness = Strictness {
+        strict: options.strict,
+        expected_untestable: options.expect_untestable.clone(),
+    };
+    let progress = progress(claims.len());
+    let lines = |line: &Line| {
+        if options.format == Format::Jsonl {
+            jsonl::write(&mut *output, line)
+        } else {
+            Ok(())
+        }
+    };
+    let run = run(&claims, &options.running, &progress, lines)?;
+    progress.finish_and_clear();
+    if options.format == Format::Human {
+        let mut report = Vec::new();
+        human::heading(&mut report, &run)?;
+        human::news(&mut report, &run)?;
+        if options.selection.source == Some(SourceKind::Seed) {
+            human::document(&mut report, &run)?;
+        } else {
+            human::claims(&mut report, &run)?;
+            writeln!(report)?;
+        }
+        human::summary(&mut report, &run, &strictness)?;
+        if plain {
+            anstream::StripStream::new(&mut *output).write_all(&report)?;
+        } else {
+            output.write_all(&report)?;
+        }
+        output.flush()?;
+    }
+    Ok(run.red(&strictness).is_empty())
+}
+
+/// A bar on a terminal, a plain line elsewhere.
+fn progress(claims: usize) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr(), "deciding {}", human::plural(claims, "claim"));
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} claims")
+        .expect("a constant template");
+    ProgressBar::new(claims as u64).with_style(style)
+}
+
+fn list(selection: &Selection) -> Result<bool, Failure> {
+    let mut output = anstream::stdout().lock();
+    for claim in select(selection)? {
+        writeln!(output, "{:<40} {}", claim.id, claim.statement)?;
+    }
+    Ok(true)
+}
+
+fn show(id: &str, running: &Running) -> Result<bool, Failure> {
+    let document = Document::load();
+    let statement = document.find(id);
+    let claims: Vec<&'static Claim> = match (claims::find(id), statement) {
+        (Some(claim), _) => vec![claim],
+        (None, Some(statement)) => statement.all_claims().filter_map(claims::find).collect(),
+        (None, None) => {
+            let message = format!(
+                "`{id}` is neither a claim nor a statement of the source document (see `conformance list`)"
+            );
+            return Err(Failure::Usage(message));
+        }
+    };
+    let run = run(&claims, running, &ProgressBar::hidden(), |_| Ok(()))?;
+    let mut report = Vec::new();
+    if let Some(statement) = statement {
+        human::statement(&mut report, statement, &run)?;
+        writeln!(report, "\n  {}", statement.chinese)?;
+    }
+    for claim in &claims {
+        if statement.is_some() {
+            writeln!(report)?;
+        }
+        human::claim(&mut report, claim)?;
+        if let Some(record) = run.find(claim.id) {
+            human::verdict_here(&mut report, &run, record)?;
+        }
+    }
+    anstream::stdout().write_all(&report)?;
+    Ok(run.red(&Strictness::default()).is_empty())
+}

@@ -1,0 +1,211 @@
+//! Processes by system calls: what `std` has no words for.
+
+use std::ffi::c_int;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Exited(c_int),
+    /// This signal ended it.
+    Signalled(c_int),
+    /// It stopped, which is not an end.
+    Stopped,
+    /// There is no such child.
+    Unknown,
+}
+
+impl Ended {
+    /// Takes a status of `waitpid` apart.
+    pub fn of(status: c_int) -> Self {
+        if libc::WIFEXITED(status) {
+            Self::Exited(libc::WEXITSTATUS(status))
+        } else if libc::WIFSTOPPED(status) {
+            Self::Stopped
+        } else {
+            Self::Signalled(libc::WTERMSIG(status))
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit status {code}"),
+            Self::Signalled(signal) => write!(f, "signal {signal}"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Unknown => f.write_str("no such child"),
+        }
+    }
+}
+
+/// Forks; the child runs `child` and exits. Only for processes with one thread.
+pub fn fork(child: impl FnOnce()) -> io::Result<libc::pid_t> {
+    // SAFETY: this process has one thread, so the child may do whatever the parent could.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // Above are frames of the parent, which the child must not unwind into.
+            let panicked = catch_unwind(AssertUnwindSafe(child)).is_err();
+            exit(c_int::from(panicked))
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// Ends the process at once: no destructors and no exit handlers of the parent.
+pub fn exit(code: c_int) -> ! {
+    // SAFETY: takes no pointer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for a child to end or stop.
+pub fn wait(pid: libc::pid_t) -> Ended {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is to an int that the kernel writes during the call.
+        let found = unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED) };
+        if found == pid {
+            return Ended::of(status);
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return Ended::Unknown;
+        }
+    }
+}
+
+/// A child that has news, without waiting.
+pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
+    let mut status = 0;
+    // SAFETY: the pointer is to an int that the kernel writes during the call.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::__WALL) };
+    (pid > 0).then_some((pid, status))
+}
+
+/// Kills a process.
+pub fn kill(pid: libc::pid_t) {
+    // SAFETY: kill takes no pointer.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Kills every child, and the children that those leave to this subreaper, until there are none.
+pub fn kill_descendants() {
+    loop {
+        let children = children();
+        for child in &children {
+            kill(*child);
+        }
+        while reap_one().is_some() {}
+        if children.is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The children of this process, dead ones included, by the parent in `/proc/PID/stat`.
+fn children() -> Vec<libc::pid_t> {
+    let own = std::process::id().to_string();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let child = |name: &str| {
+        let pid: libc::pid_t = name.parse().ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in brackets may hold anything; state and parent follow the last bracket.
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+        (parent == own).then_some(pid)
+    };
+    entries
+        .filter_map(|entry| child(entry.ok()?.file_name().to_str()?))
+        .collect()
+}
+
+/// Waits until one of `fds` has something to read or has ended, or `limit` is over; which ones have. Minus one is ignored.
+pub fn poll(fds: &[c_int], limit: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<_> = fds
+        .iter()
+        .map(|&fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    let limit = limit.map_or(-1, |limit| {
+        c_int::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX)
+    });
+    // SAFETY: the pointer and length are of `polled`, which the kernel reads and writes during the call.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, limit) };
+    if ready == -1 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(polled.iter().map(|polled| polled.revents != 0).collect())
+}
+
+/// Ends this process when its parent ends.
+pub fn die_with_parent() {
+    // SAFETY: PR_SET_PDEATHSIG takes no pointer.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Makes standard input and output `/dev/null`; standard error stays.
+pub fn stdio_to_null() {
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        // SAFETY: dup2 replaces descriptors of this process only.
+        unsafe {
+            libc::dup2(null.as_raw_fd(), 0);
+            libc::dup2(null.as_raw_fd(), 1);
+        }
+    }
+}
+
+/// Closes every descriptor but the standard ones and `kept`: a child of ours has no business with our other pipes.
+///
+/// Only for processes that go on without the objects that own the others, and end by [`exit`].
+pub fn close_all_but(kept: c_int) {
+    let open: Vec<c_int> = match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect(),
+        Err(_) => (3..1024).collect(),
+    };
+    for fd in open.into_iter().filter(|fd| *fd > 2 && *fd != kept) {
+        // SAFETY: whoever owns the number is not used any more, as the caller says; the directory's own is closed already.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Rust ignores `SIGPIPE`, the keeper blocks `SIGCHLD`, and whoever started us may have done more: an experiment sees what a
+/// plain program would.
+pub fn default_signals() {
+    // SAFETY: SIG_DFL is a valid disposition, and numbers that cannot be changed are refused; the set is plain integers,
+    // emptied by sigemptyset and read by sigprocmask.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Limits the CPU time of this process; beyond it comes `SIGXCPU`.
+pub fn limit_cpu(seconds: u64) {
+    // SAFETY: rlimit is two integers; the calls read and write this one.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_CPU, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max.min(seconds);
+        libc::setrlimit(libc::RLIMIT_CPU, &raw const limit);
+    }
+}

@@ -1,0 +1,297 @@
+//! What a run says: the stored form, and what is derived from it.
+
+pub mod human;
+pub mod jsonl;
+
+use crate::claim::Claim;
+use crate::kernel::{self, Release};
+use crate::runner::{Isolation, Outcome, panic_message};
+use crate::verdict::{Judgement, Observation, Reason, Verdict, Word};
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One claim's result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The claim.
+    pub id: String,
+    /// What came of it.
+    pub verdict: Word,
+    /// The verdict against what is known; none where there is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub judgement: Option<Judgement>,
+    /// Why it is untestable.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+    /// Why it is broken or timed out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failure: Option<String>,
+    /// What the kernel did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub observation: Option<Observation>,
+    /// How long it took, for the curious: no verdict depends on it.
+    pub milliseconds: u64,
+}
+
+impl Record {
+    /// Decides and judges what an experiment brought.
+    pub fn of(claim: &Claim, outcome: Outcome, milliseconds: u64, running: &Release) -> Self {
+        let mut record = Self {
+            id: claim.id.to_owned(),
+            verdict: Word::Broken,
+            judgement: None,
+            reason: None,
+            failure: None,
+            observation: None,
+            milliseconds,
+        };
+        match outcome {
+            Outcome::Seen(seen) => match catch_unwind(AssertUnwindSafe(|| (claim.decide)(&seen))) {
+                Ok(verdict) => {
+                    record.judgement = Judgement::of(&verdict, claim.finds, running.series);
+                    record.decided(verdict);
+                    record.observation = Some(seen);
+                }
+                Err(panic) => {
+                    record.failure =
+                        Some(format!("deciding it panicked: {}", panic_message(&*panic)));
+                    record.observation = Some(seen);
+                }
+            },
+            Outcome::Untestable(reason) => record.decided(Verdict::Untestable(reason)),
+            Outcome::Broken(failure) => record.failure = Some(failure),
+            Outcome::TimedOut(failure) => {
+                record.verdict = Word::TimeOut;
+                record.failure = Some(failure);
+            }
+        }
+        record
+    }
+
+    fn decided(&mut self, verdict: Verdict) {
+        self.verdict = match verdict {
+            Verdict::Holds => Word::Holds,
+            Verdict::Refuted => Word::Refuted,
+            Verdict::Untestable(reason) => {
+                self.reason = Some(reason);
+                Word::Untestable
+            }
+        };
+    }
+}
+
+/// What a run was made on and with: the first line of the stored form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The version of the stored form.
+    pub schema: u32,
+    /// This program's version.
+    pub conformance: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// `uname -m`.
+    pub machine: String,
+    /// The effective user.
+    pub uid: u32,
+    /// The command line, without the program.
+    pub arguments: Vec<String>,
+    /// Where files were made.
+    pub scratch: Option<String>,
+    /// Directories that could not be used for files, with the errors.
+    pub passed_over: Vec<String>,
+    /// Configuration options that decide what can be tried, where the kernel tells.
+    pub config: Vec<(String, String)>,
+    /// What the run could not use.
+    pub lost: Isolation,
+}
+
+/// The version of the stored form that this program writes.
+pub const SCHEMA: u32 = 1;
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// On and with what.
+    pub environment: Environment,
+    /// The results, in the order of the registry.
+    pub records: Vec<Record>,
+}
+
+/// What counts as red beyond broken experiments.
+#[derive(Clone, Debug, Default)]
+pub struct Strictness {
+    /// A contradiction to what is known, on a measured series, is red; so is an untestable claim that is not expected.
+    pub strict: bool,
+    /// Claims that may be untestable.
+    pub expected_untestable: Vec<String>,
+}
+
+impl Run {
+    /// The result of a claim.
+    pub fn find(&self, id: &str) -> Option<&Record> {
+        self.records.iter().find(|record| record.id == id)
+    }
+
+    /// How many have this word.
+    pub fn count(&self, word: Word) -> usize {
+        self.records
+            .iter()
+            .filter(|record| record.verdict == word)
+            .count()
+    }
+
+    /// The results with this judgement.
+    pub fn judged(&self, judgement: Judgement) -> impl Iterator<Item = &Record> {
+        self.records
+            .iter()
+            .filter(move |record| record.judgement == Some(judgement))
+    }
+
+    /// Why the run is red, a clause each; none if it is green.
+    pub fn red(&self, strictness: &Strictness) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for record in &self.records {
+            match record.verdict {
+                Word::Broken | Word::TimeOut => {
+                    let failure = record.failure.as_deref().unwrap_or("no message");
+                    reasons.push(format!(
+                        "{} {}: {failure}",
+                        record.id,
+                        record.verdict.text()
+                    ));
+                }
+                Word::Untestable
+                    if strictness.strict
+                        && !strictness.expected_untestable.contains(&record.id) =>
+                {
+                    let reason = record
+                        .reason
+                        .as_ref()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
+                    reasons.push(format!(
+                        "{} untestable, which --expect-untestable does not name: {reason}",
+                        record.id
+                    ));
+                }
+                Word::Holds | Word::Refuted
+                    if strictness.strict && record.judgement == Some(Judgement::Changed) =>
+                {
+                    reasons.push(format!(
+                        "{} changed: {} here, otherwise before",
+                        record.id,
+                        record.verdict.text()
+                    ));
+                }
+                _ => {}
+            }
+        }
+        reasons
+    }
+}
+
+impl Environment {
+    /// Of this process, before the supervisor has told what is lost.
+    pub fn now(scratch: Option<String>, passed_over: Vec<String>) -> Self {
+        let (kernel, machine) = kernel::uname();
+        Self {
+            schema: SCHEMA,
+            conformance: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel,
+            machine,
+            uid: effective_user(),
+            arguments: std::env::args().skip(1).collect(),
+            scratch,
+            passed_over,
+            config: kernel::config_facts(),
+            lost: Isolation::default(),
+        }
+    }
+}
+
+fn effective_user() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::always;
+    use crate::verdict::Lack;
+
+    const CLAIM: Claim = Claim {
+        finds: always(true),
+        ..Claim::new(
+            "a.b.c",
+            |_| Ok(Observation::new()),
+            |seen| Verdict::holds_if(seen.succeeded("call")),
+        )
+    };
+
+    fn record(outcome: Outcome) -> Record {
+        Record::of(&CLAIM, outcome, 1, &"6.18.1".parse().expect("a release"))
+    }
+
+    fn seen(result: Result<usize, syscalls::Errno>) -> Outcome {
+        let mut seen = Observation::new();
+        seen.call("call", result);
+        Outcome::Seen(seen)
+    }
+
+    #[test]
+    fn decided_and_judged() {
+        let record = record(seen(Ok(1)));
+        assert_eq!(
+            (record.verdict, record.judgement),
+            (Word::Holds, Some(Judgement::AsKnown))
+        );
+        let record = super::tests::record(seen(Err(syscalls::Errno::EINVAL)));
+        assert_eq!(
+            (record.verdict, record.judgement),
+            (Word::Refuted, Some(Judgement::Changed))
+        );
+    }
+
+    #[test]
+    fn a_missing_fact_is_broken_and_not_a_panic() {
+        let record = record(Outcome::Seen(Observation::new()));
+        assert_eq!(record.verdict, Word::Broken);
+        assert!(
+            record
+                .failure
+                .expect("a message")
+                .contains("no fact `call`")
+        );
+    }
+
+    #[test]
+    fn red_is_what_design_says() {
+        let environment = Environment::now(None, vec![]);
+        let run = |outcome| Run {
+            environment: environment.clone(),
+            records: vec![record(outcome)],
+        };
+        let lax = Strictness::default();
+        let strict = Strictness {
+            strict: true,
+            expected_untestable: vec![],
+        };
+        let expecting = Strictness {
+            strict: true,
+            expected_untestable: vec!["a.b.c".into()],
+        };
+        let untestable = || Outcome::Untestable(Reason::new(Lack::Device, "no device", "make one"));
+        assert!(run(seen(Ok(1))).red(&strict).is_empty());
+        assert_eq!(run(Outcome::Broken("x".into())).red(&lax).len(), 1);
+        assert_eq!(run(Outcome::TimedOut("x".into())).red(&lax).len(), 1);
+        assert!(run(seen(Err(syscalls::Errno::EINVAL))).red(&lax).is_empty());
+        assert_eq!(
+            run(seen(Err(syscalls::Errno::EINVAL))).red(&strict).len(),
+            1
+        );
+        assert!(run(untestable()).red(&lax).is_empty());
+        assert_eq!(run(untestable()).red(&strict).len(), 1);
+        assert!(run(untestable()).red(&expecting).is_empty());
+    }
+}

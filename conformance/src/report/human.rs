@@ -1,0 +1,338 @@
+//! What a person reads on a terminal or in a log.
+
+use super::{Record, Run, Strictness};
+use crate::claim::Claim;
+use crate::claims;
+use crate::seed::{Document, Standing, Statement};
+use crate::verdict::{Find, Judgement, Word};
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+/// The width of text in a file or pipe, and the most that is used of a wide terminal.
+const WIDTH: usize = 110;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const CYAN: Style = AnsiColor::Cyan.on_default();
+
+fn width() -> usize {
+    if io::stdout().is_terminal() {
+        textwrap::termwidth().min(WIDTH)
+    } else {
+        WIDTH
+    }
+}
+
+/// `text` wrapped, its first line behind `first`, the others behind as many spaces.
+fn paragraph(output: &mut dyn Write, first: &str, text: &str, style: Style) -> io::Result<()> {
+    let indent = " ".repeat(first.chars().count());
+    let options = textwrap::Options::new(width())
+        .initial_indent(first)
+        .subsequent_indent(&indent);
+    for line in textwrap::wrap(text, options) {
+        writeln!(output, "{style}{line}{style:#}")?;
+    }
+    Ok(())
+}
+
+/// A number of things: `1 claim`, `2 claims`.
+pub fn plural(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+fn word_style(word: Word) -> Style {
+    match word {
+        Word::Holds => GREEN,
+        Word::Refuted => YELLOW,
+        Word::Untestable => CYAN,
+        Word::Broken | Word::TimeOut => RED,
+    }
+}
+
+fn standing_style(standing: Standing) -> Style {
+    match standing {
+        Standing::True => GREEN,
+        Standing::False | Standing::Partly => YELLOW,
+        Standing::Undecided => CYAN,
+        Standing::NoExperiment => DIM,
+    }
+}
+
+/// What the kernel did, or why there is nothing to say of it.
+fn what_happened(record: &Record) -> String {
+    let seen = record.observation.as_ref().map(ToString::to_string);
+    let reason = record.reason.as_ref().map(ToString::to_string);
+    match (&record.failure, seen) {
+        (Some(failure), Some(seen)) => format!("{failure} ({seen})"),
+        (Some(failure), None) => failure.clone(),
+        (None, seen) => seen.or(reason).unwrap_or_default(),
+    }
+}
+
+/// One claim's result: verdict and id, judgement where it is not the expected one, what happened.
+fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
+    let style = word_style(record.verdict);
+    let judged = match record.judgement {
+        Some(judgement @ (Judgement::NewFinding | Judgement::Changed)) => {
+            format!("  ({})", judgement.words())
+        }
+        _ => String::new(),
+    };
+    writeln!(
+        output,
+        "      {style}{:<10}{style:#} {}{RED}{judged}{RED:#}",
+        record.verdict.text(),
+        record.id
+    )?;
+    paragraph(output, "                 ", &what_happened(record), DIM)
+}
+
+/// The lines above every report: on what it was made, and what could not be used.
+pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
+    let environment = &run.environment;
+    let user = if environment.uid == 0 {
+        "root".to_owned()
+    } else {
+        format!("user {}", environment.uid)
+    };
+    let files = environment
+        .scratch
+        .as_ref()
+        .map_or("no directory for files".to_owned(), |path| {
+            format!("files in {path}")
+        });
+    writeln!(
+        output,
+        "{BOLD}Linux {} {}{BOLD:#}, as {user}, {files}",
+        environment.kernel, environment.machine
+    )?;
+    let mut lost = environment.passed_over.clone();
+    if let Some(error) = &environment.lost.ptrace {
+        lost.push(format!(
+            "kernel entries cannot be counted: ptrace is refused ({error})"
+        ));
+    }
+    if let Some(error) = &environment.lost.pid_namespace {
+        lost.push(format!("experiments have no PID namespace of their own ({error}); they are cleaned up by their keepers"));
+    }
+    for lost in lost {
+        paragraph(output, "lost: ", &lost, CYAN)?;
+    }
+    Ok(())
+}
+
+/// The source document in its own order: each statement, how it stands, and the claims that decide it.
+pub fn document(output: &mut dyn Write, run: &Run) -> io::Result<()> {
+    let document = Document::load();
+    for section in &document.sections {
+        let statements: Vec<&Statement> = document
+            .of_section(section)
+            .filter(|statement| concerns(statement, run))
+            .collect();
+        if statements.is_empty() {
+            continue;
+        }
+        let number = if section
+            .number
+            .starts_with(|letter: char| letter.is_ascii_digit())
+        {
+            &section.number
+        } else {
+            "-"
+        };
+        writeln!(
+            output,
+            "\n{BOLD}{number}  {}{BOLD:#}  {}",
+            section.english, section.chinese
+        )?;
+        for statement in statements {
+            self::statement(output, statement, run)?;
+        }
+    }
+    let standings = document
+        .statements
+        .iter()
+        .filter(|statement| concerns(statement, run));
+    let standings: Vec<Standing> = standings
+        .map(|statement| standing(statement, run))
+        .collect();
+    let count = |standing| standings.iter().filter(|other| **other == standing).count();
+    writeln!(
+        output,
+        "\n{BOLD}{}{BOLD:#}: {} true, {} partly true, {} false, {} undecided here, {} not for an experiment",
+        plural(standings.len(), "statement"),
+        count(Standing::True),
+        count(Standing::Partly),
+        count(Standing::False),
+        count(Standing::Undecided),
+        count(Standing::NoExperiment),
+    )
+}
+
+/// A statement is shown if one of its claims ran, or if it has none and the whole registry did.
+fn concerns(statement: &Statement, run: &Run) -> bool {
+    let mut claims = statement.all_claims().peekable();
+    if claims.peek().is_none() {
+        let of_document = claims::registry()
+            .into_iter()
+            .filter(|claim| claim.is_of_document());
+        return of_document
+            .into_iter()
+            .all(|claim| run.find(claim.id).is_some());
+    }
+    claims.any(|id| run.find(id).is_some())
+}
+
+fn standing(statement: &Statement, run: &Run) -> Standing {
+    statement.standing(|id| run.find(id).map(|record| record.verdict))
+}
+
+/// One statement with its claims.
+pub fn statement(output: &mut dyn Write, statement: &Statement, run: &Run) -> io::Result<()> {
+    let standing = standing(statement, run);
+    let style = standing_style(standing);
+    writeln!(output)?;
+    let indent = " ".repeat(17);
+    let options = textwrap::Options::new(width())
+        .initial_indent(&indent)
+        .subsequent_indent(&indent);
+    let text = textwrap::wrap(&statement.english, options).join("\n");
+    writeln!(
+        output,
+        "  {BOLD}{}{BOLD:#} {style}{standing:<10}{style:#} {}",
+        statement.id,
+        text.trim_start()
+    )?;
+    if let Some(reason) = &statement.reason {
+        paragraph(output, &indent, reason, DIM)?;
+    }
+    for id in statement.all_claims() {
+        if let Some(found) = run.find(id) {
+            record(output, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Every claim of the run, by interface.
+pub fn claims(output: &mut dyn Write, run: &Run) -> io::Result<()> {
+    let mut interface = "";
+    for found in &run.records {
+        let Some(claim) = claims::find(&found.id) else {
+            continue;
+        };
+        if claim.interface() != interface {
+            interface = claim.interface();
+            writeln!(output, "\n{BOLD}{interface}{BOLD:#}")?;
+        }
+        writeln!(output)?;
+        paragraph(output, "  ", claim.statement, Style::new())?;
+        record(output, found)?;
+    }
+    Ok(())
+}
+
+/// What nobody has recorded before, which is what a run on a new kernel is for: printed before everything else.
+pub fn news(output: &mut dyn Write, run: &Run) -> io::Result<()> {
+    for (judgement, words) in [
+        (
+            Judgement::Changed,
+            "Changed: measured on this series before, with the other result",
+        ),
+        (
+            Judgement::NewFinding,
+            "New findings: not known of this kernel",
+        ),
+    ] {
+        let found: Vec<&Record> = run.judged(judgement).collect();
+        if !found.is_empty() {
+            writeln!(output, "\n{BOLD}{words}{BOLD:#}")?;
+            for found in found {
+                record(output, found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The last lines: counts, and why the run is red if it is.
+pub fn summary(output: &mut dyn Write, run: &Run, strictness: &Strictness) -> io::Result<()> {
+    let judged = |judgement| run.judged(judgement).count();
+    writeln!(
+        output,
+        "{BOLD}{}{BOLD:#}: {} hold, {} refuted, {} untestable, {} broken, {} timed out; {} as known, {} new, {} changed",
+        plural(run.records.len(), "claim"),
+        run.count(Word::Holds),
+        run.count(Word::Refuted),
+        run.count(Word::Untestable),
+        run.count(Word::Broken),
+        run.count(Word::TimeOut),
+        judged(Judgement::AsKnown),
+        judged(Judgement::NewFinding),
+        judged(Judgement::Changed),
+    )?;
+    for reason in run.red(strictness) {
+        paragraph(output, "red: ", &reason, RED)?;
+    }
+    Ok(())
+}
+
+/// A claim as the registry has it: who says it, what is known, how it is decided.
+pub fn claim(output: &mut dyn Write, claim: &Claim) -> io::Result<()> {
+    writeln!(output, "{BOLD}{}{BOLD:#}", claim.id)?;
+    paragraph(output, "  ", claim.statement, Style::new())?;
+    for source in claim.sources {
+        paragraph(output, "  said by     ", &source.to_string(), Style::new())?;
+    }
+    for find in claim.finds {
+        paragraph(output, "  known       ", &known(find), Style::new())?;
+    }
+    let about: Vec<&str> = claim.about.iter().map(syscalls::Sysno::name).collect();
+    paragraph(output, "  about       ", &about.join(", "), Style::new())?;
+    paragraph(output, "  decided by  ", claim.method, Style::new())?;
+    for statement in Document::load().statements {
+        let part = if statement.claims.iter().any(|id| id == claim.id) {
+            "part of"
+        } else if statement.denied_by.iter().any(|id| id == claim.id) {
+            "against"
+        } else {
+            continue;
+        };
+        paragraph(
+            output,
+            &format!("  {part:<10}  "),
+            &format!("{} {}", statement.id, statement.english),
+            Style::new(),
+        )?;
+    }
+    Ok(())
+}
+
+fn known(find: &Find) -> String {
+    let word = if find.holds { "holds" } else { "refuted" };
+    if find.from == find.to {
+        format!("{word} on {}", find.from)
+    } else {
+        format!("{word} on {} to {}", find.from, find.to)
+    }
+}
+
+/// The verdict here, for `show`.
+pub fn verdict_here(output: &mut dyn Write, run: &Run, found: &Record) -> io::Result<()> {
+    let style = word_style(found.verdict);
+    let mut line = String::new();
+    if let Some(judgement) = found.judgement {
+        let _ = write!(line, ", {}", judgement.words());
+    }
+    writeln!(
+        output,
+        "  on {}  {style}{}{style:#}{line}",
+        run.environment.kernel,
+        found.verdict.text()
+    )?;
+    paragraph(output, "  ", &what_happened(found), DIM)
+}
