@@ -1,0 +1,207 @@
+//! A crate folder that is copied into another tree builds there as it is.
+//!
+//! `cargo test --test vendoring` is the whole check: the manifests are read, and each crate is compiled and tested alone.
+
+mod nested_cargo;
+
+mod host_only {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use rstest::rstest;
+    use toml::{Table, Value};
+
+    use super::nested_cargo::cargo;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    /// The crate folders, as they are found: a new crate is checked without being listed here.
+    fn crates() -> Vec<PathBuf> {
+        let folders = fs::read_dir(root().join("crates")).expect("the folder of the crates");
+        let folders = folders.map(|folder| folder.expect("a crate").path());
+        let mut crates: Vec<_> = folders
+            .filter(|folder| folder.join("Cargo.toml").exists())
+            .collect();
+        crates.sort();
+        assert!(crates.len() >= 4, "there are four crates: {crates:?}");
+        crates
+    }
+
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// What in a manifest keeps its folder from being copied away.
+    fn complaints(manifest: &str) -> Vec<String> {
+        let manifest: Table = manifest.parse().expect("a manifest");
+        let mut complaints = Vec::new();
+        find(&Value::Table(manifest.clone()), "", &mut complaints);
+
+        let package = |field: &str| manifest.get("package").and_then(|table| table.get(field));
+        for (field, expected) in [
+            ("edition", "2024"),
+            ("rust-version", "1.87"),
+            ("license", "MIT OR Apache-2.0"),
+            ("readme", "README.md"),
+        ] {
+            if package(field).and_then(Value::as_str) != Some(expected) {
+                complaints.push(format!("package.{field} is not {expected}"));
+            }
+        }
+
+        let dependencies = manifest.get("dependencies").and_then(Value::as_table);
+        let dependencies = dependencies.cloned().unwrap_or_default();
+        let mut names: Vec<_> = dependencies.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        if names != ["libc", "syscalls"] {
+            complaints.push(format!("the dependencies are {names:?}"));
+        }
+        for (name, dependency) in &dependencies {
+            if dependency.get("default-features") != Some(&Value::Boolean(false)) {
+                complaints.push(format!("{name} with its default features"));
+            }
+        }
+        for table in ["build-dependencies", "target"] {
+            if manifest.contains_key(table) {
+                complaints.push(format!("a table {table}"));
+            }
+        }
+        complaints
+    }
+
+    /// Looks for what points out of the folder, wherever it stands.
+    fn find(value: &Value, at: &str, complaints: &mut Vec<String>) {
+        let Value::Table(table) = value else { return };
+        for (key, value) in table {
+            let at = format!("{at}.{key}");
+            match (key.as_str(), value) {
+                ("workspace", _) => complaints.push(format!("{at}: inherits")),
+                ("path", Value::String(path)) if path.starts_with('/') || path.contains("..") => {
+                    complaints.push(format!("{at}: leads out of the folder"));
+                }
+                _ => find(value, &at, complaints),
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_stands_alone() {
+        for folder in crates() {
+            let complaints = complaints(&read(&folder.join("Cargo.toml")));
+            assert_eq!(complaints, [""; 0], "{}", folder.display());
+        }
+    }
+
+    const GOOD: &str = r#"
+        [package]
+        name = "nocopy-example"
+        edition = "2024"
+        rust-version = "1.87"
+        license = "MIT OR Apache-2.0"
+        readme = "README.md"
+        [dependencies]
+        libc = { version = "0.2", default-features = false }
+        syscalls = { version = "0.8", default-features = false }
+    "#;
+
+    /// Without this a checker that accepts everything would pass.
+    #[rstest]
+    #[case::inherited(r#"edition = "2024""#, "edition.workspace = true", "inherits")]
+    #[case::edition("2024", "2021", "edition is not")]
+    #[case::rust_version("1.87", "1.95", "rust-version is not")]
+    #[case::another("[dependencies]", "[dependencies]\nbitflags = '2'", "bitflags")]
+    #[case::fewer("libc =", "#", "the dependencies are")]
+    #[case::defaults("8\", default-features = false", "8\"", "syscalls with")]
+    #[case::sibling(
+        "[dependencies]",
+        "[dev-dependencies]\nx = { path = '../x' }\n[dependencies]",
+        "leads out"
+    )]
+    #[case::build("[dependencies]", "[build-dependencies]\n[dependencies]", "build-")]
+    fn a_manifest_is_refused(#[case] good: &str, #[case] bad: &str, #[case] reason: &str) {
+        assert_eq!(complaints(GOOD), [""; 0]);
+        let complaints = complaints(&GOOD.replacen(good, bad, 1));
+        assert!(
+            complaints
+                .iter()
+                .any(|complaint| complaint.contains(reason)),
+            "{complaints:?}"
+        );
+    }
+
+    #[rstest]
+    #[case::everywhere("src/fd.rs", 4)]
+    #[case::where_descriptors_are_made("src/owned_fd.rs", 2)]
+    fn a_shared_file_is_the_same_in_all_crates(#[case] file: &str, #[case] at_least: usize) {
+        let files = crates().into_iter().map(|folder| folder.join(file));
+        let files: Vec<_> = files.filter(|file| file.exists()).collect();
+        assert!(files.len() >= at_least, "{files:?}");
+        for other in &files[1..] {
+            let (first, other_text) = (read(&files[0]), read(other));
+            assert!(
+                first == other_text,
+                "{} and {} differ",
+                files[0].display(),
+                other.display()
+            );
+        }
+    }
+
+    #[rstest]
+    fn a_folder_carries_its_papers(
+        #[values("README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE")] name: &str,
+    ) {
+        for folder in crates() {
+            let text = read(&folder.join(name));
+            assert!(!text.trim().is_empty(), "{name} in {}", folder.display());
+            if name.starts_with("LICENSE") {
+                let ours = read(&root().join(name));
+                assert!(text == ours, "{name} in {}", folder.display());
+            }
+        }
+    }
+
+    /// Copies a folder, but not what is made in it or belongs to this repository.
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).expect("a new folder");
+        for entry in fs::read_dir(from).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name();
+            let (from, to) = (entry.path(), to.join(&name));
+            if from.is_dir() {
+                if name != "target" && name != "fuzz" {
+                    copy(&from, &to);
+                }
+            } else {
+                fs::copy(&from, &to).expect("a copy");
+            }
+        }
+    }
+
+    /// One after the other, with one target directory, so that the dependencies are built once.
+    #[test]
+    fn a_folder_alone_builds_and_passes_its_tests() {
+        // Each copy has a new path, so nothing in it could be used again.
+        let target = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        for folder in crates() {
+            // Not below this repository, whose cargo configuration would apply.
+            let elsewhere = tempfile::tempdir().expect("a temporary directory");
+            let workspace = "[workspace]\nresolver = \"3\"\nmembers = [\"vendored\"]\n";
+            fs::write(elsewhere.path().join("Cargo.toml"), workspace).expect("a manifest");
+            let lock = root().join("Cargo.lock");
+            fs::copy(lock, elsewhere.path().join("Cargo.lock")).expect("the lock file");
+            copy(&folder, &elsewhere.path().join("vendored"));
+
+            for arguments in [
+                &["build"][..],
+                &["build", "--no-default-features"],
+                &["test"],
+            ] {
+                println!("{}: cargo {}", folder.display(), arguments.join(" "));
+                cargo(elsewhere.path(), target.path(), arguments, None);
+            }
+        }
+    }
+}
