@@ -1,0 +1,160 @@
+//! No claim decides the same whatever the kernel did: what was seen is altered, fact by fact, and the verdict must turn.
+
+use conformance::claim::Claim;
+use conformance::claims;
+use conformance::lab::filesystems::find_scratch;
+use conformance::runner::{Outcome, Runner};
+use conformance::verdict::{Fact, Observation, Value};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What each claim sees on this kernel; claims that cannot be tried here are left out.
+fn observations() -> Vec<(&'static Claim, Observation)> {
+    let runner = Runner {
+        program: env!("CARGO_BIN_EXE_conformance").into(),
+        jobs: 2,
+        cpu_seconds: 60,
+        scratch: find_scratch(None).0,
+    };
+    let mut seen = Vec::new();
+    let each = |claim: &Claim, outcome: Outcome, _: u64| match outcome {
+        Outcome::Seen(observation) => {
+            seen.push((claims::find(claim.id).expect("it ran"), observation));
+        }
+        Outcome::Untestable(reason) => println!("{} not tried: {reason}", claim.id),
+        other => panic!("{}: {other:?}", claim.id),
+    };
+    runner
+        .run(&claims::registry(), |_| {}, each)
+        .expect("the supervisor starts");
+    seen
+}
+
+/// Other values that a kernel could have brought about in place of this one.
+fn alternatives(value: &Value) -> Vec<Value> {
+    let counts = [0, 1, 2, 3, 4, 5, 16, 4096, 16384, 1000, 1 << 20, 16 << 20];
+    match value {
+        Value::Returned(_) | Value::Errno(_) => {
+            let errnos = [
+                libc::EINVAL,
+                libc::EBADF,
+                libc::EFAULT,
+                libc::ENOSYS,
+                libc::EAGAIN,
+                libc::ENOPROTOOPT,
+            ];
+            counts
+                .map(Value::Returned)
+                .into_iter()
+                .chain(errnos.map(Value::Errno))
+                .collect()
+        }
+        Value::Count(count) => counts
+            .into_iter()
+            .chain([count + 1, count.saturating_sub(1), count / 2])
+            .map(Value::Count)
+            .collect(),
+        Value::Text(_) => {
+            let words = [
+                "shared",
+                "copied",
+                "yes",
+                "no",
+                "the file's",
+                "others",
+                "has lost bytes",
+                "still there",
+                "elsewhere",
+            ];
+            words.map(|word| Value::Text(word.into())).to_vec()
+        }
+        Value::Entries(calls) => {
+            let scaled = |by: fn(u64) -> u64| {
+                Value::Entries(
+                    calls
+                        .iter()
+                        .map(|(call, count)| (call.clone(), by(*count)))
+                        .collect(),
+                )
+            };
+            let one = calls
+                .first()
+                .map(|(call, _)| Value::Entries(vec![(call.clone(), 1)]));
+            let two = calls
+                .first()
+                .map(|(call, _)| Value::Entries(vec![(call.clone(), 2)]));
+            [scaled(|count| count * 2), Value::Entries(vec![])]
+                .into_iter()
+                .chain(one)
+                .chain(two)
+                .collect()
+        }
+        Value::Traced(_) => vec![],
+    }
+}
+
+/// The observation with one fact changed (or with every fact changed that can be changed to the same value).
+fn altered(seen: &Observation) -> Vec<Observation> {
+    let with = |change: &dyn Fn(usize, &Fact) -> Value| {
+        let mut other = Observation::new();
+        for (index, fact) in seen.facts().iter().enumerate() {
+            other.push(fact.fact.clone(), change(index, fact));
+        }
+        other
+    };
+    let mut all = Vec::new();
+    for (changed, fact) in seen.facts().iter().enumerate() {
+        for value in alternatives(&fact.value) {
+            all.push(with(&|index, fact| {
+                if index == changed {
+                    value.clone()
+                } else {
+                    fact.value.clone()
+                }
+            }));
+        }
+    }
+    for value in [
+        Value::Returned(4),
+        Value::Returned(4096),
+        Value::Errno(libc::EINVAL),
+    ] {
+        let is_call = |fact: &Fact| matches!(fact.value, Value::Returned(_) | Value::Errno(_));
+        all.push(with(&|_, fact| {
+            if is_call(fact) {
+                value.clone()
+            } else {
+                fact.value.clone()
+            }
+        }));
+    }
+    // Both of two counts, as when two replicas are served alike.
+    all.push(with(&|_, fact| match fact.value {
+        Value::Count(_) => Value::Count(4096),
+        _ => fact.value.clone(),
+    }));
+    all
+}
+
+#[test]
+fn every_verdict_can_turn() {
+    let observations = observations();
+    assert!(
+        observations.len() + 3 >= claims::registry().len(),
+        "more than three claims could not be tried"
+    );
+    // A missing fact panics in decide and is broken: not a turned verdict.
+    std::panic::set_hook(Box::new(|_| {}));
+    let stiff: Vec<&str> = observations
+        .iter()
+        .filter(|(claim, seen)| {
+            let verdict = (claim.decide)(seen);
+            !altered(seen).iter().any(|other| {
+                catch_unwind(AssertUnwindSafe(|| (claim.decide)(other)))
+                    .is_ok_and(|decided| decided != verdict)
+            })
+        })
+        .map(|(claim, _)| claim.id)
+        .collect();
+    let _ = std::panic::take_hook();
+    assert!(stiff.is_empty(), "no altered fact turns {stiff:?}");
+}

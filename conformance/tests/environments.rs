@@ -1,0 +1,525 @@
+//! The program in surroundings that refuse, lack or end things: it says what it lost, decides the rest, leaves nothing.
+//!
+//! What a test needs and this machine refuses makes the test ignored, with the reason: it is not a pass.
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, c_int};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+type Test = Result<Completion, Failed>;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trial = |name: &str, test: fn() -> Test| Trial::ignorable_test(name, test);
+    let trials = vec![
+        trial("an-unprivileged-user-decides-all-but-three", unprivileged),
+        trial("ptrace-refused.only-counting-is-lost", ptrace_refused),
+        trial("unshare-refused.only-namespaces-are-lost", unshare_refused),
+        trial("sixteen-descriptors.no-panic-no-hang", sixteen_descriptors),
+        trial("standard-input-closed", stdin_closed),
+        trial("standard-output-full.one-clear-line", stdout_full),
+        trial("standard-output-closed-early.ends", stdout_closed_early),
+        trial("directory-without-write-permission", read_only_directory),
+        trial("temp-directory-full.another-is-used", temp_full),
+        trial("scratch-full.one-clear-line", scratch_full),
+        trial("killed-half-way.nothing-is-left", || {
+            ended_by(libc::SIGKILL)
+        }),
+        trial("terminated-half-way.nothing-is-left", || {
+            ended_by(libc::SIGTERM)
+        }),
+        trial("interrupted-half-way.nothing-is-left", || {
+            ended_by(libc::SIGINT)
+        }),
+        trial("supervisor-killed.the-rest-is-broken", supervisor_killed),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// The program with a variable in its environment by which all its processes can be found.
+struct Marked {
+    command: Command,
+    mark: String,
+    scratch: tempfile::TempDir,
+}
+
+impl Marked {
+    fn new(arguments: &[&str]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mark = format!(
+            "{}.{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        // Any user may make files there.
+        std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777))
+            .expect("chmod");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+        command
+            .args(arguments)
+            .env("NOCOPY_MARK", &mark)
+            .env("TMPDIR", scratch.path())
+            .stdin(Stdio::null());
+        Self {
+            command,
+            mark: format!("NOCOPY_MARK={mark}"),
+            scratch,
+        }
+    }
+
+    /// A run of all claims in the stored form.
+    fn check() -> Self {
+        Self::new(&["check", "--format", "jsonl"])
+    }
+
+    /// Runs to the end; nothing may be left.
+    fn output(mut self) -> Result<Output, Failed> {
+        let output = self.command.output()?;
+        self.nothing_is_left()?;
+        Ok(output)
+    }
+
+    /// No process and no file. Processes that have been killed may take a moment to go.
+    fn nothing_is_left(&self) -> Result<(), Failed> {
+        let limit = Instant::now() + Duration::from_mins(1);
+        while !self.processes().is_empty() {
+            if Instant::now() > limit {
+                return Err(format!("processes are left: {:?}", self.processes()).into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let files: Vec<_> = std::fs::read_dir(self.scratch.path())?.collect();
+        if files.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("files are left: {files:?}").into())
+        }
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let entries = std::fs::read_dir("/proc").expect("/proc");
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        pids.filter(|pid| {
+            let environment =
+                std::fs::read(Path::new("/proc").join(pid).join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == self.mark.as_bytes())
+        })
+        .collect()
+    }
+
+    /// Prepares the process by system calls between fork and exec.
+    fn prepared(mut self, prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Self {
+        // SAFETY: the functions below make system calls on their own stack only: safe after fork.
+        unsafe { self.command.pre_exec(prepare) };
+        self
+    }
+}
+
+/// The results of a run in the stored form.
+struct Results(Vec<Value>);
+
+impl Results {
+    fn of(output: &Output) -> Result<Self, Failed> {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if errors.contains("panicked") {
+            return Err(format!("it panicked: {errors}").into());
+        }
+        let results = Self(lines.map_err(|error| format!("{error}: {text} {errors}"))?);
+        match results.0.last() {
+            Some(end) if end["type"] == "end" => Ok(results),
+            _ => Err(format!("no end: {text} {errors}").into()),
+        }
+    }
+
+    fn claims(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(|line| line["type"] == "claim")
+    }
+
+    fn with_verdict(&self, verdict: &str) -> BTreeSet<&str> {
+        self.claims()
+            .filter(|claim| claim["verdict"] == verdict)
+            .filter_map(|claim| claim["id"].as_str())
+            .collect()
+    }
+
+    fn lost(&self, what: &str) -> bool {
+        self.0[0]["lost"][what].is_string()
+    }
+}
+
+fn check(good: bool, what: impl FnOnce() -> String) -> Result<(), Failed> {
+    if good { Ok(()) } else { Err(what().into()) }
+}
+
+/// Green, nothing broken, every claim there, and untestable are exactly those.
+fn only_untestable(output: &Output, expected: impl Fn(&conformance::claim::Claim) -> bool) -> Test {
+    let results = Results::of(output)?;
+    let broken: Vec<_> = results
+        .claims()
+        .filter(|claim| claim["failure"].is_string())
+        .collect();
+    check(broken.is_empty(), || format!("{broken:?}"))?;
+    check(output.status.code() == Some(0), || {
+        format!("{}", output.status)
+    })?;
+    let registry = conformance::claims::registry();
+    check(results.claims().count() == registry.len(), || {
+        "claims are missing".into()
+    })?;
+    let expected: BTreeSet<&str> = registry
+        .iter()
+        .filter(|claim| expected(claim))
+        .map(|claim| claim.id)
+        .collect();
+    let untestable = results.with_verdict("untestable");
+    check(untestable == expected, || {
+        format!("untestable: {untestable:?}, expected: {expected:?}")
+    })?;
+    Ok(Completion::Completed)
+}
+
+fn unprivileged() -> Test {
+    // SAFETY: geteuid takes nothing.
+    let root = unsafe { libc::geteuid() } == 0;
+    let mut run = Marked::check();
+    if root {
+        run.command.uid(65534).gid(65534);
+    }
+    let output = match run.output() {
+        // The build directory may be closed to others.
+        Err(error) if root => return Ok(Completion::ignored_with(format!("{error:?}"))),
+        output => output?,
+    };
+    let results = Results::of(&output)?;
+    check(output.status.code() == Some(0), || {
+        format!("{}", output.status)
+    })?;
+    let untestable = results.with_verdict("untestable");
+    check(untestable.len() <= 3, || {
+        format!("untestable: {untestable:?}")
+    })?;
+    Ok(Completion::Completed)
+}
+
+fn ptrace_refused() -> Test {
+    let output = Marked::check()
+        .prepared(|| refuse(&[libc::SYS_ptrace]))
+        .output()?;
+    check(Results::of(&output)?.lost("ptrace"), || {
+        "the environment does not say so".into()
+    })?;
+    only_untestable(&output, |claim| claim.traced)
+}
+
+fn unshare_refused() -> Test {
+    let output = Marked::check()
+        .prepared(|| refuse(&[libc::SYS_unshare, libc::SYS_setns, libc::SYS_clone3]))
+        .output()?;
+    check(Results::of(&output)?.lost("pid_namespace"), || {
+        "the environment does not say so".into()
+    })?;
+    only_untestable(&output, |claim| claim.id.ends_with(".dropping-device"))
+}
+
+/// A seccomp filter that answers `EPERM` to these calls (x86-64 numbers; clone3 falls back to clone in every libc).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "codes of 16 bits, declared wider"
+)]
+fn refuse(calls: &[libc::c_long]) -> io::Result<()> {
+    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = [step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW); 16];
+    program[0] = step(LOAD_NUMBER, 0, 0, 0);
+    let mut length = 1;
+    for call in calls {
+        let refusal = if *call == libc::SYS_clone3 {
+            libc::ENOSYS
+        } else {
+            libc::EPERM
+        };
+        program[length] = step(IF_EQUAL, 0, 1, u32::try_from(*call).unwrap_or(u32::MAX));
+        program[length + 1] = step(
+            RETURN,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | refusal.cast_unsigned(),
+        );
+        length += 2;
+    }
+    let filter = libc::sock_fprog {
+        len: length as u16 + 1,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the filter and its program are read during the calls.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const filter,
+            )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn sixteen_descriptors() -> Test {
+    let limited = Marked::check().prepared(|| {
+        let limit = libc::rlimit {
+            rlim_cur: 16,
+            rlim_max: 16,
+        };
+        // SAFETY: the limit is read during the call.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    });
+    let output = limited.output()?;
+    let results = Results::of(&output)?;
+    let broken: Vec<_> = results
+        .claims()
+        .filter(|claim| claim["failure"].is_string())
+        .collect();
+    check(broken.is_empty(), || format!("{broken:?}"))?;
+    for claim in results
+        .claims()
+        .filter(|claim| claim["verdict"] == "untestable")
+    {
+        check(claim["reason"]["kind"] == "resource", || format!("{claim}"))?;
+    }
+    check(output.status.code() == Some(0), || {
+        format!("{}", output.status)
+    })?;
+    Ok(Completion::Completed)
+}
+
+fn stdin_closed() -> Test {
+    let output = Marked::check()
+        .prepared(|| {
+            // SAFETY: closes this process's own descriptor.
+            unsafe { libc::close(0) };
+            Ok(())
+        })
+        .output()?;
+    only_untestable_or_dropping(&output)
+}
+
+/// Nothing but what this kernel lacks devices for is untestable.
+fn only_untestable_or_dropping(output: &Output) -> Test {
+    let lacking = Results::of(output)?.with_verdict("untestable").len();
+    check(lacking <= 3, || format!("{lacking} claims are untestable"))?;
+    check(output.status.code() == Some(0), || {
+        format!("{}", output.status)
+    })?;
+    Ok(Completion::Completed)
+}
+
+fn stdout_full() -> Test {
+    for format in ["human", "jsonl"] {
+        let mut run = Marked::new(&["check", "--filter", "call.present", "--format", format]);
+        run.command
+            .stdout(std::fs::File::options().write(true).open("/dev/full")?);
+        let output = run.output()?;
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        let complaint: Vec<&str> = message
+            .lines()
+            .filter(|line| !line.starts_with("deciding"))
+            .collect();
+        check(
+            complaint.len() == 1 && complaint[0].contains("space"),
+            || message.clone(),
+        )?;
+        check(output.status.code() == Some(2), || {
+            format!("{}", output.status)
+        })?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn stdout_closed_early() -> Test {
+    let mut run = Marked::check();
+    let mut child = run
+        .command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let mut errors = String::new();
+    child
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut errors)?;
+    child.wait()?;
+    check(!errors.contains("panicked"), || errors.clone())?;
+    run.nothing_is_left()?;
+    Ok(Completion::Completed)
+}
+
+fn read_only_directory() -> Test {
+    let mut run = Marked::check();
+    run.command.current_dir("/proc");
+    only_untestable_or_dropping(&run.output()?)
+}
+
+/// Puts a full file system on `directory`, in a mount namespace of its own.
+fn fill(directory: &CStr) -> io::Result<()> {
+    let result = |done: c_int| {
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    };
+    // SAFETY: unshare takes no pointer; mount reads strings that end with a zero.
+    unsafe {
+        result(libc::unshare(libc::CLONE_NEWNS))
+            .or_else(|_| result(libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)))?;
+        let none = std::ptr::null();
+        result(libc::mount(
+            none,
+            c"/".as_ptr(),
+            none,
+            libc::MS_REC | libc::MS_PRIVATE,
+            none.cast(),
+        ))?;
+        let size = c"size=4k,nr_inodes=2".as_ptr().cast();
+        result(libc::mount(
+            c"none".as_ptr(),
+            directory.as_ptr(),
+            c"tmpfs".as_ptr(),
+            0,
+            size,
+        ))
+    }
+}
+
+/// A run whose directory for files is full.
+fn with_full_directory(run: Marked) -> Result<Output, Failed> {
+    let directory = CString::new(run.scratch.path().as_os_str().as_bytes())?;
+    run.prepared(move || fill(&directory)).output()
+}
+
+fn temp_full() -> Test {
+    let output = match with_full_directory(Marked::check()) {
+        Err(error) => {
+            return Ok(Completion::ignored_with(format!(
+                "no mount namespace: {error:?}"
+            )));
+        }
+        Ok(output) => output,
+    };
+    let results = Results::of(&output)?;
+    let passed_over = results.0[0]["passed_over"].to_string();
+    check(passed_over.contains("No space"), || passed_over.clone())?;
+    only_untestable_or_dropping(&output)
+}
+
+fn scratch_full() -> Test {
+    let mut run = Marked::new(&["check", "--filter", "sendfile"]);
+    let full = run.scratch.path().to_owned();
+    run.command.arg("--scratch").arg(&full);
+    let output = match with_full_directory(run) {
+        Err(error) => {
+            return Ok(Completion::ignored_with(format!(
+                "no mount namespace: {error:?}"
+            )));
+        }
+        Ok(output) => output,
+    };
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    check(
+        message.contains("No space") && message.contains("--scratch"),
+        || message.clone(),
+    )?;
+    check(output.status.code() == Some(2), || {
+        format!("{}", output.status)
+    })?;
+    Ok(Completion::Completed)
+}
+
+/// A run that has brought its first result and has many to go.
+fn half_way(run: &mut Marked) -> Result<(Child, BufReader<std::process::ChildStdout>), Failed> {
+    run.command
+        .args(["--jobs", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = run.command.spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    for _ in 0..2 {
+        lines.read_line(&mut line)?;
+    }
+    Ok((child, lines))
+}
+
+fn ended_by(signal: c_int) -> Test {
+    let mut run = Marked::check();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let (mut child, _lines) = half_way(&mut run)?;
+    // SAFETY: kill takes no pointer; the child has not been waited for.
+    unsafe { libc::kill(child.id().cast_signed(), signal) };
+    let status = child.wait()?;
+    check(!status.success(), || format!("{status}"))?;
+    run.nothing_is_left()?;
+    check(
+        mounts == std::fs::read_to_string("/proc/self/mountinfo")?,
+        || "a mount is left".into(),
+    )?;
+    Ok(Completion::Completed)
+}
+
+fn supervisor_killed() -> Test {
+    let mut run = Marked::check();
+    let (mut child, mut lines) = half_way(&mut run)?;
+    let pid = child.id();
+    let supervisor = run.processes().into_iter().find(|found| {
+        std::fs::read(format!("/proc/{found}/cmdline"))
+            .is_ok_and(|line| line.ends_with(b"__supervise\0"))
+            && std::fs::read_to_string(format!("/proc/{found}/status"))
+                .is_ok_and(|status| status.contains(&format!("PPid:\t{pid}\n")))
+    });
+    let supervisor: c_int = supervisor.ok_or("no supervisor was found")?.parse()?;
+    // SAFETY: kill takes no pointer; the process is the one found above.
+    unsafe { libc::kill(supervisor, libc::SIGKILL) };
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest)?;
+    let status = child.wait()?;
+    run.nothing_is_left()?;
+    check(status.code() == Some(1), || format!("{status}"))?;
+    check(
+        rest.contains("no result: the supervisor ended early"),
+        || rest.clone(),
+    )?;
+    let claims = rest
+        .lines()
+        .filter(|line| line.contains(r#""type":"claim""#))
+        .count();
+    // The first two lines, read above, were the environment and one claim.
+    check(claims + 1 == conformance::claims::registry().len(), || {
+        format!("{claims} claims")
+    })?;
+    Ok(Completion::Completed)
+}
