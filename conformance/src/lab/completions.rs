@@ -14,13 +14,19 @@ impl Completions {
     /// Reads completions until they cover `sends`, sleeping in `poll` between.
     pub fn wait(socket: &impl AsFd, sends: u64) -> Result<Self, Errno> {
         let mut completions = Self::default();
-        while completions.count() < sends {
-            match completions.read_one(socket) {
+        completions.read_until(socket, sends)?;
+        Ok(completions)
+    }
+
+    /// Reads more completions until they cover `sends` in all.
+    pub fn read_until(&mut self, socket: &impl AsFd, sends: u64) -> Result<(), Errno> {
+        while self.count() < sends {
+            match self.read_one(socket) {
                 Err(Errno::EAGAIN) => io::wait_for_error_queue(socket.as_fd())?,
                 done => done?,
             }
         }
-        Ok(completions)
+        Ok(())
     }
 
     /// Reads all that are there now.

@@ -28,17 +28,30 @@ pub fn send(
     let mapping = map_file(file, length)?;
     let zerocopy = enable(socket)?;
     let mut sends = 0;
+    let mut completions = Completions::default();
     let bytes = until_done(length, |done| {
         // SAFETY: the mapping lives until every completion has come back (or, after an error, its pages stay with the
         // kernel's references). The source is a file that nobody changes or truncates during the transfer.
         let all = unsafe { mapping.as_slice() };
         let part = &all[done..(done + chunk).min(length)];
-        // SAFETY: as above.
-        let count = unsafe { send_zerocopy(zerocopy, part, SendFlags::NOSIGNAL) }?;
-        sends += 1;
-        Ok(count)
+        loop {
+            // SAFETY: as above.
+            match unsafe { send_zerocopy(zerocopy, part, SendFlags::NOSIGNAL) } {
+                // Too much is pinned (RLIMIT_MEMLOCK) or queued (optmem_max): a completion makes room. With nothing in
+                // flight none will come.
+                Err(Errno::ENOBUFS) if completions.count() < sends => {
+                    let one_more = completions.count() + 1;
+                    completions.read_until(socket, one_more)?;
+                }
+                Ok(count) => {
+                    sends += 1;
+                    return Ok(count);
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
     })?;
-    let completions = Completions::wait(socket, sends)?;
+    completions.read_until(socket, sends)?;
     Ok(Sent {
         bytes,
         sends,
