@@ -112,6 +112,12 @@ impl Observation {
         }
     }
 
+    /// Whether the call failed, with any errno. What was not tried has not failed.
+    #[track_caller]
+    pub fn failed(&self, fact: &str) -> bool {
+        matches!(self.value(fact), Value::Errno(_))
+    }
+
     /// Whether the call failed with this errno.
     #[track_caller]
     pub fn failed_with(&self, fact: &str, errno: Errno) -> bool {
@@ -342,9 +348,16 @@ impl Stop {
                 said,
                 "use a kernel that has the call, without a filter that hides it",
             ),
-            Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT | Errno::ESOCKTNOSUPPORT => {
-                Self::untestable(Lack::Kernel, said, "use a kernel with this protocol")
-            }
+            Errno::EAFNOSUPPORT
+            | Errno::EPROTONOSUPPORT
+            | Errno::ESOCKTNOSUPPORT
+            | Errno::ENOPROTOOPT
+            | Errno::EOPNOTSUPP
+            | Errno::ENOTSUPP => Self::untestable(
+                Lack::Kernel,
+                said,
+                "use a kernel with this protocol or option",
+            ),
             Errno::ENETUNREACH | Errno::EADDRNOTAVAIL => Self::untestable(
                 Lack::Device,
                 said,
