@@ -47,6 +47,8 @@ pub struct Claim {
     pub about: &'static [Sysno],
     /// What it touches that others share; a claim holds these while it runs.
     pub resources: &'static [Resource],
+    /// Kernel modules that it needs where they are not built in: a guest loads them first.
+    pub modules: &'static [&'static str],
     /// Whether the interposer counts its kernel entries.
     pub traced: bool,
     /// Produces an observation on the running kernel.
@@ -73,6 +75,7 @@ impl Claim {
             finds: &[],
             about: &[],
             resources: &[],
+            modules: &[],
             traced: false,
             run,
             decide,

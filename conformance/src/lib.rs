@@ -28,3 +28,5 @@ pub mod routes;
 pub mod runner;
 pub mod seed;
 pub mod verdict;
+#[cfg(feature = "vm")]
+pub mod vm;

@@ -1,5 +1,8 @@
 //! The command line.
 
+#[cfg(feature = "vm")]
+mod commands;
+
 use anstream::stream::IsTerminal;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::claim::{Claim, Source};
@@ -33,6 +36,17 @@ enum Command {
     Check(Check),
     /// List the claims
     List(Selection),
+    /// Decide claims on another kernel, or run a program there
+    #[cfg(feature = "vm")]
+    #[command(subcommand)]
+    Vm(commands::vm::Vm),
+    /// Decide claims on every kernel of the matrix and compare
+    #[cfg(feature = "vm")]
+    Matrix(commands::vm::Matrix),
+    /// The kernels of the matrix
+    #[cfg(feature = "vm")]
+    #[command(subcommand)]
+    Kernels(commands::vm::Kernels),
     /// Show all about one claim or statement, and decide it here
     Show {
         /// A claim (splice.copies.tcp) or a statement of the source document (S22)
@@ -111,6 +125,12 @@ enum SourceKind {
 enum Failure {
     /// A sentence for the user; exit status 2.
     Usage(String),
+    /// A sentence about a guest that went wrong; exit status 1.
+    #[cfg(feature = "vm")]
+    Red(String),
+    /// The exit status of a program that ran in a guest.
+    #[cfg(feature = "vm")]
+    Status(i32),
     /// The reader of our output is gone: nothing to say, and nobody to say it to.
     NobodyReads,
 }
@@ -126,6 +146,10 @@ impl From<io::Error> for Failure {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "vm")]
+    if conformance::vm::guest::is_guest() {
+        conformance::vm::guest::main();
+    }
     if std::env::args_os()
         .nth(1)
         .is_some_and(|first| first == SUPERVISE)
@@ -148,11 +172,24 @@ fn main() -> ExitCode {
         Some(Command::Check(options)) => check(&options),
         Some(Command::List(selection)) => list(&selection),
         Some(Command::Show { id, running }) => show(&id, &running),
+        #[cfg(feature = "vm")]
+        Some(Command::Vm(command)) => commands::vm::vm_command(&command),
+        #[cfg(feature = "vm")]
+        Some(Command::Matrix(options)) => commands::vm::matrix_command(&options),
+        #[cfg(feature = "vm")]
+        Some(Command::Kernels(command)) => commands::vm::kernels_command(&command),
     };
     match done {
         Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Failure::Usage(message)) => usage(&message),
+        #[cfg(feature = "vm")]
+        Err(Failure::Red(message)) => {
+            let _ = writeln!(anstream::stderr(), "conformance: {message}");
+            ExitCode::FAILURE
+        }
+        #[cfg(feature = "vm")]
+        Err(Failure::Status(status)) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
     }
 }
 
@@ -196,6 +233,32 @@ fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
         ));
     }
     Ok(claims)
+}
+
+impl Selection {
+    /// Whether the source document alone is asked for.
+    fn is_of_document(&self) -> bool {
+        self.source == Some(SourceKind::Seed)
+    }
+
+    /// The same selection as options of a command line.
+    #[cfg(feature = "vm")]
+    fn options(&self) -> Vec<String> {
+        let filters = self
+            .filter
+            .iter()
+            .flat_map(|filter| ["--filter".to_owned(), filter.clone()]);
+        let source = self
+            .source
+            .and_then(|source| Some(source.to_possible_value()?.get_name().to_owned()));
+        filters
+            .chain(
+                source
+                    .into_iter()
+                    .flat_map(|source| ["--source".to_owned(), source]),
+            )
+            .collect()
+    }
 }
 
 impl SourceKind {
@@ -308,15 +371,12 @@ fn check(options: &Check) -> Result<bool, Failure> {
     progress.finish_and_clear();
     if options.format == Format::Human {
         let mut report = Vec::new();
-        human::heading(&mut report, &run)?;
-        human::news(&mut report, &run)?;
-        if options.selection.source == Some(SourceKind::Seed) {
-            human::document(&mut report, &run)?;
-        } else {
-            human::claims(&mut report, &run)?;
-            writeln!(report)?;
-        }
-        human::summary(&mut report, &run, &strictness)?;
+        human::whole(
+            &mut report,
+            &run,
+            options.selection.is_of_document(),
+            &strictness,
+        )?;
         if plain {
             anstream::StripStream::new(&mut *output).write_all(&report)?;
         } else {

@@ -126,6 +126,23 @@ pub struct Strictness {
     pub expected_untestable: Vec<String>,
 }
 
+impl Strictness {
+    /// The same, with these claims allowed to be untestable too.
+    #[must_use]
+    pub fn allowing(&self, claims: &[String]) -> Self {
+        let expected = self
+            .expected_untestable
+            .iter()
+            .chain(claims)
+            .cloned()
+            .collect();
+        Self {
+            strict: self.strict,
+            expected_untestable: expected,
+        }
+    }
+}
+
 impl Run {
     /// The result of a claim.
     pub fn find(&self, id: &str) -> Option<&Record> {

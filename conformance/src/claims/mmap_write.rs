@@ -131,6 +131,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.1")],
         finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
+        modules: &["dummy"],
         ..Claim::new(
             "mmap-write.zerocopy.dropping-device",
             mmap_write_zerocopy_dropping_device,

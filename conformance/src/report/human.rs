@@ -125,6 +125,41 @@ pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     Ok(())
 }
 
+/// A run from heading to summary: in the document's order, or by interface.
+pub fn whole(
+    output: &mut dyn Write,
+    run: &Run,
+    of_document: bool,
+    strictness: &Strictness,
+) -> io::Result<()> {
+    heading(output, run)?;
+    news(output, run)?;
+    if of_document {
+        document(output, run)?;
+    } else {
+        claims(output, run)?;
+        writeln!(output)?;
+    }
+    summary(output, run, strictness)
+}
+
+/// New findings and changes, a plain line each.
+pub fn worth_a_word(run: &Run) -> Vec<String> {
+    let found = run
+        .judged(Judgement::Changed)
+        .chain(run.judged(Judgement::NewFinding));
+    let line = |record: &Record| {
+        let judgement = record.judgement.map_or("", Judgement::words);
+        format!(
+            "{judgement}: {} {}: {}",
+            record.id,
+            record.verdict.text(),
+            what_happened(record)
+        )
+    };
+    found.map(line).collect()
+}
+
 /// The source document in its own order: each statement, how it stands, and the claims that decide it.
 pub fn document(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     let document = Document::load();

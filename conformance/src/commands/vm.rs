@@ -1,0 +1,557 @@
+//! `kernels`, `vm` and `matrix`.
+
+use crate::{Failure, Selection, select};
+use clap::{Args, Subcommand, ValueEnum};
+use conformance::report::{Strictness, human};
+use conformance::vm::error::Error;
+use conformance::vm::frames::Kind;
+use conformance::vm::guest::Job;
+use conformance::vm::kernels::{self, Cache, Image, Row};
+use conformance::vm::matrix::{self, Order};
+use conformance::vm::packages;
+use conformance::vm::qemu::{Accelerator, Machine, is_static};
+use conformance::vm::workspace;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Host(message) | Error::Gone(message) => Self::Usage(message),
+            Error::Guest(message) => Self::Red(message),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Kernels {
+    /// List the kernels of the matrix and what has been fetched
+    List,
+    /// Fetch kernels (all, if none is named)
+    Fetch {
+        /// Names as `list` has them
+        names: Vec<String>,
+        #[command(flatten)]
+        from: From_,
+    },
+    /// Remove all that was fetched
+    Clean,
+}
+
+#[derive(Args)]
+pub struct From_ {
+    /// The distribution's mirror [default: the one that this machine's apt is configured for]
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Vm {
+    /// Decide claims on another kernel
+    Run {
+        #[command(flatten)]
+        machine: MachineOptions,
+        #[command(flatten)]
+        selection: Selection,
+        /// Also red: a result that contradicts what was measured on the kernel's series; an untestable claim
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Run a static program on another kernel; its output and exit status are this command's
+    Exec {
+        #[command(flatten)]
+        machine: MachineOptions,
+        /// A file that the program needs beside it (can be repeated)
+        #[arg(long, value_name = "FILE")]
+        with: Vec<PathBuf>,
+        /// A kernel module to load first, with what it needs (can be repeated)
+        #[arg(long, value_name = "NAME")]
+        module: Vec<String>,
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run the workspace's tests on another kernel, all but those that need cargo or the sources
+    Test {
+        #[command(flatten)]
+        machine: MachineOptions,
+        /// Arguments for the build, such as `--package NAME`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Look around on another kernel (busybox, if it is installed)
+    Shell {
+        #[command(flatten)]
+        machine: MachineOptions,
+    },
+}
+
+#[derive(Args)]
+pub struct Matrix {
+    /// Only these kernels, separated by commas [default: all of the matrix]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    kernels: Vec<String>,
+    /// How many guests run side by side [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Only part K of N of the kernels, so that machines share the matrix
+    #[arg(long, value_name = "K/N", value_parser = parse_partition)]
+    partition: Option<(usize, usize)>,
+    #[command(flatten)]
+    guest: GuestOptions,
+    #[command(flatten)]
+    from: From_,
+    #[command(flatten)]
+    selection: Selection,
+    /// Also red: a result that contradicts what was measured on the kernel's series
+    #[arg(long)]
+    strict: bool,
+    /// Where the results go, a file per kernel
+    #[arg(long, value_name = "DIR", default_value = "target/conformance")]
+    results: PathBuf,
+}
+
+#[derive(Args)]
+pub struct MachineOptions {
+    /// A kernel of the matrix by name, or the path of a bzImage or vmlinux
+    #[arg(long, value_name = "NAME|PATH")]
+    kernel: String,
+    /// For a kernel by path: the directory with its modules
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// For a kernel by path: what its release must begin with
+    #[arg(long, value_name = "SERIES")]
+    expect: Option<String>,
+    #[command(flatten)]
+    guest: GuestOptions,
+    #[command(flatten)]
+    from: From_,
+}
+
+#[derive(Args)]
+pub struct GuestOptions {
+    /// Memory of a guest in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(128..))]
+    memory: u32,
+    /// Added to the kernel's command line
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    append: String,
+    /// Seconds after which a guest is given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// How the processor is emulated
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    accel: Accel,
+    /// Run as this user instead of root
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Accel {
+    /// KVM where booting under it works, TCG elsewhere
+    Auto,
+    /// By translation
+    Tcg,
+    /// By the host's kernel
+    Kvm,
+}
+
+fn parse_partition(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    match parsed {
+        Some((part, parts)) if 0 < part && part <= parts => Ok((part, parts)),
+        _ => Err("like 1/3: a part and the number of parts".into()),
+    }
+}
+
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+impl MachineOptions {
+    /// The kernel, fetched if it is one of the matrix.
+    fn image(&self) -> Result<Image, Error> {
+        let path = Path::new(&self.kernel);
+        if self.kernel.contains('/') || self.modules.is_some() || self.expect.is_some() {
+            return kernels::own(path, self.modules.as_deref(), self.expect.as_deref());
+        }
+        packages::fetch(
+            &Cache::open(),
+            &kernels::row(&self.kernel)?,
+            self.from.mirror.as_deref(),
+            &say,
+        )
+    }
+}
+
+impl GuestOptions {
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit)
+    }
+
+    fn machine<'image>(&self, image: &'image Image, job: Job) -> Machine<'image> {
+        Machine {
+            image,
+            job: Job {
+                uid: self.uid,
+                ..job
+            },
+            modules: std::collections::BTreeSet::new(),
+            files: vec![],
+            memory: self.memory,
+            append: self.append.clone(),
+            limit: self.limit(),
+            accelerator: self.accelerator(image),
+        }
+    }
+
+    fn accelerator(&self, image: &Image) -> Accelerator {
+        match self.accel {
+            Accel::Auto => Accelerator::find(&Cache::open(), image),
+            Accel::Tcg => Accelerator::Tcg,
+            Accel::Kvm => Accelerator::Kvm,
+        }
+    }
+
+    fn order(&self, selection: &Selection, image: &Image) -> Result<Order, Failure> {
+        Ok(Order {
+            claims: select(selection)?,
+            options: selection.options(),
+            memory: self.memory,
+            append: self.append.clone(),
+            limit: self.limit(),
+            accelerator: self.accelerator(image),
+            uid: self.uid,
+        })
+    }
+}
+
+pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
+    let cache = Cache::open();
+    match command {
+        Kernels::List => {
+            let mut output = anstream::stdout().lock();
+            for row in kernels::rows() {
+                let fetched = cache.find(&row.name).map_or_else(
+                    || "not fetched".to_owned(),
+                    |image| {
+                        image
+                            .packages
+                            .iter()
+                            .map(|package| format!("{} {}", package.name, package.version))
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    },
+                );
+                writeln!(
+                    output,
+                    "{:<8} {:<18} {:<12} {fetched}",
+                    row.name, row.suite, row.flavour
+                )?;
+            }
+            Ok(true)
+        }
+        Kernels::Fetch { names, from } => {
+            for row in rows(names)? {
+                let image = packages::fetch(&cache, &row, from.mirror.as_deref(), &say)?;
+                say(&format!("{}: {}", row.name, image.boot.display()));
+            }
+            Ok(true)
+        }
+        Kernels::Clean => {
+            cache.clean()?;
+            Ok(true)
+        }
+    }
+}
+
+fn rows(names: &[String]) -> Result<Vec<Row>, Error> {
+    if names.is_empty() {
+        Ok(kernels::rows())
+    } else {
+        names.iter().map(|name| kernels::row(name)).collect()
+    }
+}
+
+pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
+    match command {
+        Vm::Run {
+            machine,
+            selection,
+            strict,
+        } => decide(machine, selection, *strict),
+        Vm::Exec {
+            machine,
+            with,
+            module,
+            command,
+        } => exec(machine, with, module, command),
+        Vm::Test { machine, arguments } => test(machine, arguments),
+        Vm::Shell { machine } => shell(machine),
+    }
+}
+
+fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Result<bool, Failure> {
+    let image = machine.image()?;
+    let order = machine.guest.order(selection, &image)?;
+    let (run, ran) = matrix::decide(&image, &order)?;
+    let strictness = Strictness {
+        strict,
+        expected_untestable: matrix::without_modules(&image, &order.claims),
+    };
+    let mut report = Vec::new();
+    human::whole(&mut report, &run, selection.is_of_document(), &strictness)?;
+    let (boot, total) = (ran.boot.as_secs_f32(), ran.total.as_secs_f32());
+    writeln!(
+        report,
+        "up in {boot:.1} s, done in {total:.1} s, by {}",
+        order.accelerator.name()
+    )?;
+    anstream::stdout().write_all(&report)?;
+    Ok(run.red(&strictness).is_empty())
+}
+
+fn exec(
+    machine: &MachineOptions,
+    with: &[PathBuf],
+    modules: &[String],
+    command: &[String],
+) -> Result<bool, Failure> {
+    let program = PathBuf::from(&command[0]);
+    let content = std::fs::read(&program)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", program.display())))?;
+    if !is_static(&content) {
+        return Err(Failure::Usage(format!(
+            "{} is not a static program: build it with RUSTFLAGS=-Ctarget-feature=+crt-static and --target \
+             x86_64-unknown-linux-gnu",
+            program.display()
+        )));
+    }
+    let image = machine.image()?;
+    let inside = std::iter::once(inside(&program))
+        .chain(command[1..].iter().cloned())
+        .collect();
+    let mut guest = machine.guest.machine(
+        &image,
+        Job {
+            commands: vec![inside],
+            disk: true,
+            ..Job::default()
+        },
+    );
+    guest.modules = modules.iter().cloned().collect();
+    guest.files = std::iter::once(&program)
+        .chain(with)
+        .map(|path| (file_name(path), path.clone()))
+        .collect();
+    run_through(&guest)
+}
+
+fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure> {
+    let image = machine.image()?;
+    let built = workspace::build(arguments)?;
+    // As many guests as processors, each with its share of the test programs: one guest has one processor.
+    let cpus = std::thread::available_parallelism()
+        .map_or(1, std::num::NonZero::get)
+        .min(built.tests.len());
+    let shares: Vec<Vec<&PathBuf>> = (1..=cpus)
+        .map(|part| matrix::partition(built.tests.iter().collect(), part, cpus))
+        .collect();
+    let results = matrix::side_by_side(&shares, cpus, |tests| {
+        let mut output = Vec::new();
+        let guest = guest_of_tests(machine, &image, &built.programs, tests);
+        let ran = guest.run(|_, bytes| {
+            output.extend_from_slice(bytes);
+        });
+        // Whole, so that two guests' lines do not mix.
+        let _ = io::stdout().lock().write_all(&output);
+        ran
+    });
+    let mut status = 0;
+    for ran in results {
+        status = status.max(ran?.end.status);
+    }
+    if status == 0 {
+        Ok(true)
+    } else {
+        Err(Failure::Status(status))
+    }
+}
+
+/// A guest that runs test programs, which may start the workspace's programs.
+fn guest_of_tests<'image>(
+    machine: &MachineOptions,
+    image: &'image Image,
+    programs: &[PathBuf],
+    tests: &[&PathBuf],
+) -> Machine<'image> {
+    // A guest has one processor; tests that wait for each other's time limits wait together.
+    let skip = ["--skip", "host_only", "--test-threads", "4"].map(str::to_owned);
+    let commands = tests
+        .iter()
+        .map(|path| std::iter::once(inside(path)).chain(skip.clone()).collect());
+    // Tests know the programs of their package by the path where cargo has put them.
+    let links = programs
+        .iter()
+        .map(|path| (path.display().to_string(), inside(path)));
+    let job = Job {
+        commands: commands.collect(),
+        links: links.collect(),
+        disk: true,
+        ..Job::default()
+    };
+    let mut guest = machine.guest.machine(image, job);
+    let claims = conformance::claims::registry();
+    guest.modules = claims
+        .iter()
+        .flat_map(|claim| claim.modules)
+        .map(|name| (*name).to_owned())
+        .collect();
+    guest.files = tests
+        .iter()
+        .copied()
+        .chain(programs)
+        .map(|path| (file_name(path), path.clone()))
+        .collect();
+    guest
+}
+
+fn shell(machine: &MachineOptions) -> Result<bool, Failure> {
+    let busybox = Path::new("/bin/busybox");
+    if !busybox.exists() {
+        return Err(Failure::Usage(
+            "a shell needs /bin/busybox: apt-get install busybox-static".into(),
+        ));
+    }
+    let image = machine.image()?;
+    let command = [inside(busybox), "sh".into()].to_vec();
+    let job = Job {
+        commands: vec![command],
+        interactive: true,
+        disk: true,
+        ..Job::default()
+    };
+    let mut guest = machine.guest.machine(&image, job);
+    guest.files = vec![("busybox".into(), busybox.into())];
+    guest.limit = Duration::from_hours(24);
+    say("leave with `exit`; commands are `busybox NAME`");
+    guest.run(|_, _| {})?;
+    Ok(true)
+}
+
+/// Where a file stands in the guest.
+fn inside(path: &Path) -> String {
+    format!("/files/{}", file_name(path))
+}
+
+pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
+    let mut rows = rows(&options.kernels)?;
+    if let Some((part, parts)) = options.partition {
+        rows = matrix::partition(rows, part, parts);
+    }
+    let claims = select(&options.selection)?;
+    let cache = Cache::open();
+    // One after the other: apt locks its state, and the network is one.
+    let fetch = |row: &Row| packages::fetch(&cache, row, options.from.mirror.as_deref(), &say);
+    let images: Vec<(String, Result<Image, Error>)> = rows
+        .iter()
+        .map(|row| (row.name.clone(), fetch(row)))
+        .collect();
+    let Some(first) = images.iter().find_map(|(_, image)| image.as_ref().ok()) else {
+        let why = images
+            .iter()
+            .filter_map(|(_, image)| image.as_ref().err())
+            .map(ToString::to_string)
+            .next();
+        return Err(Failure::Usage(format!(
+            "no kernel could be had: {}",
+            why.unwrap_or_else(|| "none was asked for".into())
+        )));
+    };
+    let order = options.guest.order(&options.selection, first)?;
+    say(&format!(
+        "{} on {} kernels by {}",
+        human::plural(claims.len(), "claim"),
+        images.len(),
+        order.accelerator.name()
+    ));
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = options.jobs.map_or(cpus, usize::from);
+    let results = matrix::side_by_side(&images, jobs, |(name, image)| {
+        let result = image
+            .clone()
+            .and_then(|image| matrix::decide(&image, &order));
+        let how = result.as_ref().map_or_else(
+            |_| "failed".to_owned(),
+            |(_, ran)| format!("{} in {:.1} s", ran.release, ran.total.as_secs_f32()),
+        );
+        say(&format!("{name}: {how}"));
+        matrix::Row {
+            name: name.clone(),
+            without: image
+                .as_ref()
+                .map_or_else(|_| vec![], |image| matrix::without_modules(image, &claims)),
+            result,
+        }
+    });
+    for row in &results {
+        if let Ok((run, _)) = &row.result {
+            matrix::store(&options.results, &row.name, run)?;
+        }
+    }
+    let strictness = Strictness {
+        strict: options.strict,
+        expected_untestable: vec![],
+    };
+    let mut report = Vec::new();
+    matrix::table(&mut report, &results, &claims)?;
+    for row in &results {
+        if let Ok((run, _)) = &row.result {
+            for record in human::worth_a_word(run) {
+                writeln!(report, "{}: {record}", row.name)?;
+            }
+        }
+    }
+    let red = matrix::red(
+        &results,
+        &strictness,
+        options.kernels.is_empty() && options.partition.is_none(),
+    );
+    for reason in &red {
+        writeln!(report, "red: {reason}")?;
+    }
+    anstream::stdout().write_all(&report)?;
+    Ok(red.is_empty())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Runs a guest whose output and exit status are ours.
+fn run_through(guest: &Machine<'_>) -> Result<bool, Failure> {
+    let ran = guest.run(|kind, bytes| {
+        let _ = match kind {
+            Kind::Output => io::stdout()
+                .write_all(bytes)
+                .and_then(|()| io::stdout().flush()),
+            _ => io::stderr().write_all(bytes),
+        };
+    })?;
+    if ran.end.status == 0 {
+        Ok(true)
+    } else {
+        Err(Failure::Status(ran.end.status))
+    }
+}

@@ -1,0 +1,22 @@
+//! The same program on other kernels: it fetches them, boots them in QEMU, is their only process, and brings the results back.
+//!
+//! ```text
+//! kernels.toml ─ packages ─> cache ─ image ─> vmlinux ┐
+//!                              └ modules ─> .ko files ┤
+//! this program ───────────────────────── initramfs ───┴─ qemu ═══ guest (process 1) ─ check, or any static binary
+//!                                                          ╚═ frames ═> results, end marker, exit status
+//! ```
+
+pub mod error;
+pub mod frames;
+pub mod guest;
+pub mod image;
+pub mod initramfs;
+pub mod kernels;
+pub mod matrix;
+pub mod modules;
+pub mod packages;
+pub mod qemu;
+pub mod workspace;
+
+pub use error::Error;

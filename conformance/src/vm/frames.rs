@@ -1,0 +1,157 @@
+//! The result channel: length-framed records with a checksum, over a serial port that has no other user.
+//!
+//! A record is `kind` (one byte), length (u32, little endian), CRC-32 of the payload, payload. The console is another port, so
+//! kernel messages cannot get in between; the checksum notices if something does.
+
+use std::io::{self, Write};
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The guest is up; the payload is `uname -r`.
+    Hello,
+    /// Standard output of what runs in the guest.
+    Output,
+    /// Standard error of what runs in the guest.
+    Error,
+    /// The end marker: how it ended ([`End`]).
+    End,
+}
+
+const KINDS: [(u8, Kind); 4] = [
+    (b'H', Kind::Hello),
+    (b'O', Kind::Output),
+    (b'E', Kind::Error),
+    (b'Z', Kind::End),
+];
+
+/// The payload of the end marker.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct End {
+    /// How many records came before it.
+    pub records: u64,
+    /// The exit status of what ran, 128 + n for signal n.
+    pub status: i32,
+    /// `/proc/sys/kernel/tainted`.
+    pub tainted: u64,
+    /// Lines of the kernel's log that speak of a bug.
+    pub complaints: Vec<String>,
+}
+
+const HEADER: usize = 9;
+/// No record is longer: a length above is a damaged one.
+const LONGEST: usize = 1 << 20;
+
+/// Writes one record.
+pub fn write(output: &mut impl Write, kind: Kind, payload: &[u8]) -> io::Result<()> {
+    let (letter, _) = KINDS
+        .iter()
+        .find(|(_, known)| *known == kind)
+        .expect("every kind has a letter");
+    let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+    let mut record = Vec::with_capacity(HEADER + payload.len());
+    record.push(*letter);
+    record.extend(length.to_le_bytes());
+    record.extend(crc32fast::hash(payload).to_le_bytes());
+    record.extend(payload);
+    output.write_all(&record)
+}
+
+/// Takes records from a growing byte stream.
+#[derive(Debug, Default)]
+pub struct Reader {
+    bytes: Vec<u8>,
+    taken: u64,
+}
+
+impl Reader {
+    /// More bytes have come.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// How many records have been taken.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether bytes are left that are no whole record yet.
+    pub fn is_cut(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// The next whole record, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no record: something else has written to the port.
+    pub fn take(&mut self) -> Result<Option<(Kind, Vec<u8>)>, String> {
+        let Some(header) = self.bytes.first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let damaged = |what: &str| {
+            format!(
+                "record {} of the result channel is damaged: {what}",
+                self.taken
+            )
+        };
+        let kind = KINDS
+            .iter()
+            .find(|(letter, _)| *letter == header[0])
+            .map(|(_, kind)| *kind);
+        let kind = kind.ok_or_else(|| damaged("unknown kind"))?;
+        let number = |at: usize| {
+            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        let length = usize::try_from(number(1)).map_err(|error| error.to_string())?;
+        if length > LONGEST {
+            return Err(damaged("too long"));
+        }
+        let checksum = number(5);
+        let Some(payload) = self.bytes.get(HEADER..HEADER + length) else {
+            return Ok(None);
+        };
+        if crc32fast::hash(payload) != checksum {
+            return Err(damaged("checksum"));
+        }
+        let payload = payload.to_vec();
+        self.bytes.drain(..HEADER + length);
+        self.taken += 1;
+        Ok(Some((kind, payload)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn records_survive_any_cuts(payloads: Vec<Vec<u8>>, cut: usize) -> bool {
+            let mut stream = Vec::new();
+            for payload in &payloads {
+                write(&mut stream, Kind::Output, payload).expect("a vector takes all");
+            }
+            let mut reader = Reader::default();
+            let mut seen = Vec::new();
+            for piece in stream.chunks(cut % 7 + 1) {
+                reader.push(piece);
+                while let Some((Kind::Output, payload)) = reader.take().expect("undamaged") {
+                    seen.push(payload);
+                }
+            }
+            seen == payloads && !reader.is_cut()
+        }
+
+        fn a_changed_byte_is_noticed(payload: Vec<u8>, at: usize, by: u8) -> bool {
+            let mut stream = Vec::new();
+            write(&mut stream, Kind::Hello, &payload).expect("a vector takes all");
+            let at = at % stream.len();
+            stream[at] ^= by.max(1);
+            let mut reader = Reader::default();
+            reader.push(&stream);
+            // An error, a record that is not whole, or another kind: never the record as it was.
+            reader.take() != Ok(Some((Kind::Hello, payload)))
+        }
+    }
+}

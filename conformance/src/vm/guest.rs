@@ -1,0 +1,376 @@
+//! The guest's side: this program as process 1.
+//!
+//! It makes the place habitable, runs one command, sends what it says over the second serial port, and powers off. Whatever
+//! fails, the host is told, or notices that the end marker is missing.
+
+use super::frames::{self, End, Kind};
+use serde::{Deserialize, Serialize};
+use std::ffi::{CString, c_int};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+
+/// Where the host leaves the job.
+pub const JOB: &str = "/job.json";
+
+/// What the guest is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Modules to load, by their file names below `/modules`, in order.
+    pub modules: Vec<String>,
+    /// The commands, one after the other; `/init` is this program.
+    pub commands: Vec<Vec<String>>,
+    /// Variables added to the environment.
+    pub environment: Vec<(String, String)>,
+    /// Symbolic links, by the path where they stand.
+    pub links: Vec<(String, String)>,
+    /// The user to run it as; process 1's, root, if none.
+    pub uid: Option<u32>,
+    /// Whether the first disk is an ext4 file system for `/var/tmp`.
+    pub disk: bool,
+    /// Whether the command talks to a person at the console.
+    pub interactive: bool,
+}
+
+/// Whether this process is a guest's first.
+pub fn is_guest() -> bool {
+    std::process::id() == 1 && Path::new(JOB).exists()
+}
+
+/// `isa-debug-exit`: QEMU ends with `(value << 1) | 1`.
+pub const EXIT_PASSED: c_int = 33;
+/// The exit status of QEMU for a command that failed.
+pub const EXIT_FAILED: c_int = 35;
+
+/// The main function of process 1. Does not return: there would be a kernel panic.
+pub fn main() -> ! {
+    let ended = live();
+    if let Err(error) = &ended {
+        eprintln!("guest: {error}"); // the console, which the host keeps for a failed run
+    }
+    power_off(ended.is_ok_and(|status| status == 0))
+}
+
+fn live() -> io::Result<i32> {
+    let job: Job = serde_json::from_slice(&std::fs::read(JOB)?)?;
+    mount_all();
+    let port = Mutex::new(Port::open()?);
+    let send = |kind, bytes: &[u8]| {
+        port.lock()
+            .map_err(|_| io::Error::other("a writer panicked"))?
+            .send(kind, bytes)
+    };
+    send(Kind::Hello, crate::kernel::uname().0.as_bytes())?;
+    for module in &job.modules {
+        if let Err(error) = load(&Path::new("/modules").join(module)) {
+            send(
+                Kind::Error,
+                format!("guest: module {module}: {error}\n").as_bytes(),
+            )?;
+        }
+    }
+    loopback_up()?;
+    if job.disk
+        && let Err(error) = mount("/dev/nvme0n1", "/var/tmp", "ext4", "")
+    {
+        send(Kind::Error, format!("guest: no disk: {error}\n").as_bytes())?;
+    }
+    open_to_all(&["/tmp", "/var/tmp", "/dev/shm"]);
+    for (at, to) in &job.links {
+        if let Some(above) = Path::new(at).parent() {
+            std::fs::create_dir_all(above)?;
+        }
+        std::os::unix::fs::symlink(to, at)?;
+    }
+    let mut worst = 0;
+    for command in &job.commands {
+        let status = if job.interactive {
+            talk(&job, command)?
+        } else {
+            run(&job, command, &send)?
+        };
+        let status = status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        if job.commands.len() > 1 {
+            let name = command
+                .first()
+                .map_or("", |path| path.rsplit('/').next().unwrap_or(path));
+            send(
+                Kind::Output,
+                format!("guest: {name}: exit status {status}\n").as_bytes(),
+            )?;
+        }
+        worst = worst.max(status);
+    }
+    let tainted = std::fs::read_to_string("/proc/sys/kernel/tainted").unwrap_or_default();
+    let port = port
+        .into_inner()
+        .map_err(|_| io::Error::other("a writer panicked"))?;
+    let end = End {
+        records: port.sent,
+        status: worst,
+        tainted: tainted.trim().parse().unwrap_or(0),
+        complaints: complaints(),
+    };
+    port.finish(&end)?;
+    Ok(worst)
+}
+
+/// The result channel, in raw mode.
+struct Port {
+    file: File,
+    sent: u64,
+}
+
+impl Port {
+    fn open() -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open("/dev/ttyS1")?;
+        // SAFETY: termios is plain integers, for which zero is valid; the calls read and write this one.
+        unsafe {
+            let mut modes: libc::termios = std::mem::zeroed();
+            libc::tcgetattr(file.as_raw_fd(), &raw mut modes);
+            libc::cfmakeraw(&raw mut modes);
+            libc::tcsetattr(file.as_raw_fd(), libc::TCSANOW, &raw const modes);
+        }
+        Ok(Self { file, sent: 0 })
+    }
+
+    fn send(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
+        frames::write(&mut self.file, kind, payload)?;
+        self.sent += 1;
+        Ok(())
+    }
+
+    fn finish(mut self, end: &End) -> io::Result<()> {
+        let end = serde_json::to_vec(end)?;
+        self.send(Kind::End, &end)?;
+        // SAFETY: tcdrain takes no pointer: it waits until the port has sent all.
+        unsafe { libc::tcdrain(self.file.as_raw_fd()) };
+        Ok(())
+    }
+}
+
+fn prepare(job: &Job, command: &[String]) -> io::Result<Command> {
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| io::Error::other("no command"))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir("/root")
+        .envs(job.environment.iter().cloned());
+    command
+        .env("PATH", "/files:/bin")
+        .env("HOME", "/root")
+        .env("TMPDIR", "/tmp");
+    if let Some(uid) = job.uid {
+        command.uid(uid).gid(uid);
+    }
+    Ok(command)
+}
+
+/// Runs the command with its output in records.
+fn run(
+    job: &Job,
+    command: &[String],
+    send: &(impl Fn(Kind, &[u8]) -> io::Result<()> + Sync),
+) -> io::Result<ExitStatus> {
+    let mut command = prepare(job, command)?;
+    // A group of its own, so that nothing it does to its group reaches process 1.
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let mut output = child.stdout.take().expect("piped");
+    let mut errors = child.stderr.take().expect("piped");
+    std::thread::scope(|scope| {
+        let errors = scope.spawn(|| pass_on(&mut errors, Kind::Error, send));
+        let output = pass_on(&mut output, Kind::Output, send);
+        output.and(
+            errors
+                .join()
+                .map_err(|_| io::Error::other("a reader panicked"))?,
+        )
+    })?;
+    child.wait()
+}
+
+fn pass_on(
+    from: &mut impl Read,
+    kind: Kind,
+    send: &(impl Fn(Kind, &[u8]) -> io::Result<()> + Sync),
+) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => send(kind, &buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Runs the command at the console, with a terminal of its own.
+fn talk(job: &Job, command: &[String]) -> io::Result<ExitStatus> {
+    let console = File::options().read(true).write(true).open("/dev/ttyS0")?;
+    let mut command = prepare(job, command)?;
+    command
+        .stdin(console.try_clone()?)
+        .stdout(console.try_clone()?)
+        .stderr(console);
+    // SAFETY: setsid and the ioctl take no pointers: safe after fork.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            libc::ioctl(0, libc::TIOCSCTTY, 0);
+            Ok(())
+        });
+    }
+    command.status()
+}
+
+/// What a program expects to find. What a kernel does not have is left out: it makes claims untestable, not broken.
+fn mount_all() {
+    for (kind, at, options) in [
+        ("proc", "/proc", ""),
+        ("sysfs", "/sys", ""),
+        ("devtmpfs", "/dev", ""),
+        ("tmpfs", "/tmp", ""),
+        ("tmpfs", "/run", ""),
+        ("tracefs", "/sys/kernel/tracing", ""),
+        ("debugfs", "/sys/kernel/debug", ""),
+    ] {
+        let _ = mount("none", at, kind, options);
+    }
+    for (kind, at, options) in [
+        ("devpts", "/dev/pts", "ptmxmode=666,mode=620"),
+        ("tmpfs", "/dev/shm", ""),
+    ] {
+        let _ = std::fs::create_dir(at);
+        let _ = mount("none", at, kind, options);
+    }
+    let _ = std::os::unix::fs::symlink("/proc/self/fd", "/dev/fd");
+}
+
+fn mount(source: &str, at: &str, kind: &str, options: &str) -> io::Result<()> {
+    let [source, at, kind, options] =
+        [source, at, kind, options].map(|text| CString::new(text).expect("no zero inside"));
+    // SAFETY: four strings that end with a zero, read during the call.
+    let done = unsafe {
+        libc::mount(
+            source.as_ptr(),
+            at.as_ptr(),
+            kind.as_ptr(),
+            0,
+            options.as_ptr().cast(),
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Directories in which every user may make files.
+fn open_to_all(directories: &[&str]) {
+    use std::os::unix::fs::PermissionsExt;
+    for directory in directories {
+        let _ = std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o1777));
+    }
+}
+
+fn load(path: &Path) -> io::Result<()> {
+    let module = std::fs::read(path)?;
+    // SAFETY: the module's bytes and the empty parameters are read during the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_init_module,
+            module.as_ptr(),
+            module.len(),
+            c"".as_ptr(),
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn loopback_up() -> io::Result<()> {
+    let socket = crate::lab::sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    // SAFETY: ifreq is plain bytes, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l'.cast_signed(), b'o'.cast_signed()]);
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("low bits");
+    // SAFETY: SIOCSIFFLAGS reads the request during the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Lines of the kernel's log that no healthy run has.
+fn complaints() -> Vec<String> {
+    let mut log = vec![0_u8; 1 << 20];
+    let length = libc::c_int::try_from(log.len()).expect("1 MiB");
+    // SAFETY: reads at most `length` bytes of the log into the buffer (3 is SYSLOG_ACTION_READ_ALL).
+    let read = unsafe { libc::klogctl(3, log.as_mut_ptr().cast(), length) };
+    log.truncate(usize::try_from(read).unwrap_or(0));
+    let log = String::from_utf8_lossy(&log);
+    let bad = |line: &&str| {
+        [
+            "BUG:",
+            "WARNING:",
+            "Oops",
+            "soft lockup",
+            "rcu_preempt detected stalls",
+            "Call Trace",
+        ]
+        .iter()
+        .any(|sign| line.contains(sign))
+    };
+    log.lines()
+        .filter(bad)
+        .take(20)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Ends the machine: by QEMU's exit port, and where there is none by the ordinary way.
+fn power_off(passed: bool) -> ! {
+    let _ = io::stdout().flush();
+    exit_port(u8::try_from(if passed { EXIT_PASSED } else { EXIT_FAILED } >> 1).expect("small"));
+    // SAFETY: these take no pointers; process 1 has nothing to lose.
+    unsafe {
+        libc::sync();
+        libc::reboot(libc::RB_POWER_OFF);
+        loop {
+            libc::pause();
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn exit_port(value: u8) {
+    const PORT: u16 = 0xf4;
+    // SAFETY: ioperm takes no pointer. Writing to the port ends the machine, which is what is wanted; without the device
+    // nothing happens.
+    unsafe {
+        if libc::ioperm(libc::c_ulong::from(PORT), 1, 1) == 0 {
+            std::arch::asm!("out dx, al", in("dx") PORT, in("al") value, options(nomem, nostack, preserves_flags));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The matrix: which kernels there are to be had, and what has been fetched of them.
+
+use super::error::{Context, Error};
+use crate::kernel::Series;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// `fixtures/kernels.toml`, as it was when the program was built.
+const FIXTURE: &str = include_str!("../../../fixtures/kernels.toml");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fixture {
+    kernel: Vec<Row>,
+}
+
+/// A kernel of the matrix, by series. The package is resolved when it is fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// The name under which it is asked for: `6.1`, or `6.1-generic`.
+    pub name: String,
+    /// What `uname -r` must begin with.
+    pub series: String,
+    /// The distribution's suite.
+    pub suite: String,
+    /// The distribution's flavour: `cloud-amd64`, or `amd64` for the generic one.
+    pub flavour: String,
+    /// Whether the distribution's index has the modules.
+    #[serde(default = "yes")]
+    pub modules: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Row {
+    /// The series as a number.
+    ///
+    /// # Panics
+    ///
+    /// Never in a build whose tests pass.
+    pub fn series(&self) -> Series {
+        let release: crate::kernel::Release = self
+            .series
+            .parse()
+            .expect("kernels.toml is checked by a test");
+        release.series
+    }
+}
+
+/// Every kernel of the matrix, oldest first.
+///
+/// # Panics
+///
+/// Never in a build whose tests pass: the fixture is part of the program.
+pub fn rows() -> Vec<Row> {
+    toml::from_str::<Fixture>(FIXTURE)
+        .expect("fixtures/kernels.toml is checked by a test")
+        .kernel
+}
+
+/// The row of this name.
+///
+/// # Errors
+///
+/// Names the rows that there are.
+pub fn row(name: &str) -> Result<Row, Error> {
+    let rows = rows();
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let unknown = || {
+        let names = names.join(", ");
+        Error::host(format!(
+            "no kernel is called `{name}`: there are {names}, or --kernel PATH for a file of yours"
+        ))
+    };
+    rows.iter()
+        .find(|row| row.name == name)
+        .cloned()
+        .ok_or_else(unknown)
+}
+
+/// A kernel that can be booted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// What it is called in reports.
+    pub name: String,
+    /// What `uname -r` must begin with; anything, if empty.
+    pub expect: String,
+    /// The packages that it is from, with version and SHA-256 of the signed index.
+    pub packages: Vec<Package>,
+    /// The file to boot: an ELF with a PVH note, or a bzImage.
+    pub boot: PathBuf,
+    /// The directory with its modules, if it has any.
+    pub modules: Option<PathBuf>,
+}
+
+/// A package as the signed index describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its checksum.
+    pub sha256: String,
+}
+
+/// Where kernels are kept.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// `target/kernels`, or where `NOCOPY_KERNELS` says.
+    pub directory: PathBuf,
+}
+
+impl Cache {
+    /// Below the workspace's build directory, or of the directory that the program is run in.
+    pub fn open() -> Self {
+        let directory = std::env::var_os("NOCOPY_KERNELS")
+            .map_or_else(|| PathBuf::from("target/kernels"), PathBuf::from);
+        Self { directory }
+    }
+
+    /// The directory of one kernel.
+    pub fn of(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// What has been fetched of this kernel.
+    pub fn find(&self, name: &str) -> Option<Image> {
+        let text = std::fs::read(self.of(name).join("image.json")).ok()?;
+        let image: Image = serde_json::from_slice(&text).ok()?;
+        image.boot.exists().then_some(image)
+    }
+
+    /// Notes that a kernel is complete: written last, so that what was cut off is fetched again.
+    pub fn keep(&self, image: &Image) -> Result<(), Error> {
+        let path = self.of(&image.name).join("image.json");
+        let text = serde_json::to_vec_pretty(image).expect("an image is plain data");
+        std::fs::write(&path, text).at(&path)
+    }
+
+    /// Removes everything.
+    pub fn clean(&self) -> Result<(), Error> {
+        match std::fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).at(&self.directory)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A kernel file of the user's, with or without modules.
+pub fn own(kernel: &Path, modules: Option<&Path>, expect: Option<&str>) -> Result<Image, Error> {
+    let boot = kernel.canonicalize().at(kernel)?;
+    let modules = modules
+        .map(|path| path.canonicalize().at(path))
+        .transpose()?;
+    let name = boot.file_name().map_or_else(
+        || "kernel".into(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    Ok(Image {
+        name,
+        expect: expect.unwrap_or_default().to_owned(),
+        packages: vec![],
+        boot,
+        modules,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_fixture_is_a_matrix() {
+        let rows = rows();
+        assert!(rows.len() >= 9);
+        let names: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names.len(), rows.len());
+        assert!(
+            rows.windows(2)
+                .all(|pair| pair[0].series() <= pair[1].series()),
+            "oldest first"
+        );
+    }
+
+    #[test]
+    fn every_measured_series_has_a_row() {
+        for series in crate::kernel::MEASURED {
+            assert!(rows().iter().any(|row| row.series() == *series), "{series}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_the_right_ones() {
+        let error = row("6.99").expect_err("no such kernel").to_string();
+        assert!(error.contains("6.99") && error.contains("6.1, "), "{error}");
+    }
+}

@@ -1,0 +1,392 @@
+//! The same claims on many kernels, side by side, and the table of what came of them.
+
+use super::error::{Context, Error};
+use super::frames::Kind;
+use super::guest::Job;
+use super::kernels::Image;
+use super::qemu::{Accelerator, Machine, Ran};
+use crate::claim::Claim;
+use crate::report::jsonl::{self, Line};
+use crate::report::{Record, Run, Strictness};
+use crate::verdict::Word;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// What is asked of every kernel.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The claims to decide.
+    pub claims: Vec<&'static Claim>,
+    /// Options for `conformance check` in the guest, `--filter` and the like.
+    pub options: Vec<String>,
+    /// Memory of each guest in MiB.
+    pub memory: u32,
+    /// Added to the kernel's command line.
+    pub append: String,
+    /// When a guest is given up.
+    pub limit: Duration,
+    /// How the processor is emulated.
+    pub accelerator: Accelerator,
+    /// The user that runs the claims; root, if none.
+    pub uid: Option<u32>,
+}
+
+/// What came of one kernel.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The kernel's name.
+    pub name: String,
+    /// The claims that cannot be tried there for want of modules.
+    pub without: Vec<String>,
+    /// Its results and how the run went, or why there are none.
+    pub result: Result<(Run, Ran), Error>,
+}
+
+/// The fewest kernels of the whole matrix that must run.
+const ENOUGH: usize = 5;
+
+/// Why a matrix is red, a clause each.
+///
+/// A kernel that the distribution has dropped is not red by itself: of the whole matrix, five kernels must have run, the oldest
+/// and the newest among them; of a part, one.
+pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for row in rows {
+        match &row.result {
+            Ok((run, _)) => reasons.extend(
+                run.red(&strictness.allowing(&row.without))
+                    .into_iter()
+                    .map(|reason| format!("{}: {reason}", row.name)),
+            ),
+            Err(Error::Gone(_)) => {}
+            Err(error) => reasons.push(format!("{}: {error}", row.name)),
+        }
+    }
+    let ran = rows.iter().filter(|row| row.result.is_ok()).count();
+    let enough = if whole { ENOUGH } else { 1 };
+    if ran < enough {
+        reasons.push(format!(
+            "{ran} of {} kernels ran, {enough} must",
+            rows.len()
+        ));
+    }
+    for row in [rows.first(), rows.last()].into_iter().flatten() {
+        if whole && matches!(row.result, Err(Error::Gone(_))) {
+            reasons.push(format!(
+                "{} is at the end of the matrix, and gone",
+                row.name
+            ));
+        }
+    }
+    reasons
+}
+
+/// The claims that need modules which a kernel comes without.
+pub fn without_modules(image: &Image, claims: &[&'static Claim]) -> Vec<String> {
+    let lacking = claims
+        .iter()
+        .filter(|claim| image.modules.is_none() && !claim.modules.is_empty());
+    lacking.map(|claim| claim.id.to_owned()).collect()
+}
+
+/// Decides the claims in a guest with this kernel.
+pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
+    let mut command: Vec<String> = ["/init", "check", "--format", "jsonl"]
+        .map(str::to_owned)
+        .to_vec();
+    command.extend(order.options.iter().cloned());
+    let machine = Machine {
+        image,
+        job: Job {
+            commands: vec![command],
+            uid: order.uid,
+            disk: true,
+            ..Job::default()
+        },
+        modules: order
+            .claims
+            .iter()
+            .flat_map(|claim| claim.modules)
+            .map(|name| (*name).to_owned())
+            .collect(),
+        files: vec![],
+        memory: order.memory,
+        append: order.append.clone(),
+        limit: order.limit,
+        accelerator: order.accelerator,
+    };
+    let mut output = Vec::new();
+    let mut errors = Vec::new();
+    let ran = machine.run(|kind, bytes| match kind {
+        Kind::Output => output.extend_from_slice(bytes),
+        _ => errors.extend_from_slice(bytes),
+    })?;
+    let run = results(&output, &order.claims).map_err(|what| {
+        let errors = String::from_utf8_lossy(&errors);
+        Error::guest(format!(
+            "{what} (exit status {}); it said: {}",
+            ran.end.status,
+            errors.trim()
+        ))
+    })?;
+    Ok((run, ran))
+}
+
+/// The run in the stored form, if it is whole.
+fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
+    let text =
+        std::str::from_utf8(output).map_err(|error| format!("the results are no text: {error}"))?;
+    let mut environment = None;
+    let mut records: Vec<Record> = Vec::new();
+    let mut ended = false;
+    for line in text.lines() {
+        match serde_json::from_str(line)
+            .map_err(|error| format!("a result cannot be read: {error}"))?
+        {
+            Line::Environment(found) => environment = Some(found),
+            Line::Claim(record) => records.push(record),
+            Line::End { claims } => ended = claims == records.len(),
+        }
+    }
+    let expected: BTreeSet<&str> = claims.iter().map(|claim| claim.id).collect();
+    let found: BTreeSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    if !ended || expected != found || records.len() != claims.len() {
+        return Err(format!(
+            "{} results came of {}",
+            records.len(),
+            claims.len()
+        ));
+    }
+    records.sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
+    Ok(Run {
+        environment: environment.ok_or("the environment is missing")?,
+        records,
+    })
+}
+
+/// Writes a run in the stored form to `DIRECTORY/NAME.jsonl`.
+pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
+    std::fs::create_dir_all(directory).at(directory)?;
+    let path = directory.join(format!("{name}.jsonl"));
+    let mut bytes = Vec::new();
+    let lines = std::iter::once(Line::Environment(run.environment.clone()))
+        .chain(run.records.iter().cloned().map(Line::Claim))
+        .chain([Line::End {
+            claims: run.records.len(),
+        }]);
+    for line in lines {
+        jsonl::write(&mut bytes, &line).at(&path)?;
+    }
+    std::fs::write(&path, bytes).at(&path)
+}
+
+/// Calls `work` for every item, `jobs` at a time, and returns the results in order.
+pub fn side_by_side<T: Sync, R: Send>(
+    items: &[T],
+    jobs: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    // The threads live until all is done: QEMU dies with the thread that started it.
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, items.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((index, item)) = take(&next, items) {
+                    let result = work(item);
+                    done.lock()
+                        .expect("no worker panics with the lock")
+                        .push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no worker panics with the lock");
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn take<'items, T>(next: &AtomicUsize, items: &'items [T]) -> Option<(usize, &'items T)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    items.get(index).map(|item| (index, item))
+}
+
+/// Every k-th of n parts of the items, so that a fleet shares them without overlap.
+pub fn partition<T>(items: Vec<T>, part: usize, parts: usize) -> Vec<T> {
+    items
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| index % parts == part - 1)
+        .map(|(_, item)| item)
+        .collect()
+}
+
+fn symbol(record: Option<&Record>) -> &'static str {
+    match record.map(|record| record.verdict) {
+        Some(Word::Holds) => "holds",
+        Some(Word::Refuted) => "refuted",
+        Some(Word::Untestable) => "-",
+        Some(Word::Broken) => "BROKEN",
+        Some(Word::TimeOut) => "TIME-OUT",
+        None => "",
+    }
+}
+
+/// The table of claims and kernels, those that differ first, and a line of each kernel.
+pub fn table(output: &mut dyn Write, rows: &[Row], claims: &[&'static Claim]) -> io::Result<()> {
+    let ran: Vec<(&str, &Run)> = rows
+        .iter()
+        .filter_map(|row| {
+            row.result
+                .as_ref()
+                .ok()
+                .map(|(run, _)| (row.name.as_str(), run))
+        })
+        .collect();
+    let width = claims.iter().map(|claim| claim.id.len()).max().unwrap_or(0);
+    let line = |output: &mut dyn Write, first: &str, cells: Vec<&str>| {
+        let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<8}")).collect();
+        writeln!(
+            output,
+            "{}",
+            format!("{first:<width$}  {}", cells.join("  ")).trim_end()
+        )
+    };
+    let decided = |claim: &Claim| -> BTreeSet<&str> {
+        let cells = ran.iter().map(|(_, run)| symbol(run.find(claim.id)));
+        cells.filter(|cell| *cell != "-").collect()
+    };
+    let (differ, same): (Vec<&Claim>, Vec<&Claim>) = claims
+        .iter()
+        .copied()
+        .partition(|claim| decided(claim).len() > 1);
+    for (title, claims) in [
+        ("differ between these kernels", differ),
+        ("the same on all", same),
+    ] {
+        if claims.is_empty() {
+            continue;
+        }
+        let count = crate::report::human::plural(claims.len(), "claim");
+        writeln!(output, "\n{count}, {title}")?;
+        line(output, "", ran.iter().map(|(name, _)| *name).collect())?;
+        for claim in claims {
+            line(
+                output,
+                claim.id,
+                ran.iter()
+                    .map(|(_, run)| symbol(run.find(claim.id)))
+                    .collect(),
+            )?;
+        }
+    }
+    writeln!(output)?;
+    for row in rows {
+        match &row.result {
+            Ok((run, ran)) => {
+                let count = |word| run.count(word);
+                writeln!(
+                    output,
+                    "{:<8} {:<32} {:>3} hold {:>3} refuted {:>3} untestable   up in {:.1} s, done in {:.1} s",
+                    row.name,
+                    ran.release,
+                    count(Word::Holds),
+                    count(Word::Refuted),
+                    count(Word::Untestable),
+                    ran.boot.as_secs_f32(),
+                    ran.total.as_secs_f32(),
+                )?;
+            }
+            Err(Error::Gone(what)) => writeln!(output, "{:<8} gone: {what}", row.name)?,
+            Err(error) => writeln!(output, "{:<8} {error}", row.name)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(result: Result<(Run, Ran), Error>) -> Row {
+        Row {
+            name: "k".into(),
+            without: vec![],
+            result,
+        }
+    }
+
+    fn ran() -> Result<(Run, Ran), Error> {
+        let environment = crate::report::Environment::now(None, vec![]);
+        let end = crate::vm::frames::End {
+            records: 0,
+            status: 0,
+            tainted: 0,
+            complaints: vec![],
+        };
+        let ran = Ran {
+            release: String::new(),
+            end,
+            boot: Duration::ZERO,
+            total: Duration::ZERO,
+        };
+        Ok((
+            Run {
+                environment,
+                records: vec![],
+            },
+            ran,
+        ))
+    }
+
+    #[test]
+    fn a_kernel_that_is_gone_is_red_only_where_it_counts() {
+        let gone = || Err(Error::Gone("dropped".into()));
+        let red = |rows: Vec<Row>, whole| red(&rows, &Strictness::default(), whole).len();
+        let six = |at: usize| {
+            (0..6)
+                .map(|index| row(if index == at { gone() } else { ran() }))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(red(six(3), true), 0);
+        assert_eq!(red(six(0), true), 1);
+        assert_eq!(red(six(5), true), 1);
+        assert_eq!(red(vec![row(ran()), row(gone()), row(ran())], true), 1);
+        assert_eq!(red(vec![row(gone()), row(ran())], false), 0);
+        assert_eq!(red(vec![row(gone())], false), 1);
+        assert_eq!(
+            red(vec![row(ran()), row(Err(Error::guest("panic")))], false),
+            1
+        );
+    }
+
+    #[test]
+    fn partitions_cover_all_once() {
+        let all: Vec<u32> = (0..10).collect();
+        let mut shared: Vec<u32> = (1..=3)
+            .flat_map(|part| partition(all.clone(), part, 3))
+            .collect();
+        shared.sort_unstable();
+        assert_eq!(shared, all);
+    }
+
+    #[test]
+    fn results_come_in_order_whoever_is_first() {
+        let items: Vec<u64> = (0..20).collect();
+        assert_eq!(
+            side_by_side(&items, 4, |item| item * 2),
+            items.iter().map(|item| item * 2).collect::<Vec<_>>()
+        );
+        assert!(side_by_side::<u64, u64>(&[], 4, |item| *item).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_is_noticed() {
+        assert!(results(b"", &[]).is_err());
+        assert!(results(br#"{"type":"end","claims":1}"#, &[]).is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! Kernel modules in the order in which they must be loaded.
+
+use super::error::{Context, Error};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What `depends=` does not say: modules that must be there before these work.
+const SOFT: &[(&str, &[&str])] = &[
+    ("libcrc32c", &["crc32c_generic"]),
+    ("btrfs", &["crc32c_generic", "xxhash_generic"]),
+    ("f2fs", &["crc32_generic"]),
+    (
+        "vfat",
+        &["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"],
+    ),
+];
+
+/// A module ready to be packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its name, with `_`.
+    pub name: String,
+    /// The ELF, decompressed.
+    pub content: Vec<u8>,
+}
+
+/// `wanted` and all that they need, each after what it needs. Names that the kernel has no module for are returned apart: they
+/// are built in, or not there.
+pub fn in_order(
+    directory: &Path,
+    wanted: &BTreeSet<String>,
+) -> Result<(Vec<Module>, Vec<String>), Error> {
+    let mut order = Order {
+        files: files(directory)?,
+        done: BTreeSet::new(),
+        modules: Vec::new(),
+        missing: Vec::new(),
+    };
+    for name in wanted {
+        order.add(name, true)?;
+    }
+    Ok((order.modules, order.missing))
+}
+
+struct Order {
+    files: BTreeMap<String, PathBuf>,
+    done: BTreeSet<String>,
+    modules: Vec<Module>,
+    missing: Vec<String>,
+}
+
+impl Order {
+    fn add(&mut self, name: &str, asked: bool) -> Result<(), Error> {
+        let name = name.replace('-', "_");
+        if !self.done.insert(name.clone()) {
+            return Ok(());
+        }
+        let Some(path) = self.files.get(&name).cloned() else {
+            if asked {
+                self.missing.push(name);
+            }
+            return Ok(());
+        };
+        let content = read(&path)?;
+        let soft = SOFT
+            .iter()
+            .filter(|(module, _)| *module == name)
+            .flat_map(|(_, needs)| needs.iter().copied());
+        let needed: Vec<String> = depends(&content)
+            .into_iter()
+            .chain(soft.map(str::to_owned))
+            .collect();
+        for other in &needed {
+            self.add(other, false)?;
+        }
+        self.modules.push(Module { name, content });
+        Ok(())
+    }
+}
+
+/// Every module file below the directory by its name.
+fn files(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).at(&directory)? {
+            let path = entry.at(&directory)?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if let Some((name, _)) = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.split_once(".ko"))
+            {
+                found.insert(name.replace('-', "_"), path.clone());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let packed = std::fs::read(path).at(path)?;
+    let mut content = Vec::new();
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => liblzma::read::XzDecoder::new(&packed[..])
+            .read_to_end(&mut content)
+            .at(path)?,
+        Some("gz") => flate2::read::GzDecoder::new(&packed[..])
+            .read_to_end(&mut content)
+            .at(path)?,
+        Some("zst") => ruzstd::decoding::StreamingDecoder::new(&packed[..])
+            .map_err(std::io::Error::other)
+            .and_then(|mut decoder| decoder.read_to_end(&mut content))
+            .at(path)?,
+        _ => return Ok(packed),
+    };
+    Ok(content)
+}
+
+/// The `depends=` entry of the section `.modinfo`: strings with a zero at their ends.
+fn depends(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {
+        return Vec::new();
+    };
+    let value = &module[at + KEY.len()..];
+    let end = value
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(value.len());
+    let names = String::from_utf8_lossy(&value[..end]).into_owned();
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_comes_first_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let below = directory.path().join("kernel/fs");
+        std::fs::create_dir_all(&below).expect("mkdir");
+        let module = |depends: &str| {
+            [
+                b"\x7fELF\0license=GPL\0depends=",
+                depends.as_bytes(),
+                b"\0name=x\0",
+            ]
+            .concat()
+        };
+        std::fs::write(below.join("xfs.ko"), module("libcrc32c,other-thing")).expect("write");
+        std::fs::write(below.join("libcrc32c.ko"), module("")).expect("write");
+        std::fs::write(below.join("other-thing.ko"), module("libcrc32c")).expect("write");
+        std::fs::write(below.join("crc32c_generic.ko"), module("")).expect("write");
+        let wanted = ["xfs", "not_there"].map(str::to_owned).into();
+        let (modules, missing) = in_order(directory.path(), &wanted).expect("readable");
+        let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
+        assert_eq!(names, ["crc32c_generic", "libcrc32c", "other_thing", "xfs"]);
+        assert_eq!(missing, ["not_there"]);
+    }
+}

@@ -1,0 +1,382 @@
+//! Kernels from the distribution's signed package index.
+//!
+//! apt does what it does best: it finds the mirror that this machine is configured for, checks the index's signature with the
+//! distribution's keyring and every package's SHA-256. It gets a state of its own in the cache, one per suite; the system's is
+//! neither read nor written.
+
+use super::error::{Context, Error};
+use super::image;
+use super::kernels::{Cache, Image, Package, Row};
+use std::cmp::Ordering;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The distribution's keyring, of the package `debian-archive-keyring`.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Fetches a kernel, or takes it from the cache if it is there. `say` gets a line of progress now and then.
+pub fn fetch(
+    cache: &Cache,
+    row: &Row,
+    mirror: Option<&str>,
+    say: &dyn Fn(&str),
+) -> Result<Image, Error> {
+    if let Some(image) = cache.find(&row.name) {
+        return Ok(image);
+    }
+    let apt = Apt::new(cache, &row.suite, mirror)?;
+    apt.update()?;
+    let wanted = apt.newest(row)?;
+    let directory = cache.of(&row.name);
+    let modules = directory.join("modules");
+    std::fs::create_dir_all(&modules).at(&modules)?;
+    let mut kernel = None;
+    for package in &wanted {
+        say(&format!(
+            "{}: fetching {} {}",
+            row.name, package.name, package.version
+        ));
+        let file = apt.download(&directory, package)?;
+        say(&format!("{}: unpacking {}", row.name, package.name));
+        kernel = unpack(&file, &modules)?.or(kernel);
+        std::fs::remove_file(&file).at(&file)?;
+    }
+    let kernel =
+        kernel.ok_or_else(|| Error::host(format!("{}: the packages hold no vmlinuz", row.name)))?;
+    let (name, content) = match image::bootable_elf(&kernel) {
+        Some(elf) => ("vmlinux", elf),
+        None => ("vmlinuz", kernel),
+    };
+    let boot = directory.join(name);
+    std::fs::write(&boot, content).at(&boot)?;
+    let image = Image {
+        name: row.name.clone(),
+        expect: row.series.clone(),
+        packages: wanted,
+        boot: boot.canonicalize().at(&boot)?,
+        modules: row
+            .modules
+            .then(|| modules.canonicalize().at(&modules))
+            .transpose()?,
+    };
+    cache.keep(&image)?;
+    Ok(image)
+}
+
+/// apt with a state of its own for one suite.
+struct Apt {
+    config: PathBuf,
+    suite: String,
+}
+
+impl Apt {
+    fn new(cache: &Cache, suite: &str, mirror: Option<&str>) -> Result<Self, Error> {
+        let mirror = mirror_of(suite, mirror)?;
+        let directory = cache.directory.join("apt").join(suite);
+        for part in ["state/lists/partial", "cache/archives/partial"] {
+            let path = directory.join(part);
+            std::fs::create_dir_all(&path).at(&path)?;
+        }
+        let directory = directory.canonicalize().at(&directory)?;
+        let sources = directory.join("sources.list");
+        std::fs::write(
+            &sources,
+            format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"),
+        )
+        .at(&sources)?;
+        let shown = directory.display();
+        let config = directory.join("apt.conf");
+        let text = format!(
+            "Dir::State \"{shown}/state\";\nDir::State::status \"/dev/null\";\nDir::Cache \"{shown}/cache\";\n\
+             Dir::Etc::sourcelist \"{shown}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
+             Dir::Etc::preferencesparts \"/dev/null\";\nAPT::Architecture \"amd64\";\nAPT::Sandbox::User \"\";\n\
+             Acquire::Languages \"none\";\nAcquire::Retries \"3\";\n"
+        );
+        std::fs::write(&config, text).at(&config)?;
+        Ok(Self {
+            config,
+            suite: suite.to_owned(),
+        })
+    }
+
+    fn run(&self, program: &str, arguments: &[&str], directory: &Path) -> Result<String, Error> {
+        let output = Command::new(program)
+            .args(arguments)
+            .env("APT_CONFIG", &self.config)
+            .env("LC_ALL", "C")
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .output()
+            .context(format!(
+                "run {program} (kernels come by apt; elsewhere use --kernel PATH)"
+            ))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let complaint: Vec<&str> = said.lines().filter(|line| line.starts_with("E:")).collect();
+        Err(Error::host(format!(
+            "{program} {} for {}: {}",
+            arguments[0],
+            self.suite,
+            complaint.join(" ")
+        )))
+    }
+
+    fn update(&self) -> Result<(), Error> {
+        self.run("apt-get", &["--error-on=any", "update"], Path::new("/"))
+            .map(drop)
+    }
+
+    /// The newest packages of the row's series and flavour: the image, or binary and modules since they are apart.
+    fn newest(&self, row: &Row) -> Result<Vec<Package>, Error> {
+        let names = self.run("apt-cache", &["pkgnames", "linux-"], Path::new("/"))?;
+        let newest = |kind: &str| {
+            names
+                .lines()
+                .filter(|name| is_kernel(name, kind, row))
+                .max_by(|a, b| natural(a, b))
+        };
+        // Since 6.19 the image is an empty package that depends on the others.
+        let (first, second) = if let Some(binary) = newest("binary") {
+            (
+                binary,
+                row.modules.then(|| binary.replacen("binary", "modules", 1)),
+            )
+        } else {
+            let gone = || {
+                Error::Gone(format!(
+                    "{} has no linux-image-{}.*-{} any more; take another kernel, or --kernel PATH",
+                    row.suite, row.series, row.flavour
+                ))
+            };
+            (newest("image").ok_or_else(gone)?, None)
+        };
+        std::iter::once(first.to_owned())
+            .chain(second)
+            .map(|name| self.describe(&name))
+            .collect()
+    }
+
+    fn describe(&self, name: &str) -> Result<Package, Error> {
+        let text = self.run(
+            "apt-cache",
+            &["show", "--no-all-versions", name],
+            Path::new("/"),
+        )?;
+        let field = |key: &str| {
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+            value
+                .map(str::to_owned)
+                .ok_or_else(|| Error::host(format!("the index says no {key} of {name}")))
+        };
+        Ok(Package {
+            name: field("Package")?,
+            version: field("Version")?,
+            sha256: field("SHA256")?,
+        })
+    }
+
+    /// Downloads a package, whose checksum apt compares with the signed index.
+    fn download(&self, directory: &Path, package: &Package) -> Result<PathBuf, Error> {
+        let Package { name, version, .. } = package;
+        self.run(
+            "apt-get",
+            &["download", &format!("{name}={version}")],
+            directory,
+        )?;
+        // apt writes a colon of the version as %3a.
+        let file = directory.join(format!("{name}_{}_amd64.deb", version.replace(':', "%3a")));
+        if file.exists() {
+            Ok(file)
+        } else {
+            Err(Error::host(format!(
+                "apt-get did not write {}",
+                file.display()
+            )))
+        }
+    }
+}
+
+/// Whether a package name is `linux-KIND-SERIES.N...-FLAVOUR`.
+fn is_kernel(name: &str, kind: &str, row: &Row) -> bool {
+    let version = || {
+        let rest = name
+            .strip_prefix("linux-")?
+            .strip_prefix(kind)?
+            .strip_prefix('-')?;
+        rest.strip_prefix(&row.series)?
+            .strip_prefix('.')?
+            .strip_suffix(&row.flavour)?
+            .strip_suffix('-')
+    };
+    // The generic flavour's names end like the others': what is left must not end in a flavour's word.
+    version().is_some_and(|version| {
+        version.starts_with(|first: char| first.is_ascii_digit())
+            && !["cloud", "rt", "unsigned"]
+                .iter()
+                .any(|word| version.ends_with(word))
+    })
+}
+
+/// Compares names with the numbers in them as numbers.
+fn natural(a: &str, b: &str) -> Ordering {
+    let parts = |text: &str| -> Vec<(u64, String)> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let digits = rest
+                .find(|letter: char| !letter.is_ascii_digit())
+                .unwrap_or(rest.len());
+            let number = rest[..digits].parse().unwrap_or(0);
+            let word = rest[digits..]
+                .find(|letter: char| letter.is_ascii_digit())
+                .unwrap_or(rest.len() - digits);
+            parts.push((number, rest[digits..digits + word].to_owned()));
+            rest = &rest[digits + word..];
+        }
+        parts
+    };
+    parts(a).cmp(&parts(b))
+}
+
+/// Where the suite is to be had: the mirror asked for, or the one that this machine's apt is configured for.
+fn mirror_of(suite: &str, asked: Option<&str>) -> Result<String, Error> {
+    if !Path::new(KEYRING).exists() {
+        return Err(Error::host(format!(
+            "{KEYRING} is missing: apt-get install debian-archive-keyring"
+        )));
+    }
+    let security = suite.ends_with("-security");
+    let archive = |base: &str| {
+        let base = base.trim_end_matches('/').trim_end_matches("-security");
+        if security {
+            format!("{base}-security")
+        } else {
+            base.to_owned()
+        }
+    };
+    if let Some(asked) = asked {
+        return Ok(archive(asked));
+    }
+    let output = Command::new("apt-get")
+        .args([
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(RELEASE)",
+            "Created-By: Packages",
+        ])
+        .output()
+        .context("run apt-get (kernels come by apt; elsewhere use --kernel PATH)")?;
+    let targets = String::from_utf8_lossy(&output.stdout).into_owned();
+    let debian = |uri: &str| {
+        uri.trim_end_matches('/')
+            .trim_end_matches("-security")
+            .ends_with("/debian")
+    };
+    let mut known = targets
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(uri, _)| debian(uri));
+    let same_kind = known
+        .clone()
+        .find(|(_, release)| release.ends_with("-security") == security);
+    let found = same_kind.or_else(|| known.next());
+    let none = || {
+        Error::host(
+            "this machine's apt has no Debian mirror: name one with --mirror URL (one that ends in /debian)",
+        )
+    };
+    found.map(|(uri, _)| archive(uri)).ok_or_else(none)
+}
+
+/// Takes kernel and modules from a package. Returns the kernel, if the package has it.
+fn unpack(package: &Path, modules: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let mut dpkg = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(package)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("run dpkg-deb")?;
+    let mut kernel = None;
+    let mut archive = tar::Archive::new(dpkg.stdout.take().expect("piped"));
+    for entry in archive.entries().at(package)? {
+        let mut entry = entry.at(package)?;
+        let path = entry.path().at(package)?.into_owned();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if name.starts_with("vmlinuz") && entry.header().entry_type().is_file() {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).at(package)?;
+            kernel = Some(content);
+        } else if name.contains(".ko") && entry.header().entry_type().is_file() {
+            let to = modules.join(name);
+            entry.unpack(&to).at(&to)?;
+        }
+    }
+    let status = dpkg.wait().context("wait for dpkg-deb")?;
+    if status.success() {
+        Ok(kernel)
+    } else {
+        Err(Error::host(format!(
+            "{}: damaged package",
+            package.display()
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn row(series: &str, flavour: &str) -> Row {
+        Row {
+            name: series.into(),
+            series: series.into(),
+            suite: "s".into(),
+            flavour: flavour.into(),
+            modules: true,
+        }
+    }
+
+    #[rstest]
+    #[case("linux-image-6.1.0-56-cloud-amd64", "6.1", "cloud-amd64", true)]
+    #[case("linux-image-6.12.117+deb13-cloud-amd64", "6.12", "cloud-amd64", true)]
+    #[case("linux-image-6.1-cloud-amd64", "6.1", "cloud-amd64", false)]
+    #[case("linux-image-6.12.117+deb13-cloud-amd64", "6.1", "cloud-amd64", false)]
+    #[case(
+        "linux-image-6.1.0-56-cloud-amd64-unsigned",
+        "6.1",
+        "cloud-amd64",
+        false
+    )]
+    #[case("linux-image-6.1.0-56-amd64", "6.1", "cloud-amd64", false)]
+    #[case("linux-image-6.1.0-56-amd64", "6.1", "amd64", true)]
+    #[case("linux-image-6.1.0-56-cloud-amd64", "6.1", "amd64", false)]
+    #[case("linux-image-6.1.0-56-rt-amd64", "6.1", "amd64", false)]
+    #[case("linux-headers-6.1.0-56-amd64", "6.1", "amd64", false)]
+    fn names(
+        #[case] name: &str,
+        #[case] series: &str,
+        #[case] flavour: &str,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(is_kernel(name, "image", &row(series, flavour)), expected);
+    }
+
+    #[test]
+    fn newer_is_by_number() {
+        assert_eq!(natural("6.1.0-9", "6.1.0-56"), Ordering::Less);
+        assert_eq!(
+            natural("6.12.115+deb13.1", "6.12.115+deb13"),
+            Ordering::Greater
+        );
+        assert_eq!(natural("6.12.117+deb13", "6.12.117+deb13"), Ordering::Equal);
+    }
+}

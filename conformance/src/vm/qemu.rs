@@ -1,0 +1,537 @@
+//! One guest: QEMU started, watched, and judged by what it left.
+//!
+//! Nothing is written to a disk of the host: archive and disk are anonymous memory files, console and results are pipes. QEMU
+//! dies with the thread that started it.
+
+use super::error::{Context, Error};
+use super::frames::{End, Kind, Reader};
+use super::guest::{self, Job};
+use super::initramfs::Archive;
+use super::kernels::{Cache, Image};
+use super::modules;
+use crate::process;
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The emulator, of Debian's package `qemu-system-x86`.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// What every kernel is told. Nothing here changes what the claims are about: it is quicker start, and an end after a panic.
+const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t mitigations=off nokaslr audit=0 apparmor=0 \
+                            selinux=0 no_timer_check random.trust_cpu=on cryptomgr.notests=1";
+
+/// A machine to be.
+#[derive(Clone, Debug)]
+pub struct Machine<'image> {
+    /// The kernel.
+    pub image: &'image Image,
+    /// What runs in it.
+    pub job: Job,
+    /// Modules that are wanted, without what they need in turn.
+    pub modules: BTreeSet<String>,
+    /// Files for `/files`, by name.
+    pub files: Vec<(String, PathBuf)>,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Added to the kernel's command line.
+    pub append: String,
+    /// When a guest that has not ended is given up.
+    pub limit: Duration,
+    /// How the processor is emulated.
+    pub accelerator: Accelerator,
+}
+
+/// How the processor is emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// By translation: everywhere, about ten times slower.
+    Tcg,
+    /// By the host's kernel.
+    Kvm,
+}
+
+impl Accelerator {
+    /// KVM where it works, which is found out by booting under it once: a `/dev/kvm` that is there need not work. What was
+    /// found is kept in the cache until the host boots again.
+    pub fn find(cache: &Cache, image: &Image) -> Self {
+        const LIMIT: Duration = Duration::from_secs(20);
+        if File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/kvm")
+            .is_err()
+        {
+            return Self::Tcg;
+        }
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let note = cache.directory.join("accelerator");
+        let known = std::fs::read_to_string(&note).unwrap_or_default();
+        if let Some(name) = known.strip_prefix(&boot) {
+            return if name.trim() == Self::Kvm.name() {
+                Self::Kvm
+            } else {
+                Self::Tcg
+            };
+        }
+        let machine = Machine {
+            image,
+            job: Job {
+                commands: vec![vec!["/init".into(), "--version".into()]],
+                ..Job::default()
+            },
+            modules: BTreeSet::new(),
+            files: vec![],
+            memory: 512,
+            append: String::new(),
+            limit: LIMIT,
+            accelerator: Self::Kvm,
+        };
+        let found = if machine.run(|_, _| {}).is_ok() {
+            Self::Kvm
+        } else {
+            Self::Tcg
+        };
+        // A cache that cannot be written costs the next run this probe again.
+        let _ = std::fs::write(&note, format!("{boot}{}\n", found.name()));
+        found
+    }
+
+    /// As QEMU and the reports name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcg => "tcg",
+            Self::Kvm => "kvm",
+        }
+    }
+}
+
+/// A run that ended as it should, whatever its command said.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// `uname -r` of the guest.
+    pub release: String,
+    /// What its end marker says.
+    pub end: End,
+    /// From the start of QEMU to the first sign of life.
+    pub boot: Duration,
+    /// From the start of QEMU to its end.
+    pub total: Duration,
+}
+
+impl Machine<'_> {
+    /// Boots, runs, and returns when the guest has ended. `output` gets what the command says as it comes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Host`] for what is missing here; [`Error::Guest`] for a guest that paniced, hung, ended without its end marker, is
+    /// not the kernel that was expected, or whose kernel complained, with the end of its console.
+    pub fn run(&self, mut output: impl FnMut(Kind, &[u8])) -> Result<Ran, Error> {
+        let archive = self.archive()?;
+        let disk = self.job.disk.then(ext4_disk).transpose()?;
+        let started = Instant::now();
+        let mut guest = Started::new(self, &archive, disk.as_ref())?;
+        let mut release = None;
+        let mut end = None;
+        let mut boot = Duration::ZERO;
+        loop {
+            if started.elapsed() > self.limit {
+                let alive = if release.is_some() {
+                    "the command has not ended"
+                } else {
+                    "it has not come up"
+                };
+                return Err(guest.failed(&format!("{alive} after {} s", self.limit.as_secs())));
+            }
+            let open = guest.wait(Duration::from_millis(500))?;
+            loop {
+                match guest.results.take() {
+                    Ok(None) => break,
+                    Ok(Some((Kind::Hello, name))) => {
+                        boot = started.elapsed();
+                        release = Some(String::from_utf8_lossy(&name).into_owned());
+                    }
+                    Ok(Some((Kind::End, marker))) => {
+                        if end.is_some() {
+                            return Err(guest.failed("there were two end markers"));
+                        }
+                        let marker: End = serde_json::from_slice(&marker).map_err(|error| {
+                            guest.failed(&format!("the end marker cannot be read: {error}"))
+                        })?;
+                        if marker.records + 1 != guest.results.taken() {
+                            let taken = guest.results.taken() - 1;
+                            return Err(guest.failed(&format!(
+                                "{taken} records came of {} that were sent",
+                                marker.records
+                            )));
+                        }
+                        end = Some(marker);
+                    }
+                    Ok(Some((kind, bytes))) => output(kind, &bytes),
+                    Err(damage) => return Err(guest.failed(&damage)),
+                }
+            }
+            if !open {
+                break;
+            }
+        }
+        let status = guest.child.wait().context("wait for QEMU")?;
+        self.judge(&guest, status, release, end, boot, started.elapsed())
+    }
+
+    fn judge(
+        &self,
+        guest: &Started,
+        status: ExitStatus,
+        release: Option<String>,
+        end: Option<End>,
+        boot: Duration,
+        total: Duration,
+    ) -> Result<Ran, Error> {
+        let Some(release) = release else {
+            return Err(guest.failed(&format!("it never came up (QEMU: {status})")));
+        };
+        let Some(end) = end else {
+            return Err(guest.failed(&format!("it ended without an end marker (QEMU: {status})")));
+        };
+        if !is_series(&release, &self.image.expect) {
+            return Err(guest.failed(&format!(
+                "it is Linux {release}, and {} was expected",
+                self.image.expect
+            )));
+        }
+        let expected = if end.status == 0 {
+            guest::EXIT_PASSED
+        } else {
+            guest::EXIT_FAILED
+        };
+        if status.code() != Some(expected) {
+            return Err(guest.failed(&format!(
+                "QEMU ended with {status}, not with exit status {expected}"
+            )));
+        }
+        if !end.complaints.is_empty() {
+            return Err(guest.failed(&format!(
+                "the kernel complained: {}",
+                end.complaints.join(" | ")
+            )));
+        }
+        if end.tainted & DYING != 0 {
+            return Err(guest.failed(&format!("the kernel is tainted: {:#x}", end.tainted)));
+        }
+        Ok(Ran {
+            release,
+            end,
+            boot,
+            total,
+        })
+    }
+
+    /// This program, the job, the modules and the files.
+    fn archive(&self) -> Result<File, Error> {
+        let mut archive = Archive::new();
+        let own = Path::new("/proc/self/exe");
+        let program = std::fs::read(own).at(own)?;
+        if !is_static(&program) {
+            return Err(Error::host(
+                "this program is not static, so it cannot be a guest's only one: build it with \
+                 RUSTFLAGS=-Ctarget-feature=+crt-static and --target, as the workspace does",
+            ));
+        }
+        archive.program("init", &program);
+        let mut job = self.job.clone();
+        if let Some(directory) = &self.image.modules {
+            let (modules, _missing) = modules::in_order(directory, &self.modules)?;
+            for module in modules {
+                let file = format!("{}.ko", module.name);
+                archive.file(&format!("modules/{file}"), &module.content);
+                job.modules.push(file);
+            }
+        }
+        for (name, path) in &self.files {
+            let content = std::fs::read(path).at(path)?;
+            archive.program(&format!("files/{name}"), &content);
+        }
+        archive.file(
+            &guest::JOB[1..],
+            &serde_json::to_vec(&job).expect("a job is plain data"),
+        );
+        let mut file = memory_file(c"initramfs")?;
+        file.write_all(&archive.finish())
+            .context("write the initramfs")?;
+        Ok(file)
+    }
+}
+
+/// The taint bits that a run must not set: died before (7), warning (9), soft lockup (14). Others are of the modules' licences.
+const DYING: u64 = 1 << 7 | 1 << 9 | 1 << 14;
+
+/// Whether a release is of the series: `6.1` is 6.1.5, not 6.12.
+fn is_series(release: &str, series: &str) -> bool {
+    release.strip_prefix(series).is_some_and(|rest| {
+        series.is_empty() || !rest.starts_with(|next: char| next.is_ascii_digit())
+    })
+}
+
+/// Whether an ELF asks for no interpreter.
+pub fn is_static(program: &[u8]) -> bool {
+    use object::read::elf::{FileHeader, ProgramHeader};
+    let Ok(header) = object::elf::FileHeader64::<object::Endianness>::parse(program) else {
+        return false;
+    };
+    let Ok(endian) = header.endian() else {
+        return false;
+    };
+    let Ok(segments) = header.program_headers(endian, program) else {
+        return false;
+    };
+    segments
+        .iter()
+        .all(|segment| segment.p_type(endian) != object::elf::PT_INTERP)
+}
+
+/// A running QEMU with its two pipes.
+struct Started {
+    child: Child,
+    console: Pipe,
+    result_pipe: Pipe,
+    results: Reader,
+}
+
+struct Pipe {
+    file: Option<File>,
+    bytes: Vec<u8>,
+}
+
+impl Pipe {
+    fn fd(&self) -> libc::c_int {
+        self.file.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    fn read(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let mut buffer = [0; 8192];
+        match file.read(&mut buffer) {
+            Ok(count) if count > 0 => self.bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => self.file = None,
+        }
+    }
+}
+
+impl Started {
+    fn new(machine: &Machine<'_>, archive: &File, disk: Option<&File>) -> Result<Self, Error> {
+        let (console, console_end) = pipe()?;
+        let (results, results_end) = pipe()?;
+        let path = |fd: &dyn AsRawFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let cpu = match machine.accelerator {
+            Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
+        };
+        let mut qemu = Command::new(QEMU);
+        qemu.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-M",
+            "pc",
+            "-smp",
+            "1",
+        ])
+        .args(cpu)
+        .args(["-m", &machine.memory.to_string()])
+        .arg("-kernel")
+        .arg(&machine.image.boot)
+        .args(["-initrd", &path(archive)])
+        .args(["-append", &format!("{COMMAND_LINE} {}", machine.append)])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]);
+        if machine.job.interactive {
+            qemu.args(["-serial", "stdio"]);
+        } else {
+            qemu.args([
+                "-chardev",
+                &format!("file,id=console,path={}", path(&console_end)),
+                "-serial",
+                "chardev:console",
+            ]);
+        }
+        qemu.args([
+            "-chardev",
+            &format!("file,id=results,path={}", path(&results_end)),
+            "-serial",
+            "chardev:results",
+        ]);
+        let mut inherited = vec![
+            archive.as_raw_fd(),
+            console_end.as_raw_fd(),
+            results_end.as_raw_fd(),
+        ];
+        if let Some(disk) = disk {
+            qemu.args([
+                "-drive",
+                &format!(
+                    "file={},format=raw,if=none,id=disk,file.locking=off",
+                    path(disk)
+                ),
+            ])
+            .args(["-device", "nvme,serial=nocopy,drive=disk"]);
+            inherited.push(disk.as_raw_fd());
+        }
+        if !machine.job.interactive {
+            qemu.stdin(Stdio::null()).stdout(Stdio::null());
+        }
+        qemu.stderr(console_end.try_clone().context("dup")?);
+        // SAFETY: prctl, fcntl and setpgid take no pointers: safe after fork. A group of its own, so that Ctrl-C reaches the
+        // guest by the end of its parent only.
+        unsafe {
+            let interactive = machine.job.interactive;
+            qemu.pre_exec(move || {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if !interactive {
+                    libc::setpgid(0, 0);
+                }
+                for fd in &inherited {
+                    libc::fcntl(*fd, libc::F_SETFD, 0);
+                }
+                Ok(())
+            });
+        }
+        let missing = |error: std::io::Error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                Error::host(format!(
+                    "{QEMU} is not installed: run `just setup` (Debian: apt-get install qemu-system-x86)"
+                ))
+            } else {
+                Error::host(format!("cannot start {QEMU}: {error}"))
+            }
+        };
+        let child = qemu.spawn().map_err(missing)?;
+        Ok(Self {
+            child,
+            console: console.into(),
+            result_pipe: results.into(),
+            results: Reader::default(),
+        })
+    }
+
+    /// Waits for output and takes it. False when QEMU has closed both pipes.
+    fn wait(&mut self, limit: Duration) -> Result<bool, Error> {
+        let ready = process::poll(&[self.console.fd(), self.result_pipe.fd()], Some(limit))
+            .context("poll")?;
+        if ready[0] {
+            self.console.read();
+        }
+        if ready[1] {
+            self.result_pipe.read();
+            self.results
+                .push(&std::mem::take(&mut self.result_pipe.bytes));
+        }
+        Ok(self.console.file.is_some() || self.result_pipe.file.is_some())
+    }
+
+    /// What went wrong, with the end of the console.
+    fn failed(&self, what: &str) -> Error {
+        let console = String::from_utf8_lossy(&self.console.bytes);
+        let lines: Vec<&str> = console
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let tail = lines[lines.len().saturating_sub(12)..].join("\n  ");
+        let console = if tail.is_empty() {
+            "nothing on its console".to_owned()
+        } else {
+            format!("its console ends:\n  {tail}")
+        };
+        Error::guest(format!("{what}; {console}"))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl From<OwnedFd> for Pipe {
+    fn from(fd: OwnedFd) -> Self {
+        Self {
+            file: Some(fd.into()),
+            bytes: Vec::new(),
+        }
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    let (reader, writer) = std::io::pipe().context("make a pipe")?;
+    Ok((reader.into(), writer.into()))
+}
+
+fn memory_file(name: &CStr) -> Result<File, Error> {
+    // SAFETY: the name ends with a zero, and the kernel copies it.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd == -1 {
+        return Err(std::io::Error::last_os_error()).context("make a memory file");
+    }
+    // SAFETY: the kernel has just made `fd` for us alone.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// A disk with an empty ext4, in memory.
+fn ext4_disk() -> Result<File, Error> {
+    let mut disk = memory_file(c"disk")?;
+    disk.set_len(64 << 20).context("size a disk")?;
+    disk.seek(SeekFrom::Start(0)).context("lseek")?;
+    let fd = disk.as_fd().as_raw_fd();
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-F", "-O", "^has_journal"])
+        .arg(format!("/proc/self/fd/{fd}"));
+    mkfs.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    // SAFETY: fcntl takes no pointer: safe after fork.
+    unsafe {
+        mkfs.pre_exec(move || {
+            libc::fcntl(fd, libc::F_SETFD, 0);
+            Ok(())
+        });
+    }
+    let output = mkfs.output().context("run mkfs.ext4 (run `just setup`)")?;
+    if output.status.success() {
+        Ok(disk)
+    } else {
+        Err(Error::host(format!(
+            "mkfs.ext4: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_not_the_beginning_of_another() {
+        assert!(is_series("6.1.0-56-cloud-amd64", "6.1"));
+        assert!(!is_series("6.12.117", "6.1"));
+        assert!(is_series("7.0-rc1", "7.0"));
+        assert!(is_series("anything", ""));
+    }
+
+    #[test]
+    fn this_program_is_static_and_text_is_not() {
+        let own = std::fs::read("/proc/self/exe").expect("readable");
+        assert!(is_static(&own));
+        assert!(!is_static(b"#!/bin/sh"));
+    }
+}
