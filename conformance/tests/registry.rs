@@ -89,7 +89,7 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
 
 /// A crate's doc names the claim that proves a version or a behaviour; it must be one.
 #[rstest]
-fn claims_named_in_the_crates_exist(
+fn host_only_claims_named_in_the_crates_exist(
     #[values("sendfile", "splice", "mmap", "msg-zerocopy")] folder: &str,
 ) {
     let interfaces: BTreeSet<&str> = claims::registry()
