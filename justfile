@@ -26,6 +26,7 @@ check:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- --deny warnings
+    cargo clippy --quiet --package conformance --no-default-features -- --deny warnings
     for package in codegen freestanding; do \
         (cd conformance/tests/$package && cargo fmt --check) || exit 1; \
     done
@@ -48,6 +49,40 @@ codegen:
 # Instructions per call, counted by valgrind where it is installed
 callgrind:
     cd conformance/tests/codegen && cargo run --quiet --profile callgrind --example callgrind
+
+# What the virtual machines need, installed on this machine (Debian; asks for root where it is not)
+setup:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    packages="qemu-system-x86 e2fsprogs debian-archive-keyring busybox-static"
+    if ! dpkg --status $packages >/dev/null 2>&1; then
+        $as_root apt-get update --quiet=2
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages
+    fi
+
+# The claims on every kernel of the matrix, as a table (arguments go to `conformance matrix`)
+matrix *arguments:
+    cargo run --quiet --release --package conformance -- matrix {{ arguments }}
+
+# One kernel of the matrix: the claims, then the workspace's tests
+test-kernel kernel:
+    cargo run --quiet --release --package conformance -- vm run --kernel {{ kernel }} --strict
+    cargo run --quiet --release --package conformance -- vm test --kernel {{ kernel }}
+
+# As on a kernel before 3.17 (ENOSYS for newer calls), and before 4.14 (no SO_ZEROCOPY): claims and tests
+test-old:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --quiet --package conformance --bins --example older
+    built=$(cargo metadata --no-deps --format-version 1 | grep --only-matching '"target_directory":"[^"]*"' | cut --delimiter='"' --fields=4)
+    built=$(dirname "$(find "$built" -path '*/debug/conformance' -type f | head -1)")
+    for option in "" --without-zerocopy; do
+        "$built/examples/older" $option "$built/conformance" check --format jsonl --output "$built/old.jsonl"
+    done
+    # The crate mmap and the grids need memfd_create, which came with 3.17.
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$built/examples/older" cargo test --workspace \
+        --exclude nocopy-mmap --lib --tests -- --skip host_only --skip every_kind_of_descriptor
 
 # What a submission must pass
 ci: lint doc check test
