@@ -7,6 +7,7 @@
 //!                                                          ╚═ frames ═> results, end marker, exit status
 //! ```
 
+pub mod disks;
 pub mod error;
 pub mod frames;
 pub mod guest;

@@ -4,6 +4,7 @@
 //! fails, the host is told, or notices that the end marker is missing.
 
 use super::frames::{self, End, Kind};
+use crate::lab::{netlink, netns};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -30,8 +31,8 @@ pub struct Job {
     pub links: Vec<(String, String)>,
     /// The user to run it as; process 1's, root, if none.
     pub uid: Option<u32>,
-    /// Whether the first disk is an ext4 file system for `/var/tmp`.
-    pub disk: bool,
+    /// The file systems of its disks: ext4 is for `/var/tmp`, others for directories below `/mnt`.
+    pub disks: Vec<String>,
     /// Whether the command talks to a person at the console.
     pub interactive: bool,
 }
@@ -73,13 +74,21 @@ fn live() -> io::Result<i32> {
             )?;
         }
     }
-    loopback_up()?;
-    if job.disk
-        && let Err(error) = mount("/dev/nvme0n1", "/var/tmp", "ext4", "")
-    {
-        send(Kind::Error, format!("guest: no disk: {error}\n").as_bytes())?;
+    if let Err(errno) = netlink::up("lo") {
+        send(
+            Kind::Error,
+            format!("guest: loopback: {errno}\n").as_bytes(),
+        )?;
     }
-    open_to_all(&["/tmp", "/var/tmp", "/dev/shm"]);
+    for filesystem in &job.disks {
+        if let Err(error) = mount_disk(filesystem) {
+            send(
+                Kind::Error,
+                format!("guest: no disk with {filesystem}: {error}\n").as_bytes(),
+            )?;
+        }
+    }
+    open_to_all(&["/tmp", "/dev/shm"]);
     for (at, to) in &job.links {
         if let Some(above) = Path::new(at).parent() {
             std::fs::create_dir_all(above)?;
@@ -167,7 +176,8 @@ fn prepare(job: &Job, command: &[String]) -> io::Result<Command> {
     command
         .env("PATH", "/files:/bin")
         .env("HOME", "/root")
-        .env("TMPDIR", "/tmp");
+        .env("TMPDIR", "/tmp")
+        .env(netns::DISPOSABLE, "1");
     if let Some(uid) = job.uid {
         command.uid(uid).gid(uid);
     }
@@ -280,6 +290,33 @@ fn mount(source: &str, at: &str, kind: &str, options: &str) -> io::Result<()> {
     }
 }
 
+/// Mounts the disk whose serial number is the file system's name.
+fn mount_disk(filesystem: &str) -> io::Result<()> {
+    let is_it = |controller: &Path| {
+        let serial = std::fs::read_to_string(controller.join("serial")).unwrap_or_default();
+        serial.trim() == filesystem
+    };
+    let controllers = std::fs::read_dir("/sys/class/nvme")?;
+    let controller = controllers
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|controller| is_it(controller))
+        .ok_or_else(|| io::Error::other("there is no such disk"))?;
+    let name = controller
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let at = if filesystem == "ext4" {
+        "/var/tmp".to_owned()
+    } else {
+        format!("/mnt/{filesystem}")
+    };
+    std::fs::create_dir_all(&at)?;
+    mount(&format!("/dev/{name}n1"), &at, filesystem, "")?;
+    open_to_all(&[&at]);
+    Ok(())
+}
+
 /// Directories in which every user may make files.
 fn open_to_all(directories: &[&str]) {
     use std::os::unix::fs::PermissionsExt;
@@ -299,22 +336,6 @@ fn load(path: &Path) -> io::Result<()> {
             c"".as_ptr(),
         )
     };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-fn loopback_up() -> io::Result<()> {
-    let socket = crate::lab::sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
-    // SAFETY: ifreq is plain bytes, for which zero is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[..2].copy_from_slice(&[b'l'.cast_signed(), b'o'.cast_signed()]);
-    request.ifr_ifru.ifru_flags =
-        libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("low bits");
-    // SAFETY: SIOCSIFFLAGS reads the request during the call.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if done == 0 {
         Ok(())
     } else {

@@ -4,6 +4,7 @@ use super::error::{Context, Error};
 use super::frames::Kind;
 use super::guest::Job;
 use super::kernels::Image;
+use super::modules;
 use super::qemu::{Accelerator, Machine, Ran};
 use crate::claim::Claim;
 use crate::report::jsonl::{self, Line};
@@ -29,6 +30,8 @@ pub struct Order {
     pub append: String,
     /// When a guest is given up.
     pub limit: Duration,
+    /// The file systems of each guest's disks.
+    pub disks: Vec<String>,
     /// How the processor is emulated.
     pub accelerator: Accelerator,
     /// The user that runs the claims; root, if none.
@@ -85,12 +88,26 @@ pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
     reasons
 }
 
-/// The claims that need modules which a kernel comes without.
+/// The claims that need a module which the kernel comes without. Some of them may be built in, so this is what may be
+/// untestable there, not what is.
 pub fn without_modules(image: &Image, claims: &[&'static Claim]) -> Vec<String> {
-    let lacking = claims
+    let there = image
+        .modules
+        .as_ref()
+        .and_then(|directory| modules::names(directory).ok())
+        .unwrap_or_default();
+    // The first is the one that the claim is about; the others are what it needs in turn.
+    let lacks = |claim: &&&'static Claim| {
+        claim
+            .modules
+            .first()
+            .is_some_and(|module| !there.contains(*module))
+    };
+    claims
         .iter()
-        .filter(|claim| image.modules.is_none() && !claim.modules.is_empty());
-    lacking.map(|claim| claim.id.to_owned()).collect()
+        .filter(lacks)
+        .map(|claim| claim.id.to_owned())
+        .collect()
 }
 
 /// Decides the claims in a guest with this kernel.
@@ -104,7 +121,7 @@ pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
         job: Job {
             commands: vec![command],
             uid: order.uid,
-            disk: true,
+            disks: order.disks.clone(),
             ..Job::default()
         },
         modules: order

@@ -43,6 +43,11 @@ pub fn in_order(
     Ok((order.modules, order.missing))
 }
 
+/// The names of all modules below the directory.
+pub fn names(directory: &Path) -> Result<BTreeSet<String>, Error> {
+    Ok(files(directory)?.into_keys().collect())
+}
+
 struct Order {
     files: BTreeMap<String, PathBuf>,
     done: BTreeSet<String>,

@@ -342,6 +342,7 @@ mod tests {
             suite: "s".into(),
             flavour: flavour.into(),
             modules: true,
+            optional: false,
         }
     }
 

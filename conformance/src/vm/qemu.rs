@@ -1,8 +1,10 @@
 //! One guest: QEMU started, watched, and judged by what it left.
 //!
-//! Nothing is written to a disk of the host: archive and disk are anonymous memory files, console and results are pipes. QEMU
+//! Nothing is written to a disk of the host: the archive is an anonymous memory file, console and results are pipes, and what a
+//! guest writes to its disks is gone with it. QEMU
 //! dies with the thread that started it.
 
+use super::disks;
 use super::error::{Context, Error};
 use super::frames::{End, Kind, Reader};
 use super::guest::{self, Job};
@@ -13,8 +15,8 @@ use crate::process;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -134,9 +136,15 @@ impl Machine<'_> {
     /// not the kernel that was expected, or whose kernel complained, with the end of its console.
     pub fn run(&self, mut output: impl FnMut(Kind, &[u8])) -> Result<Ran, Error> {
         let archive = self.archive()?;
-        let disk = self.job.disk.then(ext4_disk).transpose()?;
+        let cache = Cache::open();
+        let disks = self
+            .job
+            .disks
+            .iter()
+            .map(|name| Ok((name.clone(), disks::image(&cache, name)?)));
+        let disks = disks.collect::<Result<Vec<_>, Error>>()?;
         let started = Instant::now();
-        let mut guest = Started::new(self, &archive, disk.as_ref())?;
+        let mut guest = Started::new(self, &archive, &disks)?;
         let mut release = None;
         let mut end = None;
         let mut boot = Duration::ZERO;
@@ -247,7 +255,12 @@ impl Machine<'_> {
         archive.program("init", &program);
         let mut job = self.job.clone();
         if let Some(directory) = &self.image.modules {
-            let (modules, _missing) = modules::in_order(directory, &self.modules)?;
+            let mut wanted = self.modules.clone();
+            wanted.extend(self.job.disks.iter().cloned());
+            if !self.job.disks.is_empty() {
+                wanted.insert("nvme".into()); // built in, in Debian's cloud kernels
+            }
+            let (modules, _missing) = modules::in_order(directory, &wanted)?;
             for module in modules {
                 let file = format!("{}.ko", module.name);
                 archive.file(&format!("modules/{file}"), &module.content);
@@ -326,7 +339,11 @@ impl Pipe {
 }
 
 impl Started {
-    fn new(machine: &Machine<'_>, archive: &File, disk: Option<&File>) -> Result<Self, Error> {
+    fn new(
+        machine: &Machine<'_>,
+        archive: &File,
+        disks: &[(String, PathBuf)],
+    ) -> Result<Self, Error> {
         let (console, console_end) = pipe()?;
         let (results, results_end) = pipe()?;
         let path = |fd: &dyn AsRawFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
@@ -369,21 +386,29 @@ impl Started {
             "-serial",
             "chardev:results",
         ]);
-        let mut inherited = vec![
+        if machine.modules.contains("vmxnet3") {
+            // Two cards on a hub of their own: nothing of the host's network.
+            for id in ["1", "2"] {
+                qemu.args(["-netdev", &format!("hubport,id=card{id},hubid=0")])
+                    .args([
+                        "-device",
+                        &format!("vmxnet3,netdev=card{id},mac=52:54:00:00:00:0{id}"),
+                    ]);
+            }
+        }
+        let inherited = [
             archive.as_raw_fd(),
             console_end.as_raw_fd(),
             results_end.as_raw_fd(),
         ];
-        if let Some(disk) = disk {
+        for (name, image) in disks {
+            // The guest finds a disk by its serial number, which is the file system's name.
+            let image = image.display();
             qemu.args([
                 "-drive",
-                &format!(
-                    "file={},format=raw,if=none,id=disk,file.locking=off",
-                    path(disk)
-                ),
+                &format!("file={image},format=raw,if=none,id={name},snapshot=on"),
             ])
-            .args(["-device", "nvme,serial=nocopy,drive=disk"]);
-            inherited.push(disk.as_raw_fd());
+            .args(["-device", &format!("nvme,serial={name},drive={name}")]);
         }
         if !machine.job.interactive {
             qemu.stdin(Stdio::null()).stdout(Stdio::null());
@@ -484,36 +509,6 @@ fn memory_file(name: &CStr) -> Result<File, Error> {
     }
     // SAFETY: the kernel has just made `fd` for us alone.
     Ok(unsafe { File::from_raw_fd(fd) })
-}
-
-/// A disk with an empty ext4, in memory.
-fn ext4_disk() -> Result<File, Error> {
-    let mut disk = memory_file(c"disk")?;
-    disk.set_len(64 << 20).context("size a disk")?;
-    disk.seek(SeekFrom::Start(0)).context("lseek")?;
-    let fd = disk.as_fd().as_raw_fd();
-    let mut mkfs = Command::new("mkfs.ext4");
-    mkfs.args(["-q", "-F", "-O", "^has_journal"])
-        .arg(format!("/proc/self/fd/{fd}"));
-    mkfs.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    // SAFETY: fcntl takes no pointer: safe after fork.
-    unsafe {
-        mkfs.pre_exec(move || {
-            libc::fcntl(fd, libc::F_SETFD, 0);
-            Ok(())
-        });
-    }
-    let output = mkfs.output().context("run mkfs.ext4 (run `just setup`)")?;
-    if output.status.success() {
-        Ok(disk)
-    } else {
-        Err(Error::host(format!(
-            "mkfs.ext4: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )))
-    }
 }
 
 #[cfg(test)]
