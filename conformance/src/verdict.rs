@@ -358,6 +358,11 @@ impl Stop {
                 said,
                 "use a kernel with this protocol or option",
             ),
+            Errno::ENODEV | Errno::ENXIO => Self::untestable(
+                Lack::Device,
+                said,
+                "load the module of this device or protocol",
+            ),
             Errno::ENETUNREACH | Errno::EADDRNOTAVAIL => Self::untestable(
                 Lack::Device,
                 said,

@@ -69,6 +69,39 @@ pub const CLAIMS: &[Claim] = &[
         always(false)
     ),
     Claim {
+        statement: "sendfile() sends a file over a connection with TLS in the kernel.",
+        method: "Sends a file over a TCP connection whose ends have TLS by software; the receiver checks every byte.",
+        sources: &[
+            Source::Doc("Documentation/networking/tls.rst, Linux 7.3"),
+            Source::Measured,
+        ],
+        finds: &[between((6, 1), (7, 3), true)],
+        about: &[Sysno::sendfile],
+        modules: KTLS,
+        ..Claim::new(
+            "sendfile.target.ktls",
+            |lab| ktls(lab).map(|(seen, _)| seen),
+            |seen| Verdict::holds_if(seen.is(RECEIVED, "the file's")),
+        )
+    },
+    Claim {
+        statement: "From a file to a connection with TLS in the kernel, sendfile() makes no CPU copy.",
+        method: "Sends a file over TLS by software, changes the file, and looks at what the receiver decrypts: encryption writes \
+                 a second version of the data, made at the time of the call.",
+        sources: &[
+            Source::Doc("Documentation/networking/tls.rst, Linux 7.3"),
+            Source::Measured,
+        ],
+        finds: &[between((6, 1), (7, 3), false)],
+        about: &[Sysno::sendfile],
+        modules: KTLS,
+        ..Claim::new(
+            "sendfile.copies.ktls",
+            |lab| ktls(lab).map(|(_, seen)| seen),
+            |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")),
+        )
+    },
+    Claim {
         statement: "sendfile() makes two CPU copies fewer than read() and write().",
         method: "Counts the CPU copies of both ways from a file to a TCP socket, hop by hop, by changing the source of each hop.",
         sources: &[seed("3.2"), seed("6.1")],
@@ -259,6 +292,37 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
 ];
+
+/// What TLS by software needs, as far as it is not built in.
+const KTLS: &[&str] = &["tls", "gcm", "ctr", "ghash_generic", "aes_generic"];
+const RECEIVED: &str = "bytes at the receiver";
+
+/// Sends a file over TLS, twice: once to see what arrives, once with the file changed after the call.
+fn ktls(lab: &Lab) -> Result<(Observation, Observation), Stop> {
+    let send = |file: &std::fs::File| {
+        let (near, far) = sockets::ktls()?;
+        let sent = sendfile(&near, file, Some(&mut 0), alias::LENGTH);
+        Ok::<_, Stop>((near, far, sent))
+    };
+    let content = pattern(alias::LENGTH);
+    let (_near, far, sent) = send(&lab.file(&content)?)?;
+    let mut first = Observation::new();
+    first.call("sendfile(socket with TLS, file)", sent);
+    let same = sent == Ok(content.len()) && arrived(&far, &content)?;
+    first.text(RECEIVED, if same { "the file's" } else { "others" });
+
+    let file = alias::source(lab)?;
+    let (_near, far, sent) = send(&file)?;
+    alias::all_sent(sent.setup("sendfile")? as u64)?;
+    alias::change(&file)?;
+    let mut bytes = vec![0; alias::LENGTH];
+    (&far)
+        .read_exact(&mut bytes)
+        .setup("read at the receiver")?;
+    let mut second = Observation::new();
+    second.text(AFTER_CHANGE, alias::Sharing::of(&bytes)?);
+    Ok((first, second))
+}
 
 fn sendfile_copies_two_fewer(lab: &Lab) -> Result<Observation, Stop> {
     let hop = alias::after_sending(lab, Kind::Tcp, |file, sink| {

@@ -1,7 +1,7 @@
 //! `MSG_ZEROCOPY`.
 
 use super::entries_to_tcp;
-use crate::claim::{Claim, Resource, Source, always, seed};
+use crate::claim::{Claim, Resource, Source, always, between, seed};
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::completions::Completions;
 use crate::lab::sinks::{Kind, Sink};
@@ -115,6 +115,69 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.copies.dropping-device",
             zerocopy_copies_dropping_device,
             |seen| Verdict::holds_if(seen.counted(COPIED) == 0),
+        )
+    },
+    Claim {
+        statement: "To another network namespace, over veth, MSG_ZEROCOPY makes no CPU copy.",
+        method: "Sends over TCP to a peer in another namespace and reads from the completions whether the kernel copied.",
+        sources: &[seed("3.4"), DOC],
+        finds: always(false),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        modules: &["veth"],
+        ..Claim::new(
+            "zerocopy.copies.veth",
+            |lab| over(&netns::tcp_over_veth(lab)?),
+            |seen| Verdict::holds_if(seen.counted(COPIED) == 0),
+        )
+    },
+    Claim {
+        statement: "Out of a network card that gathers and checksums, MSG_ZEROCOPY over TCP makes no CPU copy.",
+        method: "In a guest with two cards wired to each other: sends over TCP to a peer in another namespace and reads from the \
+                 completions whether the kernel copied.",
+        sources: &[DOC, Source::Measured],
+        finds: always(true),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        modules: &["vmxnet3"],
+        resources: &[Resource::Machine],
+        ..Claim::new(
+            "zerocopy.copies.network-card",
+            |lab| over(&netns::tcp_over_cards(lab)?),
+            |seen| Verdict::holds_if(seen.counted(COPIED) == 0),
+        )
+    },
+    Claim {
+        statement: "A vsock socket takes SO_ZEROCOPY.",
+        method: "Sets the option on a stream socket of the family.",
+        sources: &[DOC],
+        finds: &[
+            between((5, 10), (6, 1), false),
+            between((6, 12), (7, 3), true),
+        ],
+        about: &[Sysno::setsockopt],
+        modules: &["vsock_loopback"],
+        ..Claim::new("zerocopy.socket.vsock", zerocopy_socket_vsock, |seen| {
+            Verdict::holds_if(seen.succeeded("setsockopt(vsock socket, SO_ZEROCOPY, 1)"))
+        })
+    },
+    Claim {
+        statement: "Over vsock loopback, MSG_ZEROCOPY makes no CPU copy: the receiver reads the sender's own pages.",
+        method: "Sends to the own machine (CID 1), changes the memory when something has arrived, and looks at what the receiver \
+                 reads and what the completion says.",
+        sources: &[DOC, Source::Measured],
+        finds: &[
+            between((5, 10), (6, 1), false),
+            between((6, 12), (7, 3), true),
+        ],
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        modules: &["vsock_loopback"],
+        ..Claim::new(
+            "zerocopy.copies.vsock-loopback",
+            zerocopy_copies_vsock_loopback,
+            |seen| {
+                Verdict::holds_if(
+                    seen.is("memory changed after sendmsg(), receiver's bytes", "shared"),
+                )
+            },
         )
     },
     Claim {
@@ -440,6 +503,64 @@ fn zerocopy_copies_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.text("completions", &completions)
         .count(COPIED, completions.copied());
+    Ok(seen)
+}
+
+/// Sends four pages four times to a peer that reads, and says what the completions say.
+fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
+    let memory = memory()?;
+    let zerocopy = enable(&remote.socket).setup("SO_ZEROCOPY")?;
+    for _ in 0..4 {
+        // SAFETY: the memory is freed after the completions.
+        let sent = unsafe { send_zerocopy(zerocopy, &memory, SendFlags::empty()) }.setup("send")?;
+        alias::all_sent(sent as u64)?;
+    }
+    let completions = Completions::wait(&remote.socket, 4).setup("read the completions")?;
+    let mut seen = Observation::new();
+    seen.text("completions", &completions)
+        .count(COPIED, completions.copied());
+    Ok(seen)
+}
+
+fn zerocopy_socket_vsock(_lab: &Lab) -> Result<Observation, Stop> {
+    let socket = sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
+    let mut seen = Observation::new();
+    seen.call(
+        "setsockopt(vsock socket, SO_ZEROCOPY, 1)",
+        set_zerocopy(&socket),
+    );
+    Ok(seen)
+}
+
+fn zerocopy_copies_vsock_loopback(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::vsock()?;
+    let mut memory = memory()?;
+    let mut seen = Observation::new();
+    let enabled = set_zerocopy(&near);
+    seen.call("setsockopt(vsock socket, SO_ZEROCOPY, 1)", enabled);
+    // SAFETY: the memory is freed after the completion, if there is to be one.
+    let sent = unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) }.setup("sendmsg")?;
+    alias::all_sent(sent as u64)?;
+    io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
+    memory.fill(NEW);
+    let mut bytes = vec![0; LENGTH];
+    let mut done = 0;
+    while done < LENGTH {
+        match io::read(&far, &mut bytes[done..]).setup("read at the receiver")? {
+            0 => return Err(Stop::broken("the receiver got fewer bytes")),
+            count => done += count,
+        }
+    }
+    if enabled.is_ok() {
+        seen.text(
+            "completions",
+            Completions::wait(&near, 1).setup("read the completions")?,
+        );
+    }
+    seen.text(
+        "memory changed after sendmsg(), receiver's bytes",
+        Sharing::of(&bytes)?,
+    );
     Ok(seen)
 }
 

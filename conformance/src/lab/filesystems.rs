@@ -1,10 +1,11 @@
 //! Directories and the file systems that they are on.
 
+use crate::lab::netns;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A directory that can be written, and its file system's name.
@@ -85,27 +86,26 @@ fn try_scratch(directory: &Path) -> io::Result<()> {
     file.write_all(&vec![0; SCRATCH_BYTES])
 }
 
-/// Directories on different writable file systems of this machine, `scratch` first.
+/// A directory on each kind of writable file system of this machine, `scratch` first. On a disposable machine what is mounted below
+/// `/mnt` is taken too; elsewhere a user's disks are left alone.
 pub fn places(scratch: &Path) -> Vec<Place> {
-    let mut seen = Vec::new();
-    let mut places = Vec::new();
-    for directory in [
-        scratch,
-        "/dev/shm".as_ref(),
-        "/var/tmp".as_ref(),
-        "/run".as_ref(),
-        "/tmp".as_ref(),
-    ] {
-        let Ok(metadata) = std::fs::metadata(directory) else {
+    let mut places: Vec<Place> = Vec::new();
+    let usual = ["/dev/shm", "/var/tmp", "/run", "/tmp"].map(PathBuf::from);
+    let below = |directory: &str| std::fs::read_dir(directory).into_iter().flatten();
+    let mounted =
+        netns::is_disposable().then(|| below("/mnt").filter_map(|entry| Some(entry.ok()?.path())));
+    for directory in std::iter::once(scratch.to_owned())
+        .chain(usual)
+        .chain(mounted.into_iter().flatten())
+    {
+        let Ok(filesystem) = filesystem_of(&directory) else {
             continue;
         };
-        if seen.contains(&metadata.dev()) || try_scratch(directory).is_err() {
-            continue;
-        }
-        seen.push(metadata.dev());
-        if let Ok(filesystem) = filesystem_of(directory) {
+        if places.iter().all(|place| place.filesystem != filesystem)
+            && try_scratch(&directory).is_ok()
+        {
             places.push(Place {
-                directory: directory.to_owned(),
+                directory,
                 filesystem,
             });
         }
@@ -163,6 +163,7 @@ pub fn is_on_disk(filesystem: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn an_unnamed_file_has_no_name() {

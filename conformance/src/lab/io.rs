@@ -138,11 +138,16 @@ pub fn recvmsg(
     })
 }
 
-/// Waits for `POLLERR`, the sign of something in the error queue. The process's time limits end a wait that never does.
+/// Waits for `POLLERR`, the sign of something in the error queue.
 pub fn wait_for_error_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    wait_for(fd, 0) // POLLERR is always reported
+}
+
+/// Waits for one of these `poll` events. The process's time limits end a wait that never does.
+pub fn wait_for(fd: BorrowedFd<'_>, events: libc::c_short) -> Result<(), Errno> {
     let mut polled = libc::pollfd {
         fd: fd.as_raw_fd(),
-        events: 0,
+        events,
         revents: 0,
     };
     loop {

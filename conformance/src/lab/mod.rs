@@ -8,6 +8,7 @@ pub mod completions;
 pub mod fds;
 pub mod filesystems;
 pub mod io;
+pub mod netlink;
 pub mod netns;
 pub mod privilege;
 pub mod sinks;

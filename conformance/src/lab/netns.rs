@@ -1,50 +1,44 @@
-//! A network namespace of the experiment's own, with a device that transmits into nothing.
+//! Network namespaces of the experiment's own, and what can be sent over between them.
 //!
-//! Over loopback and veth the kernel must copy what `MSG_ZEROCOPY` pinned, since the receiver would get the user's pages.
-//! Out of a `dummy` (or an `ifb` to which nothing redirects) the packet is dropped by the driver after "transmission", so
-//! the completion comes back as from a real network card: not copied.
+//! Over loopback and veth the kernel must copy what `MSG_ZEROCOPY` pinned, since the receiver would get the user's pages. Out
+//! of a `dummy` (or an `ifb` to which nothing redirects) the packet is dropped by the driver after "transmission", so the
+//! completion comes back as from a network card: not copied. A real pair of cards is on a disposable machine only.
 
-use crate::lab::{Lab, sockets};
+use crate::lab::{Lab, io, netlink, sockets};
+use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::c_int;
-use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{PipeReader, PipeWriter, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use syscalls::Errno;
 
-/// The device's address, of the block for documentation (RFC 5737). It exists in the namespace only.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The peer that nobody is.
-const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The device's address, of the block for documentation (RFC 5737). It exists in the namespaces only.
+const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The peer's address.
+const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The peer listens there.
+const PORT: u16 = 5001;
+const DEVICE: &str = "nocopy0";
+
 /// A datagram of this many bytes fits into one packet of the device.
 pub const DATAGRAM: usize = 8192;
-const DEVICE: &[u8] = b"nocopy0";
 
 /// A UDP socket whose datagrams leave by a device that drops them.
 ///
 /// The calling process is in a new network namespace (and, without privilege, a new user namespace) afterwards.
 pub fn udp_into_nothing(_lab: &Lab) -> Result<UdpSocket, Stop> {
     enter()?;
-    create_device()?;
-    let control = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).setup("socket")?;
-    configure(&control).setup("configure the device")?;
-    let socket = UdpSocket::bind((ADDRESS, 0)).setup("bind to the device's address")?;
+    create_dropping_device()?;
+    netlink::configure(DEVICE, NEAR, Some(9000)).setup("configure the device")?;
+    let socket = UdpSocket::bind((NEAR, 0)).setup("bind to the device's address")?;
     socket
-        .connect((PEER, 9))
+        .connect((FAR, 9))
         .setup("connect to the device's peer")?;
     Ok(socket)
 }
 
 /// Enters a new network namespace, by way of a user namespace where that is needed.
 fn enter() -> Result<(), Stop> {
-    let unshare = |flags: c_int| {
-        // SAFETY: unshare takes no pointer; an experiment has one thread until it starts more.
-        if unsafe { libc::unshare(flags) } == -1 {
-            Err(sockets::last_errno())
-        } else {
-            Ok(())
-        }
-    };
     unshare(libc::CLONE_NEWNET)
         .or_else(|_| unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET))
         .map_err(|errno| {
@@ -56,11 +50,20 @@ fn enter() -> Result<(), Stop> {
         })
 }
 
-/// Creates the device by rtnetlink, as the first kind that the kernel has.
-fn create_device() -> Result<(), Stop> {
+fn unshare(flags: c_int) -> Result<(), Errno> {
+    // SAFETY: unshare takes no pointer; an experiment has one thread until it starts more.
+    if unsafe { libc::unshare(flags) } == -1 {
+        Err(sockets::last_errno())
+    } else {
+        Ok(())
+    }
+}
+
+/// Creates the device that drops what it sends, as the first kind that the kernel has.
+fn create_dropping_device() -> Result<(), Stop> {
     let mut refused = Vec::new();
     for kind in ["dummy", "ifb"] {
-        match new_link(kind) {
+        match netlink::create(DEVICE, kind) {
             Ok(()) => return Ok(()),
             Err(errno) => refused.push(format!("{kind} {errno:?}")),
         }
@@ -75,84 +78,146 @@ fn create_device() -> Result<(), Stop> {
     ))
 }
 
-/// `ip link add nocopy0 type KIND`: one `RTM_NEWLINK` request and its acknowledgement.
-fn new_link(kind: &str) -> Result<(), Errno> {
-    const IFLA_IFNAME: u16 = 3;
-    const IFLA_LINKINFO: u16 = 18;
-    const IFLA_INFO_KIND: u16 = 1;
-    const NLMSG_ERROR: u16 = 2;
-    let mut request = vec![0; 16]; // struct nlmsghdr, filled in below
-    request.extend([0; 16]); // struct ifinfomsg: any family, no index, no flags
-    put_attribute(&mut request, IFLA_IFNAME, &[DEVICE, b"\0"].concat());
-    let mut info = Vec::new();
-    put_attribute(&mut info, IFLA_INFO_KIND, kind.as_bytes());
-    put_attribute(&mut request, IFLA_LINKINFO, &info);
-    let length = u32::try_from(request.len()).expect("a short request");
-    let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-    let flags = u16::try_from(flags).expect("16 bits by the header");
-    request[0..4].copy_from_slice(&length.to_ne_bytes());
-    request[4..6].copy_from_slice(&libc::RTM_NEWLINK.to_ne_bytes());
-    request[6..8].copy_from_slice(&flags.to_ne_bytes());
+/// A TCP connection over a veth pair to a peer in another network namespace, which reads all that comes.
+///
+/// The calling process is in a new network namespace afterwards.
+pub fn tcp_over_veth(_lab: &Lab) -> Result<Remote, Stop> {
+    enter()?;
+    let peer = Peer::start("nocopy1")?;
+    netlink::create_veth(DEVICE, "nocopy1", peer.pid).map_err(|errno| {
+        Stop::untestable(
+            Lack::Device,
+            format!("no veth pair can be made: {errno:?}"),
+            "load its module as root: modprobe veth",
+        )
+    })?;
+    netlink::configure(DEVICE, NEAR, None).setup("configure the device")?;
+    peer.connect()
+}
 
-    let errno = |error: io::Error| Errno::new(error.raw_os_error().unwrap_or(0));
-    let netlink =
-        sockets::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE).map_err(errno)?;
-    super::io::write(&netlink, &request)?;
-    let mut answer = [0; 1024];
-    let count = super::io::read(&netlink, &mut answer)?;
-    // struct nlmsghdr (type at 4), then struct nlmsgerr, whose first field is 0 or the errno, negative.
-    if count < 20 || u16::from_ne_bytes([answer[4], answer[5]]) != NLMSG_ERROR {
-        return Err(Errno::EBADMSG);
+/// A TCP connection over two network cards that are wired to each other. Only on a disposable machine: the cards are taken from
+/// whatever used them.
+pub fn tcp_over_cards(_lab: &Lab) -> Result<Remote, Stop> {
+    let none = |what: &str| {
+        Stop::untestable(
+            Lack::Device,
+            what,
+            "run it in a guest: conformance vm run --kernel 6.1",
+        )
+    };
+    if !is_disposable() {
+        return Err(none(
+            "this machine is not disposable: its network cards are left alone",
+        ));
     }
-    match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
-        0 => Ok(()),
-        error => Err(Errno::new(-error)),
+    let cards: Vec<String> = std::fs::read_dir("/sys/class/net")
+        .setup("list the network devices")?
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.to_owned()))
+        .filter(|name| {
+            let driver = std::fs::read_link(format!("/sys/class/net/{name}/device/driver"));
+            driver.is_ok_and(|driver| driver.ends_with("vmxnet3"))
+        })
+        .collect();
+    let [near, far, ..] = &cards[..] else {
+        return Err(none("there are no two network cards of the kind vmxnet3"));
+    };
+    let peer = Peer::start(far)?;
+    netlink::give_to(far, peer.pid).setup("move a network card")?;
+    netlink::configure(near, NEAR, None).setup("configure a network card")?;
+    peer.connect()
+}
+
+/// The variable by which a guest says that nobody needs its machine afterwards.
+pub const DISPOSABLE: &str = "NOCOPY_DISPOSABLE";
+
+/// Whether machine-wide state may be changed.
+pub fn is_disposable() -> bool {
+    std::env::var_os(DISPOSABLE).is_some()
+}
+
+/// A connection to a peer in another network namespace.
+#[derive(Debug)]
+pub struct Remote {
+    /// Our end.
+    pub socket: TcpStream,
+    _peer: Peer,
+}
+
+// What the peer says, and what it is told.
+const IN_NAMESPACE: u8 = b'n';
+const REFUSED: u8 = b'x';
+const LISTENING: u8 = b'l';
+const GO: u8 = b'g';
+
+/// The process in the other namespace. It ends when the connection does, or with us.
+#[derive(Debug)]
+struct Peer {
+    pid: libc::pid_t,
+    says: PipeReader,
+    told: PipeWriter,
+}
+
+impl Peer {
+    /// Starts the peer in a new network namespace, where it will configure `device` once that is there.
+    fn start(device: &str) -> Result<Self, Stop> {
+        let (says, say) = std::io::pipe().setup("pipe")?;
+        let (hear, told) = std::io::pipe().setup("pipe")?;
+        let pid = process::fork(|| {
+            process::die_with_parent();
+            let served = serve(device, &say, &hear);
+            process::exit(c_int::from(served.is_err()));
+        })
+        .setup("fork")?;
+        // Ours would keep the pipes open after the peer's end, which then nobody would notice.
+        drop((say, hear));
+        let peer = Self { pid, says, told };
+        match peer.next_step()? {
+            IN_NAMESPACE => Ok(peer),
+            _ => Err(Stop::untestable(
+                Lack::Privilege,
+                "no network namespace can be made for a peer",
+                "run as root, without a filter that refuses unshare",
+            )),
+        }
+    }
+
+    /// Waits for what the peer says next.
+    fn next_step(&self) -> Result<u8, Stop> {
+        let mut byte = [0];
+        match (&self.says).read(&mut byte) {
+            Ok(1) => Ok(byte[0]),
+            _ => Err(Stop::broken("the peer ended early")),
+        }
+    }
+
+    fn connect(self) -> Result<Remote, Stop> {
+        io::write(&self.told, &[GO]).setup("tell the peer")?;
+        self.next_step()?;
+        let socket = TcpStream::connect((FAR, PORT)).setup("connect to the peer")?;
+        socket.set_nodelay(true).setup("TCP_NODELAY")?;
+        Ok(Remote {
+            socket,
+            _peer: self,
+        })
     }
 }
 
-/// Appends a netlink attribute: length, type, value, padding to four bytes.
-fn put_attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(4 + value.len()).expect("a short attribute");
-    message.extend(length.to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(value);
-    message.resize(message.len().next_multiple_of(4), 0);
-}
-
-/// Gives the device its address and brings it up.
-fn configure(control: &OwnedFd) -> Result<(), Errno> {
-    // SAFETY: ifreq is plain bytes, for which zero is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(DEVICE) {
-        *to = from.cast_signed();
-    }
-    request.ifr_ifru.ifru_addr = address(ADDRESS);
-    ioctl(control, libc::SIOCSIFADDR, &mut request)?;
-    request.ifr_ifru.ifru_netmask = address(Ipv4Addr::new(255, 255, 255, 0));
-    ioctl(control, libc::SIOCSIFNETMASK, &mut request)?;
-    request.ifr_ifru.ifru_mtu = 9000;
-    ioctl(control, libc::SIOCSIFMTU, &mut request)?;
-    let flags = libc::IFF_UP | libc::IFF_NOARP | libc::IFF_RUNNING;
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).expect("low bits");
-    ioctl(control, libc::SIOCSIFFLAGS, &mut request)
-}
-
-fn address(address: Ipv4Addr) -> libc::sockaddr {
-    let [a, b, c, d] = address.octets().map(u8::cast_signed);
-    let mut data = [0; 14];
-    data[2..6].copy_from_slice(&[a, b, c, d]); // the port comes first
-    libc::sockaddr {
-        sa_family: libc::sa_family_t::try_from(libc::AF_INET).expect("a small number"),
-        sa_data: data,
-    }
-}
-
-fn ioctl(fd: &OwnedFd, request: libc::Ioctl, argument: &mut libc::ifreq) -> Result<(), Errno> {
-    // SAFETY: these requests read and write one ifreq through the pointer during the call.
-    let done = unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(argument)) };
-    if done == -1 {
-        Err(sockets::last_errno())
+/// The peer's part: a namespace, an address, a connection that is read to its end.
+fn serve(device: &str, say: &PipeWriter, mut hear: &PipeReader) -> Result<(), Stop> {
+    let namespace = unshare(libc::CLONE_NEWNET);
+    let step = if namespace.is_ok() {
+        IN_NAMESPACE
     } else {
-        Ok(())
-    }
+        REFUSED
+    };
+    io::write(say, &[step]).setup("say")?;
+    namespace.setup("unshare")?;
+    let mut byte = [0];
+    hear.read_exact(&mut byte).setup("hear")?;
+    netlink::configure(device, FAR, None).setup("configure the peer's device")?;
+    let listener = TcpListener::bind((FAR, PORT)).setup("listen")?;
+    io::write(say, &[LISTENING]).setup("say")?;
+    let (mut socket, _) = listener.accept().setup("accept")?;
+    std::io::copy(&mut socket, &mut std::io::sink()).setup("read")?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Connected pairs of sockets, and what stands in their queues.
 
 use crate::lab::wait_until;
-use crate::verdict::{Setup, Stop};
+use crate::verdict::{Lack, Setup, Stop};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -31,6 +31,83 @@ pub fn udp() -> Result<(UdpSocket, UdpSocket), Stop> {
     let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind a UDP socket to 127.0.0.1")?;
     near.connect(far.local_addr().setup("getsockname")?)
         .setup("connect a UDP socket")?;
+    Ok((near, far))
+}
+
+/// Two ends of a vsock connection from this machine to itself.
+pub fn vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
+    let length =
+        libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>()).expect("a small structure");
+    // SAFETY: sockaddr_vm is plain integers, for which zero is valid.
+    let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
+    address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).expect("a small number");
+    address.svm_cid = libc::VMADDR_CID_LOCAL;
+    address.svm_port = libc::VMADDR_PORT_ANY;
+    let done = |result: libc::c_int| {
+        if result == -1 {
+            Err(last_errno())
+        } else {
+            Ok(result)
+        }
+    };
+    let listener = socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
+    let near = socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
+    let name = (&raw mut address).cast::<libc::sockaddr>();
+    let mut size = length;
+    // SAFETY: `name` is a sockaddr_vm of `length` bytes, read by bind and connect and written by getsockname; the descriptor
+    // that accept makes is ours alone.
+    unsafe {
+        done(libc::bind(listener.as_raw_fd(), name, length)).map_err(|errno| {
+            Stop::untestable(
+                Lack::Device,
+                format!("vsock has no loopback here: bind to CID 1: {errno:?}"),
+                "load its module as root: modprobe vsock_loopback",
+            )
+        })?;
+        done(libc::listen(listener.as_raw_fd(), 1)).setup("listen")?;
+        done(libc::getsockname(listener.as_raw_fd(), name, &raw mut size)).setup("getsockname")?;
+        done(libc::connect(near.as_raw_fd(), name, length)).setup("connect to vsock CID 1")?;
+        let far = done(libc::accept(
+            listener.as_raw_fd(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        ))
+        .setup("accept")?;
+        Ok((near, OwnedFd::from_raw_fd(far)))
+    }
+}
+
+/// A TCP connection over loopback with TLS in the kernel (AES-128-GCM by software, TLS 1.2): the near end encrypts what is
+/// written, the far end decrypts what is read.
+pub fn ktls() -> Result<(TcpStream, TcpStream), Stop> {
+    const SOL_TLS: libc::c_int = 282;
+    const TLS_TX: libc::c_int = 1;
+    const TLS_RX: libc::c_int = 2;
+    /// `struct tls12_crypto_info_aes_gcm_128` of include/uapi/linux/tls.h: version 1.2, cipher 51, then nonce, key, salt and
+    /// record number, which only have to be the same at both ends.
+    const KEYS: [u8; 40] = {
+        let mut keys = [7; 40];
+        [keys[0], keys[1]] = 0x0303_u16.to_ne_bytes();
+        [keys[2], keys[3]] = 51_u16.to_ne_bytes();
+        keys
+    };
+    let (near, far) = tcp()?;
+    for (socket, direction) in [(&near, TLS_TX), (&far, TLS_RX)] {
+        set_bytes(socket, libc::SOL_TCP, libc::TCP_ULP, b"tls").map_err(|errno| {
+            Stop::untestable(
+                Lack::Kernel,
+                format!("the kernel has no TLS: TCP_ULP: {errno:?}"),
+                "load its module as root: modprobe tls",
+            )
+        })?;
+        set_bytes(socket, SOL_TLS, direction, &KEYS).map_err(|errno| {
+            Stop::untestable(
+                Lack::Kernel,
+                format!("the kernel's TLS has no AES-128-GCM: {errno:?}"),
+                "load its modules as root: modprobe gcm",
+            )
+        })?;
+    }
     Ok((near, far))
 }
 
@@ -81,14 +158,25 @@ pub fn set_option(
     name: libc::c_int,
     value: libc::c_int,
 ) -> Result<(), Errno> {
-    // SAFETY: the pointer is to an int of the length given, read during the call.
+    set_bytes(fd, level, name, &value.to_ne_bytes())
+}
+
+/// Sets an option of any type.
+fn set_bytes(
+    fd: &impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &[u8],
+) -> Result<(), Errno> {
+    let length = libc::socklen_t::try_from(value.len()).expect("a short option");
+    // SAFETY: the pointer is to `length` bytes, read during the call.
     let done = unsafe {
         libc::setsockopt(
             fd.as_fd().as_raw_fd(),
             level,
             name,
-            (&raw const value).cast(),
-            4, // bytes of an int
+            value.as_ptr().cast(),
+            length,
         )
     };
     if done == -1 {
