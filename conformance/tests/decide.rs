@@ -138,10 +138,17 @@ fn altered(seen: &Observation) -> Vec<Observation> {
 #[test]
 fn every_verdict_can_turn() {
     let observations = observations();
-    assert!(
-        observations.len() + 3 >= claims::registry().len(),
-        "more than three claims could not be tried"
-    );
+    // What needs a module, or a tracer, may not be had here.
+    for claim in claims::registry()
+        .iter()
+        .filter(|claim| claim.modules.is_empty() && !claim.traced)
+    {
+        assert!(
+            observations.iter().any(|(tried, _)| tried.id == claim.id),
+            "{} could not be tried",
+            claim.id
+        );
+    }
     // A missing fact panics in decide and is broken: not a turned verdict.
     std::panic::set_hook(Box::new(|_| {}));
     let stiff: Vec<&str> = observations
