@@ -55,7 +55,8 @@ setup:
     #!/usr/bin/env bash
     set -euo pipefail
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-    packages="qemu-system-x86 e2fsprogs debian-archive-keyring busybox-static"
+    packages="qemu-system-x86 debian-archive-keyring busybox-static \
+        e2fsprogs xfsprogs btrfs-progs f2fs-tools dosfstools exfatprogs"
     if ! dpkg --status $packages >/dev/null 2>&1; then
         $as_root apt-get update --quiet=2
         DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages
@@ -69,6 +70,11 @@ matrix *arguments:
 test-kernel kernel:
     cargo run --quiet --release --package conformance -- vm run --kernel {{ kernel }} --strict
     cargo run --quiet --release --package conformance -- vm test --kernel {{ kernel }}
+
+# Every file system that has a mkfs, on the generic kernels
+filesystems:
+    cargo run --quiet --release --package conformance -- matrix --kernels 6.1-generic,7.3-generic \
+        --disks ext4,xfs,btrfs,f2fs,vfat,exfat --filter splice.fs --filter rw.dma --filter .copies.file
 
 # As on a kernel before 3.17 (ENOSYS for newer calls), and before 4.14 (no SO_ZEROCOPY): claims and tests
 test-old:
