@@ -524,7 +524,7 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
         expected_untestable: vec![],
     };
     let mut report = Vec::new();
-    matrix::table(&mut report, &results, &claims)?;
+    matrix::table(&mut report, &results, &claims, &options.results)?;
     for row in &results {
         if let Ok((run, _)) = &row.result {
             for record in human::worth_a_word(run) {

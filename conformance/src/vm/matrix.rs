@@ -201,6 +201,15 @@ pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
     std::fs::write(&path, bytes).at(&path)
 }
 
+/// Which release the stored results of a kernel are of.
+fn last_record(results: &Path, name: &str) -> Option<String> {
+    let stored = std::fs::read_to_string(results.join(format!("{name}.jsonl"))).ok()?;
+    match serde_json::from_str(stored.lines().next()?).ok()? {
+        Line::Environment(environment) => Some(environment.kernel),
+        _ => None,
+    }
+}
+
 /// Calls `work` for every item, `jobs` at a time, and returns the results in order.
 pub fn side_by_side<T: Sync, R: Send>(
     items: &[T],
@@ -254,7 +263,12 @@ fn symbol(record: Option<&Record>) -> &'static str {
 }
 
 /// The table of claims and kernels, those that differ first, and a line of each kernel.
-pub fn table(output: &mut dyn Write, rows: &[Row], claims: &[&'static Claim]) -> io::Result<()> {
+pub fn table(
+    output: &mut dyn Write,
+    rows: &[Row],
+    claims: &[&'static Claim],
+    results: &Path,
+) -> io::Result<()> {
     let ran: Vec<(&str, &Run)> = rows
         .iter()
         .filter_map(|row| {
@@ -318,7 +332,10 @@ pub fn table(output: &mut dyn Write, rows: &[Row], claims: &[&'static Claim]) ->
                     ran.total.as_secs_f32(),
                 )?;
             }
-            Err(Error::Gone(what)) => writeln!(output, "{:<8} gone: {what}", row.name)?,
+            Err(Error::Gone(what)) => {
+                let record = last_record(results, &row.name).unwrap_or_else(|| "no record".into());
+                writeln!(output, "{:<8} gone: {what} (last: {record})", row.name)?;
+            }
             Err(error) => writeln!(output, "{:<8} {error}", row.name)?,
         }
     }

@@ -8,6 +8,7 @@ use super::error::{Context, Error};
 use super::image;
 use super::kernels::{Cache, Image, Package, Row};
 use std::cmp::Ordering;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -114,11 +115,15 @@ impl Apt {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
+        let subcommand = arguments
+            .iter()
+            .find(|argument| !argument.starts_with('-'))
+            .unwrap_or(&"");
         let said = String::from_utf8_lossy(&output.stderr);
         let complaint: Vec<&str> = said.lines().filter(|line| line.starts_with("E:")).collect();
         Err(Error::host(format!(
             "{program} {} for {}: {}",
-            arguments[0],
+            subcommand,
             self.suite,
             complaint.join(" ")
         )))
@@ -316,7 +321,9 @@ fn unpack(package: &Path, modules: &Path) -> Result<Option<Vec<u8>>, Error> {
             kernel = Some(content);
         } else if name.contains(".ko") && entry.header().entry_type().is_file() {
             let to = modules.join(name);
-            entry.unpack(&to).at(&to)?;
+            File::create(&to)
+                .and_then(|mut file| std::io::copy(&mut entry, &mut file))
+                .at(&to)?;
         }
     }
     let status = dpkg.wait().context("wait for dpkg-deb")?;
