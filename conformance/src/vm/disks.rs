@@ -5,6 +5,7 @@ use super::kernels::Cache;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 /// A file system that a disk can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,17 +75,26 @@ pub fn image(cache: &Cache, name: &str) -> Result<PathBuf, Error> {
         .canonicalize()
         .at(&directory)?
         .join(format!("{name}.img"));
-    if !path.exists() {
-        // Under another name until it is whole: several guests may want it at once, and a run may be cut off.
-        let making = path.with_extension(format!("{}.new", std::process::id()));
-        let made = filesystem.make(&making);
-        let kept = made.and_then(|()| std::fs::rename(&making, &path).at(&path));
-        if kept.is_err() {
-            let _ = std::fs::remove_file(&making);
-        }
-        kept?;
-    }
+    once(&path, |making| filesystem.make(making))?;
     Ok(path)
+}
+
+/// One guest of this process makes a disk, the others wait.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Makes a file if it is not there: whole or not at all.
+fn once(path: &Path, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    let _making = MAKING.lock();
+    if path.exists() {
+        return Ok(());
+    }
+    // Under another name until it is whole: another process may make it at once, and a run may be cut off.
+    let making = path.with_extension(format!("{}.new", std::process::id()));
+    let made = make(&making).and_then(|()| std::fs::rename(&making, path).at(path));
+    if made.is_err() {
+        let _ = std::fs::remove_file(&making);
+    }
+    made
 }
 
 impl Filesystem {
@@ -111,5 +121,64 @@ impl Filesystem {
             .find(|line| !line.trim().is_empty())
             .unwrap_or("no message");
         Err(Error::host(format!("{}: {first}", self.mkfs[0])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn who_want_a_disk_at_once_get_one_whole_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("disk.img");
+        let made = AtomicUsize::new(0);
+        let make = |making: &Path| {
+            made.fetch_add(1, Ordering::Relaxed);
+            assert!(!path.exists());
+            std::fs::write(making, "whole").at(making)
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| once(&path, make).expect("made or there"));
+            }
+        });
+        assert_eq!(made.into_inner(), 1);
+        assert_eq!(std::fs::read_to_string(&path).expect("the disk"), "whole");
+        assert_eq!(
+            std::fs::read_dir(directory.path())
+                .expect("readdir")
+                .count(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_failed_leaves_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("disk.img");
+        let cut_off = |making: &Path| {
+            std::fs::write(making, "half").at(making)?;
+            Err(Error::host("mkfs failed"))
+        };
+        assert!(once(&path, cut_off).is_err());
+        assert_eq!(
+            std::fs::read_dir(directory.path())
+                .expect("readdir")
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn an_unknown_file_system_is_answered_with_the_known() {
+        let cache = Cache {
+            directory: "/proc/none".into(),
+        };
+        let error = image(&cache, "zfs")
+            .expect_err("no tool for it")
+            .to_string();
+        assert!(error.contains("zfs") && error.contains("btrfs"), "{error}");
     }
 }
