@@ -6,11 +6,11 @@ use super::{
 use crate::claim::{Claim, Source, always, between, seed};
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{Lab, alias, pattern, sockets};
+use crate::lab::{FAR, FAR_OFFSET, Lab, alias, pattern, sockets};
 use crate::routes;
 use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
 use nocopy_sendfile::sendfile;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek};
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
@@ -519,20 +519,15 @@ fn sendfile_call_present(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-const FAR_OFFSET: u64 = 5 << 30;
-
 fn sendfile_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
-    let mut file = lab.empty_file()?;
-    file.seek(std::io::SeekFrom::Start(FAR_OFFSET))
-        .setup("lseek")?;
-    file.write_all(b"far!").setup("write behind 5 GiB")?;
+    let file = lab.far_file()?;
     let sink = Sink::open(lab, Kind::Unix)?;
     let mut offset = FAR_OFFSET;
     let mut seen = Observation::new();
     let sent = sendfile(&sink, &file, Some(&mut offset), 100);
     seen.call("sendfile(socket, file, 5 GiB, 100)", sent)
         .count("offset afterwards", offset);
-    let same = sent == Ok(4) && sink.take(4)? == b"far!";
+    let same = sent == Ok(4) && sink.take(4)? == FAR;
     seen.text(
         "bytes at the receiver",
         if same { "the file's" } else { "others" },

@@ -5,11 +5,10 @@ use crate::claim::{Claim, Source, always, seed};
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::filesystems;
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{Lab, alias, io, pattern, sockets};
+use crate::lab::{FAR, FAR_OFFSET, Lab, alias, io, pattern, sockets};
 use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_splice::{BorrowedFd, Pipe, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe2, splice};
-use std::io::{Seek, Write};
 use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
 
@@ -529,13 +528,8 @@ fn splice_call_present(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-const FAR_OFFSET: u64 = 5 << 30;
-
 fn splice_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
-    let mut file = lab.empty_file()?;
-    file.seek(std::io::SeekFrom::Start(FAR_OFFSET))
-        .setup("lseek")?;
-    file.write_all(b"far!").setup("write behind 5 GiB")?;
+    let file = lab.far_file()?;
     let pipe = pipe()?;
     let mut offset = FAR_OFFSET;
     let mut seen = Observation::new();
@@ -549,7 +543,7 @@ fn splice_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
     );
     seen.call("splice(file, 5 GiB, pipe, NULL, 100)", moved)
         .count("offset afterwards", offset);
-    let same = moved == Ok(4) && arrived(&pipe.read, b"far!")?;
+    let same = moved == Ok(4) && arrived(&pipe.read, FAR)?;
     seen.text(
         "bytes in the pipe",
         if same { "the file's" } else { "others" },

@@ -68,6 +68,14 @@ impl Lab {
         Ok(file)
     }
 
+    /// A sparse file with [`FAR`] at [`FAR_OFFSET`], where 32 bits do not reach.
+    pub fn far_file(&self) -> Result<File, Stop> {
+        let mut file = self.empty_file()?;
+        file.seek(SeekFrom::Start(FAR_OFFSET)).setup("lseek")?;
+        file.write_all(FAR).setup("write behind 5 GiB")?;
+        Ok(file)
+    }
+
     /// Runs `stretch` with its kernel entries counted by the interposer, if the claim is `traced`.
     pub fn entries<T>(&self, stretch: impl FnOnce() -> T) -> (Value, T) {
         let index = self.stretches.replace(self.stretches.get() + 1);
@@ -77,6 +85,11 @@ impl Lab {
         (Value::Traced(index), result)
     }
 }
+
+/// Where the content of [`Lab::far_file`] stands.
+pub const FAR_OFFSET: u64 = 5 << 30;
+/// The content of [`Lab::far_file`].
+pub const FAR: &[u8; 4] = b"far!";
 
 /// Waits until `ready` says so. The process's time limits end a wait that never does.
 pub fn wait_until(mut ready: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {

@@ -68,9 +68,7 @@ fn new_link(message: &[u8], flags: libc::c_int) -> Result<(), Errno> {
     request.extend([0; 8]); // sequence and port: one request, one answer
     request.extend(message);
 
-    let errno = |error: std::io::Error| Errno::new(error.raw_os_error().unwrap_or(0));
-    let netlink =
-        sockets::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE).map_err(errno)?;
+    let netlink = sockets::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
     io::write(&netlink, &request)?;
     let mut answer = [0; 1024];
     let count = io::read(&netlink, &mut answer)?;
@@ -95,8 +93,7 @@ fn put(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
 
 /// Gives a device an address of a network of 256 and brings it up; `mtu` if it is to be another.
 pub fn configure(name: &str, own: Ipv4Addr, mtu: Option<libc::c_int>) -> Result<(), Errno> {
-    let errno = |error: std::io::Error| Errno::new(error.raw_os_error().unwrap_or(0));
-    let control = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).map_err(errno)?;
+    let control = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
     let mut request = request(name);
     request.ifr_ifru.ifru_addr = address(own);
     ioctl(&control, libc::SIOCSIFADDR, &mut request)?;
@@ -111,8 +108,7 @@ pub fn configure(name: &str, own: Ipv4Addr, mtu: Option<libc::c_int>) -> Result<
 
 /// `ip link set NAME up`.
 pub fn up(name: &str) -> Result<(), Errno> {
-    let errno = |error: std::io::Error| Errno::new(error.raw_os_error().unwrap_or(0));
-    let control = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).map_err(errno)?;
+    let control = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
     let mut request = request(name);
     ioctl(&control, libc::SIOCGIFFLAGS, &mut request)?;
     // SAFETY: SIOCGIFFLAGS has just written the flags.

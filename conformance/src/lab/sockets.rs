@@ -3,18 +3,13 @@
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use syscalls::Errno;
 
 /// Two ends of a TCP connection over IPv4 loopback. Small writes are sent at once.
 pub fn tcp() -> Result<(TcpStream, TcpStream), Stop> {
     connect(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind a TCP socket to 127.0.0.1")?)
-}
-
-/// Two ends of a TCP connection over IPv6 loopback.
-pub fn tcp6() -> Result<(TcpStream, TcpStream), Stop> {
-    connect(&TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).setup("bind a TCP socket to ::1")?)
 }
 
 fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
@@ -116,11 +111,11 @@ pub fn socket(
     domain: libc::c_int,
     kind: libc::c_int,
     protocol: libc::c_int,
-) -> io::Result<OwnedFd> {
+) -> Result<OwnedFd, Errno> {
     // SAFETY: socket takes no pointer.
     let fd = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) };
     if fd == -1 {
-        return Err(io::Error::last_os_error());
+        return Err(last_errno());
     }
     // SAFETY: the kernel has just made `fd` for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -3,9 +3,7 @@
 //! It holds the program as `/init`, the device nodes that `std` needs before anything can be mounted (nodes in an archive need
 //! no privilege), modules, and whatever else a run wants.
 
-use super::error::{Context, Error};
 use std::io::Write;
-use std::path::Path;
 
 /// An archive in memory.
 #[derive(Debug)]
@@ -52,13 +50,6 @@ impl Archive {
     /// Adds a file.
     pub fn file(&mut self, name: &str, content: &[u8]) {
         self.entry(name, 0o100_644, 0, content);
-    }
-
-    /// Adds a file of the host.
-    pub fn file_from(&mut self, name: &str, path: &Path) -> Result<(), Error> {
-        let content = std::fs::read(path).at(path)?;
-        self.file(name, &content);
-        Ok(())
     }
 
     /// `device` is the major number in the upper and the minor in the lower half.
