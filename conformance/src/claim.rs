@@ -1,5 +1,6 @@
 //! A claim: one sentence about kernel behaviour that somebody published, with the experiment that decides it.
 
+use crate::interpose::lie::{Lie, What};
 use crate::kernel::{NEWEST, OLDEST, Series};
 use crate::lab::Lab;
 use crate::verdict::{Find, Observation, Stop, Verdict};
@@ -45,6 +46,10 @@ pub struct Claim {
     pub finds: &'static [Find],
     /// The system calls that the claim is about.
     pub about: &'static [Sysno],
+    /// How a kernel of which the opposite is true would behave: told one of these, the verdict turns.
+    pub lies: &'static [Lie],
+    /// What of the rules for lies does not apply to it.
+    pub exceptions: &'static [Exception],
     /// What it touches that others share; a claim holds these while it runs.
     pub resources: &'static [Resource],
     /// Kernel modules that it needs where they are not built in: a guest loads them first.
@@ -74,6 +79,8 @@ impl Claim {
             sources: &[],
             finds: &[],
             about: &[],
+            lies: &[],
+            exceptions: &[],
             resources: &[],
             modules: &[],
             traced: false,
@@ -100,6 +107,30 @@ impl fmt::Debug for Claim {
         f.debug_struct("Claim")
             .field("id", &self.id)
             .finish_non_exhaustive()
+    }
+}
+
+/// A lie that need not be noticed, or survived, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// It reads counters inside the kernel, which no lie reaches: controls of its own show that it can fail, these.
+    Controls(&'static str),
+    /// Lies of this kind about this call.
+    Of(Sysno, What, &'static str),
+}
+
+impl Exception {
+    /// The reason, in a line.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Controls(reason) | Self::Of(_, _, reason) => reason,
+        }
+    }
+
+    /// Whether it covers a lie: of the same kind, whatever the number in it.
+    pub fn covers(&self, lie: &Lie) -> bool {
+        matches!(self, Self::Of(call, what, _)
+            if *call == lie.call && std::mem::discriminant(what) == std::mem::discriminant(&lie.what))
     }
 }
 

@@ -17,6 +17,8 @@ pub mod supervisor;
 pub use keeper::panic_message;
 
 use crate::claim::{Claim, Resource};
+use crate::interpose::lie::Lie;
+use crate::interpose::record::Made;
 use crate::verdict::{Observation, Reason};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Write};
@@ -62,39 +64,111 @@ pub struct Isolation {
     pub ptrace: Option<String>,
 }
 
+/// An experiment to be run: a claim's, in its own way or with a tracer's.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'claim> {
+    /// The claim.
+    pub claim: &'claim Claim,
+    /// Who stands between it and the kernel.
+    pub interposed: Interposed,
+    /// Its time limits; the runner's own if none.
+    pub limits: Option<Limits>,
+}
+
+impl<'claim> Task<'claim> {
+    /// The claim's experiment in its own way.
+    pub fn of(claim: &'claim Claim) -> Self {
+        Self {
+            claim,
+            interposed: Interposed::AsClaimed,
+            limits: None,
+        }
+    }
+}
+
+/// Who stands between an experiment and the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interposed {
+    /// Nobody, or a tracer that counts for a claim that is `traced`.
+    AsClaimed,
+    /// A tracer that writes down every call.
+    Recorder,
+    /// A tracer that lies.
+    Liar(Lie),
+}
+
+/// What a task has brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What became of the experiment.
+    pub outcome: Outcome,
+    /// Every call that it made, if they were written down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Made>,
+    /// How often it was told something that was not so.
+    #[serde(default)]
+    pub told: u64,
+    /// How long it took.
+    #[serde(default)]
+    pub milliseconds: u64,
+}
+
+impl From<Outcome> for Report {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            calls: Vec::new(),
+            told: 0,
+            milliseconds: 0,
+        }
+    }
+}
+
 /// A message of the supervisor, one line each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Message {
     Isolation(Isolation),
-    Outcome {
-        id: String,
-        outcome: Outcome,
-        milliseconds: u64,
-    },
-    End {
-        outcomes: usize,
-    },
+    Report { task: usize, report: Report },
+    End { reports: usize },
 }
 
 /// The supervisor's orders: the first line on its standard input.
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
-    claims: Vec<String>,
+    tasks: Vec<Order>,
     jobs: usize,
-    limits: Limits,
     scratch: Option<PathBuf>,
 }
 
-/// Time limits of one experiment.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Limits {
-    cpu_seconds: u64,
-    wall_seconds: u64,
+/// A task, as the supervisor gets it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Order {
+    claim: String,
+    interposed: Interposed,
+    limits: Limits,
 }
 
-/// Wall seconds per CPU second: a backstop for an experiment that waits for ever, generous for a loaded machine.
-const WALL_PER_CPU: u64 = 6;
+/// Time limits of one experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPU seconds that it may use.
+    pub cpu_seconds: u64,
+    /// Seconds of the wall clock: a backstop for an experiment that waits for ever.
+    pub wall_seconds: u64,
+}
+
+impl Limits {
+    /// Generous by the wall clock, for a loaded machine.
+    pub fn of_cpu_seconds(cpu_seconds: u64) -> Self {
+        const WALL_PER_CPU: u64 = 6;
+        Self {
+            cpu_seconds,
+            wall_seconds: cpu_seconds * WALL_PER_CPU,
+        }
+    }
+}
 
 impl Runner {
     /// Runs `claims` and calls `each` as their outcomes come, in no order. Every claim has exactly one outcome.
@@ -105,8 +179,25 @@ impl Runner {
     pub fn run(
         &self,
         claims: &[&Claim],
-        mut isolation: impl FnMut(&Isolation),
+        isolation: impl FnMut(&Isolation),
         mut each: impl FnMut(&Claim, Outcome, u64),
+    ) -> io::Result<()> {
+        let tasks: Vec<Task<'_>> = claims.iter().map(|claim| Task::of(claim)).collect();
+        self.run_tasks(&tasks, isolation, |index, report| {
+            each(claims[index], report.outcome, report.milliseconds);
+        })
+    }
+
+    /// Runs `tasks` and calls `each` with the place of a task and what it brought, in no order, once per task.
+    ///
+    /// # Errors
+    ///
+    /// If the supervisor cannot be started. One that dies makes the tasks without a report `broken`.
+    pub fn run_tasks(
+        &self,
+        tasks: &[Task<'_>],
+        mut isolation: impl FnMut(&Isolation),
+        mut each: impl FnMut(usize, Report),
     ) -> io::Result<()> {
         let mut supervisor = Command::new(&self.program)
             .arg(SUPERVISE)
@@ -119,37 +210,38 @@ impl Runner {
                     format!("cannot start {}: {error}", self.program.display()),
                 )
             })?;
+        let order = |task: &Task<'_>| Order {
+            claim: task.claim.id.to_owned(),
+            interposed: task.interposed,
+            limits: task
+                .limits
+                .unwrap_or(Limits::of_cpu_seconds(self.cpu_seconds)),
+        };
         let orders = Orders {
-            claims: claims.iter().map(|claim| claim.id.to_owned()).collect(),
+            tasks: tasks.iter().map(order).collect(),
             jobs: self.jobs.max(1),
-            limits: Limits {
-                cpu_seconds: self.cpu_seconds,
-                wall_seconds: self.cpu_seconds * WALL_PER_CPU,
-            },
             scratch: self.scratch.clone(),
         };
         // Held until the end: this is the lifeline. A supervisor that is gone already is noticed below.
         let mut lifeline = supervisor.stdin.take().expect("stdin is piped");
         let _ = writeln!(lifeline, "{}", serde_json::to_string(&orders)?);
 
-        let mut missing: Vec<&Claim> = claims.to_vec();
+        let mut missing = vec![true; tasks.len()];
         let mut last_words = String::from("the supervisor ended early");
         for line in BufReader::new(supervisor.stdout.take().expect("stdout is piped")).lines() {
             match line.and_then(|line| Ok(serde_json::from_str(&line)?)) {
                 Ok(Message::Isolation(lost)) => isolation(&lost),
-                Ok(Message::Outcome {
-                    id,
-                    outcome,
-                    milliseconds,
-                }) => {
-                    if let Some(index) = missing.iter().position(|claim| claim.id == id) {
-                        each(missing.swap_remove(index), outcome, milliseconds);
+                Ok(Message::Report { task, report }) => {
+                    if let Some(missing) = missing.get_mut(task)
+                        && std::mem::take(missing)
+                    {
+                        each(task, report);
                     }
                 }
-                Ok(Message::End { outcomes }) => {
+                Ok(Message::End { reports }) => {
                     last_words = format!(
-                        "the supervisor counted {outcomes} outcomes of {}",
-                        claims.len()
+                        "the supervisor counted {reports} reports of {}",
+                        tasks.len()
                     );
                     break;
                 }
@@ -161,11 +253,10 @@ impl Runner {
         }
         drop(lifeline);
         let status = supervisor.wait()?;
-        for claim in missing {
+        for (task, _) in missing.iter().enumerate().filter(|(_, missing)| **missing) {
             each(
-                claim,
-                Outcome::Broken(format!("no result: {last_words} ({status})")),
-                0,
+                task,
+                Outcome::Broken(format!("no result: {last_words} ({status})")).into(),
             );
         }
         Ok(())

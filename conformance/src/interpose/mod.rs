@@ -1,38 +1,80 @@
 //! The one ptrace engine: sees every system call of a process tree and shows it to a hook.
 //!
 //! The runner owns it; experiments never trace themselves. It uses `PTRACE_O_TRACESYSGOOD` and `PTRACE_GETREGSET`, which
-//! old kernels and unprivileged users have. [`record::Recorder`] counts; what lies is another hook of the same engine.
+//! old kernels and unprivileged users have. Two hooks: [`record::Recorder`] counts and writes down, [`liar::Liar`] changes
+//! what the kernel appears to have done, in the way that a [`lie::Lie`] says.
 
+pub mod liar;
+pub mod lie;
 pub mod record;
+pub mod tracee;
 
 use std::collections::HashMap;
 use std::io;
-use std::mem;
+use tracee::{Registers, Tracee};
 
 /// A system call at its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The thread that makes it.
     pub tid: libc::pid_t,
+    /// Which thread of the tree that is, counted from 0 in the order of their first stops.
+    pub thread: u32,
     /// Its number.
     pub number: u64,
     /// Its arguments, as they are in the registers.
     pub arguments: [u64; 6],
+    /// Memory of the thread that nobody uses during the call.
+    pub scratch: u64,
+}
+
+impl Call {
+    /// The stopped thread.
+    pub fn tracee(&self) -> Tracee {
+        Tracee { tid: self.tid }
+    }
+}
+
+/// What becomes of a call at its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The kernel is asked.
+    AsAsked,
+    /// The kernel is asked with other arguments, which the thread does not notice.
+    With([u64; 6]),
+    /// The kernel is not asked.
+    Skipped,
 }
 
 /// What looks at the calls.
 pub trait Hook {
     /// The thread is about to enter the kernel.
-    fn enter(&mut self, call: &Call);
-    /// The kernel has answered `result`, negative for an errno.
-    fn exit(&mut self, call: &Call, result: i64);
+    fn enter(&mut self, call: &Call) -> Entry;
+    /// The kernel has answered `result`, negative for an errno; the thread gets what this returns. A call that was skipped
+    /// has `ENOSYS` as its answer.
+    fn exit(&mut self, _call: &Call, result: i64) -> i64 {
+        result
+    }
+    /// A signal is about to be delivered; the thread gets what this returns, 0 for none.
+    fn signal(&mut self, _tid: libc::pid_t, signal: libc::c_int) -> libc::c_int {
+        signal
+    }
 }
 
 /// Follows a process and all that it starts.
 pub struct Engine<'hook> {
     hook: &'hook mut dyn Hook,
-    /// Every traced thread, with the call that it is in.
-    threads: HashMap<libc::pid_t, Option<Call>>,
+    /// Every traced thread.
+    threads: HashMap<libc::pid_t, Thread>,
+}
+
+/// A traced thread.
+#[derive(Clone, Copy, Debug)]
+struct Thread {
+    /// Its place in the order of first stops.
+    index: u32,
+    /// The call that it is in, and what became of it.
+    inside: Option<(Call, Entry)>,
 }
 
 /// Offers this process to its parent as tracee and stops until it follows. Called by the child.
@@ -57,6 +99,7 @@ impl<'hook> Engine<'hook> {
             | libc::PTRACE_O_TRACECLONE
             | libc::PTRACE_O_TRACEFORK
             | libc::PTRACE_O_TRACEVFORK
+            | libc::PTRACE_O_TRACEEXEC
             | libc::PTRACE_O_EXITKILL;
         // SAFETY: PTRACE_SETOPTIONS takes its options by value.
         if unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, child, 0, options) } == -1 {
@@ -66,7 +109,7 @@ impl<'hook> Engine<'hook> {
             hook,
             threads: HashMap::new(),
         };
-        engine.threads.insert(child, None);
+        engine.first_stop(child);
         proceed(child, 0);
         Ok(engine)
     }
@@ -78,31 +121,63 @@ impl<'hook> Engine<'hook> {
             self.system_call(tid);
             proceed(tid, 0);
         } else if status >> 16 != 0 {
-            // An event of clone or fork: the new thread reports itself.
+            // An event of clone, fork or exec: a new thread reports itself.
             proceed(tid, 0);
         } else if signal == libc::SIGSTOP && !self.threads.contains_key(&tid) {
             // The stop with which a traced newcomer begins.
-            self.threads.insert(tid, None);
+            self.first_stop(tid);
             proceed(tid, 0);
         } else {
-            proceed(tid, signal);
+            proceed(tid, self.hook.signal(tid, signal));
         }
+    }
+
+    fn first_stop(&mut self, tid: libc::pid_t) -> &mut Thread {
+        let index = u32::try_from(self.threads.len()).unwrap_or(u32::MAX);
+        self.threads.entry(tid).or_insert(Thread {
+            index,
+            inside: None,
+        })
     }
 
     fn system_call(&mut self, tid: libc::pid_t) {
         // A thread killed while it stood here has no registers any more; its end is reported next.
-        let Ok(registers) = Registers::of(tid) else {
+        let Ok(mut registers) = Registers::of(tid) else {
             return;
         };
-        let entered = self.threads.entry(tid).or_default();
-        match entered.take() {
+        let thread = *self.first_stop(tid);
+        let inside = match thread.inside {
             None => {
-                let call = registers.call(tid);
-                *entered = Some(call);
-                self.hook.enter(&call);
+                let call = Call {
+                    tid,
+                    thread: thread.index,
+                    number: registers.number(),
+                    arguments: registers.arguments(),
+                    scratch: registers.scratch(),
+                };
+                let entry = self.hook.enter(&call);
+                match entry {
+                    Entry::AsAsked => {}
+                    Entry::With(arguments) => registers.set_arguments(arguments),
+                    Entry::Skipped => registers.set_number(u64::MAX),
+                }
+                if entry != Entry::AsAsked {
+                    registers.store(tid);
+                }
+                Some((call, entry))
             }
-            Some(call) => self.hook.exit(&call, registers.result()),
-        }
+            Some((call, entry)) => {
+                let result = registers.result();
+                let shown = self.hook.exit(&call, result);
+                if shown != result || entry != Entry::AsAsked {
+                    registers.set_result(shown);
+                    registers.set_arguments(call.arguments);
+                    registers.store(tid);
+                }
+                None
+            }
+        };
+        self.first_stop(tid).inside = inside;
     }
 }
 
@@ -110,40 +185,4 @@ impl<'hook> Engine<'hook> {
 fn proceed(tid: libc::pid_t, signal: libc::c_int) {
     // SAFETY: PTRACE_SYSCALL takes no pointer. A thread that died meanwhile is ESRCH, and waitpid reports it.
     unsafe { libc::ptrace(libc::PTRACE_SYSCALL, tid, 0, signal) };
-}
-
-/// The general registers of a stopped thread.
-struct Registers(libc::user_regs_struct);
-
-#[cfg(target_arch = "x86_64")]
-impl Registers {
-    fn of(tid: libc::pid_t) -> io::Result<Self> {
-        const NT_PRSTATUS: libc::c_int = 1;
-        // SAFETY: user_regs_struct is plain integers, for which zero is valid.
-        let mut registers: libc::user_regs_struct = unsafe { mem::zeroed() };
-        let mut area = libc::iovec {
-            iov_base: (&raw mut registers).cast(),
-            iov_len: size_of::<libc::user_regs_struct>(),
-        };
-        // SAFETY: `area` describes `registers`, which the kernel fills, and is itself written (iov_len).
-        let done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut area) };
-        if done == -1 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(Self(registers))
-        }
-    }
-
-    fn call(&self, tid: libc::pid_t) -> Call {
-        let Self(r) = self;
-        Call {
-            tid,
-            number: r.orig_rax,
-            arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
-        }
-    }
-
-    fn result(&self) -> i64 {
-        self.0.rax.cast_signed()
-    }
 }

@@ -1,6 +1,7 @@
-//! Counts kernel entries inside stretches that the experiment marks.
+//! Counts kernel entries inside stretches that the experiment marks, and writes down every call if asked to.
 
-use super::{Call, Hook};
+use super::{Call, Entry, Hook};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use syscalls::Sysno;
 
@@ -8,6 +9,11 @@ use syscalls::Sysno;
 const MARK: usize = 0x6e6f_636f_7079_0000;
 const BEGIN: usize = 1;
 const END: usize = 2;
+const OVER: usize = 3;
+const ASIDE: usize = 4;
+const BACK: usize = 5;
+/// The most calls that are written down.
+const WRITTEN_DOWN: usize = 1 << 16;
 
 /// Marks the beginning of stretch `index` on this thread.
 pub fn begin(index: usize) {
@@ -19,15 +25,47 @@ pub fn end(index: usize) {
     mark(END, index);
 }
 
+/// Marks the end of the experiment: what follows is the runner's.
+pub fn over() {
+    mark(OVER, 0);
+}
+
+/// Does `work` aside: set-up and checks, which are not what the experiment is about. No lie is told there.
+pub fn aside<T>(work: impl FnOnce() -> T) -> T {
+    mark(ASIDE, 0);
+    let result = work();
+    mark(BACK, 0);
+    result
+}
+
 fn mark(edge: usize, index: usize) {
     // SAFETY: getpid takes no arguments; the registers that we fill mean nothing to the kernel.
     let pid = unsafe { syscalls::raw::syscall3(Sysno::getpid as usize, MARK, edge, index) };
     debug_assert_ne!(pid, 0);
 }
 
-/// How often each call was made in each stretch, by the thread that marked it.
+/// A call as it was made and answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Which thread made it, in the order of their first stops.
+    pub thread: u32,
+    /// Its number.
+    pub number: u64,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+    /// What came of it, negative for an errno.
+    pub result: i64,
+}
+
+/// How often each call was made in each stretch, by the thread that marked it; and every call of the experiment.
 #[derive(Debug, Default)]
 pub struct Recorder {
+    /// Every call that was answered, if they are written down.
+    calls: Option<Vec<Made>>,
+    /// Whether the experiment has ended.
+    over: bool,
+    /// How deep threads are in what they do aside.
+    aside: HashMap<libc::pid_t, usize>,
     /// The stretch that each thread is in.
     inside: HashMap<libc::pid_t, usize>,
     /// Per stretch, calls in the order of their first use.
@@ -35,6 +73,46 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// One that also writes down every call.
+    pub fn of_all_calls() -> Self {
+        Self {
+            calls: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// The calls that were written down, in the order of their answers.
+    pub fn take_calls(&mut self) -> Vec<Made> {
+        self.calls.take().unwrap_or_default()
+    }
+
+    /// Whether a call is the experiment's: the experiment goes on, and the thread does nothing aside.
+    pub fn is_of_experiment(&self, call: &Call) -> bool {
+        !self.over && !is_mark(call) && !self.is_aside(call.tid)
+    }
+
+    /// Whether a thread does something aside.
+    pub fn is_aside(&self, tid: libc::pid_t) -> bool {
+        self.aside.contains_key(&tid)
+    }
+
+    /// Whether the experiment has ended.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn note_aside(&mut self, tid: libc::pid_t, begins: bool) {
+        let depth = self.aside.entry(tid).or_insert(0);
+        *depth = if begins {
+            *depth + 1
+        } else {
+            depth.saturating_sub(1)
+        };
+        if *depth == 0 {
+            self.aside.remove(&tid);
+        }
+    }
+
     /// The calls of a stretch by name, in the order of their first use.
     pub fn stretch(&self, index: usize) -> Option<Vec<(String, u64)>> {
         let calls = self.stretches.get(index)?;
@@ -59,13 +137,17 @@ pub fn name(number: u64) -> String {
 }
 
 impl Hook for Recorder {
-    fn enter(&mut self, call: &Call) {
-        let [mark, edge, index, ..] = call.arguments;
-        if call.number == Sysno::getpid as u64 && mark == MARK as u64 {
+    fn enter(&mut self, call: &Call) -> Entry {
+        let [_, edge, index, ..] = call.arguments;
+        if is_mark(call) {
             let Ok(index) = usize::try_from(index) else {
-                return;
+                return Entry::AsAsked;
             };
-            if edge == BEGIN as u64 {
+            if edge == OVER as u64 {
+                self.over = true;
+            } else if edge == ASIDE as u64 || edge == BACK as u64 {
+                self.note_aside(call.tid, edge == ASIDE as u64);
+            } else if edge == BEGIN as u64 {
                 self.inside.insert(call.tid, index);
                 if self.stretches.len() <= index {
                     self.stretches.resize(index + 1, Vec::new());
@@ -80,9 +162,28 @@ impl Hook for Recorder {
                 None => calls.push((call.number, 1)),
             }
         }
+        Entry::AsAsked
     }
 
-    fn exit(&mut self, _call: &Call, _result: i64) {}
+    fn exit(&mut self, call: &Call, result: i64) -> i64 {
+        let counts = self.is_of_experiment(call);
+        if let Some(calls) = &mut self.calls
+            && counts
+            && calls.len() < WRITTEN_DOWN
+        {
+            calls.push(Made {
+                thread: call.thread,
+                number: call.number,
+                arguments: call.arguments,
+                result,
+            });
+        }
+        result
+    }
+}
+
+fn is_mark(call: &Call) -> bool {
+    call.number == Sysno::getpid as u64 && call.arguments[0] == MARK as u64
 }
 
 #[cfg(test)]
@@ -93,26 +194,69 @@ mod tests {
         let [a, b, c] = arguments;
         Call {
             tid,
+            thread: 0,
             number: number as u64,
             arguments: [a, b, c, 0, 0, 0],
+            scratch: 0,
         }
+    }
+
+    fn see(recorder: &mut Recorder, call: &Call) {
+        assert_eq!(recorder.enter(call), Entry::AsAsked);
+        assert_eq!(recorder.exit(call, 7), 7);
     }
 
     #[test]
     fn counts_between_the_marks_and_only_on_the_marking_thread() {
         let mut recorder = Recorder::default();
-        recorder.enter(&call(1, Sysno::read, [0; 3]));
-        recorder.enter(&call(1, Sysno::getpid, [MARK as u64, BEGIN as u64, 0]));
-        recorder.enter(&call(1, Sysno::read, [0; 3]));
-        recorder.enter(&call(2, Sysno::read, [0; 3]));
-        recorder.enter(&call(1, Sysno::write, [0; 3]));
-        recorder.enter(&call(1, Sysno::read, [0; 3]));
-        recorder.enter(&call(1, Sysno::getpid, [0; 3]));
-        recorder.enter(&call(1, Sysno::getpid, [MARK as u64, END as u64, 0]));
-        recorder.enter(&call(1, Sysno::write, [0; 3]));
+        see(&mut recorder, &call(1, Sysno::read, [0; 3]));
+        see(
+            &mut recorder,
+            &call(1, Sysno::getpid, [MARK as u64, BEGIN as u64, 0]),
+        );
+        see(&mut recorder, &call(1, Sysno::read, [0; 3]));
+        see(&mut recorder, &call(2, Sysno::read, [0; 3]));
+        see(&mut recorder, &call(1, Sysno::write, [0; 3]));
+        see(&mut recorder, &call(1, Sysno::read, [0; 3]));
+        see(&mut recorder, &call(1, Sysno::getpid, [0; 3]));
+        see(
+            &mut recorder,
+            &call(1, Sysno::getpid, [MARK as u64, END as u64, 0]),
+        );
+        see(&mut recorder, &call(1, Sysno::write, [0; 3]));
         let expected = [("read", 2), ("write", 1), ("getpid", 1)];
         let expected = expected.map(|(name, count)| (name.to_owned(), count));
         assert_eq!(recorder.stretch(0), Some(expected.to_vec()));
         assert_eq!(recorder.stretch(1), None);
+    }
+
+    #[test]
+    fn writes_down_what_the_experiment_called() {
+        let mut recorder = Recorder::of_all_calls();
+        see(
+            &mut recorder,
+            &call(1, Sysno::getpid, [MARK as u64, BEGIN as u64, 0]),
+        );
+        see(&mut recorder, &call(1, Sysno::read, [3, 4, 5]));
+        for edge in [ASIDE, ASIDE, BACK, BACK] {
+            see(
+                &mut recorder,
+                &call(1, Sysno::getpid, [MARK as u64, edge as u64, 0]),
+            );
+            if edge == ASIDE {
+                see(&mut recorder, &call(1, Sysno::pwrite64, [3, 4, 5]));
+            }
+        }
+        see(
+            &mut recorder,
+            &call(1, Sysno::getpid, [MARK as u64, OVER as u64, 0]),
+        );
+        see(&mut recorder, &call(1, Sysno::write, [3, 4, 5]));
+        let calls = recorder.take_calls();
+        let [made] = &calls[..] else {
+            panic!("{calls:?}")
+        };
+        assert_eq!((made.number, made.result), (Sysno::read as u64, 7));
+        assert_eq!(made.arguments, [3, 4, 5, 0, 0, 0]);
     }
 }

@@ -1,8 +1,9 @@
 //! The parent of one experiment: holds its locks, watches its time, collects its report, cleans up after it.
 
-use super::{Limits, Outcome};
+use super::{Interposed, Limits, Order, Outcome, Report};
 use crate::claim::Claim;
-use crate::interpose::record::Recorder;
+use crate::interpose::liar::Liar;
+use crate::interpose::record::{self, Recorder};
 use crate::interpose::{self, Engine};
 use crate::lab::Lab;
 use crate::process::{self, Ended};
@@ -20,10 +21,10 @@ const OUTPUT_BYTES: usize = 1 << 20;
 /// How much of the standard error is quoted, in characters.
 const STDERR_QUOTED: usize = 2000;
 
-/// Runs the experiment of `claim`, writes its outcome to `results`, and ends the process.
+/// Runs the experiment of `claim` as ordered, writes its report to `results`, and ends the process.
 pub fn keep(
     claim: &Claim,
-    limits: Limits,
+    order: &Order,
     lab: &Lab,
     results: BorrowedFd<'_>,
     own_namespace: bool,
@@ -37,16 +38,16 @@ pub fn keep(
     // The lifeline and the supervisor's messages are not ours: an experiment must neither hold nor write them.
     process::stdio_to_null();
     process::close_all_but(results.as_raw_fd());
-    let kept = lock(claim).and_then(|locks| Ok((locks, watch(claim, limits, lab)?)));
-    let outcome = match kept {
-        Ok((_locks, outcome)) => outcome,
-        Err(Stop::Untestable(reason)) => Outcome::Untestable(reason),
-        Err(Stop::Broken(what)) => Outcome::Broken(what),
+    let kept = lock(claim).and_then(|locks| Ok((locks, watch(claim, order, lab)?)));
+    let report = match kept {
+        Ok((_locks, report)) => report,
+        Err(Stop::Untestable(reason)) => Outcome::Untestable(reason).into(),
+        Err(Stop::Broken(what)) => Outcome::Broken(what).into(),
     };
     if !own_namespace {
         process::kill_descendants(); // in a namespace the kernel does it when we exit
     }
-    let report = serde_json::to_vec(&outcome).expect("an outcome is plain data");
+    let report = serde_json::to_vec(&report).expect("a report is plain data");
     let written = results
         .try_clone_to_owned()
         .and_then(|results| File::from(results).write_all(&report));
@@ -74,18 +75,25 @@ fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
 }
 
 /// Starts the experiment and follows it to its end.
-fn watch(claim: &Claim, limits: Limits, lab: &Lab) -> Result<Outcome, Stop> {
+fn watch(claim: &Claim, order: &Order, lab: &Lab) -> Result<Report, Stop> {
+    let limits = order.limits;
+    let traced = claim.traced || order.interposed != Interposed::AsClaimed;
     let children = ChildSignals::open().setup("signalfd")?;
     let (report, report_writer) = io::pipe().setup("pipe")?;
     let (stderr, stderr_writer) = io::pipe().setup("pipe")?;
-    let pid = process::fork(|| experiment(claim, limits, lab, &report_writer, &stderr_writer))
-        .setup("fork")?;
+    let pid =
+        process::fork(|| experiment(claim, traced, limits, lab, &report_writer, &stderr_writer))
+            .setup("fork")?;
     drop((report_writer, stderr_writer));
     // Also set here, so that a kill of the group cannot come before the child has made it.
     // SAFETY: setpgid takes no pointer.
     unsafe { libc::setpgid(pid, pid) };
 
-    let mut recorder = Recorder::default();
+    let mut hook = match order.interposed {
+        Interposed::AsClaimed => Liar::new(None, Recorder::default()),
+        Interposed::Recorder => Liar::new(None, Recorder::of_all_calls()),
+        Interposed::Liar(lie) => Liar::new(Some(lie), Recorder::default()),
+    };
     let deadline = Instant::now() + Duration::from_secs(limits.wall_seconds);
     let mut watched = Watched {
         pid,
@@ -94,13 +102,18 @@ fn watch(claim: &Claim, limits: Limits, lab: &Lab) -> Result<Outcome, Stop> {
         children,
         deadline,
     };
-    let ended = watched.until_the_end(claim.traced.then_some(&mut recorder))?;
+    let ended = watched.until_the_end(traced.then_some(&mut hook))?;
     // What the experiment started may still hold the pipes: it ends now, then the rest is read.
     // SAFETY: kill takes no pointer; the group is the experiment's own.
     unsafe { libc::kill(-pid, libc::SIGKILL) };
     watched.report.drain();
     watched.stderr.drain();
-    Ok(watched.outcome(ended, &recorder, limits))
+    Ok(Report {
+        outcome: watched.outcome(ended, &hook.recorder, limits),
+        calls: hook.recorder.take_calls(),
+        told: hook.told(),
+        milliseconds: 0,
+    })
 }
 
 struct Watched {
@@ -113,10 +126,7 @@ struct Watched {
 
 impl Watched {
     /// Waits for the experiment's end, reading its output and following its system calls. None if its time was up.
-    fn until_the_end(
-        &mut self,
-        mut recorder: Option<&mut Recorder>,
-    ) -> Result<Option<Ended>, Stop> {
+    fn until_the_end(&mut self, mut hook: Option<&mut Liar>) -> Result<Option<Ended>, Stop> {
         let mut engine: Option<Engine<'_>> = None;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
@@ -130,8 +140,8 @@ impl Watched {
                     match &mut engine {
                         Some(engine) => engine.stopped(tid, status),
                         None => {
-                            if let Some(recorder) = recorder.take() {
-                                let followed = Engine::follow(tid, recorder);
+                            if let Some(hook) = hook.take() {
+                                let followed = Engine::follow(tid, hook);
                                 engine = Some(followed.setup("ptrace(PTRACE_SETOPTIONS)")?);
                             }
                         }
@@ -214,6 +224,7 @@ fn fill_in(mut seen: Observation, recorder: &Recorder) -> Outcome {
 /// The experiment's process.
 fn experiment(
     claim: &Claim,
+    traced: bool,
     limits: Limits,
     lab: &Lab,
     mut report: &PipeWriter,
@@ -229,7 +240,7 @@ fn experiment(
     process::default_signals();
     process::limit_cpu(limits.cpu_seconds);
     let run = || -> Result<Observation, Stop> {
-        if claim.traced {
+        if traced {
             interpose::offer().map_err(|error| {
                 Stop::untestable(
                     Lack::Privilege,
@@ -240,7 +251,9 @@ fn experiment(
         }
         (claim.run)(lab)
     };
-    let outcome = match catch_unwind(AssertUnwindSafe(run)) {
+    let ran = catch_unwind(AssertUnwindSafe(run));
+    record::over();
+    let outcome = match ran {
         Ok(Ok(seen)) => Outcome::Seen(seen),
         Ok(Err(Stop::Untestable(reason))) => Outcome::Untestable(reason),
         Ok(Err(Stop::Broken(what))) => Outcome::Broken(what),

@@ -1,6 +1,6 @@
 //! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
 
-use super::{Isolation, Limits, Message, Orders, Outcome, keeper};
+use super::{Isolation, Message, Order, Orders, Outcome, Report, keeper};
 use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
@@ -29,23 +29,23 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         ptrace: probe_ptrace().err().map(|error| error.to_string()),
     }))?;
 
-    let mut waiting = orders.claims.iter().rev().collect::<Vec<_>>();
+    let mut waiting = orders.tasks.iter().enumerate().rev().collect::<Vec<_>>();
     let mut running: Vec<Kept> = Vec::new();
-    let mut outcomes = 0;
+    let mut reports = 0;
     while !(waiting.is_empty() && running.is_empty()) {
         while running.len() < orders.jobs
-            && let Some(id) = waiting.pop()
+            && let Some((task, order)) = waiting.pop()
         {
-            match Kept::start(registry, id, &orders, namespaces.as_ref().ok()) {
+            let lab = Lab::new(orders.scratch.clone());
+            match Kept::start(registry, task, order, &lab, namespaces.as_ref().ok()) {
                 Ok(kept) => running.push(kept),
                 Err(error) => {
-                    outcomes += 1;
+                    reports += 1;
                     let outcome =
                         Outcome::Broken(format!("cannot start a process for it: {error}"));
-                    send(&Message::Outcome {
-                        id: id.clone(),
-                        outcome,
-                        milliseconds: 0,
+                    send(&Message::Report {
+                        task,
+                        report: outcome.into(),
                     })?;
                 }
             }
@@ -56,7 +56,7 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         let (done, still) = running.into_iter().partition(|kept: &Kept| kept.ended);
         running = still;
         for kept in done {
-            outcomes += 1;
+            reports += 1;
             send(&kept.finish())?;
         }
     }
@@ -64,7 +64,7 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         process::kill(kept.pid);
     }
     process::kill_descendants();
-    send(&Message::End { outcomes })
+    send(&Message::End { reports })
 }
 
 fn send(message: &Message) -> io::Result<()> {
@@ -77,7 +77,7 @@ fn send(message: &Message) -> io::Result<()> {
 
 /// A keeper, seen from above.
 struct Kept {
-    id: String,
+    task: usize,
     pid: libc::pid_t,
     /// The keeper's report; its end of file is the keeper's end.
     pipe: File,
@@ -89,25 +89,19 @@ struct Kept {
 impl Kept {
     fn start(
         registry: &[&'static Claim],
-        id: &str,
-        orders: &Orders,
+        task: usize,
+        order: &Order,
+        lab: &Lab,
         namespaces: Option<&Namespaces>,
     ) -> io::Result<Self> {
         let claim = registry
             .iter()
-            .find(|claim| claim.id == id)
+            .find(|claim| claim.id == order.claim)
             .ok_or_else(|| io::Error::other("no such claim"))?;
         let (reader, writer) = io::pipe()?;
         let own_namespace = namespaces.is_some() && Namespaces::enter_new().is_ok();
-        let limits: Limits = orders.limits;
         let forked = process::fork(|| {
-            keeper::keep(
-                claim,
-                limits,
-                &Lab::new(orders.scratch.clone()),
-                writer.as_fd(),
-                own_namespace,
-            );
+            keeper::keep(claim, order, lab, writer.as_fd(), own_namespace);
         });
         if own_namespace && let Some(namespaces) = namespaces {
             namespaces.back()?;
@@ -115,7 +109,7 @@ impl Kept {
         let pid = forked?;
         let pipe = File::from(OwnedFd::from(reader));
         Ok(Self {
-            id: id.to_owned(),
+            task,
             pid,
             pipe,
             report: Vec::new(),
@@ -135,14 +129,14 @@ impl Kept {
 
     fn finish(self) -> Message {
         let status = process::wait(self.pid);
-        let outcome = serde_json::from_slice(&self.report).unwrap_or_else(|_| {
-            Outcome::Broken(format!("its keeper ended without a report: {status}"))
+        let report: Result<Report, _> = serde_json::from_slice(&self.report);
+        let mut report = report.unwrap_or_else(|_| {
+            Outcome::Broken(format!("its keeper ended without a report: {status}")).into()
         });
-        let milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Message::Outcome {
-            id: self.id,
-            outcome,
-            milliseconds,
+        report.milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Message::Report {
+            task: self.task,
+            report,
         }
     }
 }

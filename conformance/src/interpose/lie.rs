@@ -1,0 +1,419 @@
+//! Lies: ways in which a kernel could have behaved otherwise, as data.
+//!
+//! A claim names the lies that contradict it ([`Claim::lies`](crate::claim::Claim::lies)); the
+//! [`falsify`](crate::falsify) module derives more from the calls that an experiment makes. A [`Liar`](super::liar::Liar)
+//! tells them.
+
+use super::record::Made;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use syscalls::Sysno;
+
+/// One way in which a kernel could have behaved otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lie {
+    /// The call that it is about.
+    #[serde(serialize_with = "write_call", deserialize_with = "read_call")]
+    pub call: Sysno,
+    /// Which of these calls.
+    pub which: Which,
+    /// Only calls with this argument.
+    pub only: Option<Argument>,
+    /// Only where the claim holds, or only where it is refuted.
+    pub truth: Option<bool>,
+    /// What is told.
+    pub what: What,
+}
+
+/// Which of the calls of a kind are lied about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// All.
+    Every,
+    /// The one of this thread (0 is the first) with this many before it.
+    One {
+        /// The thread, in the order of their first stops.
+        thread: u32,
+        /// How many calls of the kind the thread has made before.
+        after: u32,
+    },
+}
+
+/// A condition on an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Argument {
+    /// Its place, from 0.
+    pub index: usize,
+    /// The bits that count.
+    pub mask: u64,
+    /// What they must be.
+    pub value: u64,
+}
+
+/// What is told in place of the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// The call is not made and reported as failed with this errno.
+    Refused(i32),
+    /// A failure is reported as this other one.
+    OtherErrno(i32),
+    /// A failure is reported as a success: of the whole count where there is one.
+    Accepted,
+    /// The call is not made and reported as done.
+    Skipped,
+    /// The call is made and reported to have returned this number.
+    Returned(i64),
+    /// One more is reported than was done.
+    TooMany,
+    /// One less is reported than was done.
+    TooFew,
+    /// In the data that the call brought, each byte `from` is `to`.
+    Bytes {
+        /// What the kernel wrote.
+        from: u8,
+        /// What the thread sees.
+        to: u8,
+    },
+    /// The first byte of the data that the call brought is another.
+    Garbled,
+    /// The offset in memory is as before the call.
+    OffsetKept,
+    /// Where a null pointer names the file position, the call begins at 0 and does not move it.
+    PositionKept,
+    /// In a completion of the error queue, a field is another.
+    Completion(Field, u32),
+    /// The sends of a completion have ids that are so much larger.
+    IdsShifted(u32),
+    /// An empty error queue has a completion of one send, of this id.
+    CompletionForged(u32),
+    /// In a message, these flags are other than they were.
+    MessageFlags(i32),
+    /// The int that the call wrote through a pointer argument is this.
+    Output {
+        /// The pointer's place among the arguments.
+        argument: usize,
+        /// The int.
+        value: i32,
+    },
+    /// A private mapping is a copy of the file from the beginning.
+    Unshared,
+    /// This signal comes with the return.
+    Raised(i32),
+    /// This signal, which the call raises, does not come.
+    Swallowed(i32),
+    /// The call takes longer. To be survived.
+    Delayed,
+    /// The call is interrupted before it has done anything. To be survived.
+    Interrupted,
+    /// The kernel is asked for half, and does that. To be survived.
+    Shortened,
+}
+
+/// A field of `struct sock_extended_err`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Field {
+    /// `ee_origin`.
+    Origin,
+    /// `ee_code`.
+    Code,
+    /// `ee_info`: the first send of the range.
+    Low,
+    /// `ee_data`: the last send of the range.
+    High,
+}
+
+impl Lie {
+    /// About every call of a kind.
+    pub const fn about(call: Sysno, what: What) -> Self {
+        Self {
+            call,
+            which: Which::Every,
+            only: None,
+            truth: None,
+            what,
+        }
+    }
+
+    /// The kernel does not do it and says why.
+    pub const fn refused(call: Sysno, errno: i32) -> Self {
+        Self::about(call, What::Refused(errno))
+    }
+
+    /// What failed is reported as a success.
+    pub const fn accepted(call: Sysno) -> Self {
+        Self::about(call, What::Accepted)
+    }
+
+    /// The kernel does not do it and says that it did.
+    pub const fn skipped(call: Sysno) -> Self {
+        Self::about(call, What::Skipped)
+    }
+
+    /// The kernel does it and reports this number.
+    pub const fn returned(call: Sysno, number: i64) -> Self {
+        Self::about(call, What::Returned(number))
+    }
+
+    /// The kernel does half of what it is asked for.
+    pub const fn shortened(call: Sysno) -> Self {
+        Self::about(call, What::Shortened)
+    }
+
+    /// The data that the call brings has `to` where it had `from`.
+    pub const fn bytes(call: Sysno, from: u8, to: u8) -> Self {
+        Self::about(call, What::Bytes { from, to })
+    }
+
+    /// A completion has another value in a field.
+    pub const fn completion(field: Field, value: u32) -> Self {
+        Self::about(Sysno::recvmsg, What::Completion(field, value))
+    }
+
+    /// About the call of the first thread that has `after` others before it.
+    #[must_use]
+    pub const fn after(mut self, after: u32) -> Self {
+        self.which = Which::One { thread: 0, after };
+        self
+    }
+
+    /// About the calls with this argument.
+    #[must_use]
+    pub const fn with(mut self, index: usize, value: u64) -> Self {
+        self.only = Some(Argument {
+            index,
+            mask: 0xffff_ffff,
+            value,
+        });
+        self
+    }
+
+    /// Contradicts a claim only where it holds (or, with false, is refuted).
+    #[must_use]
+    pub const fn where_it(mut self, holds: bool) -> Self {
+        self.truth = Some(holds);
+        self
+    }
+
+    /// Whether a correct experiment must not be impressed.
+    pub fn is_tolerable(&self) -> bool {
+        matches!(
+            self.what,
+            What::Delayed | What::Interrupted | What::Shortened
+        )
+    }
+
+    /// Whether the lie would be one: among the calls of a truthful run, there is one about which it says something else.
+    ///
+    /// What a lie changes in memory is known only when it is told.
+    pub fn applies(&self, calls: &[Made], holds: bool) -> bool {
+        let mut before = std::collections::HashMap::new();
+        let is_lie = self.truth.is_none_or(|truth| truth == holds);
+        is_lie
+            && calls.iter().any(|made| {
+                if made.number != self.call as u64 {
+                    return false;
+                }
+                let after = before.entry(made.thread).or_insert(0);
+                let matches = self.matches(made.thread, *after, &made.arguments);
+                *after += 1;
+                matches && self.differs(made)
+            })
+    }
+
+    /// Whether it is about a call.
+    pub fn matches(&self, thread: u32, after: u32, arguments: &[u64; 6]) -> bool {
+        let here = match self.which {
+            Which::Every => true,
+            Which::One {
+                thread: one,
+                after: nth,
+            } => one == thread && nth == after,
+        };
+        let fits = self.only.is_none_or(|only| {
+            arguments
+                .get(only.index)
+                .is_some_and(|argument| argument & only.mask == only.value)
+        });
+        here && fits
+    }
+
+    fn differs(&self, made: &Made) -> bool {
+        match self.what {
+            What::Refused(errno) => made.result != -i64::from(errno),
+            What::OtherErrno(errno) => made.result < 0 && made.result != -i64::from(errno),
+            What::Accepted | What::CompletionForged(_) => made.result < 0,
+            What::Returned(number) => made.result != number,
+            What::TooFew => made.result > 0,
+            What::Shortened => made.result > 1,
+            // A failure that nobody was waiting for cannot be told to have been done, nor does it bring anything.
+            What::TooMany
+            | What::Skipped
+            | What::Bytes { .. }
+            | What::Garbled
+            | What::OffsetKept
+            | What::Completion(..)
+            | What::IdsShifted(_)
+            | What::PositionKept
+            | What::MessageFlags(_)
+            | What::Output { .. }
+            | What::Unshared => made.result >= 0,
+            What::Raised(_) | What::Swallowed(_) | What::Delayed | What::Interrupted => true,
+        }
+    }
+}
+
+impl fmt::Display for Lie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = self.call.name();
+        match self.which {
+            Which::Every => write!(f, "every {call}()")?,
+            Which::One { thread, after } => {
+                write!(f, "{call}() number {}", after + 1)?;
+                if thread > 0 {
+                    write!(f, " of thread {thread}")?;
+                }
+            }
+        }
+        if let Some(only) = self.only {
+            write!(f, " with argument {} = {}", only.index, only.value)?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errno = |number: i32| crate::verdict::errno_name(number);
+        match *self {
+            Self::Refused(number) => write!(f, "not made, {}", errno(number)),
+            Self::OtherErrno(number) => write!(f, "fails with {}", errno(number)),
+            Self::Accepted => f.write_str("fails, reported as a success"),
+            Self::Skipped => f.write_str("not made, reported as done"),
+            Self::Returned(number) => write!(f, "reported as {number}"),
+            Self::TooMany => f.write_str("reported as one more"),
+            Self::TooFew => f.write_str("reported as one less"),
+            Self::Bytes { from, to } => write!(
+                f,
+                "brings '{}' for '{}'",
+                to.escape_ascii(),
+                from.escape_ascii()
+            ),
+            Self::Garbled => f.write_str("brings another first byte"),
+            Self::OffsetKept => f.write_str("leaves the offset"),
+            Self::PositionKept => f.write_str("leaves the file position"),
+            Self::IdsShifted(by) => write!(f, "completion with ids {by} higher"),
+            Self::CompletionForged(id) => write!(f, "brings a completion of send {id}"),
+            Self::Completion(field, value) => write!(f, "completion with {field:?} = {value}"),
+            Self::MessageFlags(flags) => write!(f, "message flags {flags:#x} the other way"),
+            Self::Output { value, .. } => write!(f, "writes {value}"),
+            Self::Unshared => f.write_str("copies the file"),
+            Self::Raised(signal) => write!(f, "raises signal {signal}"),
+            Self::Swallowed(signal) => write!(f, "does not raise signal {signal}"),
+            Self::Delayed => f.write_str("delayed"),
+            Self::Interrupted => f.write_str("interrupted once"),
+            Self::Shortened => f.write_str("does half"),
+        }
+    }
+}
+
+/// Where a call's count of bytes stands among its arguments, and which of them may do less than asked.
+pub fn count_argument(call: u64) -> Option<usize> {
+    const COUNTS: &[(Sysno, usize)] = &[
+        (Sysno::read, 2),
+        (Sysno::write, 2),
+        (Sysno::pread64, 2),
+        (Sysno::pwrite64, 2),
+        (Sysno::sendto, 2),
+        (Sysno::recvfrom, 2),
+        (Sysno::sendfile, 3),
+        (Sysno::splice, 4),
+        (Sysno::tee, 2),
+        (Sysno::copy_file_range, 4),
+    ];
+    COUNTS
+        .iter()
+        .find(|(number, _)| *number as u64 == call)
+        .map(|(_, index)| *index)
+}
+
+/// Where a call's pointers to offsets stand among its arguments.
+pub fn offset_arguments(call: u64) -> &'static [usize] {
+    if call == Sysno::sendfile as u64 {
+        &[2]
+    } else if call == Sysno::splice as u64 || call == Sysno::copy_file_range as u64 {
+        &[1, 3]
+    } else {
+        &[]
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn write_call<S: Serializer>(call: &Sysno, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(call.name())
+}
+
+fn read_call<'text, D: Deserializer<'text>>(from: D) -> Result<Sysno, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse()
+        .map_err(|()| serde::de::Error::custom(format!("no system call {text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lie_is_stored_by_the_calls_name_and_read_back() {
+        let lies = [
+            Lie::refused(Sysno::splice, libc::EINVAL).after(2),
+            Lie::bytes(Sysno::read, b'O', b'N')
+                .with(2, 4096)
+                .where_it(true),
+            Lie::completion(Field::Code, 1),
+        ];
+        for lie in lies {
+            let text = serde_json::to_string(&lie).expect("plain data");
+            assert!(text.contains(lie.call.name()), "{text}");
+            assert_eq!(serde_json::from_str::<Lie>(&text).expect("readable"), lie);
+        }
+        assert!(serde_json::from_str::<Lie>(r#"{"call":"no_such_call"}"#).is_err());
+    }
+
+    #[test]
+    fn which_calls_it_is_about() {
+        let second = Lie::skipped(Sysno::read).after(1).with(0, 3);
+        assert!(second.matches(0, 1, &[3, 0, 0, 0, 0, 0]));
+        assert!(!second.matches(0, 0, &[3, 0, 0, 0, 0, 0]));
+        assert!(!second.matches(1, 1, &[3, 0, 0, 0, 0, 0]));
+        assert!(!second.matches(0, 1, &[4, 0, 0, 0, 0, 0]));
+        assert!(Lie::skipped(Sysno::read).matches(7, 7, &[0; 6]));
+    }
+
+    #[test]
+    fn what_would_not_be_a_lie_does_not_apply() {
+        let made = |call: Sysno, result| Made {
+            thread: 0,
+            number: call as u64,
+            arguments: [0; 6],
+            result,
+        };
+        let failed = [made(Sysno::read, -i64::from(libc::EINVAL))];
+        assert!(!Lie::refused(Sysno::read, libc::EINVAL).applies(&failed, true));
+        assert!(Lie::refused(Sysno::read, libc::EIO).applies(&failed, true));
+        assert!(Lie::accepted(Sysno::read).applies(&failed, true));
+        assert!(!Lie::accepted(Sysno::write).applies(&failed, true));
+        assert!(!Lie::accepted(Sysno::read).after(1).applies(&failed, true));
+        assert!(
+            !Lie::accepted(Sysno::read)
+                .where_it(false)
+                .applies(&failed, true)
+        );
+        let done = [made(Sysno::read, 4)];
+        assert!(!Lie::returned(Sysno::read, 4).applies(&done, true));
+        assert!(Lie::returned(Sysno::read, 5).applies(&done, true));
+        assert!(!Lie::accepted(Sysno::read).applies(&done, true));
+    }
+}
