@@ -1,12 +1,13 @@
 //! `mmap` and `write`.
 
 use super::{ENTRIES_LENGTH, count_copies, entries_to_tcp, mmap_write_hops, read_write_hops};
-use crate::claim::{Claim, Source, always, seed};
+use crate::claim::{Claim, Exception, Source, always, seed};
+use crate::interpose::lie::{Field, Lie, What};
 use crate::lab::alias::{self, OLD};
 use crate::lab::completions::Completions;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::usage::Usage;
-use crate::lab::{Lab, io, map_file, netns};
+use crate::lab::{Lab, io, map_file, netns, sockets};
 use crate::routes::mmap_write;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_mmap::{MapFlags, Prot, mmap, munmap};
@@ -23,6 +24,7 @@ macro_rules! copies_claim {
             sources: &[seed("3.1")],
             finds: always(true),
             about: &[Sysno::mmap, Sysno::write],
+            lies: HOP_LIES,
             ..Claim::new(
                 $id,
                 |lab| {
@@ -39,6 +41,13 @@ macro_rules! copies_claim {
     };
 }
 
+/// The mapping is a copy, or the receiver is given the file's pages.
+const HOP_LIES: &[Lie] = &[
+    Lie::about(Sysno::mmap, What::Unshared),
+    Lie::bytes(Sysno::read, OLD, alias::NEW),
+    Lie::bytes(Sysno::pread64, OLD, alias::NEW),
+];
+
 /// Claims about writing from a mapping.
 pub const CLAIMS: &[Claim] = &[
     copies_claim!("mmap-write.copies.tcp", Kind::Tcp, "a TCP socket"),
@@ -51,6 +60,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.1"), seed("6.1")],
         finds: always(true),
         about: &[Sysno::mmap, Sysno::write, Sysno::read],
+        lies: &[Lie::about(Sysno::mmap, What::Unshared)],
         ..Claim::new(
             "mmap-write.copies.one-fewer",
             mmap_write_copies_one_fewer,
@@ -68,13 +78,15 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.1")],
         finds: always(true),
         about: &[Sysno::mmap, Sysno::write, Sysno::munmap],
+        lies: &[Lie::shortened(Sysno::write), Lie::skipped(Sysno::munmap)],
         ..Claim::new(
             "mmap-write.sample.whole-file",
             |lab| sample(lab, alias::LENGTH),
             |seen| {
                 Verdict::holds_if(
                     seen.is("bytes at the receiver", "the file's")
-                        && seen.returned("munmap()") == Some(0),
+                        && seen.returned("munmap()") == Some(0)
+                        && seen.failed_with("mincore() afterwards", Errno::ENOMEM),
                 )
             },
         )
@@ -85,11 +97,14 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.1"), Source::Man("mmap(2), man-pages 6.20")],
         finds: always(false),
         about: &[Sysno::mmap],
+        lies: &[Lie::accepted(Sysno::mmap)],
         ..Claim::new(
             "mmap-write.sample.empty-file",
             |lab| sample(lab, 0),
             |seen| {
-                Verdict::holds_if(seen.succeeded("mmap(NULL, 0, PROT_READ, MAP_PRIVATE, file, 0)"))
+                Verdict::holds_if(
+                    seen.is("mmap(NULL, 0, PROT_READ, MAP_PRIVATE, file, 0)", "mapped"),
+                )
             },
         )
     },
@@ -99,6 +114,10 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: &[Sysno::write],
+        lies: &[
+            Lie::accepted(Sysno::write),
+            Lie::about(Sysno::write, What::OtherErrno(libc::EIO)),
+        ],
         ..Claim::new(
             "mmap-write.sample.truncated-efault",
             mmap_write_sample_truncated_efault,
@@ -116,8 +135,11 @@ pub const CLAIMS: &[Claim] = &[
                  faults, which enter the kernel too.",
         sources: &[seed("3.1"), seed("6.1")],
         finds: always(false),
-        about: &[Sysno::mmap, Sysno::write, Sysno::munmap],
+        about: &[Sysno::mmap, Sysno::write],
         traced: true,
+        exceptions: &[Exception::Controls(
+            "three calls are three whatever the kernel answers; the interposer's count is checked by rw.entries.one-chunk",
+        )],
         ..Claim::new(
             "mmap-write.entries.count",
             mmap_write_entries_count,
@@ -132,6 +154,12 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["dummy"],
+        lies: &[Lie::completion(Field::Code, 1)],
+        exceptions: &[Exception::Of(
+            Sysno::sendto,
+            What::Shortened,
+            "a datagram is sent whole",
+        )],
         ..Claim::new(
             "mmap-write.zerocopy.dropping-device",
             mmap_write_zerocopy_dropping_device,
@@ -182,11 +210,20 @@ fn sample(lab: &Lab, file_size: usize) -> Result<Observation, Stop> {
         }
     };
     // SAFETY: the range was mapped above and nobody holds a reference to it.
-    let written = unsafe { io::write_from(&sink, mapping.cast(), file_size) };
+    let written = io::again(|| unsafe { io::write_from(&sink, mapping.cast(), file_size) });
     // SAFETY: the mapping was made above, and nothing refers to it any more.
     let unmapped = unsafe { munmap(mapping, file_size) };
     seen.call("write(socket, mapping)", written);
     seen.call("munmap()", unmapped.map(|()| 0));
+    let resident = &mut [0_u8; alias::LENGTH / 4096];
+    // SAFETY: mincore writes one byte per page into `resident`, if the range is mapped.
+    let still = unsafe { libc::mincore(mapping.cast(), file_size, resident.as_mut_ptr()) };
+    let still = if still == -1 {
+        Err(sockets::last_errno())
+    } else {
+        Ok(0)
+    };
+    seen.call("mincore() afterwards", still);
     let count = written.unwrap_or(0);
     let same = sink.take(count)? == content;
     seen.text(
@@ -203,7 +240,7 @@ fn mmap_write_sample_truncated_efault(lab: &Lab) -> Result<Observation, Stop> {
     let sink = Sink::open(lab, Kind::Tcp)?;
     let mut seen = Observation::new();
     // SAFETY: the kernel checks every access; the range is the mapping's own.
-    let written = unsafe { io::write_from(&sink, mapping.as_ptr(), 2 * 4096) };
+    let written = io::again(|| unsafe { io::write_from(&sink, mapping.as_ptr(), 2 * 4096) });
     seen.call("write(socket, mapping past the end of the file)", written);
     Ok(seen)
 }
@@ -222,13 +259,15 @@ fn mmap_write_entries_count(lab: &Lab) -> Result<Observation, Stop> {
 
 fn mmap_write_zerocopy_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
-    let socket = netns::udp_into_nothing(lab)?;
+    let socket = netns::udp_into_nothing()?;
     let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
     let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
     // SAFETY: nobody changes or truncates the file while the slice is in use.
     let bytes = unsafe { mapping.as_slice() };
     // SAFETY: the mapping outlives the completion, for which we wait.
-    let sent = unsafe { send_zerocopy(zerocopy, &bytes[..netns::DATAGRAM], SendFlags::empty()) };
+    let sent = io::again(|| unsafe {
+        send_zerocopy(zerocopy, &bytes[..netns::DATAGRAM], SendFlags::empty())
+    });
     let sent = sent.setup("send")?;
     let completions = Completions::wait(&socket, 1).setup("read the completions")?;
     let mut seen = Observation::new();

@@ -58,14 +58,13 @@ fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     let file = alias::source(lab)?;
     let sink = Sink::open(lab, kind)?;
     let mut buffer = vec![0; alias::LENGTH];
-    let read = io::read(&file, &mut buffer).setup("read")?;
+    let read = io::read_full(&file, &mut buffer).setup("read")?;
     alias::all_sent(read as u64)?;
     alias::change(&file)?;
     let into_buffer = Sharing::of(&buffer)?;
 
     buffer.fill(alias::OLD);
-    let written = io::write(&sink, &buffer).setup("write")?;
-    alias::all_sent(written as u64)?;
+    io::write_all(&sink, &buffer).setup("write")?;
     sink.settle(alias::LENGTH)?;
     buffer.fill(alias::NEW);
     let into_sink = Sharing::of(&sink.take(alias::LENGTH)?)?;
@@ -87,9 +86,7 @@ fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     }
     let sink = Sink::open(lab, kind)?;
     // SAFETY: the range is the mapping's own, which outlives the call; nobody holds a reference to it.
-    let written =
-        unsafe { io::write_from(&sink, mapping.as_ptr(), alias::LENGTH) }.setup("write")?;
-    alias::all_sent(written as u64)?;
+    unsafe { io::write_all_from(&sink, mapping.as_ptr(), alias::LENGTH) }.setup("write")?;
     sink.settle(alias::LENGTH)?;
     alias::change(&file)?;
     let into_mapping = Sharing::of(&read_mapping())?;
@@ -144,12 +141,6 @@ const ENTRIES_LENGTH: usize = 1 << 20;
 /// Reads exactly what was sent to `far`, and says whether it is `expected`.
 fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let mut bytes = vec![0; expected.len()];
-    let mut done = 0;
-    while done < bytes.len() {
-        match io::read(far, &mut bytes[done..]).setup("read at the receiver")? {
-            0 => return Ok(false),
-            count => done += count,
-        }
-    }
-    Ok(bytes == expected)
+    let read = io::read_full(far, &mut bytes).setup("read at the receiver")?;
+    Ok(bytes[..read] == *expected)
 }

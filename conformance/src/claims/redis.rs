@@ -2,8 +2,9 @@
 //!
 //! The real server's replication and files are a capability of their own; here stand the kernel's answers to the calls.
 
-use super::arrived;
 use crate::claim::{Claim, Source, always, seed};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
 use crate::lab::{Lab, io, pattern, sockets};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_sendfile::sendfile;
@@ -28,6 +29,10 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("4.1"), AOF_FLAGS],
         finds: always(true),
         about: &[Sysno::write],
+        lies: &[
+            Lie::skipped(Sysno::write),
+            Lie::about(Sysno::read, What::Garbled),
+        ],
         ..Claim::new("redis.aof.write", redis_aof_write, |seen| {
             Verdict::holds_if(seen.is("file afterwards", "old bytes, then both writes"))
         })
@@ -39,6 +44,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("4.1"), AOF_FLAGS],
         finds: always(false),
         about: &[Sysno::sendfile, Sysno::splice, Sysno::copy_file_range],
+        lies: &[Lie::accepted(Sysno::sendfile)],
         ..Claim::new("redis.aof.sendfile", redis_aof_sendfile, |seen| {
             Verdict::holds_if(seen.succeeded("sendfile(O_APPEND file, file)"))
         })
@@ -49,6 +55,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("4.2"), REPLICATION],
         finds: always(false),
         about: &[Sysno::write],
+        lies: &[Lie::returned(Sysno::write, 16 << 20)],
         ..Claim::new("redis.rdb.one-write", redis_rdb_one_write, |seen| {
             Verdict::holds_if(
                 seen.returned("write(non-blocking socket, 16 MiB)") == Some(RDB_LENGTH as u64),
@@ -62,6 +69,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("4.2"), seed("4.3"), Source::Thread("redis/redis#7096")],
         finds: always(true),
         about: &[Sysno::sendfile],
+        lies: &[Lie::about(Sysno::read, What::Garbled)],
         ..Claim::new("redis.rdb.sendfile", redis_rdb_sendfile, |seen| {
             Verdict::holds_if(seen.is("bytes at the replica", "the file's"))
         })
@@ -72,6 +80,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("4.3"), REPLICATION],
         finds: always(false),
         about: &[Sysno::sendfile],
+        lies: &[Lie::about(Sysno::sendfile, What::PositionKept)],
         ..Claim::new(
             "redis.replica.shared-position",
             redis_replica_shared_position,
@@ -99,8 +108,8 @@ fn redis_aof_write(lab: &Lab) -> Result<Observation, Stop> {
     let mut file = lab.file(b"old ")?;
     let aof = open_for_append(&file)?;
     let mut seen = Observation::new();
-    seen.call("write(O_APPEND file, 4)", io::write(&aof, b"new "));
-    seen.call("write(O_APPEND file, 5)", io::write(&aof, b"newer"));
+    io::write_all(&aof, b"new ").setup("write")?;
+    io::write_all(&aof, b"newer").setup("write")?;
     let mut content = String::new();
     file.rewind().setup("lseek")?;
     file.read_to_string(&mut content).setup("read the file")?;
@@ -135,6 +144,10 @@ fn redis_aof_sendfile(lab: &Lab) -> Result<Observation, Stop> {
         sendfile(&plain, &source, Some(&mut 0), 16),
     );
     seen.call("splice(pipe, file)", splice_into(&plain)?);
+    for (name, file) in [("O_APPEND", &aof), ("plain", &plain)] {
+        let length = aside(|| file.metadata()).setup("fstat")?.len();
+        seen.count(format!("length of the {name} file"), length);
+    }
     if seen.failed_with("sendfile(file, file)", Errno::EINVAL) {
         return Err(Stop::broken("sendfile() is refused without O_APPEND too"));
     }
@@ -174,19 +187,27 @@ fn redis_rdb_sendfile(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&content)?;
     let (near, far) = sockets::tcp()?;
     near.set_nonblocking(true).setup("O_NONBLOCK")?;
-    let (mut offset, mut calls, mut full) = (0, 0, 0);
+    let (mut offset, mut calls, mut full, mut reported) = (0, 0, 0, 0);
     let mut received = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     while received.len() < content.len() {
         // The event loop of one process: send while there is room, then let the replica read.
         match sendfile(&near, &file, Some(&mut offset), content.len()) {
-            Ok(_) => calls += 1,
+            Ok(count) => {
+                calls += 1;
+                reported += count;
+            }
             Err(Errno::EAGAIN) => full += 1,
             Err(errno) => return Err(Stop::from_setup("sendfile", errno)),
         }
         sockets::wait_for_arrival(&far, 1)?;
         let count = io::read(&far, &mut buffer).setup("read at the replica")?;
         received.extend_from_slice(&buffer[..count]);
+    }
+    if reported != content.len() {
+        return Err(Stop::broken(format!(
+            "{reported} bytes were reported as sent"
+        )));
     }
     let mut seen = Observation::new();
     seen.count("sendfile() calls that sent", calls)
@@ -211,8 +232,12 @@ fn redis_replica_shared_position(lab: &Lab) -> Result<Observation, Stop> {
         let (near, far) = sockets::tcp()?;
         let sent = sendfile(&near, &file, None, content.len());
         seen.call(format!("sendfile(rdb) to the {name} replica"), sent);
-        let count = sent.unwrap_or(0);
-        if !arrived(&far, &content[..count])? {
+        // Nothing more comes: the replica reads what it got.
+        drop(near);
+        let mut bytes = vec![0; content.len()];
+        let count = io::read_full(&far, &mut bytes).setup("read at the replica")?;
+        let from = got.iter().map(|(_, count)| count).sum::<usize>() % content.len();
+        if content.get(from..from + count) != Some(&bytes[..count]) {
             return Err(Stop::broken("a replica got other bytes"));
         }
         got.push((name, count));

@@ -4,13 +4,15 @@ use super::{
     AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, count_copies, entries_to_tcp, read_write_hops,
 };
 use crate::claim::{Claim, Source, always, between, seed};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{FAR, FAR_OFFSET, Lab, alias, pattern, sockets};
+use crate::lab::{FAR, FAR_OFFSET, Lab, alias, io, pattern, sockets};
 use crate::routes;
 use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
 use nocopy_sendfile::sendfile;
-use std::io::{Read, Seek};
+use std::io::Seek;
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
@@ -25,6 +27,7 @@ macro_rules! copies_claim {
             sources: &[seed("3.2"), seed("6.1")],
             finds: $finds,
             about: &[Sysno::sendfile],
+            lies: alias::SHARING_LIES,
             ..Claim::new($id, |lab| send_copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")))
         }
     };
@@ -77,12 +80,11 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: &[between((6, 1), (7, 3), true)],
         about: &[Sysno::sendfile],
+        lies: REFUSED,
         modules: KTLS,
-        ..Claim::new(
-            "sendfile.target.ktls",
-            |lab| ktls(lab).map(|(seen, _)| seen),
-            |seen| Verdict::holds_if(seen.is(RECEIVED, "the file's")),
-        )
+        ..Claim::new("sendfile.target.ktls", sendfile_target_ktls, |seen| {
+            Verdict::holds_if(seen.is(RECEIVED, "the file's"))
+        })
     },
     Claim {
         statement: "From a file to a connection with TLS in the kernel, sendfile() makes no CPU copy.",
@@ -94,12 +96,11 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: &[between((6, 1), (7, 3), false)],
         about: &[Sysno::sendfile],
+        lies: alias::SHARING_LIES,
         modules: KTLS,
-        ..Claim::new(
-            "sendfile.copies.ktls",
-            |lab| ktls(lab).map(|(_, seen)| seen),
-            |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")),
-        )
+        ..Claim::new("sendfile.copies.ktls", sendfile_copies_ktls, |seen| {
+            Verdict::holds_if(seen.is(AFTER_CHANGE, "shared"))
+        })
     },
     Claim {
         statement: "sendfile() makes two CPU copies fewer than read() and write().",
@@ -107,6 +108,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.2"), seed("6.1")],
         finds: always(true),
         about: &[Sysno::sendfile, Sysno::read, Sysno::write],
+        lies: alias::SHARING_LIES,
         ..Claim::new(
             "sendfile.copies.two-fewer",
             sendfile_copies_two_fewer,
@@ -125,6 +127,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.2")],
         finds: always(false),
         about: &[Sysno::sendfile],
+        lies: alias::SHARING_LIES,
         ..Claim::new(
             "sendfile.path.socket-buffer",
             sendfile_path_socket_buffer,
@@ -139,6 +142,10 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendfile],
         traced: true,
+        lies: &[
+            Lie::refused(Sysno::sendfile, libc::EINVAL),
+            Lie::shortened(Sysno::sendfile),
+        ],
         ..Claim::new("sendfile.path.in-kernel", sendfile_path_in_kernel, |seen| {
             Verdict::holds_if(
                 seen.entries("50000 bytes", "sendfile") == 1
@@ -154,6 +161,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendfile],
         traced: true,
+        lies: &[Lie::shortened(Sysno::sendfile)],
         ..Claim::new(
             "sendfile.entries.one-call",
             sendfile_entries_one_call,
@@ -166,6 +174,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.2"), seed("4.3"), MAN],
         finds: always(false),
         about: &[Sysno::sendfile],
+        lies: &[Lie::returned(Sysno::sendfile, 16 << 20).after(0)],
         ..Claim::new(
             "sendfile.entries.non-blocking",
             sendfile_entries_non_blocking,
@@ -183,6 +192,10 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.2"), seed("7.1")],
         finds: always(true),
         about: &[Sysno::sendfile],
+        lies: &[
+            Lie::refused(Sysno::sendfile, libc::EINVAL),
+            Lie::shortened(Sysno::sendfile),
+        ],
         ..Claim::new(
             "sendfile.sample.file-to-socket",
             sendfile_sample_file_to_socket,
@@ -201,10 +214,18 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: &[Sysno::sendfile],
+        lies: &[
+            Lie::returned(Sysno::lseek, 0),
+            Lie::about(Sysno::sendfile, What::PositionKept),
+        ],
         ..Claim::new(
             "sendfile.offset.shared-position",
             sendfile_offset_shared_position,
-            |seen| Verdict::holds_if(seen.counted("position of the original") == 4096),
+            |seen| {
+                let sent = seen.returned("sendfile(socket, duplicate, NULL, 4096)");
+                let position = seen.counted("position of the original");
+                Verdict::holds_if(position > 0 && sent == Some(position))
+            },
         )
     },
     Claim {
@@ -213,6 +234,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.2"), seed("5.1")],
         finds: always(false),
         about: &[Sysno::sendfile],
+        lies: REFUSED,
         ..Claim::new(
             "sendfile.target.only-sockets",
             sendfile_target_only_sockets,
@@ -232,6 +254,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.1")],
         finds: always(false),
         about: &[Sysno::sendfile],
+        lies: REFUSED,
         ..Claim::new(
             "sendfile.sample.file-to-file",
             sendfile_sample_file_to_file,
@@ -252,6 +275,10 @@ pub const CLAIMS: &[Claim] = &[
             between((6, 1), (7, 3), false),
         ],
         about: &[Sysno::sendfile],
+        lies: &[
+            Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(false),
+            Lie::accepted(Sysno::sendfile).where_it(true),
+        ],
         ..Claim::new(
             "sendfile.source.must-be-file",
             sendfile_source_must_be_file,
@@ -270,6 +297,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("1.1"), seed("9.2"), MAN],
         finds: always(true),
         about: &[Sysno::sendfile],
+        lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSYS))],
         ..Claim::new("sendfile.call.present", sendfile_call_present, |seen| {
             Verdict::holds_if(seen.failed_with("sendfile(-1, -1, NULL, 1)", Errno::EBADF))
         })
@@ -280,6 +308,11 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("7.1"), MAN],
         finds: always(true),
         about: &[Sysno::sendfile],
+        lies: &[
+            Lie::about(Sysno::sendfile, What::OffsetKept),
+            Lie::returned(Sysno::sendfile, 0),
+            Lie::about(Sysno::read, What::Garbled),
+        ],
         ..Claim::new(
             "sendfile.abi.offset-64-bit",
             sendfile_abi_offset_64_bit,
@@ -294,34 +327,37 @@ pub const CLAIMS: &[Claim] = &[
 ];
 
 /// What TLS by software needs, as far as it is not built in.
+const REFUSED: &[Lie] = &[Lie::refused(Sysno::sendfile, libc::EINVAL)];
 const KTLS: &[&str] = &["tls", "gcm", "ctr", "ghash_generic", "aes_generic"];
 const RECEIVED: &str = "bytes at the receiver";
 
-/// Sends a file over TLS, twice: once to see what arrives, once with the file changed after the call.
-fn ktls(lab: &Lab) -> Result<(Observation, Observation), Stop> {
-    let send = |file: &std::fs::File| {
-        let (near, far) = sockets::ktls()?;
-        let sent = sendfile(&near, file, Some(&mut 0), alias::LENGTH);
-        Ok::<_, Stop>((near, far, sent))
-    };
+fn sendfile_target_ktls(lab: &Lab) -> Result<Observation, Stop> {
     let content = pattern(alias::LENGTH);
-    let (_near, far, sent) = send(&lab.file(&content)?)?;
-    let mut first = Observation::new();
-    first.call("sendfile(socket with TLS, file)", sent);
-    let same = sent == Ok(content.len()) && arrived(&far, &content)?;
-    first.text(RECEIVED, if same { "the file's" } else { "others" });
+    let file = lab.file(&content)?;
+    let (near, far) = sockets::ktls()?;
+    let sent = routes::sendfile::send(&file, &near, content.len());
+    let mut seen = Observation::new();
+    seen.call(
+        "sendfile(socket with TLS, file)",
+        sent.map(|_| content.len()),
+    );
+    let same = sent == Ok(content.len() as u64) && arrived(&far, &content)?;
+    seen.text(RECEIVED, if same { "the file's" } else { "others" });
+    Ok(seen)
+}
 
+fn sendfile_copies_ktls(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
-    let (_near, far, sent) = send(&file)?;
-    alias::all_sent(sent.setup("sendfile")? as u64)?;
+    let (near, far) = sockets::ktls()?;
+    alias::all_sent(routes::sendfile::send(&file, &near, alias::LENGTH).setup("sendfile")?)?;
     alias::change(&file)?;
     let mut bytes = vec![0; alias::LENGTH];
-    (&far)
-        .read_exact(&mut bytes)
-        .setup("read at the receiver")?;
-    let mut second = Observation::new();
-    second.text(AFTER_CHANGE, alias::Sharing::of(&bytes)?);
-    Ok((first, second))
+    io::read_full(&far, &mut bytes).setup("read at the receiver")?;
+    let mut seen = Observation::new();
+    seen.text(AFTER_CHANGE, alias::Sharing::of(&bytes)?);
+    let more = aside(|| sockets::readable(&far))?;
+    seen.count("bytes beyond the file", more as u64);
+    Ok(seen)
 }
 
 fn sendfile_copies_two_fewer(lab: &Lab) -> Result<Observation, Stop> {
@@ -349,9 +385,7 @@ fn sendfile_path_socket_buffer(lab: &Lab) -> Result<Observation, Stop> {
     );
     alias::change(&file)?;
     let mut bytes = vec![0; alias::LENGTH];
-    (&far)
-        .read_exact(&mut bytes)
-        .setup("read at the receiver")?;
+    io::read_full(&far, &mut bytes).setup("read at the receiver")?;
     seen.text(AFTER_CHANGE, alias::Sharing::of(&bytes)?);
     Ok(seen)
 }
@@ -394,17 +428,22 @@ fn sendfile_entries_non_blocking(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let length = usize::try_from(NON_BLOCKING_LENGTH).expect("64-bit");
     let mut offset = 0;
-    seen.call(
-        "first sendfile(non-blocking socket, 16 MiB file)",
-        sendfile(&near, &file, Some(&mut offset), length),
-    );
+    let first = sendfile(&near, &file, Some(&mut offset), length);
+    seen.call("first sendfile(non-blocking socket, 16 MiB file)", first);
+    let mut reported = first.unwrap_or(0) as u64;
     // More room may come while the kernel moves bytes to the receiver's queue; it ends when both are full.
     let full = loop {
         match sendfile(&near, &file, Some(&mut offset), length) {
-            Ok(count) if count > 0 => {}
+            Ok(count) if count > 0 && reported < NON_BLOCKING_LENGTH => reported += count as u64,
             result => break result,
         }
     };
+    let same = if reported == offset {
+        "the same"
+    } else {
+        "others"
+    };
+    seen.text("bytes reported and bytes that the offset moved", same);
     seen.call("sendfile() when the socket is full", full)
         .count("offset then", offset);
     Ok(seen)
@@ -465,9 +504,15 @@ fn source_fact(kind: Fd) -> String {
 fn sendfile_target_only_sockets(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let mut seen = Observation::new();
-    fds::each(lab, TARGETS, &mut seen, target_fact, |target| {
-        sendfile(target, &file, Some(&mut 0), 16)
-    })?;
+    let send = |target: &Descriptor| sendfile(target, &file, Some(&mut 0), 16);
+    fds::each(
+        lab,
+        TARGETS,
+        &mut seen,
+        target_fact,
+        send,
+        Descriptor::written,
+    )?;
     Ok(seen)
 }
 
@@ -479,11 +524,15 @@ fn sendfile_sample_file_to_file(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(other file, file)",
         sendfile(&other, &file, Some(&mut 0), 10),
     );
+    let length = aside(|| other.metadata()).setup("fstat")?.len();
+    seen.count("length of the other file", length);
     // Position 0 is where the writing goes, and the reading is the document's, from the same position.
     seen.call(
         "sendfile(file, same file)",
         sendfile(&file, &file, None, 10),
     );
+    let position = aside(|| (&file).stream_position()).setup("lseek")?;
+    seen.count("position of the file", position);
     Ok(seen)
 }
 
@@ -502,12 +551,25 @@ const SOCKET_TO_PIPE: &str = "sendfile(pipe, TCP socket)";
 fn sendfile_source_must_be_file(lab: &Lab) -> Result<Observation, Stop> {
     let target = lab.empty_file()?;
     let mut seen = Observation::new();
-    fds::each(lab, SOURCES, &mut seen, source_fact, |source| {
-        sendfile(&target, source, None, 4)
-    })?;
+    let mut position = 0;
+    fds::each(
+        lab,
+        SOURCES,
+        &mut seen,
+        source_fact,
+        |source| sendfile(&target, source, None, 4),
+        |_source, _reported| {
+            let before =
+                std::mem::replace(&mut position, (&target).stream_position().setup("lseek")?);
+            Ok(Some(position - before))
+        },
+    )?;
     let socket = Descriptor::open(lab, Fd::TcpSocket)?;
     let pipe = Descriptor::open(lab, Fd::PipeWrite)?;
-    seen.call(SOCKET_TO_PIPE, sendfile(&pipe, &socket, None, 4));
+    let sent = sendfile(&pipe, &socket, None, 4);
+    seen.call(SOCKET_TO_PIPE, sent);
+    let came = aside(|| pipe.written(sent.unwrap_or(0)))?.unwrap_or(0);
+    seen.count("bytes in the pipe", came);
     Ok(seen)
 }
 

@@ -1,7 +1,9 @@
 //! `splice`.
 
 use super::{AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, entries_to_tcp};
-use crate::claim::{Claim, Source, always, seed};
+use crate::claim::{Claim, Exception, Source, always, seed};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::filesystems;
 use crate::lab::sinks::{Kind, Sink};
@@ -24,6 +26,7 @@ macro_rules! copies_claim {
             sources: &[seed("3.3"), seed("6.1")],
             finds: always($holds),
             about: &[Sysno::splice],
+            lies: alias::SHARING_LIES,
             ..Claim::new($id, |lab| splice_copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")))
         }
     };
@@ -32,16 +35,20 @@ macro_rules! copies_claim {
 fn splice_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     copies(lab, kind, |file, sink| {
         if kind == Kind::Pipe {
-            let count = splice(
-                file,
-                Some(&mut 0),
-                sink,
-                None,
-                alias::LENGTH,
-                SpliceFlags::empty(),
-            )
+            let mut offset = 0;
+            alias::send_all(|done| {
+                let rest = alias::LENGTH - done;
+                splice(
+                    file,
+                    Some(&mut offset),
+                    sink,
+                    None,
+                    rest,
+                    SpliceFlags::empty(),
+                )
+            })
             .setup("splice")?;
-            return Ok(count as u64);
+            return Ok(alias::LENGTH as u64);
         }
         routes::splice::send(file, sink, alias::LENGTH, &pipe()?).setup("splice")
     })
@@ -59,6 +66,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.3")],
         finds: always(false),
         about: &[Sysno::splice],
+        lies: &[Lie::accepted(Sysno::splice).after(0)],
         ..Claim::new(
             "splice.sample.file-to-socket",
             splice_sample_file_to_socket,
@@ -75,6 +83,10 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.3"), seed("5.2"), MAN],
         finds: always(true),
         about: &[Sysno::splice],
+        lies: &[
+            Lie::accepted(Sysno::splice),
+            Lie::refused(Sysno::splice, libc::EINVAL),
+        ],
         ..Claim::new("splice.ends.pipe-needed", splice_ends_pipe_needed, |seen| {
             let without = [
                 "splice(file, TCP socket)",
@@ -96,6 +108,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.3"), seed("6.1"), seed("7.3")],
         finds: always(false),
         about: &[Sysno::splice],
+        lies: &[Lie::accepted(Sysno::splice)],
         ..Claim::new(
             "splice.ends.any-descriptor",
             splice_ends_any_descriptor,
@@ -108,29 +121,33 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "Through a pipe of the default size, splice() sends a file with one system call, two crossings.",
-        method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket through a pipe of 64 KiB.",
+        method: "Tries to splice a file into a TCP socket at once; the interposer counts the kernel entries of sending 1 MiB there \
+                 through a pipe of 64 KiB.",
         sources: &[seed("3.3"), seed("6.1")],
         finds: always(false),
         about: &[Sysno::splice],
         traced: true,
+        lies: &[Lie::accepted(Sysno::splice).after(0)],
         ..Claim::new(
             "splice.entries.pipe-64k",
             |lab| splice_entries(lab, 1 << 16),
-            |seen| Verdict::holds_if(seen.counted("1 MiB through a pipe of 64 KiB") == 1),
+            |seen| sent_with_one_call(seen, "1 MiB through a pipe of 64 KiB"),
         )
     },
     Claim {
         statement: "Through a pipe that holds the whole file, splice() sends it with one system call, two crossings.",
-        method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket through a pipe of 1 MiB.",
+        method: "Tries to splice a file into a TCP socket at once; the interposer counts the kernel entries of sending 1 MiB there \
+                 through a pipe of 1 MiB.",
         sources: &[seed("3.3"), seed("6.1")],
         finds: always(false),
         about: &[Sysno::splice],
         traced: true,
+        lies: &[Lie::accepted(Sysno::splice).after(0)],
         resources: &[crate::claim::Resource::UserPipePages],
         ..Claim::new(
             "splice.entries.pipe-1m",
             |lab| splice_entries(lab, 1 << 20),
-            |seen| Verdict::holds_if(seen.counted("1 MiB through a pipe of 1024 KiB") == 1),
+            |seen| sent_with_one_call(seen, "1 MiB through a pipe of 1024 KiB"),
         )
     },
     Claim {
@@ -141,6 +158,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::splice, Sysno::read, Sysno::write],
         traced: true,
+        lies: &[Lie::shortened(Sysno::write)],
         ..Claim::new(
             "splice.entries.fewer-than-read-write",
             splice_entries_fewer_than_read_write,
@@ -158,6 +176,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.3")],
         finds: always(false),
         about: &[Sysno::splice],
+        lies: &[Lie::bytes(Sysno::pread64, alias::OLD, 0)],
         ..Claim::new(
             "splice.moves.out-of-file",
             splice_moves_out_of_file,
@@ -170,14 +189,21 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.3"), MAN],
         finds: always(true),
         about: &[Sysno::splice],
+        lies: &[Lie::about(
+            Sysno::ioctl,
+            What::Output {
+                argument: 2,
+                value: 5,
+            },
+        )],
         ..Claim::new(
             "splice.moves.out-of-pipe",
             splice_moves_out_of_pipe,
             |seen| {
-                Verdict::holds_if(
-                    seen.counted("bytes left in the first pipe") == 0
-                        && seen.counted("bytes in the second pipe") == 5,
-                )
+                let moved = seen.returned("splice(pipe, other pipe)");
+                let left = seen.counted("bytes left in the first pipe");
+                let came = seen.counted("bytes in the second pipe");
+                Verdict::holds_if(moved == Some(came) && came > 0 && left + came == 5)
             },
         )
     },
@@ -187,6 +213,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.2")],
         finds: always(true),
         about: &[Sysno::splice],
+        lies: &[Lie::accepted(Sysno::splice)],
         ..Claim::new("splice.fs.some-refuse", splice_fs_some_refuse, |seen| {
             let refused = |fact: &crate::verdict::Fact| {
                 fact.fact.starts_with("splice(file of")
@@ -201,6 +228,10 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.2")],
         finds: always(true),
         about: &[Sysno::splice, Sysno::pipe2],
+        lies: &[
+            Lie::shortened(Sysno::splice),
+            Lie::refused(Sysno::splice, libc::EINVAL),
+        ],
         ..Claim::new(
             "splice.sample.two-steps",
             |lab| two_steps(lab, alias::LENGTH),
@@ -213,6 +244,9 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.2")],
         finds: always(false),
         about: &[Sysno::splice, Sysno::pipe2],
+        exceptions: &[Exception::Controls(
+            "no lie makes a pipe larger; the same experiment with a file that fits holds (splice.sample.two-steps)",
+        )],
         ..Claim::new(
             "splice.sample.two-steps-large",
             |lab| two_steps(lab, 1 << 20),
@@ -225,6 +259,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("1.1"), seed("5.2"), MAN],
         finds: always(true),
         about: &[Sysno::splice],
+        lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSYS))],
         ..Claim::new("splice.call.present", splice_call_present, |seen| {
             Verdict::holds_if(seen.failed_with("splice(-1, NULL, -1, NULL, 1, 0)", Errno::EBADF))
         })
@@ -235,6 +270,11 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("7.3"), MAN],
         finds: always(true),
         about: &[Sysno::splice],
+        lies: &[
+            Lie::about(Sysno::splice, What::OffsetKept),
+            Lie::returned(Sysno::splice, 0),
+            Lie::about(Sysno::read, What::Garbled),
+        ],
         ..Claim::new(
             "splice.abi.offset-64-bit",
             splice_abi_offset_64_bit,
@@ -292,14 +332,14 @@ fn splice_ends_pipe_needed(lab: &Lab) -> Result<Observation, Stop> {
         "splice(TCP socket, other TCP socket)",
         call(socket.as_fd(), other_socket.as_fd()),
     );
-    seen.call(
-        "splice(file, pipe)",
-        call(file.as_fd(), AsFd::as_fd(&pipe.write)),
-    );
-    seen.call(
-        "splice(pipe, TCP socket)",
-        call(AsFd::as_fd(&pipe.read), socket.as_fd()),
-    );
+    let into = call(file.as_fd(), AsFd::as_fd(&pipe.write));
+    seen.call("splice(file, pipe)", into);
+    let came = aside(|| sockets::readable(&pipe.read))?;
+    seen.count("bytes in the pipe", came as u64);
+    let out = call(AsFd::as_fd(&pipe.read), socket.as_fd());
+    seen.call("splice(pipe, TCP socket)", out);
+    let came = aside(|| socket.written(out.unwrap_or(0)))?.unwrap_or(0);
+    seen.count("bytes at the socket's peer", came);
     Ok(seen)
 }
 
@@ -354,30 +394,63 @@ fn into_fact(kind: Fd) -> String {
 
 fn splice_ends_any_descriptor(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    fds::each(lab, READABLE, &mut seen, from_fact, |source| {
-        let pipe = pipe2(PipeFlags::CLOEXEC)?;
-        splice(source, None, &pipe.write, None, 4, SpliceFlags::NONBLOCK)
-    })?;
-    fds::each(lab, WRITABLE, &mut seen, into_fact, |sink| {
+    let into = pipe()?;
+    fds::each(
+        lab,
+        READABLE,
+        &mut seen,
+        from_fact,
+        |source| splice(source, None, &into.write, None, 4, SpliceFlags::NONBLOCK),
+        |_source, _reported| {
+            let came = sockets::readable(&into.read)?;
+            io::read_full(&into.read, &mut vec![0; came]).setup("empty the pipe")?;
+            Ok(Some(came as u64))
+        },
+    )?;
+    let into_sink = |sink: &Descriptor| {
         let pipe = pipe2(PipeFlags::CLOEXEC)?;
         io::write(&pipe.write, b"four")?;
         splice(&pipe.read, None, sink, None, 4, SpliceFlags::NONBLOCK)
-    })?;
+    };
+    fds::each(
+        lab,
+        WRITABLE,
+        &mut seen,
+        into_fact,
+        into_sink,
+        Descriptor::written,
+    )?;
     Ok(seen)
 }
+
+const WITHOUT_A_PIPE: &str = "splice(file, TCP socket)";
 
 fn splice_entries(lab: &Lab, pipe_size: usize) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     fcntl_setpipe_size(&pipe.write, pipe_size).setup("F_SETPIPE_SZ")?;
+    let file = alias::source(lab)?;
+    let (near, _far) = sockets::tcp()?;
+    let at_once = splice(
+        &file,
+        None,
+        &near,
+        None,
+        alias::LENGTH,
+        SpliceFlags::empty(),
+    );
     let (entries, _) = entries_to_tcp(lab, |file, socket| {
         routes::splice::send(file, socket, ENTRIES_LENGTH, &pipe).setup("splice")
     })?;
     let mut seen = Observation::new();
-    seen.push(
+    seen.call(WITHOUT_A_PIPE, at_once).push(
         format!("1 MiB through a pipe of {} KiB", pipe_size >> 10),
         entries,
     );
     Ok(seen)
+}
+
+fn sent_with_one_call(seen: &Observation, through_a_pipe: &str) -> Verdict {
+    Verdict::holds_if(seen.succeeded(WITHOUT_A_PIPE) || seen.counted(through_a_pipe) == 1)
 }
 
 fn splice_entries_fewer_than_read_write(lab: &Lab) -> Result<Observation, Stop> {
@@ -408,8 +481,13 @@ fn splice_moves_out_of_file(lab: &Lab) -> Result<Observation, Stop> {
         SpliceFlags::MOVE,
     );
     seen.call("splice(file, pipe, SPLICE_F_MOVE)", moved);
+    let came = aside(|| sockets::readable(&pipe.read))?;
+    seen.count("bytes in the pipe", came as u64);
+    if came == 0 {
+        return Err(Stop::broken("nothing was moved"));
+    }
     let mut bytes = vec![0; alias::LENGTH];
-    let left = io::pread(&file, &mut bytes, 0).setup("read the file")?;
+    let left = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
     let kept = left == alias::LENGTH && bytes == [alias::OLD; alias::LENGTH];
     seen.text(
         "file afterwards",
@@ -452,8 +530,11 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for place in filesystems::places(lab.scratch()?) {
         let name = &place.filesystem;
-        let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
-        io::pwrite(&file, b"bytes", 0).setup("write the file")?;
+        let file = aside(|| {
+            let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+            io::pwrite(&file, b"bytes", 0).setup("write the file")?;
+            Ok::<_, Stop>(file)
+        })?;
         let pipe = pipe()?;
         let out = splice(
             &file,
@@ -464,6 +545,8 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
             SpliceFlags::empty(),
         );
         seen.call(format!("splice(file of {name}, pipe)"), out);
+        let came = aside(|| sockets::readable(&pipe.read))?;
+        seen.count(format!("bytes in the pipe from {name}"), came as u64);
         if out.is_ok() {
             let back = splice(
                 &pipe.read,
@@ -474,6 +557,8 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
                 SpliceFlags::empty(),
             );
             seen.call(format!("splice(pipe, file of {name})"), back);
+            let length = aside(|| file.metadata()).setup("fstat")?.len();
+            seen.count(format!("length of the file of {name}"), length);
         }
     }
     for (name, kind) in [
@@ -484,6 +569,8 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
         let source = Descriptor::open(lab, kind)?;
         let out = splice(&source, None, &pipe.write, None, 5, SpliceFlags::empty());
         seen.call(format!("splice(file of {name}, pipe)"), out);
+        let came = aside(|| sockets::readable(&pipe.read))?;
+        seen.count(format!("bytes in the pipe from {name}"), came as u64);
     }
     Ok(seen)
 }

@@ -1,9 +1,10 @@
 //! `vmsplice`.
 
 use crate::claim::{Claim, Source, always, seed};
+use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{Lab, io};
+use crate::lab::{Lab, io, sockets};
 use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_mmap::PrivateAnonymous;
@@ -22,6 +23,7 @@ macro_rules! copies_claim {
             sources: &[Source::Man("vmsplice(2), man-pages 6.20"), Source::Measured],
             finds: $finds,
             about: &[Sysno::vmsplice, Sysno::splice],
+            lies: alias::SHARING_LIES,
             ..Claim::new($id, |lab| copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_STORE, "shared")))
         }
     };
@@ -53,6 +55,7 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(false),
         about: &[Sysno::splice, Sysno::vmsplice],
+        lies: alias::SHARING_LIES,
         ..Claim::new(
             "splice.flags.move-copies-into-file",
             splice_flags_move_copies_into_file,
@@ -70,16 +73,22 @@ fn memory() -> Result<PrivateAnonymous, Stop> {
 fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     let sink = Sink::open(lab, kind)?;
     let mut memory = memory()?;
-    let sent = if kind == Kind::Pipe {
+    if kind == Kind::Pipe {
         // SAFETY: the write end of a pipe; the memory is freed after all has been read.
-        unsafe { vmsplice_to_pipe(&sink, &[IoVec::new(&memory)], SpliceFlags::empty()) }
-            .map(|count| count as u64)
+        alias::send_all(|done| unsafe {
+            vmsplice_to_pipe(&sink, &[IoVec::new(&memory[done..])], SpliceFlags::empty())
+        })
+        .setup("vmsplice")?;
     } else {
         let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
         // SAFETY: as above.
-        unsafe { routes::vmsplice::send(&memory, &sink, &pipe) }
-    };
-    alias::all_sent(sent.setup("vmsplice")?)?;
+        let sent = unsafe { routes::vmsplice::send(&memory, &sink, &pipe) };
+        alias::all_sent(sent.setup("vmsplice")?)?;
+        let left = aside(|| sockets::readable(&pipe.read))?;
+        if left > 0 {
+            return Err(Stop::broken(format!("{left} bytes are left in the pipe")));
+        }
+    }
     sink.settle(LENGTH)?;
     memory.fill(NEW);
     let mut seen = Observation::new();
@@ -94,14 +103,33 @@ fn splice_flags_move_copies_into_file(lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = memory()?;
     let mut seen = Observation::new();
     // SAFETY: the write end of a pipe; the memory outlives the pipe.
-    let given = unsafe { vmsplice_to_pipe(&pipe.write, &[IoVec::new(&memory)], SpliceFlags::GIFT) };
-    let moved = splice(&pipe.read, None, &file, None, LENGTH, SpliceFlags::MOVE);
-    seen.call("vmsplice(pipe, SPLICE_F_GIFT)", given)
-        .call("splice(pipe, file, SPLICE_F_MOVE)", moved);
-    alias::all_sent(moved.setup("splice")? as u64)?;
+    alias::send_all(|done| unsafe {
+        vmsplice_to_pipe(
+            &pipe.write,
+            &[IoVec::new(&memory[done..])],
+            SpliceFlags::GIFT,
+        )
+    })
+    .setup("vmsplice")?;
+    alias::send_all(|done| {
+        splice(
+            &pipe.read,
+            None,
+            &file,
+            None,
+            LENGTH - done,
+            SpliceFlags::MOVE,
+        )
+    })
+    .setup("splice")?;
     memory.fill(NEW);
     let mut bytes = vec![0; LENGTH];
-    io::pread(&file, &mut bytes, 0).setup("read the file")?;
+    let left = aside(|| sockets::readable(&pipe.read))?;
+    if left > 0 {
+        return Err(Stop::broken(format!("{left} bytes are left in the pipe")));
+    }
+    let length = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
+    seen.count("bytes in the file", length as u64);
     seen.text(AFTER_STORE, Sharing::of(&bytes)?);
     Ok(seen)
 }

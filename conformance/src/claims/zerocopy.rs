@@ -1,7 +1,9 @@
 //! `MSG_ZEROCOPY`.
 
-use super::entries_to_tcp;
-use crate::claim::{Claim, Resource, Source, always, between, seed};
+use super::{arrived, entries_to_tcp};
+use crate::claim::{Claim, Exception, Resource, Source, always, between, seed};
+use crate::interpose::lie::{Field, Lie, What};
+use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::completions::Completions;
 use crate::lab::sinks::{Kind, Sink};
@@ -9,7 +11,7 @@ use crate::lab::{Lab, io, netns, privilege, sockets, wait_until};
 use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_mmap::PrivateAnonymous;
-use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_zerocopy};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
@@ -17,6 +19,16 @@ use syscalls::{Errno, Sysno};
 
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
 const COPIED: &str = "completions marked as copied";
+
+/// The completions of a kernel that did not copy, where this one does.
+const NOT_COPIED: &[Lie] = &[Lie::completion(Field::Code, 0)];
+/// The completions of a kernel that copied, where this one does not.
+const COPIED_INSTEAD: &[Lie] = &[Lie::completion(Field::Code, 1)];
+const DATAGRAMS: &[Exception] = &[Exception::Of(
+    Sysno::sendto,
+    What::Shortened,
+    "a datagram is sent whole or not",
+)];
 
 /// Claims about `MSG_ZEROCOPY`.
 pub const CLAIMS: &[Claim] = &[
@@ -26,11 +38,12 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("1.1"), seed("3.4"), seed("5.3"), DOC],
         finds: always(true),
         about: &[Sysno::setsockopt],
+        lies: &[
+            Lie::refused(Sysno::setsockopt, libc::ENOPROTOOPT),
+            Lie::skipped(Sysno::setsockopt),
+        ],
         ..Claim::new("zerocopy.socket.tcp", zerocopy_socket_tcp, |seen| {
-            Verdict::holds_if(
-                seen.succeeded("setsockopt(TCP socket, SO_ZEROCOPY, 1)")
-                    && seen.returned("SO_ZEROCOPY afterwards") == Some(1),
-            )
+            Verdict::holds_if(is_set(seen, "SO_ZEROCOPY of a TCP socket, set"))
         })
     },
     Claim {
@@ -39,6 +52,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("1.1"), seed("3.4")],
         finds: always(false),
         about: &[Sysno::setsockopt],
+        lies: &[Lie::accepted(Sysno::setsockopt)],
         ..Claim::new(
             "zerocopy.socket.every-kind",
             zerocopy_socket_every_kind,
@@ -52,6 +66,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.4"), seed("5.3"), seed("7.2")],
         finds: always(false),
         about: &[Sysno::sendmsg, Sysno::recvmsg],
+        lies: &[Lie::about(Sysno::recvmsg, What::CompletionForged(0)).after(0)],
         ..Claim::new(
             "zerocopy.sample.flag-only",
             zerocopy_sample_flag_only,
@@ -65,6 +80,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.4"), seed("6.1")],
         finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
+        lies: NOT_COPIED,
         ..Claim::new("zerocopy.copies.tcp", zerocopy_copies_tcp, |seen| {
             Verdict::holds_if(seen.counted(COPIED) == 0)
         })
@@ -75,6 +91,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.4"), seed("6.1")],
         finds: always(false),
         about: &[Sysno::setsockopt, Sysno::sendmsg],
+        lies: alias::SHARING_LIES,
         ..Claim::new("zerocopy.copies.unix", zerocopy_copies_unix, |seen| {
             Verdict::holds_if(seen.is("memory changed after sendmsg(), receiver's bytes", "shared"))
         })
@@ -85,6 +102,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.4")],
         finds: always(false),
         about: &[Sysno::sendmsg],
+        lies: &[Lie::accepted(Sysno::sendmsg)],
         ..Claim::new(
             "zerocopy.copies.pipe",
             |lab| zerocopy_no_socket(lab, Kind::Pipe),
@@ -97,6 +115,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.4")],
         finds: always(false),
         about: &[Sysno::sendmsg],
+        lies: &[Lie::accepted(Sysno::sendmsg)],
         ..Claim::new(
             "zerocopy.copies.file",
             |lab| zerocopy_no_socket(lab, Kind::File),
@@ -111,6 +130,8 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["dummy"],
+        lies: COPIED_INSTEAD,
+        exceptions: DATAGRAMS,
         ..Claim::new(
             "zerocopy.copies.dropping-device",
             zerocopy_copies_dropping_device,
@@ -124,9 +145,10 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["veth"],
+        lies: NOT_COPIED,
         ..Claim::new(
             "zerocopy.copies.veth",
-            |lab| over(&netns::tcp_over_veth(lab)?),
+            |_lab| over(&netns::tcp_over_veth()?),
             |seen| Verdict::holds_if(seen.counted(COPIED) == 0),
         )
     },
@@ -139,9 +161,10 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["vmxnet3"],
         resources: &[Resource::Machine],
+        lies: COPIED_INSTEAD,
         ..Claim::new(
             "zerocopy.copies.network-card",
-            |lab| over(&netns::tcp_over_cards(lab)?),
+            |_lab| over(&netns::tcp_over_cards()?),
             |seen| Verdict::holds_if(seen.counted(COPIED) == 0),
         )
     },
@@ -155,8 +178,12 @@ pub const CLAIMS: &[Claim] = &[
         ],
         about: &[Sysno::setsockopt],
         modules: &["vsock_loopback"],
+        lies: &[
+            Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP).where_it(true),
+            Lie::accepted(Sysno::setsockopt),
+        ],
         ..Claim::new("zerocopy.socket.vsock", zerocopy_socket_vsock, |seen| {
-            Verdict::holds_if(seen.succeeded("setsockopt(vsock socket, SO_ZEROCOPY, 1)"))
+            Verdict::holds_if(seen.succeeded("SO_ZEROCOPY of a vsock socket, set"))
         })
     },
     Claim {
@@ -170,6 +197,7 @@ pub const CLAIMS: &[Claim] = &[
         ],
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["vsock_loopback"],
+        lies: alias::SHARING_LIES,
         ..Claim::new(
             "zerocopy.copies.vsock-loopback",
             zerocopy_copies_vsock_loopback,
@@ -187,6 +215,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.4"), seed("5.3")],
         finds: always(true),
         about: &[Sysno::recvmsg],
+        lies: &[Lie::about(Sysno::recvmsg, What::Garbled).after(0)],
         ..Claim::new("zerocopy.recv.flag", zerocopy_recv_flag, |seen| {
             Verdict::holds_if(
                 seen.is("bytes received with the flag", "copied into the buffer")
@@ -200,6 +229,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.3")],
         finds: always(false),
         about: &[Sysno::getsockopt],
+        lies: &[Lie::refused(Sysno::getsockopt, libc::ENOPROTOOPT)],
         ..Claim::new(
             "zerocopy.recv.tcp-zerocopy-receive",
             zerocopy_recv_tcp_zerocopy_receive,
@@ -216,12 +246,16 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.3"), DOC],
         finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
+        lies: &[
+            Lie::refused(Sysno::recvmsg, libc::EAGAIN),
+            Lie::about(Sysno::recvmsg, What::CompletionForged(3)).after(3),
+        ],
         ..Claim::new(
             "zerocopy.notify.every-send",
             zerocopy_notify_every_send,
             |seen| {
                 Verdict::holds_if(
-                    seen.counted("sends completed") == 3
+                    seen.counted("sends completed") == seen.counted("sends")
                         && seen.counted("completions after those") == 0,
                 )
             },
@@ -233,6 +267,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: &[Sysno::sendto],
+        lies: &[Lie::refused(Sysno::sendto, libc::ENOBUFS).after(100)],
         ..Claim::new(
             "zerocopy.notify.not-enforced",
             zerocopy_notify_not_enforced,
@@ -250,6 +285,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.3")],
         finds: always(false),
         about: &[Sysno::recvmsg],
+        lies: &[Lie::skipped(Sysno::recvmsg).with(2, 0x2000)],
         ..Claim::new(
             "zerocopy.sample.errqueue-lost",
             zerocopy_sample_errqueue_lost,
@@ -268,6 +304,9 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         traced: true,
+        exceptions: &[Exception::Controls(
+            "no lie makes the route not read completions; that they come is what zerocopy.notify.every-send turns on",
+        )],
         ..Claim::new(
             "zerocopy.entries.notifications",
             zerocopy_entries_notifications,
@@ -285,6 +324,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendto],
         resources: &[Resource::UserMemlock],
+        lies: &[Lie::accepted(Sysno::sendto)],
         ..Claim::new("zerocopy.limit.memlock", zerocopy_limit_memlock, |seen| {
             Verdict::holds_if(seen.succeeded("send(1 byte, MSG_ZEROCOPY), RLIMIT_MEMLOCK 0"))
         })
@@ -295,10 +335,22 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[DOC],
         finds: always(true),
         about: &[Sysno::getsockopt],
+        lies: &[Lie::about(
+            Sysno::getsockopt,
+            What::Output {
+                argument: 3,
+                value: 1,
+            },
+        )],
         ..Claim::new(
             "zerocopy.option.default-off",
             zerocopy_option_default_off,
-            |seen| Verdict::holds_if(seen.returned("SO_ZEROCOPY of a new TCP socket") == Some(0)),
+            |seen| {
+                Verdict::holds_if(
+                    seen.returned("SO_ZEROCOPY of a new TCP socket") == Some(0)
+                        && is_set(seen, "SO_ZEROCOPY when it has been set"),
+                )
+            },
         )
     },
     Claim {
@@ -312,6 +364,13 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(true),
         about: &[Sysno::setsockopt, Sysno::accept4],
+        lies: &[Lie::about(
+            Sysno::getsockopt,
+            What::Output {
+                argument: 3,
+                value: 0,
+            },
+        )],
         ..Claim::new(
             "zerocopy.option.inherited",
             zerocopy_option_inherited,
@@ -331,13 +390,20 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[DOC],
         finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
+        lies: &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))],
         ..Claim::new(
             "zerocopy.ids.count-flagged-calls",
             zerocopy_ids_count_flagged_calls,
             |seen| {
+                let same = |a, b| seen.value(a) == seen.value(b);
                 Verdict::holds_if(
-                    seen.is("ids of the first send", "0 to 0")
-                        && seen.is("ids of the next three", "1 to 3"),
+                    same(
+                        "ids of the first send",
+                        "first ids by the calls that took bytes",
+                    ) && same(
+                        "ids of the next three",
+                        "next ids by the calls that took bytes",
+                    ),
                 )
             },
         )
@@ -348,6 +414,10 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: &[Sysno::recvmsg],
+        lies: &[
+            Lie::refused(Sysno::recvmsg, libc::EAGAIN),
+            Lie::accepted(Sysno::recvmsg),
+        ],
         ..Claim::new(
             "zerocopy.queue.unix-ignores-errqueue",
             zerocopy_queue_unix_ignores_errqueue,
@@ -367,21 +437,38 @@ fn memory() -> Result<PrivateAnonymous, Stop> {
     Ok(memory)
 }
 
+/// Sets the option and reads it back: 1 if it is set, 0 if the kernel only said so.
 fn set_zerocopy(socket: &impl AsFd) -> Result<usize, Errno> {
-    enable(socket.as_fd()).map(|_| 0)
+    enable(socket.as_fd())?;
+    aside(|| option(socket))
+}
+
+/// Whether an option was set and is.
+fn is_set(seen: &Observation, fact: &str) -> bool {
+    seen.returned(fact) == Some(1)
+}
+
+/// Sends all of `bytes` with the flag; how many calls took some.
+///
+/// # Safety
+///
+/// As for [`send_zerocopy`].
+unsafe fn send_all(zerocopy: Enabled<'_>, bytes: &[u8]) -> Result<u64, Stop> {
+    let (mut done, mut calls) = (0, 0);
+    while done < bytes.len() {
+        // SAFETY: a part of the caller's bytes, under the caller's promise.
+        let sent =
+            io::again(|| unsafe { send_zerocopy(zerocopy, &bytes[done..], SendFlags::empty()) });
+        done += sent.setup("send")?;
+        calls += 1;
+    }
+    Ok(calls)
 }
 
 fn zerocopy_socket_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
     let mut seen = Observation::new();
-    seen.call(
-        "setsockopt(TCP socket, SO_ZEROCOPY, 1)",
-        set_zerocopy(&socket),
-    );
-    seen.call(
-        "SO_ZEROCOPY afterwards",
-        nocopy_msg_zerocopy::is_enabled(&socket).map(usize::from),
-    );
+    seen.call("SO_ZEROCOPY of a TCP socket, set", set_zerocopy(&socket));
     Ok(seen)
 }
 
@@ -398,7 +485,7 @@ fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
     for (name, domain, kind) in kinds {
         match sockets::socket(domain, kind, 0) {
             Ok(socket) => seen.call(
-                format!("setsockopt({name} socket, SO_ZEROCOPY, 1)"),
+                format!("SO_ZEROCOPY of a {name} socket, set"),
                 set_zerocopy(&socket),
             ),
             // A kernel without IPv6, say, says nothing about zero-copy.
@@ -413,10 +500,15 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = memory()?;
     let send_and_settle = || -> Result<u64, Stop> {
         // SAFETY: the memory lives until the process ends.
-        let sent = unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) }.setup("sendmsg")?;
+        let sent = io::again(|| unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) });
+        let sent = sent.setup("sendmsg")?;
         sockets::wait_for_arrival(&far, sent)?;
-        let mut buffer = vec![0; sent];
-        io::read(&far, &mut buffer).setup("read at the receiver")?;
+        let came = sockets::readable(&far)?;
+        if sent == 0 || came != sent || !arrived(&far, &[OLD; LENGTH][..came])? {
+            return Err(Stop::broken(format!(
+                "{came} bytes came of {sent}, or other ones"
+            )));
+        }
         // All is acknowledged: the socket holds nothing any more for which a completion could come later.
         wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
         Ok(Completions::now(&near)
@@ -425,7 +517,7 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
     };
     let mut seen = Observation::new();
     seen.count("completions without SO_ZEROCOPY", send_and_settle()?);
-    set_zerocopy(&near).setup("SO_ZEROCOPY")?;
+    enable(&near).setup("SO_ZEROCOPY")?;
     let control = send_and_settle()?;
     if control != 1 {
         return Err(Stop::broken(format!(
@@ -442,13 +534,12 @@ fn zerocopy_copies_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = memory()?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
     // SAFETY: the memory is freed after the completion.
-    let sent = unsafe { send_zerocopy(zerocopy, &memory, SendFlags::empty()) }.setup("send")?;
-    alias::all_sent(sent as u64)?;
+    let sends = unsafe { send_all(zerocopy, &memory) }?;
     sockets::wait_for_arrival(&far, LENGTH)?;
     memory.fill(NEW);
     let mut bytes = vec![0; LENGTH];
-    io::read(&far, &mut bytes).setup("read at the receiver")?;
-    let completions = Completions::wait(&near, 1).setup("read the completions")?;
+    io::read_full(&far, &mut bytes).setup("read at the receiver")?;
+    let completions = Completions::wait(&near, sends).setup("read the completions")?;
     let mut seen = Observation::new();
     seen.text("completions", &completions)
         .count(COPIED, completions.copied());
@@ -463,17 +554,15 @@ fn zerocopy_copies_unix(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = UnixStream::pair().setup("socketpair")?;
     let mut memory = memory()?;
     let mut seen = Observation::new();
-    seen.call(
-        "setsockopt(AF_UNIX socket, SO_ZEROCOPY, 1)",
-        set_zerocopy(&near),
-    );
+    seen.call("SO_ZEROCOPY of an AF_UNIX socket, set", set_zerocopy(&near));
     // SAFETY: the memory lives until the process ends.
-    let sent = unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) };
-    seen.call("sendmsg(AF_UNIX socket, MSG_ZEROCOPY)", sent);
-    alias::all_sent(sent.setup("sendmsg")? as u64)?;
+    alias::send_all(|done| unsafe { io::sendmsg(&near, &memory[done..], libc::MSG_ZEROCOPY) })
+        .setup("sendmsg")?;
     memory.fill(NEW);
     let mut bytes = vec![0; LENGTH];
-    io::read(&far, &mut bytes).setup("read at the receiver")?;
+    let count = io::read_full(&far, &mut bytes).setup("read at the receiver")?;
+    let more = aside(|| sockets::readable(&far))?;
+    seen.count("bytes at the receiver", (count + more) as u64);
     seen.text(
         "memory changed after sendmsg(), receiver's bytes",
         Sharing::of(&bytes)?,
@@ -485,19 +574,23 @@ fn zerocopy_no_socket(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     let sink = Sink::open(lab, kind)?;
     let mut seen = Observation::new();
     // SAFETY: a static never goes away.
-    let sent = unsafe { io::sendmsg(&sink, b"static", libc::MSG_ZEROCOPY) };
+    let sent = io::again(|| unsafe { io::sendmsg(&sink, b"static", libc::MSG_ZEROCOPY) });
     seen.call(format!("sendmsg({kind}, MSG_ZEROCOPY)"), sent);
     Ok(seen)
 }
 
-fn zerocopy_copies_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
-    let socket = netns::udp_into_nothing(lab)?;
+fn zerocopy_copies_dropping_device(_lab: &Lab) -> Result<Observation, Stop> {
+    let socket = netns::udp_into_nothing()?;
     let memory = memory()?;
     let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
     for _ in 0..4 {
         // SAFETY: the memory is freed after the completions.
-        unsafe { send_zerocopy(zerocopy, &memory[..netns::DATAGRAM], SendFlags::empty()) }
-            .setup("send")?;
+        let sent = io::again(|| unsafe {
+            send_zerocopy(zerocopy, &memory[..netns::DATAGRAM], SendFlags::empty())
+        });
+        if sent.setup("send")? != netns::DATAGRAM {
+            return Err(Stop::broken("a datagram was sent in part"));
+        }
     }
     let completions = Completions::wait(&socket, 4).setup("read the completions")?;
     let mut seen = Observation::new();
@@ -510,12 +603,12 @@ fn zerocopy_copies_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
 fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
     let memory = memory()?;
     let zerocopy = enable(&remote.socket).setup("SO_ZEROCOPY")?;
+    let mut sends = 0;
     for _ in 0..4 {
         // SAFETY: the memory is freed after the completions.
-        let sent = unsafe { send_zerocopy(zerocopy, &memory, SendFlags::empty()) }.setup("send")?;
-        alias::all_sent(sent as u64)?;
+        sends += unsafe { send_all(zerocopy, &memory) }?;
     }
-    let completions = Completions::wait(&remote.socket, 4).setup("read the completions")?;
+    let completions = Completions::wait(&remote.socket, sends).setup("read the completions")?;
     let mut seen = Observation::new();
     seen.text("completions", &completions)
         .count(COPIED, completions.copied());
@@ -525,10 +618,7 @@ fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
 fn zerocopy_socket_vsock(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
     let mut seen = Observation::new();
-    seen.call(
-        "setsockopt(vsock socket, SO_ZEROCOPY, 1)",
-        set_zerocopy(&socket),
-    );
+    seen.call("SO_ZEROCOPY of a vsock socket, set", set_zerocopy(&socket));
     Ok(seen)
 }
 
@@ -537,25 +627,25 @@ fn zerocopy_copies_vsock_loopback(_lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = memory()?;
     let mut seen = Observation::new();
     let enabled = set_zerocopy(&near);
-    seen.call("setsockopt(vsock socket, SO_ZEROCOPY, 1)", enabled);
+    seen.call("SO_ZEROCOPY of a vsock socket, set", enabled);
     // SAFETY: the memory is freed after the completion, if there is to be one.
-    let sent = unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) }.setup("sendmsg")?;
-    alias::all_sent(sent as u64)?;
+    let mut sends = 0;
+    alias::send_all(|done| {
+        // SAFETY: the memory is freed after the completions, if there are to be any.
+        let sent = unsafe { io::sendmsg(&near, &memory[done..], libc::MSG_ZEROCOPY) };
+        sends += u64::from(sent.is_ok());
+        sent
+    })
+    .setup("sendmsg")?;
     io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
     memory.fill(NEW);
     let mut bytes = vec![0; LENGTH];
-    let mut done = 0;
-    while done < LENGTH {
-        match io::read(&far, &mut bytes[done..]).setup("read at the receiver")? {
-            0 => return Err(Stop::broken("the receiver got fewer bytes")),
-            count => done += count,
-        }
+    if io::read_full(&far, &mut bytes).setup("read at the receiver")? != LENGTH {
+        return Err(Stop::broken("the receiver got fewer bytes"));
     }
     if enabled.is_ok() {
-        seen.text(
-            "completions",
-            Completions::wait(&near, 1).setup("read the completions")?,
-        );
+        let completions = Completions::wait(&near, sends).setup("read the completions")?;
+        seen.text("completions", completions);
     }
     seen.text(
         "memory changed after sendmsg(), receiver's bytes",
@@ -566,12 +656,22 @@ fn zerocopy_copies_vsock_loopback(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
-    set_zerocopy(&near).setup("SO_ZEROCOPY")?;
-    set_zerocopy(&far).setup("SO_ZEROCOPY")?;
-    io::write(&far, &[OLD; LENGTH]).setup("write")?;
+    enable(&near).setup("SO_ZEROCOPY")?;
+    enable(&far).setup("SO_ZEROCOPY")?;
+    io::write_all(&far, &[OLD; LENGTH]).setup("write")?;
     sockets::wait_for_arrival(&near, LENGTH)?;
     let mut buffer = [0; LENGTH];
-    let received = io::recvmsg(&near, &mut buffer, &mut [], libc::MSG_ZEROCOPY).setup("recvmsg")?;
+    let (mut received, mut flags) = (0, 0);
+    while received < LENGTH {
+        let rest = &mut buffer[received..];
+        let part = io::again(|| io::recvmsg(&near, rest, &mut [], libc::MSG_ZEROCOPY));
+        let part = part.setup("recvmsg")?;
+        flags |= part.flags;
+        match part.bytes {
+            0 => break,
+            count => received += count,
+        }
+    }
     wait_until(|| Ok(sockets::unacknowledged(&far)? == 0))?;
     let completions = Completions::now(&near)
         .setup("read the error queue")?
@@ -580,7 +680,7 @@ fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
             .setup("read the error queue")?
             .count();
     let mut seen = Observation::new();
-    let copied = received.bytes == LENGTH && buffer == [OLD; LENGTH];
+    let copied = received == LENGTH && buffer == [OLD; LENGTH];
     seen.text(
         "bytes received with the flag",
         if copied {
@@ -589,7 +689,8 @@ fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
             "elsewhere"
         },
     );
-    seen.count("completions", completions);
+    seen.count("completions", completions)
+        .text("msg_flags", format!("{flags:#x}"));
     Ok(seen)
 }
 
@@ -598,10 +699,13 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
     const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
     /// No option of TCP has this number.
     const NO_OPTION: libc::c_int = 9999;
+    /// Where `recv_skip_hint` stands.
+    const HINT: std::ops::Range<usize> = 12..16;
     let (near, _far) = sockets::tcp()?;
     let get = |option: libc::c_int| {
         // struct tcp_zerocopy_receive begins with address (u64), length (u32), recv_skip_hint (u32).
         let mut request = [0_u8; 64];
+        request[HINT].fill(0xff);
         let mut length: libc::socklen_t = 16;
         // SAFETY: the pointers are to a buffer of at least `length` bytes and to `length`, written during the call.
         let done = unsafe {
@@ -614,10 +718,14 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
             )
         };
         if done == -1 {
-            Err(sockets::last_errno())
-        } else {
-            Ok(0)
+            return Err(sockets::last_errno());
         }
+        // With nothing to receive, the kernel says how many bytes are to be read in the ordinary way: none.
+        Ok(request[HINT]
+            .iter()
+            .chain(&request[..8])
+            .filter(|byte| **byte != 0)
+            .count())
     };
     if get(NO_OPTION) != Err(Errno::ENOPROTOOPT) {
         return Err(Stop::broken(
@@ -637,15 +745,18 @@ fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
     let memory = memory()?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let mut sends = 0;
     for _ in 0..3 {
         // SAFETY: the memory is freed after the completions.
-        unsafe { send_zerocopy(zerocopy, &memory[..4096], SendFlags::empty()) }.setup("send")?;
+        sends += unsafe { send_all(zerocopy, &memory[..4096]) }?;
     }
-    let completions = Completions::wait(&near, 3).setup("read the completions")?;
     sockets::wait_for_arrival(&far, 3 * 4096)?;
+    // All is acknowledged: the socket holds nothing any more for which a completion could come later.
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+    let completions = Completions::now(&near).setup("read the completions")?;
     let mut seen = Observation::new();
     seen.text("completions", &completions)
+        .count("sends", sends)
         .count("sends completed", completions.count());
     seen.count(
         "completions after those",
@@ -664,15 +775,19 @@ fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for _ in 0..1000 {
         // SAFETY: the memory is freed after the completions (or, after an error, with the process).
-        match unsafe { send_zerocopy(zerocopy, &memory[..100], SendFlags::empty()) } {
-            Ok(100) => taken += 1,
-            result => {
-                seen.call("the send that was not taken", result);
-                break;
-            }
+        let sent =
+            io::again(|| unsafe { send_zerocopy(zerocopy, &memory[..100], SendFlags::empty()) });
+        let Ok(count @ 1..) = sent else {
+            seen.call("the send that was not taken", sent);
+            break;
+        };
+        taken += 1;
+        sockets::wait_for_arrival(&far, count)?;
+        if sockets::readable(&far)? != count || !arrived(&far, &[OLD; 100][..count])? {
+            return Err(Stop::broken(format!(
+                "not the {count} bytes came that were sent"
+            )));
         }
-        sockets::wait_for_arrival(&far, 100)?;
-        io::read(&far, &mut [0; 100]).setup("read at the receiver")?;
     }
     let completions = Completions::wait(&near, taken).setup("read the completions")?;
     seen.count("sends taken", taken)
@@ -688,14 +803,17 @@ fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for size in [0, 8] {
         // SAFETY: the memory is freed after the completion: POLLERR is seen below.
-        unsafe { send_zerocopy(zerocopy, &memory[..4096], SendFlags::empty()) }.setup("send")?;
+        let sends = unsafe { send_all(zerocopy, &memory[..4096]) }?;
+        if sends != 1 {
+            return Err(Stop::broken(format!("four KiB took {sends} sends")));
+        }
         sockets::wait_for_arrival(&far, 4096)?;
-        io::read(&far, &mut [0; 4096]).setup("read at the receiver")?;
+        io::read_full(&far, &mut [0; 4096]).setup("read at the receiver")?;
         wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
         io::wait_for_error_queue(near.as_fd()).setup("poll")?;
         let mut control = vec![0; size];
-        let received =
-            io::recvmsg(&near, &mut [], &mut control, libc::MSG_ERRQUEUE).setup("recvmsg")?;
+        let received = io::again(|| io::recvmsg(&near, &mut [], &mut control, libc::MSG_ERRQUEUE))
+            .setup("recvmsg")?;
         let truncated = received.flags & libc::MSG_CTRUNC != 0;
         seen.count(
             format!("control bytes, buffer of {size}"),
@@ -745,22 +863,26 @@ fn zerocopy_limit_memlock(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn option(socket: &impl AsFd) -> Result<usize, Errno> {
-    nocopy_msg_zerocopy::is_enabled(socket.as_fd()).map(usize::from)
+    let value = sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY)?;
+    // What is no value is shown as a large one.
+    Ok(usize::try_from(value).unwrap_or(usize::MAX))
 }
 
 fn zerocopy_option_default_off(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
     let mut seen = Observation::new();
     seen.call("SO_ZEROCOPY of a new TCP socket", option(&socket));
+    enable(&socket).setup("SO_ZEROCOPY")?;
+    seen.call("SO_ZEROCOPY when it has been set", option(&socket));
     Ok(seen)
 }
 
 fn zerocopy_option_inherited(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for value in [1, 0] {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
-        if value == 1 {
-            set_zerocopy(&listener).setup("SO_ZEROCOPY")?;
+        let listener = aside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
+        if value == 1 && set_zerocopy(&listener).setup("SO_ZEROCOPY")? != 1 {
+            return Err(Stop::broken("the option of the listener is not set"));
         }
         let address = listener.local_addr().setup("getsockname")?;
         let _near = TcpStream::connect(address).setup("connect over loopback")?;
@@ -777,10 +899,8 @@ fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, _far) = sockets::tcp()?;
     let memory = memory()?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
-    let send = |length: usize| {
-        // SAFETY: the memory is freed after the completions.
-        unsafe { send_zerocopy(zerocopy, &memory[..length], SendFlags::empty()) }.setup("send")
-    };
+    // SAFETY: the memory is freed after the completions.
+    let send = |length: usize| unsafe { send_all(zerocopy, &memory[..length]) };
     // Ranges of one read may be split in any way; together they are what they begin and end with.
     let ids = |completions: &Completions| {
         let first = completions.0.iter().map(|range| range.lo).min();
@@ -791,16 +911,26 @@ fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
         )
     };
     let mut seen = Observation::new();
-    send(4096)?;
-    let first = Completions::wait(&near, 1).setup("read the completions")?;
+    let sends = send(4096)?;
+    let first = Completions::wait(&near, sends).setup("read the completions")?;
+    let mut more = 0;
     for length in [100, 4096] {
-        send(length)?;
+        more += send(length)?;
     }
-    io::write(&near, b"without the flag").setup("write")?;
-    send(1)?;
-    let next = Completions::wait(&near, 3).setup("read the completions")?;
+    io::write_all(&near, b"without the flag").setup("write")?;
+    more += send(1)?;
+    let next = Completions::wait(&near, more).setup("read the completions")?;
+    let last = sends + more - 1;
     seen.text("ids of the first send", ids(&first))
         .text("ids of the next three", ids(&next));
+    seen.text(
+        "first ids by the calls that took bytes",
+        format!("0 to {}", sends - 1),
+    )
+    .text(
+        "next ids by the calls that took bytes",
+        format!("{sends} to {last}"),
+    );
     Ok(seen)
 }
 
@@ -811,8 +941,12 @@ fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop>
     io::write(&tcp_far, b"bytes").setup("write")?;
     sockets::wait_for_arrival(&tcp_near, 5)?;
     let receive = |socket: std::os::fd::BorrowedFd<'_>| {
-        io::recvmsg(&socket, &mut [0; 16], &mut [0; 256], libc::MSG_ERRQUEUE)
-            .map(|received| received.bytes)
+        let mut bytes = [0; 16];
+        let received =
+            io::again(|| io::recvmsg(&socket, &mut bytes, &mut [0; 256], libc::MSG_ERRQUEUE))?;
+        // Other bytes than those that were sent are none, nor is a message that says that something is missing.
+        let whole = bytes[..received.bytes] == *b"bytes" && received.flags & libc::MSG_CTRUNC == 0;
+        Ok(if whole { received.bytes } else { 0 })
     };
     let mut seen = Observation::new();
     seen.call(

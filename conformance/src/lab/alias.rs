@@ -3,11 +3,14 @@
 //! If the receiver finds the change, the transfer moved references to the source's pages: no CPU copy was made. If it finds
 //! the old bytes, somebody copied them. No clock, no counter, no privilege is needed.
 
+use crate::interpose::lie::Lie;
+use crate::interpose::record::aside;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io};
 use crate::verdict::{Setup, Stop};
 use std::fmt;
 use std::fs::File;
+use syscalls::{Errno, Sysno};
 
 /// What is sent: four pages, which fit into every sink's queue.
 pub const LENGTH: usize = 4 * 4096;
@@ -15,6 +18,16 @@ pub const LENGTH: usize = 4 * 4096;
 pub const OLD: u8 = b'O';
 /// Every byte of the source afterwards.
 pub const NEW: u8 = b'N';
+
+/// What shows a reader the other of shared and copied.
+///
+/// The lie about `pread` is for a receiver that is a file; it has nothing to say where a change is only checked.
+pub const SHARING_LIES: &[Lie] = &[
+    Lie::bytes(Sysno::read, NEW, OLD),
+    Lie::bytes(Sysno::read, OLD, NEW),
+    Lie::bytes(Sysno::pread64, NEW, OLD),
+    Lie::bytes(Sysno::pread64, OLD, NEW),
+];
 
 /// What the receiver found after the source had changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +76,11 @@ pub fn source(lab: &Lab) -> Result<File, Stop> {
 
 /// Changes every byte of the file to [`NEW`], and checks that it did.
 pub fn change(file: &File) -> Result<(), Stop> {
-    io::pwrite(file, &[NEW; LENGTH], 0).setup("change the file")?;
     let mut now = [0; LENGTH];
-    io::pread(file, &mut now, 0).setup("read the changed file")?;
+    aside(|| {
+        io::pwrite(file, &[NEW; LENGTH], 0).setup("change the file")?;
+        io::pread(file, &mut now, 0).setup("read the changed file")
+    })?;
     if now == [NEW; LENGTH] {
         Ok(())
     } else {
@@ -85,6 +100,20 @@ pub fn after_sending(
     sink.settle(LENGTH)?;
     change(&file)?;
     Sharing::of(&sink.take(LENGTH)?)
+}
+
+/// Calls `step` with the bytes sent so far until all are: a short count and an interruption are no answers to what is asked.
+pub fn send_all(mut step: impl FnMut(usize) -> Result<usize, Errno>) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < LENGTH {
+        match step(done) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(count) => done += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// An experiment on sharing sends all or is none.

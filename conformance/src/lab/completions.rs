@@ -1,7 +1,9 @@
 //! Completions of `MSG_ZEROCOPY` from a socket's error queue.
+//!
+//! Nothing else is expected there: an entry that is not one completion, whole, is `EBADMSG`.
 
 use crate::lab::io;
-use nocopy_msg_zerocopy::{Completion, Message, messages, recv_error_queue};
+use nocopy_msg_zerocopy::{Completion, Message, MsgFlags, messages, recv_error_queue};
 use std::fmt;
 use std::os::fd::AsFd;
 use syscalls::Errno;
@@ -26,7 +28,12 @@ impl Completions {
                 done => done?,
             }
         }
-        Ok(())
+        // More is complete than was sent: these are no completions of ours.
+        if self.count() > sends {
+            Err(Errno::EBADMSG)
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads all that are there now.
@@ -42,13 +49,18 @@ impl Completions {
 
     fn read_one(&mut self, socket: &impl AsFd) -> Result<(), Errno> {
         let mut control = [0; 256];
-        let received = recv_error_queue(socket.as_fd(), &mut control)?;
-        for message in messages(&control[..received.control_len]) {
-            if let Ok(Message::Completion(completion)) = message {
+        let received = io::again(|| recv_error_queue(socket.as_fd(), &mut control))?;
+        let mut found = messages(&control[..received.control_len]);
+        match (found.next(), found.next()) {
+            (Some(Ok(Message::Completion(completion))), None)
+                if received.flags.contains(MsgFlags::ERRQUEUE)
+                    && !received.flags.contains(MsgFlags::CTRUNC) =>
+            {
                 self.0.push(completion);
+                Ok(())
             }
+            _ => Err(Errno::EBADMSG),
         }
-        Ok(())
     }
 
     /// How many sends they cover.

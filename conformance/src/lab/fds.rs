@@ -1,10 +1,11 @@
 //! Descriptors of every kind, ready to be read from or written to without waiting.
 
+use crate::interpose::record::aside;
 use crate::lab::{Lab, alias, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -113,7 +114,39 @@ impl fmt::Display for Kind {
 pub struct Descriptor {
     fd: OwnedFd,
     /// The other end, so that the descriptor is neither at end of file nor broken.
-    _peer: Option<OwnedFd>,
+    peer: Option<OwnedFd>,
+    kind: Kind,
+}
+
+impl Descriptor {
+    /// How many bytes have been written to it since it was opened, as its other end or its file shows, of which `reported` may
+    /// still be on their way. None for a device, which keeps nothing, and for what cannot be written.
+    pub fn written(&self, reported: usize) -> Result<Option<u64>, Stop> {
+        let size = || Ok(self.file()?.metadata().setup("fstat")?.len());
+        match (self.kind, &self.peer) {
+            (Kind::PipeRead, _) => Ok(None),
+            (_, Some(peer)) => {
+                // To a pipe or an AF_UNIX socket nothing is on its way.
+                if matches!(
+                    self.kind,
+                    Kind::TcpSocket | Kind::UdpSocket | Kind::Terminal
+                ) {
+                    sockets::wait_for_arrival(peer, reported)?;
+                }
+                Ok(Some(sockets::readable(peer)? as u64))
+            }
+            // The content was before the position, or at it.
+            (Kind::RegularFile | Kind::Memfd, None) => {
+                Ok(Some(self.file()?.stream_position().setup("lseek")?))
+            }
+            (Kind::AppendFile, None) => Ok(Some(size()? - CONTENT.len() as u64)),
+            _ => Ok(None),
+        }
+    }
+
+    fn file(&self) -> Result<File, Stop> {
+        self.fd.try_clone().map(File::from).setup("dup")
+    }
 }
 
 impl AsFd for Descriptor {
@@ -128,7 +161,24 @@ const CONTENT: [u8; 16] = [alias::OLD; 16];
 impl Descriptor {
     /// Opens one. Streams and files hold some bytes to read; the descriptor can be written where its kind can.
     pub fn open(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
-        let alone = |fd: OwnedFd| Ok(Self { fd, _peer: None });
+        aside(|| Self::make(lab, kind))
+    }
+
+    fn make(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
+        let alone = |fd: OwnedFd| {
+            Ok(Self {
+                fd,
+                peer: None,
+                kind,
+            })
+        };
+        let between = |fd: OwnedFd, peer: OwnedFd| {
+            Ok(Self {
+                fd,
+                peer: Some(peer),
+                kind,
+            })
+        };
         let device = |path: &str| open(path, libc::O_RDWR).and_then(alone);
         let readable = |path: &str| open(path, libc::O_RDONLY).and_then(alone);
         match kind {
@@ -144,7 +194,7 @@ impl Descriptor {
             Kind::Memfd => {
                 let mut file = File::from(memfd()?);
                 file.write_all(&CONTENT).setup("write a memfd")?;
-                std::io::Seek::rewind(&mut file).setup("lseek")?;
+                file.rewind().setup("lseek")?;
                 alone(file.into())
             }
             Kind::PathOnly => open("/proc/version", libc::O_PATH).and_then(alone),
@@ -152,26 +202,17 @@ impl Descriptor {
             Kind::PipeRead => {
                 let (read, write) = std::io::pipe().setup("pipe")?;
                 io::write(&write, &CONTENT).setup("fill a pipe")?;
-                Ok(Self {
-                    fd: read.into(),
-                    _peer: Some(write.into()),
-                })
+                between(read.into(), write.into())
             }
             Kind::PipeWrite => {
                 let (read, write) = std::io::pipe().setup("pipe")?;
-                Ok(Self {
-                    fd: write.into(),
-                    _peer: Some(read.into()),
-                })
+                between(write.into(), read.into())
             }
             Kind::TcpSocket => {
                 let (near, far) = sockets::tcp()?;
                 io::write(&far, &CONTENT).setup("fill a socket")?;
                 sockets::wait_for_arrival(&near, CONTENT.len())?;
-                Ok(Self {
-                    fd: near.into(),
-                    _peer: Some(far.into()),
-                })
+                between(near.into(), far.into())
             }
             Kind::UdpSocket => {
                 let (near, far) = sockets::udp()?;
@@ -179,18 +220,12 @@ impl Descriptor {
                     .setup("connect")?;
                 io::write(&far, &CONTENT).setup("fill a socket")?;
                 sockets::wait_for_arrival(&near, CONTENT.len())?;
-                Ok(Self {
-                    fd: near.into(),
-                    _peer: Some(far.into()),
-                })
+                between(near.into(), far.into())
             }
             Kind::UnixStream => {
                 let (near, far) = UnixStream::pair().setup("socketpair")?;
                 io::write(&far, &CONTENT).setup("fill a socket")?;
-                Ok(Self {
-                    fd: near.into(),
-                    _peer: Some(far.into()),
-                })
+                between(near.into(), far.into())
             }
             Kind::Eventfd => {
                 // SAFETY: eventfd takes no pointer. Its count of one makes it readable.
@@ -234,21 +269,34 @@ impl Descriptor {
 }
 
 /// Opens a descriptor of each kind and notes what `call` does with it; a kind that this machine lacks is noted as such.
+///
+/// `arrived` says how many bytes have come where `call` has sent them, where that can be known: another number than the call
+/// reported is noted too.
 pub fn each(
     lab: &Lab,
     kinds: &[Kind],
     seen: &mut Observation,
     fact: fn(Kind) -> String,
     mut call: impl FnMut(&Descriptor) -> Result<usize, Errno>,
+    mut arrived: impl FnMut(&Descriptor, usize) -> Result<Option<u64>, Stop>,
 ) -> Result<(), Stop> {
     for kind in kinds {
         match Descriptor::open(lab, *kind) {
-            Ok(descriptor) => seen.call(fact(*kind), call(&descriptor)),
+            Ok(descriptor) => {
+                let result = call(&descriptor);
+                let reported = result.unwrap_or(0);
+                seen.call(fact(*kind), result);
+                if let Some(came) = aside(|| arrived(&descriptor, reported))?
+                    && came != reported as u64
+                {
+                    seen.count(format!("{}, bytes that came", fact(*kind)), came);
+                }
+            }
             Err(Stop::Untestable(reason)) => {
-                seen.text(fact(*kind), format!("not tried, {}", reason.what))
+                seen.text(fact(*kind), format!("not tried, {}", reason.what));
             }
             Err(stop) => return Err(stop),
-        };
+        }
     }
     Ok(())
 }
@@ -327,6 +375,7 @@ fn terminal() -> Result<Descriptor, Stop> {
     sockets::wait_for_arrival(&slave, CONTENT.len())?;
     Ok(Descriptor {
         fd: slave,
-        _peer: Some(master),
+        peer: Some(master),
+        kind: Kind::Terminal,
     })
 }

@@ -30,6 +30,54 @@ pub unsafe fn write_from(fd: &impl AsFd, base: *const u8, length: usize) -> Resu
     unsafe { syscall!(Sysno::write, number(fd), base, length) }
 }
 
+/// Reads until `buffer` is full or the end has come; goes on after a short count and after `EINTR`.
+pub fn read_full(fd: &impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match read(fd, &mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of `bytes`; goes on after a short count and after `EINTR`.
+pub fn write_all(fd: &impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the slice is readable for its length, and `write` does not keep the pointer.
+    unsafe { write_all_from(fd, bytes.as_ptr(), bytes.len()) }
+}
+
+/// Writes all of some memory, as [`write_from`] does a part.
+///
+/// # Safety
+///
+/// As for [`write_from`].
+pub unsafe fn write_all_from(fd: &impl AsFd, base: *const u8, length: usize) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < length {
+        // SAFETY: the rest of the caller's range, under the caller's promise.
+        match unsafe { write_from(fd, base.add(done), length - done) } {
+            Ok(count) => done += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Makes a call again as long as it is interrupted.
+pub fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
 /// `pread(2)`.
 pub fn pread(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     // SAFETY: the pointer and length are of `buffer`, which the kernel writes during the call.
@@ -42,6 +90,20 @@ pub fn pread(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Er
             offset
         )
     }
+}
+
+/// Reads at `offset` until `buffer` is full or the end has come; goes on after a short count and after `EINTR`.
+pub fn pread_full(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match pread(fd, &mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done)
 }
 
 /// `pwrite(2)`.

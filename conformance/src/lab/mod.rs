@@ -15,7 +15,7 @@ pub mod sinks;
 pub mod sockets;
 pub mod usage;
 
-use crate::interpose::record;
+use crate::interpose::record::{self, aside};
 use crate::verdict::{Lack, Setup, Stop, Value};
 use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
 use std::cell::Cell;
@@ -57,22 +57,27 @@ impl Lab {
     /// An empty file without a name, open for reading and writing, in the scratch directory.
     pub fn empty_file(&self) -> Result<File, Stop> {
         let scratch = self.scratch()?;
-        filesystems::unnamed_file(scratch).setup(&format!("create a file in {}", scratch.display()))
+        aside(|| filesystems::unnamed_file(scratch))
+            .setup(&format!("create a file in {}", scratch.display()))
     }
 
     /// A file without a name that holds `content` in the page cache, at position 0.
     pub fn file(&self, content: &[u8]) -> Result<File, Stop> {
         let mut file = self.empty_file()?;
-        file.write_all(content).setup("write the file")?;
-        file.seek(SeekFrom::Start(0)).setup("lseek")?;
+        aside(|| {
+            file.write_all(content).setup("write the file")?;
+            file.seek(SeekFrom::Start(0)).setup("lseek")
+        })?;
         Ok(file)
     }
 
     /// A sparse file with [`FAR`] at [`FAR_OFFSET`], where 32 bits do not reach.
     pub fn far_file(&self) -> Result<File, Stop> {
         let mut file = self.empty_file()?;
-        file.seek(SeekFrom::Start(FAR_OFFSET)).setup("lseek")?;
-        file.write_all(FAR).setup("write behind 5 GiB")?;
+        aside(|| {
+            file.seek(SeekFrom::Start(FAR_OFFSET)).setup("lseek")?;
+            file.write_all(FAR).setup("write behind 5 GiB")
+        })?;
         Ok(file)
     }
 

@@ -4,7 +4,8 @@
 //! of a `dummy` (or an `ifb` to which nothing redirects) the packet is dropped by the driver after "transmission", so the
 //! completion comes back as from a network card: not copied. A real pair of cards is on a disposable machine only.
 
-use crate::lab::{Lab, io, netlink, sockets};
+use crate::interpose::record::aside;
+use crate::lab::{io, netlink, sockets, wait_until};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::c_int;
@@ -26,7 +27,11 @@ pub const DATAGRAM: usize = 8192;
 /// A UDP socket whose datagrams leave by a device that drops them.
 ///
 /// The calling process is in a new network namespace (and, without privilege, a new user namespace) afterwards.
-pub fn udp_into_nothing(_lab: &Lab) -> Result<UdpSocket, Stop> {
+pub fn udp_into_nothing() -> Result<UdpSocket, Stop> {
+    aside(make_udp_into_nothing)
+}
+
+fn make_udp_into_nothing() -> Result<UdpSocket, Stop> {
     enter()?;
     create_dropping_device()?;
     netlink::configure(DEVICE, NEAR, Some(9000)).setup("configure the device")?;
@@ -81,7 +86,11 @@ fn create_dropping_device() -> Result<(), Stop> {
 /// A TCP connection over a veth pair to a peer in another network namespace, which reads all that comes.
 ///
 /// The calling process is in a new network namespace afterwards.
-pub fn tcp_over_veth(_lab: &Lab) -> Result<Remote, Stop> {
+pub fn tcp_over_veth() -> Result<Remote, Stop> {
+    aside(connect_over_veth)
+}
+
+fn connect_over_veth() -> Result<Remote, Stop> {
     enter()?;
     let peer = Peer::start("nocopy1")?;
     netlink::create_veth(DEVICE, "nocopy1", peer.pid).map_err(|errno| {
@@ -97,7 +106,11 @@ pub fn tcp_over_veth(_lab: &Lab) -> Result<Remote, Stop> {
 
 /// A TCP connection over two network cards that are wired to each other. Only on a disposable machine: the cards are taken from
 /// whatever used them.
-pub fn tcp_over_cards(_lab: &Lab) -> Result<Remote, Stop> {
+pub fn tcp_over_cards() -> Result<Remote, Stop> {
+    aside(connect_over_cards)
+}
+
+fn connect_over_cards() -> Result<Remote, Stop> {
     let none = |what: &str| {
         Stop::untestable(
             Lack::Device,
@@ -110,21 +123,46 @@ pub fn tcp_over_cards(_lab: &Lab) -> Result<Remote, Stop> {
             "this machine is not disposable: its network cards are left alone",
         ));
     }
-    let cards: Vec<String> = std::fs::read_dir("/sys/class/net")
-        .setup("list the network devices")?
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.to_owned()))
-        .filter(|name| {
-            let driver = std::fs::read_link(format!("/sys/class/net/{name}/device/driver"));
-            driver.is_ok_and(|driver| driver.ends_with("vmxnet3"))
-        })
-        .collect();
-    let [near, far, ..] = &cards[..] else {
+    if cards_of_machine() < 2 {
         return Err(none("there are no two network cards of the kind vmxnet3"));
+    }
+    // A card that another experiment has used comes back from its namespace some time after that has ended.
+    wait_until(|| Ok(cards_here()?.len() >= 2))?;
+    let cards = cards_here()?;
+    let [near, far, ..] = &cards[..] else {
+        return Err(Stop::broken("a network card has gone"));
     };
     let peer = Peer::start(far)?;
     netlink::give_to(far, peer.pid).setup("move a network card")?;
     netlink::configure(near, NEAR, None).setup("configure a network card")?;
     peer.connect()
+}
+
+/// How many cards the driver has, in whatever namespace.
+fn cards_of_machine() -> usize {
+    let devices = std::fs::read_dir("/sys/bus/pci/drivers/vmxnet3")
+        .into_iter()
+        .flatten();
+    let is_device = |name: &std::ffi::OsStr| name.to_string_lossy().contains(':');
+    devices
+        .filter(|entry| {
+            entry
+                .as_ref()
+                .is_ok_and(|entry| is_device(&entry.file_name()))
+        })
+        .count()
+}
+
+/// The cards of this network namespace, by name.
+fn cards_here() -> Result<Vec<String>, Stop> {
+    let is_card = |name: &String| {
+        let driver = std::fs::read_link(format!("/sys/class/net/{name}/device/driver"));
+        driver.is_ok_and(|driver| driver.ends_with("vmxnet3"))
+    };
+    let names = std::fs::read_dir("/sys/class/net")
+        .setup("list the network devices")?
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.to_owned()));
+    Ok(names.filter(is_card).collect())
 }
 
 /// The variable by which a guest says that nobody needs its machine afterwards.

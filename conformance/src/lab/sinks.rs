@@ -1,12 +1,12 @@
 //! The places that data is sent to, with the receiver's end.
 
+use crate::interpose::record::aside;
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Setup, Stop};
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use syscalls::Errno;
 
 /// Kinds of sinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,10 @@ enum Far {
 impl Sink {
     /// A new, empty sink.
     pub fn open(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
+        aside(|| Self::make(lab, kind))
+    }
+
+    fn make(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
         let (near, far): (OwnedFd, OwnedFd) = match kind {
             Kind::Tcp => sockets::tcp().map(|(near, far)| (near.into(), far.into()))?,
             Kind::Unix => UnixStream::pair()
@@ -80,25 +84,30 @@ impl Sink {
         }
     }
 
-    /// Reads exactly `count` bytes at the receiver's end, from the beginning in case of a file.
+    /// Reads exactly `count` bytes at the receiver's end, from the beginning in case of a file: all that was sent.
     pub fn take(&self, count: usize) -> Result<Vec<u8>, Stop> {
         let mut bytes = vec![0; count];
-        let mut done = 0;
-        while done < count {
-            let read = match &self.far {
-                Far::Stream(far) => io::read(far, &mut bytes[done..]),
-                Far::File(file) => io::pread(file, &mut bytes[done..], done as u64),
-            };
-            match read {
-                Ok(0) => {
-                    return Err(Stop::broken(format!(
-                        "the receiver got {done} bytes of {count}"
-                    )));
-                }
-                Ok(count) => done += count,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Stop::from_setup("read at the receiver", errno)),
+        let read = match &self.far {
+            Far::Stream(far) => io::read_full(far, &mut bytes),
+            Far::File(file) => io::pread_full(file, &mut bytes, 0),
+        };
+        let read = read.setup("read at the receiver")?;
+        if read != count {
+            return Err(Stop::broken(format!(
+                "the receiver got {read} bytes of {count}"
+            )));
+        }
+        let more = aside(|| match &self.far {
+            Far::Stream(far) => sockets::readable(far).map(|more| more > 0),
+            Far::File(file) => {
+                let metadata = file.metadata().setup("fstat")?;
+                Ok(metadata.len() > count as u64)
             }
+        })?;
+        if more {
+            return Err(Stop::broken(format!(
+                "the receiver got more than {count} bytes"
+            )));
         }
         Ok(bytes)
     }

@@ -1,5 +1,6 @@
 //! Connected pairs of sockets, and what stands in their queues.
 
+use crate::interpose::record::aside;
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
 use std::io;
@@ -9,7 +10,10 @@ use syscalls::Errno;
 
 /// Two ends of a TCP connection over IPv4 loopback. Small writes are sent at once.
 pub fn tcp() -> Result<(TcpStream, TcpStream), Stop> {
-    connect(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind a TCP socket to 127.0.0.1")?)
+    aside(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        connect(&listener.setup("bind a TCP socket to 127.0.0.1")?)
+    })
 }
 
 fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
@@ -31,6 +35,10 @@ pub fn udp() -> Result<(UdpSocket, UdpSocket), Stop> {
 
 /// Two ends of a vsock connection from this machine to itself.
 pub fn vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
+    aside(connect_vsock)
+}
+
+fn connect_vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
     let length =
         libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>()).expect("a small structure");
     // SAFETY: sockaddr_vm is plain integers, for which zero is valid.
@@ -75,6 +83,12 @@ pub fn vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
 /// A TCP connection over loopback with TLS in the kernel (AES-128-GCM by software, TLS 1.2): the near end encrypts what is
 /// written, the far end decrypts what is read.
 pub fn ktls() -> Result<(TcpStream, TcpStream), Stop> {
+    let (near, far) = tcp()?;
+    aside(|| encrypt(&near, &far))?;
+    Ok((near, far))
+}
+
+fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
     const SOL_TLS: libc::c_int = 282;
     const TLS_TX: libc::c_int = 1;
     const TLS_RX: libc::c_int = 2;
@@ -86,8 +100,7 @@ pub fn ktls() -> Result<(TcpStream, TcpStream), Stop> {
         [keys[2], keys[3]] = 51_u16.to_ne_bytes();
         keys
     };
-    let (near, far) = tcp()?;
-    for (socket, direction) in [(&near, TLS_TX), (&far, TLS_RX)] {
+    for (socket, direction) in [(near, TLS_TX), (far, TLS_RX)] {
         set_bytes(socket, libc::SOL_TCP, libc::TCP_ULP, b"tls").map_err(|errno| {
             Stop::untestable(
                 Lack::Kernel,
@@ -103,7 +116,7 @@ pub fn ktls() -> Result<(TcpStream, TcpStream), Stop> {
             )
         })?;
     }
-    Ok((near, far))
+    Ok(())
 }
 
 /// A socket of any family and type.
@@ -154,6 +167,31 @@ pub fn set_option(
     value: libc::c_int,
 ) -> Result<(), Errno> {
     set_bytes(fd, level, name, &value.to_ne_bytes())
+}
+
+/// Reads an integer option. An option that the kernel does not write is -1.
+pub fn get_option(
+    fd: &impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> Result<libc::c_int, Errno> {
+    let mut value: libc::c_int = -1;
+    let mut length = libc::socklen_t::try_from(size_of_val(&value)).expect("an int");
+    // SAFETY: the pointers are to an int of `length` bytes and to `length`, written during the call.
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    if done == -1 {
+        Err(last_errno())
+    } else {
+        Ok(value)
+    }
 }
 
 /// Sets an option of any type.

@@ -1,5 +1,6 @@
 //! The kernel's own accounts of this process: switches, faults, bytes read and written.
 
+use crate::interpose::record::aside;
 use crate::verdict::{Lack, Setup, Stop};
 
 /// Context switches and page faults so far (`getrusage`).
@@ -54,7 +55,7 @@ pub struct Io {
 impl Io {
     /// As of now.
     pub fn now() -> Result<Self, Stop> {
-        let text = std::fs::read_to_string("/proc/self/io").map_err(|error| {
+        let text = aside(|| std::fs::read_to_string("/proc/self/io")).map_err(|error| {
             Stop::untestable(
                 Lack::Kernel,
                 format!("/proc/self/io: {error}"),
@@ -89,7 +90,7 @@ impl Io {
 
 /// Bytes that the loopback interface has sent.
 pub fn loopback_bytes() -> Result<u64, Stop> {
-    let text = std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes")
+    let text = aside(|| std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes"))
         .setup("read the counters of lo")?;
     text.trim()
         .parse()
