@@ -50,6 +50,14 @@ codegen:
 callgrind:
     cd conformance/tests/codegen && cargo run --quiet --profile callgrind --example callgrind
 
+# Lie to every experiment: a claim that no lie turns is red (arguments go to `conformance falsify`)
+falsify *arguments:
+    cargo run --quiet --release --package conformance -- falsify --output target/falsify.jsonl {{ arguments }}
+
+# The same on a kernel of the matrix
+falsify-kernel kernel *arguments:
+    cargo run --quiet --release --package conformance -- vm falsify --kernel {{ kernel }} --limit 1800 {{ arguments }}
+
 # What the virtual machines need, installed on this machine (Debian; asks for root where it is not)
 setup:
     #!/usr/bin/env bash

@@ -1,3 +1,5 @@
-//! Commands of the program that are more than a few lines.
+//! The commands that have a file of their own.
 
+pub mod falsify;
+#[cfg(feature = "vm")]
 pub mod vm;

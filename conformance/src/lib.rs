@@ -19,6 +19,7 @@ compile_error!("the claims are about 64-bit Linux");
 
 pub mod claim;
 pub mod claims;
+pub mod falsify;
 pub mod interpose;
 pub mod kernel;
 pub mod lab;

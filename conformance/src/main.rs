@@ -1,6 +1,5 @@
 //! The command line.
 
-#[cfg(feature = "vm")]
 mod commands;
 
 use anstream::stream::IsTerminal;
@@ -36,6 +35,8 @@ enum Command {
     Check(Check),
     /// List the claims
     List(Selection),
+    /// Lie to the experiments: a claim that no lie can turn is worth nothing
+    Falsify(commands::falsify::Falsify),
     /// Decide claims on another kernel, or run a program there
     #[cfg(feature = "vm")]
     #[command(subcommand)]
@@ -171,6 +172,7 @@ fn main() -> ExitCode {
         None => check(&cli.check),
         Some(Command::Check(options)) => check(&options),
         Some(Command::List(selection)) => list(&selection),
+        Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]
         Some(Command::Vm(command)) => commands::vm::vm_command(&command),
@@ -273,14 +275,8 @@ impl SourceKind {
     }
 }
 
-/// Runs claims. `each` is called with every line of the stored form as it comes.
-fn run(
-    claims: &[&'static Claim],
-    running: &Running,
-    progress: &ProgressBar,
-    mut each: impl FnMut(&Line) -> io::Result<()>,
-) -> Result<Run, Failure> {
-    let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
+/// What runs claims as asked, and the directories that could not be used for files.
+fn runner(running: &Running) -> Result<(Runner, Vec<String>), Failure> {
     let (scratch, passed_over) = find_scratch(running.scratch.as_deref());
     let passed_over: Vec<String> = passed_over
         .iter()
@@ -298,10 +294,26 @@ fn run(
         program: PathBuf::from("/proc/self/exe"),
         jobs: running.jobs.map_or(cpus, usize::from),
         cpu_seconds: running.timeout,
-        scratch: scratch.clone(),
+        scratch,
     };
+    Ok((runner, passed_over))
+}
+
+/// Runs claims. `each` is called with every line of the stored form as it comes.
+fn run(
+    claims: &[&'static Claim],
+    running: &Running,
+    progress: &ProgressBar,
+    mut each: impl FnMut(&Line) -> io::Result<()>,
+) -> Result<Run, Failure> {
+    let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
+    let (runner, passed_over) = runner(running)?;
+    let scratch = runner
+        .scratch
+        .as_ref()
+        .map(|path| path.display().to_string());
     let mut run = Run {
-        environment: Environment::now(scratch.map(|path| path.display().to_string()), passed_over),
+        environment: Environment::now(scratch, passed_over),
         records: Vec::new(),
     };
     // Both closures write lines; an error is kept and ends the run's output, not the run's cleaning up.

@@ -58,6 +58,19 @@ pub enum Vm {
         #[arg(long)]
         strict: bool,
     },
+    /// Lie to the experiments on another kernel: `conformance falsify` there
+    Falsify {
+        #[command(flatten)]
+        machine: MachineOptions,
+        #[command(flatten)]
+        selection: Selection,
+        /// Tell only this many of the derived lies per claim, the same ones every time
+        #[arg(long, value_name = "N")]
+        sample: Option<usize>,
+        /// Print every lie with what came of it
+        #[arg(long)]
+        verbose: bool,
+    },
     /// Run a static program on another kernel; its output and exit status are this command's
     Exec {
         #[command(flatten)]
@@ -302,6 +315,12 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
             selection,
             strict,
         } => decide(machine, selection, *strict),
+        Vm::Falsify {
+            machine,
+            selection,
+            sample,
+            verbose,
+        } => falsify(machine, selection, *sample, *verbose),
         Vm::Exec {
             machine,
             with,
@@ -331,6 +350,31 @@ fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Resu
     )?;
     anstream::stdout().write_all(&report)?;
     Ok(run.red(&strictness).is_empty())
+}
+
+fn falsify(
+    machine: &MachineOptions,
+    selection: &Selection,
+    sample: Option<usize>,
+    verbose: bool,
+) -> Result<bool, Failure> {
+    let claims = select(selection)?;
+    let image = machine.image()?;
+    let mut command = vec!["/init".to_owned(), "falsify".to_owned()];
+    command.extend(selection.options());
+    command.extend(
+        sample
+            .into_iter()
+            .flat_map(|count| ["--sample".to_owned(), count.to_string()]),
+    );
+    command.extend(verbose.then(|| "--verbose".to_owned()));
+    let job = Job {
+        commands: vec![command],
+        ..Job::default()
+    };
+    let mut guest = machine.guest.machine(&image, job);
+    guest.modules = matrix::modules(&claims);
+    run_through(&guest)
 }
 
 fn exec(

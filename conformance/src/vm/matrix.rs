@@ -110,6 +110,12 @@ pub fn without_modules(image: &Image, claims: &[&'static Claim]) -> Vec<String> 
         .collect()
 }
 
+/// The modules that claims need.
+pub fn modules(claims: &[&'static Claim]) -> BTreeSet<String> {
+    let names = claims.iter().flat_map(|claim| claim.modules);
+    names.map(|name| (*name).to_owned()).collect()
+}
+
 /// Decides the claims in a guest with this kernel.
 pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
     let mut command: Vec<String> = ["/init", "check", "--format", "jsonl"]
@@ -124,12 +130,7 @@ pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
             disks: order.disks.clone(),
             ..Job::default()
         },
-        modules: order
-            .claims
-            .iter()
-            .flat_map(|claim| claim.modules)
-            .map(|name| (*name).to_owned())
-            .collect(),
+        modules: modules(&order.claims),
         files: vec![],
         memory: order.memory,
         append: order.append.clone(),

@@ -1,0 +1,226 @@
+//! `falsify`.
+
+use crate::{Failure, Running, Selection, runner, select};
+use anstream::stream::IsTerminal;
+use clap::Args;
+use conformance::falsify::{self, Effect, Examined, Extent, Kind, Share};
+use conformance::report::{Environment, human};
+use conformance::verdict::Word;
+use conformance::{claims, kernel};
+use indicatif::ProgressBar;
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Falsify {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    running: Running,
+    /// Tell only this many of the derived lies per claim, the same ones every time
+    #[arg(long, value_name = "N")]
+    sample: Option<usize>,
+    /// Print every lie with what came of it
+    #[arg(long)]
+    verbose: bool,
+    /// Also write what was found as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// A line of the stored form.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Line<'run> {
+    Environment(&'run Environment),
+    Examined(&'run Examined),
+    Score(falsify::Score),
+}
+
+pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
+    let claims = select(&options.selection)?;
+    let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
+    let (mut runner, passed_over) = runner(&options.running)?;
+    if options.running.jobs.is_none() {
+        runner.jobs *= 4; // an experiment that was lied to may wait until its time is up
+    }
+    let mut output = match &options.output {
+        None => None,
+        Some(path) => Some(File::create(path).map_err(|error| {
+            Failure::Usage(format!("cannot write {}: {error}", path.display()))
+        })?),
+    };
+    let extent = options.sample.map_or(Extent::Whole, Extent::Sampled);
+    let bar = if io::stderr().is_terminal() {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
+    };
+    let progress = |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let _ = writeln!(
+        io::stderr(),
+        "lying to {}",
+        human::plural(claims.len(), "claim")
+    );
+    let examined = falsify::examine(&runner, &claims, &release, extent, progress)?;
+    bar.finish_and_clear();
+
+    let scratch = runner
+        .scratch
+        .as_ref()
+        .map(|path| path.display().to_string());
+    let environment = Environment::now(scratch, passed_over);
+    if let Some(output) = &mut output {
+        let mut line = |line: &Line<'_>| -> io::Result<()> {
+            serde_json::to_writer(&mut *output, line)?;
+            output.write_all(b"\n")
+        };
+        line(&Line::Environment(&environment))?;
+        for claim in &examined {
+            line(&Line::Examined(claim))?;
+        }
+        line(&Line::Score(falsify::score(&examined)))?;
+    }
+    let mut report = Vec::new();
+    print(&mut report, &environment, &examined, options.verbose)?;
+    anstream::stdout().write_all(&report)?;
+    Ok(examined.iter().all(|claim| claim.red().is_empty()))
+}
+
+fn print(
+    to: &mut impl Write,
+    environment: &Environment,
+    examined: &[Examined],
+    verbose: bool,
+) -> io::Result<()> {
+    writeln!(
+        to,
+        "Linux {} ({})\n",
+        environment.kernel, environment.machine
+    )?;
+    writeln!(
+        to,
+        "{:<42} {:<11} {:>7} {:>9} {:>9}  what blunt lies came to",
+        "claim", "verdict", "turned", "noticed", "survived"
+    )?;
+    for claim in examined {
+        let share = |kind| {
+            let one = Examined {
+                trials: of(claim, kind),
+                controls: false,
+                ..claim.clone()
+            };
+            let score = falsify::score(&[one]);
+            let share = match kind {
+                Kind::Contradicting => score.contradicting,
+                Kind::Blunt => score.blunt,
+                Kind::Tolerable => score.tolerable,
+            };
+            fraction(share)
+        };
+        writeln!(
+            to,
+            "{:<42} {:<11} {:>7} {:>9} {:>9}  {}",
+            claim.id,
+            claim.verdict.text(),
+            if claim.controls {
+                "control".into()
+            } else {
+                share(Kind::Contradicting)
+            },
+            share(Kind::Blunt),
+            share(Kind::Tolerable),
+            effects(claim),
+        )?;
+        if verbose {
+            for trial in &claim.trials {
+                let good = if trial.is_good() { ' ' } else { '!' };
+                let said = trial.said.as_deref().unwrap_or_default();
+                writeln!(
+                    to,
+                    "  {good} {:?} {:?}: {} {said}",
+                    trial.kind, trial.effect, trial.lie
+                )?;
+            }
+        }
+    }
+    writeln!(to)?;
+    for claim in examined
+        .iter()
+        .filter(|claim| claim.verdict == Word::Untestable)
+    {
+        let why = claim.why.as_deref().unwrap_or_default();
+        writeln!(to, "not tried: {}: {why}", claim.id)?;
+    }
+    let ids = examined.iter().filter_map(|claim| claims::find(&claim.id));
+    for claim in ids {
+        for exception in claim.exceptions {
+            writeln!(to, "exception: {}: {}", claim.id, exception.reason())?;
+        }
+    }
+    for claim in examined {
+        for reason in claim.red() {
+            writeln!(to, "red: {}: {reason}", claim.id)?;
+        }
+    }
+    let score = falsify::score(examined);
+    writeln!(
+        to,
+        "{} claims can be falsified",
+        fraction(score.falsifiable)
+    )?;
+    writeln!(
+        to,
+        "{} contradicting lies turned the verdict",
+        fraction(score.contradicting)
+    )?;
+    writeln!(
+        to,
+        "{} blunt lies did not go unnoticed",
+        fraction(score.blunt)
+    )?;
+    writeln!(
+        to,
+        "{} tolerable lies left the verdict",
+        fraction(score.tolerable)
+    )
+}
+
+fn of(claim: &Examined, kind: Kind) -> Vec<falsify::Trial> {
+    claim
+        .trials
+        .iter()
+        .filter(|trial| trial.kind == kind)
+        .cloned()
+        .collect()
+}
+
+fn fraction(share: Share) -> String {
+    format!("{}/{}", share.good, share.all)
+}
+
+/// How many blunt lies came to what.
+fn effects(claim: &Examined) -> String {
+    let effects = [
+        (Effect::Turned, "turned"),
+        (Effect::Seen, "seen"),
+        (Effect::Untestable, "untestable"),
+        (Effect::Stopped, "stopped"),
+        (Effect::TimedOut, "waited for ever"),
+        (Effect::Unnoticed, "unnoticed"),
+    ];
+    let count = |effect| {
+        let is_it = |trial: &&falsify::Trial| trial.kind == Kind::Blunt && trial.effect == effect;
+        claim.trials.iter().filter(is_it).count()
+    };
+    let words = effects.iter().map(|(effect, word)| (count(*effect), word));
+    let words = words
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"));
+    words.collect::<Vec<_>>().join(", ")
+}

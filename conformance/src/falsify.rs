@@ -1,0 +1,806 @@
+//! Shows for every claim that it could have come out otherwise: lies to its experiment and looks at what becomes of the verdict.
+//!
+//! Each experiment runs truthfully first, with every call written down. Then it is told lies, one per run, of three kinds:
+//!
+//! | kind | where from | what must come of it |
+//! |---|---|---|
+//! | contradicting | the claim names them: what a kernel would do of which the opposite is true | the verdict turns |
+//! | blunt | derived: each call that the claim is about fails, succeeds, is not made, or brings something else | it does not go unnoticed: something that was seen is different, or there is no verdict |
+//! | tolerable | derived: each such call is delayed, interrupted or does half, where the interface allows that | the verdict stays |
+//!
+//! A claim that no contradicting lie turns is unfalsifiable: red.
+
+use crate::claim::{Claim, Exception};
+use crate::interpose::lie::{Field, Lie, What, Which, count_argument};
+use crate::interpose::record::Made;
+use crate::kernel::Release;
+use crate::report::Record;
+use crate::runner::{Interposed, Limits, Report, Runner, Task};
+use crate::verdict::{Fact, Observation, Word};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use syscalls::Sysno;
+
+/// What kind of lie it is, for this claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The opposite of the claim's verdict would be true.
+    Contradicting,
+    /// Something about the calls is not as it was.
+    Blunt,
+    /// The interface allows it.
+    Tolerable,
+}
+
+/// What came of a lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// The verdict is the opposite.
+    Turned,
+    /// The claim is untestable, with a reason.
+    Untestable,
+    /// The verdict is the same, something that was seen is not.
+    Seen,
+    /// The experiment stopped with a sentence about it (`broken`).
+    Stopped,
+    /// The experiment did not end.
+    TimedOut,
+    /// All is as without the lie.
+    Unnoticed,
+    /// There was nothing to lie about.
+    NotTold,
+}
+
+/// A lie and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What was told.
+    pub lie: Lie,
+    /// What kind of lie it is.
+    pub kind: Kind,
+    /// What came of it.
+    pub effect: Effect,
+    /// The sentence of an experiment that stopped or could not be tried.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub said: Option<String>,
+    /// Whether the claim makes an exception of it.
+    pub excepted: bool,
+}
+
+/// A claim and all that it was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examined {
+    /// The claim.
+    pub id: String,
+    /// The truthful verdict.
+    pub verdict: Word,
+    /// Why there is none, or what else is wrong without any lie.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
+    /// Whether controls stand in place of lies.
+    pub controls: bool,
+    /// What it was told.
+    pub trials: Vec<Trial>,
+}
+
+/// How many of how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// As it should be.
+    pub good: usize,
+    /// In all.
+    pub all: usize,
+}
+
+/// The score of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Score {
+    /// Claims that a contradicting lie has turned, of those that could be tried.
+    pub falsifiable: Share,
+    /// Contradicting lies that turned the verdict.
+    pub contradicting: Share,
+    /// Blunt lies that did not go unnoticed.
+    pub blunt: Share,
+    /// Tolerable lies that left the verdict.
+    pub tolerable: Share,
+}
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every lie that applies.
+    Whole,
+    /// All contradicting lies, and this many of the derived ones per claim, the same ones every time.
+    Sampled(usize),
+}
+
+impl Trial {
+    /// Whether it came out as its kind demands.
+    pub fn is_good(&self) -> bool {
+        match (self.kind, self.effect) {
+            (_, Effect::NotTold) => true,
+            (Kind::Contradicting, effect) => effect == Effect::Turned,
+            (Kind::Blunt, effect) => effect != Effect::Unnoticed,
+            (Kind::Tolerable, effect) => matches!(effect, Effect::Unnoticed | Effect::Seen),
+        }
+    }
+
+    /// Whether it counts in the score.
+    fn counts(&self) -> bool {
+        self.effect != Effect::NotTold && !self.excepted
+    }
+}
+
+impl Examined {
+    /// Whether it had a verdict of which something could be shown.
+    pub fn was_tried(&self) -> bool {
+        matches!(self.verdict, Word::Holds | Word::Refuted)
+    }
+
+    /// Whether something has turned its verdict, or its own controls stand for that.
+    pub fn is_falsifiable(&self) -> bool {
+        let turned =
+            |trial: &Trial| trial.kind == Kind::Contradicting && trial.effect == Effect::Turned;
+        self.controls || self.trials.iter().any(turned)
+    }
+
+    /// Why it is red, a clause each.
+    pub fn red(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if matches!(self.verdict, Word::Broken | Word::TimeOut) {
+            let why = self.why.as_deref().unwrap_or_default();
+            reasons.push(format!("without a lie: {} {why}", self.verdict.text()));
+        } else if let Some(why) = &self.why
+            && self.was_tried()
+            && !self.controls
+        {
+            reasons.push(format!("without a lie: {why}"));
+        }
+        if self.was_tried() && !self.is_falsifiable() {
+            reasons.push("unfalsifiable: no contradicting lie turns it".into());
+        }
+        let bad = self
+            .trials
+            .iter()
+            .filter(|trial| trial.counts() && !trial.is_good());
+        reasons.extend(bad.map(|trial| {
+            let said = trial
+                .said
+                .as_deref()
+                .map(|said| format!(": {said}"))
+                .unwrap_or_default();
+            format!(
+                "{:?} lie {:?}: {}{said}",
+                trial.kind, trial.effect, trial.lie
+            )
+        }));
+        reasons
+    }
+}
+
+/// The score of what was examined.
+pub fn score(examined: &[Examined]) -> Score {
+    let mut score = Score::default();
+    let count = |share: &mut Share, good: bool| {
+        share.all += 1;
+        share.good += usize::from(good);
+    };
+    for claim in examined.iter().filter(|claim| claim.was_tried()) {
+        count(&mut score.falsifiable, claim.is_falsifiable());
+        for trial in claim.trials.iter().filter(|trial| trial.counts()) {
+            let share = match trial.kind {
+                Kind::Contradicting => &mut score.contradicting,
+                Kind::Blunt => &mut score.blunt,
+                Kind::Tolerable => &mut score.tolerable,
+            };
+            count(share, trial.is_good());
+        }
+    }
+    score
+}
+
+/// Limits of a run in which a derived lie is told: some of them make an experiment wait for ever.
+const LIED_TO: Limits = Limits {
+    cpu_seconds: 3,
+    wall_seconds: 4,
+};
+
+/// Examines `claims`; `each` is called for every claim when all about it is known, in their order.
+///
+/// # Errors
+///
+/// If the runner cannot be started.
+pub fn examine(
+    runner: &Runner,
+    claims: &[&'static Claim],
+    running: &Release,
+    extent: Extent,
+    mut progress: impl FnMut(usize, usize),
+) -> io::Result<Vec<Examined>> {
+    // Three times, because what differs between truthful runs says nothing about a lie; once of them without the tracer that
+    // tells lies later, which must not change what is seen either.
+    let truthful = |claim: &&'static Claim| {
+        [
+            Interposed::Recorder,
+            Interposed::Recorder,
+            Interposed::AsClaimed,
+        ]
+        .map(|interposed| Task {
+            claim,
+            interposed,
+            limits: None,
+        })
+    };
+    let tasks: Vec<Task<'_>> = claims.iter().flat_map(truthful).collect();
+    let mut reports = collect(runner, &tasks, |_| {})?.into_iter();
+    let mut next = || reports.next().expect("three per claim");
+    let truths: Vec<Truth> = claims
+        .iter()
+        .map(|claim| Truth::of(claim, [next(), next(), next()], running))
+        .collect();
+
+    let mut told: Vec<(usize, Lie, Kind)> = Vec::new();
+    for (index, (claim, truth)) in claims.iter().zip(&truths).enumerate() {
+        if truth.unstable.is_none() && matches!(truth.record.verdict, Word::Holds | Word::Refuted) {
+            let holds = truth.record.verdict == Word::Holds;
+            let lies = lies(claim, &truth.calls, holds, extent);
+            told.extend(lies.into_iter().map(|(lie, kind)| (index, lie, kind)));
+        }
+    }
+    let tasks: Vec<Task<'_>> = told
+        .iter()
+        .map(|(index, lie, kind)| Task {
+            claim: claims[*index],
+            interposed: Interposed::Liar(*lie),
+            limits: (*kind == Kind::Blunt).then_some(LIED_TO),
+        })
+        .collect();
+    let mut done = 0;
+    let reports = collect(runner, &tasks, |_| {
+        done += 1;
+        progress(done, told.len());
+    })?;
+
+    let mut examined: Vec<Examined> = claims
+        .iter()
+        .zip(&truths)
+        .map(|(claim, truth)| Examined {
+            id: claim.id.to_owned(),
+            verdict: truth.record.verdict,
+            why: truth.unstable.clone().or_else(|| sentence(&truth.record)),
+            controls: has_controls(claim),
+            trials: Vec::new(),
+        })
+        .collect();
+    for ((index, lie, kind), report) in told.into_iter().zip(reports) {
+        let claim = claims[index];
+        let (effect, said) = truths[index].compare(claim, report, running);
+        examined[index].trials.push(Trial {
+            lie,
+            kind,
+            effect,
+            said,
+            excepted: claim
+                .exceptions
+                .iter()
+                .any(|exception| exception.covers(&lie)),
+        });
+    }
+    Ok(examined)
+}
+
+fn has_controls(claim: &Claim) -> bool {
+    let is_one = |exception: &Exception| matches!(exception, Exception::Controls(_));
+    claim.exceptions.iter().any(is_one)
+}
+
+/// Runs tasks; their reports in the tasks' order.
+fn collect(
+    runner: &Runner,
+    tasks: &[Task<'_>],
+    mut each: impl FnMut(usize),
+) -> io::Result<Vec<Report>> {
+    let mut reports: Vec<Option<Report>> = tasks.iter().map(|_| None).collect();
+    runner.run_tasks(
+        tasks,
+        |_| {},
+        |index, report| {
+            reports[index] = Some(report);
+            each(index);
+        },
+    )?;
+    Ok(reports
+        .into_iter()
+        .map(|report| report.expect("every task has one report"))
+        .collect())
+}
+
+/// What an experiment says when nobody lies.
+struct Truth {
+    record: Record,
+    /// The facts that two truthful runs have in common.
+    stable: Vec<Fact>,
+    calls: Vec<Made>,
+    /// Why two truthful runs do not agree.
+    unstable: Option<String>,
+}
+
+impl Truth {
+    fn of(claim: &Claim, reports: [Report; 3], running: &Release) -> Self {
+        let [mut first, second, plain] = reports;
+        let calls = std::mem::take(&mut first.calls);
+        let [record, second, plain] =
+            [first, second, plain].map(|report| Record::of(claim, report.outcome, 0, running));
+        let words = [&plain, &record, &second].map(|record| record.verdict.text());
+        let unstable = if words[1] != words[2] {
+            Some(format!("one run says {}, the next {}", words[1], words[2]))
+        } else if words[0] != words[1] {
+            Some(format!("{}, but {} under a tracer", words[0], words[1]))
+        } else {
+            None
+        };
+        let in_all = |fact: &&Fact| {
+            [&second, &plain]
+                .iter()
+                .all(|other| facts(other.observation.as_ref()).contains(fact))
+        };
+        let stable = facts(record.observation.as_ref())
+            .iter()
+            .filter(in_all)
+            .cloned()
+            .collect();
+        // What is told of such a claim is what it says without one.
+        let record = if has_controls(claim) { plain } else { record };
+        Self {
+            record,
+            stable,
+            calls,
+            unstable,
+        }
+    }
+
+    fn compare(
+        &self,
+        claim: &Claim,
+        report: Report,
+        running: &Release,
+    ) -> (Effect, Option<String>) {
+        let told = report.told;
+        let record = Record::of(claim, report.outcome, 0, running);
+        if told == 0 {
+            return (Effect::NotTold, None);
+        }
+        let seen = facts(record.observation.as_ref());
+        let effect = match record.verdict {
+            Word::Broken => Effect::Stopped,
+            Word::TimeOut => Effect::TimedOut,
+            Word::Untestable => Effect::Untestable,
+            word if word != self.record.verdict => Effect::Turned,
+            _ if self.stable.iter().all(|fact| seen.contains(fact))
+                && seen.len() == facts(self.record.observation.as_ref()).len() =>
+            {
+                Effect::Unnoticed
+            }
+            _ => Effect::Seen,
+        };
+        (effect, sentence(&record))
+    }
+}
+
+fn facts(seen: Option<&Observation>) -> &[Fact] {
+    seen.map_or(&[], Observation::facts)
+}
+
+/// Why there is no verdict.
+fn sentence(record: &Record) -> Option<String> {
+    let reason = record.reason.as_ref().map(ToString::to_string);
+    record.failure.clone().or(reason)
+}
+
+/// The lies that a claim is told.
+fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie, Kind)> {
+    let contradicting = claim.lies.iter().filter(|lie| lie.applies(calls, holds));
+    let mut told: Vec<(Lie, Kind)> = contradicting
+        .map(|lie| (*lie, Kind::Contradicting))
+        .collect();
+    let named: HashSet<_> = claim
+        .lies
+        .iter()
+        .map(|lie| (lie.call.id(), std::mem::discriminant(&lie.what)))
+        .collect();
+    let mut derived: Vec<(Lie, Kind)> = claim
+        .about
+        .iter()
+        .flat_map(|call| places(*call, calls))
+        .flat_map(|(place, made)| derive(place, &made))
+        .map(|lie| {
+            (
+                lie,
+                if lie.is_tolerable() {
+                    Kind::Tolerable
+                } else {
+                    Kind::Blunt
+                },
+            )
+        })
+        // What contradicts the claim cannot be tolerable to it, nor can one more call to one that counts them.
+        .filter(|(lie, kind)| {
+            let is_named = named.contains(&(lie.call.id(), std::mem::discriminant(&lie.what)));
+            let adds_a_call = matches!(lie.what, What::Interrupted | What::Shortened);
+            !(*kind == Kind::Tolerable && (is_named || (claim.traced && adds_a_call)))
+        })
+        .collect();
+    if let Extent::Sampled(count) = extent {
+        // Evenly spread over all, which is the same sample every time and has every kind of lie in it.
+        let step = derived.len().div_ceil(count.max(1)).max(1);
+        derived = derived.into_iter().step_by(step).collect();
+    }
+    told.extend(derived);
+    told
+}
+
+/// The calls of a kind at which lies are told: of every thread the first two and the last.
+fn places(call: Sysno, calls: &[Made]) -> Vec<(Lie, Made)> {
+    let mut by_thread: BTreeMap<u32, Vec<Made>> = BTreeMap::new();
+    for made in calls.iter().filter(|made| made.number == call as u64) {
+        by_thread.entry(made.thread).or_default().push(*made);
+    }
+    // The allocator maps memory too, without a file.
+    let is_own = |made: &Made| call != Sysno::mmap || made.arguments[4] & 0x8000_0000 == 0;
+    let mut places = Vec::new();
+    for (thread, made) in by_thread {
+        let own: Vec<usize> = (0..made.len())
+            .filter(|index| is_own(&made[*index]))
+            .collect();
+        let mut chosen: Vec<usize> = own.iter().take(2).chain(own.last()).copied().collect();
+        chosen.dedup();
+        places.extend(chosen.into_iter().map(|index| {
+            let after = u32::try_from(index).unwrap_or(u32::MAX);
+            let which = Which::One { thread, after };
+            (
+                Lie {
+                    which,
+                    ..Lie::about(call, What::Delayed)
+                },
+                made[index],
+            )
+        }));
+    }
+    places
+}
+
+/// The lies that can be told of one call.
+fn derive(place: Lie, made: &Made) -> Vec<Lie> {
+    let mut whats = vec![What::Delayed];
+    if may_be_interrupted(place.call) {
+        whats.push(What::Interrupted);
+    }
+    if made.result < 0 {
+        let same = |errno: &&i32| i64::from(**errno) != -made.result;
+        whats.extend(
+            errnos(place.call)
+                .iter()
+                .filter(same)
+                .take(3)
+                .map(|e| What::OtherErrno(*e)),
+        );
+        whats.push(What::Accepted);
+    } else {
+        whats.extend(errnos(place.call).iter().map(|errno| What::Refused(*errno)));
+        whats.push(What::Skipped);
+        // More than was asked for is no lie that a kernel could tell.
+        let asked = count_argument(place.call as u64).map(|index| made.arguments[index]);
+        if asked.is_some_and(|asked| made.result.cast_unsigned() < asked) {
+            whats.push(What::TooMany);
+        }
+        if made.result > 0 {
+            whats.push(What::TooFew);
+        }
+        if made.result > 1 && may_be_short(place.call) {
+            whats.push(What::Shortened);
+        }
+        match place.call {
+            Sysno::read | Sysno::pread64 | Sysno::recvfrom => whats.push(What::Garbled),
+            Sysno::recvmsg => whats.extend([
+                What::Garbled,
+                What::MessageFlags(libc::MSG_CTRUNC),
+                What::Completion(Field::Origin, 2),
+                What::Completion(Field::Low, 1000),
+                What::Completion(Field::High, 1000),
+            ]),
+            Sysno::getsockopt => whats.push(What::Output {
+                argument: 3,
+                value: 77,
+            }),
+            _ => {}
+        }
+    }
+    whats
+        .into_iter()
+        .map(|what| Lie { what, ..place })
+        .collect()
+}
+
+/// Errnos that the call's manual page lists, those first that a kernel without a feature has. `EAGAIN` of an empty error queue
+/// and `ENOBUFS` of a full one are no lies: whoever gets them tries again.
+fn errnos(call: Sysno) -> &'static [i32] {
+    match call {
+        Sysno::sendfile | Sysno::splice | Sysno::tee | Sysno::copy_file_range => &[
+            libc::EINVAL,
+            libc::EBADF,
+            libc::ENOMEM,
+            libc::EAGAIN,
+            libc::EIO,
+        ],
+        Sysno::read | Sysno::pread64 => &[libc::EINVAL, libc::EIO, libc::EISDIR, libc::EAGAIN],
+        Sysno::write | Sysno::pwrite64 => &[
+            libc::EINVAL,
+            libc::EFAULT,
+            libc::ENOSPC,
+            libc::EPIPE,
+            libc::EAGAIN,
+        ],
+        Sysno::vmsplice => &[libc::EINVAL, libc::EBADF, libc::EAGAIN],
+        Sysno::sendto | Sysno::sendmsg => {
+            &[libc::EOPNOTSUPP, libc::EINVAL, libc::EPIPE, libc::EAGAIN]
+        }
+        Sysno::recvfrom | Sysno::recvmsg => &[libc::EINVAL, libc::ENOTCONN],
+        Sysno::setsockopt | Sysno::getsockopt => &[
+            libc::ENOPROTOOPT,
+            libc::EOPNOTSUPP,
+            libc::EPERM,
+            libc::EINVAL,
+        ],
+        Sysno::mmap => &[libc::ENODEV, libc::ENOMEM, libc::EACCES],
+        Sysno::munmap => &[libc::EINVAL],
+        _ => &[libc::EINVAL, libc::EPERM],
+    }
+}
+
+/// Whether the manual page lets a call that has done nothing yet fail with `EINTR`.
+fn may_be_interrupted(call: Sysno) -> bool {
+    let calls = [
+        Sysno::read,
+        Sysno::write,
+        Sysno::sendto,
+        Sysno::sendmsg,
+        Sysno::recvfrom,
+        Sysno::recvmsg,
+        Sysno::poll,
+    ];
+    calls.contains(&call)
+}
+
+/// Whether the manual page lets a call do less than asked.
+fn may_be_short(call: Sysno) -> bool {
+    count_argument(call as u64).is_some()
+        || matches!(call, Sysno::vmsplice | Sysno::sendmsg | Sysno::recvmsg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::always;
+    use crate::verdict::Verdict;
+    use rstest::rstest;
+
+    fn made(thread: u32, call: Sysno, result: i64) -> Made {
+        Made {
+            thread,
+            number: call as u64,
+            arguments: [3, 0x1000, 64, 0, 0, 0],
+            result,
+        }
+    }
+
+    fn trial(kind: Kind, effect: Effect) -> Trial {
+        Trial {
+            lie: Lie::skipped(Sysno::read),
+            kind,
+            effect,
+            said: None,
+            excepted: false,
+        }
+    }
+
+    fn examined(trials: Vec<Trial>) -> Examined {
+        Examined {
+            id: "a.b.c".into(),
+            verdict: Word::Holds,
+            why: None,
+            controls: false,
+            trials,
+        }
+    }
+
+    #[rstest]
+    #[case(Kind::Contradicting, Effect::Turned, true)]
+    #[case(Kind::Contradicting, Effect::Untestable, false)]
+    #[case(Kind::Contradicting, Effect::Stopped, false)]
+    #[case(Kind::Contradicting, Effect::TimedOut, false)]
+    #[case(Kind::Contradicting, Effect::Seen, false)]
+    #[case(Kind::Contradicting, Effect::Unnoticed, false)]
+    #[case(Kind::Blunt, Effect::Unnoticed, false)]
+    #[case(Kind::Blunt, Effect::Seen, true)]
+    #[case(Kind::Blunt, Effect::Stopped, true)]
+    #[case(Kind::Tolerable, Effect::Unnoticed, true)]
+    #[case(Kind::Tolerable, Effect::Seen, true)]
+    #[case(Kind::Tolerable, Effect::Turned, false)]
+    #[case(Kind::Tolerable, Effect::Untestable, false)]
+    #[case(Kind::Tolerable, Effect::Stopped, false)]
+    #[case(Kind::Tolerable, Effect::TimedOut, false)]
+    fn what_must_come_of_a_lie(#[case] kind: Kind, #[case] effect: Effect, #[case] good: bool) {
+        assert_eq!(trial(kind, effect).is_good(), good);
+    }
+
+    #[test]
+    fn a_claim_that_nothing_turns_is_red_and_counts() {
+        let turned = || trial(Kind::Contradicting, Effect::Turned);
+        assert_eq!(examined(vec![turned()]).red(), Vec::<String>::new());
+
+        let stiff = examined(vec![trial(Kind::Blunt, Effect::Turned)]);
+        assert!(
+            stiff.red()[0].contains("unfalsifiable"),
+            "{:?}",
+            stiff.red()
+        );
+        let untold = examined(vec![trial(Kind::Contradicting, Effect::NotTold)]);
+        assert!(
+            untold.red()[0].contains("unfalsifiable"),
+            "{:?}",
+            untold.red()
+        );
+
+        let unnoticed = examined(vec![turned(), trial(Kind::Blunt, Effect::Unnoticed)]);
+        assert_eq!(unnoticed.red().len(), 1);
+        let excepted = Trial {
+            excepted: true,
+            ..trial(Kind::Blunt, Effect::Unnoticed)
+        };
+        let excused = examined(vec![turned(), excepted]);
+        assert!(excused.red().is_empty());
+
+        let score = score(&[stiff, unnoticed, excused]);
+        assert_eq!(score.falsifiable, Share { good: 2, all: 3 });
+        assert_eq!(score.contradicting, Share { good: 2, all: 2 });
+        assert_eq!(score.blunt, Share { good: 1, all: 2 });
+        assert_eq!(score.tolerable, Share::default());
+    }
+
+    #[test]
+    fn controls_stand_for_lies_and_an_untried_claim_for_nothing() {
+        let controlled = Examined {
+            controls: true,
+            why: Some("refuted, but holds under a tracer".into()),
+            ..examined(vec![])
+        };
+        assert!(controlled.red().is_empty());
+        let untried = Examined {
+            verdict: Word::Untestable,
+            ..examined(vec![])
+        };
+        assert!(untried.red().is_empty());
+        assert_eq!(score(&[untried]), Score::default());
+        let broken = Examined {
+            verdict: Word::Broken,
+            ..examined(vec![])
+        };
+        assert_eq!(broken.red().len(), 1);
+        let perturbed = Examined {
+            why: Some("refuted, but holds under a tracer".into()),
+            ..examined(vec![trial(Kind::Contradicting, Effect::Turned)])
+        };
+        assert_eq!(perturbed.red().len(), 1);
+    }
+
+    #[test]
+    fn lies_are_told_at_the_first_two_and_the_last_call_of_each_thread() {
+        let mut calls: Vec<Made> = (0..5).map(|_| made(0, Sysno::read, 8)).collect();
+        calls.insert(1, made(1, Sysno::read, 8));
+        calls.insert(2, made(0, Sysno::write, 8));
+        let places: Vec<Which> = places(Sysno::read, &calls)
+            .into_iter()
+            .map(|(lie, _)| lie.which)
+            .collect();
+        let one = |thread, after| Which::One { thread, after };
+        assert_eq!(places, [one(0, 0), one(0, 1), one(0, 4), one(1, 0)]);
+    }
+
+    #[test]
+    fn the_allocators_mappings_are_not_lied_about() {
+        let anonymous = Made {
+            arguments: [0, 4096, 3, 0x22, u64::from(u32::MAX), 0],
+            ..made(0, Sysno::mmap, 0x7000)
+        };
+        let file = Made {
+            arguments: [0, 4096, 1, 2, 5, 0],
+            ..anonymous
+        };
+        let places = places(Sysno::mmap, &[anonymous, file, anonymous]);
+        let which: Vec<Which> = places.iter().map(|(lie, _)| lie.which).collect();
+        assert_eq!(
+            which,
+            [Which::One {
+                thread: 0,
+                after: 1
+            }]
+        );
+    }
+
+    #[rstest]
+    // A success can be refused, skipped, and of too few bytes; more than was asked for it cannot be.
+    #[case(made(0, Sysno::read, 64), What::TooFew, true)]
+    #[case(made(0, Sysno::read, 64), What::TooMany, false)]
+    #[case(made(0, Sysno::read, 8), What::TooMany, true)]
+    #[case(made(0, Sysno::read, 64), What::Skipped, true)]
+    #[case(made(0, Sysno::read, 64), What::Accepted, false)]
+    #[case(made(0, Sysno::read, 64), What::Shortened, true)]
+    #[case(made(0, Sysno::read, 1), What::Shortened, false)]
+    #[case(made(0, Sysno::read, 0), What::TooFew, false)]
+    // A failure can be another one, or a success.
+    #[case(made(0, Sysno::read, -22), What::Accepted, true)]
+    #[case(made(0, Sysno::read, -22), What::OtherErrno(libc::EIO), true)]
+    #[case(made(0, Sysno::read, -22), What::OtherErrno(libc::EINVAL), false)]
+    #[case(made(0, Sysno::read, -22), What::Skipped, false)]
+    // sendfile() has no EINTR in its manual page.
+    #[case(made(0, Sysno::read, 64), What::Interrupted, true)]
+    #[case(made(0, Sysno::sendfile, 64), What::Interrupted, false)]
+    fn what_is_told_of_a_call(#[case] made: Made, #[case] what: What, #[case] told: bool) {
+        let call = Sysno::new(usize::try_from(made.number).expect("small")).expect("a call");
+        let [(place, at)] = &places(call, &[made])[..] else {
+            panic!("one call, one place")
+        };
+        assert_eq!(derive(*place, at).iter().any(|lie| lie.what == what), told);
+    }
+
+    const CLAIM: Claim = Claim {
+        finds: always(true),
+        about: &[Sysno::read],
+        lies: &[
+            Lie::shortened(Sysno::read),
+            Lie::refused(Sysno::read, libc::EIO).where_it(false),
+            Lie::accepted(Sysno::read),
+        ],
+        ..Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::Holds)
+    };
+
+    #[test]
+    fn what_contradicts_is_told_where_it_does_and_not_again_as_tolerable() {
+        let calls = [made(0, Sysno::read, 64)];
+        let told = lies(&CLAIM, &calls, true, Extent::Whole);
+        let contradicting: Vec<&Lie> = told
+            .iter()
+            .filter(|(_, kind)| *kind == Kind::Contradicting)
+            .map(|(lie, _)| lie)
+            .collect();
+        assert_eq!(contradicting, [&Lie::shortened(Sysno::read)]);
+        let tolerable = |what| {
+            told.iter()
+                .any(|(lie, kind)| *kind == Kind::Tolerable && lie.what == what)
+        };
+        assert!(tolerable(What::Delayed) && tolerable(What::Interrupted));
+        assert!(!tolerable(What::Shortened));
+        let refuted = lies(&CLAIM, &calls, false, Extent::Whole);
+        assert!(refuted.contains(&(CLAIM.lies[1], Kind::Contradicting)));
+        let traced = Claim {
+            traced: true,
+            ..CLAIM
+        };
+        let told = lies(&traced, &calls, true, Extent::Whole);
+        assert!(!told.iter().any(|(lie, _)| lie.what == What::Interrupted));
+    }
+
+    #[test]
+    fn a_sample_is_the_same_every_time_and_has_what_contradicts() {
+        let calls = [made(0, Sysno::read, 64)];
+        let whole = lies(&CLAIM, &calls, true, Extent::Whole);
+        let sample = lies(&CLAIM, &calls, true, Extent::Sampled(3));
+        assert_eq!(sample, lies(&CLAIM, &calls, true, Extent::Sampled(3)));
+        assert!(sample.len() <= 4 && sample.len() < whole.len());
+        assert_eq!(sample[0].1, Kind::Contradicting);
+        assert!(sample.iter().all(|told| whole.contains(told)));
+    }
+}
