@@ -6,7 +6,9 @@ use crate::{
     TrackerError, enable, is_enabled, messages, recv_error_queue, send_copied, send_zerocopy,
 };
 use core::fmt;
+use core::hint::spin_loop;
 use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicBool, Ordering};
 use libc::c_int;
 
 /// `SO_PROTOCOL`: `include/uapi/asm-generic/socket.h`.
@@ -61,9 +63,10 @@ const CONTROL_BYTES: usize = 512;
 /// # One user of the ids
 ///
 /// Nothing else may send with `MSG_ZEROCOPY` on the socket or read its error queue while the ring lives. Ordinary sends,
-/// reads and polls are free to go on. [`Ring::new`] asks for a socket that has the option off and switches it
-/// on, so a second ring on the same socket is refused; two threads that make one at the same moment, or raw calls, can
-/// get past that. What the ring notices, it answers with an error for good, and its region is leaked.
+/// reads and polls are free to go on. [`Ring::new`] asks for a socket that has the option off and switches it on, so a second
+/// ring on the same socket is refused, also to a second thread at the same moment. What can get past that is outside of this
+/// process or this crate: another process that has the socket, and raw calls. What the ring notices, it answers with an error for
+/// good, and its region is leaked.
 #[derive(Debug)]
 pub struct Ring<'fd, R: Region, const SLOTS: usize, const WORDS: usize> {
     socket: Enabled<'fd>,
@@ -226,8 +229,9 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
 
     /// Makes a ring over a TCP socket that has `SO_ZEROCOPY` off, and switches it on.
     ///
-    /// Three system calls: the protocol, the option, the option on. The region is cut into `SLOTS` equal parts; parts of
-    /// whole pages, aligned to pages, pin no page twice.
+    /// Three system calls: the protocol, the option, the option on. No two threads of a process make the last two at the same
+    /// time: the second one spins meanwhile. The region is cut into `SLOTS` equal parts; parts of whole pages, aligned to
+    /// pages, pin no page twice.
     ///
     /// # Errors
     ///
@@ -247,6 +251,9 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
         if socket_option(socket, SO_PROTOCOL)? != libc::IPPROTO_TCP {
             return Err(RingError::NotTcp);
         }
+        // Between the two calls another thread could find the option off as well. Both rings would then count from 0, and
+        // one would take the other's completions for its own.
+        let _alone = Alone::wait();
         if is_enabled(socket)? {
             return Err(RingError::AlreadyEnabled);
         }
@@ -344,9 +351,11 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
             return Ok(0);
         };
         let socket = self.socket;
-        // SAFETY: the bytes are in the region, which the ring owns. From here until `reap` has seen the completion
-        // the slot has a send in flight: `take` does not give it out, nothing else writes it, and neither `drop` nor
-        // `into_region` lets the region go.
+        // SAFETY: the bytes are in the region, which the ring owns and whose bytes stay where they are. From here until
+        // `reap` has seen the completion the slot has a send in flight: `take` does not give it out, nothing else writes it,
+        // and neither `drop` nor `into_region` lets the region go. Nothing can fail between the call and the note of it:
+        // the window has room. The completion is this send's because the ring alone takes ids (`new` or the caller of
+        // `over`), and TCP takes one for each success and none for a failure.
         let taken = unsafe { send_zerocopy(socket, self.left(index), SendFlags::NOSIGNAL) }?;
         // The kernel gives no id to a send of nothing, and there is none: a queued slot has bytes left.
         if taken > 0 {
@@ -516,6 +525,26 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
     const fn place(id: u32) -> (usize, usize) {
         let index = (id % Tracker::<WORDS>::CAPACITY) as usize;
         (index / 64, index % 64)
+    }
+}
+
+/// While one lives, there is no other in the process.
+struct Alone;
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Alone {
+    fn wait() -> Self {
+        while TAKEN.swap(true, Ordering::Acquire) {
+            spin_loop();
+        }
+        Self
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        TAKEN.store(false, Ordering::Release);
     }
 }
 
