@@ -49,6 +49,16 @@ impl IoVec<'_> {
     }
 }
 
+// The kernel takes an array of these, so their layout is a matter of soundness.
+const _: () = assert!(
+    size_of::<IoVec<'_>>() == 16
+        && core::mem::offset_of!(IoVec<'_>, base) == 0
+        && core::mem::offset_of!(IoVec<'_>, length) == 8
+        && size_of::<IoVecMut<'_>>() == 16
+        && core::mem::offset_of!(IoVecMut<'_>, base) == 0
+        && core::mem::offset_of!(IoVecMut<'_>, length) == 8
+);
+
 /// A range of memory that is written: `struct iovec` over a `&mut [u8]`, or over a raw pointer.
 #[derive(Debug)]
 #[repr(C)]
