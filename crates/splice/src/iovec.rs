@@ -1,5 +1,7 @@
 //! `struct iovec` with a lifetime, as the kernel reads it (`include/uapi/linux/uio.h`).
 
+#![forbid(unsafe_code)]
+
 use core::marker::PhantomData;
 
 /// A range of memory that is read: `struct iovec` over a `&[u8]`, or over a raw pointer.
