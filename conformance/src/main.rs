@@ -1,5 +1,7 @@
 //! The command line.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "vm")]
 mod commands;
 

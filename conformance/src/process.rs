@@ -1,6 +1,6 @@
 //! Processes by system calls: what `std` has no words for.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -197,6 +197,27 @@ pub fn default_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// The release of the kernel and the machine's name: `uname -r -m`.
+pub fn uname() -> (String, String) {
+    // SAFETY: utsname is plain bytes, for which zero is valid.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: `names` is a utsname that the kernel fills and does not keep.
+    unsafe { libc::uname(&raw mut names) };
+    let text = |field: &[libc::c_char]| {
+        // SAFETY: the kernel ends every field with a zero inside its array.
+        unsafe { CStr::from_ptr(field.as_ptr()) }
+            .to_string_lossy()
+            .into_owned()
+    };
+    (text(&names.release), text(&names.machine))
+}
+
+/// The user that permissions are checked for.
+pub fn effective_user() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// Limits the CPU time of this process; beyond it comes `SIGXCPU`.

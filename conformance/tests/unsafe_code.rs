@@ -166,6 +166,27 @@ mod host_only {
         assert!(!there.is_empty(), "nothing found in {}", folder.display());
     }
 
+    /// What judges is plain computation, as is what reads bytes from elsewhere. The compiler holds them to it, below them too.
+    #[rstest]
+    fn what_is_pure_says_so(
+        #[values(
+            "claim.rs",
+            "kernel.rs",
+            "main.rs",
+            "report.rs",
+            "seed.rs",
+            "verdict.rs",
+            "vm/frames.rs"
+        )]
+        file: &str,
+    ) {
+        let text = fs::read_to_string(root().join("conformance/src").join(file)).expect("a source");
+        let attribute = text
+            .lines()
+            .find(|line| !line.starts_with("//!") && !line.is_empty());
+        assert_eq!(attribute, Some("#![forbid(unsafe_code)]"), "{file}");
+    }
+
     /// What is in the first list, as often as it is there more often than in the second.
     fn without(list: &[String], other: &[String]) -> Vec<String> {
         let mut other = other.to_vec();
