@@ -3,15 +3,17 @@
 //! ```text
 //! conformance check            the program that the user started: judges and reports
 //!   └ supervisor               own session, subreaper; its stdin is the lifeline: end of file ends everything
-//!       └ keeper, per claim    process 1 of a PID namespace where that is allowed; holds the claim's locks,
-//!           │                  watches time, collects the report, is the tracer of traced claims
+//!       └ keeper, per claim    process 1 of a PID namespace, in a mount namespace, where that is allowed; holds the
+//!           │                  claim's locks, watches time, collects the report, is the tracer of traced claims
 //!           └ experiment       default signal dispositions, own process group, dies with its keeper
 //! ```
 //!
 //! Nobody outlives anybody above: the supervisor sees the lifeline end, keepers and experiments have a parent-death
-//! signal, and what an experiment started is killed by its keeper (by the kernel, in a namespace).
+//! signal, and what an experiment started is killed by its keeper (by the kernel, in a namespace). What it mounted ends
+//! with its mount namespace. It has a directory of its own; a file that it leaves there makes it broken.
 
 mod keeper;
+mod scratch;
 pub mod supervisor;
 
 pub use keeper::panic_message;
@@ -84,6 +86,8 @@ struct Orders {
     jobs: usize,
     limits: Limits,
     scratch: Option<PathBuf>,
+    /// Below it, where the experiments have directories of their own.
+    directory: Option<PathBuf>,
 }
 
 /// Time limits of one experiment.
@@ -119,6 +123,10 @@ impl Runner {
                     format!("cannot start {}: {error}", self.program.display()),
                 )
             })?;
+        let directory = self
+            .scratch
+            .as_deref()
+            .and_then(scratch::RunDirectory::make);
         let orders = Orders {
             claims: claims.iter().map(|claim| claim.id.to_owned()).collect(),
             jobs: self.jobs.max(1),
@@ -127,6 +135,7 @@ impl Runner {
                 wall_seconds: self.cpu_seconds * WALL_PER_CPU,
             },
             scratch: self.scratch.clone(),
+            directory: directory.as_ref().map(|directory| directory.0.clone()),
         };
         // Held until the end: this is the lifeline. A supervisor that is gone already is noticed below.
         let mut lifeline = supervisor.stdin.take().expect("stdin is piped");
@@ -161,6 +170,7 @@ impl Runner {
         }
         drop(lifeline);
         let status = supervisor.wait()?;
+        drop(directory);
         for claim in missing {
             each(
                 claim,

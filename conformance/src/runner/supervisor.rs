@@ -1,6 +1,6 @@
 //! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
 
-use super::{Isolation, Limits, Message, Orders, Outcome, keeper};
+use super::{Isolation, Limits, Message, Orders, Outcome, keeper, scratch};
 use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
@@ -8,7 +8,8 @@ use crate::process::{self, Ended};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The main function of the hidden command: orders on standard input, messages on standard output.
 pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
@@ -57,13 +58,21 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         running = still;
         for kept in done {
             outcomes += 1;
-            send(&kept.finish())?;
+            let message = kept.finish();
+            if namespaces.is_err() {
+                // What the experiment of a keeper that was killed has started is ours now.
+                let keepers: Vec<_> = running.iter().map(|kept| kept.pid).collect();
+                process::kill_children_but(&keepers);
+            }
+            send(&message)?;
         }
     }
     for kept in &running {
         process::kill(kept.pid);
     }
     process::kill_descendants();
+    // Already empty after a whole run.
+    drop(orders.directory.map(scratch::RunDirectory));
     send(&Message::End { outcomes })
 }
 
@@ -84,6 +93,8 @@ struct Kept {
     report: Vec<u8>,
     ended: bool,
     since: Instant,
+    /// The experiment's own, if one could be made.
+    directory: Option<PathBuf>,
 }
 
 impl Kept {
@@ -100,11 +111,15 @@ impl Kept {
         let (reader, writer) = io::pipe()?;
         let own_namespace = namespaces.is_some() && Namespaces::enter_new().is_ok();
         let limits: Limits = orders.limits;
+        let directory = orders.directory.as_ref().map(|run| run.join(id));
+        let directory = directory.filter(|path| std::fs::create_dir(path).is_ok());
+        let files = directory.clone().or_else(|| orders.scratch.clone());
         let forked = process::fork(|| {
+            process::mounts_of_its_own();
             keeper::keep(
                 claim,
                 limits,
-                &Lab::new(orders.scratch.clone()),
+                &Lab::new(files),
                 writer.as_fd(),
                 own_namespace,
             );
@@ -121,6 +136,7 @@ impl Kept {
             report: Vec::new(),
             ended: false,
             since: Instant::now(),
+            directory,
         })
     }
 
@@ -135,9 +151,14 @@ impl Kept {
 
     fn finish(self) -> Message {
         let status = process::wait(self.pid);
-        let outcome = serde_json::from_slice(&self.report).unwrap_or_else(|_| {
+        let mut outcome = serde_json::from_slice(&self.report).unwrap_or_else(|_| {
             Outcome::Broken(format!("its keeper ended without a report: {status}"))
         });
+        if let Some(Err(left)) = self.directory.as_deref().map(scratch::remove)
+            && matches!(outcome, Outcome::Seen(_) | Outcome::Untestable(_))
+        {
+            outcome = Outcome::Broken(format!("it left behind: {left}"));
+        }
         let milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         Message::Outcome {
             id: self.id,
@@ -147,14 +168,20 @@ impl Kept {
     }
 }
 
-/// Waits until a keeper says something. False when the lifeline has ended.
+/// How often the supervisor looks for keepers that are stopped, of which no descriptor tells.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Waits until a keeper says something, or it is time to look again. False when the lifeline has ended.
 fn wait_for_any(running: &mut [Kept]) -> io::Result<bool> {
     let mut fds: Vec<_> = running.iter().map(|kept| kept.pipe.as_raw_fd()).collect();
     fds.push(io::stdin().as_raw_fd());
-    let ready = process::poll(&fds, None)?;
+    let ready = process::poll(&fds, Some(LOOK_AGAIN))?;
     for (kept, ready) in running.iter_mut().zip(&ready) {
         if *ready {
             kept.read();
+        } else if process::has_stopped(kept.pid) {
+            // It would keep its time no more. Outside of a PID namespace an experiment can do that to it.
+            process::kill(kept.pid);
         }
     }
     // Nothing follows the orders: whatever can be read there is the end.
