@@ -56,15 +56,15 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         }
         let (done, still) = running.into_iter().partition(|kept: &Kept| kept.ended);
         running = still;
-        for kept in done {
+        let messages: Vec<_> = done.into_iter().map(Kept::finish).collect();
+        if namespaces.is_err() && !messages.is_empty() {
+            // What the experiment of a keeper that was killed has started is ours now.
+            let keepers: Vec<_> = running.iter().map(|kept| kept.pid).collect();
+            process::kill_children_but(&keepers);
+        }
+        for message in &messages {
             outcomes += 1;
-            let message = kept.finish();
-            if namespaces.is_err() {
-                // What the experiment of a keeper that was killed has started is ours now.
-                let keepers: Vec<_> = running.iter().map(|kept| kept.pid).collect();
-                process::kill_children_but(&keepers);
-            }
-            send(&message)?;
+            send(message)?;
         }
     }
     for kept in &running {
