@@ -30,6 +30,7 @@ lint:
     for package in codegen freestanding; do \
         (cd conformance/tests/$package && cargo fmt --check) || exit 1; \
     done
+    cd conformance/fuzz && cargo fmt --check
     for crate in sendfile splice mmap msg-zerocopy; do \
         cargo clippy --quiet --package nocopy-$crate --no-default-features --lib -- --deny warnings || exit 1; \
     done
@@ -101,6 +102,37 @@ test-old:
 # What a submission must pass
 ci: lint doc check test
 
-# Fuzz nocopy-msg-zerocopy: `error_queue` or `tracker`, for some seconds (needs `cargo install --locked cargo-fuzz`)
-fuzz target="error_queue" seconds="60":
-    cd crates/msg-zerocopy && RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{ target }} -- -max_total_time={{ seconds }}
+# Fuzz what reads foreign bytes: every target, or the named ones, for some seconds each (needs `cargo install --locked cargo-fuzz`)
+fuzz seconds="60" *targets:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # The committed corpus is where it starts; what it finds goes below target/.
+    work=$PWD/target/fuzz
+    cargo run --quiet --package conformance --example corpus -- unpack "$work/committed"
+    cd conformance
+    export RUSTC_BOOTSTRAP=1
+    targets="{{ targets }}"
+    for target in ${targets:-$(cargo fuzz list)}; do
+        mkdir -p "$work/corpus/$target" "$work/artifacts/$target"
+        cargo fuzz run --sanitizer none --target-dir "$work/build" "$target" "$work/corpus/$target" "$work/committed/$target" \
+            -- -max_total_time={{ seconds }} -max_len=2048 -artifact_prefix="$work/artifacts/$target/" -print_final_stats=1
+    done
+
+# Minimise what the fuzzers have found together with the committed corpus, and make that the committed one
+fuzz-corpus:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    work=$PWD/target/fuzz
+    rm -rf "$work/committed" "$work/merged"
+    cargo run --quiet --package conformance --example corpus -- unpack "$work/committed"
+    cd conformance
+    export RUSTC_BOOTSTRAP=1
+    for target in $(cargo fuzz list); do
+        mkdir -p "$work/corpus/$target" "$work/merged/$target"
+        # Of the ways through decoders that are not ours one input for each edge is enough, however often it is taken.
+        counters=$([[ $target =~ ^(image|report_line)$ ]] && echo 0 || echo 1)
+        cargo fuzz run --sanitizer none --target-dir "$work/build" "$target" \
+            "$work/merged/$target" "$work/committed/$target" "$work/corpus/$target" \
+            -- -set_cover_merge=1 -use_counters=$counters -max_len=2048
+    done
+    cargo run --quiet --package conformance --example corpus -- pack "$work/merged"

@@ -1,5 +1,7 @@
 //! A claim: one sentence about kernel behaviour that somebody published, with the experiment that decides it.
 
+#![forbid(unsafe_code)]
+
 use crate::interpose::lie::{Lie, What};
 use crate::kernel::{NEWEST, OLDEST, Series};
 use crate::lab::Lab;

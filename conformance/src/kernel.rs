@@ -3,8 +3,10 @@
 //! Probe first, configuration second, version last: distributions backport, so no experiment asks for the version. It
 //! only finds the row of what is known.
 
+#![forbid(unsafe_code)]
+
+use crate::process;
 use serde::{Deserialize, Serialize};
-use std::ffi::CStr;
 use std::fmt;
 use std::str::FromStr;
 
@@ -116,17 +118,7 @@ impl fmt::Display for Release {
 
 /// `uname -r -m`.
 pub fn uname() -> (String, String) {
-    // SAFETY: utsname is plain bytes, for which zero is valid.
-    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
-    // SAFETY: `names` is a utsname that the kernel fills and does not keep.
-    unsafe { libc::uname(&raw mut names) };
-    let text = |field: &[libc::c_char]| {
-        // SAFETY: the kernel ends every field with a zero inside its array.
-        unsafe { CStr::from_ptr(field.as_ptr()) }
-            .to_string_lossy()
-            .into_owned()
-    };
-    (text(&names.release), text(&names.machine))
+    process::uname()
 }
 
 /// The running kernel's release.

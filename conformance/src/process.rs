@@ -1,6 +1,6 @@
 //! Processes by system calls: what `std` has no words for.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -92,6 +92,47 @@ pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
 pub fn kill(pid: libc::pid_t) {
     // SAFETY: kill takes no pointer.
     unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Whether a child has stopped since this was last asked. Leaves its end to [`wait`].
+pub fn has_stopped(pid: libc::pid_t) -> bool {
+    let Ok(id) = libc::id_t::try_from(pid) else {
+        return false;
+    };
+    // SAFETY: siginfo_t is plain integers, for which zero is valid; the kernel writes this one during the call, and of an answer
+    // without a child the pid is zero.
+    unsafe {
+        let mut found: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WSTOPPED | libc::WNOHANG;
+        libc::waitid(libc::P_PID, id, &raw mut found, options) == 0 && found.si_pid() == pid
+    }
+}
+
+/// Kills every child but these, and what is orphaned to this subreaper thereby, until there are no others.
+pub fn kill_children_but(kept: &[libc::pid_t]) {
+    loop {
+        let mut others = children();
+        others.retain(|child| !kept.contains(child));
+        if others.is_empty() {
+            return;
+        }
+        for child in others {
+            kill(child);
+            wait(child);
+        }
+    }
+}
+
+/// Puts this process into a mount namespace of its own, where that is allowed: what it mounts is seen by nobody else and
+/// ends with it. What others mount and unmount is seen here, too. Without the right to do this there is none to mount.
+pub fn mounts_of_its_own() {
+    // SAFETY: unshare takes no pointer, and mount one to a C string and nulls for what a change of propagation does not use.
+    unsafe {
+        if libc::unshare(libc::CLONE_NEWNS) == 0 {
+            let (none, flags) = (std::ptr::null(), libc::MS_REC | libc::MS_SLAVE);
+            libc::mount(none, c"/".as_ptr(), none, flags, none.cast());
+        }
+    }
 }
 
 /// Kills every child, and the children that those leave to this subreaper, until there are none.
@@ -197,6 +238,27 @@ pub fn default_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// The release of the kernel and the machine's name: `uname -r -m`.
+pub fn uname() -> (String, String) {
+    // SAFETY: utsname is plain bytes, for which zero is valid.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: `names` is a utsname that the kernel fills and does not keep.
+    unsafe { libc::uname(&raw mut names) };
+    let text = |field: &[libc::c_char]| {
+        // SAFETY: the kernel ends every field with a zero inside its array.
+        unsafe { CStr::from_ptr(field.as_ptr()) }
+            .to_string_lossy()
+            .into_owned()
+    };
+    (text(&names.release), text(&names.machine))
+}
+
+/// The user that permissions are checked for.
+pub fn effective_user() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// Limits the CPU time of this process; beyond it comes `SIGXCPU`.

@@ -1,10 +1,13 @@
 //! What a run says: the stored form, and what is derived from it.
 
+#![forbid(unsafe_code)]
+
 pub mod human;
 pub mod jsonl;
 
 use crate::claim::Claim;
 use crate::kernel::{self, Release};
+use crate::process;
 use crate::runner::{Isolation, Outcome, panic_message};
 use crate::verdict::{Judgement, Observation, Reason, Verdict, Word};
 use serde::{Deserialize, Serialize};
@@ -216,7 +219,7 @@ impl Environment {
             conformance: env!("CARGO_PKG_VERSION").to_owned(),
             kernel,
             machine,
-            uid: effective_user(),
+            uid: process::effective_user(),
             arguments: std::env::args().skip(1).collect(),
             scratch,
             passed_over,
@@ -224,11 +227,6 @@ impl Environment {
             lost: Isolation::default(),
         }
     }
-}
-
-fn effective_user() -> u32 {
-    // SAFETY: geteuid takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
 }
 
 #[cfg(test)]

@@ -3,15 +3,17 @@
 //! ```text
 //! conformance check            the program that the user started: judges and reports
 //!   └ supervisor               own session, subreaper; its stdin is the lifeline: end of file ends everything
-//!       └ keeper, per claim    process 1 of a PID namespace where that is allowed; holds the claim's locks,
-//!           │                  watches time, collects the report, is the tracer of traced claims
+//!       └ keeper, per claim    process 1 of a PID namespace, in a mount namespace, where that is allowed; holds the
+//!           │                  claim's locks, watches time, collects the report, is the tracer of traced claims
 //!           └ experiment       default signal dispositions, own process group, dies with its keeper
 //! ```
 //!
 //! Nobody outlives anybody above: the supervisor sees the lifeline end, keepers and experiments have a parent-death
-//! signal, and what an experiment started is killed by its keeper (by the kernel, in a namespace).
+//! signal, and what an experiment started is killed by its keeper (by the kernel, in a namespace). What it mounted ends
+//! with its mount namespace. It has a directory of its own; a file that it leaves there makes it broken.
 
 mod keeper;
+mod scratch;
 pub mod supervisor;
 
 pub use keeper::panic_message;
@@ -140,6 +142,8 @@ struct Orders {
     tasks: Vec<Order>,
     jobs: usize,
     scratch: Option<PathBuf>,
+    /// Below it, where the experiments have directories of their own.
+    directory: Option<PathBuf>,
 }
 
 /// A task, as the supervisor gets it.
@@ -217,10 +221,15 @@ impl Runner {
                 .limits
                 .unwrap_or(Limits::of_cpu_seconds(self.cpu_seconds)),
         };
+        let directory = self
+            .scratch
+            .as_deref()
+            .and_then(scratch::RunDirectory::make);
         let orders = Orders {
             tasks: tasks.iter().map(order).collect(),
             jobs: self.jobs.max(1),
             scratch: self.scratch.clone(),
+            directory: directory.as_ref().map(|directory| directory.0.clone()),
         };
         // Held until the end: this is the lifeline. A supervisor that is gone already is noticed below.
         let mut lifeline = supervisor.stdin.take().expect("stdin is piped");
@@ -253,6 +262,7 @@ impl Runner {
         }
         drop(lifeline);
         let status = supervisor.wait()?;
+        drop(directory);
         for (task, _) in missing.iter().enumerate().filter(|(_, missing)| **missing) {
             each(
                 task,

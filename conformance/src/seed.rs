@@ -1,5 +1,7 @@
 //! The source document: its statements in their order, and what the claims make of them.
 
+#![forbid(unsafe_code)]
+
 use crate::verdict::Word;
 use serde::Deserialize;
 use std::fmt;

@@ -1,5 +1,7 @@
 //! What an experiment saw, what that says about the claim, and how that compares with what was known.
 
+#![forbid(unsafe_code)]
+
 use crate::kernel::Series;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -163,7 +163,7 @@ mod host_only {
         }
     }
 
-    /// Copies a folder, but not what is made in it or belongs to this repository.
+    /// Copies a folder, but not what is made in it.
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).expect("a new folder");
         for entry in fs::read_dir(from).expect("a folder") {
@@ -171,7 +171,7 @@ mod host_only {
             let name = entry.file_name();
             let (from, to) = (entry.path(), to.join(&name));
             if from.is_dir() {
-                if name != "target" && name != "fuzz" {
+                if name != "target" {
                     copy(&from, &to);
                 }
             } else {

@@ -28,7 +28,7 @@ use syscalls::Errno;
 /// Handed to every experiment.
 #[derive(Debug, Default)]
 pub struct Lab {
-    /// A directory for unnamed files; none if no directory could be written.
+    /// The experiment's directory for unnamed files, in which nothing may be left; none if no directory could be written.
     scratch: Option<PathBuf>,
     /// How many stretches have been marked for the interposer.
     stretches: Cell<usize>,

@@ -1,6 +1,6 @@
 //! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
 
-use super::{Isolation, Message, Order, Orders, Outcome, Report, keeper};
+use super::{Isolation, Message, Orders, Outcome, Report, keeper, scratch};
 use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
@@ -8,7 +8,8 @@ use crate::process::{self, Ended};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The main function of the hidden command: orders on standard input, messages on standard output.
 pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
@@ -29,15 +30,14 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         ptrace: probe_ptrace().err().map(|error| error.to_string()),
     }))?;
 
-    let mut waiting = orders.tasks.iter().enumerate().rev().collect::<Vec<_>>();
+    let mut waiting: Vec<usize> = (0..orders.tasks.len()).rev().collect();
     let mut running: Vec<Kept> = Vec::new();
     let mut reports = 0;
     while !(waiting.is_empty() && running.is_empty()) {
         while running.len() < orders.jobs
-            && let Some((task, order)) = waiting.pop()
+            && let Some(task) = waiting.pop()
         {
-            let lab = Lab::new(orders.scratch.clone());
-            match Kept::start(registry, task, order, &lab, namespaces.as_ref().ok()) {
+            match Kept::start(registry, task, &orders, namespaces.as_ref().ok()) {
                 Ok(kept) => running.push(kept),
                 Err(error) => {
                     reports += 1;
@@ -55,15 +55,23 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         }
         let (done, still) = running.into_iter().partition(|kept: &Kept| kept.ended);
         running = still;
-        for kept in done {
+        let messages: Vec<_> = done.into_iter().map(Kept::finish).collect();
+        if namespaces.is_err() && !messages.is_empty() {
+            // What the experiment of a keeper that was killed has started is ours now.
+            let keepers: Vec<_> = running.iter().map(|kept| kept.pid).collect();
+            process::kill_children_but(&keepers);
+        }
+        for message in &messages {
             reports += 1;
-            send(&kept.finish())?;
+            send(message)?;
         }
     }
     for kept in &running {
         process::kill(kept.pid);
     }
     process::kill_descendants();
+    // Already empty after a whole run.
+    drop(orders.directory.map(scratch::RunDirectory));
     send(&Message::End { reports })
 }
 
@@ -84,24 +92,33 @@ struct Kept {
     report: Vec<u8>,
     ended: bool,
     since: Instant,
+    /// The experiment's own, if one could be made.
+    directory: Option<PathBuf>,
 }
 
 impl Kept {
     fn start(
         registry: &[&'static Claim],
         task: usize,
-        order: &Order,
-        lab: &Lab,
+        orders: &Orders,
         namespaces: Option<&Namespaces>,
     ) -> io::Result<Self> {
+        let order = &orders.tasks[task];
         let claim = registry
             .iter()
             .find(|claim| claim.id == order.claim)
             .ok_or_else(|| io::Error::other("no such claim"))?;
         let (reader, writer) = io::pipe()?;
         let own_namespace = namespaces.is_some() && Namespaces::enter_new().is_ok();
+        let directory = orders
+            .directory
+            .as_ref()
+            .map(|run| run.join(task.to_string()));
+        let directory = directory.filter(|path| std::fs::create_dir(path).is_ok());
+        let lab = Lab::new(directory.clone().or_else(|| orders.scratch.clone()));
         let forked = process::fork(|| {
-            keeper::keep(claim, order, lab, writer.as_fd(), own_namespace);
+            process::mounts_of_its_own();
+            keeper::keep(claim, order, &lab, writer.as_fd(), own_namespace);
         });
         if own_namespace && let Some(namespaces) = namespaces {
             namespaces.back()?;
@@ -115,6 +132,7 @@ impl Kept {
             report: Vec::new(),
             ended: false,
             since: Instant::now(),
+            directory,
         })
     }
 
@@ -133,6 +151,11 @@ impl Kept {
         let mut report = report.unwrap_or_else(|_| {
             Outcome::Broken(format!("its keeper ended without a report: {status}")).into()
         });
+        if let Some(Err(left)) = self.directory.as_deref().map(scratch::remove)
+            && matches!(report.outcome, Outcome::Seen(_) | Outcome::Untestable(_))
+        {
+            report.outcome = Outcome::Broken(format!("it left behind: {left}"));
+        }
         report.milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         Message::Report {
             task: self.task,
@@ -141,14 +164,20 @@ impl Kept {
     }
 }
 
-/// Waits until a keeper says something. False when the lifeline has ended.
+/// How often the supervisor looks for keepers that are stopped, of which no descriptor tells.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Waits until a keeper says something, or it is time to look again. False when the lifeline has ended.
 fn wait_for_any(running: &mut [Kept]) -> io::Result<bool> {
     let mut fds: Vec<_> = running.iter().map(|kept| kept.pipe.as_raw_fd()).collect();
     fds.push(io::stdin().as_raw_fd());
-    let ready = process::poll(&fds, None)?;
+    let ready = process::poll(&fds, Some(LOOK_AGAIN))?;
     for (kept, ready) in running.iter_mut().zip(&ready) {
         if *ready {
             kept.read();
+        } else if process::has_stopped(kept.pid) {
+            // It would keep its time no more. Outside of a PID namespace an experiment can do that to it.
+            process::kill(kept.pid);
         }
     }
     // Nothing follows the orders: whatever can be read there is the end.

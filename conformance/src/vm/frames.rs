@@ -3,6 +3,8 @@
 //! A record is `kind` (one byte), length (u32, little endian), CRC-32 of the payload, payload. The console is another port, so
 //! kernel messages cannot get in between; the checksum notices if something does.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Write};
 
 /// What a record is.

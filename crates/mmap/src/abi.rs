@@ -1,6 +1,8 @@
 //! Constants and structs of the kernel's interface that `libc` lacks, in its oldest version that will do or for one of
 //! the C libraries.
 
+#![forbid(unsafe_code)]
+
 use libc::c_int;
 
 /// `include/uapi/linux/mman.h`

@@ -209,8 +209,9 @@ pub fn msync(addr: *mut u8, length: usize, flags: MsyncFlags) -> Result<(), Errn
 ///
 /// # Safety
 ///
-/// Nobody holds a reference to bytes that the advice changes, drops or makes untouchable ([`Advice::DONTNEED`],
-/// [`Advice::FREE`], [`Advice::REMOVE`], [`Advice::GUARD_INSTALL`] and others).
+/// Nobody relies on bytes that the advice changes, drops or makes untouchable ([`Advice::DONTNEED`], [`Advice::FREE`],
+/// [`Advice::REMOVE`], [`Advice::GUARD_INSTALL`] and others): no reference, and no owner such as an allocator or a stack. The same
+/// holds in a child that is forked later, where the advice is about that (`MADV_DONTFORK`, `MADV_WIPEONFORK`).
 ///
 /// # Kernel
 ///
@@ -264,8 +265,11 @@ pub unsafe fn madvise(addr: *mut u8, length: usize, advice: Advice) -> Result<()
 ///
 /// # Safety
 ///
-/// Nothing uses the old range any more, where it moved or became shorter, and with [`MremapFlags::FIXED`] nothing uses what the
-/// new one held before.
+/// - Nothing uses the old range any more, where it moved or became shorter. With [`MremapFlags::DONTUNMAP`] it has moved, too:
+///   the range stays, its bytes do not.
+/// - With [`MremapFlags::FIXED`], nothing uses what the new one held before.
+/// - With an `old_size` of 0 the same bytes are at two addresses afterwards: no reference to them through one of the two while
+///   they are changed through the other.
 ///
 /// # Kernel
 ///

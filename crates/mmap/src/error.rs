@@ -1,5 +1,7 @@
 //! What an owned mapping can fail with: the kernel's errors, and two that are ours.
 
+#![forbid(unsafe_code)]
+
 use core::fmt;
 
 use syscalls::Errno;

@@ -30,7 +30,8 @@ pub struct Mapping {
 
 // SAFETY: a mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: through a shared reference the memory is only copied out, by volatile reads, or used at the caller's own risk.
+// SAFETY: through a shared reference the memory is only copied out, by volatile reads, or used at the caller's own risk. Who
+// writes to it from this program, by pointer, keeps these apart from the reads (`as_ptr`, `from_raw`).
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -82,17 +83,9 @@ impl Mapping {
         if harmful != 0 {
             return Err(MapError::Flags(MapFlags::from_bits_retain(harmful)));
         }
+        let fd = fd.into();
         // SAFETY: without MAP_FIXED nothing is replaced, and the address goes nowhere but into the mapping.
-        let start = unsafe {
-            mmap(
-                ptr::null_mut(),
-                length,
-                prot,
-                flags,
-                Some(fd.into()),
-                offset,
-            )
-        }?;
+        let start = unsafe { mmap(ptr::null_mut(), length, prot, flags, Some(fd), offset) }?;
         // SAFETY: a new mapping, which nobody else knows. Where the kernel chooses, it never takes the page at 0.
         Ok(unsafe { Self::from_raw(NonNull::new_unchecked(start), length) })
     }
@@ -101,8 +94,10 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// `start` and `length` are a mapping as a whole, `start` is a multiple of the page size, and nobody else
-    /// unmaps, moves or replaces it.
+    /// - `start` and `length` are a mapping as a whole, `start` is a multiple of the page size, and nobody else
+    ///   unmaps, moves or replaces it.
+    /// - [`Mapping::read_at`] is safe to call: this program has no `&mut` to the bytes, and no thread of it writes them at the
+    ///   same time. Other processes and the kernel may.
     #[must_use]
     pub const unsafe fn from_raw(start: NonNull<u8>, length: usize) -> Self {
         Self { start, length }
@@ -119,7 +114,7 @@ impl Mapping {
     /// Where the mapping starts, for system calls. Valid until it is dropped.
     ///
     /// A read or write through it is at the caller's own risk: the bytes may change meanwhile, the page may not be there, and
-    /// the protection may not allow it.
+    /// the protection may not allow it. A write must not happen at the same time as a [`Mapping::read_at`] in another thread.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
@@ -187,7 +182,8 @@ unsafe fn copy_out(mut from: *const u8, into: &mut [u8]) {
     let head = from.align_offset(WORD).min(into.len());
     let (head, rest) = into.split_at_mut(head);
     // SAFETY: each step stays within the `into.len()` bytes that the caller vouches for, and `from` is aligned to a word
-    // when words are read: the head ends there, or at the end.
+    // when words are read: the head ends there, or at the end. Any bytes are a valid u64. A page that is not there is a
+    // signal, which volatile reads happen exactly often enough to raise.
     unsafe {
         for byte in head {
             *byte = from.read_volatile();

@@ -89,11 +89,12 @@ pub fn memfd_create(name: &CStr, flags: MemfdFlags) -> Result<OwnedFd, Errno> {
 /// ```
 #[inline]
 pub fn fcntl_add_seals<'fd>(fd: impl Into<BorrowedFd<'fd>>, seals: Seals) -> Result<(), Errno> {
+    let fd = fd.into();
     // SAFETY: nothing is a pointer.
     unsafe {
         syscall3(
             Sysno::fcntl,
-            fd.into().to_arg(),
+            fd.to_arg(),
             (libc::F_ADD_SEALS as isize).cast_unsigned(),
             (seals.bits() as isize).cast_unsigned(),
         )
@@ -125,11 +126,12 @@ pub fn fcntl_add_seals<'fd>(fd: impl Into<BorrowedFd<'fd>>, seals: Seals) -> Res
 /// See [`fcntl_add_seals()`].
 #[inline]
 pub fn fcntl_get_seals<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<Seals, Errno> {
+    let fd = fd.into();
     // SAFETY: nothing is a pointer.
     let bits = unsafe {
         syscall2(
             Sysno::fcntl,
-            fd.into().to_arg(),
+            fd.to_arg(),
             (libc::F_GET_SEALS as isize).cast_unsigned(),
         )
     }?;

@@ -26,7 +26,7 @@ impl OwnedFd {
     ///
     /// # Safety
     ///
-    /// `raw` is open and nobody else closes it.
+    /// `raw` is open, nobody else closes it, and `close` is the right way to.
     #[must_use]
     pub const unsafe fn from_raw(raw: c_int) -> Self {
         Self { raw }
@@ -57,7 +57,7 @@ impl OwnedFd {
 impl Drop for OwnedFd {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: no pointer; the number is ours alone and is not used again.
+        // SAFETY: no pointer; the number is ours alone (`from_raw`, and `into_raw` skips this) and is not used again.
         let _ = unsafe { syscall1(Sysno::close, self.as_fd().to_arg()) };
     }
 }
@@ -92,7 +92,7 @@ impl std::os::fd::AsRawFd for OwnedFd {
 impl From<OwnedFd> for std::os::fd::OwnedFd {
     #[inline]
     fn from(owned: OwnedFd) -> Self {
-        // SAFETY: `owned` was the only owner and gives the number away.
+        // SAFETY: it is open, so it is not -1, and `close` is all that it needs; `owned` was the only owner and gives it away.
         unsafe { std::os::fd::FromRawFd::from_raw_fd(owned.into_raw()) }
     }
 }

@@ -3,6 +3,8 @@
 //! The numbers that `libc` has are taken from it where they are used; here is what it lacks, or lays out for
 //! itself. Each item names the kernel header that defines it.
 
+#![forbid(unsafe_code)]
+
 use core::marker::PhantomData;
 
 /// `SO_ZEROCOPY`: `include/uapi/asm-generic/socket.h`.

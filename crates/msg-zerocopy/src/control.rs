@@ -1,5 +1,7 @@
 //! Control messages as plain bytes: read and written without a pointer, so nothing here can fault.
 
+#![forbid(unsafe_code)]
+
 use crate::abi::{
     CMSG_ALIGN, CMSG_HEADER_BYTES, EXTENDED_ERROR_BYTES, IP_RECVERR, IPV6_RECVERR,
     PACKET_TX_TIMESTAMP, SO_EE_CODE_ZEROCOPY_COPIED, SO_EE_ORIGIN_ZEROCOPY, SOL_IP, SOL_IPV6,

@@ -28,7 +28,8 @@ pub struct Received {
 ///
 /// - [`MsgFlags::ERRQUEUE`] missing: this socket has no error queue and **ordinary data was taken or looked for**
 ///   (`AF_UNIX`, and vsock on 5.10). Nothing in `control` is a completion. Asked of a datagram socket of that kind,
-///   the call loses a datagram.
+///   the call loses a datagram. An `AF_UNIX` peer's `SCM_RIGHTS` opens descriptors in this process, which stay open until
+///   somebody closes them: do not ask a socket of unknown kind.
 /// - [`MsgFlags::CTRUNC`] set: `control` was too small. The entry is gone from the queue and the completion in it is lost.
 ///
 /// One entry may complete many sends, and more entries may wait: read until `EAGAIN`. When to read: `poll` reports
@@ -67,6 +68,7 @@ pub fn recv_error_queue<'fd>(
     fd: impl Into<BorrowedFd<'fd>>,
     control: &mut [u8],
 ) -> Result<Received, Errno> {
+    let fd = fd.into();
     let mut header = MsgHdr::new(&[]);
     header.control = control.as_mut_ptr();
     header.control_len = control.len();
@@ -75,7 +77,7 @@ pub fn recv_error_queue<'fd>(
     unsafe {
         syscall3(
             Sysno::recvmsg,
-            fd.into().to_arg(),
+            fd.to_arg(),
             (&raw mut header).expose_provenance(),
             (libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT).cast_unsigned() as usize,
         )

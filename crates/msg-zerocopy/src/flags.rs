@@ -1,5 +1,7 @@
 //! Flags in both directions. Bits without a name are kept: the kernel decides.
 
+#![forbid(unsafe_code)]
+
 use core::ops::{BitOr, BitOrAssign};
 
 macro_rules! flags {

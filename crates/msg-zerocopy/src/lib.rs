@@ -63,6 +63,7 @@ mod flags;
 mod region;
 mod ring;
 mod send;
+mod slots;
 mod tracker;
 
 pub use abi::{IoVec, MsgHdr};

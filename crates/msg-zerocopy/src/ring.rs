@@ -1,12 +1,15 @@
 //! The safe layer: slots that cannot be written while the kernel still reads them.
 
 use crate::enable::socket_option;
+use crate::slots::Slots;
 use crate::{
-    BorrowedFd, Enabled, Errno, Malformed, Message, MsgFlags, Region, SendFlags, Tracker,
-    TrackerError, enable, is_enabled, messages, recv_error_queue, send_copied, send_zerocopy,
+    BorrowedFd, Enabled, Errno, Malformed, Message, MsgFlags, Region, SendFlags, TrackerError,
+    enable, is_enabled, messages, recv_error_queue, send_copied, send_zerocopy,
 };
 use core::fmt;
+use core::hint::spin_loop;
 use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicBool, Ordering};
 use libc::c_int;
 
 /// `SO_PROTOCOL`: `include/uapi/asm-generic/socket.h`.
@@ -44,7 +47,7 @@ const CONTROL_BYTES: usize = 512;
 ///
 /// A send may take fewer bytes than the slot has. The rest stays at the front of the queue, the next send
 /// continues there, and the slot is free when all of its sends are complete. Up to `64 * WORDS` sends can be in
-/// flight (see [`Tracker`]).
+/// flight (see [`Tracker`](crate::Tracker)).
 ///
 /// The ring never waits. On a non-blocking socket that is full [`send`](Self::send) gives `EAGAIN`: poll for `POLLOUT`. For
 /// completions poll; `POLLERR` is always reported, even if nothing was asked for.
@@ -61,40 +64,18 @@ const CONTROL_BYTES: usize = 512;
 /// # One user of the ids
 ///
 /// Nothing else may send with `MSG_ZEROCOPY` on the socket or read its error queue while the ring lives. Ordinary sends,
-/// reads and polls are free to go on. [`Ring::new`] asks for a socket that has the option off and switches it
-/// on, so a second ring on the same socket is refused; two threads that make one at the same moment, or raw calls, can
-/// get past that. What the ring notices, it answers with an error for good, and its region is leaked.
+/// reads and polls are free to go on. [`Ring::new`] asks for a socket that has the option off and switches it on, so a second
+/// ring on the same socket is refused, also to a second thread at the same moment. What can get past that is outside of this
+/// process or this crate: another process that has the socket, and raw calls. What the ring notices, it answers with an error for
+/// good, and its region is leaked.
 #[derive(Debug)]
 pub struct Ring<'fd, R: Region, const SLOTS: usize, const WORDS: usize> {
     socket: Enabled<'fd>,
     region: ManuallyDrop<R>,
     slot_size: usize,
-    slots: [State; SLOTS],
-    /// The slots that are committed and not sent to the end: a circle of indices, in order.
-    queue: [u16; SLOTS],
-    queue_start: usize,
-    queue_len: usize,
-    tracker: Tracker<WORDS>,
-    /// The slot of each id in the window, by the id's remainder.
-    owners: [[u16; 64]; WORDS],
+    slots: Slots<SLOTS, WORDS>,
     broken: Option<RingError>,
     stats: Stats,
-}
-
-/// A slot is free if it is not taken, not queued and has no sends in flight.
-#[derive(Clone, Copy, Debug, Default)]
-struct State {
-    queued: bool,
-    /// How many bytes are committed, and how many of them are sent.
-    len: usize,
-    sent: usize,
-    in_flight: u32,
-}
-
-impl State {
-    const fn is_free(self) -> bool {
-        !self.queued && self.in_flight == 0
-    }
 }
 
 /// What a ring has done so far.
@@ -203,31 +184,16 @@ impl<R: Region, const SLOTS: usize, const WORDS: usize> Slot<'_, '_, R, SLOTS, W
     pub fn commit(self, len: usize) {
         let Self { ring, index } = self;
         assert!(len <= ring.slot_size, "more bytes than the slot has");
-        if len == 0 {
-            return;
-        }
-        ring.slots[index] = State {
-            queued: true,
-            len,
-            sent: 0,
-            in_flight: 0,
-        };
-        // A queued slot is not free, so there are never more than SLOTS in the queue.
-        let end = (ring.queue_start + ring.queue_len) % SLOTS;
-        #[expect(clippy::cast_possible_truncation, reason = "SLOTS is at most 2^16")]
-        let entry = index as u16;
-        ring.queue[end] = entry;
-        ring.queue_len += 1;
+        ring.slots.commit(index, len);
     }
 }
 
 impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS, WORDS> {
-    const SLOTS_FIT: () = assert!(SLOTS > 0 && SLOTS <= 1 << 16, "SLOTS is from 1 to 65536");
-
     /// Makes a ring over a TCP socket that has `SO_ZEROCOPY` off, and switches it on.
     ///
-    /// Three system calls: the protocol, the option, the option on. The region is cut into `SLOTS` equal parts; parts of
-    /// whole pages, aligned to pages, pin no page twice.
+    /// Three system calls: the protocol, the option, the option on. No two threads of a process make the last two at the same
+    /// time: the second one spins meanwhile. The region is cut into `SLOTS` equal parts; parts of whole pages, aligned to
+    /// pages, pin no page twice.
     ///
     /// # Errors
     ///
@@ -247,6 +213,9 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
         if socket_option(socket, SO_PROTOCOL)? != libc::IPPROTO_TCP {
             return Err(RingError::NotTcp);
         }
+        // Between the two calls another thread could find the option off as well. Both rings would then count from 0, and
+        // one would take the other's completions for its own.
+        let _alone = Alone::wait();
         if is_enabled(socket)? {
             return Err(RingError::AlreadyEnabled);
         }
@@ -267,17 +236,12 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
     }
 
     fn build(socket: Enabled<'fd>, next_id: u32, mut region: R) -> Self {
-        let () = Self::SLOTS_FIT;
         Self {
             socket,
+            // First, so that a number of slots that cannot be does not compile.
+            slots: Slots::new(next_id),
             slot_size: region.bytes_mut().len() / SLOTS,
             region: ManuallyDrop::new(region),
-            slots: [State::default(); SLOTS],
-            queue: [0; SLOTS],
-            queue_start: 0,
-            queue_len: 0,
-            tracker: Tracker::starting_at(next_id),
-            owners: [[0; 64]; WORDS],
             broken: None,
             stats: Stats::default(),
         }
@@ -292,19 +256,19 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
     /// How many slots wait to be sent, in part or whole.
     #[must_use]
     pub const fn queued(&self) -> usize {
-        self.queue_len
+        self.slots.queued()
     }
 
     /// How many sends are in flight.
     #[must_use]
     pub const fn in_flight(&self) -> u32 {
-        self.tracker.in_flight()
+        self.slots.tracker().in_flight()
     }
 
     /// Whether nothing is in flight, so that the region is the ring's alone.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        self.tracker.is_idle() && self.broken.is_none()
+        self.slots.tracker().is_idle() && self.broken.is_none()
     }
 
     /// What the ring has done so far.
@@ -321,7 +285,7 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
         if self.broken.is_some() {
             return None;
         }
-        let index = self.slots.iter().position(|slot| slot.is_free())?;
+        let index = self.slots.free()?;
         Some(Slot { ring: self, index })
     }
 
@@ -337,31 +301,26 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
     /// - the others: an earlier error that stays
     pub fn send(&mut self) -> Result<usize, RingError> {
         self.check()?;
-        if self.tracker.is_full() {
+        if self.slots.tracker().is_full() {
             return Err(RingError::TrackerFull);
         }
-        let Some(index) = self.front() else {
+        let socket = self.socket;
+        let Some(left) = self.left() else {
             return Ok(0);
         };
-        let socket = self.socket;
-        // SAFETY: the bytes are in the region, which the ring owns. From here until `reap` has seen the completion
-        // the slot has a send in flight: `take` does not give it out, nothing else writes it, and neither `drop` nor
-        // `into_region` lets the region go.
-        let taken = unsafe { send_zerocopy(socket, self.left(index), SendFlags::NOSIGNAL) }?;
+        // SAFETY: the bytes are in the region, which the ring owns and whose bytes stay where they are. From here until
+        // `reap` has seen the completion the slot has a send in flight: `take` does not give it out, nothing else writes it,
+        // and neither `drop` nor `into_region` lets the region go. Nothing can fail between the call and the note of it:
+        // the window has room. The completion is this send's because the ring alone takes ids (`new` or the caller of
+        // `over`), and TCP takes one for each success and none for a failure.
+        let taken = unsafe { send_zerocopy(socket, left, SendFlags::NOSIGNAL) }?;
         // The kernel gives no id to a send of nothing, and there is none: a queued slot has bytes left.
         if taken > 0 {
-            let id = self
-                .tracker
-                .sent()
+            self.slots
+                .sent(taken)
                 .map_err(|error| self.broke(RingError::Mixed(error)))?;
-            let (word, bit) = Self::place(id);
-            #[expect(clippy::cast_possible_truncation, reason = "SLOTS is at most 2^16")]
-            let owner = index as u16;
-            self.owners[word][bit] = owner;
-            self.slots[index].in_flight += 1;
             self.stats.zerocopy_sends += 1;
         }
-        self.advance(index, taken);
         Ok(taken)
     }
 
@@ -374,15 +333,18 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
     ///
     /// As [`send`](Self::send).
     pub fn send_or_copy(&mut self) -> Result<usize, RingError> {
-        match (self.send(), self.front()) {
-            (Err(RingError::Errno(Errno::ENOBUFS)), Some(index)) if self.tracker.is_idle() => {
+        match self.send() {
+            Err(RingError::Errno(Errno::ENOBUFS)) if self.slots.tracker().is_idle() => {
                 let fd = self.socket.fd();
-                let taken = send_copied(fd, self.left(index), SendFlags::NOSIGNAL)?;
+                let Some(left) = self.left() else {
+                    return Ok(0);
+                };
+                let taken = send_copied(fd, left, SendFlags::NOSIGNAL)?;
                 self.stats.plain_sends += 1;
-                self.advance(index, taken);
+                self.slots.advance(taken);
                 Ok(taken)
             }
-            (result, _) => result,
+            result => result,
         }
     }
 
@@ -445,30 +407,15 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
         error
     }
 
-    fn front(&self) -> Option<usize> {
-        (self.queue_len > 0).then(|| usize::from(self.queue[self.queue_start]))
-    }
-
     fn slot_bytes(&mut self, index: usize) -> &mut [u8] {
         let size = self.slot_size;
         &mut self.region.bytes_mut()[index * size..][..size]
     }
 
-    /// What is left to send of a slot.
-    fn left(&mut self, index: usize) -> &[u8] {
-        let State { len, sent, .. } = self.slots[index];
-        &self.slot_bytes(index)[sent..len]
-    }
-
-    /// Notes that bytes of the front slot are sent, and takes it off the queue if they were the last.
-    fn advance(&mut self, index: usize, taken: usize) {
-        let slot = &mut self.slots[index];
-        slot.sent += taken;
-        if slot.sent == slot.len {
-            slot.queued = false;
-            self.queue_start = (self.queue_start + 1) % SLOTS;
-            self.queue_len -= 1;
-        }
+    /// What is left to send of the slot at the front of the queue.
+    fn left(&mut self) -> Option<&[u8]> {
+        let (index, left) = self.slots.front()?;
+        Some(&self.slot_bytes(index)[left])
     }
 
     fn apply(&mut self, flags: MsgFlags, control: &[u8]) -> Result<Reaped, RingError> {
@@ -488,20 +435,9 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
                 }
                 Err(malformed) => return Err(self.broke(RingError::Malformed(malformed))),
             };
-            if let Err(error) = self.tracker.complete(completion) {
-                return Err(self.broke(RingError::Mixed(error)));
-            }
-            // Every id of the range was in flight, so there are no more than the window has.
-            let mut id = completion.lo;
-            loop {
-                let (word, bit) = Self::place(id);
-                let slot = &mut self.slots[usize::from(self.owners[word][bit])];
-                slot.in_flight -= 1;
-                reaped.slots += usize::from(slot.is_free());
-                if id == completion.hi {
-                    break;
-                }
-                id = id.wrapping_add(1);
+            match self.slots.complete(completion) {
+                Ok(freed) => reaped.slots += freed,
+                Err(error) => return Err(self.broke(RingError::Mixed(error))),
             }
             reaped.sends += completion.count();
             if completion.copied {
@@ -512,10 +448,25 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
         }
         Ok(reaped)
     }
+}
 
-    const fn place(id: u32) -> (usize, usize) {
-        let index = (id % Tracker::<WORDS>::CAPACITY) as usize;
-        (index / 64, index % 64)
+/// While one lives, there is no other in the process.
+struct Alone;
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Alone {
+    fn wait() -> Self {
+        while TAKEN.swap(true, Ordering::Acquire) {
+            spin_loop();
+        }
+        Self
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        TAKEN.store(false, Ordering::Release);
     }
 }
 

@@ -104,8 +104,10 @@ pub unsafe fn send_zerocopy(
 ///
 /// # Safety
 ///
-/// As [`send_zerocopy`], for the bytes of every piece. The pieces' list, the address and the control bytes are free when
-/// the call returns.
+/// - As [`send_zerocopy`], for the bytes of every piece. The pieces' list, the address and the control bytes are free when
+///   the call returns.
+/// - No control message makes the kernel use other memory. Over TCP, UDP and vsock there is none that could; over RDS some
+///   carry addresses, which it writes to (`RDS_CMSG_RDMA_ARGS`, the atomic operations).
 ///
 /// # Kernel
 ///
@@ -133,8 +135,8 @@ pub unsafe fn sendmsg_zerocopy(
     flags: SendFlags,
 ) -> Result<usize, Errno> {
     // SAFETY: `message` is a valid user_msghdr whose pointers come from live slices with their lengths, or are null. The
-    // kernel only reads; it keeps none of the pointers but the pages of the pieces, until the completion, which the
-    // caller has promised to wait for.
+    // kernel only reads there; it keeps none of the pointers but the pages of the pieces, until the completion, which the
+    // caller has promised to wait for. That no control message names other memory, the caller vouches for.
     unsafe {
         syscall3(
             Sysno::sendmsg,
@@ -181,12 +183,13 @@ pub fn send_copied<'fd>(
     bytes: &[u8],
     flags: SendFlags,
 ) -> Result<usize, Errno> {
+    let fd = fd.into();
     // SAFETY: `bytes` is readable for its length; the kernel only reads it, during the call, and without the flag keeps
     // nothing of it. The address is null, of length 0.
     unsafe {
         syscall6(
             Sysno::sendto,
-            fd.into().to_arg(),
+            fd.to_arg(),
             bytes.as_ptr().expose_provenance(),
             bytes.len(),
             (flags.bits() & !MSG_ZEROCOPY) as usize,

@@ -1,5 +1,7 @@
 //! Which sends are in flight: a window of ids, one bit for each.
 
+#![forbid(unsafe_code)]
+
 use crate::Completion;
 use core::fmt;
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Barrier;
 use std::thread;
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -170,4 +171,24 @@ fn a_ring_goes_over_an_accepted_socket_and_a_static_region() {
     }
     assert_eq!(ring.stats().copied, 1, "loopback copies");
     assert_eq!(ring.take().expect("free again").index(), 0);
+}
+
+#[test]
+fn of_two_threads_that_make_a_ring_of_one_socket_one_does() {
+    // Often enough that two rings are seen where `Ring::new` does not keep the threads apart.
+    for _ in 0..2000 {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let start = Barrier::new(2);
+        let make = || {
+            start.wait();
+            Ring::<_, 1, 1>::new(&socket, region(1)).map_err(|refused| refused.error)
+        };
+        let (one, other) = thread::scope(|scope| {
+            let one = scope.spawn(make);
+            let other = make();
+            (one.join().expect("no panic"), other)
+        });
+        let refused = [one, other].into_iter().filter_map(Result::err);
+        assert_eq!(refused.collect::<Vec<_>>(), [RingError::AlreadyEnabled]);
+    }
 }

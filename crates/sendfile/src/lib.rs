@@ -110,13 +110,14 @@ pub fn sendfile<'output, 'input>(
 ) -> Result<usize, Errno> {
     let offset = offset.map_or(core::ptr::null_mut(), core::ptr::from_mut);
     let offset = offset.cast::<libc::loff_t>();
+    let (out_fd, in_fd) = (out_fd.into(), in_fd.into());
     // SAFETY: `offset` is null or an exclusive reference to 8 bytes, the size of a loff_t; the kernel reads and writes
     // them during the call and does not keep the pointer. Nothing else is a pointer.
     unsafe {
         syscall4(
             Sysno::sendfile,
-            out_fd.into().to_arg(),
-            in_fd.into().to_arg(),
+            out_fd.to_arg(),
+            in_fd.to_arg(),
             offset.expose_provenance(),
             count,
         )

@@ -1,5 +1,7 @@
 //! Constants of the kernel's interface that `libc` lacks.
 
+#![forbid(unsafe_code)]
+
 use libc::c_int;
 
 /// `include/uapi/linux/watch_queue.h`

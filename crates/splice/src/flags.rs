@@ -1,5 +1,7 @@
 //! The flags of each call. Unknown bits are kept: the kernel decides.
 
+#![forbid(unsafe_code)]
+
 use libc::{c_int, c_uint};
 
 use crate::abi;

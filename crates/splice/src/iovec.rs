@@ -1,5 +1,7 @@
 //! `struct iovec` with a lifetime, as the kernel reads it (`include/uapi/linux/uio.h`).
 
+#![forbid(unsafe_code)]
+
 use core::marker::PhantomData;
 
 /// A range of memory that is read: `struct iovec` over a `&[u8]`, or over a raw pointer.
@@ -48,6 +50,16 @@ impl IoVec<'_> {
         self.length == 0
     }
 }
+
+// The kernel takes an array of these, so their layout is a matter of soundness.
+const _: () = assert!(
+    size_of::<IoVec<'_>>() == 16
+        && core::mem::offset_of!(IoVec<'_>, base) == 0
+        && core::mem::offset_of!(IoVec<'_>, length) == 8
+        && size_of::<IoVecMut<'_>>() == 16
+        && core::mem::offset_of!(IoVecMut<'_>, base) == 0
+        && core::mem::offset_of!(IoVecMut<'_>, length) == 8
+);
 
 /// A range of memory that is written: `struct iovec` over a `&mut [u8]`, or over a raw pointer.
 #[derive(Debug)]

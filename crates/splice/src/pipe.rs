@@ -94,11 +94,12 @@ pub fn pipe2(flags: PipeFlags) -> Result<Pipe, Errno> {
 /// ```
 #[inline]
 pub fn fcntl_getpipe_size<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<usize, Errno> {
+    let fd = fd.into();
     // SAFETY: nothing is a pointer.
     unsafe {
         syscall2(
             Sysno::fcntl,
-            fd.into().to_arg(),
+            fd.to_arg(),
             (libc::F_GETPIPE_SZ as isize).cast_unsigned(),
         )
     }
@@ -145,11 +146,12 @@ pub fn fcntl_setpipe_size<'fd>(
     fd: impl Into<BorrowedFd<'fd>>,
     size: usize,
 ) -> Result<usize, Errno> {
+    let fd = fd.into();
     // SAFETY: nothing is a pointer.
     unsafe {
         syscall3(
             Sysno::fcntl,
-            fd.into().to_arg(),
+            fd.to_arg(),
             (libc::F_SETPIPE_SZ as isize).cast_unsigned(),
             size,
         )

@@ -81,14 +81,15 @@ pub fn splice<'input, 'output>(
 ) -> Result<usize, Errno> {
     let off_in = off_in.map_or(ptr::null_mut(), ptr::from_mut);
     let off_out = off_out.map_or(ptr::null_mut(), ptr::from_mut);
+    let (fd_in, fd_out) = (fd_in.into(), fd_out.into());
     // SAFETY: `off_in` and `off_out` are each null or an exclusive reference to 8 bytes, the size of a loff_t; the kernel
     // reads and writes them during the call and does not keep the pointers. Nothing else is a pointer.
     unsafe {
         syscall6(
             Sysno::splice,
-            fd_in.into().to_arg(),
+            fd_in.to_arg(),
             off_in.cast::<libc::loff_t>().expose_provenance(),
-            fd_out.into().to_arg(),
+            fd_out.to_arg(),
             off_out.cast::<libc::loff_t>().expose_provenance(),
             len,
             flags.bits() as usize,
@@ -142,12 +143,13 @@ pub fn tee<'input, 'output>(
     len: usize,
     flags: SpliceFlags,
 ) -> Result<usize, Errno> {
+    let (fd_in, fd_out) = (fd_in.into(), fd_out.into());
     // SAFETY: nothing is a pointer.
     unsafe {
         syscall4(
             Sysno::tee,
-            fd_in.into().to_arg(),
-            fd_out.into().to_arg(),
+            fd_in.to_arg(),
+            fd_out.to_arg(),
             len,
             flags.bits() as usize,
         )

@@ -71,13 +71,14 @@ pub unsafe fn vmsplice_to_pipe<'fd>(
     iov: &[IoVec<'_>],
     flags: SpliceFlags,
 ) -> Result<usize, Errno> {
+    let fd = fd.into();
     // SAFETY: `iov` is valid for `iov.len()` elements of the layout of struct iovec; the kernel reads them during the call
     // and does not keep the pointer. It reads the ranges and keeps their pages: the caller vouches for them and for the
     // direction.
     unsafe {
         syscall4(
             Sysno::vmsplice,
-            fd.into().to_arg(),
+            fd.to_arg(),
             iov.as_ptr().expose_provenance(),
             iov.len(),
             flags.bits() as usize,
@@ -136,13 +137,14 @@ pub unsafe fn vmsplice_from_pipe<'fd>(
     iov: &mut [IoVecMut<'_>],
     flags: SpliceFlags,
 ) -> Result<usize, Errno> {
+    let fd = fd.into();
     // SAFETY: `iov` is valid for `iov.len()` elements of the layout of struct iovec; the kernel reads them during the call
     // and does not keep the pointer. It writes to the ranges during the call: the caller vouches for them and for the
     // direction.
     unsafe {
         syscall4(
             Sysno::vmsplice,
-            fd.into().to_arg(),
+            fd.to_arg(),
             iov.as_mut_ptr().expose_provenance(),
             iov.len(),
             flags.bits() as usize,

@@ -1,0 +1,246 @@
+//! What must be true of any bytes, one function per fuzz target. A violation is a panic.
+//!
+//! The targets call these, and so does the test `corpus` of the suite, which needs no fuzzer: this file is part of both.
+
+use conformance::kernel::Release;
+use conformance::report::jsonl::{self, Line};
+use conformance::vm::{frames, image};
+use nocopy_msg_zerocopy::abi::{IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6};
+use nocopy_msg_zerocopy::{
+    Completion, ExtendedError, Malformed, Message, Tracker, TrackerError, messages, put_message,
+};
+use std::collections::BTreeSet;
+
+/// A name, and what must not panic.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// What is fuzzed: the target's name, which is also that of its corpus, and its function.
+pub const TARGETS: [Target; 7] = [
+    ("control_messages", control_messages),
+    ("error_queue", error_queue),
+    ("frames", frames),
+    ("image", image),
+    ("release", release),
+    ("report_line", report_line),
+    ("tracker", tracker),
+];
+
+/// Any bytes as control messages: the walk ends, an error is the last item, and what was accepted comes back the same
+/// after it is written anew.
+pub fn error_queue(control: &[u8]) {
+    let mut walk = messages(control);
+    let mut accepted = Vec::new();
+    let mut items = 0;
+    while let Some(item) = walk.next() {
+        items += 1;
+        assert!(items <= control.len() / 16 + 1, "more items than headers");
+        if let Ok(message) = item {
+            accepted.push(message);
+        } else {
+            assert_eq!(walk.next(), None, "an item after the error");
+            break;
+        }
+    }
+
+    let mut written = vec![0; control.len() + 8 + accepted.len() * 16];
+    let mut at = 0;
+    for message in &accepted {
+        let out = &mut written[at..];
+        at += match message {
+            Message::Completion(it) => {
+                assert!(it.contains(it.lo) && it.contains(it.hi) && it.count() > 0);
+                let data = ExtendedError::of_completion(*it).to_bytes();
+                put_message(out, SOL_IP, IP_RECVERR, &data)
+            }
+            Message::Other(it) => put_message(out, it.level, it.kind, it.data),
+        }
+        .expect("no longer than it was");
+    }
+    let again: Vec<_> = messages(&written[..at])
+        .map(|item| item.expect("well-formed"))
+        .collect();
+    assert_eq!(again, accepted);
+}
+
+/// Any sequence of sends and completions: the tracker agrees with a set of the ids in flight, and a refusal changes
+/// nothing.
+pub fn tracker(script: &[u8]) {
+    let Some((first, script)) = script.split_first_chunk::<4>() else {
+        return;
+    };
+    let first = u32::from_le_bytes(*first);
+    let mut tracker = Tracker::<1>::starting_at(first);
+    // By their distance from the first, so that the order is right over the wrap.
+    let mut flying = BTreeSet::new();
+    let mut sent = 0_u32;
+    for step in script.chunks(3) {
+        match *step {
+            [0..=127, start, len] => {
+                let lo = flying.first().copied().unwrap_or(sent);
+                let lo = first
+                    .wrapping_add(lo)
+                    .wrapping_add(u32::from(start))
+                    .wrapping_sub(8);
+                let hi = lo.wrapping_add(u32::from(len)).wrapping_sub(1);
+                let ids =
+                    || (0..=hi.wrapping_sub(lo)).map(|at| lo.wrapping_sub(first).wrapping_add(at));
+                let bad = ids().find(|id| !flying.contains(id));
+                let got = tracker.complete(Completion {
+                    lo,
+                    hi,
+                    copied: false,
+                });
+                match bad {
+                    None => {
+                        assert_eq!(got, Ok(()));
+                        for id in ids() {
+                            flying.remove(&id);
+                        }
+                    }
+                    Some(id) => {
+                        let name = first.wrapping_add(id);
+                        let want = if id < sent || id > u32::MAX - 300 {
+                            TrackerError::AlreadyComplete(name)
+                        } else {
+                            TrackerError::NotSent(name)
+                        };
+                        assert_eq!(got, Err(want));
+                    }
+                }
+            }
+            [sends, ..] => {
+                let sends = sends % 128;
+                for _ in 0..sends {
+                    let full = flying.first().is_some_and(|oldest| sent - oldest >= 64);
+                    assert_eq!(tracker.is_full(), full);
+                    if full {
+                        assert_eq!(tracker.sent(), Err(TrackerError::Full));
+                        break;
+                    }
+                    assert_eq!(tracker.sent(), Ok(first.wrapping_add(sent)));
+                    flying.insert(sent);
+                    sent += 1;
+                }
+            }
+            [] => {}
+        }
+        assert_eq!(tracker.in_flight() as usize, flying.len());
+        let oldest = flying.first().map(|id| first.wrapping_add(*id));
+        assert_eq!(tracker.oldest(), oldest);
+    }
+}
+
+/// Any control messages, written into too little room or enough: what fits comes back, what does not leaves no trace.
+///
+/// The script: how much room there is, then for each message its level, type and length, and its bytes.
+pub fn control_messages(script: &[u8]) {
+    let Some((room, mut script)) = script.split_first() else {
+        return;
+    };
+    let mut out = vec![0xa5; usize::from(*room)];
+    let (mut at, mut written) = (0, Vec::new());
+    while let Some(([level, kind, length], rest)) = script.split_first_chunk() {
+        let (data, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+        script = rest;
+        // The levels and types of errors are among the small ones.
+        let (level, kind) = (i32::from(*level), i32::from(*kind));
+        let before = out.clone();
+        if let Some(taken) = put_message(&mut out[at..], level, kind, data) {
+            let end = at + taken;
+            let padding = &out[at + 16 + data.len()..end];
+            assert!(padding.iter().all(|byte| *byte == 0));
+            assert!(padding.len() < 8 && end % 8 == 0);
+            assert_eq!(out[end..], before[end..], "written past the message");
+            at = end;
+            written.push((level, kind, data));
+        } else {
+            assert!(out.len() - at < (16 + data.len()).next_multiple_of(8));
+            assert_eq!(out, before, "a refusal has written");
+        }
+    }
+    let mut walk = messages(&out[..at]);
+    for (level, kind, data) in written {
+        match walk.next().expect("as many as were written") {
+            Ok(Message::Other(it)) => assert_eq!((it.level, it.kind, it.data), (level, kind, data)),
+            Ok(Message::Completion(it)) => {
+                let error = ExtendedError::read(data).expect("long enough");
+                assert_eq!(error.completion(), Some(it));
+            }
+            // The level and type of an extended error, without one.
+            Err(error) => {
+                let is_error =
+                    [(SOL_IP, IP_RECVERR), (SOL_IPV6, IPV6_RECVERR)].contains(&(level, kind));
+                assert!(is_error && data.len() < 16, "{error}");
+                assert_eq!(error, Malformed::ErrorCut);
+                assert_eq!(walk.next(), None);
+                return;
+            }
+        }
+    }
+    assert_eq!(walk.next(), None);
+}
+
+/// Any bytes on the result channel, in any pieces: the records do not depend on the pieces, written anew they are the
+/// bytes, and what is damaged stays so.
+pub fn frames(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else {
+        return;
+    };
+    let read = |piece: usize| {
+        let mut reader = frames::Reader::default();
+        let (mut records, mut error) = (Vec::new(), None);
+        for bytes in stream.chunks(piece) {
+            reader.push(bytes);
+            while error.is_none() {
+                match reader.take() {
+                    Ok(Some(record)) => records.push(record),
+                    Ok(None) => break,
+                    Err(what) => error = Some(what),
+                }
+            }
+        }
+        assert_eq!(reader.taken(), records.len() as u64);
+        if error.is_some() {
+            assert_eq!(reader.take().err(), error, "damage that heals");
+        }
+        (records, error, reader.is_cut())
+    };
+    let in_pieces = read(usize::from(*piece) + 1);
+    assert_eq!(in_pieces, read(stream.len().max(1)), "pieces matter");
+    let (records, error, cut) = in_pieces;
+    let mut again = Vec::new();
+    for (kind, payload) in &records {
+        frames::write(&mut again, *kind, payload).expect("a vector takes all");
+    }
+    assert!(stream.starts_with(&again), "other bytes than were read");
+    assert_eq!(error.is_some() || cut, again.len() < stream.len());
+}
+
+/// Any bytes as a line of stored results: what is accepted comes back the same after it is written anew.
+pub fn report_line(bytes: &[u8]) {
+    let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
+        return;
+    };
+    let mut stored = Vec::new();
+    jsonl::write(&mut stored, &line).expect("a vector takes all");
+    assert_eq!(stored.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let again: Line = serde_json::from_slice(&stored).expect("what was written can be read");
+    assert_eq!(again, line);
+}
+
+/// Any text as a kernel's release: what is accepted prints as what parses to the same.
+pub fn release(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(release) = text.parse::<Release>() {
+        assert_eq!(release.to_string().parse(), Ok(release));
+    }
+}
+
+/// Any bytes as a kernel: an ELF with an entry, or none.
+pub fn image(bytes: &[u8]) {
+    if let Some(kernel) = image::bootable_elf(bytes) {
+        assert!(kernel.starts_with(b"\x7fELF"));
+    }
+}

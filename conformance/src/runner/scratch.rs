@@ -1,0 +1,82 @@
+//! A directory for each experiment, in one for the run. An experiment's files have no name; what has one was left behind.
+//!
+//! The runner makes the run's directory and removes it when the supervisor has ended; the supervisor removes it when the
+//! lifeline has. One of the two lives longer than the other.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+
+/// The directory of a run, removed with all that is in it when this is dropped.
+pub(super) struct RunDirectory(pub(super) PathBuf);
+
+impl RunDirectory {
+    /// Makes one below `scratch`. None where no directory can be made: then experiments use `scratch` itself.
+    pub(super) fn make(scratch: &Path) -> Option<Self> {
+        // Never the name of another run, not even of one that is over: both of its ends remove it.
+        let random = RandomState::new().build_hasher().finish();
+        let path = scratch.join(format!(".nocopy-run-{random:016x}"));
+        fs::create_dir(&path).ok().map(|()| Self(path))
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        // Gone already where the supervisor was first.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Removes an experiment's directory, and tells what was in it: nothing, if it was well behaved.
+pub(super) fn remove(directory: &Path) -> Result<(), String> {
+    let Err(error) = fs::remove_dir(directory) else {
+        return Ok(());
+    };
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    names.truncate(10);
+    let left = if names.is_empty() {
+        error.to_string()
+    } else {
+        names.join(", ")
+    };
+    match fs::remove_dir_all(directory) {
+        Ok(()) => Err(left),
+        Err(error) => Err(format!("{left}, which cannot be removed: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_is_named_and_removed() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let run = RunDirectory::make(scratch.path()).expect("a directory");
+        let other = RunDirectory::make(scratch.path()).expect("another name");
+        assert_ne!(run.0, other.0);
+        let (good, bad) = (run.0.join("good"), run.0.join("bad"));
+        for directory in [&good, &bad] {
+            fs::create_dir(directory).expect("a directory");
+        }
+        fs::write(bad.join("file"), "bytes").expect("a file");
+        fs::create_dir(bad.join("directory")).expect("a directory");
+        assert_eq!(remove(&good), Ok(()));
+        assert_eq!(remove(&bad), Err("directory, file".to_owned()));
+        assert!(!bad.exists());
+        fs::write(run.0.join("more"), "bytes").expect("a file");
+        drop((run, other));
+        assert_eq!(fs::read_dir(scratch.path()).expect("readdir").count(), 0);
+    }
+
+    #[test]
+    fn where_no_directory_can_be_made_there_is_none() {
+        assert!(RunDirectory::make("/proc".as_ref()).is_none());
+    }
+}
