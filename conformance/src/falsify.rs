@@ -16,7 +16,7 @@ use crate::interpose::record::Made;
 use crate::kernel::Release;
 use crate::report::Record;
 use crate::runner::{Interposed, Limits, Report, Runner, Task};
-use crate::verdict::{Fact, Observation, Word};
+use crate::verdict::{Fact, Observation, Value, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -321,8 +321,10 @@ fn collect(
 /// What an experiment says when nobody lies.
 struct Truth {
     record: Record,
-    /// The facts that two truthful runs have in common.
+    /// The facts that truthful runs have in common.
     stable: Vec<Fact>,
+    /// The facts of which truthful runs have other numbers or words.
+    varying: Vec<Fact>,
     calls: Vec<Made>,
     /// Why two truthful runs do not agree.
     unstable: Option<String>,
@@ -342,21 +344,21 @@ impl Truth {
         } else {
             None
         };
-        let in_all = |fact: &&Fact| {
+        let in_all = |fact: &Fact| {
             [&second, &plain]
                 .iter()
                 .all(|other| facts(other.observation.as_ref()).contains(fact))
         };
-        let stable = facts(record.observation.as_ref())
+        let (stable, varying) = facts(record.observation.as_ref())
             .iter()
-            .filter(in_all)
             .cloned()
-            .collect();
+            .partition(in_all);
         // What is told of such a claim is what it says without one.
         let record = if has_controls(claim) { plain } else { record };
         Self {
             record,
             stable,
+            varying,
             calls,
             unstable,
         }
@@ -380,6 +382,10 @@ impl Truth {
             Word::Untestable => Effect::Untestable,
             word if word != self.record.verdict => Effect::Turned,
             _ if self.stable.iter().all(|fact| seen.contains(fact))
+                && self
+                    .varying
+                    .iter()
+                    .all(|fact| seen.iter().any(|other| is_alike(fact, other)))
                 && seen.len() == facts(self.record.observation.as_ref()).len() =>
             {
                 Effect::Unnoticed
@@ -388,6 +394,16 @@ impl Truth {
         };
         (effect, sentence(&record))
     }
+}
+
+/// Whether two facts differ in a number at most: a call that failed is not like one that did not, nor with another errno.
+fn is_alike(one: &Fact, other: &Fact) -> bool {
+    let values = (&one.value, &other.value);
+    let same = match values {
+        (Value::Errno(one), Value::Errno(other)) => one == other,
+        (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+    };
+    same && one.fact == other.fact
 }
 
 fn facts(seen: Option<&Observation>) -> &[Fact] {
@@ -694,6 +710,23 @@ mod tests {
             ..examined(vec![trial(Kind::Contradicting, Effect::Turned)])
         };
         assert_eq!(perturbed.red().len(), 1);
+    }
+
+    #[test]
+    fn facts_that_vary_in_a_number_are_alike() {
+        let fact = |value| Fact {
+            fact: "call".into(),
+            value,
+        };
+        let [one, two] = [1, 2].map(|number| fact(Value::Returned(number)));
+        let [bad, worse] = [libc::EINVAL, libc::EIO].map(|errno| fact(Value::Errno(errno)));
+        assert!(is_alike(&one, &two) && is_alike(&bad, &bad));
+        assert!(!is_alike(&one, &bad) && !is_alike(&bad, &worse));
+        let other = Fact {
+            fact: "other call".into(),
+            ..one.clone()
+        };
+        assert!(!is_alike(&one, &other));
     }
 
     #[test]

@@ -46,6 +46,7 @@ fn alternatives(value: &Value) -> Vec<Value> {
                 .map(Value::Returned)
                 .into_iter()
                 .chain(errnos.map(Value::Errno))
+                .chain([Value::Text("mapped".into())]) // where an address says nothing
                 .collect()
         }
         Value::Count(count) => counts

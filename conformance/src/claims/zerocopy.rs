@@ -611,6 +611,7 @@ fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
     let completions = Completions::wait(&remote.socket, sends).setup("read the completions")?;
     let mut seen = Observation::new();
     seen.text("completions", &completions)
+        .count("sends", sends)
         .count(COPIED, completions.copied());
     Ok(seen)
 }
