@@ -145,7 +145,7 @@ pub struct GuestOptions {
     /// Seconds after which a guest is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
-    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat
+    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat (none: --disks=)
     #[arg(
         long,
         value_name = "NAMES",
@@ -202,6 +202,12 @@ impl MachineOptions {
 }
 
 impl GuestOptions {
+    /// No name is no disk.
+    fn disks(&self) -> Vec<String> {
+        let named = self.disks.iter().filter(|name| !name.is_empty());
+        named.cloned().collect()
+    }
+
     fn limit(&self) -> Duration {
         Duration::from_secs(self.limit)
     }
@@ -211,7 +217,7 @@ impl GuestOptions {
             image,
             job: Job {
                 uid: self.uid,
-                disks: self.disks.clone(),
+                disks: self.disks(),
                 ..job
             },
             modules: std::collections::BTreeSet::new(),
@@ -238,7 +244,7 @@ impl GuestOptions {
             memory: self.memory,
             append: self.append.clone(),
             limit: self.limit(),
-            disks: self.disks.clone(),
+            disks: self.disks(),
             accelerator: self.accelerator(image),
             uid: self.uid,
         })
@@ -552,17 +558,35 @@ fn file_name(path: &Path) -> String {
 
 /// Runs a guest whose output and exit status are ours.
 fn run_through(guest: &Machine<'_>) -> Result<bool, Failure> {
+    let mut written = Ok(());
     let ran = guest.run(|kind, bytes| {
-        let _ = match kind {
+        let done = match kind {
             Kind::Output => io::stdout()
                 .write_all(bytes)
                 .and_then(|()| io::stdout().flush()),
             _ => io::stderr().write_all(bytes),
         };
+        if written.is_ok() {
+            written = done;
+        }
     })?;
-    if ran.end.status == 0 {
+    match written {
+        // Who reads no more still wants the status.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::Usage(format!(
+                "cannot write what the guest says: {error}"
+            )));
+        }
+        _ => {}
+    }
+    status(ran.end.status)
+}
+
+/// The exit status of what ran is ours.
+fn status(status: i32) -> Result<bool, Failure> {
+    if status == 0 {
         Ok(true)
     } else {
-        Err(Failure::Status(ran.end.status))
+        Err(Failure::Status(status))
     }
 }

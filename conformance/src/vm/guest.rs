@@ -343,6 +343,21 @@ fn load(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a line of the kernel's log is one that no healthy run has.
+pub fn is_complaint(line: &str) -> bool {
+    [
+        "BUG:",
+        "WARNING:",
+        "Oops",
+        "Kernel panic",
+        "soft lockup",
+        "detected stall",
+        "Call Trace",
+    ]
+    .iter()
+    .any(|sign| line.contains(sign))
+}
+
 /// Lines of the kernel's log that no healthy run has.
 fn complaints() -> Vec<String> {
     let mut log = vec![0_u8; 1 << 20];
@@ -351,20 +366,8 @@ fn complaints() -> Vec<String> {
     let read = unsafe { libc::klogctl(3, log.as_mut_ptr().cast(), length) };
     log.truncate(usize::try_from(read).unwrap_or(0));
     let log = String::from_utf8_lossy(&log);
-    let bad = |line: &&str| {
-        [
-            "BUG:",
-            "WARNING:",
-            "Oops",
-            "soft lockup",
-            "rcu_preempt detected stalls",
-            "Call Trace",
-        ]
-        .iter()
-        .any(|sign| line.contains(sign))
-    };
     log.lines()
-        .filter(bad)
+        .filter(|line| is_complaint(line))
         .take(20)
         .map(str::to_owned)
         .collect()

@@ -1,0 +1,190 @@
+//! An emulator that plays what a test wrote: this program under the name of QEMU.
+//!
+//! It gets QEMU's arguments, finds console and result channel among them, and says and does there what its script says. Or it
+//! spoils the guest's first file system and becomes the real QEMU.
+
+use conformance::vm::frames::{self, End, Kind};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+
+/// The name under which this program is an emulator.
+pub const NAME: &str = "qemu-system-x86_64";
+/// The variable with the path of the script.
+const SCRIPT: &str = "NOCOPY_TEST_SCRIPT";
+
+/// What the emulator does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Step {
+    /// Bytes for the result channel.
+    Results(Vec<u8>),
+    /// So many MiB of output in records, the like of what programs say.
+    Output(u32),
+    /// Text for the console.
+    Console(String),
+    /// So many MiB of text for the console.
+    ConsoleFlood(u32),
+    /// Closes both.
+    Close,
+    /// Leaves a process behind that keeps both open for some seconds.
+    Leave(u32),
+    /// Never ends.
+    Hang,
+    /// Is killed.
+    Killed,
+    /// Ends with this status.
+    Exit(i32),
+    /// Cuts the guest's first file system to so many hundredths and goes on as the real QEMU, which is at this path.
+    Truncate(u64, PathBuf),
+}
+
+/// A directory with the emulator and its script.
+pub struct Fake {
+    directory: tempfile::TempDir,
+}
+
+impl Fake {
+    pub fn new(script: &[Step]) -> std::io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let at = |name: &str| directory.path().join(name);
+        std::os::unix::fs::symlink(std::env::current_exe()?, at(NAME))?;
+        std::fs::write(at("script"), serde_json::to_vec(script)?)?;
+        std::fs::write(at("kernel"), "no kernel: nobody looks at it")?;
+        // As much of a static program as is looked at: an ELF header without segments.
+        let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+        program.resize(64, 0);
+        program[52] = 64;
+        program[54] = 56;
+        std::fs::write(at("program"), program)?;
+        Ok(Self { directory })
+    }
+
+    /// A file beside the emulator: `kernel` or `program`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Makes the command find this emulator first.
+    pub fn first_for<'command>(&self, command: &'command mut Command) -> &'command mut Command {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let directory = self.directory.path();
+        command
+            .env("PATH", format!("{}:{path}", directory.display()))
+            .env("NOCOPY_KERNELS", directory)
+            .env(SCRIPT, directory.join("script"))
+    }
+}
+
+/// Whether this process is the emulator.
+pub fn is_asked_for() -> bool {
+    let name = std::env::args().next().unwrap_or_default();
+    Path::new(&name).file_name() == Some(NAME.as_ref())
+}
+
+/// Plays the script. What cannot be written has no reader any more.
+#[expect(clippy::zombie_processes, reason = "it is to be left behind")]
+pub fn main() -> ! {
+    let script = std::env::var(SCRIPT).expect("the test says where");
+    let script = std::fs::read(script).expect("the test's script");
+    let script: Vec<Step> = serde_json::from_slice(&script).expect("written by the test");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let port = |name: &str| {
+        let start = format!("file,id={name},path=");
+        let path = arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(&start));
+        path.expect("QEMU's argument").to_owned()
+    };
+    let paths = [port("results"), port("console")];
+    let open = |path: &String| File::options().write(true).open(path).expect("a pipe");
+    let mut ports = paths.iter().map(open).collect::<Vec<_>>();
+    for step in script {
+        match step {
+            Step::Results(bytes) => say(&mut ports[0], &bytes),
+            Step::Output(mib) => {
+                let record = record(Kind::Output, &vec![b'x'; 1 << 16]);
+                (0..mib * 16).for_each(|_| say(&mut ports[0], &record));
+            }
+            Step::Console(text) => say(&mut ports[1], text.as_bytes()),
+            Step::ConsoleFlood(mib) => {
+                let line = format!("{}\n", "x".repeat((1 << 16) - 1));
+                (0..mib * 16).for_each(|_| say(&mut ports[1], line.as_bytes()));
+            }
+            Step::Close => {
+                ports.clear();
+                let inherited = paths.iter().filter_map(|path| path.rsplit('/').next());
+                for number in inherited.chain(["2"]) {
+                    let number = number.parse().expect("/proc/self/fd/NUMBER");
+                    // SAFETY: closes a descriptor that nothing of this process uses any more.
+                    unsafe { libc::close(number) };
+                }
+            }
+            Step::Leave(seconds) => {
+                let left = Command::new("sleep").arg(seconds.to_string()).spawn();
+                left.expect("sleep");
+            }
+            Step::Hang => loop {
+                std::thread::park();
+            },
+            // SAFETY: signals this process.
+            Step::Killed => unsafe {
+                libc::raise(libc::SIGKILL);
+            },
+            Step::Exit(status) => exit(status),
+            Step::Truncate(hundredths, qemu) => become_qemu(hundredths, &qemu, arguments.clone()),
+        }
+    }
+    exit(0)
+}
+
+fn say(port: &mut File, bytes: &[u8]) {
+    if port.write_all(bytes).is_err() {
+        exit(0);
+    }
+}
+
+fn become_qemu(hundredths: u64, qemu: &Path, mut arguments: Vec<String>) -> ! {
+    let at = arguments.iter().position(|argument| argument == "-initrd");
+    let path = &mut arguments[at.expect("QEMU's argument") + 1];
+    let content = std::fs::read(&path).expect("the archive");
+    // SAFETY: the name ends with a zero. Without MFD_CLOEXEC, so that QEMU has it too.
+    let fd = unsafe { libc::memfd_create(c"cut".as_ptr(), 0) };
+    assert_ne!(fd, -1, "memfd_create");
+    // SAFETY: the kernel has just made `fd` for us alone.
+    let mut cut = unsafe { File::from_raw_fd(fd) };
+    let length = content.len() as u64 * hundredths / 100;
+    cut.write_all(&content[..usize::try_from(length).expect("shorter")])
+        .expect("memory");
+    *path = format!("/proc/self/fd/{}", cut.as_raw_fd());
+    let error = Command::new(qemu).args(arguments).exec();
+    panic!("{}: {error}", qemu.display());
+}
+
+/// A record of the result channel.
+pub fn record(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frames::write(&mut bytes, kind, payload).expect("a vector takes all");
+    bytes
+}
+
+/// The end marker of a healthy guest.
+pub fn end(records: u64, status: i32) -> End {
+    End {
+        records,
+        status,
+        tainted: 0,
+        complaints: vec![],
+    }
+}
+
+/// An end marker as a record.
+pub fn marker(end: &End) -> Vec<u8> {
+    record(
+        Kind::End,
+        &serde_json::to_vec(end).expect("an end is plain data"),
+    )
+}

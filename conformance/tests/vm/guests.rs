@@ -1,0 +1,232 @@
+//! Real guests with the oldest kernel: what they say comes back, and what they do wrong is red.
+
+use super::fake::{Fake, NAME, Step, end, marker};
+use super::support::{
+    PROGRAM, Test, busybox, check, conformance, expect, guest, oldest, or_ignored, red,
+};
+use libtest_mimic::{Completion, Trial};
+use std::fmt::Write;
+
+pub fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn() -> Test| {
+        Trial::ignorable_test(format!("host_only::guest.{name}"), test)
+    };
+    vec![
+        trial("output-and-status-come-back", output_and_status),
+        trial("decides-a-claim", decides),
+        trial("other-series-than-expected", other_series),
+        trial("damaged-kernel", damaged_kernel),
+        trial("cut-initramfs", cut_initramfs),
+        trial("panic-has-the-console", panic),
+        trial("panic-half-way", || {
+            misbehaves(
+                "echo c > /proc/sysrq-trigger",
+                &["without an end marker", "Kernel panic"],
+            )
+        }),
+        trial("reboot-half-way", || {
+            misbehaves("echo b > /proc/sysrq-trigger", &["without an end marker"])
+        }),
+        trial("power-off-half-way", || {
+            misbehaves("busybox poweroff -f", &["without an end marker"])
+        }),
+        trial("noise-on-the-result-channel", || {
+            misbehaves(
+                "echo this is no record > /dev/ttyS1",
+                &["of the result channel is damaged", "unknown kind"],
+            )
+        }),
+        trial("end-marker-on-the-console", || {
+            misbehaves(
+                "echo 'Z {\"records\":1,\"status\":0,\"tainted\":0,\"complaints\":[]}' > /dev/ttyS0; busybox poweroff -f",
+                &["without an end marker"],
+            )
+        }),
+        trial("forged-end-marker", forged_marker),
+        trial("kernel-complains", || {
+            misbehaves(
+                "echo 'BUG: as a driver would say' > /dev/kmsg",
+                &["the kernel complained", "BUG: as a driver would say"],
+            )
+        }),
+        trial("that-never-ends-is-given-up", never_ends),
+        trial("dies-with-its-parent", dies_with_parent),
+    ]
+}
+
+fn output_and_status() -> Test {
+    let output = or_ignored!(guest(
+        "exec",
+        &["--", PROGRAM, "list", "--filter", "splice."]
+    ))
+    .output()?;
+    check(output.status.success(), || format!("{output:?}"))?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(listed.contains("splice.copies.tcp"), || listed.clone())?;
+    // What fails there fails here, with the same status.
+    let output = or_ignored!(guest("exec", &["--", PROGRAM, "show", "nonsense"])).output()?;
+    expect(&output, 2, &["nonsense"])
+}
+
+fn decides() -> Test {
+    let output = or_ignored!(guest("run", &["--filter", "=splice.ends.pipe-needed"])).output()?;
+    check(output.status.success(), || format!("{output:?}"))?;
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(
+        report.contains("Linux 5.10") && report.contains("holds"),
+        || report.clone(),
+    )?;
+    Ok(Completion::Completed)
+}
+
+fn other_series() -> Test {
+    let output = or_ignored!(guest(
+        "run",
+        &["--expect", "6.1", "--filter", "splice.call"]
+    ))
+    .output()?;
+    expect(&output, 1, &["it is Linux 5.10", "6.1 was expected"])
+}
+
+fn damaged_kernel() -> Test {
+    let boot = or_ignored!(oldest());
+    let directory = tempfile::tempdir()?;
+    let damaged = directory.path().join("vmlinux");
+    let content = std::fs::read(boot)?;
+    std::fs::write(&damaged, &content[..content.len() / 3])?;
+    let path = damaged.to_str().ok_or("not UTF-8")?;
+    let limit = ["--limit", "60", "--accel", "tcg"];
+    let output = conformance(&["vm", "run", "--kernel", path])
+        .args(limit)
+        .output()?;
+    expect(&output, 1, &["it never came up"])
+        .or_else(|_| expect(&output, 1, &["it has not come up"]))
+}
+
+fn panic() -> Test {
+    let output = or_ignored!(guest(
+        "run",
+        &["--append", "rdinit=/none init=/none root=/dev/none"]
+    ))
+    .output()?;
+    expect(&output, 1, &["it never came up", "console", "panic"])
+}
+
+fn never_ends() -> Test {
+    let output = or_ignored!(guest(
+        "exec",
+        &[
+            "--limit",
+            "20",
+            "--",
+            or_ignored!(busybox()),
+            "sleep",
+            "1000"
+        ]
+    ))
+    .output()?;
+    // On a loaded machine it may not even have come up by then.
+    expect(&output, 1, &["after 20 s"])
+}
+
+fn dies_with_parent() -> Test {
+    let mark = format!("nocopy-vm-test-{}", std::process::id());
+    let append = format!("mark={mark}");
+    let mut command = or_ignored!(guest(
+        "exec",
+        &[
+            "--append",
+            &append,
+            "--",
+            or_ignored!(busybox()),
+            "sleep",
+            "1000"
+        ]
+    ));
+    let mut child = command.spawn()?;
+    let running = || {
+        let entries = std::fs::read_dir("/proc").expect("/proc");
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        pids.filter(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(b"qemu") && String::from_utf8_lossy(&line).contains(&mark)
+        })
+        .count()
+    };
+    // States are waited for, with a generous backstop.
+    let wait_for = |count: usize| {
+        for _ in 0..6000 {
+            if running() == count {
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        false
+    };
+    let came = wait_for(1);
+    child.kill()?;
+    child.wait()?;
+    check(came, || "QEMU was not started".into())?;
+    check(wait_for(0), || "QEMU outlives its parent".into())?;
+    Ok(Completion::Completed)
+}
+
+/// Root in the guest does this and goes on if it can: it is red, and this is why.
+fn misbehaves(what: &str, parts: &[&str]) -> Test {
+    let script = format!("echo begun; {what}; echo ended");
+    let output = or_ignored!(guest(
+        "exec",
+        &[
+            "--disks=",
+            "--",
+            or_ignored!(busybox()),
+            "sh",
+            "-c",
+            &script
+        ]
+    ))
+    .output()?;
+    red(&output, parts)
+}
+
+/// A program that writes a whole and right end marker, and the real one follows.
+fn forged_marker() -> Test {
+    let bytes = marker(&end(1, 0));
+    let mut octal = String::new();
+    for byte in &bytes {
+        let _ = write!(octal, "\\{byte:03o}");
+    }
+    let script = format!("printf '{octal}' > /dev/ttyS1");
+    let output = or_ignored!(guest(
+        "exec",
+        &[
+            "--disks=",
+            "--",
+            or_ignored!(busybox()),
+            "sh",
+            "-c",
+            &script
+        ]
+    ))
+    .output()?;
+    red(&output, &["two end markers"])
+}
+
+/// The kernel gets a part of its first file system.
+fn cut_initramfs() -> Test {
+    let boot = or_ignored!(oldest());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let qemu = std::env::split_paths(&path)
+        .map(|directory| directory.join(NAME))
+        .find(|path| path.exists());
+    let qemu = qemu.ok_or("it was there just now")?;
+    for hundredths in [0, 40, 99] {
+        let fake = Fake::new(&[Step::Truncate(hundredths, qemu.clone())])?;
+        let mut command = conformance(&["vm", "exec", "--accel", "tcg", "--disks=", "--kernel"]);
+        fake.first_for(&mut command)
+            .arg(&boot)
+            .args(["--", PROGRAM, "list"]);
+        red(&command.output()?, &["it never came up"])?;
+    }
+    Ok(Completion::Completed)
+}
