@@ -95,6 +95,9 @@ pub struct Image {
     pub packages: Vec<Package>,
     /// The file to boot: an ELF with a PVH note, or a bzImage.
     pub boot: PathBuf,
+    /// How long that file is, if it was fetched.
+    #[serde(default)]
+    pub bytes: Option<u64>,
     /// The directory with its modules, if it has any.
     pub modules: Option<PathBuf>,
 }
@@ -130,11 +133,15 @@ impl Cache {
         self.directory.join(name)
     }
 
-    /// What has been fetched of this kernel.
+    /// What has been fetched of this kernel, if it is still whole.
     pub fn find(&self, name: &str) -> Option<Image> {
         let text = std::fs::read(self.of(name).join("image.json")).ok()?;
         let image: Image = serde_json::from_slice(&text).ok()?;
-        image.boot.exists().then_some(image)
+        let length = image.boot.metadata().ok()?.len();
+        image
+            .bytes
+            .is_none_or(|bytes| bytes == length)
+            .then_some(image)
     }
 
     /// Notes that a kernel is complete: written last, so that what was cut off is fetched again.
@@ -170,6 +177,7 @@ pub fn own(kernel: &Path, modules: Option<&Path>, expect: Option<&str>) -> Resul
         expect: expect.unwrap_or_default().to_owned(),
         packages: vec![],
         boot,
+        bytes: None,
         modules,
     })
 }

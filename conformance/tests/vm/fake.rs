@@ -188,3 +188,62 @@ pub fn marker(end: &End) -> Vec<u8> {
         &serde_json::to_vec(end).expect("an end is plain data"),
     )
 }
+
+/// The names under which this program is a package manager with one package, a kernel.
+pub const MANAGER: [&str; 2] = ["apt-get", "apt-cache"];
+/// The variable with the path of what it hands out.
+const PACKAGE: &str = "NOCOPY_TEST_PACKAGE";
+
+/// A directory with a package manager, its package, and a cache to fetch into.
+pub struct Store {
+    directory: tempfile::TempDir,
+}
+
+impl Store {
+    /// `package` is what is handed out.
+    pub fn new(package: &[u8]) -> std::io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        for name in MANAGER {
+            std::os::unix::fs::symlink(std::env::current_exe()?, directory.path().join(name))?;
+        }
+        std::fs::write(directory.path().join("package"), package)?;
+        Ok(Self { directory })
+    }
+
+    /// Where kernels go.
+    pub fn cache(&self) -> PathBuf {
+        self.directory.path().join("cache")
+    }
+
+    /// Makes the command find this package manager first.
+    pub fn first_for<'command>(&self, command: &'command mut Command) -> &'command mut Command {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let directory = self.directory.path();
+        command
+            .env("PATH", format!("{}:{path}", directory.display()))
+            .env("NOCOPY_KERNELS", self.cache())
+            .env(PACKAGE, directory.join("package"))
+    }
+}
+
+/// Whether this process is the package manager.
+pub fn is_manager() -> bool {
+    let name = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&name).file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| MANAGER.contains(&name))
+}
+
+/// Answers as apt does.
+pub fn manager_main() {
+    const NAME: &str = "linux-image-5.10.0-1-cloud-amd64";
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is = |word: &str| arguments.iter().any(|argument| argument == word);
+    if is("pkgnames") {
+        println!("{NAME}");
+    } else if is("show") {
+        println!("Package: {NAME}\nVersion: 5.10.1-1\nSHA256: 00");
+    } else if is("download") {
+        let package = std::env::var(PACKAGE).expect("the test says where");
+        std::fs::copy(package, format!("{NAME}_5.10.1-1_amd64.deb")).expect("copy");
+    }
+}

@@ -20,6 +20,9 @@ fn main() {
         if fake::is_asked_for() {
             fake::main();
         }
+        if fake::is_manager() {
+            return fake::manager_main();
+        }
         let arguments = libtest_mimic::Arguments::from_args();
         let mut trials = host::trials();
         trials.extend(lies::trials());
