@@ -381,9 +381,7 @@ fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure>
     let cpus = std::thread::available_parallelism()
         .map_or(1, std::num::NonZero::get)
         .min(built.tests.len());
-    let shares: Vec<Vec<&PathBuf>> = (1..=cpus)
-        .map(|part| matrix::partition(built.tests.iter().collect(), part, cpus))
-        .collect();
+    let shares = workspace::shares(&built.tests, cpus);
     let results = matrix::side_by_side(&shares, cpus, |tests| {
         let mut output = Vec::new();
         let guest = guest_of_tests(machine, &image, &built.programs, tests);
@@ -391,17 +389,23 @@ fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure>
             output.extend_from_slice(bytes);
         });
         // Whole, so that two guests' lines do not mix.
-        let _ = io::stdout().lock().write_all(&output);
-        ran
+        let written = io::stdout().lock().write_all(&output);
+        (ran, written)
     });
-    let mut status = 0;
-    for ran in results {
-        status = status.max(ran?.end.status);
+    let (mut worst, mut wrong) = (0, Vec::new());
+    for (ran, written) in results {
+        written?;
+        match ran {
+            Ok(ran) if worst == 0 => worst = ran.end.status,
+            Ok(_) => {}
+            Err(Error::Guest(what)) => wrong.push(what),
+            Err(error) => return Err(error.into()),
+        }
     }
-    if status == 0 {
-        Ok(true)
+    if wrong.is_empty() {
+        status(worst)
     } else {
-        Err(Failure::Status(status))
+        Err(Failure::Red(wrong.join("\nconformance: ")))
     }
 }
 

@@ -97,6 +97,7 @@ fn live() -> io::Result<i32> {
     }
     let mut worst = 0;
     for command in &job.commands {
+        let begun = std::time::Instant::now();
         let status = if job.interactive {
             talk(&job, command)?
         } else {
@@ -111,7 +112,11 @@ fn live() -> io::Result<i32> {
                 .map_or("", |path| path.rsplit('/').next().unwrap_or(path));
             send(
                 Kind::Output,
-                format!("guest: {name}: exit status {status}\n").as_bytes(),
+                format!(
+                    "guest: {name}: exit status {status} in {:.1} s\n",
+                    begun.elapsed().as_secs_f32()
+                )
+                .as_bytes(),
             )?;
         }
         worst = worst.max(status);
