@@ -52,7 +52,7 @@ pub fn build(arguments: &[String]) -> Result<Built, Error> {
 /// Test programs that take long in an emulated guest, in tenths of a second there, as measured on Linux 5.10. The rest take
 /// about as long as their start. A wrong number costs time, nothing else.
 const WEIGHTS: &[(&str, u32)] = &[
-    ("environments", 240),
+    ("environments", 190),
     ("grids", 150),
     ("claims", 135),
     ("runner", 95),
