@@ -356,6 +356,31 @@ fn exec(
         )));
     }
     let image = machine.image()?;
+    // Programs of the package that a test starts: cargo tells its runner where they are.
+    let variables = runner_variables();
+    let programs = variables
+        .iter()
+        .filter(|(name, _)| name.starts_with("CARGO_BIN_EXE_"))
+        .map(|(_, path)| PathBuf::from(path))
+        .filter(|path| path.exists());
+    let mut files = vec![absolute(&program)?];
+    for path in with.iter().cloned().chain(programs) {
+        let path = absolute(&path)?;
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    if let Some(twice) = files.iter().enumerate().find_map(|(at, path)| {
+        files[..at]
+            .iter()
+            .any(|other| file_name(other) == file_name(path))
+            .then_some(path)
+    }) {
+        return Err(Failure::Usage(format!(
+            "two files are called {}: give one of them another name",
+            file_name(twice)
+        )));
+    }
     let inside = std::iter::once(inside(&program))
         .chain(command[1..].iter().cloned())
         .collect();
@@ -363,15 +388,52 @@ fn exec(
         &image,
         Job {
             commands: vec![inside],
+            environment: variables,
+            links: links(&files[1..]),
             ..Job::default()
         },
     );
     guest.modules = modules.iter().cloned().collect();
-    guest.files = std::iter::once(&program)
-        .chain(with)
-        .map(|path| (file_name(path), path.clone()))
-        .collect();
+    guest.files = named(&files);
     run_through(&guest)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+/// Variables that cargo and the frameworks of tests have for a test: those of a runner are its program's, too.
+fn runner_variables() -> Vec<(String, String)> {
+    const THEIRS: [&str; 7] = [
+        "CARGO_BIN_EXE_",
+        "CARGO_CRATE_",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "QUICKCHECK_",
+        "RUST_",
+        "RUSTDOC_",
+    ];
+    let all = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    // Not backtraces: reading a program's symbols takes an emulated processor seconds.
+    all.filter(|(name, _)| !name.ends_with("_BACKTRACE"))
+        .filter(|(name, _)| THEIRS.iter().any(|theirs| name.starts_with(theirs)))
+        .collect()
+}
+
+/// Files and the names that they have in the guest.
+fn named(files: &[PathBuf]) -> Vec<(String, PathBuf)> {
+    let named = files.iter().map(|path| (file_name(path), path.clone()));
+    named.collect()
+}
+
+/// Tests know the programs of their package by the path where cargo has put them: they are there in the guest, too.
+fn links(files: &[PathBuf]) -> Vec<(String, String)> {
+    let links = files
+        .iter()
+        .map(|path| (path.display().to_string(), inside(path)));
+    links.collect()
 }
 
 fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure> {
@@ -421,13 +483,9 @@ fn guest_of_tests<'image>(
     let commands = tests
         .iter()
         .map(|path| std::iter::once(inside(path)).chain(skip.clone()).collect());
-    // Tests know the programs of their package by the path where cargo has put them.
-    let links = programs
-        .iter()
-        .map(|path| (path.display().to_string(), inside(path)));
     let job = Job {
         commands: commands.collect(),
-        links: links.collect(),
+        links: links(programs),
         ..Job::default()
     };
     let mut guest = machine.guest.machine(image, job);

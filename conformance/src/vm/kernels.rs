@@ -121,10 +121,19 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Below the workspace's build directory, or of the directory that the program is run in.
+    /// Where `NOCOPY_KERNELS` says, or `target/kernels` of the workspace in which the program is run, or of the directory.
     pub fn open() -> Self {
-        let directory = std::env::var_os("NOCOPY_KERNELS")
-            .map_or_else(|| PathBuf::from("target/kernels"), PathBuf::from);
+        let named = std::env::var_os("NOCOPY_KERNELS").map(PathBuf::from);
+        let directory = named.unwrap_or_else(|| {
+            // cargo runs the tests of a package, and so its runner, in the package's directory.
+            let here = std::env::current_dir().unwrap_or_default();
+            let mut above = here.ancestors();
+            let workspace = above.find(|directory| directory.join("Cargo.lock").exists());
+            workspace.map_or_else(
+                || PathBuf::from("target/kernels"),
+                |workspace| workspace.join("target/kernels"),
+            )
+        });
         Self { directory }
     }
 

@@ -49,6 +49,7 @@ pub fn trials() -> Vec<Trial> {
                 &["the kernel complained", "BUG: as a driver would say"],
             )
         }),
+        trial("programs-of-the-package-are-there", programs_of_the_package),
         trial("that-never-ends-is-given-up", never_ends),
         trial("dies-with-its-parent", dies_with_parent),
     ]
@@ -228,5 +229,22 @@ fn cut_initramfs() -> Test {
             .args(["--", PROGRAM, "list"]);
         red(&command.output()?, &["it never came up"])?;
     }
+    Ok(Completion::Completed)
+}
+
+/// As a runner of cargo: a program of the package is where the host has it, and its variable says so.
+fn programs_of_the_package() -> Test {
+    let script =
+        "test \"$RUST_TEST_THREADS\" = 3 && exec \"$CARGO_BIN_EXE_any\" list --filter splice.call";
+    let output = or_ignored!(guest(
+        "exec",
+        &["--disks=", "--", or_ignored!(busybox()), "sh", "-c", script]
+    ))
+    .env("CARGO_BIN_EXE_any", PROGRAM)
+    .env("RUST_TEST_THREADS", "3")
+    .output()?;
+    check(output.status.success(), || format!("{output:?}"))?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(listed.contains("splice.call.present"), || listed.clone())?;
     Ok(Completion::Completed)
 }

@@ -16,6 +16,8 @@ pub fn trials() -> Vec<Trial> {
         trial("dynamic-program.says-how-to-build", dynamic_program),
         trial("bad-options.one-line", bad_options),
         trial("no-apt-and-no-cache.says-what-to-do", nothing_to_fetch_with),
+        trial("cache.of-the-workspace", cache_of_the_workspace),
+        trial("two-files-of-one-name", two_files_of_one_name),
         trial("fetch.no-mirror", no_mirror),
         trial(
             "fetch.cache-that-is-no-directory",
@@ -226,4 +228,40 @@ fn cut_in_the_cache() -> Test {
     expect(&fetch(&store).output()?, 0, &["fetching"])?;
     check(kernel.metadata()?.len() == 1 << 20, || "not mended".into())?;
     Ok(Completion::Completed)
+}
+
+/// cargo runs tests, and so its runner, in the package's directory: the cache is the workspace's all the same.
+fn cache_of_the_workspace() -> Test {
+    let workspace = tempfile::tempdir()?;
+    let package = workspace.path().join("crates/a");
+    let kernel = workspace.path().join("target/kernels/5.10");
+    std::fs::create_dir_all(&package)?;
+    std::fs::create_dir_all(&kernel)?;
+    std::fs::write(workspace.path().join("Cargo.lock"), "")?;
+    let image = serde_json::json!({
+        "name": "5.10", "expect": "5.10", "boot": "/proc/self/exe", "modules": null,
+        "packages": [{ "name": "of-this-workspace", "version": "1", "sha256": "" }],
+    });
+    std::fs::write(kernel.join("image.json"), image.to_string())?;
+    let mut command = conformance(&["kernels", "list"]);
+    let output = command
+        .current_dir(&package)
+        .env_remove("NOCOPY_KERNELS")
+        .output()?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(listed.contains("of-this-workspace"), || listed.clone())?;
+    Ok(Completion::Completed)
+}
+
+fn two_files_of_one_name() -> Test {
+    let directory = tempfile::tempdir()?;
+    let other = directory.path().join("conformance");
+    std::fs::write(&other, "")?;
+    let output = conformance(&[
+        "vm", "exec", "--kernel", PROGRAM, "--accel", "tcg", "--with",
+    ])
+    .arg(&other)
+    .args(["--", PROGRAM])
+    .output()?;
+    expect_line(&output, &["two files are called conformance"])
 }
