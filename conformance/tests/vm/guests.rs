@@ -5,7 +5,12 @@ use super::support::{
     PROGRAM, Test, busybox, check, conformance, expect, guest, oldest, or_ignored, red,
 };
 use libtest_mimic::{Completion, Trial};
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::process::Stdio;
+use std::ptr;
 
 pub fn trials() -> Vec<Trial> {
     let trial = |name: &str, test: fn() -> Test| {
@@ -50,6 +55,7 @@ pub fn trials() -> Vec<Trial> {
             )
         }),
         trial("programs-of-the-package-are-there", programs_of_the_package),
+        trial("shell-at-a-terminal", shell),
         trial("that-never-ends-is-given-up", never_ends),
         trial("dies-with-its-parent", dies_with_parent),
     ]
@@ -247,4 +253,69 @@ fn programs_of_the_package() -> Test {
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
     check(listed.contains("splice.call.present"), || listed.clone())?;
     Ok(Completion::Completed)
+}
+
+/// A person at a terminal: waits for the prompt, types, reads, leaves.
+fn shell() -> Test {
+    or_ignored!(busybox());
+    let mut command = or_ignored!(guest("shell", &["--disks="]));
+    let (mut terminal, end) = terminal()?;
+    command
+        .stdin(end.try_clone()?)
+        .stdout(end.try_clone()?)
+        .stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    // The terminal ends when the last of the other ends is closed.
+    drop((command, end));
+    let mut seen = String::new();
+    let prompted = read_until(&mut terminal, &mut seen, "# ")?;
+    if prompted {
+        terminal.write_all(b"busybox uname -r; exit\n")?;
+        read_until(&mut terminal, &mut seen, "no such text: to the end")?;
+    } else {
+        child.kill()?;
+    }
+    let output = child.wait_with_output()?;
+    expect(&output, 0, &["leave with `exit`"])?;
+    let said = seen.lines().any(|line| line.starts_with("5.10."));
+    check(said, || seen.clone())?;
+    Ok(Completion::Completed)
+}
+
+/// A terminal's two ends.
+fn terminal() -> std::io::Result<(File, File)> {
+    let (mut ours, mut theirs) = (-1, -1);
+    let (name, modes, size) = (ptr::null_mut(), ptr::null(), ptr::null());
+    // SAFETY: two integers that are written; the others may be null.
+    let done = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, name, modes, size) };
+    if done == -1 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the call has just made both for us alone.
+    let (ours, theirs) = unsafe { (File::from_raw_fd(ours), File::from_raw_fd(theirs)) };
+    // SAFETY: takes no pointer. The program under test must not hold our end.
+    unsafe { libc::fcntl(ours.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    Ok((ours, theirs))
+}
+
+/// Reads until a text is seen, or to the end. False if it was not seen.
+fn read_until(terminal: &mut File, seen: &mut String, text: &str) -> std::io::Result<bool> {
+    let mut buffer = [0; 4096];
+    while !seen.contains(text) {
+        let mut polled = libc::pollfd {
+            fd: terminal.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one structure that is read and written during the call. The limit is a backstop.
+        if unsafe { libc::poll(&raw mut polled, 1, 300_000) } != 1 {
+            return Ok(false);
+        }
+        match terminal.read(&mut buffer) {
+            Ok(count) if count > 0 => seen.push_str(&String::from_utf8_lossy(&buffer[..count])),
+            // EIO is how a terminal says that nobody is at its other end.
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
