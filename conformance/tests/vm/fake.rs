@@ -40,6 +40,8 @@ pub enum Step {
     Exit(i32),
     /// Cuts the guest's first file system to so many hundredths and goes on as the real QEMU, which is at this path.
     Truncate(u64, PathBuf),
+    /// Replaces a text by another of the same length there, and goes on as the real QEMU.
+    Replace(String, String, PathBuf),
 }
 
 /// A directory with the emulator and its script.
@@ -135,7 +137,13 @@ pub fn main() -> ! {
                 libc::raise(libc::SIGKILL);
             },
             Step::Exit(status) => exit(status),
-            Step::Truncate(hundredths, qemu) => become_qemu(hundredths, &qemu, arguments.clone()),
+            Step::Truncate(hundredths, qemu) => become_qemu(&qemu, arguments.clone(), |archive| {
+                let length = archive.len() as u64 * hundredths / 100;
+                archive.truncate(usize::try_from(length).expect("shorter"));
+            }),
+            Step::Replace(from, to, qemu) => become_qemu(&qemu, arguments.clone(), |archive| {
+                replace(archive, from.as_bytes(), to.as_bytes());
+            }),
         }
     }
     exit(0)
@@ -147,19 +155,30 @@ fn say(port: &mut File, bytes: &[u8]) {
     }
 }
 
-fn become_qemu(hundredths: u64, qemu: &Path, mut arguments: Vec<String>) -> ! {
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    let starts = 0..bytes.len() - from.len();
+    let found: Vec<usize> = starts
+        .filter(|start| bytes[*start..].starts_with(from))
+        .collect();
+    assert!(!found.is_empty(), "there is nothing to replace");
+    for start in found {
+        bytes[start..start + from.len()].copy_from_slice(to);
+    }
+}
+
+/// Changes the guest's first file system and becomes the real QEMU.
+fn become_qemu(qemu: &Path, mut arguments: Vec<String>, change: impl FnOnce(&mut Vec<u8>)) -> ! {
     let at = arguments.iter().position(|argument| argument == "-initrd");
     let path = &mut arguments[at.expect("QEMU's argument") + 1];
-    let content = std::fs::read(&path).expect("the archive");
+    let mut content = std::fs::read(&path).expect("the archive");
+    change(&mut content);
     // SAFETY: the name ends with a zero. Without MFD_CLOEXEC, so that QEMU has it too.
-    let fd = unsafe { libc::memfd_create(c"cut".as_ptr(), 0) };
+    let fd = unsafe { libc::memfd_create(c"changed".as_ptr(), 0) };
     assert_ne!(fd, -1, "memfd_create");
     // SAFETY: the kernel has just made `fd` for us alone.
-    let mut cut = unsafe { File::from_raw_fd(fd) };
-    let length = content.len() as u64 * hundredths / 100;
-    cut.write_all(&content[..usize::try_from(length).expect("shorter")])
-        .expect("memory");
-    *path = format!("/proc/self/fd/{}", cut.as_raw_fd());
+    let mut changed = unsafe { File::from_raw_fd(fd) };
+    changed.write_all(&content).expect("memory");
+    *path = format!("/proc/self/fd/{}", changed.as_raw_fd());
     let error = Command::new(qemu).args(arguments).exec();
     panic!("{}: {error}", qemu.display());
 }

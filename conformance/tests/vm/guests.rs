@@ -4,11 +4,12 @@ use super::fake::{Fake, NAME, Step, end, marker};
 use super::support::{
     PROGRAM, Test, busybox, check, conformance, expect, guest, oldest, or_ignored, red,
 };
-use libtest_mimic::{Completion, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::ptr;
 
@@ -47,6 +48,8 @@ pub fn trials() -> Vec<Trial> {
                 &["without an end marker"],
             )
         }),
+        trial("kernel-without-devtmpfs", || without("devtmpfs")),
+        trial("kernel-without-tmpfs", || without("tmpfs")),
         trial("forged-end-marker", forged_marker),
         trial("kernel-complains", || {
             misbehaves(
@@ -219,14 +222,35 @@ fn forged_marker() -> Test {
     red(&output, &["two end markers"])
 }
 
+fn real_qemu() -> Result<PathBuf, Failed> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join(NAME))
+        .find(|path| path.exists());
+    Ok(found.ok_or("it was there just now")?)
+}
+
+/// A kernel without this file system, as far as the guest can tell: the name that it mounts is one that no kernel knows. And
+/// without modules, disks and IPv6. Claims may be untestable for that, and none is broken.
+fn without(filesystem: &str) -> Test {
+    let boot = or_ignored!(oldest());
+    let unknown = "x".repeat(filesystem.len());
+    let fake = Fake::new(&[Step::Replace(filesystem.into(), unknown, real_qemu()?)])?;
+    let mut command = conformance(&["vm", "run", "--accel", "tcg", "--disks="]);
+    fake.first_for(&mut command)
+        .args(["--append", "ipv6.disable=1", "--kernel"])
+        .arg(&boot);
+    let output = command.output()?;
+    check(output.status.success(), || format!("{output:?}"))?;
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(report.contains("0 broken, 0 timed out"), || report.clone())?;
+    Ok(Completion::Completed)
+}
+
 /// The kernel gets a part of its first file system.
 fn cut_initramfs() -> Test {
     let boot = or_ignored!(oldest());
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let qemu = std::env::split_paths(&path)
-        .map(|directory| directory.join(NAME))
-        .find(|path| path.exists());
-    let qemu = qemu.ok_or("it was there just now")?;
+    let qemu = real_qemu()?;
     for hundredths in [0, 40, 99] {
         let fake = Fake::new(&[Step::Truncate(hundredths, qemu.clone())])?;
         let mut command = conformance(&["vm", "exec", "--accel", "tcg", "--disks=", "--kernel"]);
