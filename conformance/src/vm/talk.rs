@@ -3,6 +3,8 @@
 //! Whatever else comes is a lie or damage, and the run is red. Nothing here trusts a guest's numbers or lengths, and nothing
 //! grows with what a guest says.
 
+#![forbid(unsafe_code)]
+
 use super::frames::{End, Kind, Reader};
 use super::guest;
 
