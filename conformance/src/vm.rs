@@ -18,6 +18,7 @@ pub mod matrix;
 pub mod modules;
 pub mod packages;
 pub mod qemu;
+pub mod talk;
 pub mod workspace;
 
 pub use error::Error;

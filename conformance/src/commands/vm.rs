@@ -158,7 +158,7 @@ pub struct GuestOptions {
     /// Seconds after which a guest is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
-    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat
+    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat (none: --disks=)
     #[arg(
         long,
         value_name = "NAMES",
@@ -215,6 +215,12 @@ impl MachineOptions {
 }
 
 impl GuestOptions {
+    /// No name is no disk.
+    fn disks(&self) -> Vec<String> {
+        let named = self.disks.iter().filter(|name| !name.is_empty());
+        named.cloned().collect()
+    }
+
     fn limit(&self) -> Duration {
         Duration::from_secs(self.limit)
     }
@@ -224,7 +230,7 @@ impl GuestOptions {
             image,
             job: Job {
                 uid: self.uid,
-                disks: self.disks.clone(),
+                disks: self.disks(),
                 ..job
             },
             modules: std::collections::BTreeSet::new(),
@@ -251,7 +257,7 @@ impl GuestOptions {
             memory: self.memory,
             append: self.append.clone(),
             limit: self.limit(),
-            disks: self.disks.clone(),
+            disks: self.disks(),
             accelerator: self.accelerator(image),
             uid: self.uid,
         })
@@ -394,6 +400,31 @@ fn exec(
         )));
     }
     let image = machine.image()?;
+    // Programs of the package that a test starts: cargo tells its runner where they are.
+    let variables = runner_variables();
+    let programs = variables
+        .iter()
+        .filter(|(name, _)| name.starts_with("CARGO_BIN_EXE_"))
+        .map(|(_, path)| PathBuf::from(path))
+        .filter(|path| path.exists());
+    let mut files = vec![absolute(&program)?];
+    for path in with.iter().cloned().chain(programs) {
+        let path = absolute(&path)?;
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    if let Some(twice) = files.iter().enumerate().find_map(|(at, path)| {
+        files[..at]
+            .iter()
+            .any(|other| file_name(other) == file_name(path))
+            .then_some(path)
+    }) {
+        return Err(Failure::Usage(format!(
+            "two files are called {}: give one of them another name",
+            file_name(twice)
+        )));
+    }
     let inside = std::iter::once(inside(&program))
         .chain(command[1..].iter().cloned())
         .collect();
@@ -401,15 +432,52 @@ fn exec(
         &image,
         Job {
             commands: vec![inside],
+            environment: variables,
+            links: links(&files[1..]),
             ..Job::default()
         },
     );
     guest.modules = modules.iter().cloned().collect();
-    guest.files = std::iter::once(&program)
-        .chain(with)
-        .map(|path| (file_name(path), path.clone()))
-        .collect();
+    guest.files = named(&files);
     run_through(&guest)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+/// Variables that cargo and the frameworks of tests have for a test: those of a runner are its program's, too.
+fn runner_variables() -> Vec<(String, String)> {
+    const THEIRS: [&str; 7] = [
+        "CARGO_BIN_EXE_",
+        "CARGO_CRATE_",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "QUICKCHECK_",
+        "RUST_",
+        "RUSTDOC_",
+    ];
+    let all = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    // Not backtraces: reading a program's symbols takes an emulated processor seconds.
+    all.filter(|(name, _)| !name.ends_with("_BACKTRACE"))
+        .filter(|(name, _)| THEIRS.iter().any(|theirs| name.starts_with(theirs)))
+        .collect()
+}
+
+/// Files and the names that they have in the guest.
+fn named(files: &[PathBuf]) -> Vec<(String, PathBuf)> {
+    let named = files.iter().map(|path| (file_name(path), path.clone()));
+    named.collect()
+}
+
+/// Tests know the programs of their package by the path where cargo has put them: they are there in the guest, too.
+fn links(files: &[PathBuf]) -> Vec<(String, String)> {
+    let links = files
+        .iter()
+        .map(|path| (path.display().to_string(), inside(path)));
+    links.collect()
 }
 
 fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure> {
@@ -419,9 +487,7 @@ fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure>
     let cpus = std::thread::available_parallelism()
         .map_or(1, std::num::NonZero::get)
         .min(built.tests.len());
-    let shares: Vec<Vec<&PathBuf>> = (1..=cpus)
-        .map(|part| matrix::partition(built.tests.iter().collect(), part, cpus))
-        .collect();
+    let shares = workspace::shares(&built.tests, cpus);
     let results = matrix::side_by_side(&shares, cpus, |tests| {
         let mut output = Vec::new();
         let guest = guest_of_tests(machine, &image, &built.programs, tests);
@@ -429,17 +495,23 @@ fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure>
             output.extend_from_slice(bytes);
         });
         // Whole, so that two guests' lines do not mix.
-        let _ = io::stdout().lock().write_all(&output);
-        ran
+        let written = io::stdout().lock().write_all(&output);
+        (ran, written)
     });
-    let mut status = 0;
-    for ran in results {
-        status = status.max(ran?.end.status);
+    let (mut worst, mut wrong) = (0, Vec::new());
+    for (ran, written) in results {
+        written?;
+        match ran {
+            Ok(ran) if worst == 0 => worst = ran.end.status,
+            Ok(_) => {}
+            Err(Error::Guest(what)) => wrong.push(what),
+            Err(error) => return Err(error.into()),
+        }
     }
-    if status == 0 {
-        Ok(true)
+    if wrong.is_empty() {
+        status(worst)
     } else {
-        Err(Failure::Status(status))
+        Err(Failure::Red(wrong.join("\nconformance: ")))
     }
 }
 
@@ -455,13 +527,9 @@ fn guest_of_tests<'image>(
     let commands = tests
         .iter()
         .map(|path| std::iter::once(inside(path)).chain(skip.clone()).collect());
-    // Tests know the programs of their package by the path where cargo has put them.
-    let links = programs
-        .iter()
-        .map(|path| (path.display().to_string(), inside(path)));
     let job = Job {
         commands: commands.collect(),
-        links: links.collect(),
+        links: links(programs),
         ..Job::default()
     };
     let mut guest = machine.guest.machine(image, job);
@@ -596,17 +664,35 @@ fn file_name(path: &Path) -> String {
 
 /// Runs a guest whose output and exit status are ours.
 fn run_through(guest: &Machine<'_>) -> Result<bool, Failure> {
+    let mut written = Ok(());
     let ran = guest.run(|kind, bytes| {
-        let _ = match kind {
+        let done = match kind {
             Kind::Output => io::stdout()
                 .write_all(bytes)
                 .and_then(|()| io::stdout().flush()),
             _ => io::stderr().write_all(bytes),
         };
+        if written.is_ok() {
+            written = done;
+        }
     })?;
-    if ran.end.status == 0 {
+    match written {
+        // Who reads no more still wants the status.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::Usage(format!(
+                "cannot write what the guest says: {error}"
+            )));
+        }
+        _ => {}
+    }
+    status(ran.end.status)
+}
+
+/// The exit status of what ran is ours.
+fn status(status: i32) -> Result<bool, Failure> {
+    if status == 0 {
         Ok(true)
     } else {
-        Err(Failure::Status(ran.end.status))
+        Err(Failure::Status(status))
     }
 }

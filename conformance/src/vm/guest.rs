@@ -97,6 +97,7 @@ fn live() -> io::Result<i32> {
     }
     let mut worst = 0;
     for command in &job.commands {
+        let begun = std::time::Instant::now();
         let status = if job.interactive {
             talk(&job, command)?
         } else {
@@ -111,7 +112,11 @@ fn live() -> io::Result<i32> {
                 .map_or("", |path| path.rsplit('/').next().unwrap_or(path));
             send(
                 Kind::Output,
-                format!("guest: {name}: exit status {status}\n").as_bytes(),
+                format!(
+                    "guest: {name}: exit status {status} in {:.1} s\n",
+                    begun.elapsed().as_secs_f32()
+                )
+                .as_bytes(),
             )?;
         }
         worst = worst.max(status);
@@ -343,6 +348,21 @@ fn load(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a line of the kernel's log is one that no healthy run has.
+pub fn is_complaint(line: &str) -> bool {
+    [
+        "BUG:",
+        "WARNING:",
+        "Oops",
+        "Kernel panic",
+        "soft lockup",
+        "detected stall",
+        "Call Trace",
+    ]
+    .iter()
+    .any(|sign| line.contains(sign))
+}
+
 /// Lines of the kernel's log that no healthy run has.
 fn complaints() -> Vec<String> {
     let mut log = vec![0_u8; 1 << 20];
@@ -351,20 +371,8 @@ fn complaints() -> Vec<String> {
     let read = unsafe { libc::klogctl(3, log.as_mut_ptr().cast(), length) };
     log.truncate(usize::try_from(read).unwrap_or(0));
     let log = String::from_utf8_lossy(&log);
-    let bad = |line: &&str| {
-        [
-            "BUG:",
-            "WARNING:",
-            "Oops",
-            "soft lockup",
-            "rcu_preempt detected stalls",
-            "Call Trace",
-        ]
-        .iter()
-        .any(|sign| line.contains(sign))
-    };
     log.lines()
-        .filter(bad)
+        .filter(|line| is_complaint(line))
         .take(20)
         .map(str::to_owned)
         .collect()

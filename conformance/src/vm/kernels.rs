@@ -95,6 +95,9 @@ pub struct Image {
     pub packages: Vec<Package>,
     /// The file to boot: an ELF with a PVH note, or a bzImage.
     pub boot: PathBuf,
+    /// How long that file is, if it was fetched.
+    #[serde(default)]
+    pub bytes: Option<u64>,
     /// The directory with its modules, if it has any.
     pub modules: Option<PathBuf>,
 }
@@ -118,10 +121,19 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Below the workspace's build directory, or of the directory that the program is run in.
+    /// Where `NOCOPY_KERNELS` says, or `target/kernels` of the workspace in which the program is run, or of the directory.
     pub fn open() -> Self {
-        let directory = std::env::var_os("NOCOPY_KERNELS")
-            .map_or_else(|| PathBuf::from("target/kernels"), PathBuf::from);
+        let named = std::env::var_os("NOCOPY_KERNELS").map(PathBuf::from);
+        let directory = named.unwrap_or_else(|| {
+            // cargo runs the tests of a package, and so its runner, in the package's directory.
+            let here = std::env::current_dir().unwrap_or_default();
+            let mut above = here.ancestors();
+            let workspace = above.find(|directory| directory.join("Cargo.lock").exists());
+            workspace.map_or_else(
+                || PathBuf::from("target/kernels"),
+                |workspace| workspace.join("target/kernels"),
+            )
+        });
         Self { directory }
     }
 
@@ -130,11 +142,15 @@ impl Cache {
         self.directory.join(name)
     }
 
-    /// What has been fetched of this kernel.
+    /// What has been fetched of this kernel, if it is still whole.
     pub fn find(&self, name: &str) -> Option<Image> {
         let text = std::fs::read(self.of(name).join("image.json")).ok()?;
         let image: Image = serde_json::from_slice(&text).ok()?;
-        image.boot.exists().then_some(image)
+        let length = image.boot.metadata().ok()?.len();
+        image
+            .bytes
+            .is_none_or(|bytes| bytes == length)
+            .then_some(image)
     }
 
     /// Notes that a kernel is complete: written last, so that what was cut off is fetched again.
@@ -170,6 +186,7 @@ pub fn own(kernel: &Path, modules: Option<&Path>, expect: Option<&str>) -> Resul
         expect: expect.unwrap_or_default().to_owned(),
         packages: vec![],
         boot,
+        bytes: None,
         modules,
     })
 }

@@ -6,9 +6,10 @@ use super::guest::Job;
 use super::kernels::Image;
 use super::modules;
 use super::qemu::{Accelerator, Machine, Ran};
+use super::talk::plain;
 use crate::claim::Claim;
 use crate::report::jsonl::{self, Line};
-use crate::report::{Record, Run, Strictness};
+use crate::report::{Environment, Record, Run, SCHEMA, Strictness};
 use crate::verdict::Word;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -48,6 +49,9 @@ pub struct Row {
     /// Its results and how the run went, or why there are none.
     pub result: Result<(Run, Ran), Error>,
 }
+
+/// The most bytes of results, or of messages, that are taken: hundreds of times what a run has.
+const MOST: usize = 16 << 20;
 
 /// The fewest kernels of the whole matrix that must run.
 const ENOUGH: usize = 5;
@@ -139,51 +143,117 @@ pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
     };
     let mut output = Vec::new();
     let mut errors = Vec::new();
-    let ran = machine.run(|kind, bytes| match kind {
-        Kind::Output => output.extend_from_slice(bytes),
-        _ => errors.extend_from_slice(bytes),
+    let ran = machine.run(|kind, bytes| {
+        let stream = match kind {
+            Kind::Output => &mut output,
+            _ => &mut errors,
+        };
+        // One byte more than is taken, so that what is left out is noticed.
+        let room = (MOST + 1).saturating_sub(stream.len());
+        stream.extend_from_slice(&bytes[..bytes.len().min(room)]);
     })?;
-    let run = results(&output, &order.claims).map_err(|what| {
-        let errors = String::from_utf8_lossy(&errors);
-        Error::guest(format!(
-            "{what} (exit status {}); it said: {}",
-            ran.end.status,
-            errors.trim()
-        ))
-    })?;
+    let run = results(&output, &order.claims)
+        .and_then(|run| agrees(run, &ran))
+        .map_err(|what| {
+            let errors = String::from_utf8_lossy(&errors);
+            let lines: Vec<String> = errors.lines().map(plain).collect();
+            let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
+            Error::guest(format!(
+                "{what} (exit status {}); it said:\n  {last}",
+                ran.end.status
+            ))
+        })?;
     Ok((run, ran))
 }
 
-/// The run in the stored form, if it is whole.
+/// The run in the stored form, if it is whole: the environment, each claim that was asked for once, and the end.
 fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
+    if output.len() > MOST {
+        return Err(format!("the results are longer than {} MiB", MOST >> 20));
+    }
     let text =
         std::str::from_utf8(output).map_err(|error| format!("the results are no text: {error}"))?;
-    let mut environment = None;
+    let mut environment: Option<Environment> = None;
     let mut records: Vec<Record> = Vec::new();
-    let mut ended = false;
-    for line in text.lines() {
-        match serde_json::from_str(line)
-            .map_err(|error| format!("a result cannot be read: {error}"))?
-        {
-            Line::Environment(found) => environment = Some(found),
-            Line::Claim(record) => records.push(record),
-            Line::End { claims } => ended = claims == records.len(),
+    let mut ended = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = serde_json::from_str(line)
+            .map_err(|error| format!("line {number} of the results cannot be read: {error}"))?;
+        if ended.is_some() {
+            return Err(format!(
+                "line {number} of the results comes after their end"
+            ));
+        }
+        match line {
+            Line::Environment(_) if environment.is_some() => {
+                return Err("there are two environments in the results".into());
+            }
+            Line::Environment(found) if found.schema == SCHEMA => environment = Some(found),
+            Line::Environment(found) => {
+                return Err(format!(
+                    "the results have schema {}, not {SCHEMA}",
+                    found.schema
+                ));
+            }
+            _ if environment.is_none() => {
+                return Err("the results do not begin with the environment".into());
+            }
+            Line::Claim(record) => {
+                if !claims.iter().any(|claim| claim.id == record.id) {
+                    return Err(format!(
+                        "a result came of {:?}, which nobody asked for",
+                        record.id
+                    ));
+                }
+                if records.iter().any(|before| before.id == record.id) {
+                    return Err(format!("two results came of {}", record.id));
+                }
+                records.push(record);
+            }
+            Line::End { claims } => ended = Some(claims),
         }
     }
-    let expected: BTreeSet<&str> = claims.iter().map(|claim| claim.id).collect();
-    let found: BTreeSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
-    if !ended || expected != found || records.len() != claims.len() {
+    let environment = environment.ok_or("no results came")?;
+    let (came, all) = (records.len(), claims.len());
+    match ended {
+        None => return Err(format!("the results have no end, after {came} of {all}")),
+        Some(said) if said != came => {
+            return Err(format!("{came} results came of {said} that were sent"));
+        }
+        Some(_) => {}
+    }
+    let missing = |claim: &&&Claim| !records.iter().any(|record| record.id == claim.id);
+    if let Some(claim) = claims.iter().find(missing) {
         return Err(format!(
-            "{} results came of {}",
-            records.len(),
-            claims.len()
+            "no result came of {}: {came} came of {all}",
+            claim.id
         ));
     }
     records.sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
     Ok(Run {
-        environment: environment.ok_or("the environment is missing")?,
+        environment,
         records,
     })
+}
+
+/// The run, if it is of the kernel that ran, and as red or green as its exit status.
+fn agrees(run: Run, ran: &Ran) -> Result<Run, String> {
+    if run.environment.kernel != ran.release {
+        return Err(format!(
+            "the results are of Linux {}, and it is Linux {}",
+            plain(&run.environment.kernel),
+            ran.release
+        ));
+    }
+    let red = !run.red(&Strictness::default()).is_empty();
+    if ran.end.status == i32::from(red) {
+        Ok(run)
+    } else {
+        let colour = if red { "red" } else { "green" };
+        Err(format!(
+            "its results are {colour}, and its exit status says otherwise"
+        ))
+    }
 }
 
 /// Writes a run in the stored form to `DIRECTORY/NAME.jsonl`.

@@ -50,12 +50,13 @@ pub fn fetch(
         None => ("vmlinuz", kernel),
     };
     let boot = directory.join(name);
-    std::fs::write(&boot, content).at(&boot)?;
+    std::fs::write(&boot, &content).at(&boot)?;
     let image = Image {
         name: row.name.clone(),
         expect: row.series.clone(),
         packages: wanted,
         boot: boot.canonicalize().at(&boot)?,
+        bytes: Some(content.len() as u64),
         modules: row
             .modules
             .then(|| modules.canonicalize().at(&modules))
@@ -130,8 +131,10 @@ impl Apt {
     }
 
     fn update(&self) -> Result<(), Error> {
-        self.run("apt-get", &["--error-on=any", "update"], Path::new("/"))
+        let updated = self.run("apt-get", &["--error-on=any", "update"], Path::new("/"));
+        updated
             .map(drop)
+            .map_err(|error| Error::host(format!("{error} (another mirror: --mirror URL)")))
     }
 
     /// The newest packages of the row's series and flavour: the image, or binary and modules since they are apart.
@@ -309,16 +312,17 @@ fn unpack(package: &Path, modules: &Path) -> Result<Option<Vec<u8>>, Error> {
         .context("run dpkg-deb")?;
     let mut kernel = None;
     let mut archive = tar::Archive::new(dpkg.stdout.take().expect("piped"));
-    for entry in archive.entries().at(package)? {
-        let mut entry = entry.at(package)?;
-        let path = entry.path().at(package)?.into_owned();
+    let damaged = || Error::host(format!("{}: damaged package", package.display()));
+    for entry in archive.entries().map_err(|_| damaged())? {
+        let mut entry = entry.map_err(|_| damaged())?;
+        let path = entry.path().map_err(|_| damaged())?.into_owned();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
         if name.starts_with("vmlinuz") && entry.header().entry_type().is_file() {
             let mut content = Vec::new();
-            entry.read_to_end(&mut content).at(package)?;
-            kernel = Some(content);
+            entry.read_to_end(&mut content).map_err(|_| damaged())?;
+            kernel = Some(content).filter(|content| !content.is_empty());
         } else if name.contains(".ko") && entry.header().entry_type().is_file() {
             let to = modules.join(name);
             File::create(&to)
@@ -330,10 +334,7 @@ fn unpack(package: &Path, modules: &Path) -> Result<Option<Vec<u8>>, Error> {
     if status.success() {
         Ok(kernel)
     } else {
-        Err(Error::host(format!(
-            "{}: damaged package",
-            package.display()
-        )))
+        Err(damaged())
     }
 }
 

@@ -6,11 +6,12 @@
 
 use super::disks;
 use super::error::{Context, Error};
-use super::frames::{End, Kind, Reader};
+use super::frames::{End, Kind};
 use super::guest::{self, Job};
 use super::initramfs::Archive;
 use super::kernels::{Cache, Image};
 use super::modules;
+use super::talk::{Console, Talk, plain};
 use crate::process;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -133,7 +134,7 @@ impl Machine<'_> {
     /// # Errors
     ///
     /// [`Error::Host`] for what is missing here; [`Error::Guest`] for a guest that paniced, hung, ended without its end marker, is
-    /// not the kernel that was expected, or whose kernel complained, with the end of its console.
+    /// not the kernel that was expected, says what it should not, or whose kernel complained, with the end of its console.
     pub fn run(&self, mut output: impl FnMut(Kind, &[u8])) -> Result<Ran, Error> {
         let archive = self.archive()?;
         let cache = Cache::open();
@@ -145,74 +146,58 @@ impl Machine<'_> {
         let disks = disks.collect::<Result<Vec<_>, Error>>()?;
         let started = Instant::now();
         let mut guest = Started::new(self, &archive, &disks)?;
-        let mut release = None;
-        let mut end = None;
-        let mut boot = Duration::ZERO;
-        loop {
+        let mut boot = None;
+        let status = loop {
             if started.elapsed() > self.limit {
-                let alive = if release.is_some() {
-                    "the command has not ended"
-                } else {
-                    "it has not come up"
+                let alive = match (guest.talk.finish(), guest.talk.release()) {
+                    (Ok(_), _) => "QEMU has not ended after the end marker,",
+                    (_, Some(_)) => "the command has not ended",
+                    (_, None) => "it has not come up",
                 };
                 return Err(guest.failed(&format!("{alive} after {} s", self.limit.as_secs())));
             }
-            let open = guest.wait(Duration::from_millis(500))?;
-            loop {
-                match guest.results.take() {
-                    Ok(None) => break,
-                    Ok(Some((Kind::Hello, name))) => {
-                        boot = started.elapsed();
-                        release = Some(String::from_utf8_lossy(&name).into_owned());
-                    }
-                    Ok(Some((Kind::End, marker))) => {
-                        if end.is_some() {
-                            return Err(guest.failed("there were two end markers"));
-                        }
-                        let marker: End = serde_json::from_slice(&marker).map_err(|error| {
-                            guest.failed(&format!("the end marker cannot be read: {error}"))
-                        })?;
-                        if marker.records + 1 != guest.results.taken() {
-                            let taken = guest.results.taken() - 1;
-                            return Err(guest.failed(&format!(
-                                "{taken} records came of {} that were sent",
-                                marker.records
-                            )));
-                        }
-                        end = Some(marker);
-                    }
-                    Ok(Some((kind, bytes))) => output(kind, &bytes),
-                    Err(damage) => return Err(guest.failed(&damage)),
+            let came = guest.wait(Duration::from_millis(500))?;
+            let bytes = std::mem::take(&mut guest.result_pipe.bytes);
+            if let Err(lie) = guest.talk.hear(&bytes, &mut output) {
+                return Err(guest.failed(&lie));
+            }
+            if guest.talk.release().is_some() {
+                boot.get_or_insert_with(|| started.elapsed());
+            }
+            // Its pipes tell first. Somebody else may hold them open, and it may close them and live on.
+            if guest.is_silent() || !came {
+                if let Some(status) = guest.child.try_wait().context("wait for QEMU")? {
+                    break status;
+                }
+                if guest.is_silent() {
+                    std::thread::sleep(Duration::from_millis(5));
                 }
             }
-            if !open {
-                break;
-            }
-        }
-        let status = guest.child.wait().context("wait for QEMU")?;
-        self.judge(&guest, status, release, end, boot, started.elapsed())
+        };
+        let end = match self.judge(&guest, status) {
+            Ok(end) => end,
+            Err(what) => return Err(guest.failed(&what)),
+        };
+        let release = guest.talk.release().unwrap_or_default().to_owned();
+        Ok(Ran {
+            release,
+            end,
+            boot: boot.unwrap_or_default(),
+            total: started.elapsed(),
+        })
     }
 
-    fn judge(
-        &self,
-        guest: &Started,
-        status: ExitStatus,
-        release: Option<String>,
-        end: Option<End>,
-        boot: Duration,
-        total: Duration,
-    ) -> Result<Ran, Error> {
-        let Some(release) = release else {
-            return Err(guest.failed(&format!("it never came up (QEMU: {status})")));
-        };
-        let Some(end) = end else {
-            return Err(guest.failed(&format!("it ended without an end marker (QEMU: {status})")));
-        };
-        if !is_series(&release, &self.image.expect) {
-            return Err(guest.failed(&format!(
+    /// The end marker of a guest that has ended, if all that is known of it fits together.
+    fn judge(&self, guest: &Started, status: ExitStatus) -> Result<End, String> {
+        let (release, end) = guest
+            .talk
+            .finish()
+            .map_err(|what| format!("{what} (QEMU: {status})"))?;
+        if !is_series(release, &self.image.expect) {
+            return Err(format!(
                 "it is Linux {release}, and {} was expected",
                 self.image.expect
-            )));
+            ));
         }
         let expected = if end.status == 0 {
             guest::EXIT_PASSED
@@ -220,25 +205,22 @@ impl Machine<'_> {
             guest::EXIT_FAILED
         };
         if status.code() != Some(expected) {
-            return Err(guest.failed(&format!(
-                "QEMU ended with {status}, not with exit status {expected}"
-            )));
+            return Err(format!(
+                "its end marker says exit status {}, for which QEMU ends with exit status {expected}: it ended with {status}",
+                end.status
+            ));
         }
         if !end.complaints.is_empty() {
-            return Err(guest.failed(&format!(
-                "the kernel complained: {}",
-                end.complaints.join(" | ")
-            )));
+            let complaints: Vec<String> = end.complaints.iter().map(|line| plain(line)).collect();
+            return Err(format!("the kernel complained: {}", complaints.join(" | ")));
         }
         if end.tainted & DYING != 0 {
-            return Err(guest.failed(&format!("the kernel is tainted: {:#x}", end.tainted)));
+            return Err(format!("the kernel is tainted: {:#x}", end.tainted));
         }
-        Ok(Ran {
-            release,
-            end,
-            boot,
-            total,
-        })
+        if guest.console.complaint().is_some() {
+            return Err("the kernel complained on its console".into());
+        }
+        Ok(end.clone())
     }
 
     /// This program, the job, the modules and the files.
@@ -282,8 +264,9 @@ impl Machine<'_> {
     }
 }
 
-/// The taint bits that a run must not set: died before (7), warning (9), soft lockup (14). Others are of the modules' licences.
-const DYING: u64 = 1 << 7 | 1 << 9 | 1 << 14;
+/// The taint bits that a run must not set: machine check (4), bad page (5), died before (7), warning (9), soft lockup (14).
+/// Others are of the modules' licences.
+const DYING: u64 = 1 << 4 | 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14;
 
 /// Whether a release is of the series: `6.1` is 6.1.5, not 6.12.
 fn is_series(release: &str, series: &str) -> bool {
@@ -309,12 +292,13 @@ pub fn is_static(program: &[u8]) -> bool {
         .all(|segment| segment.p_type(endian) != object::elf::PT_INTERP)
 }
 
-/// A running QEMU with its two pipes.
+/// A running QEMU with its two pipes, and what came through them.
 struct Started {
     child: Child,
-    console: Pipe,
+    console_pipe: Pipe,
+    console: Console,
     result_pipe: Pipe,
-    results: Reader,
+    talk: Talk,
 }
 
 struct Pipe {
@@ -441,42 +425,51 @@ impl Started {
         let child = qemu.spawn().map_err(missing)?;
         Ok(Self {
             child,
-            console: console.into(),
+            console_pipe: console.into(),
+            console: Console::default(),
             result_pipe: results.into(),
-            results: Reader::default(),
+            talk: Talk::default(),
         })
     }
 
-    /// Waits for output and takes it. False when QEMU has closed both pipes.
+    /// Waits for output and takes it. False if there was none.
     fn wait(&mut self, limit: Duration) -> Result<bool, Error> {
-        let ready = process::poll(&[self.console.fd(), self.result_pipe.fd()], Some(limit))
-            .context("poll")?;
+        let ready = process::poll(
+            &[self.console_pipe.fd(), self.result_pipe.fd()],
+            Some(limit),
+        )
+        .context("poll")?;
         if ready[0] {
-            self.console.read();
+            self.console_pipe.read();
+            self.console
+                .hear(&std::mem::take(&mut self.console_pipe.bytes));
         }
         if ready[1] {
             self.result_pipe.read();
-            self.results
-                .push(&std::mem::take(&mut self.result_pipe.bytes));
         }
-        Ok(self.console.file.is_some() || self.result_pipe.file.is_some())
+        Ok(ready[0] || ready[1])
     }
 
-    /// What went wrong, with the end of the console.
-    fn failed(&self, what: &str) -> Error {
-        let console = String::from_utf8_lossy(&self.console.bytes);
-        let lines: Vec<&str> = console
-            .lines()
-            .map(str::trim_end)
-            .filter(|line| !line.is_empty())
-            .collect();
-        let tail = lines[lines.len().saturating_sub(12)..].join("\n  ");
-        let console = if tail.is_empty() {
-            "nothing on its console".to_owned()
-        } else {
-            format!("its console ends:\n  {tail}")
-        };
-        Error::guest(format!("{what}; {console}"))
+    /// Whether QEMU has closed both pipes.
+    fn is_silent(&self) -> bool {
+        self.console_pipe.file.is_none() && self.result_pipe.file.is_none()
+    }
+
+    /// What went wrong, with what the kernel said of it and the end of the console.
+    fn failed(&mut self, what: &str) -> Error {
+        // No more than is there: a guest that floods its console has no end.
+        let _ = self.child.kill();
+        for _ in 0..64 {
+            if !matches!(self.wait(Duration::ZERO), Ok(true)) {
+                break;
+            }
+        }
+        let said = self
+            .console
+            .complaint()
+            .map(|line| format!("; the kernel said: {line}"))
+            .unwrap_or_default();
+        Error::guest(format!("{what}{said}; {}", self.console.tail()))
     }
 }
 

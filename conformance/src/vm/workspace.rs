@@ -2,7 +2,7 @@
 
 use super::error::{Context, Error};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What cargo has built.
@@ -49,6 +49,44 @@ pub fn build(arguments: &[String]) -> Result<Built, Error> {
     }
 }
 
+/// Test programs that take long in an emulated guest, in tenths of a second there, as measured on Linux 5.10. The rest take
+/// about as long as their start. A wrong number costs time, nothing else.
+const WEIGHTS: &[(&str, u32)] = &[
+    ("environments", 190),
+    ("grids", 150),
+    ("claims", 135),
+    ("runner", 95),
+    ("properties", 80),
+    ("cli", 65),
+    ("decide", 25),
+    ("files", 10),
+];
+const WEIGHT_OF_OTHERS: u32 = 3;
+
+fn weight(test: &Path) -> u32 {
+    // Cargo puts a hash behind the name.
+    let name = test.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name);
+    WEIGHTS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or(WEIGHT_OF_OTHERS, |(_, weight)| *weight)
+}
+
+/// The tests shared out so that every guest has about as much to do: the longest first, each to who has least.
+pub fn shares(tests: &[PathBuf], guests: usize) -> Vec<Vec<&PathBuf>> {
+    let mut longest_first: Vec<&PathBuf> = tests.iter().collect();
+    longest_first.sort_by_key(|test| std::cmp::Reverse(weight(test)));
+    let mut shares = vec![(0, Vec::new()); guests.max(1)];
+    for test in longest_first {
+        let least = shares.iter_mut().min_by_key(|(sum, _)| *sum);
+        let (sum, share) = least.expect("there is one");
+        *sum += weight(test);
+        share.push(test);
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}
+
 /// Reads cargo's messages.
 fn built(messages: &str) -> Built {
     let mut built = Built::default();
@@ -87,5 +125,24 @@ mod tests {
                 programs: vec!["/t/b".into()]
             }
         );
+    }
+
+    #[test]
+    fn every_test_is_run_once_and_the_long_ones_apart() {
+        let names = ["a-1", "environments-2", "b-3", "grids-4", "claims-5", "c"];
+        let tests: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+        for guests in 1..4 {
+            let shares = shares(&tests, guests);
+            assert_eq!(shares.len(), guests);
+            let mut all: Vec<&PathBuf> = shares.concat();
+            all.sort();
+            let mut expected: Vec<&PathBuf> = tests.iter().collect();
+            expected.sort();
+            assert_eq!(all, expected);
+        }
+        let two = shares(&tests, 2);
+        assert_eq!(two[0][0].to_str(), Some("environments-2"));
+        assert_eq!(two[1][0].to_str(), Some("grids-4"));
+        assert!(two[1].contains(&&tests[4]));
     }
 }

@@ -1,0 +1,32 @@
+//! The commands about other kernels: what goes wrong is one clear message with the right exit status.
+//!
+//! What needs a guest uses the oldest kernel if it has been fetched; otherwise, or without QEMU, the test is ignored, with the
+//! command that would provide it: it is not a pass. Most lies are told by an emulator of our own ([`fake`]), which needs neither.
+
+#[cfg(feature = "vm")]
+mod fake;
+#[cfg(feature = "vm")]
+mod guests;
+#[cfg(feature = "vm")]
+mod host;
+#[cfg(feature = "vm")]
+mod lies;
+#[cfg(feature = "vm")]
+mod support;
+
+fn main() {
+    #[cfg(feature = "vm")]
+    {
+        if fake::is_asked_for() {
+            fake::main();
+        }
+        if fake::is_manager() {
+            return fake::manager_main();
+        }
+        let arguments = libtest_mimic::Arguments::from_args();
+        let mut trials = host::trials();
+        trials.extend(lies::trials());
+        trials.extend(guests::trials());
+        libtest_mimic::run(&arguments, trials).exit();
+    }
+}
