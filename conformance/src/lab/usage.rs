@@ -1,7 +1,7 @@
 //! The kernel's own accounts of this process: switches, faults, bytes read and written.
 
 use crate::interpose::record::aside;
-use crate::verdict::{Lack, Setup, Stop};
+use crate::verdict::{Lack, Stop};
 
 /// Context switches and page faults so far (`getrusage`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +90,14 @@ impl Io {
 
 /// Bytes that the loopback interface has sent.
 pub fn loopback_bytes() -> Result<u64, Stop> {
-    let text = aside(|| std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes"))
-        .setup("read the counters of lo")?;
+    let text = aside(|| std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes"));
+    let text = text.map_err(|error| {
+        Stop::untestable(
+            Lack::Kernel,
+            format!("the counters of lo cannot be read: {error}"),
+            "mount sysfs at /sys",
+        )
+    })?;
     text.trim()
         .parse()
         .map_err(|_| Stop::broken("the counter of lo is no number"))
