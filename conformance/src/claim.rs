@@ -5,9 +5,9 @@
 use crate::interpose::lie::{Lie, What};
 use crate::kernel::{NEWEST, OLDEST, Series};
 use crate::lab::Lab;
-use crate::verdict::{Find, Observation, Stop, Verdict};
+use crate::verdict::{Find, Observation, Stop, Value, Verdict};
 use std::fmt;
-use syscalls::Sysno;
+use syscalls::{Errno, Sysno};
 
 /// One entry of the registry.
 ///
@@ -62,6 +62,35 @@ pub struct Claim {
     pub run: Experiment,
     /// From observation to verdict: pure.
     pub decide: fn(&Observation) -> Verdict,
+    /// What facts must be besides, for the claim to hold.
+    pub answers: &'static [(&'static str, Answer)],
+}
+
+/// What a fact must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The call fails with this errno.
+    Fails(Errno),
+    /// The call succeeds, whatever it returns.
+    Succeeds,
+    /// The call, or a count, is this number.
+    Is(u64),
+    /// A word.
+    Says(&'static str),
+}
+
+impl Answer {
+    /// Whether a fact is so.
+    #[track_caller]
+    pub fn is_given(self, seen: &Observation, fact: &str) -> bool {
+        match (self, seen.value(fact)) {
+            (Self::Fails(errno), Value::Errno(number)) => errno.into_raw() == *number,
+            (Self::Succeeds, Value::Returned(_)) => true,
+            (Self::Is(number), Value::Returned(seen) | Value::Count(seen)) => number == *seen,
+            (Self::Says(word), Value::Text(seen)) => word == seen,
+            _ => false,
+        }
+    }
 }
 
 /// An experiment. It runs in a process of its own.
@@ -88,6 +117,33 @@ impl Claim {
             traced: false,
             run,
             decide,
+            answers: &[],
+        }
+    }
+
+    /// A claim that holds if the kernel's answers are these.
+    pub const fn of_answers(
+        id: &'static str,
+        run: Experiment,
+        answers: &'static [(&'static str, Answer)],
+    ) -> Self {
+        Self {
+            method: "Makes the calls and compares the kernel's answers.",
+            answers,
+            ..Self::new(id, run, |_| Verdict::Holds)
+        }
+    }
+
+    /// Decides what an experiment saw.
+    ///
+    /// # Panics
+    ///
+    /// If the experiment did not note a fact that is asked for: a mistake in the claim, reported as `broken`.
+    pub fn verdict(&self, seen: &Observation) -> Verdict {
+        let wrong = |(fact, answer): &&(&str, Answer)| !answer.is_given(seen, fact);
+        match self.answers.iter().find(wrong) {
+            Some(_) => Verdict::Refuted,
+            None => (self.decide)(seen),
         }
     }
 

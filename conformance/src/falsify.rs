@@ -464,8 +464,12 @@ fn places(call: Sysno, calls: &[Made]) -> Vec<(Lie, Made)> {
     for made in calls.iter().filter(|made| made.number == call as u64) {
         by_thread.entry(made.thread).or_default().push(*made);
     }
-    // The allocator maps memory too, without a file.
-    let is_own = |made: &Made| call != Sysno::mmap || made.arguments[4] & 0x8000_0000 == 0;
+    // The allocator maps memory too, without a file, and std asks for flags of descriptors; the commands for pipes begin at 1024.
+    let is_own = |made: &Made| match call {
+        Sysno::mmap => made.arguments[4] & 0x8000_0000 == 0,
+        Sysno::fcntl => made.arguments[1] >= 1024,
+        _ => true,
+    };
     let mut places = Vec::new();
     for (thread, made) in by_thread {
         let own: Vec<usize> = (0..made.len())
@@ -506,9 +510,13 @@ fn derive(place: Lie, made: &Made) -> Vec<Lie> {
         whats.push(What::Accepted);
     } else {
         whats.extend(errnos(place.call).iter().map(|errno| What::Refused(*errno)));
-        whats.push(What::Skipped);
-        // More than was asked for is no lie that a kernel could tell.
         let asked = count_argument(place.call as u64).map(|index| made.arguments[index]);
+        // Nothing that was done is not left undone.
+        let nothing = asked == Some(0) || (place.call == Sysno::vmsplice && made.result == 0);
+        if !nothing {
+            whats.push(What::Skipped);
+        }
+        // More than was asked for is no lie that a kernel could tell.
         if asked.is_some_and(|asked| made.result.cast_unsigned() < asked) {
             whats.push(What::TooMany);
         }

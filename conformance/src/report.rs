@@ -49,7 +49,7 @@ impl Record {
             milliseconds,
         };
         match outcome {
-            Outcome::Seen(seen) => match catch_unwind(AssertUnwindSafe(|| (claim.decide)(&seen))) {
+            Outcome::Seen(seen) => match catch_unwind(AssertUnwindSafe(|| claim.verdict(&seen))) {
                 Ok(verdict) => {
                     record.judgement = Judgement::of(&verdict, claim.finds, running.series);
                     record.decided(verdict);
@@ -167,6 +167,16 @@ impl Run {
             .filter(move |record| record.judgement == Some(judgement))
     }
 
+    /// Whether anything is known of a claim on this run's kernel. What nobody could try there may be untestable.
+    fn has_been_measured(&self, id: &str) -> bool {
+        let running: Result<Release, _> = self.environment.kernel.parse();
+        let (Some(claim), Ok(running)) = (crate::claims::find(id), running) else {
+            return true;
+        };
+        let spans = |find: &crate::verdict::Find| (find.from..=find.to).contains(&running.series);
+        claim.finds.iter().any(spans) || !kernel::MEASURED.contains(&running.series)
+    }
+
     /// Why the run is red, a clause each; none if it is green.
     pub fn red(&self, strictness: &Strictness) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -182,6 +192,7 @@ impl Run {
                 }
                 Word::Untestable
                     if strictness.strict
+                        && self.has_been_measured(&record.id)
                         && !strictness.expected_untestable.contains(&record.id) =>
                 {
                     let reason = record

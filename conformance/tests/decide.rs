@@ -155,9 +155,9 @@ fn every_verdict_can_turn() {
     let stiff: Vec<&str> = observations
         .iter()
         .filter(|(claim, seen)| {
-            let verdict = (claim.decide)(seen);
+            let verdict = claim.verdict(seen);
             !altered(seen).iter().any(|other| {
-                catch_unwind(AssertUnwindSafe(|| (claim.decide)(other)))
+                catch_unwind(AssertUnwindSafe(|| claim.verdict(other)))
                     .is_ok_and(|decided| decided != verdict)
             })
         })

@@ -77,7 +77,7 @@ impl Liar {
             What::OtherErrno(errno) if result < 0 => -i64::from(errno),
             What::Accepted if result < 0 => asked_for(call),
             What::Skipped => asked_for(call),
-            What::Returned(number) => number,
+            What::Returned(number) | What::Undone(number) => number,
             What::TooMany if result >= 0 => result + 1,
             What::TooFew if result > 0 => result - 1,
             What::Interrupted => -i64::from(libc::EINTR),
@@ -86,7 +86,11 @@ impl Liar {
         };
         let changed = match lie.what {
             // Not made: whatever is shown, the kernel did not say it.
-            What::Refused(_) | What::Skipped | What::Interrupted | What::PositionKept => true,
+            What::Refused(_)
+            | What::Skipped
+            | What::Undone(_)
+            | What::Interrupted
+            | What::PositionKept => true,
             What::Delayed => {
                 std::thread::sleep(DELAY);
                 true
@@ -138,7 +142,9 @@ impl Hook for Liar {
         }
         let mut before = Before::default();
         let entry = match lie.what {
-            What::Refused(_) | What::Skipped | What::Interrupted => Entry::Skipped,
+            What::Refused(_) | What::Skipped | What::Undone(_) | What::Interrupted => {
+                Entry::Skipped
+            }
             What::Shortened => Self::shorten(call, &mut before),
             What::PositionKept => {
                 let mut arguments = call.arguments;

@@ -63,6 +63,8 @@ pub enum What {
     Accepted,
     /// The call is not made and reported as done.
     Skipped,
+    /// The call is not made and reported to have returned this number.
+    Undone(i64),
     /// The call is made and reported to have returned this number.
     Returned(i64),
     /// One more is reported than was done.
@@ -140,6 +142,17 @@ impl Lie {
     /// The kernel does not do it and says why.
     pub const fn refused(call: Sysno, errno: i32) -> Self {
         Self::about(call, What::Refused(errno))
+    }
+
+    /// For a claim about a call's answers: it is refused, fails otherwise, or is accepted.
+    pub const fn otherwise(call: Sysno) -> [Self; 3] {
+        // An errno that none of the calls is known for.
+        const OTHER: i32 = libc::ENOLINK;
+        [
+            Self::refused(call, OTHER),
+            Self::about(call, What::OtherErrno(OTHER)),
+            Self::accepted(call),
+        ]
     }
 
     /// What failed is reported as a success.
@@ -251,6 +264,7 @@ impl Lie {
             // A failure that nobody was waiting for cannot be told to have been done, nor does it bring anything.
             What::TooMany
             | What::Skipped
+            | What::Undone(_)
             | What::Bytes { .. }
             | What::Garbled
             | What::OffsetKept
@@ -292,6 +306,7 @@ impl fmt::Display for What {
             Self::OtherErrno(number) => write!(f, "fails with {}", errno(number)),
             Self::Accepted => f.write_str("fails, reported as a success"),
             Self::Skipped => f.write_str("not made, reported as done"),
+            Self::Undone(number) => write!(f, "not made, reported as {number}"),
             Self::Returned(number) => write!(f, "reported as {number}"),
             Self::TooMany => f.write_str("reported as one more"),
             Self::TooFew => f.write_str("reported as one less"),

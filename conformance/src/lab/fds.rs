@@ -336,6 +336,20 @@ fn memfd() -> Result<OwnedFd, Stop> {
     )
 }
 
+/// An empty memfd with these seals.
+pub fn sealed_memfd(seals: libc::c_int) -> Result<OwnedFd, Stop> {
+    aside(|| {
+        // SAFETY: the name ends with a zero, and the kernel copies it.
+        let fd = unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_ALLOW_SEALING) };
+        let memfd = made(fd, "memfd_create")?;
+        // SAFETY: F_ADD_SEALS takes its seals by value.
+        if unsafe { libc::fcntl(memfd.as_raw_fd(), libc::F_ADD_SEALS, seals) } == -1 {
+            return Err(Stop::from_setup("F_ADD_SEALS", sockets::last_errno()));
+        }
+        Ok(memfd)
+    })
+}
+
 fn signalfd() -> Result<OwnedFd, Stop> {
     // SAFETY: sigset_t is plain integers, for which zero is valid; signalfd reads it.
     let fd = unsafe {

@@ -8,6 +8,28 @@ fn number(fd: &impl AsFd) -> usize {
     (fd.as_fd().as_raw_fd() as isize).cast_unsigned()
 }
 
+/// Any call with whatever arguments, for answers that no wrapper lets one ask for.
+///
+/// # Safety
+///
+/// What the kernel does with these arguments must be sound: it may not write memory that somebody else uses.
+pub unsafe fn ask(call: Sysno, arguments: [usize; 6]) -> Result<usize, Errno> {
+    let [first, second, third, fourth, fifth, sixth] = arguments;
+    // SAFETY: the caller's promise.
+    unsafe { syscall!(call, first, second, third, fourth, fifth, sixth) }
+}
+
+/// A descriptor as an argument of [`ask`].
+pub fn argument(fd: &impl AsFd) -> usize {
+    number(fd)
+}
+
+/// A number that no descriptor has, as an argument of [`ask`].
+pub const NO_FD: usize = usize::MAX;
+
+/// An address at which nothing is ever mapped, as an argument of [`ask`].
+pub const NOWHERE: usize = 8;
+
 /// `read(2)`.
 pub fn read(fd: &impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the pointer and length are of `buffer`, which the kernel writes during the call.

@@ -1,12 +1,24 @@
 //! What this process may do, and giving it up.
 
+use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
 use syscalls::{Errno, Sysno, syscall};
 
 const CAP_IPC_LOCK: u32 = 14;
+const CAP_SYS_RESOURCE: u32 = 24;
 
 /// Gives up `CAP_IPC_LOCK`, which exempts from `RLIMIT_MEMLOCK`. Nothing changes for a process that does not have it.
 pub fn drop_ipc_lock() -> Result<(), Errno> {
+    aside(|| give_up(CAP_IPC_LOCK))
+}
+
+/// Gives up `CAP_SYS_RESOURCE`, which exempts from limits on pipes and files.
+pub fn drop_sys_resource() -> Result<(), Errno> {
+    aside(|| give_up(CAP_SYS_RESOURCE))
+}
+
+/// Gives up one of the first 32 capabilities.
+fn give_up(capability: u32) -> Result<(), Errno> {
     const VERSION_3: u32 = 0x2008_0522;
     /// `struct __user_cap_header_struct` of include/uapi/linux/capability.h.
     #[repr(C)]
@@ -22,8 +34,8 @@ pub fn drop_ipc_lock() -> Result<(), Errno> {
     };
     // SAFETY: version 3 reads the header and writes two data structs, which `data` has room for.
     unsafe { syscall!(Sysno::capget, &raw const header, data.as_mut_ptr()) }?;
-    data[0] &= !(1 << CAP_IPC_LOCK);
-    data[1] &= !(1 << CAP_IPC_LOCK);
+    data[0] &= !(1 << capability);
+    data[1] &= !(1 << capability);
     // SAFETY: the header and two data structs are read during the call.
     unsafe { syscall!(Sysno::capset, &raw const header, data.as_ptr()) }?;
     Ok(())
@@ -31,12 +43,21 @@ pub fn drop_ipc_lock() -> Result<(), Errno> {
 
 /// Limits the memory that this process may lock or pin, in bytes.
 pub fn limit_locked_memory(bytes: u64) -> Result<(), Errno> {
+    set_limit(libc::RLIMIT_MEMLOCK, bytes)
+}
+
+/// Limits the size of files that this process may write, in bytes.
+pub fn limit_file_size(bytes: u64) -> Result<(), Errno> {
+    set_limit(libc::RLIMIT_FSIZE, bytes)
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, bytes: u64) -> Result<(), Errno> {
     let limit = libc::rlimit {
         rlim_cur: bytes,
         rlim_max: bytes,
     };
     // SAFETY: the limit is read during the call.
-    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } == -1 {
+    if unsafe { libc::setrlimit(resource, &raw const limit) } == -1 {
         Err(last_errno())
     } else {
         Ok(())
