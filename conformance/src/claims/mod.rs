@@ -1,30 +1,49 @@
 //! The registry: every claim with its experiment, a file per interface.
 
+mod copy_file_range;
+mod mmap;
 mod mmap_write;
+mod pipe;
 mod read_write;
 mod redis;
 mod sendfile;
+mod sendfile_manual;
 mod splice;
+mod splice_manual;
+mod tee;
 mod vmsplice;
+mod vmsplice_manual;
 mod zerocopy;
+mod zerocopy_manual;
 
 use crate::claim::Claim;
+use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, map_file};
 use crate::verdict::{Observation, Setup, Stop};
-use std::fs::File;
+use nocopy_splice::{Pipe, PipeFlags, pipe2};
+use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 const FILES: &[&[Claim]] = &[
     read_write::CLAIMS,
+    mmap::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
+    sendfile_manual::CLAIMS,
     splice::CLAIMS,
+    splice_manual::CLAIMS,
+    tee::CLAIMS,
     vmsplice::CLAIMS,
+    vmsplice_manual::CLAIMS,
+    pipe::CLAIMS,
+    copy_file_range::CLAIMS,
     zerocopy::CLAIMS,
+    zerocopy_manual::CLAIMS,
     redis::CLAIMS,
 ];
 
@@ -36,6 +55,43 @@ pub fn registry() -> Vec<&'static Claim> {
 /// The claim of this id.
 pub fn find(id: &str) -> Option<&'static Claim> {
     FILES.iter().copied().flatten().find(|claim| claim.id == id)
+}
+
+/// An empty pipe of the default size.
+fn pipe() -> Result<Pipe, Stop> {
+    aside(|| pipe2(PipeFlags::CLOEXEC)).setup("pipe2")
+}
+
+/// Two of them.
+fn two() -> Result<(Pipe, Pipe), Stop> {
+    Ok((pipe()?, pipe()?))
+}
+
+/// Another open of the same file.
+fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
+    // A file without a name is opened again by way of /proc, so that the flags are those of a real open().
+    aside(|| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()))).setup("open again")
+}
+
+/// How often a signal came that this process has caught.
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+
+/// Makes a call that may raise a signal; how often it did.
+fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u64), Stop> {
+    extern "C" fn note(_signal: libc::c_int) {
+        CAUGHT.fetch_add(1, Ordering::Relaxed);
+    }
+    let handler = note as *const () as libc::sighandler_t;
+    // SAFETY: the handler does nothing but add to an atomic, which is safe wherever it interrupts.
+    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
+        return Err(Stop::from_setup(
+            "signal",
+            crate::lab::sockets::last_errno(),
+        ));
+    }
+    let before = CAUGHT.load(Ordering::Relaxed);
+    let result = call();
+    Ok((result, CAUGHT.load(Ordering::Relaxed) - before))
 }
 
 /// The fact that says whether the sink's bytes changed with the file's.

@@ -83,7 +83,11 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("2.2")],
         finds: always(false),
         about: &[Sysno::write],
-        lies: &[Lie::accepted(Sysno::statx)],
+        lies: &[
+            Lie::accepted(Sysno::statx),
+            Lie::accepted(Sysno::newfstatat),
+            Lie::accepted(Sysno::stat),
+        ],
         ..Claim::new("rw.dma.network", rw_dma_network, |seen| {
             Verdict::holds_if(seen.is("hardware behind the interface", "yes"))
         })

@@ -11,7 +11,6 @@ use nocopy_sendfile::sendfile;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::os::fd::AsRawFd;
 use syscalls::{Errno, Sysno};
 
 /// Redis 7.2 `openNewIncrAofForAppend` and 6.0 `startAppendOnly` open the file with these flags.
@@ -96,12 +95,7 @@ pub const CLAIMS: &[Claim] = &[
 
 /// The file as Redis opens its AOF: another open of the same file, for appending.
 fn open_for_append(file: &File) -> Result<File, Stop> {
-    // A file without a name is opened again by way of /proc, so that the flags are those of a real open().
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    File::options()
-        .append(true)
-        .open(&path)
-        .setup("open(O_WRONLY|O_APPEND)")
+    super::reopen(file, File::options().append(true))
 }
 
 fn redis_aof_write(lab: &Lab) -> Result<Observation, Stop> {

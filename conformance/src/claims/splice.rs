@@ -1,6 +1,6 @@
 //! `splice`.
 
-use super::{AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, entries_to_tcp};
+use super::{AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, entries_to_tcp, pipe};
 use crate::claim::{Claim, Exception, Source, always, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -10,7 +10,7 @@ use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{FAR, FAR_OFFSET, Lab, alias, io, pattern, sockets};
 use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
-use nocopy_splice::{BorrowedFd, Pipe, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe2, splice};
+use nocopy_splice::{BorrowedFd, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe2, splice};
 use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
 
@@ -287,11 +287,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
 ];
-
-/// An empty pipe of the default size.
-fn pipe() -> Result<Pipe, Stop> {
-    pipe2(PipeFlags::CLOEXEC).setup("pipe2")
-}
 
 fn splice_sample_file_to_socket(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;

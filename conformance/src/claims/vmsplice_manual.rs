@@ -1,0 +1,452 @@
+//! `vmsplice`: what its manual page says of ends, vectors, flags and errors, and what it leaves out.
+
+use super::{pipe, raised};
+use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
+use crate::lab::fds::{Descriptor, Kind as Fd};
+use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
+use crate::lab::{Lab, map_file, sockets};
+use crate::verdict::{Observation, Setup, Stop};
+use nocopy_mmap::PrivateAnonymous;
+use nocopy_splice::{
+    IoVec, IoVecMut, PipeFlags, SpliceFlags, pipe2, vmsplice_from_pipe, vmsplice_to_pipe,
+};
+use syscalls::{Errno, Sysno};
+
+const MAN: Source = Source::Man("vmsplice(2), man-pages 6.20");
+const VMSPLICE: &[Sysno] = &[Sysno::vmsplice];
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::vmsplice);
+const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
+
+/// Claims about what `vmsplice` answers.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "vmsplice() to a descriptor that is not open, or is no pipe, fails with EBADF.",
+        sources: &[MAN, Source::Thread("LTP vmsplice02")],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "vmsplice.errors.ebadf",
+            vmsplice_errors_ebadf,
+            &[
+                ("vmsplice(-1)", Answer::Fails(Errno::EBADF)),
+                ("vmsplice(file)", Answer::Fails(Errno::EBADF)),
+                ("vmsplice(TCP socket)", Answer::Fails(Errno::EBADF)),
+            ],
+        )
+    },
+    Claim {
+        statement: "vmsplice() of nothing to a descriptor that is no pipe fails with EBADF.",
+        sources: &[MAN],
+        finds: always(false),
+        about: VMSPLICE,
+        lies: &[Lie::refused(Sysno::vmsplice, libc::EBADF)],
+        ..Claim::of_answers(
+            "vmsplice.length.zero-no-pipe",
+            vmsplice_length_zero_no_pipe,
+            &[
+                ("vmsplice(file, no buffers)", Answer::Fails(Errno::EBADF)),
+                (
+                    "vmsplice(file, an empty buffer)",
+                    Answer::Fails(Errno::EBADF),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "vmsplice() takes 1024 buffers and fails with EINVAL for one more.",
+        sources: &[MAN, Source::Thread("LTP vmsplice02")],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: OTHERWISE,
+        resources: &[Resource::UserPipePages],
+        ..Claim::of_answers(
+            "vmsplice.vectors.maximum",
+            vmsplice_vectors_maximum,
+            &[
+                ("vmsplice(pipe, 1024 buffers)", Answer::Succeeds),
+                ("vmsplice(pipe, 1025 buffers)", Answer::Fails(Errno::EINVAL)),
+            ],
+        )
+    },
+    Claim {
+        statement: "With SPLICE_F_GIFT, memory that is not aligned to pages, or no multiple of one, fails with EINVAL.",
+        sources: &[MAN],
+        finds: always(false),
+        about: VMSPLICE,
+        lies: &[Lie::refused(Sysno::vmsplice, libc::EINVAL)],
+        exceptions: &[Exception::Of(
+            Sysno::vmsplice,
+            What::Shortened,
+            "half of an unaligned gift is one, too",
+        )],
+        ..Claim::of_answers(
+            "vmsplice.gift.alignment",
+            vmsplice_gift_alignment,
+            &[(
+                "vmsplice(pipe, 100 bytes in a page, SPLICE_F_GIFT)",
+                Answer::Fails(Errno::EINVAL),
+            )],
+        )
+    },
+    Claim {
+        statement: "With SPLICE_F_NONBLOCK, vmsplice() into a full pipe, and out of an empty one, fails with EAGAIN.",
+        sources: &[MAN],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "vmsplice.flags.nonblock",
+            vmsplice_flags_nonblock,
+            &[
+                (
+                    "vmsplice(full pipe, SPLICE_F_NONBLOCK)",
+                    Answer::Fails(Errno::EAGAIN),
+                ),
+                (
+                    "vmsplice(empty pipe, SPLICE_F_NONBLOCK)",
+                    Answer::Fails(Errno::EAGAIN),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "An unknown flag of vmsplice() fails with EINVAL.",
+        sources: &[
+            Source::Thread("Linux 7.3, fs/splice.c, vmsplice"),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "vmsplice.flags.unknown",
+            vmsplice_flags_unknown,
+            &[("vmsplice(pipe, 0x10)", Answer::Fails(Errno::EINVAL))],
+        )
+    },
+    Claim {
+        statement: "A bad address, of the vector or of a buffer, fails with EFAULT.",
+        sources: &[
+            Source::Thread("LTP vmsplice02; Linux 7.3, fs/splice.c"),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "vmsplice.errors.efault",
+            vmsplice_errors_efault,
+            &[
+                (
+                    "vmsplice(pipe, vector at a bad address)",
+                    Answer::Fails(Errno::EFAULT),
+                ),
+                (
+                    "vmsplice(pipe, buffer at a bad address)",
+                    Answer::Fails(Errno::EFAULT),
+                ),
+                (
+                    "vmsplice(pipe, mapping behind the end of its file)",
+                    Answer::Fails(Errno::EFAULT),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "vmsplice() into a pipe without readers raises SIGPIPE and fails with EPIPE.",
+        sources: &[Source::Measured],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: &[
+            Lie::about(Sysno::vmsplice, What::OtherErrno(libc::ENOLINK)),
+            Lie::about(Sysno::vmsplice, What::Swallowed(libc::SIGPIPE)),
+        ],
+        ..Claim::of_answers(
+            "vmsplice.errors.sigpipe",
+            vmsplice_errors_sigpipe,
+            &[
+                (
+                    "vmsplice(pipe without readers)",
+                    Answer::Fails(Errno::EPIPE),
+                ),
+                ("signals raised", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "More memory than the pipe has room for is taken in part, up to 65536 bytes, with SPLICE_F_NONBLOCK.",
+        sources: &[Source::Thread("LTP vmsplice01"), Source::Measured],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: &[
+            Lie::returned(Sysno::vmsplice, 192 << 10),
+            Lie::refused(Sysno::vmsplice, libc::EAGAIN),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::vmsplice,
+            What::Shortened,
+            "how much one call takes is what is claimed",
+        )],
+        resources: &[Resource::UserPipePages],
+        ..Claim::of_answers(
+            "vmsplice.length.pipe-room",
+            vmsplice_length_pipe_room,
+            &[(
+                "vmsplice(pipe, 192 KiB, SPLICE_F_NONBLOCK)",
+                Answer::Is(65536),
+            )],
+        )
+    },
+    Claim {
+        statement: "Memory that is unmapped after vmsplice() stays in the pipe as it was.",
+        sources: &[Source::Measured],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: &[Lie::bytes(Sysno::read, OLD, 0)],
+        ..Claim::of_answers(
+            "vmsplice.memory.unmapped",
+            vmsplice_memory_unmapped,
+            &[("bytes in the pipe", Answer::Says("the memory's"))],
+        )
+    },
+    Claim {
+        statement: "vmsplice() from a pipe copies: the memory is not the pipe's pages.",
+        method: "Gives four pages to a pipe, takes them out by vmsplice() at its read end, changes the given memory, and looks at the \
+                 taken.",
+        sources: &[MAN, Source::Thread("gVisor vmsplice.cc")],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: &[Lie::refused(Sysno::vmsplice, libc::EBADF)],
+        ..Claim::of_answers(
+            "vmsplice.read-end.copies",
+            vmsplice_read_end_copies,
+            &[
+                ("vmsplice(read end)", Answer::Succeeds),
+                ("memory changed, what was taken out", Answer::Says("copied")),
+            ],
+        )
+    },
+];
+
+fn memory(length: usize) -> Result<PrivateAnonymous, Stop> {
+    let mut memory = PrivateAnonymous::new(length).setup("mmap")?;
+    memory.fill(OLD);
+    Ok(memory)
+}
+
+/// `vmsplice` of one buffer whose memory is freed after its pipe.
+fn give(to: &impl std::os::fd::AsFd, bytes: &[u8], flags: SpliceFlags) -> Result<usize, Errno> {
+    // SAFETY: experiments read or drop the pipe before they free the memory.
+    unsafe { vmsplice_to_pipe(to.as_fd(), &[IoVec::new(bytes)], flags) }
+}
+
+fn vmsplice_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(4096)?;
+    let vector = [memory.as_ptr().expose_provenance(), 1];
+    let vector = vector.as_ptr().expose_provenance();
+    let mut seen = Observation::new();
+    // SAFETY: the vector names a byte that outlives the call; there is no pipe to keep it.
+    let none = unsafe { ask(Sysno::vmsplice, [NO_FD, vector, 1, 2, 0, 0]) };
+    seen.call("vmsplice(-1)", none)
+        .call(
+            "vmsplice(file)",
+            give(&lab.empty_file()?, &memory[..1], NONBLOCK),
+        )
+        .call(
+            "vmsplice(TCP socket)",
+            give(
+                &Descriptor::open(lab, Fd::TcpSocket)?,
+                &memory[..1],
+                NONBLOCK,
+            ),
+        );
+    Ok(seen)
+}
+
+fn vmsplice_length_zero_no_pipe(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lab.empty_file()?;
+    let mut seen = Observation::new();
+    // SAFETY: no buffer, nothing to keep.
+    let none = unsafe { vmsplice_to_pipe(&file, &[], NONBLOCK) };
+    seen.call("vmsplice(file, no buffers)", none).call(
+        "vmsplice(file, an empty buffer)",
+        give(&file, b"", NONBLOCK),
+    );
+    Ok(seen)
+}
+
+fn vmsplice_vectors_maximum(_lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(4096)?;
+    let vector = [memory.as_ptr().expose_provenance(), 1].repeat(1025);
+    let address = vector.as_ptr().expose_provenance();
+    let mut seen = Observation::new();
+    for count in [1024, 1025] {
+        let pipe = pipe()?;
+        // SAFETY: the vector names bytes that outlive the pipe.
+        let done = unsafe {
+            ask(
+                Sysno::vmsplice,
+                [argument(&pipe.write), address, count, 2, 0, 0],
+            )
+        };
+        seen.call(format!("vmsplice(pipe, {count} buffers)"), done);
+        let came = aside(|| sockets::readable(&pipe.read))?;
+        seen.count(format!("bytes of {count} buffers"), came as u64);
+    }
+    Ok(seen)
+}
+
+fn vmsplice_gift_alignment(_lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(4096)?;
+    let pipe = pipe()?;
+    let mut seen = Observation::new();
+    seen.call(
+        "vmsplice(pipe, 100 bytes in a page, SPLICE_F_GIFT)",
+        give(&pipe.write, &memory[8..108], SpliceFlags::GIFT),
+    );
+    seen.count(
+        "bytes in the pipe",
+        aside(|| sockets::readable(&pipe.read))? as u64,
+    );
+    Ok(seen)
+}
+
+fn vmsplice_flags_nonblock(_lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(4096)?;
+    let (full, empty) = (pipe()?, pipe()?);
+    aside(|| io::write_all(&full.write, &vec![0; 1 << 16])).setup("fill a pipe")?;
+    let mut seen = Observation::new();
+    seen.call(
+        "vmsplice(full pipe, SPLICE_F_NONBLOCK)",
+        give(&full.write, &memory[..1], NONBLOCK),
+    );
+    let mut taken = [0; 1];
+    // SAFETY: the read end of a pipe: the kernel writes the buffer during the call.
+    let done =
+        unsafe { vmsplice_from_pipe(&empty.read, &mut [IoVecMut::new(&mut taken)], NONBLOCK) };
+    seen.call("vmsplice(empty pipe, SPLICE_F_NONBLOCK)", done);
+    Ok(seen)
+}
+
+fn vmsplice_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(4096)?;
+    let pipe = pipe()?;
+    let vector = [memory.as_ptr().expose_provenance(), 1];
+    let vector = vector.as_ptr().expose_provenance();
+    // SAFETY: the vector names a byte that outlives the pipe.
+    let done = unsafe {
+        ask(
+            Sysno::vmsplice,
+            [argument(&pipe.write), vector, 1, 0x10, 0, 0],
+        )
+    };
+    let mut seen = Observation::new();
+    seen.call("vmsplice(pipe, 0x10)", done);
+    Ok(seen)
+}
+
+fn vmsplice_errors_efault(lab: &Lab) -> Result<Observation, Stop> {
+    let pipe = pipe()?;
+    let call = |vector: usize| {
+        // SAFETY: at neither address is anything mapped that the kernel could keep.
+        unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), vector, 1, 2, 0, 0]) }
+    };
+    let mut seen = Observation::new();
+    seen.call("vmsplice(pipe, vector at a bad address)", call(NOWHERE));
+    let vector = [NOWHERE, 1];
+    seen.call(
+        "vmsplice(pipe, buffer at a bad address)",
+        call(vector.as_ptr().expose_provenance()),
+    );
+    let file = lab.file(&[OLD; 4096])?;
+    let mapping = map_file(&file, 4096).setup("mmap")?;
+    aside(|| file.set_len(0)).setup("ftruncate")?;
+    let vector = [mapping.as_ptr().expose_provenance(), 1];
+    seen.call(
+        "vmsplice(pipe, mapping behind the end of its file)",
+        call(vector.as_ptr().expose_provenance()),
+    );
+    Ok(seen)
+}
+
+fn vmsplice_errors_sigpipe(_lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(4096)?;
+    let pipe = pipe()?;
+    drop(pipe.read);
+    let mut seen = Observation::new();
+    let (done, signals) = raised(libc::SIGPIPE, || give(&pipe.write, &memory[..1], NONBLOCK))?;
+    seen.call("vmsplice(pipe without readers)", done)
+        .count("signals raised", signals);
+    Ok(seen)
+}
+
+fn vmsplice_length_pipe_room(_lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(192 << 10)?;
+    let pipe = pipe()?;
+    let mut seen = Observation::new();
+    seen.call(
+        "vmsplice(pipe, 192 KiB, SPLICE_F_NONBLOCK)",
+        give(&pipe.write, &memory, NONBLOCK),
+    );
+    seen.count(
+        "bytes in the pipe",
+        aside(|| sockets::readable(&pipe.read))? as u64,
+    );
+    Ok(seen)
+}
+
+fn vmsplice_memory_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
+    let memory = memory(LENGTH)?;
+    let pipe = pipe()?;
+    alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK)).setup("vmsplice")?;
+    drop(memory);
+    let mut bytes = vec![0; LENGTH];
+    io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
+    let left = aside(|| sockets::readable(&pipe.read))?;
+    let mut seen = Observation::new();
+    let same = bytes == [OLD; LENGTH];
+    seen.text(
+        "bytes in the pipe",
+        if same { "the memory's" } else { "others" },
+    )
+    .count("bytes left in the pipe", left as u64);
+    Ok(seen)
+}
+
+fn vmsplice_read_end_copies(_lab: &Lab) -> Result<Observation, Stop> {
+    let mut given = memory(LENGTH)?;
+    let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
+    aside(|| alias::send_all(|done| give(&pipe.write, &given[done..], NONBLOCK)))
+        .setup("vmsplice")?;
+    let mut taken = PrivateAnonymous::new(LENGTH).setup("mmap")?;
+    let mut done = 0;
+    let mut seen = Observation::new();
+    while done < LENGTH {
+        // SAFETY: the read end of a pipe: the kernel writes the buffer during the call.
+        let part = unsafe {
+            vmsplice_from_pipe(
+                &pipe.read,
+                &mut [IoVecMut::new(&mut taken[done..])],
+                NONBLOCK,
+            )
+        };
+        match part {
+            Ok(count @ 1..) => done += count,
+            other => {
+                seen.call("vmsplice(read end)", other);
+                break;
+            }
+        }
+    }
+    if done == LENGTH {
+        seen.call("vmsplice(read end)", Ok(LENGTH));
+    }
+    given.fill(NEW);
+    let what = Sharing::of(&taken[..done]).map_or_else(|_| "other".into(), |what| what.to_string());
+    seen.text("memory changed, what was taken out", what);
+    Ok(seen)
+}

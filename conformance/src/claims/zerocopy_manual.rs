@@ -1,0 +1,481 @@
+//! `MSG_ZEROCOPY`: what the kernel's document says of the option, the error queue and completions, and what it leaves out.
+
+use crate::claim::{Answer, Claim, Exception, Source, always, between};
+use crate::interpose::lie::{Field, Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::completions::Completions;
+use crate::lab::io::{self, argument, ask};
+use crate::lab::{Lab, map_file, sockets, wait_until};
+use crate::verdict::{Observation, Setup, Stop};
+use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use syscalls::{Errno, Sysno};
+
+const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
+const DOC_5_10: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 5.10");
+const KSELFTEST: Source =
+    Source::Thread("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_*.pkt");
+const SETSOCKOPT: &[Sysno] = &[Sysno::setsockopt];
+
+/// The claim about `SO_ZEROCOPY` of a kind of socket that does not have it.
+macro_rules! unsupported_claim {
+    ($id:literal, $name:literal, $domain:expr, $type:expr) => {
+        Claim {
+            statement: concat!("SO_ZEROCOPY of ", $name, " fails with EOPNOTSUPP."),
+            method: "Sets the option. Linux 5.10 answers 524, ENOTSUPP, a number that no program knows.",
+            sources: &[DOC, Source::Measured],
+            finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
+            about: SETSOCKOPT,
+            lies: &[
+                Lie::about(Sysno::setsockopt, What::OtherErrno(524)).where_it(true),
+                Lie::about(Sysno::setsockopt, What::OtherErrno(libc::EOPNOTSUPP)).where_it(false),
+                Lie::accepted(Sysno::setsockopt).where_it(true),
+            ],
+            ..Claim::of_answers(
+                $id,
+                |_lab| {
+                    let socket = aside(|| sockets::socket($domain, $type, 0)).setup("socket")?;
+                    let mut seen = Observation::new();
+                    seen.call("setsockopt(SO_ZEROCOPY, 1)", set(&socket, 1));
+                    Ok(seen)
+                },
+                &[("setsockopt(SO_ZEROCOPY, 1)", Answer::Fails(Errno::EOPNOTSUPP))],
+            )
+        }
+    };
+}
+
+/// Claims about what `MSG_ZEROCOPY` and its error queue answer.
+pub const CLAIMS: &[Claim] = &[
+    unsupported_claim!(
+        "zerocopy.socket.unix-stream",
+        "an AF_UNIX stream socket",
+        libc::AF_UNIX,
+        libc::SOCK_STREAM
+    ),
+    unsupported_claim!(
+        "zerocopy.socket.unix-datagram",
+        "an AF_UNIX datagram socket",
+        libc::AF_UNIX,
+        libc::SOCK_DGRAM
+    ),
+    unsupported_claim!(
+        "zerocopy.socket.netlink",
+        "a netlink socket",
+        libc::AF_NETLINK,
+        libc::SOCK_RAW
+    ),
+    Claim {
+        statement: "A UDP socket takes SO_ZEROCOPY (since Linux 5.0).",
+        sources: &[DOC],
+        finds: always(true),
+        about: SETSOCKOPT,
+        lies: &[
+            Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP),
+            Lie::skipped(Sysno::setsockopt),
+        ],
+        ..Claim::of_answers(
+            "zerocopy.socket.udp",
+            |_lab| {
+                let socket = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0))
+                    .setup("socket")?;
+                let mut seen = Observation::new();
+                seen.call("setsockopt(SO_ZEROCOPY, 1)", set(&socket, 1));
+                seen.count("SO_ZEROCOPY afterwards", value(&socket)?);
+                Ok(seen)
+            },
+            &[
+                ("setsockopt(SO_ZEROCOPY, 1)", Answer::Is(0)),
+                ("SO_ZEROCOPY afterwards", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "SO_ZEROCOPY takes 0 and 1; other values, and a value shorter than an int, fail with EINVAL.",
+        sources: &[
+            Source::Thread("Linux 7.3, net/core/sock.c, sk_setsockopt"),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: SETSOCKOPT,
+        lies: &Lie::otherwise(Sysno::setsockopt),
+        ..Claim::of_answers(
+            "zerocopy.option.values",
+            zerocopy_option_values,
+            &[
+                ("SO_ZEROCOPY 2", Answer::Fails(Errno::EINVAL)),
+                ("SO_ZEROCOPY -1", Answer::Fails(Errno::EINVAL)),
+                ("SO_ZEROCOPY of one byte", Answer::Fails(Errno::EINVAL)),
+                ("SO_ZEROCOPY 1", Answer::Is(0)),
+                ("SO_ZEROCOPY 0", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A send with MSG_ZEROCOPY on a socket without SO_ZEROCOPY fails with ENOBUFS.",
+        sources: &[DOC_5_10],
+        finds: always(false),
+        about: &[Sysno::sendmsg],
+        lies: &[Lie::refused(Sysno::sendmsg, libc::ENOBUFS)],
+        ..Claim::of_answers(
+            "zerocopy.sample.enobufs-without-option",
+            |_lab| {
+                let (near, far) = sockets::tcp()?;
+                let mut seen = Observation::new();
+                // SAFETY: a static is never freed.
+                let sent = io::again(|| unsafe { io::sendmsg(&near, b"b", libc::MSG_ZEROCOPY) });
+                seen.call("sendmsg(socket without SO_ZEROCOPY, MSG_ZEROCOPY)", sent);
+                sockets::wait_for_arrival(&far, sent.unwrap_or(0))?;
+                seen.count(
+                    "bytes at the receiver",
+                    aside(|| sockets::readable(&far))? as u64,
+                );
+                Ok(seen)
+            },
+            &[(
+                "sendmsg(socket without SO_ZEROCOPY, MSG_ZEROCOPY)",
+                Answer::Fails(Errno::ENOBUFS),
+            )],
+        )
+    },
+    Claim {
+        statement: "A send that fails takes no completion id, nor does one of no bytes.",
+        method: "Sends from a bad address and no bytes, then a byte, and reads the id of its completion.",
+        sources: &[KSELFTEST, Source::Thread("alibaba/PhotonLibOS#1264")],
+        finds: always(true),
+        about: &[Sysno::sendto, Sysno::recvmsg],
+        lies: &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))],
+        ..Claim::of_answers(
+            "zerocopy.ids.failed-and-empty",
+            zerocopy_ids_failed,
+            &[
+                (
+                    "send(bad address, MSG_ZEROCOPY)",
+                    Answer::Fails(Errno::EFAULT),
+                ),
+                ("send(no bytes, MSG_ZEROCOPY)", Answer::Is(0)),
+                ("completions", Answer::Says("[0, 0] copied")),
+            ],
+        )
+    },
+    Claim {
+        statement: "MSG_PEEK leaves the entry in the error queue, as it leaves data in the receive queue.",
+        sources: &[Source::Man("recv(2), man-pages 6.20")],
+        finds: always(false),
+        about: &[Sysno::recvmsg],
+        lies: &[Lie::about(Sysno::recvmsg, What::CompletionForged(0)).after(1)],
+        ..Claim::of_answers(
+            "zerocopy.queue.peek",
+            zerocopy_queue_peek,
+            &[("completions after a look with MSG_PEEK", Answer::Is(1))],
+        )
+    },
+    Claim {
+        statement: "Reading the error queue never blocks: it is EAGAIN when it is empty, on a socket that blocks too.",
+        sources: &[DOC],
+        finds: always(true),
+        about: &[Sysno::recvmsg],
+        lies: &[
+            Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)),
+            Lie::accepted(Sysno::recvmsg),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::recvmsg,
+            What::Interrupted,
+            "the answer is what is asked for",
+        )],
+        ..Claim::of_answers(
+            "zerocopy.queue.never-blocks",
+            |_lab| {
+                let (near, _far) = sockets::tcp()?;
+                let mut seen = Observation::new();
+                let received = io::recvmsg(&near, &mut [0; 16], &mut [0; 256], libc::MSG_ERRQUEUE);
+                seen.call(
+                    "recvmsg(blocking TCP socket, MSG_ERRQUEUE)",
+                    received.map(|one| one.bytes),
+                );
+                Ok(seen)
+            },
+            &[(
+                "recvmsg(blocking TCP socket, MSG_ERRQUEUE)",
+                Answer::Fails(Errno::EAGAIN),
+            )],
+        )
+    },
+    Claim {
+        statement: "A completion raises POLLERR and is no error of the socket: SO_ERROR is 0, and sending goes on.",
+        sources: &[DOC],
+        finds: always(true),
+        about: &[Sysno::poll, Sysno::getsockopt],
+        lies: &[
+            Lie::about(
+                Sysno::getsockopt,
+                What::Output {
+                    argument: 3,
+                    value: libc::EIO,
+                },
+            ),
+            Lie::refused(Sysno::write, libc::EIO),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::poll,
+            What::Interrupted,
+            "the wait goes on",
+        )],
+        ..Claim::of_answers(
+            "zerocopy.queue.pollerr",
+            zerocopy_queue_pollerr,
+            &[
+                ("poll(no events)", Answer::Says("POLLERR")),
+                ("SO_ERROR", Answer::Is(0)),
+                ("write() afterwards", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A completion has errno 0, origin 5 (SO_EE_ORIGIN_ZEROCOPY) and, over loopback, code 1 (COPIED).",
+        sources: &[DOC],
+        finds: always(true),
+        about: &[Sysno::recvmsg],
+        lies: &[
+            Lie::completion(Field::Code, 0),
+            Lie::completion(Field::Origin, 2),
+        ],
+        ..Claim::of_answers(
+            "zerocopy.queue.entry",
+            zerocopy_queue_entry,
+            &[
+                ("bytes received", Answer::Is(0)),
+                ("msg_flags", Answer::Is(libc::MSG_ERRQUEUE as u64)),
+                ("level and type", Answer::Says("0, 11")),
+                ("errno, origin, type, code", Answer::Says("0, 5, 0, 1")),
+                ("first and last id", Answer::Says("0, 0")),
+            ],
+        )
+    },
+    Claim {
+        statement: "Memory behind the end of its file fails with EFAULT when it is sent with MSG_ZEROCOPY.",
+        sources: &[Source::Thread("gVisor; h2o/h2o#909"), Source::Measured],
+        finds: always(true),
+        about: &[Sysno::sendto],
+        lies: &[
+            Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)),
+            Lie::accepted(Sysno::sendto),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::sendto,
+            What::Interrupted,
+            "the answer is what is asked for",
+        )],
+        ..Claim::of_answers(
+            "zerocopy.memory.truncated-file",
+            |lab| {
+                let file = lab.file(&[0; 4096])?;
+                let mapping = map_file(&file, 4096).setup("mmap")?;
+                aside(|| file.set_len(0)).setup("ftruncate")?;
+                let (near, _far) = sockets::tcp()?;
+                enable(&near).setup("SO_ZEROCOPY")?;
+                let mut seen = Observation::new();
+                let address = mapping.as_ptr().expose_provenance();
+                seen.call(
+                    "send(mapping behind the end of its file, MSG_ZEROCOPY)",
+                    send_from(&near, address, 1),
+                );
+                Ok(seen)
+            },
+            &[(
+                "send(mapping behind the end of its file, MSG_ZEROCOPY)",
+                Answer::Fails(Errno::EFAULT),
+            )],
+        )
+    },
+    Claim {
+        statement: "Completions of sends are still reported when the peer has closed.",
+        sources: &[KSELFTEST],
+        finds: always(true),
+        about: &[Sysno::recvmsg],
+        lies: &[Lie::refused(Sysno::recvmsg, libc::EAGAIN)],
+        ..Claim::of_answers(
+            "zerocopy.notify.peer-closed",
+            |_lab| {
+                let (near, far) = sockets::tcp()?;
+                let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+                for _ in 0..3 {
+                    // SAFETY: a static is never freed.
+                    io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) })
+                        .setup("send")?;
+                }
+                sockets::wait_for_arrival(&far, 3)?;
+                wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+                drop(far);
+                let completions = Completions::now(&near).setup("read the completions")?;
+                let mut seen = Observation::new();
+                seen.count("sends completed", completions.count());
+                Ok(seen)
+            },
+            &[("sends completed", Answer::Is(3))],
+        )
+    },
+];
+
+fn set(socket: &impl AsFd, value: i32) -> Result<usize, Errno> {
+    sockets::set_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY, value).map(|()| 0)
+}
+
+fn value(socket: &impl AsFd) -> Result<u64, Stop> {
+    let value = aside(|| sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY));
+    Ok(u64::try_from(value.setup("getsockopt")?).unwrap_or(u64::MAX))
+}
+
+/// A send with the flag from any address. On a socket with the option, of memory that the kernel cannot keep.
+fn send_from(socket: &impl AsFd, address: usize, length: usize) -> Result<usize, Errno> {
+    let flags = usize::try_from(libc::MSG_ZEROCOPY).expect("a small number");
+    // SAFETY: callers give an address at which nothing can be read, or no length.
+    unsafe {
+        ask(
+            Sysno::sendto,
+            [argument(socket), address, length, flags, 0, 0],
+        )
+    }
+}
+
+fn zerocopy_option_values(_lab: &Lab) -> Result<Observation, Stop> {
+    let socket = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)).setup("socket")?;
+    let mut seen = Observation::new();
+    for number in [2, -1, 1, 0] {
+        seen.call(format!("SO_ZEROCOPY {number}"), set(&socket, number));
+        seen.count(format!("the option after {number}"), value(&socket)?);
+    }
+    let short = [1_u8];
+    let [level, name] = [libc::SOL_SOCKET, libc::SO_ZEROCOPY].map(i32::cast_unsigned);
+    // SAFETY: the pointer is to one byte, as the length says.
+    let done = unsafe {
+        ask(
+            Sysno::setsockopt,
+            [
+                argument(&socket),
+                level as usize,
+                name as usize,
+                short.as_ptr().expose_provenance(),
+                1,
+                0,
+            ],
+        )
+    };
+    seen.call("SO_ZEROCOPY of one byte", done);
+    Ok(seen)
+}
+
+/// Sends a byte with the flag and waits until its completion is in the queue.
+fn complete_one() -> Result<(TcpStream, TcpStream), Stop> {
+    let (near, far) = sockets::tcp()?;
+    aside(|| {
+        let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+        // SAFETY: a static is never freed.
+        unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) }.setup("send")?;
+        io::wait_for_error_queue(near.as_fd()).setup("poll")
+    })?;
+    Ok((near, far))
+}
+
+fn zerocopy_ids_failed(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let mut seen = Observation::new();
+    let bad = io::again(|| send_from(&near, io::NOWHERE, 1));
+    seen.call("send(bad address, MSG_ZEROCOPY)", bad);
+    let none = io::again(|| send_from(&near, io::NOWHERE, 0));
+    seen.call("send(no bytes, MSG_ZEROCOPY)", none);
+    // SAFETY: a static is never freed.
+    let sent = io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) });
+    seen.call("send(1 byte, MSG_ZEROCOPY)", sent);
+    sockets::wait_for_arrival(&far, sent.unwrap_or(0))?;
+    wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+    let completions = Completions::now(&near).setup("read the completions")?;
+    seen.text("completions", completions);
+    Ok(seen)
+}
+
+fn zerocopy_queue_peek(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, _far) = complete_one()?;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_PEEK;
+    let mut seen = Observation::new();
+    let mut control = [0; 256];
+    let looked = io::again(|| io::recvmsg(&near, &mut [], &mut control, flags));
+    let looked = looked.setup("recvmsg(MSG_PEEK)")?;
+    seen.count("control bytes of the look", looked.control as u64)
+        .text("msg_flags of the look", format!("{:#x}", looked.flags));
+    seen.text(
+        "struct sock_extended_err of the look",
+        format!("{:?}", &control[16..32]),
+    );
+    let left = Completions::now(&near).setup("read the error queue")?;
+    seen.count("completions after a look with MSG_PEEK", left.count());
+    Ok(seen)
+}
+
+fn zerocopy_queue_pollerr(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, _far) = complete_one()?;
+    let mut polled = libc::pollfd {
+        fd: std::os::fd::AsRawFd::as_raw_fd(&near),
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one pollfd, read and written during the call.
+    let ready = io::again(|| unsafe {
+        ask(
+            Sysno::poll,
+            [
+                (&raw mut polled).expose_provenance(),
+                1,
+                usize::MAX,
+                0,
+                0,
+                0,
+            ],
+        )
+    });
+    let mut seen = Observation::new();
+    seen.call("descriptors with events", ready);
+    let revents = std::hint::black_box(polled).revents;
+    let what = if revents == libc::POLLERR {
+        "POLLERR".into()
+    } else {
+        format!("{revents:#x}")
+    };
+    seen.text("poll(no events)", what);
+    let error = sockets::get_option(&near, libc::SOL_SOCKET, libc::SO_ERROR).setup("SO_ERROR")?;
+    seen.count("SO_ERROR", u64::try_from(error).unwrap_or(u64::MAX));
+    seen.call("write() afterwards", io::again(|| io::write(&near, b"b")));
+    Ok(seen)
+}
+
+fn zerocopy_queue_entry(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, _far) = complete_one()?;
+    let mut control = [0_u8; 256];
+    let received = io::again(|| io::recvmsg(&near, &mut [0; 16], &mut control, libc::MSG_ERRQUEUE));
+    let received = received.setup("recvmsg(MSG_ERRQUEUE)")?;
+    // struct cmsghdr: length, level, type; then struct sock_extended_err.
+    let number =
+        |at: usize| u32::from_ne_bytes(control[at..at + 4].try_into().expect("four bytes"));
+    let mut seen = Observation::new();
+    seen.count("bytes received", received.bytes as u64)
+        .count("msg_flags", u64::from(received.flags.cast_unsigned()))
+        .text("level and type", format!("{}, {}", number(8), number(12)))
+        .text(
+            "errno, origin, type, code",
+            format!(
+                "{}, {}, {}, {}",
+                number(16),
+                control[20],
+                control[21],
+                control[22]
+            ),
+        )
+        .text(
+            "first and last id",
+            format!("{}, {}", number(24), number(28)),
+        );
+    Ok(seen)
+}
