@@ -1,6 +1,6 @@
 //! No claim decides the same whatever the kernel did: what was seen is altered, fact by fact, and the verdict must turn.
 
-use conformance::claim::Claim;
+use conformance::claim::{Answer, Claim};
 use conformance::claims;
 use conformance::lab::filesystems::find_scratch;
 use conformance::runner::{Outcome, Runner};
@@ -94,7 +94,7 @@ fn alternatives(value: &Value) -> Vec<Value> {
 }
 
 /// The observation with one fact changed (or with every fact changed that can be changed to the same value).
-fn altered(seen: &Observation) -> Vec<Observation> {
+fn altered(claim: &Claim, seen: &Observation) -> Vec<Observation> {
     let with = |change: &dyn Fn(usize, &Fact) -> Value| {
         let mut other = Observation::new();
         for (index, fact) in seen.facts().iter().enumerate() {
@@ -128,6 +128,17 @@ fn altered(seen: &Observation) -> Vec<Observation> {
             }
         }));
     }
+    // What a claim asks for, where it is a list of answers.
+    all.push(with(&|_, fact| {
+        let asked = claim.answers.iter().find(|(name, _)| *name == fact.fact);
+        match asked.map(|(_, answer)| *answer) {
+            Some(Answer::Fails(errno)) => Value::Errno(errno.into_raw()),
+            Some(Answer::Succeeds) => Value::Returned(1),
+            Some(Answer::Is(number)) => Value::Returned(number),
+            Some(Answer::Says(word)) => Value::Text(word.into()),
+            None => fact.value.clone(),
+        }
+    }));
     // Both of two counts, as when two replicas are served alike.
     all.push(with(&|_, fact| match fact.value {
         Value::Count(_) => Value::Count(4096),
@@ -156,7 +167,7 @@ fn every_verdict_can_turn() {
         .iter()
         .filter(|(claim, seen)| {
             let verdict = claim.verdict(seen);
-            !altered(seen).iter().any(|other| {
+            !altered(claim, seen).iter().any(|other| {
                 catch_unwind(AssertUnwindSafe(|| claim.verdict(other)))
                     .is_ok_and(|decided| decided != verdict)
             })
