@@ -7,6 +7,7 @@ mod commands;
 use anstream::stream::IsTerminal;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::claim::{Claim, Source};
+use conformance::foreign::Foreign;
 use conformance::lab::filesystems::find_scratch;
 use conformance::report::jsonl::{self, Line};
 use conformance::report::{Environment, Record, Run, Strictness, human};
@@ -309,6 +310,7 @@ fn run(
     mut each: impl FnMut(&Line) -> io::Result<()>,
 ) -> Result<Run, Failure> {
     let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
+    let foreign = Foreign::running();
     let (runner, passed_over) = runner(running)?;
     let scratch = runner
         .scratch
@@ -334,7 +336,10 @@ fn run(
             emit.borrow_mut()(&Line::Environment(environment.clone()));
         },
         |claim, outcome, milliseconds| {
-            let record = Record::of(claim, outcome, milliseconds, &release);
+            let mut record = Record::of(claim, outcome, milliseconds, &release);
+            if let Some(foreign) = &foreign {
+                record.judgement = foreign.judge(claim, record.verdict);
+            }
             progress.inc(1);
             emit.borrow_mut()(&Line::Claim(record.clone()));
             records.push(record);
