@@ -12,6 +12,19 @@ const FIXTURE: &str = include_str!("../../../fixtures/kernels.toml");
 #[serde(deny_unknown_fields)]
 struct Fixture {
     kernel: Vec<Row>,
+    foreign: Vec<ForeignRow>,
+}
+
+/// A kernel of the matrix that is not Linux, and not fetched but installed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignRow {
+    /// The name under which it is asked for.
+    pub name: String,
+    /// The program that runs it.
+    pub program: String,
+    /// Debian's package of that program.
+    pub package: String,
 }
 
 /// A kernel of the matrix, by series. The package is resolved when it is fetched.
@@ -53,15 +66,31 @@ impl Row {
     }
 }
 
-/// Every kernel of the matrix, oldest first.
+fn fixture() -> Fixture {
+    toml::from_str(FIXTURE).expect("fixtures/kernels.toml is checked by a test")
+}
+
+/// Every Linux of the matrix, oldest first.
 ///
 /// # Panics
 ///
 /// Never in a build whose tests pass: the fixture is part of the program.
 pub fn rows() -> Vec<Row> {
-    toml::from_str::<Fixture>(FIXTURE)
-        .expect("fixtures/kernels.toml is checked by a test")
-        .kernel
+    fixture().kernel
+}
+
+/// Every kernel of the matrix that is not Linux.
+///
+/// # Panics
+///
+/// Never in a build whose tests pass.
+pub fn foreign_rows() -> Vec<ForeignRow> {
+    fixture().foreign
+}
+
+/// The foreign kernel of this name.
+pub fn foreign(name: &str) -> Option<ForeignRow> {
+    foreign_rows().into_iter().find(|row| row.name == name)
 }
 
 /// The row of this name.
@@ -73,7 +102,13 @@ pub fn row(name: &str) -> Result<Row, Error> {
     let rows = rows();
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let unknown = || {
-        let names = names.join(", ");
+        let foreign = foreign_rows().into_iter().map(|row| row.name);
+        let names = names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .chain(foreign)
+            .collect::<Vec<_>>()
+            .join(", ");
         Error::host(format!(
             "no kernel is called `{name}`: there are {names}, or --kernel PATH for a file of yours"
         ))

@@ -8,6 +8,8 @@ mod fake;
 #[cfg(feature = "vm")]
 mod guests;
 #[cfg(feature = "vm")]
+mod gvisor;
+#[cfg(feature = "vm")]
 mod host;
 #[cfg(feature = "vm")]
 mod lies;
@@ -26,6 +28,7 @@ fn main() {
         let arguments = libtest_mimic::Arguments::from_args();
         let mut trials = host::trials();
         trials.extend(lies::trials());
+        trials.extend(gvisor::trials());
         trials.extend(guests::trials());
         libtest_mimic::run(&arguments, trials).exit();
     }
