@@ -71,12 +71,12 @@ setup:
         DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages
     fi
 
-# What runs kernels that are not Linux: gVisor (Debian; asks for root where it is not)
+# Kernels that are programs: gVisor, User-mode Linux (Debian; asks for root where it is not)
 setup-foreign:
     #!/usr/bin/env bash
     set -euo pipefail
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-    packages="runsc"
+    packages="runsc user-mode-linux"
     if ! dpkg --status $packages >/dev/null 2>&1; then
         $as_root apt-get update --quiet=2
         DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages

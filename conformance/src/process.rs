@@ -88,7 +88,7 @@ pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
     (pid > 0).then_some((pid, status))
 }
 
-/// Kills a process.
+/// Kills a process, or by a negative number a process group.
 pub fn kill(pid: libc::pid_t) {
     // SAFETY: kill takes no pointer.
     unsafe { libc::kill(pid, libc::SIGKILL) };

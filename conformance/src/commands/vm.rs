@@ -2,13 +2,14 @@
 
 use crate::{Failure, Selection, select};
 use clap::{Args, Subcommand, ValueEnum};
+use conformance::claim::Claim;
 use conformance::foreign::Foreign;
 use conformance::report::{Strictness, human};
 use conformance::vm::error::Error;
 use conformance::vm::frames::Kind;
 use conformance::vm::guest::Job;
 use conformance::vm::gvisor::{self, Sandbox};
-use conformance::vm::kernels::{self, Cache, ForeignRow, Image, Row};
+use conformance::vm::kernels::{self, Cache, ForeignKind, ForeignRow, Image, Row};
 use conformance::vm::matrix::{self, Order};
 use conformance::vm::packages;
 use conformance::vm::qemu::{Accelerator, Machine, is_static};
@@ -203,9 +204,16 @@ fn say(line: &str) {
 }
 
 impl MachineOptions {
+    /// The row of a kernel that is a program, if one is named.
+    fn foreign(&self) -> Option<ForeignRow> {
+        let plain = self.modules.is_none() && self.expect.is_none();
+        kernels::foreign(&self.kernel).filter(|_| plain)
+    }
+
     /// Whether a kernel is named that is not Linux.
-    fn is_foreign(&self) -> bool {
-        self.modules.is_none() && self.expect.is_none() && kernels::foreign(&self.kernel).is_some()
+    fn is_gvisor(&self) -> bool {
+        self.foreign()
+            .is_some_and(|row| row.kind == ForeignKind::Gvisor)
     }
 
     /// The kernel, fetched if it is one of the matrix.
@@ -214,11 +222,15 @@ impl MachineOptions {
         if self.kernel.contains('/') || self.modules.is_some() || self.expect.is_some() {
             return kernels::own(path, self.modules.as_deref(), self.expect.as_deref());
         }
-        if kernels::foreign(&self.kernel).is_some() {
-            return Err(Error::host(format!(
-                "{} is no kernel to boot: it has `vm run` and `vm exec`",
-                self.kernel
-            )));
+        match self.foreign() {
+            Some(row) if row.kind == ForeignKind::UserModeLinux => return row.user_mode_linux(),
+            Some(row) => {
+                return Err(Error::host(format!(
+                    "{} is no kernel to boot: it has `vm run` and `vm exec`",
+                    row.name
+                )));
+            }
+            None => {}
         }
         packages::fetch(
             &Cache::open(),
@@ -259,6 +271,7 @@ impl GuestOptions {
 
     fn accelerator(&self, image: &Image) -> Accelerator {
         match self.accel {
+            _ if image.user_mode => Accelerator::UserMode,
             Accel::Auto => Accelerator::find(&Cache::open(), image),
             Accel::Tcg => Accelerator::Tcg,
             Accel::Kvm => Accelerator::Kvm,
@@ -303,10 +316,16 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
                 )?;
             }
             for row in kernels::foreign_rows() {
-                let installed = gvisor::version().map_or_else(
-                    |_| "not installed: just setup-foreign".to_owned(),
-                    |version| format!("{} {version}", row.program),
-                );
+                let found = match row.kind {
+                    ForeignKind::Gvisor => {
+                        gvisor::version().map(|version| format!("{} {version}", row.program))
+                    }
+                    ForeignKind::UserModeLinux => row
+                        .user_mode_linux()
+                        .map(|image| image.boot.display().to_string()),
+                };
+                let installed =
+                    found.unwrap_or_else(|_| "not installed: just setup-foreign".to_owned());
                 let package = format!("package {}", row.package);
                 writeln!(
                     output,
@@ -377,7 +396,7 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
 }
 
 fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Result<bool, Failure> {
-    if machine.is_foreign() {
+    if machine.is_gvisor() {
         return decide_in_gvisor(machine, selection, strict);
     }
     let image = machine.image()?;
@@ -386,7 +405,7 @@ fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Resu
     let (run, ran) = matrix::decide(&image, &order)?;
     let strictness = Strictness {
         strict,
-        expected_untestable: matrix::without_modules(&image, &order.claims),
+        expected_untestable: untestable(&image, &order.claims),
     };
     let mut report = Vec::new();
     human::whole(&mut report, &run, selection.is_of_document(), &strictness)?;
@@ -398,6 +417,14 @@ fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Resu
     )?;
     anstream::stdout().write_all(&report)?;
     Ok(run.red(&strictness).is_empty())
+}
+
+/// The claims that may be untestable with this kernel.
+fn untestable(image: &Image, claims: &[&'static Claim]) -> Vec<String> {
+    let row = kernels::foreign(&image.name).filter(|_| image.user_mode);
+    let known = row.map(|row| row.untestable).unwrap_or_default();
+    let without = matrix::without_modules(image, claims);
+    known.into_iter().chain(without).collect()
 }
 
 fn decide_in_gvisor(
@@ -495,7 +522,7 @@ fn exec(
     let inside = std::iter::once(inside(&program))
         .chain(command[1..].iter().cloned())
         .collect();
-    if machine.is_foreign() {
+    if machine.is_gvisor() {
         let sandbox = Sandbox {
             command: inside,
             environment: variables,
@@ -639,6 +666,14 @@ fn shell(machine: &MachineOptions) -> Result<bool, Failure> {
         ));
     }
     let image = machine.image()?;
+    if image.user_mode {
+        return Err(Failure::Usage(format!(
+            "{} has no shell: `vm exec --kernel {} -- {} sh -c '..'` runs commands there",
+            image.name,
+            image.name,
+            busybox.display()
+        )));
+    }
     let command = [inside(busybox), "sh".into()].to_vec();
     let job = Job {
         commands: vec![command],
@@ -672,14 +707,19 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
         .iter()
         .map(|row| match row {
             Listed::Linux(row) => (row.name.clone(), Some(fetch(row))),
-            Listed::Foreign(row) => (row.name.clone(), None),
+            Listed::Foreign(row) => match row.kind {
+                ForeignKind::Gvisor => (row.name.clone(), None),
+                ForeignKind::UserModeLinux => (row.name.clone(), Some(row.user_mode_linux())),
+            },
         })
         .collect();
     let linux = || images.iter().filter_map(|(_, image)| image.as_ref());
-    let first = linux().find_map(|image| image.as_ref().ok());
+    let booted = |image: &&Image| !image.user_mode;
+    let first = linux().filter_map(|image| image.as_ref().ok()).find(booted);
     let accelerator = match (first, linux().find_map(|image| image.as_ref().err())) {
         (Some(image), _) => options.guest.accelerator(image),
-        (None, None) if !images.is_empty() => Accelerator::Tcg, // none is asked for
+        // None is asked for that is booted.
+        (None, None | Some(Error::NotRun(_))) if !images.is_empty() => Accelerator::UserMode,
         (None, why) => {
             return Err(Failure::Usage(format!(
                 "no kernel could be had: {}",
@@ -688,9 +728,9 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
         }
     };
     let order = options.guest.order(&options.selection, accelerator)?;
-    let guests = match linux().count() {
-        0 => String::new(),
-        _ => format!(" by {}", order.accelerator.name()),
+    let guests = match accelerator {
+        Accelerator::UserMode => String::new(),
+        _ => format!(" by {}", accelerator.name()),
     };
     say(&format!(
         "{} on {}{guests}",
@@ -706,10 +746,7 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
                 Foreign::gvisor(None).untestable(),
             ),
             Some(Err(error)) => (Err(error.clone()), vec![]),
-            Some(Ok(image)) => (
-                matrix::decide(image, &order),
-                matrix::without_modules(image, &claims),
-            ),
+            Some(Ok(image)) => (matrix::decide(image, &order), untestable(image, &claims)),
         };
         let how = result.as_ref().map_or_else(
             |error| match error {

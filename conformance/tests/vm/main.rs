@@ -15,6 +15,8 @@ mod host;
 mod lies;
 #[cfg(feature = "vm")]
 mod support;
+#[cfg(feature = "vm")]
+mod uml;
 
 fn main() {
     #[cfg(feature = "vm")]
@@ -29,6 +31,7 @@ fn main() {
         let mut trials = host::trials();
         trials.extend(lies::trials());
         trials.extend(gvisor::trials());
+        trials.extend(uml::trials());
         trials.extend(guests::trials());
         libtest_mimic::run(&arguments, trials).exit();
     }
