@@ -13,6 +13,8 @@ use conformance::report::jsonl::{self, Line};
 use conformance::report::{Environment, Record, Run, Strictness, human};
 use conformance::runner::{Runner, SUPERVISE, supervisor};
 use conformance::seed::Document;
+#[cfg(feature = "vm")]
+use conformance::vm::qemu::END_GROUP;
 use conformance::{claims, kernel};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
@@ -162,6 +164,14 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE, // whom it served notices the missing end
         };
+    }
+    #[cfg(feature = "vm")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == END_GROUP)
+    {
+        conformance::vm::qemu::end_group();
+        return ExitCode::SUCCESS;
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -410,11 +410,48 @@ fn user_mode_command(
     linux
 }
 
+/// The hidden command with which the program starts itself to outlive itself: it ends a process group.
+pub const END_GROUP: &str = "__end-group";
+
+/// The main function of the hidden command: waits for the end of who started it, and ends the group if that was not in order.
+pub fn end_group() {
+    let group = std::env::args()
+        .nth(2)
+        .and_then(|text| text.parse::<libc::pid_t>().ok());
+    let in_order = std::io::stdin().read(&mut [0]).is_ok_and(|count| count > 0);
+    if let (Some(group @ 2..), false) = (group, in_order) {
+        process::kill(-group);
+    }
+}
+
+/// Ends the group of User-mode Linux if this process ends first. Its first process dies with us, but not those that it has started.
+struct Watcher(Child);
+
+impl Watcher {
+    fn start(group: u32) -> Result<Self, Error> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(END_GROUP).arg(group.to_string());
+        command.stdin(Stdio::piped()).process_group(0);
+        command.spawn().context("start a watcher").map(Self)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(mut stdin) = self.0.stdin.take() {
+            let _ = stdin.write_all(b"."); // in order
+        }
+        let _ = self.0.wait();
+    }
+}
+
 /// A running QEMU with its two pipes, and what came through them.
 struct Started {
     child: Child,
     /// Whether it has our terminal, and is of our process group.
     interactive: bool,
+    /// Who ends it if we cannot. Dropped after it has ended.
+    _watcher: Option<Watcher>,
     /// What it needs of the host's files, as long as it runs.
     _home: TempDir,
     console_pipe: Pipe,
@@ -499,9 +536,14 @@ impl Started {
                 Error::host(format!("cannot start {QEMU}: {error}"))
             }
         };
-        let child = qemu.spawn().map_err(missing)?;
+        let mut child = qemu.spawn().map_err(missing)?;
+        let watcher = machine.image.user_mode.then(|| Watcher::start(child.id()));
+        let watcher = watcher.transpose().inspect_err(|_| {
+            let _ = child.kill();
+        })?;
         Ok(Self {
             child,
+            _watcher: watcher,
             interactive: machine.job.interactive,
             _home: home,
             console_pipe: console.into(),

@@ -3,6 +3,7 @@
 use super::support::{PROGRAM, Test, busybox, check, conformance, expect, expect_line, or_ignored};
 use conformance::vm::kernels;
 use libtest_mimic::{Completion, Trial};
+use std::io::Read;
 use std::path::Path;
 
 pub fn trials() -> Vec<Trial> {
@@ -12,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
         trial("uml.two-runs-give-one-row", two_runs),
         trial("uml.exec-passes-output-and-status-on", exec),
         trial("uml.given-up-leaves-no-process", given_up),
+        trial("uml.killed.leaves-no-process", killed),
         trial("uml.not-installed.the-row-says-so", not_installed),
     ]
 }
@@ -81,18 +83,49 @@ fn given_up() -> Test {
     .env("TMPDIR", directory.path())
     .output()?;
     expect(&output, 1, &["the command has not ended after 5 s"])?;
-    // Its command line names its directory, which is below ours.
-    let mark = directory.path().display().to_string();
-    let alive = std::fs::read_dir("/proc")?
-        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .filter(|line| String::from_utf8_lossy(line).contains(&mark))
-        .count();
+    let alive = processes(directory.path())?;
     check(alive == 0, || format!("{alive} processes of it live on"))?;
     let left = std::fs::read_dir(directory.path())?.count();
     check(left == 0, || {
         format!("{left} entries are left in its directory")
     })?;
     Ok(Completion::Completed)
+}
+
+/// How many processes there are of a guest: their command line names its directory, which is below ours.
+fn processes(directory: &Path) -> std::io::Result<usize> {
+    let mark = directory.display().to_string();
+    let lines = std::fs::read_dir("/proc")?
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+    Ok(lines
+        .filter(|line| String::from_utf8_lossy(line).contains(&mark))
+        .count())
+}
+
+fn killed() -> Test {
+    or_ignored!(installed());
+    let busybox = or_ignored!(busybox());
+    let directory = tempfile::tempdir()?;
+    let mut child = conformance(&["vm", "exec", "--kernel", "uml", "--", busybox])
+        .args(["sh", "-c", "echo up; exec sleep 1000"])
+        .env("TMPDIR", directory.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    let mut up = [0; 3];
+    child.stdout.take().ok_or("no pipe")?.read_exact(&mut up)?;
+    check(processes(directory.path())? > 1, || {
+        "it is one process".into()
+    })?;
+    child.kill()?;
+    child.wait()?;
+    // They are being killed by now; one that is not would sleep for ever.
+    for _ in 0..6000 {
+        if processes(directory.path())? == 0 {
+            return Ok(Completion::Completed);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err("processes of it live on".into())
 }
 
 fn not_installed() -> Test {
