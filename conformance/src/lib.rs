@@ -20,6 +20,7 @@ compile_error!("the claims are about 64-bit Linux");
 pub mod claim;
 pub mod claims;
 pub mod falsify;
+pub mod foreign;
 pub mod interpose;
 pub mod kernel;
 pub mod lab;

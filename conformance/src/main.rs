@@ -7,11 +7,14 @@ mod commands;
 use anstream::stream::IsTerminal;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::claim::{Claim, Source};
+use conformance::foreign::Foreign;
 use conformance::lab::filesystems::find_scratch;
 use conformance::report::jsonl::{self, Line};
 use conformance::report::{Environment, Record, Run, Strictness, human};
 use conformance::runner::{Runner, SUPERVISE, supervisor};
 use conformance::seed::Document;
+#[cfg(feature = "vm")]
+use conformance::vm::qemu::END_GROUP;
 use conformance::{claims, kernel};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
@@ -162,6 +165,14 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE, // whom it served notices the missing end
         };
     }
+    #[cfg(feature = "vm")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == END_GROUP)
+    {
+        conformance::vm::qemu::end_group();
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
@@ -309,6 +320,7 @@ fn run(
     mut each: impl FnMut(&Line) -> io::Result<()>,
 ) -> Result<Run, Failure> {
     let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
+    let foreign = Foreign::running();
     let (runner, passed_over) = runner(running)?;
     let scratch = runner
         .scratch
@@ -334,7 +346,10 @@ fn run(
             emit.borrow_mut()(&Line::Environment(environment.clone()));
         },
         |claim, outcome, milliseconds| {
-            let record = Record::of(claim, outcome, milliseconds, &release);
+            let mut record = Record::of(claim, outcome, milliseconds, &release);
+            if let Some(foreign) = &foreign {
+                record.judgement = foreign.judge(claim, record.verdict);
+            }
             progress.inc(1);
             emit.borrow_mut()(&Line::Claim(record.clone()));
             records.push(record);

@@ -88,7 +88,7 @@ pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
     (pid > 0).then_some((pid, status))
 }
 
-/// Kills a process.
+/// Kills a process, or by a negative number a process group.
 pub fn kill(pid: libc::pid_t) {
     // SAFETY: kill takes no pointer.
     unsafe { libc::kill(pid, libc::SIGKILL) };
@@ -253,6 +253,17 @@ pub fn uname() -> (String, String) {
             .into_owned()
     };
     (text(&names.release), text(&names.machine))
+}
+
+/// The beginning of the kernel's log, where this process may read it.
+pub fn kernel_log() -> Option<String> {
+    const READ_ALL: c_int = 3;
+    let mut log = [0_u8; 4096];
+    let length = c_int::try_from(log.len()).expect("a page");
+    // SAFETY: writes at most `length` bytes of the log to the array.
+    let read = unsafe { libc::klogctl(READ_ALL, log.as_mut_ptr().cast(), length) };
+    let read = usize::try_from(read).ok()?;
+    Some(String::from_utf8_lossy(log.get(..read)?).into_owned())
 }
 
 /// The user that permissions are checked for.

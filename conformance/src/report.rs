@@ -6,6 +6,7 @@ pub mod human;
 pub mod jsonl;
 
 use crate::claim::Claim;
+use crate::foreign::Foreign;
 use crate::kernel::{self, Release};
 use crate::process;
 use crate::runner::{Isolation, Outcome, panic_message};
@@ -94,6 +95,9 @@ pub struct Environment {
     pub kernel: String,
     /// `uname -m`.
     pub machine: String,
+    /// What it really is, if it is not Linux: gVisor, with its version where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub foreign: Option<String>,
     /// The effective user.
     pub uid: u32,
     /// The command line, without the program.
@@ -230,6 +234,7 @@ impl Environment {
             conformance: env!("CARGO_PKG_VERSION").to_owned(),
             kernel,
             machine,
+            foreign: Foreign::running().map(|foreign| foreign.to_string()),
             uid: process::effective_user(),
             arguments: std::env::args().skip(1).collect(),
             scratch,

@@ -274,14 +274,15 @@ impl Runner {
 }
 
 impl Resource {
-    /// The file whose `flock` stands for the resource.
+    /// The files whose `flock` stands for the resource: the second where the first is nothing that can be locked.
     ///
-    /// Device nodes: there on every machine, never removed, and nothing is left behind. The lock ends with its holder.
-    fn lock_file(self) -> &'static str {
+    /// Device nodes: there on every machine, never removed, and nothing is left behind. gVisor has no locks of devices
+    /// (`ENOLCK`), but of directories. The lock ends with its holder.
+    fn lock_files(self) -> [&'static str; 2] {
         match self {
-            Self::Machine => "/dev/null",
-            Self::UserMemlock => "/dev/zero",
-            Self::UserPipePages => "/dev/full",
+            Self::Machine => ["/dev/null", "/"],
+            Self::UserMemlock => ["/dev/zero", "/dev"],
+            Self::UserPipePages => ["/dev/full", "/proc"],
         }
     }
 }

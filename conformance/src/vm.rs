@@ -11,6 +11,7 @@ pub mod disks;
 pub mod error;
 pub mod frames;
 pub mod guest;
+pub mod gvisor;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;

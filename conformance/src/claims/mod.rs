@@ -177,6 +177,17 @@ fn entries_to_tcp<T>(
     lab: &Lab,
     send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
 ) -> Result<(crate::verdict::Value, T), Stop> {
+    match entries_and_bytes(lab, send)? {
+        (entries, sent, true) => Ok((entries, sent)),
+        (_, _, false) => Err(Stop::broken("the receiver got other bytes")),
+    }
+}
+
+/// The same, and whether the peer has got the file's bytes.
+fn entries_and_bytes<T>(
+    lab: &Lab,
+    send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
+) -> Result<(crate::verdict::Value, T, bool), Stop> {
     let content = crate::lab::pattern(ENTRIES_LENGTH);
     let file = lab.file(&content)?;
     let (near, far) = Sink::open(lab, Kind::Tcp)?.into_ends();
@@ -184,11 +195,7 @@ fn entries_to_tcp<T>(
     let (entries, sent) = lab.entries(|| send(&file, &near));
     let sent = sent?;
     drop(near);
-    if drained(reader)? == content {
-        Ok((entries, sent))
-    } else {
-        Err(Stop::broken("the receiver got other bytes"))
-    }
+    Ok((entries, sent, drained(reader)? == content))
 }
 
 /// What [`entries_to_tcp`] sends, in bytes.

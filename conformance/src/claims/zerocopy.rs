@@ -9,7 +9,7 @@ use crate::lab::completions::Completions;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, netns, privilege, sockets, wait_until};
 use crate::routes;
-use crate::verdict::{Observation, Setup, Stop, Verdict};
+use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_zerocopy};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -465,6 +465,44 @@ unsafe fn send_all(zerocopy: Enabled<'_>, bytes: &[u8]) -> Result<u64, Stop> {
     Ok(calls)
 }
 
+/// Whether a completion comes at all: to be asked before one is waited for, so that the wait ends.
+///
+/// A kernel may take the option and the flag and know nothing of either: gVisor does. A byte is sent with the flag over a
+/// connection that is there for this only, until nothing is left of which a completion could come.
+fn completions_come() -> Result<(), Stop> {
+    let (near, far) = sockets::tcp()?;
+    let came = aside(|| {
+        let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+        // SAFETY: a static never changes and is never freed.
+        unsafe { send_all(zerocopy, b"1") }?;
+        sockets::wait_for_arrival(&far, 1)?;
+        sockets::wait_until_acknowledged(&near, &far)?;
+        Completions::now(&near).setup("read the error queue")
+    })?;
+    if came.count() == 1 {
+        Ok(())
+    } else {
+        Err(Stop::untestable(
+            Lack::Kernel,
+            "SO_ZEROCOPY and MSG_ZEROCOPY are accepted, and no completion comes: who waits for one waits for ever",
+            "use a kernel that completes such sends",
+        ))
+    }
+}
+
+/// A call that failed because of its flag: Linux ignores flags that it does not know, gVisor's messages refuse them.
+fn flag_refused(call: &str, errno: Errno) -> Stop {
+    if errno == Errno::EINVAL {
+        Stop::untestable(
+            Lack::Kernel,
+            format!("{call}() refuses MSG_ZEROCOPY: EINVAL"),
+            "use a kernel that knows the flag",
+        )
+    } else {
+        Stop::from_setup(call, errno)
+    }
+}
+
 fn zerocopy_socket_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
     let mut seen = Observation::new();
@@ -501,7 +539,7 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
     let send_and_settle = || -> Result<u64, Stop> {
         // SAFETY: the memory lives until the process ends.
         let sent = io::again(|| unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) });
-        let sent = sent.setup("sendmsg")?;
+        let sent = sent.map_err(|errno| flag_refused("sendmsg", errno))?;
         sockets::wait_for_arrival(&far, sent)?;
         let came = sockets::readable(&far)?;
         if sent == 0 || came != sent || !arrived(&far, &[OLD; LENGTH][..came])? {
@@ -530,6 +568,7 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn zerocopy_copies_tcp(_lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
     let (near, far) = sockets::tcp()?;
     let mut memory = memory()?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
@@ -557,7 +596,7 @@ fn zerocopy_copies_unix(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("SO_ZEROCOPY of an AF_UNIX socket, set", set_zerocopy(&near));
     // SAFETY: the memory lives until the process ends.
     alias::send_all(|done| unsafe { io::sendmsg(&near, &memory[done..], libc::MSG_ZEROCOPY) })
-        .setup("sendmsg")?;
+        .map_err(|errno| flag_refused("sendmsg", errno))?;
     memory.fill(NEW);
     let mut bytes = vec![0; LENGTH];
     let count = io::read_full(&far, &mut bytes).setup("read at the receiver")?;
@@ -666,7 +705,7 @@ fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
     while received < LENGTH {
         let rest = &mut buffer[received..];
         let part = io::again(|| io::recvmsg(&near, rest, &mut [], libc::MSG_ZEROCOPY));
-        let part = part.setup("recvmsg")?;
+        let part = part.map_err(|errno| flag_refused("recvmsg", errno))?;
         flags |= part.flags;
         match part.bytes {
             0 => break,
@@ -753,7 +792,7 @@ fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
     }
     sockets::wait_for_arrival(&far, 3 * 4096)?;
     // All is acknowledged: the socket holds nothing any more for which a completion could come later.
-    wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+    sockets::wait_until_acknowledged(&near, &far)?;
     let completions = Completions::now(&near).setup("read the completions")?;
     let mut seen = Observation::new();
     seen.text("completions", &completions)
@@ -769,6 +808,7 @@ fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
     let (near, far) = sockets::tcp()?;
     let memory = memory()?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
@@ -798,6 +838,7 @@ fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
     let (near, far) = sockets::tcp()?;
     let memory = memory()?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
@@ -840,6 +881,7 @@ fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn zerocopy_entries_notifications(lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
     let (entries, sent) = entries_to_tcp(lab, |file, socket| {
         routes::msg_zerocopy::send(file, socket, super::ENTRIES_LENGTH, 1 << 14)
             .setup("send and wait")
@@ -897,6 +939,7 @@ fn zerocopy_option_inherited(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
     let (near, _far) = sockets::tcp()?;
     let memory = memory()?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;

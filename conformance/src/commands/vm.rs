@@ -2,11 +2,14 @@
 
 use crate::{Failure, Selection, select};
 use clap::{Args, Subcommand, ValueEnum};
+use conformance::claim::Claim;
+use conformance::foreign::Foreign;
 use conformance::report::{Strictness, human};
 use conformance::vm::error::Error;
 use conformance::vm::frames::Kind;
 use conformance::vm::guest::Job;
-use conformance::vm::kernels::{self, Cache, Image, Row};
+use conformance::vm::gvisor::{self, Sandbox};
+use conformance::vm::kernels::{self, Cache, ForeignKind, ForeignRow, Image, Row};
 use conformance::vm::matrix::{self, Order};
 use conformance::vm::packages;
 use conformance::vm::qemu::{Accelerator, Machine, is_static};
@@ -18,7 +21,9 @@ use std::time::Duration;
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Host(message) | Error::Gone(message) => Self::Usage(message),
+            Error::Host(message) | Error::Gone(message) | Error::NotRun(message) => {
+                Self::Usage(message)
+            }
             Error::Guest(message) => Self::Red(message),
         }
     }
@@ -199,11 +204,33 @@ fn say(line: &str) {
 }
 
 impl MachineOptions {
+    /// The row of a kernel that is a program, if one is named.
+    fn foreign(&self) -> Option<ForeignRow> {
+        let plain = self.modules.is_none() && self.expect.is_none();
+        kernels::foreign(&self.kernel).filter(|_| plain)
+    }
+
+    /// Whether a kernel is named that is not Linux.
+    fn is_gvisor(&self) -> bool {
+        self.foreign()
+            .is_some_and(|row| row.kind == ForeignKind::Gvisor)
+    }
+
     /// The kernel, fetched if it is one of the matrix.
     fn image(&self) -> Result<Image, Error> {
         let path = Path::new(&self.kernel);
         if self.kernel.contains('/') || self.modules.is_some() || self.expect.is_some() {
             return kernels::own(path, self.modules.as_deref(), self.expect.as_deref());
+        }
+        match self.foreign() {
+            Some(row) if row.kind == ForeignKind::UserModeLinux => return row.user_mode_linux(),
+            Some(row) => {
+                return Err(Error::host(format!(
+                    "{} is no kernel to boot: it has `vm run` and `vm exec`",
+                    row.name
+                )));
+            }
+            None => {}
         }
         packages::fetch(
             &Cache::open(),
@@ -244,13 +271,14 @@ impl GuestOptions {
 
     fn accelerator(&self, image: &Image) -> Accelerator {
         match self.accel {
+            _ if image.user_mode => Accelerator::UserMode,
             Accel::Auto => Accelerator::find(&Cache::open(), image),
             Accel::Tcg => Accelerator::Tcg,
             Accel::Kvm => Accelerator::Kvm,
         }
     }
 
-    fn order(&self, selection: &Selection, image: &Image) -> Result<Order, Failure> {
+    fn order(&self, selection: &Selection, accelerator: Accelerator) -> Result<Order, Failure> {
         Ok(Order {
             claims: select(selection)?,
             options: selection.options(),
@@ -258,7 +286,7 @@ impl GuestOptions {
             append: self.append.clone(),
             limit: self.limit(),
             disks: self.disks(),
-            accelerator: self.accelerator(image),
+            accelerator,
             uid: self.uid,
         })
     }
@@ -287,10 +315,31 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
                     row.name, row.suite, row.flavour
                 )?;
             }
+            for row in kernels::foreign_rows() {
+                let found = match row.kind {
+                    ForeignKind::Gvisor => {
+                        gvisor::version().map(|version| format!("{} {version}", row.program))
+                    }
+                    ForeignKind::UserModeLinux => row
+                        .user_mode_linux()
+                        .map(|image| image.boot.display().to_string()),
+                };
+                let installed =
+                    found.unwrap_or_else(|_| "not installed: just setup-foreign".to_owned());
+                let package = format!("package {}", row.package);
+                writeln!(
+                    output,
+                    "{:<8} {package:<18} {:<12} {installed}",
+                    row.name, "-"
+                )?;
+            }
             Ok(true)
         }
         Kernels::Fetch { names, from } => {
             for row in rows(names)? {
+                let Listed::Linux(row) = row else {
+                    continue; // installed, not fetched
+                };
                 let image = packages::fetch(&cache, &row, from.mirror.as_deref(), &say)?;
                 say(&format!("{}: {}", row.name, image.boot.display()));
             }
@@ -303,15 +352,23 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
     }
 }
 
-fn rows(names: &[String]) -> Result<Vec<Row>, Error> {
+/// A row of the matrix.
+enum Listed {
+    Linux(Row),
+    Foreign(ForeignRow),
+}
+
+fn rows(names: &[String]) -> Result<Vec<Listed>, Error> {
     if names.is_empty() {
-        Ok(kernels::rows()
-            .into_iter()
-            .filter(|row| !row.optional)
-            .collect())
-    } else {
-        names.iter().map(|name| kernels::row(name)).collect()
+        let linux = kernels::rows().into_iter().filter(|row| !row.optional);
+        let foreign = kernels::foreign_rows().into_iter().map(Listed::Foreign);
+        return Ok(linux.map(Listed::Linux).chain(foreign).collect());
     }
+    let named = names.iter().map(|name| match kernels::foreign(name) {
+        Some(row) => Ok(Listed::Foreign(row)),
+        None => kernels::row(name).map(Listed::Linux),
+    });
+    named.collect()
 }
 
 pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
@@ -339,12 +396,16 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
 }
 
 fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Result<bool, Failure> {
+    if machine.is_gvisor() {
+        return decide_in_gvisor(machine, selection, strict);
+    }
     let image = machine.image()?;
-    let order = machine.guest.order(selection, &image)?;
+    let accelerator = machine.guest.accelerator(&image);
+    let order = machine.guest.order(selection, accelerator)?;
     let (run, ran) = matrix::decide(&image, &order)?;
     let strictness = Strictness {
         strict,
-        expected_untestable: matrix::without_modules(&image, &order.claims),
+        expected_untestable: untestable(&image, &order.claims),
     };
     let mut report = Vec::new();
     human::whole(&mut report, &run, selection.is_of_document(), &strictness)?;
@@ -354,6 +415,40 @@ fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Resu
         "up in {boot:.1} s, done in {total:.1} s, by {}",
         order.accelerator.name()
     )?;
+    anstream::stdout().write_all(&report)?;
+    Ok(run.red(&strictness).is_empty())
+}
+
+/// The claims that may be untestable with this kernel.
+fn untestable(image: &Image, claims: &[&'static Claim]) -> Vec<String> {
+    let row = kernels::foreign(&image.name).filter(|_| image.user_mode);
+    let known = row.map(|row| row.untestable).unwrap_or_default();
+    let without = matrix::without_modules(image, claims);
+    known.into_iter().chain(without).collect()
+}
+
+fn decide_in_gvisor(
+    machine: &MachineOptions,
+    selection: &Selection,
+    strict: bool,
+) -> Result<bool, Failure> {
+    let order = machine.guest.order(selection, Accelerator::Tcg)?;
+    let (run, ran) = matrix::decide_in_gvisor(&order)?;
+    let gvisor = Foreign::gvisor(None);
+    let strictness = Strictness {
+        strict,
+        expected_untestable: gvisor.untestable(),
+    };
+    let mut report = Vec::new();
+    human::whole(&mut report, &run, selection.is_of_document(), &strictness)?;
+    writeln!(report, "\notherwise than on Linux:")?;
+    for record in &run.records {
+        if let Some(because) = gvisor.because(&record.id) {
+            let (word, id) = (record.verdict.text(), &record.id);
+            writeln!(report, "  {word:<10} {id}: {because}")?;
+        }
+    }
+    writeln!(report, "done in {:.1} s", ran.total.as_secs_f32())?;
     anstream::stdout().write_all(&report)?;
     Ok(run.red(&strictness).is_empty())
 }
@@ -399,7 +494,6 @@ fn exec(
             program.display()
         )));
     }
-    let image = machine.image()?;
     // Programs of the package that a test starts: cargo tells its runner where they are.
     let variables = runner_variables();
     let programs = variables
@@ -428,6 +522,21 @@ fn exec(
     let inside = std::iter::once(inside(&program))
         .chain(command[1..].iter().cloned())
         .collect();
+    if machine.is_gvisor() {
+        let sandbox = Sandbox {
+            command: inside,
+            environment: variables,
+            files: named(&files),
+            links: links(&files[1..]),
+            uid: machine.guest.uid,
+            limit: machine.guest.limit(),
+        };
+        let mut written = Ok(());
+        let ended = sandbox.run(|kind, bytes| pass_through(kind, bytes, &mut written))?;
+        all_written(written)?;
+        return status(ended.status);
+    }
+    let image = machine.image()?;
     let mut guest = machine.guest.machine(
         &image,
         Job {
@@ -557,6 +666,14 @@ fn shell(machine: &MachineOptions) -> Result<bool, Failure> {
         ));
     }
     let image = machine.image()?;
+    if image.user_mode {
+        return Err(Failure::Usage(format!(
+            "{} has no shell: `vm exec --kernel {} -- {} sh -c '..'` runs commands there",
+            image.name,
+            image.name,
+            busybox.display()
+        )));
+    }
     let command = [inside(busybox), "sh".into()].to_vec();
     let job = Job {
         commands: vec![command],
@@ -585,44 +702,63 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
     let cache = Cache::open();
     // One after the other: apt locks its state, and the network is one.
     let fetch = |row: &Row| packages::fetch(&cache, row, options.from.mirror.as_deref(), &say);
-    let images: Vec<(String, Result<Image, Error>)> = rows
+    // No image: it is not Linux.
+    let images: Vec<(String, Option<Result<Image, Error>>)> = rows
         .iter()
-        .map(|row| (row.name.clone(), fetch(row)))
+        .map(|row| match row {
+            Listed::Linux(row) => (row.name.clone(), Some(fetch(row))),
+            Listed::Foreign(row) => match row.kind {
+                ForeignKind::Gvisor => (row.name.clone(), None),
+                ForeignKind::UserModeLinux => (row.name.clone(), Some(row.user_mode_linux())),
+            },
+        })
         .collect();
-    let Some(first) = images.iter().find_map(|(_, image)| image.as_ref().ok()) else {
-        let why = images
-            .iter()
-            .filter_map(|(_, image)| image.as_ref().err())
-            .map(ToString::to_string)
-            .next();
-        return Err(Failure::Usage(format!(
-            "no kernel could be had: {}",
-            why.unwrap_or_else(|| "none was asked for".into())
-        )));
+    let linux = || images.iter().filter_map(|(_, image)| image.as_ref());
+    let booted = |image: &&Image| !image.user_mode;
+    let first = linux().filter_map(|image| image.as_ref().ok()).find(booted);
+    let accelerator = match (first, linux().find_map(|image| image.as_ref().err())) {
+        (Some(image), _) => options.guest.accelerator(image),
+        // None is asked for that is booted.
+        (None, None | Some(Error::NotRun(_))) if !images.is_empty() => Accelerator::UserMode,
+        (None, why) => {
+            return Err(Failure::Usage(format!(
+                "no kernel could be had: {}",
+                why.map_or_else(|| "none was asked for".into(), ToString::to_string)
+            )));
+        }
     };
-    let order = options.guest.order(&options.selection, first)?;
+    let order = options.guest.order(&options.selection, accelerator)?;
+    let guests = match accelerator {
+        Accelerator::UserMode => String::new(),
+        _ => format!(" by {}", accelerator.name()),
+    };
     say(&format!(
-        "{} on {} kernels by {}",
+        "{} on {}{guests}",
         human::plural(claims.len(), "claim"),
-        images.len(),
-        order.accelerator.name()
+        human::plural(images.len(), "kernel"),
     ));
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = options.jobs.map_or(cpus, usize::from);
     let results = matrix::side_by_side(&images, jobs, |(name, image)| {
-        let result = image
-            .clone()
-            .and_then(|image| matrix::decide(&image, &order));
+        let (result, without) = match image {
+            None => (
+                matrix::decide_in_gvisor(&order),
+                Foreign::gvisor(None).untestable(),
+            ),
+            Some(Err(error)) => (Err(error.clone()), vec![]),
+            Some(Ok(image)) => (matrix::decide(image, &order), untestable(image, &claims)),
+        };
         let how = result.as_ref().map_or_else(
-            |_| "failed".to_owned(),
+            |error| match error {
+                Error::NotRun(_) => "not run".to_owned(),
+                _ => "failed".to_owned(),
+            },
             |(_, ran)| format!("{} in {:.1} s", ran.release, ran.total.as_secs_f32()),
         );
         say(&format!("{name}: {how}"));
         matrix::Row {
             name: name.clone(),
-            without: image
-                .as_ref()
-                .map_or_else(|_| vec![], |image| matrix::without_modules(image, &claims)),
+            without,
             result,
         }
     });
@@ -665,27 +801,32 @@ fn file_name(path: &Path) -> String {
 /// Runs a guest whose output and exit status are ours.
 fn run_through(guest: &Machine<'_>) -> Result<bool, Failure> {
     let mut written = Ok(());
-    let ran = guest.run(|kind, bytes| {
-        let done = match kind {
-            Kind::Output => io::stdout()
-                .write_all(bytes)
-                .and_then(|()| io::stdout().flush()),
-            _ => io::stderr().write_all(bytes),
-        };
-        if written.is_ok() {
-            written = done;
-        }
-    })?;
+    let ran = guest.run(|kind, bytes| pass_through(kind, bytes, &mut written))?;
+    all_written(written)?;
+    status(ran.end.status)
+}
+
+/// Writes what a guest says to our own streams, and keeps the first error.
+fn pass_through(kind: Kind, bytes: &[u8], written: &mut io::Result<()>) {
+    let done = match kind {
+        Kind::Output => io::stdout()
+            .write_all(bytes)
+            .and_then(|()| io::stdout().flush()),
+        _ => io::stderr().write_all(bytes),
+    };
+    if written.is_ok() {
+        *written = done;
+    }
+}
+
+fn all_written(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         // Who reads no more still wants the status.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Failure::Usage(format!(
-                "cannot write what the guest says: {error}"
-            )));
-        }
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Usage(format!(
+            "cannot write what the guest says: {error}"
+        ))),
+        _ => Ok(()),
     }
-    status(ran.end.status)
 }
 
 /// The exit status of what ran is ours.

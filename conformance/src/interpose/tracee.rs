@@ -89,12 +89,17 @@ impl Registers {
             iov_len: size_of::<libc::user_regs_struct>(),
         };
         // SAFETY: `area` describes `registers`, which the kernel fills, and is itself written (iov_len).
-        let done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut area) };
+        let mut done =
+            unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut area) };
         if done == -1 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(Self(registers))
+            // User-mode Linux has no set of the general registers, but the older request for them.
+            // SAFETY: the kernel fills `registers`, which is what the request is about.
+            done = unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, 0, &raw mut registers) };
         }
+        if done == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self(registers))
     }
 
     /// Writes them back. A thread that died meanwhile has none, and its end is reported next.
@@ -103,8 +108,12 @@ impl Registers {
             iov_base: (&raw mut self.0).cast(),
             iov_len: size_of::<libc::user_regs_struct>(),
         };
-        // SAFETY: `area` describes our registers, which the kernel reads.
-        unsafe { libc::ptrace(libc::PTRACE_SETREGSET, tid, NT_PRSTATUS, &raw mut area) };
+        // SAFETY: `area` describes our registers, which the kernel reads; the older request reads them, too.
+        unsafe {
+            if libc::ptrace(libc::PTRACE_SETREGSET, tid, NT_PRSTATUS, &raw mut area) == -1 {
+                libc::ptrace(libc::PTRACE_SETREGS, tid, 0, &raw mut self.0);
+            }
+        }
     }
 
     /// The number of the system call that the thread is in.

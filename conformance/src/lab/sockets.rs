@@ -4,7 +4,7 @@ use crate::interpose::record::aside;
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use syscalls::Errno;
 
@@ -108,6 +108,14 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
                 "load its module as root: modprobe tls",
             )
         })?;
+        // gVisor takes the option, and sends on in plain text.
+        if !has_tls(socket) {
+            return Err(Stop::untestable(
+                Lack::Kernel,
+                "the kernel has no TLS: TCP_ULP is accepted, and not there when it is read back",
+                "use a kernel with CONFIG_TLS",
+            ));
+        }
         set_bytes(socket, SOL_TLS, direction, &KEYS).map_err(|errno| {
             Stop::untestable(
                 Lack::Kernel,
@@ -117,6 +125,23 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
         })?;
     }
     Ok(())
+}
+
+/// Whether TLS stands between TCP and the user of a socket.
+fn has_tls(socket: &TcpStream) -> bool {
+    let mut name = [0_u8; 16];
+    let mut length = libc::socklen_t::try_from(name.len()).expect("a short name");
+    // SAFETY: the pointers are to an array of `length` bytes and to `length`, written during the call.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_TCP,
+            libc::TCP_ULP,
+            name.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    done == 0 && name.starts_with(b"tls\0")
 }
 
 /// A socket of any family and type.
@@ -152,6 +177,34 @@ fn ioctl_count(fd: &impl AsFd, request: libc::Ioctl, name: &str) -> Result<usize
         return Err(Stop::from_setup(name, last_errno()));
     }
     usize::try_from(count).map_err(|_| Stop::broken(format!("{name} says {count}")))
+}
+
+/// Waits until the near end's kernel knows that the far end's has all that was sent: it holds nothing any more for which a
+/// completion could come later.
+///
+/// By `SIOCOUTQ`. Where the kernel does not say (gVisor), by an orderly end of the connection: the far end's last segment, after
+/// it has read the near end's, acknowledges all; the connection is of no use then.
+pub fn wait_until_acknowledged(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
+    match unacknowledged(near) {
+        Ok(_) => {
+            wait_until(|| Ok(unacknowledged(near)? == 0))?;
+            // Setting an option takes the socket's lock: who still works on the last acknowledgement has finished then.
+            return aside(|| near.set_nodelay(true)).setup("TCP_NODELAY");
+        }
+        Err(Stop::Untestable(_)) => {}
+        Err(stop) => return Err(stop),
+    }
+    let end_of = |socket: &TcpStream| {
+        let mut bytes = [0; 4096];
+        while crate::lab::io::again(|| crate::lab::io::read(socket, &mut bytes)).setup("read")? > 0
+        {
+        }
+        Ok::<(), Stop>(())
+    };
+    near.shutdown(Shutdown::Write).setup("shutdown")?;
+    end_of(far)?;
+    far.shutdown(Shutdown::Write).setup("shutdown")?;
+    end_of(near)
 }
 
 /// Waits until `count` bytes stand in the receive queue: then the sender's part is over, and nothing is on the way.

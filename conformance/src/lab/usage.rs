@@ -66,7 +66,13 @@ impl Io {
             let value = text
                 .lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
-            value.ok_or_else(|| Stop::broken(format!("/proc/self/io has no {name}")))
+            value.ok_or_else(|| {
+                Stop::untestable(
+                    Lack::Kernel,
+                    format!("/proc/self/io has no {name}"),
+                    "use a kernel with CONFIG_TASK_IO_ACCOUNTING",
+                )
+            })
         };
         Ok(Self {
             own: text.len() as u64,

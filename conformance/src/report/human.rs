@@ -105,11 +105,12 @@ pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
         .map_or("no directory for files".to_owned(), |path| {
             format!("files in {path}")
         });
-    writeln!(
-        output,
-        "{BOLD}Linux {} {}{BOLD:#}, as {user}, {files}",
-        environment.kernel, environment.machine
-    )?;
+    let linux = format!("Linux {} {}", environment.kernel, environment.machine);
+    let kernel = match &environment.foreign {
+        None => linux,
+        Some(foreign) => format!("{foreign}, which calls itself {linux}"),
+    };
+    writeln!(output, "{BOLD}{kernel}{BOLD:#}, as {user}, {files}")?;
     let mut lost = environment.passed_over.clone();
     if let Some(error) = &environment.lost.ptrace {
         lost.push(format!(

@@ -68,9 +68,13 @@ fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
             Ok(file)
         }
     };
+    let first_that_locks = |[device, directory]: [&str; 2]| match lock(device) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOLCK) => lock(directory),
+        done => done,
+    };
     resources
         .iter()
-        .map(|resource| lock(resource.lock_file()).setup("lock a resource"))
+        .map(|resource| first_that_locks(resource.lock_files()).setup("lock a resource"))
         .collect()
 }
 

@@ -190,14 +190,23 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    /// Tries it once.
+    /// Tries it once, in a child: a kernel that lets nobody back would leave us where no second child can be made.
     fn probe() -> io::Result<Self> {
         let namespaces = Self {
             own: File::open("/proc/self/ns/pid")?,
         };
-        Self::enter_new()?;
-        namespaces.back()?;
-        Ok(namespaces)
+        let pid = process::fork(|| {
+            let refused = Self::enter_new().and_then(|()| namespaces.back()).err();
+            let errno = refused.map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+            process::exit(errno);
+        })?;
+        match process::wait(pid) {
+            Ended::Exited(0) => Ok(namespaces),
+            Ended::Exited(errno) => Err(io::Error::from_raw_os_error(errno)),
+            ended => Err(io::Error::other(format!(
+                "the child of a probe ended: {ended}"
+            ))),
+        }
     }
 
     fn enter_new() -> io::Result<()> {

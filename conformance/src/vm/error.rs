@@ -11,6 +11,8 @@ pub enum Error {
     Host(String),
     /// The distribution does not have it any more.
     Gone(String),
+    /// It cannot be run on this machine, for this reason: it is not installed, or what it needs is refused.
+    NotRun(String),
     /// The guest was started, and did not do what it should.
     Guest(String),
 }
@@ -30,9 +32,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(message) | Self::Gone(message) | Self::Guest(message) => {
-                f.write_str(message)
-            }
+            Self::Host(message)
+            | Self::Gone(message)
+            | Self::NotRun(message)
+            | Self::Guest(message) => f.write_str(message),
         }
     }
 }

@@ -12,6 +12,67 @@ const FIXTURE: &str = include_str!("../../../fixtures/kernels.toml");
 #[serde(deny_unknown_fields)]
 struct Fixture {
     kernel: Vec<Row>,
+    foreign: Vec<ForeignRow>,
+}
+
+/// A kernel of the matrix that is not booted but started as a program, and not fetched but installed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignRow {
+    /// The name under which it is asked for.
+    pub name: String,
+    /// What it is.
+    pub kind: ForeignKind,
+    /// The program that runs it.
+    pub program: String,
+    /// Debian's package of that program.
+    pub package: String,
+    /// What its release must begin with, if it is Linux.
+    #[serde(default)]
+    pub series: String,
+    /// The claims that cannot be tried there, if it is Linux.
+    #[serde(default)]
+    pub untestable: Vec<String>,
+}
+
+/// What such a kernel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForeignKind {
+    /// Not Linux, in a sandbox: [`super::gvisor`].
+    Gvisor,
+    /// Linux as a process of Linux, with the guest's initramfs.
+    UserModeLinux,
+}
+
+impl ForeignRow {
+    /// User-mode Linux where it is installed: the program, and its modules beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRun`], if it is not.
+    pub fn user_mode_linux(&self) -> Result<Image, Error> {
+        const MODULES: &str = "/usr/lib/uml/modules";
+        let directories = std::env::var_os("PATH").unwrap_or_default();
+        let program = std::env::split_paths(&directories)
+            .map(|directory| directory.join(&self.program))
+            .find(|path| path.is_file());
+        let boot = program.ok_or_else(|| {
+            Error::NotRun(format!(
+                "{} is not installed: run `just setup-foreign` (Debian: apt-get install {})",
+                self.program, self.package
+            ))
+        })?;
+        Ok(Image {
+            name: self.name.clone(),
+            expect: self.series.clone(),
+            packages: vec![],
+            boot,
+            bytes: None,
+            modules: Some(PathBuf::from(MODULES)).filter(|path| path.is_dir()),
+            user_mode: true,
+        })
+    }
 }
 
 /// A kernel of the matrix, by series. The package is resolved when it is fetched.
@@ -53,15 +114,31 @@ impl Row {
     }
 }
 
-/// Every kernel of the matrix, oldest first.
+fn fixture() -> Fixture {
+    toml::from_str(FIXTURE).expect("fixtures/kernels.toml is checked by a test")
+}
+
+/// Every Linux of the matrix, oldest first.
 ///
 /// # Panics
 ///
 /// Never in a build whose tests pass: the fixture is part of the program.
 pub fn rows() -> Vec<Row> {
-    toml::from_str::<Fixture>(FIXTURE)
-        .expect("fixtures/kernels.toml is checked by a test")
-        .kernel
+    fixture().kernel
+}
+
+/// Every kernel of the matrix that is a program.
+///
+/// # Panics
+///
+/// Never in a build whose tests pass.
+pub fn foreign_rows() -> Vec<ForeignRow> {
+    fixture().foreign
+}
+
+/// The foreign kernel of this name.
+pub fn foreign(name: &str) -> Option<ForeignRow> {
+    foreign_rows().into_iter().find(|row| row.name == name)
 }
 
 /// The row of this name.
@@ -73,7 +150,13 @@ pub fn row(name: &str) -> Result<Row, Error> {
     let rows = rows();
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let unknown = || {
-        let names = names.join(", ");
+        let foreign = foreign_rows().into_iter().map(|row| row.name);
+        let names = names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .chain(foreign)
+            .collect::<Vec<_>>()
+            .join(", ");
         Error::host(format!(
             "no kernel is called `{name}`: there are {names}, or --kernel PATH for a file of yours"
         ))
@@ -100,6 +183,9 @@ pub struct Image {
     pub bytes: Option<u64>,
     /// The directory with its modules, if it has any.
     pub modules: Option<PathBuf>,
+    /// Whether it is User-mode Linux, a program that needs no emulator.
+    #[serde(default)]
+    pub user_mode: bool,
 }
 
 /// A package as the signed index describes it.
@@ -188,6 +274,7 @@ pub fn own(kernel: &Path, modules: Option<&Path>, expect: Option<&str>) -> Resul
         boot,
         bytes: None,
         modules,
+        user_mode: false,
     })
 }
 

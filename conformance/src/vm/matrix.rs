@@ -1,13 +1,15 @@
 //! The same claims on many kernels, side by side, and the table of what came of them.
 
 use super::error::{Context, Error};
-use super::frames::Kind;
+use super::frames::{End, Kind};
 use super::guest::Job;
-use super::kernels::Image;
+use super::gvisor::Sandbox;
+use super::kernels::{self, Image};
 use super::modules;
 use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
+use crate::foreign::Foreign;
 use crate::report::jsonl::{self, Line};
 use crate::report::{Environment, Record, Run, SCHEMA, Strictness};
 use crate::verdict::Word;
@@ -50,6 +52,13 @@ pub struct Row {
     pub result: Result<(Run, Ran), Error>,
 }
 
+impl Row {
+    /// Whether it is of a kernel that is not Linux.
+    fn is_foreign(&self) -> bool {
+        kernels::foreign(&self.name).is_some()
+    }
+}
+
 /// The most bytes of results, or of messages, that are taken: hundreds of times what a run has.
 const MOST: usize = 16 << 20;
 
@@ -58,8 +67,8 @@ const ENOUGH: usize = 5;
 
 /// Why a matrix is red, a clause each.
 ///
-/// A kernel that the distribution has dropped is not red by itself: of the whole matrix, five kernels must have run, the oldest
-/// and the newest among them; of a part, one.
+/// A kernel that the distribution has dropped, or that is not installed here, is not red by itself: of the whole matrix, five Linux
+/// kernels must have run, the oldest and the newest among them; of a part, one.
 pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     for row in rows {
@@ -69,19 +78,24 @@ pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
                     .into_iter()
                     .map(|reason| format!("{}: {reason}", row.name)),
             ),
-            Err(Error::Gone(_)) => {}
+            Err(Error::Gone(_) | Error::NotRun(_)) => {}
             Err(error) => reasons.push(format!("{}: {error}", row.name)),
         }
     }
-    let ran = rows.iter().filter(|row| row.result.is_ok()).count();
+    // What is not Linux says nothing about how much of Linux was tried.
+    let linux: Vec<&Row> = rows
+        .iter()
+        .filter(|row| !whole || !row.is_foreign())
+        .collect();
+    let ran = linux.iter().filter(|row| row.result.is_ok()).count();
     let enough = if whole { ENOUGH } else { 1 };
     if ran < enough {
         reasons.push(format!(
             "{ran} of {} kernels ran, {enough} must",
-            rows.len()
+            linux.len()
         ));
     }
-    for row in [rows.first(), rows.last()].into_iter().flatten() {
+    for row in [linux.first(), linux.last()].into_iter().flatten() {
         if whole && matches!(row.result, Err(Error::Gone(_))) {
             reasons.push(format!(
                 "{} is at the end of the matrix, and gone",
@@ -122,14 +136,10 @@ pub fn modules(claims: &[&'static Claim]) -> BTreeSet<String> {
 
 /// Decides the claims in a guest with this kernel.
 pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
-    let mut command: Vec<String> = ["/init", "check", "--format", "jsonl"]
-        .map(str::to_owned)
-        .to_vec();
-    command.extend(order.options.iter().cloned());
     let machine = Machine {
         image,
         job: Job {
-            commands: vec![command],
+            commands: vec![order.command()],
             uid: order.uid,
             disks: order.disks.clone(),
             ..Job::default()
@@ -141,29 +151,88 @@ pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
         limit: order.limit,
         accelerator: order.accelerator,
     };
-    let mut output = Vec::new();
-    let mut errors = Vec::new();
-    let ran = machine.run(|kind, bytes| {
+    let mut said = Said::default();
+    let ran = machine.run(|kind, bytes| said.hear(kind, bytes))?;
+    let run = results(&said.output, &order.claims)
+        .and_then(|run| agrees(run, &ran))
+        .map_err(|what| said.error(&what, ran.end.status))?;
+    Ok((run, ran))
+}
+
+/// Decides the claims in gVisor.
+pub fn decide_in_gvisor(order: &Order) -> Result<(Run, Ran), Error> {
+    let sandbox = Sandbox {
+        command: order.command(),
+        environment: vec![],
+        files: vec![],
+        links: vec![],
+        uid: order.uid,
+        limit: order.limit,
+    };
+    let mut said = Said::default();
+    let ended = sandbox.run(|kind, bytes| said.hear(kind, bytes))?;
+    let gvisor = Foreign::gvisor(None);
+    let whole = results(&said.output, &order.claims).and_then(|run| {
+        let foreign = run.environment.foreign.clone().unwrap_or_default();
+        if !foreign.starts_with(gvisor.name()) {
+            return Err(format!(
+                "the results are of Linux {}, and not of gVisor",
+                plain(&run.environment.kernel)
+            ));
+        }
+        Ok((of_this_colour(run, ended.status)?, foreign))
+    });
+    let (run, release) = whole.map_err(|what| said.error(&what, ended.status))?;
+    let ran = Ran {
+        release: plain(&release),
+        end: End {
+            records: 0,
+            status: ended.status,
+            tainted: 0,
+            complaints: vec![],
+        },
+        boot: Duration::ZERO,
+        total: ended.total,
+    };
+    Ok((run, ran))
+}
+
+impl Order {
+    /// What is run on the other kernel, where this program is `/init`.
+    fn command(&self) -> Vec<String> {
+        let fixed = ["/init", "check", "--format", "jsonl"].map(str::to_owned);
+        fixed
+            .into_iter()
+            .chain(self.options.iter().cloned())
+            .collect()
+    }
+}
+
+/// What came through the two streams of a guest's command.
+#[derive(Default)]
+struct Said {
+    output: Vec<u8>,
+    errors: Vec<u8>,
+}
+
+impl Said {
+    fn hear(&mut self, kind: Kind, bytes: &[u8]) {
         let stream = match kind {
-            Kind::Output => &mut output,
-            _ => &mut errors,
+            Kind::Output => &mut self.output,
+            _ => &mut self.errors,
         };
         // One byte more than is taken, so that what is left out is noticed.
         let room = (MOST + 1).saturating_sub(stream.len());
         stream.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    })?;
-    let run = results(&output, &order.claims)
-        .and_then(|run| agrees(run, &ran))
-        .map_err(|what| {
-            let errors = String::from_utf8_lossy(&errors);
-            let lines: Vec<String> = errors.lines().map(plain).collect();
-            let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
-            Error::guest(format!(
-                "{what} (exit status {}); it said:\n  {last}",
-                ran.end.status
-            ))
-        })?;
-    Ok((run, ran))
+    }
+
+    /// What is wrong with the results, with the end of what was said beside them.
+    fn error(&self, what: &str, status: i32) -> Error {
+        let errors = String::from_utf8_lossy(&self.errors);
+        let lines: Vec<String> = errors.lines().map(plain).collect();
+        let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
+        Error::guest(format!("{what} (exit status {status}); it said:\n  {last}"))
+    }
 }
 
 /// The run in the stored form, if it is whole: the environment, each claim that was asked for once, and the end.
@@ -245,8 +314,13 @@ fn agrees(run: Run, ran: &Ran) -> Result<Run, String> {
             ran.release
         ));
     }
+    of_this_colour(run, ran.end.status)
+}
+
+/// The run, if it is as red or green as its exit status.
+fn of_this_colour(run: Run, status: i32) -> Result<Run, String> {
     let red = !run.red(&Strictness::default()).is_empty();
-    if ran.end.status == i32::from(red) {
+    if status == i32::from(red) {
         Ok(run)
     } else {
         let colour = if red { "red" } else { "green" };
@@ -334,21 +408,21 @@ fn symbol(record: Option<&Record>) -> &'static str {
 }
 
 /// The table of claims and kernels, those that differ first, and a line of each kernel.
-pub fn table(
+pub fn table<'a>(
     output: &mut dyn Write,
-    rows: &[Row],
+    rows: &'a [Row],
     claims: &[&'static Claim],
     results: &Path,
 ) -> io::Result<()> {
-    let ran: Vec<(&str, &Run)> = rows
-        .iter()
-        .filter_map(|row| {
-            row.result
-                .as_ref()
-                .ok()
-                .map(|(run, _)| (row.name.as_str(), run))
+    let of = |rows: &mut dyn Iterator<Item = &'a Row>| -> Vec<(&'a str, &'a Run)> {
+        rows.filter_map(|row| {
+            let (run, _) = row.result.as_ref().ok()?;
+            Some((row.name.as_str(), run))
         })
-        .collect();
+        .collect()
+    };
+    let ran = of(&mut rows.iter());
+    let linux = of(&mut rows.iter().filter(|row| !row.is_foreign()));
     let width = claims.iter().map(|claim| claim.id.len()).max().unwrap_or(0);
     let line = |output: &mut dyn Write, first: &str, cells: Vec<&str>| {
         let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<8}")).collect();
@@ -358,16 +432,25 @@ pub fn table(
             format!("{first:<width$}  {}", cells.join("  ")).trim_end()
         )
     };
-    let decided = |claim: &Claim| -> BTreeSet<&str> {
-        let cells = ran.iter().map(|(_, run)| symbol(run.find(claim.id)));
-        cells.filter(|cell| *cell != "-").collect()
+    let decided = |claim: &Claim, runs: &[(&str, &Run)], untried: bool| -> usize {
+        let cells = runs.iter().map(|(_, run)| symbol(run.find(claim.id)));
+        let cells: BTreeSet<&str> = cells.filter(|cell| untried || *cell != "-").collect();
+        cells.len()
     };
     let (differ, same): (Vec<&Claim>, Vec<&Claim>) = claims
         .iter()
         .copied()
-        .partition(|claim| decided(claim).len() > 1);
+        .partition(|claim| decided(claim, &linux, false) > 1);
+    // A kernel that is no Linux lacks what it lacks for ever: that it cannot be tried there is a difference, too.
+    let (otherwise, same): (Vec<&Claim>, Vec<&Claim>) = same
+        .into_iter()
+        .partition(|claim| ran.len() > linux.len() && decided(claim, &ran, true) > 1);
     for (title, claims) in [
         ("differ between these kernels", differ),
+        (
+            "the same on every Linux, otherwise where it is none",
+            otherwise,
+        ),
         ("the same on all", same),
     ] {
         if claims.is_empty() {
@@ -407,6 +490,7 @@ pub fn table(
                 let record = last_record(results, &row.name).unwrap_or_else(|| "no record".into());
                 writeln!(output, "{:<8} gone: {what} (last: {record})", row.name)?;
             }
+            Err(Error::NotRun(why)) => writeln!(output, "{:<8} not run ({why})", row.name)?,
             Err(error) => writeln!(output, "{:<8} {error}", row.name)?,
         }
     }
@@ -463,6 +547,17 @@ mod tests {
         assert_eq!(red(vec![row(ran()), row(gone()), row(ran())], true), 1);
         assert_eq!(red(vec![row(gone()), row(ran())], false), 0);
         assert_eq!(red(vec![row(gone())], false), 1);
+        let foreign = |result| Row {
+            name: kernels::foreign_rows()[0].name.clone(),
+            ..row(result)
+        };
+        let not_run = || foreign(Err(Error::NotRun("not installed".into())));
+        let five_and = |last: Row| (0..5).map(|_| row(ran())).chain([last]).collect();
+        assert_eq!(red(five_and(not_run()), true), 0);
+        assert_eq!(red(five_and(foreign(Err(Error::guest("no end")))), true), 1);
+        assert_eq!(red(vec![not_run()], false), 1);
+        let four_and_gvisor = (0..4).map(|_| row(ran())).chain([foreign(ran())]).collect();
+        assert_eq!(red(four_and_gvisor, true), 1, "gVisor is no Linux");
         assert_eq!(
             red(vec![row(ran()), row(Err(Error::guest("panic")))], false),
             1

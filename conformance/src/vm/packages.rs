@@ -61,6 +61,7 @@ pub fn fetch(
             .modules
             .then(|| modules.canonicalize().at(&modules))
             .transpose()?,
+        user_mode: false,
     };
     cache.keep(&image)?;
     Ok(image)

@@ -22,6 +22,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// The emulator, of Debian's package `qemu-system-x86`.
 const QEMU: &str = "qemu-system-x86_64";
@@ -58,6 +59,8 @@ pub enum Accelerator {
     Tcg,
     /// By the host's kernel.
     Kvm,
+    /// Not at all: User-mode Linux is a program.
+    UserMode,
 }
 
 impl Accelerator {
@@ -111,6 +114,7 @@ impl Accelerator {
         match self {
             Self::Tcg => "tcg",
             Self::Kvm => "kvm",
+            Self::UserMode => "the host's processor, as a program",
         }
     }
 }
@@ -139,8 +143,7 @@ impl Machine<'_> {
         let archive = self.archive()?;
         let cache = Cache::open();
         let disks = self
-            .job
-            .disks
+            .disks()
             .iter()
             .map(|name| Ok((name.clone(), disks::image(&cache, name)?)));
         let disks = disks.collect::<Result<Vec<_>, Error>>()?;
@@ -199,15 +202,16 @@ impl Machine<'_> {
                 self.image.expect
             ));
         }
-        let expected = if end.status == 0 {
-            guest::EXIT_PASSED
-        } else {
-            guest::EXIT_FAILED
+        let expected = match (self.image.user_mode, end.status) {
+            (true, _) => 0, // there is no exit port
+            (false, 0) => guest::EXIT_PASSED,
+            (false, _) => guest::EXIT_FAILED,
         };
         if status.code() != Some(expected) {
             return Err(format!(
-                "its end marker says exit status {}, for which QEMU ends with exit status {expected}: it ended with {status}",
-                end.status
+                "its end marker says exit status {}, for which {} ends with exit status {expected}: it ended with {status}",
+                end.status,
+                self.emulator()
             ));
         }
         if !end.complaints.is_empty() {
@@ -223,6 +227,23 @@ impl Machine<'_> {
         Ok(end.clone())
     }
 
+    /// The file systems of its disks. User-mode Linux has none.
+    fn disks(&self) -> &[String] {
+        if self.image.user_mode {
+            &[]
+        } else {
+            &self.job.disks
+        }
+    }
+
+    fn emulator(&self) -> &'static str {
+        if self.image.user_mode {
+            "User-mode Linux"
+        } else {
+            "QEMU"
+        }
+    }
+
     /// This program, the job, the modules and the files.
     fn archive(&self) -> Result<File, Error> {
         let mut archive = Archive::new();
@@ -236,10 +257,11 @@ impl Machine<'_> {
         }
         archive.program("init", &program);
         let mut job = self.job.clone();
+        job.disks = self.disks().to_vec();
         if let Some(directory) = &self.image.modules {
             let mut wanted = self.modules.clone();
-            wanted.extend(self.job.disks.iter().cloned());
-            if !self.job.disks.is_empty() {
+            wanted.extend(job.disks.iter().cloned());
+            if !job.disks.is_empty() {
                 wanted.insert("nvme".into()); // built in, in Debian's cloud kernels
             }
             let (modules, _missing) = modules::in_order(directory, &wanted)?;
@@ -292,9 +314,146 @@ pub fn is_static(program: &[u8]) -> bool {
         .all(|segment| segment.p_type(endian) != object::elf::PT_INTERP)
 }
 
+/// Where QEMU finds the initramfs, and what it writes the two ports to.
+struct Ends {
+    archive: String,
+    console: String,
+    results: String,
+}
+
+fn qemu_command(machine: &Machine<'_>, ends: &Ends, disks: &[(String, PathBuf)]) -> Command {
+    let cpu = match machine.accelerator {
+        Accelerator::Tcg | Accelerator::UserMode => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
+    };
+    let mut qemu = Command::new(QEMU);
+    qemu.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-M",
+        "pc",
+        "-smp",
+        "1",
+    ])
+    .args(cpu)
+    .args(["-m", &machine.memory.to_string()])
+    .arg("-kernel")
+    .arg(&machine.image.boot)
+    .args(["-initrd", &ends.archive])
+    .args(["-append", &format!("{COMMAND_LINE} {}", machine.append)])
+    .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]);
+    if machine.job.interactive {
+        qemu.args(["-serial", "stdio"]);
+    } else {
+        qemu.args([
+            "-chardev",
+            &format!("file,id=console,path={}", ends.console),
+            "-serial",
+            "chardev:console",
+        ]);
+    }
+    qemu.args([
+        "-chardev",
+        &format!("file,id=results,path={}", ends.results),
+        "-serial",
+        "chardev:results",
+    ]);
+    if machine.modules.contains("vmxnet3") {
+        // Two cards on a hub of their own: nothing of the host's network.
+        for id in ["1", "2"] {
+            qemu.args(["-netdev", &format!("hubport,id=card{id},hubid=0")])
+                .args([
+                    "-device",
+                    &format!("vmxnet3,netdev=card{id},mac=52:54:00:00:00:0{id}"),
+                ]);
+        }
+    }
+    for (name, image) in disks {
+        // The guest finds a disk by its serial number, which is the file system's name.
+        let image = image.display();
+        qemu.args([
+            "-drive",
+            &format!("file={image},format=raw,if=none,id={name},snapshot=on"),
+        ])
+        .args(["-device", &format!("nvme,serial={name},drive={name}")]);
+    }
+    qemu
+}
+
+/// User-mode Linux: its consoles and ports are descriptors that it inherits, its memory a file without a name.
+fn user_mode_command(
+    machine: &Machine<'_>,
+    ends: &Ends,
+    [console, results]: [libc::c_int; 2],
+    home: &Path,
+) -> Command {
+    let mut linux = Command::new(&machine.image.boot);
+    linux
+        .arg(format!("mem={}M", machine.memory))
+        .arg(format!("initrd={}", ends.archive))
+        .arg(format!("uml_dir={}", home.display()))
+        .args(["con=null".to_owned(), format!("con0=null,fd:{console}")])
+        .args(["ssl=null".to_owned(), format!("ssl1=null,fd:{results}")])
+        .args([
+            "quiet",
+            "loglevel=4",
+            "panic=-1",
+            "audit=0",
+            "apparmor=0",
+            "selinux=0",
+            "root=/dev/ram0",
+        ])
+        .args(machine.append.split_whitespace());
+    linux
+}
+
+/// The hidden command with which the program starts itself to outlive itself: it ends a process group.
+pub const END_GROUP: &str = "__end-group";
+
+/// The main function of the hidden command: waits for the end of who started it, and ends the group if that was not in order.
+pub fn end_group() {
+    let group = std::env::args()
+        .nth(2)
+        .and_then(|text| text.parse::<libc::pid_t>().ok());
+    let in_order = std::io::stdin().read(&mut [0]).is_ok_and(|count| count > 0);
+    if let (Some(group @ 2..), false) = (group, in_order) {
+        process::kill(-group);
+    }
+}
+
+/// Ends the group of User-mode Linux if this process ends first. Its first process dies with us, but not those that it has started.
+struct Watcher(Child);
+
+impl Watcher {
+    fn start(group: u32) -> Result<Self, Error> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(END_GROUP).arg(group.to_string());
+        command.stdin(Stdio::piped()).process_group(0);
+        command.spawn().context("start a watcher").map(Self)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(mut stdin) = self.0.stdin.take() {
+            let _ = stdin.write_all(b"."); // in order
+        }
+        let _ = self.0.wait();
+    }
+}
+
 /// A running QEMU with its two pipes, and what came through them.
 struct Started {
     child: Child,
+    /// Whether it has our terminal, and is of our process group.
+    interactive: bool,
+    /// Who ends it if we cannot. Dropped after it has ended.
+    _watcher: Option<Watcher>,
+    /// What it needs of the host's files, as long as it runs.
+    _home: TempDir,
     console_pipe: Pipe,
     console: Console,
     result_pipe: Pipe,
@@ -331,69 +490,24 @@ impl Started {
         let (console, console_end) = pipe()?;
         let (results, results_end) = pipe()?;
         let path = |fd: &dyn AsRawFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let cpu = match machine.accelerator {
-            Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
-            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
+        let ends = Ends {
+            archive: path(archive),
+            console: path(&console_end),
+            results: path(&results_end),
         };
-        let mut qemu = Command::new(QEMU);
-        qemu.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-M",
-            "pc",
-            "-smp",
-            "1",
-        ])
-        .args(cpu)
-        .args(["-m", &machine.memory.to_string()])
-        .arg("-kernel")
-        .arg(&machine.image.boot)
-        .args(["-initrd", &path(archive)])
-        .args(["-append", &format!("{COMMAND_LINE} {}", machine.append)])
-        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]);
-        if machine.job.interactive {
-            qemu.args(["-serial", "stdio"]);
+        let home = tempfile::Builder::new().prefix("nocopy-guest-").tempdir();
+        let home = home.context("make a temporary directory")?;
+        let mut qemu = if machine.image.user_mode {
+            let numbers = [&console_end, &results_end].map(AsRawFd::as_raw_fd);
+            user_mode_command(machine, &ends, numbers, home.path())
         } else {
-            qemu.args([
-                "-chardev",
-                &format!("file,id=console,path={}", path(&console_end)),
-                "-serial",
-                "chardev:console",
-            ]);
-        }
-        qemu.args([
-            "-chardev",
-            &format!("file,id=results,path={}", path(&results_end)),
-            "-serial",
-            "chardev:results",
-        ]);
-        if machine.modules.contains("vmxnet3") {
-            // Two cards on a hub of their own: nothing of the host's network.
-            for id in ["1", "2"] {
-                qemu.args(["-netdev", &format!("hubport,id=card{id},hubid=0")])
-                    .args([
-                        "-device",
-                        &format!("vmxnet3,netdev=card{id},mac=52:54:00:00:00:0{id}"),
-                    ]);
-            }
-        }
+            qemu_command(machine, &ends, disks)
+        };
         let inherited = [
             archive.as_raw_fd(),
             console_end.as_raw_fd(),
             results_end.as_raw_fd(),
         ];
-        for (name, image) in disks {
-            // The guest finds a disk by its serial number, which is the file system's name.
-            let image = image.display();
-            qemu.args([
-                "-drive",
-                &format!("file={image},format=raw,if=none,id={name},snapshot=on"),
-            ])
-            .args(["-device", &format!("nvme,serial={name},drive={name}")]);
-        }
         if !machine.job.interactive {
             qemu.stdin(Stdio::null()).stdout(Stdio::null());
         }
@@ -422,9 +536,16 @@ impl Started {
                 Error::host(format!("cannot start {QEMU}: {error}"))
             }
         };
-        let child = qemu.spawn().map_err(missing)?;
+        let mut child = qemu.spawn().map_err(missing)?;
+        let watcher = machine.image.user_mode.then(|| Watcher::start(child.id()));
+        let watcher = watcher.transpose().inspect_err(|_| {
+            let _ = child.kill();
+        })?;
         Ok(Self {
             child,
+            _watcher: watcher,
+            interactive: machine.job.interactive,
+            _home: home,
             console_pipe: console.into(),
             console: Console::default(),
             result_pipe: results.into(),
@@ -458,7 +579,7 @@ impl Started {
     /// What went wrong, with what the kernel said of it and the end of the console.
     fn failed(&mut self, what: &str) -> Error {
         // No more than is there: a guest that floods its console has no end.
-        let _ = self.child.kill();
+        self.kill();
         for _ in 0..64 {
             if !matches!(self.wait(Duration::ZERO), Ok(true)) {
                 break;
@@ -473,9 +594,22 @@ impl Started {
     }
 }
 
+impl Started {
+    /// Ends it, if it has not ended. User-mode Linux is several processes: all of its group, which it leads unless it is interactive.
+    fn kill(&mut self) {
+        if !self.interactive
+            && matches!(self.child.try_wait(), Ok(None))
+            && let Ok(group) = libc::pid_t::try_from(self.child.id())
+        {
+            process::kill(-group);
+        }
+        let _ = self.child.kill();
+    }
+}
+
 impl Drop for Started {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }

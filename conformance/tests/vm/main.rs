@@ -8,11 +8,15 @@ mod fake;
 #[cfg(feature = "vm")]
 mod guests;
 #[cfg(feature = "vm")]
+mod gvisor;
+#[cfg(feature = "vm")]
 mod host;
 #[cfg(feature = "vm")]
 mod lies;
 #[cfg(feature = "vm")]
 mod support;
+#[cfg(feature = "vm")]
+mod uml;
 
 fn main() {
     #[cfg(feature = "vm")]
@@ -26,6 +30,8 @@ fn main() {
         let arguments = libtest_mimic::Arguments::from_args();
         let mut trials = host::trials();
         trials.extend(lies::trials());
+        trials.extend(gvisor::trials());
+        trials.extend(uml::trials());
         trials.extend(guests::trials());
         libtest_mimic::run(&arguments, trials).exit();
     }

@@ -1,0 +1,252 @@
+//! Kernels that answer Linux's system calls and are not Linux: which one this is, and what it is known to do otherwise.
+//!
+//! Such a kernel calls itself an old Linux for the sake of programs that ask (gVisor says 4.4.0, whatever calls it has), so what
+//! is known of that series says nothing about it. It has a record of its own, `fixtures/foreign/NAME.toml`; whatever stands not
+//! there it is expected to do as the newest Linux does.
+
+#![forbid(unsafe_code)]
+
+use crate::claim::Claim;
+use crate::kernel::NEWEST;
+use crate::process;
+use crate::verdict::{Judgement, Word};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+const GVISOR: &str = include_str!("../../fixtures/foreign/gvisor.toml");
+
+/// The variable by which whoever starts a sandbox tells the version of what runs it: inside there is none to be asked.
+pub const VERSION: &str = "NOCOPY_SANDBOX_VERSION";
+
+/// A foreign kernel, and the record of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its version, where that is known.
+    version: Option<String>,
+    record: Known,
+}
+
+/// `fixtures/foreign/NAME.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// What it is called.
+    name: String,
+    /// The version that was measured.
+    measured: String,
+    /// By claim, what comes of it and is otherwise on the newest Linux.
+    otherwise: BTreeMap<String, Otherwise>,
+}
+
+/// What comes of a claim there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Otherwise {
+    verdict: Word,
+    because: String,
+}
+
+impl Foreign {
+    /// gVisor, of this version.
+    ///
+    /// # Panics
+    ///
+    /// Never in a build whose tests pass: the record is part of the program.
+    pub fn gvisor(version: Option<String>) -> Self {
+        let record = toml::from_str(GVISOR).expect("fixtures/foreign is checked by a test");
+        Self { version, record }
+    }
+
+    /// The running kernel, if it is a foreign one.
+    pub fn running() -> Option<Self> {
+        // Its release and version are those of some Linux; its log begins with its name.
+        process::kernel_log()
+            .is_some_and(|log| is_gvisors(&log))
+            .then(|| Self::gvisor(std::env::var(VERSION).ok()))
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// The claims that cannot be tried there.
+    pub fn untestable(&self) -> Vec<String> {
+        let untestable = |(id, otherwise): (&String, &Otherwise)| {
+            (otherwise.verdict == Word::Untestable).then(|| id.clone())
+        };
+        self.record
+            .otherwise
+            .iter()
+            .filter_map(untestable)
+            .collect()
+    }
+
+    /// Why a claim comes out otherwise than on Linux, where it is known to.
+    pub fn because(&self, id: &str) -> Option<&str> {
+        let otherwise = self.record.otherwise.get(id)?;
+        Some(&otherwise.because)
+    }
+
+    /// What is to be expected of a claim, if anything.
+    fn expected(&self, claim: &Claim) -> Option<Word> {
+        let as_linux = || {
+            let mut finds = claim.finds.iter();
+            let newest = finds.find(|find| (find.from..=find.to).contains(&NEWEST))?;
+            Some(if newest.holds {
+                Word::Holds
+            } else {
+                Word::Refuted
+            })
+        };
+        let otherwise = self.record.otherwise.get(claim.id);
+        otherwise.map_or_else(as_linux, |otherwise| Some(otherwise.verdict))
+    }
+
+    /// Compares a verdict with what is known: a contradiction to the record of the measured version is `changed`, to any other a
+    /// finding.
+    pub fn judge(&self, claim: &Claim, verdict: Word) -> Option<Judgement> {
+        match verdict {
+            Word::Holds | Word::Refuted => {}
+            Word::Untestable | Word::Broken | Word::TimeOut => return None,
+        }
+        Some(if self.expected(claim) == Some(verdict) {
+            Judgement::AsKnown
+        } else if self.version.as_ref() == Some(&self.record.measured) {
+            Judgement::Changed
+        } else {
+            Judgement::NewFinding
+        })
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.record.name)?;
+        self.version
+            .as_ref()
+            .map_or(Ok(()), |version| write!(f, " {version}"))
+    }
+}
+
+/// Whether a kernel's log is gVisor's: `[    0.000000] Starting gVisor...`.
+fn is_gvisors(log: &str) -> bool {
+    log.lines()
+        .next()
+        .and_then(|line| line.split_once("] "))
+        .is_some_and(|(_, text)| text.starts_with("Starting gVisor"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::always;
+    use crate::claims;
+    use crate::verdict::{Observation, Verdict};
+    use rstest::rstest;
+
+    fn measured() -> Foreign {
+        let known = Foreign::gvisor(None).record.measured;
+        Foreign::gvisor(Some(known))
+    }
+
+    #[test]
+    fn the_record_is_of_claims_and_of_differences() {
+        let gvisor = measured();
+        let mut plain = gvisor.clone();
+        plain.record.otherwise.clear();
+        for (id, otherwise) in &gvisor.record.otherwise {
+            let claim = claims::find(id).unwrap_or_else(|| panic!("no claim is called {id}"));
+            assert_ne!(
+                plain.expected(claim),
+                Some(otherwise.verdict),
+                "{id} is as on Linux"
+            );
+            assert!(!otherwise.because.is_empty(), "{id}");
+            assert!(
+                matches!(
+                    otherwise.verdict,
+                    Word::Holds | Word::Refuted | Word::Untestable
+                ),
+                "{id}: red is no record"
+            );
+        }
+    }
+
+    #[rstest]
+    #[case(
+        "zerocopy.notify.every-send",
+        Word::Refuted,
+        Judgement::AsKnown,
+        Judgement::AsKnown
+    )]
+    #[case(
+        "zerocopy.notify.every-send",
+        Word::Holds,
+        Judgement::Changed,
+        Judgement::NewFinding
+    )]
+    #[case(
+        "splice.ends.pipe-needed",
+        Word::Holds,
+        Judgement::AsKnown,
+        Judgement::AsKnown
+    )]
+    #[case(
+        "splice.ends.pipe-needed",
+        Word::Refuted,
+        Judgement::Changed,
+        Judgement::NewFinding
+    )]
+    #[case(
+        "vmsplice.copies.pipe",
+        Word::Holds,
+        Judgement::Changed,
+        Judgement::NewFinding
+    )]
+    fn judged_by_its_own_record(
+        #[case] id: &str,
+        #[case] verdict: Word,
+        #[case] on_the_measured: Judgement,
+        #[case] on_another: Judgement,
+    ) {
+        let claim = claims::find(id).expect("a claim");
+        assert_eq!(measured().judge(claim, verdict), Some(on_the_measured));
+        let another = Foreign::gvisor(Some("another".into()));
+        assert_eq!(another.judge(claim, verdict), Some(on_another));
+        assert_eq!(another.judge(claim, Word::Untestable), None);
+    }
+
+    #[test]
+    fn what_nobody_has_measured_is_a_finding() {
+        let unknown = Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::Holds);
+        assert_eq!(
+            Foreign::gvisor(None).judge(&unknown, Word::Holds),
+            Some(Judgement::NewFinding)
+        );
+        let known = Claim {
+            finds: always(true),
+            ..unknown
+        };
+        assert_eq!(
+            Foreign::gvisor(None).judge(&known, Word::Holds),
+            Some(Judgement::AsKnown)
+        );
+    }
+
+    #[rstest]
+    #[case(
+        "[    0.000000] Starting gVisor...\n[    0.3] Reading process obituaries...\n",
+        true
+    )]
+    #[case(
+        "<5>[    0.000000] Linux version 6.1.0\n<6>[ 1.0] Starting gVisor\n",
+        false
+    )]
+    #[case("[    0.000000] Linux version 4.4.0\n", false)]
+    #[case("", false)]
+    fn by_the_first_line_of_its_log(#[case] log: &str, #[case] is: bool) {
+        assert_eq!(is_gvisors(log), is);
+    }
+}
