@@ -9,7 +9,7 @@ use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
 use crate::report::jsonl::{self, Line};
-use crate::report::{Environment, Record, Run, SCHEMA, Strictness};
+use crate::report::{Record, Run, Strictness};
 use crate::verdict::Word;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -171,69 +171,25 @@ fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
     if output.len() > MOST {
         return Err(format!("the results are longer than {} MiB", MOST >> 20));
     }
-    let text =
-        std::str::from_utf8(output).map_err(|error| format!("the results are no text: {error}"))?;
-    let mut environment: Option<Environment> = None;
-    let mut records: Vec<Record> = Vec::new();
-    let mut ended = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = serde_json::from_str(line)
-            .map_err(|error| format!("line {number} of the results cannot be read: {error}"))?;
-        if ended.is_some() {
-            return Err(format!(
-                "line {number} of the results comes after their end"
-            ));
-        }
-        match line {
-            Line::Environment(_) if environment.is_some() => {
-                return Err("there are two environments in the results".into());
-            }
-            Line::Environment(found) if found.schema == SCHEMA => environment = Some(found),
-            Line::Environment(found) => {
-                return Err(format!(
-                    "the results have schema {}, not {SCHEMA}",
-                    found.schema
-                ));
-            }
-            _ if environment.is_none() => {
-                return Err("the results do not begin with the environment".into());
-            }
-            Line::Claim(record) => {
-                if !claims.iter().any(|claim| claim.id == record.id) {
-                    return Err(format!(
-                        "a result came of {:?}, which nobody asked for",
-                        record.id
-                    ));
-                }
-                if records.iter().any(|before| before.id == record.id) {
-                    return Err(format!("two results came of {}", record.id));
-                }
-                records.push(record);
-            }
-            Line::End { claims } => ended = Some(claims),
-        }
+    let mut run = jsonl::read(output)?;
+    let asked = |record: &&Record| claims.iter().any(|claim| claim.id == record.id);
+    if let Some(record) = run.records.iter().find(|record| !asked(record)) {
+        return Err(format!(
+            "a result came of {:?}, which nobody asked for",
+            record.id
+        ));
     }
-    let environment = environment.ok_or("no results came")?;
-    let (came, all) = (records.len(), claims.len());
-    match ended {
-        None => return Err(format!("the results have no end, after {came} of {all}")),
-        Some(said) if said != came => {
-            return Err(format!("{came} results came of {said} that were sent"));
-        }
-        Some(_) => {}
-    }
-    let missing = |claim: &&&Claim| !records.iter().any(|record| record.id == claim.id);
+    let missing = |claim: &&&Claim| run.find(claim.id).is_none();
     if let Some(claim) = claims.iter().find(missing) {
+        let (came, all) = (run.records.len(), claims.len());
         return Err(format!(
             "no result came of {}: {came} came of {all}",
             claim.id
         ));
     }
-    records.sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
-    Ok(Run {
-        environment,
-        records,
-    })
+    run.records
+        .sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
+    Ok(run)
 }
 
 /// The run, if it is of the kernel that ran, and as red or green as its exit status.
@@ -261,14 +217,7 @@ pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
     std::fs::create_dir_all(directory).at(directory)?;
     let path = directory.join(format!("{name}.jsonl"));
     let mut bytes = Vec::new();
-    let lines = std::iter::once(Line::Environment(run.environment.clone()))
-        .chain(run.records.iter().cloned().map(Line::Claim))
-        .chain([Line::End {
-            claims: run.records.len(),
-        }]);
-    for line in lines {
-        jsonl::write(&mut bytes, &line).at(&path)?;
-    }
+    jsonl::write_run(&mut bytes, run).at(&path)?;
     std::fs::write(&path, bytes).at(&path)
 }
 
