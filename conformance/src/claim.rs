@@ -54,6 +54,10 @@ pub struct Claim {
     pub exceptions: &'static [Exception],
     /// What it touches that others share; a claim holds these while it runs.
     pub resources: &'static [Resource],
+    /// Facts that differ between runs on one kernel, such as how often the sender had to ask: no record or comparison has them.
+    pub varies: &'static [&'static str],
+    /// Versions with which, as documented, what is seen has changed, whether the verdict has or not.
+    pub gates: &'static [Gate],
     /// Kernel modules that it needs where they are not built in: a guest loads them first.
     pub modules: &'static [&'static str],
     /// Whether the interposer counts its kernel entries.
@@ -84,6 +88,8 @@ impl Claim {
             lies: &[],
             exceptions: &[],
             resources: &[],
+            varies: &[],
+            gates: &[],
             modules: &[],
             traced: false,
             run,
@@ -163,6 +169,26 @@ impl fmt::Display for Source {
             Self::Man(text) | Self::Doc(text) | Self::Thread(text) => f.write_str(text),
             Self::Measured => f.write_str("measured"),
         }
+    }
+}
+
+/// A version with which something changed, as somebody documents it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The first release with the change: `5.12`, or `2.6.33`.
+    pub since: &'static str,
+    /// What changed, in a clause.
+    pub what: &'static str,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// A documented change.
+pub const fn gate(since: &'static str, what: &'static str, source: Source) -> Gate {
+    Gate {
+        since,
+        what,
+        source,
     }
 }
 

@@ -8,7 +8,7 @@ mod splice;
 mod vmsplice;
 mod zerocopy;
 
-use crate::claim::Claim;
+use crate::claim::{Claim, Gate, Source, gate};
 use crate::lab::alias::{self, Sharing};
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, map_file};
@@ -37,6 +37,13 @@ pub fn registry() -> Vec<&'static Claim> {
 pub fn find(id: &str) -> Option<&'static Claim> {
     FILES.iter().copied().flatten().find(|claim| claim.id == id)
 }
+
+/// With which two devices came to be spliced.
+const ZERO: Gate = gate(
+    "6.7",
+    "/dev/zero and /dev/full can be spliced",
+    Source::Thread("LTP, testcases/kernel/syscalls/splice/splice08.c, which asks for Linux 6.7"),
+);
 
 /// The fact that says whether the sink's bytes changed with the file's.
 const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";

@@ -1,7 +1,7 @@
 //! `splice`.
 
-use super::{AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, entries_to_tcp};
-use crate::claim::{Claim, Exception, Source, always, seed};
+use super::{AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, entries_to_tcp};
+use crate::claim::{Claim, Exception, Source, always, gate, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
@@ -109,6 +109,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice)],
+        gates: &[ZERO],
         ..Claim::new(
             "splice.ends.any-descriptor",
             splice_ends_any_descriptor,
@@ -214,6 +215,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice)],
+        gates: &[gate(
+            "5.10",
+            "a file without splice code of its own is refused",
+            Source::Thread("Linux commit 36e2c7421f02, which took the default code away"),
+        )],
         ..Claim::new("splice.fs.some-refuse", splice_fs_some_refuse, |seen| {
             let refused = |fact: &crate::verdict::Fact| {
                 fact.fact.starts_with("splice(file of")
@@ -260,6 +266,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSYS))],
+        gates: &[gate("2.6.17", "the kernel has splice()", MAN)],
         ..Claim::new("splice.call.present", splice_call_present, |seen| {
             Verdict::holds_if(seen.failed_with("splice(-1, NULL, -1, NULL, 1, 0)", Errno::EBADF))
         })
