@@ -1,5 +1,6 @@
 //! The commands that have a file of their own.
 
 pub mod falsify;
+pub mod report;
 #[cfg(feature = "vm")]
 pub mod vm;

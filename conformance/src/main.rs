@@ -16,7 +16,7 @@ use conformance::{claims, kernel};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Decides claims about Linux zero-copy I/O on the running kernel.
@@ -37,6 +37,8 @@ enum Command {
     Check(Check),
     /// List the claims
     List(Selection),
+    /// Make a report of stored results, in a form for people or for another program
+    Report(commands::report::Report),
     /// Lie to the experiments: a claim that no lie can turn is worth nothing
     Falsify(commands::falsify::Falsify),
     /// Decide claims on another kernel, or run a program there
@@ -174,6 +176,7 @@ fn main() -> ExitCode {
         None => check(&cli.check),
         Some(Command::Check(options)) => check(&options),
         Some(Command::List(selection)) => list(&selection),
+        Some(Command::Report(options)) => commands::report::report_command(&options),
         Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]
@@ -358,15 +361,7 @@ fn check(options: &Check) -> Result<bool, Failure> {
             )));
         }
     }
-    let mut output: Box<dyn Write> = match &options.output {
-        None => Box::new(anstream::stdout()),
-        Some(path) => {
-            let create = File::create(path);
-            Box::new(create.map_err(|error| {
-                Failure::Usage(format!("cannot write {}: {error}", path.display()))
-            })?)
-        }
-    };
+    let mut output = open_output(options.output.as_deref())?;
     // Colour codes are for terminals; a file gets plain text.
     let plain = options.output.is_some();
     let strictness = Strictness {
@@ -399,6 +394,16 @@ fn check(options: &Check) -> Result<bool, Failure> {
         output.flush()?;
     }
     Ok(run.red(&strictness).is_empty())
+}
+
+/// The file that a report is for, or standard output.
+fn open_output(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
+    let Some(path) = path else {
+        return Ok(Box::new(anstream::stdout()));
+    };
+    let file = File::create(path)
+        .map_err(|error| Failure::Usage(format!("cannot write {}: {error}", path.display())))?;
+    Ok(Box::new(file))
 }
 
 /// A bar on a terminal, a plain line elsewhere.

@@ -1,8 +1,8 @@
 //! `kernels`, `vm` and `matrix`.
 
-use crate::{Failure, Selection, select};
+use crate::{Failure, Selection, open_output, select};
 use clap::{Args, Subcommand, ValueEnum};
-use conformance::report::{Strictness, human};
+use conformance::report::{Strictness, human, jsonl};
 use conformance::vm::error::Error;
 use conformance::vm::frames::Kind;
 use conformance::vm::guest::Job;
@@ -57,6 +57,9 @@ pub enum Vm {
         /// Also red: a result that contradicts what was measured on the kernel's series; an untestable claim
         #[arg(long)]
         strict: bool,
+        /// Also write the results there, in the stored form (JSON Lines)
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Lie to the experiments on another kernel: `conformance falsify` there
     Falsify {
@@ -320,7 +323,8 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
             machine,
             selection,
             strict,
-        } => decide(machine, selection, *strict),
+            output,
+        } => decide(machine, selection, *strict, output.as_deref()),
         Vm::Falsify {
             machine,
             selection,
@@ -338,10 +342,20 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
     }
 }
 
-fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Result<bool, Failure> {
+fn decide(
+    machine: &MachineOptions,
+    selection: &Selection,
+    strict: bool,
+    output: Option<&Path>,
+) -> Result<bool, Failure> {
+    // Before the guest is started, so that a wrong name costs nothing.
+    let mut output = output.map(|path| open_output(Some(path))).transpose()?;
     let image = machine.image()?;
     let order = machine.guest.order(selection, &image)?;
     let (run, ran) = matrix::decide(&image, &order)?;
+    if let Some(output) = &mut output {
+        jsonl::write_run(output, &run)?;
+    }
     let strictness = Strictness {
         strict,
         expected_untestable: matrix::without_modules(&image, &order.claims),
