@@ -39,6 +39,10 @@ enum Command {
     List(Selection),
     /// Make a report of stored results, in a form for people or for another program
     Report(commands::report::Report),
+    /// What differs between two results; exit status 0 if nothing does, 1 if something, 2 for trouble
+    Diff(commands::diff::Diff),
+    /// Keep results of the matrix as records, without what differs from run to run
+    Record(commands::record::Record),
     /// Lie to the experiments: a claim that no lie can turn is worth nothing
     Falsify(commands::falsify::Falsify),
     /// Decide claims on another kernel, or run a program there
@@ -177,6 +181,8 @@ fn main() -> ExitCode {
         Some(Command::Check(options)) => check(&options),
         Some(Command::List(selection)) => list(&selection),
         Some(Command::Report(options)) => commands::report::report_command(&options),
+        Some(Command::Diff(options)) => commands::diff::diff_command(&options),
+        Some(Command::Record(options)) => commands::record::record_command(&options),
         Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]

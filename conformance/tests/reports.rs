@@ -1,5 +1,6 @@
 //! The reports of small runs made by hand: what each says, and that it is well-formed whatever names and texts the results have.
 
+use conformance::report::diff::{self, Diff};
 use conformance::report::stored::Stored;
 use conformance::report::{
     Environment, Record, Run, SCHEMA, json, jsonl, junit, kcidb, ktap, markdown,
@@ -188,6 +189,96 @@ fn one_kernel_twice_is_one_checkout() {
     let count = |what: &str| report[what].as_array().map(Vec::len);
     assert_eq!((count("checkouts"), count("builds")), (Some(2), Some(2)));
     assert_eq!(count("tests"), Some(11));
+}
+
+// What differs.
+
+fn differ(first: Vec<Record>, second: Vec<Record>) -> Diff {
+    Diff::of(&run("5.10", first), &run("6.1", second))
+}
+
+fn ids(pairs: &[diff::Pair]) -> Vec<&str> {
+    pairs.iter().map(|pair| pair.id.as_str()).collect()
+}
+
+#[test]
+fn every_kind_of_difference_has_its_group() {
+    let mut other_facts = record("a.same.facts", Word::Holds);
+    other_facts.observation = Some(Observation::new());
+    let found = differ(
+        vec![
+            record("a.one.verdict", Word::Holds),
+            record("a.same.facts", Word::Holds),
+            record("a.same.all", Word::Holds),
+            record("a.not.now", Word::Holds),
+            record("a.not.before", Word::Untestable),
+            record("a.not.ever", Word::Untestable),
+            record("a.only.first", Word::Holds),
+        ],
+        vec![
+            record("a.one.verdict", Word::Broken),
+            other_facts,
+            record("a.same.all", Word::Holds),
+            record("a.not.now", Word::Untestable),
+            record("a.not.before", Word::Refuted),
+            record("a.not.ever", Word::Untestable),
+            record("a.only.second", Word::Holds),
+        ],
+    );
+    assert_eq!(ids(&found.verdicts), ["a.one.verdict"]);
+    assert_eq!(ids(&found.facts), ["a.same.facts"]);
+    assert_eq!(
+        found.facts[0].facts[0].values,
+        [Some("EINVAL".to_owned()), None]
+    );
+    assert_eq!(ids(&found.newly_untestable), ["a.not.now"]);
+    assert_eq!(ids(&found.newly_testable), ["a.not.before"]);
+    assert_eq!(found.only_first, ["a.only.first"]);
+    assert_eq!(found.only_second, ["a.only.second"]);
+}
+
+#[test]
+fn times_and_what_varies_are_no_difference() {
+    let with = |faults, milliseconds| {
+        let mut seen = Observation::new();
+        seen.count("page faults meanwhile", faults);
+        Record {
+            observation: Some(seen),
+            milliseconds,
+            ..record("mmap-write.entries.count", Word::Refuted)
+        }
+    };
+    assert!(differ(vec![with(16, 1)], vec![with(17, 2)]).is_empty());
+    // The same fact of a claim that does not say that it varies.
+    let other = |faults| Record {
+        id: "a.b.c".into(),
+        ..with(faults, 1)
+    };
+    assert!(!differ(vec![other(16)], vec![other(17)]).is_empty());
+}
+
+#[test]
+fn a_difference_is_told_in_three_forms() {
+    let runs = two();
+    let found = Diff::of(&runs[0], &runs[1]);
+    let mut output = Vec::new();
+    diff::human(&mut output, &found, &runs[0], &runs[1]).expect("a vector takes all");
+    diff::markdown(&mut output, &found, &runs[0], &runs[1]).expect("a vector takes all");
+    let text = String::from_utf8(output).expect("UTF-8");
+    for part in [
+        "5.10 (Linux 5.10.0-1-amd64) -> 6.1 (Linux 6.1.0-1-amd64)",
+        "1 claim, with another verdict\n  sendfile.copies.pipe  refuted -> holds",
+        "3 claims, only in 6.1\n  splice.a.broken",
+        "## 1 claim, with another verdict\n\n| claim | fact | 5.10 | 6.1 |\n|---|---|---|---|\n| sendfile.copies.pipe |  | refuted | holds |",
+        "## 1 claim, only in 5.10\n\n- splice.a.changed",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let mut output = Vec::new();
+    diff::json(&mut output, &found, &runs[0], &runs[1]).expect("a vector takes all");
+    let document: Value = serde_json::from_slice(&output).expect("JSON");
+    assert_eq!(document["first"][0], "5.10");
+    assert_eq!(document["verdicts"][0]["id"], "sendfile.copies.pipe");
 }
 
 // Whatever the texts are.

@@ -2,6 +2,7 @@
 
 use crate::{Failure, Selection, open_output, select};
 use clap::{Args, Subcommand, ValueEnum};
+use conformance::recorded;
 use conformance::report::{Strictness, human, jsonl};
 use conformance::vm::error::Error;
 use conformance::vm::frames::Kind;
@@ -273,8 +274,12 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
         Kernels::List => {
             let mut output = anstream::stdout().lock();
             for row in kernels::rows() {
-                let fetched = cache.find(&row.name).map_or_else(
+                let recorded = recorded::find(&row.name).map_or_else(
                     || "not fetched".to_owned(),
+                    |stored| format!("not fetched; recorded {}", stored.run.environment.kernel),
+                );
+                let fetched = cache.find(&row.name).map_or_else(
+                    || recorded,
                     |image| {
                         image
                             .packages

@@ -8,8 +8,9 @@ use super::modules;
 use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
-use crate::report::jsonl::{self, Line};
+use crate::recorded;
 use crate::report::{Record, Run, Strictness};
+use crate::report::{jsonl, stored};
 use crate::verdict::Word;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -221,13 +222,13 @@ pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
     std::fs::write(&path, bytes).at(&path)
 }
 
-/// Which release the stored results of a kernel are of.
-fn last_record(results: &Path, name: &str) -> Option<String> {
-    let stored = std::fs::read_to_string(results.join(format!("{name}.jsonl"))).ok()?;
-    match serde_json::from_str(stored.lines().next()?).ok()? {
-        Line::Environment(environment) => Some(environment.kernel),
-        _ => None,
-    }
+/// Which release the last results of a kernel are of: those that are stored, or else its record.
+fn last_record(results: &Path, name: &str) -> String {
+    let stored = stored::read(&results.join(format!("{name}.jsonl"))).ok();
+    stored.or_else(|| recorded::find(name)).map_or_else(
+        || "no record".into(),
+        |stored| stored.run.environment.kernel,
+    )
 }
 
 /// Calls `work` for every item, `jobs` at a time, and returns the results in order.
@@ -353,7 +354,7 @@ pub fn table(
                 )?;
             }
             Err(Error::Gone(what)) => {
-                let record = last_record(results, &row.name).unwrap_or_else(|| "no record".into());
+                let record = last_record(results, &row.name);
                 writeln!(output, "{:<8} gone: {what} (last: {record})", row.name)?;
             }
             Err(error) => writeln!(output, "{:<8} {error}", row.name)?,
@@ -416,6 +417,14 @@ mod tests {
             red(vec![row(ran()), row(Err(Error::guest("panic")))], false),
             1
         );
+    }
+
+    #[test]
+    fn a_kernel_that_is_gone_is_named_by_its_last_results() {
+        let nowhere = Path::new("/nowhere");
+        let recorded = last_record(nowhere, "5.10");
+        assert!(recorded.starts_with("5.10."), "{recorded}");
+        assert_eq!(last_record(nowhere, "5.10-generic"), "no record");
     }
 
     #[test]
