@@ -10,7 +10,7 @@
 //! 4. The [`Judgement`](verdict::Judgement) compares the verdict with what was measured on kernels around this one
 //!    ([`kernel`]).
 //! 5. [`report`]: the stored form (JSON Lines), what is made of it, and what a person reads; [`recorded`] keeps what every
-//!    kernel of the matrix did. [`seed`] puts the source document's statements in
+//!    kernel of the matrix did, and [`open`] names the versions that none of them brackets. [`seed`] puts the source document's statements in
 //!    their own order.
 //!
 //! To add a claim, add an entry to the file of its interface in [`claims`]: CONTRIBUTING.md walks through one.
@@ -24,6 +24,7 @@ pub mod falsify;
 pub mod interpose;
 pub mod kernel;
 pub mod lab;
+pub mod open;
 pub(crate) mod process;
 pub mod recorded;
 pub mod report;

@@ -12,7 +12,7 @@ use conformance::report::jsonl::{self, Line};
 use conformance::report::{Environment, Record, Run, Strictness, human};
 use conformance::runner::{Runner, SUPERVISE, supervisor};
 use conformance::seed::Document;
-use conformance::{claims, kernel};
+use conformance::{claims, kernel, open};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Write};
@@ -36,7 +36,7 @@ enum Command {
     /// Run the experiments and say what holds (the default)
     Check(Check),
     /// List the claims
-    List(Selection),
+    List(List),
     /// Make a report of stored results, in a form for people or for another program
     Report(commands::report::Report),
     /// What differs between two results; exit status 0 if nothing does, 1 if something, 2 for trouble
@@ -83,6 +83,15 @@ struct Check {
     /// With --strict, a claim that may be untestable here (can be repeated)
     #[arg(long, value_name = "ID", requires = "strict")]
     expect_untestable: Vec<String>,
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    selection: Selection,
+    /// List instead the versions with which something changed, next to which no kernel has been measured, and how to
+    #[arg(long)]
+    open: bool,
 }
 
 #[derive(Args)]
@@ -179,7 +188,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => check(&cli.check),
         Some(Command::Check(options)) => check(&options),
-        Some(Command::List(selection)) => list(&selection),
+        Some(Command::List(options)) => list(&options),
         Some(Command::Report(options)) => commands::report::report_command(&options),
         Some(Command::Diff(options)) => commands::diff::diff_command(&options),
         Some(Command::Record(options)) => commands::record::record_command(&options),
@@ -423,9 +432,14 @@ fn progress(claims: usize) -> ProgressBar {
     ProgressBar::new(claims as u64).with_style(style)
 }
 
-fn list(selection: &Selection) -> Result<bool, Failure> {
+fn list(options: &List) -> Result<bool, Failure> {
     let mut output = anstream::stdout().lock();
-    for claim in select(selection)? {
+    let claims = select(&options.selection)?;
+    if options.open {
+        open::human(&mut output, &open::edges(&claims))?;
+        return Ok(true);
+    }
+    for claim in claims {
         writeln!(output, "{:<40} {}", claim.id, claim.statement)?;
     }
     Ok(true)

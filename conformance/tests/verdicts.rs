@@ -1,7 +1,8 @@
-//! The registry and the records of `fixtures/verdicts` say the same.
+//! The registry and the records of `fixtures/verdicts` say the same, and the README names what neither can.
 
 use conformance::claims;
 use conformance::kernel::{MEASURED, Release, Series};
+use conformance::open;
 use conformance::recorded;
 use conformance::report::Record;
 use conformance::report::stored::Stored;
@@ -198,4 +199,37 @@ fn gates_are_releases_with_a_reason() {
         }
     }
     assert!(gates > 10, "{gates}");
+}
+
+/// By its documented version, or as the gap that it is.
+#[test]
+fn every_edge_between_verdicts_is_listed_if_no_neighbours_bracket_it() {
+    let edges = open::edges(&claims::registry());
+    for claim in claims::registry() {
+        for pair in claim.finds.windows(2) {
+            let (below, above) = (pair[0].to, pair[1].from);
+            let neighbours = below.major == above.major && below.minor + 1 == above.minor;
+            let is_it = |edge: &open::Edge| {
+                edge.claims.contains(&claim.id)
+                    && edge.measured == (Some(below), Some(above))
+                    && !edge.what.contains("not the verdict")
+            };
+            assert!(neighbours || edges.iter().any(is_it), "{}", claim.id);
+        }
+    }
+}
+
+mod host_only {
+    use super::{claims, open};
+
+    #[test]
+    fn the_readme_names_every_open_edge() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+        let readme = std::fs::read_to_string(readme).expect("the README");
+        let table = open::markdown(&open::edges(&claims::registry()));
+        assert!(
+            readme.contains(&table),
+            "the README's table of open edges is to be\n{table}"
+        );
+    }
 }
