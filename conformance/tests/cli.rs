@@ -35,17 +35,17 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["report", "--format", "xml"], "xml")]
 #[case(&["report", "--format", "junit", "/no/such/file"], "/no/such/file")]
 #[case(&["report", "--format", "junit", "/dev/null"], "no results")]
-#[case(&["report", "--format", "junit", "Cargo.toml"], "Cargo.toml: line 1")]
-#[case(&["report", "--format", "junit", "tests/reports_check/every-verdict.jsonl", "tests/reports_check/every-verdict.jsonl"], "two files")]
-#[case(&["report", "--format", "junit", "--output", "/", "tests/reports_check/every-verdict.jsonl"], "cannot write /")]
 #[case(&["report", "--format", "kcidb", "--origin", "No Such"], "lower-case")]
 #[case(&["diff", "6.1"], "required")]
 #[case(&["diff", "6.1", "nonsense"], "nonsense")]
 #[case(&["diff", "recorded:nonsense", "6.1"], "5.10, 6.1")]
-#[case(&["diff", "6.1", "Cargo.toml"], "Cargo.toml: line 1")]
 #[case(&["record", "--results", "/no/such/directory"], "/no/such/directory/5.10.jsonl")]
 #[case(&["list", "--open", "--filter", "no such claim"], "no claim matches")]
 fn bad_usage_is_one_line_and_exit_status_2(#[case] arguments: &[&str], #[case] mentions: &str) {
+    refused(arguments, mentions);
+}
+
+fn refused(arguments: &[&str], mentions: &str) {
     let output = conformance(arguments);
     let message = text(&output.stderr);
     let complaint: Vec<&str> = message
@@ -187,7 +187,7 @@ const EVERY_VERDICT: &str = concat!(
 );
 
 mod host_only {
-    use super::{EVERY_VERDICT, conformance, text};
+    use super::{EVERY_VERDICT, conformance, refused, text};
     use rstest::rstest;
     use std::process::Command;
 
@@ -217,6 +217,18 @@ mod host_only {
         let report = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         assert!(report.contains(mentions), "{report}");
+    }
+
+    #[rstest]
+    #[case(&["report", "--format", "junit", "Cargo.toml"], "Cargo.toml: line 1")]
+    #[case(&["report", "--format", "junit", EVERY_VERDICT, EVERY_VERDICT], "two files are called every-verdict")]
+    #[case(&["report", "--format", "junit", "--output", "/", EVERY_VERDICT], "cannot write /")]
+    #[case(&["diff", "6.1", "Cargo.toml"], "Cargo.toml: line 1")]
+    fn what_is_no_result_is_one_line_and_exit_status_2(
+        #[case] arguments: &[&str],
+        #[case] mentions: &str,
+    ) {
+        refused(arguments, mentions);
     }
 
     #[test]

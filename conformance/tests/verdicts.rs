@@ -121,25 +121,6 @@ fn every_record_is_decided_as_it_was() {
 }
 
 #[test]
-fn a_record_has_nothing_that_differs_from_run_to_run() {
-    for (series, stored) in records() {
-        let environment = &stored.run.environment;
-        assert_eq!(environment.scratch, None, "{series}");
-        assert!(environment.arguments.is_empty(), "{series}");
-        for record in &stored.run.records {
-            assert_eq!(record.milliseconds, 0, "{series} {}", record.id);
-        }
-        let again = recorded::compact(&stored.run).expect("it is a record");
-        let path = format!(
-            "{}/../fixtures/verdicts/{series}.jsonl",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        let file = std::fs::read_to_string(path).expect("the record");
-        assert!(again == file, "{series} is not as `just record` writes it");
-    }
-}
-
-#[test]
 fn what_is_not_whole_or_not_green_is_no_record() {
     let stored = recorded::find("6.1").expect("it is recorded");
     let error = |change: &dyn Fn(&mut Vec<Record>)| {
@@ -220,7 +201,26 @@ fn every_edge_between_verdicts_is_listed_if_no_neighbours_bracket_it() {
 }
 
 mod host_only {
-    use super::{claims, open};
+    use super::{claims, open, recorded, records};
+
+    #[test]
+    fn a_record_has_nothing_that_differs_from_run_to_run() {
+        for (series, stored) in records() {
+            let environment = &stored.run.environment;
+            assert_eq!(environment.scratch, None, "{series}");
+            assert!(environment.arguments.is_empty(), "{series}");
+            for record in &stored.run.records {
+                assert_eq!(record.milliseconds, 0, "{series} {}", record.id);
+            }
+            let again = recorded::compact(&stored.run).expect("it is a record");
+            let path = format!(
+                "{}/../fixtures/verdicts/{series}.jsonl",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let file = std::fs::read_to_string(path).expect("the record");
+            assert!(again == file, "{series} is not as `just record` writes it");
+        }
+    }
 
     #[test]
     fn the_readme_names_every_open_edge() {
