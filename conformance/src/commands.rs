@@ -1,5 +1,8 @@
 //! The commands that have a file of their own.
 
+pub mod diff;
 pub mod falsify;
+pub mod record;
+pub mod report;
 #[cfg(feature = "vm")]
 pub mod vm;

@@ -9,7 +9,8 @@
 //!    [`Verdict`](verdict::Verdict): holds, refuted or untestable.
 //! 4. The [`Judgement`](verdict::Judgement) compares the verdict with what was measured on kernels around this one
 //!    ([`kernel`]).
-//! 5. [`report`]: the stored form (JSON Lines), and what a person reads; [`seed`] puts the source document's statements in
+//! 5. [`report`]: the stored form (JSON Lines), what is made of it, and what a person reads; [`recorded`] keeps what every
+//!    kernel of the matrix did, and [`open`] names the versions that none of them brackets. [`seed`] puts the source document's statements in
 //!    their own order.
 //!
 //! To add a claim, add an entry to the file of its interface in [`claims`]: CONTRIBUTING.md walks through one.
@@ -24,7 +25,9 @@ pub mod foreign;
 pub mod interpose;
 pub mod kernel;
 pub mod lab;
+pub mod open;
 pub(crate) mod process;
+pub mod recorded;
 pub mod report;
 pub mod routes;
 pub mod runner;

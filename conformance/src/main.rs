@@ -15,11 +15,11 @@ use conformance::runner::{Runner, SUPERVISE, supervisor};
 use conformance::seed::Document;
 #[cfg(feature = "vm")]
 use conformance::vm::qemu::END_GROUP;
-use conformance::{claims, kernel};
+use conformance::{claims, kernel, open};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Decides claims about Linux zero-copy I/O on the running kernel.
@@ -39,7 +39,13 @@ enum Command {
     /// Run the experiments and say what holds (the default)
     Check(Check),
     /// List the claims
-    List(Selection),
+    List(List),
+    /// Make a report of stored results, in a form for people or for another program
+    Report(commands::report::Report),
+    /// What differs between two results; exit status 0 if nothing does, 1 if something, 2 for trouble
+    Diff(commands::diff::Diff),
+    /// Keep results of the matrix as records, without what differs from run to run
+    Record(commands::record::Record),
     /// Lie to the experiments: a claim that no lie can turn is worth nothing
     Falsify(commands::falsify::Falsify),
     /// Decide claims on another kernel, or run a program there
@@ -80,6 +86,15 @@ struct Check {
     /// With --strict, a claim that may be untestable here (can be repeated)
     #[arg(long, value_name = "ID", requires = "strict")]
     expect_untestable: Vec<String>,
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    selection: Selection,
+    /// List instead the versions with which something changed, next to which no kernel has been measured, and how to
+    #[arg(long)]
+    open: bool,
 }
 
 #[derive(Args)]
@@ -184,7 +199,10 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => check(&cli.check),
         Some(Command::Check(options)) => check(&options),
-        Some(Command::List(selection)) => list(&selection),
+        Some(Command::List(options)) => list(&options),
+        Some(Command::Report(options)) => commands::report::report_command(&options),
+        Some(Command::Diff(options)) => commands::diff::diff_command(&options),
+        Some(Command::Record(options)) => commands::record::record_command(&options),
         Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]
@@ -373,15 +391,7 @@ fn check(options: &Check) -> Result<bool, Failure> {
             )));
         }
     }
-    let mut output: Box<dyn Write> = match &options.output {
-        None => Box::new(anstream::stdout()),
-        Some(path) => {
-            let create = File::create(path);
-            Box::new(create.map_err(|error| {
-                Failure::Usage(format!("cannot write {}: {error}", path.display()))
-            })?)
-        }
-    };
+    let mut output = open_output(options.output.as_deref())?;
     // Colour codes are for terminals; a file gets plain text.
     let plain = options.output.is_some();
     let strictness = Strictness {
@@ -416,6 +426,16 @@ fn check(options: &Check) -> Result<bool, Failure> {
     Ok(run.red(&strictness).is_empty())
 }
 
+/// The file that a report is for, or standard output.
+fn open_output(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
+    let Some(path) = path else {
+        return Ok(Box::new(anstream::stdout()));
+    };
+    let file = File::create(path)
+        .map_err(|error| Failure::Usage(format!("cannot write {}: {error}", path.display())))?;
+    Ok(Box::new(file))
+}
+
 /// A bar on a terminal, a plain line elsewhere.
 fn progress(claims: usize) -> ProgressBar {
     if !io::stderr().is_terminal() {
@@ -427,9 +447,14 @@ fn progress(claims: usize) -> ProgressBar {
     ProgressBar::new(claims as u64).with_style(style)
 }
 
-fn list(selection: &Selection) -> Result<bool, Failure> {
+fn list(options: &List) -> Result<bool, Failure> {
     let mut output = anstream::stdout().lock();
-    for claim in select(selection)? {
+    let claims = select(&options.selection)?;
+    if options.open {
+        open::human(&mut output, &open::edges(&claims))?;
+        return Ok(true);
+    }
+    for claim in claims {
         writeln!(output, "{:<40} {}", claim.id, claim.statement)?;
     }
     Ok(true)

@@ -2,8 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod diff;
 pub mod human;
+pub mod json;
 pub mod jsonl;
+pub mod junit;
+pub mod kcidb;
+pub mod ktap;
+pub mod markdown;
+pub mod stored;
 
 use crate::claim::Claim;
 use crate::foreign::Foreign;
@@ -34,7 +41,13 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub observation: Option<Observation>,
     /// How long it took, for the curious: no verdict depends on it.
+    #[serde(skip_serializing_if = "is_zero", default)]
     pub milliseconds: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Record {
@@ -70,6 +83,39 @@ impl Record {
             }
         }
         record
+    }
+
+    /// What the kernel did, or why there is nothing to say of it.
+    pub fn what_happened(&self) -> String {
+        let seen = self.observation.as_ref().map(ToString::to_string);
+        let reason = self.reason.as_ref().map(ToString::to_string);
+        match (&self.failure, seen) {
+            (Some(failure), Some(seen)) => format!("{failure} ({seen})"),
+            (Some(failure), None) => failure.clone(),
+            (None, seen) => seen.or(reason).unwrap_or_default(),
+        }
+    }
+
+    /// The interface that its claim is about: the id up to the first dot.
+    pub fn interface(&self) -> &str {
+        self.id.split('.').next().unwrap_or(&self.id)
+    }
+
+    /// Verdict and judgement, as far as there are any: `refuted, as known`.
+    pub fn words(&self) -> String {
+        let verdict = self.verdict.text();
+        self.judgement.map_or_else(
+            || verdict.to_owned(),
+            |judgement| format!("{verdict}, {}", judgement.words()),
+        )
+    }
+
+    /// Whether programs that count failures count this one: broken, timed out, or, where `strict`, changed.
+    pub fn fails(&self, strict: bool) -> bool {
+        match self.verdict {
+            Word::Broken | Word::TimeOut => true,
+            _ => strict && self.judgement == Some(Judgement::Changed),
+        }
     }
 
     fn decided(&mut self, verdict: Verdict) {
@@ -122,6 +168,12 @@ pub struct Run {
     pub environment: Environment,
     /// The results, in the order of the registry.
     pub records: Vec<Record>,
+}
+
+/// The text in one line: whatever would end a line, or make a terminal do things, is a space.
+pub fn one_line(text: &str) -> String {
+    let spaces = text.replace(|letter: char| letter.is_control(), " ");
+    spaces.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What counts as red beyond broken experiments.

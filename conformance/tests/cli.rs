@@ -31,7 +31,21 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["check", "--scratch", "/no/such/directory"], "/no/such/directory")]
 #[case(&["check", "--strict", "--expect-untestable", "nonsense"], "nonsense")]
 #[case(&["check", "--expect-untestable", "splice.copies.tcp"], "--strict")]
+#[case(&["report"], "--format")]
+#[case(&["report", "--format", "xml"], "xml")]
+#[case(&["report", "--format", "junit", "/no/such/file"], "/no/such/file")]
+#[case(&["report", "--format", "junit", "/dev/null"], "no results")]
+#[case(&["report", "--format", "kcidb", "--origin", "No Such"], "lower-case")]
+#[case(&["diff", "6.1"], "required")]
+#[case(&["diff", "6.1", "nonsense"], "nonsense")]
+#[case(&["diff", "recorded:nonsense", "6.1"], "5.10, 6.1")]
+#[case(&["record", "--results", "/no/such/directory"], "/no/such/directory/5.10.jsonl")]
+#[case(&["list", "--open", "--filter", "no such claim"], "no claim matches")]
 fn bad_usage_is_one_line_and_exit_status_2(#[case] arguments: &[&str], #[case] mentions: &str) {
+    refused(arguments, mentions);
+}
+
+fn refused(arguments: &[&str], mentions: &str) {
     let output = conformance(arguments);
     let message = text(&output.stderr);
     let complaint: Vec<&str> = message
@@ -164,4 +178,129 @@ fn list_names_every_claim_once() {
         .map(|claim| claim.id)
         .collect();
     assert_eq!(ids, expected);
+}
+
+/// A file of results with every verdict, which the recipe `reports-check` uses, too.
+const EVERY_VERDICT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/reports_check/every-verdict.jsonl"
+);
+
+mod host_only {
+    use super::{EVERY_VERDICT, conformance, refused, text};
+    use rstest::rstest;
+    use std::process::Command;
+
+    #[rstest]
+    #[case("markdown", "## Red")]
+    #[case(
+        "junit",
+        "<testsuite name=\"every-verdict\" tests=\"7\" failures=\"2\""
+    )]
+    #[case("ktap", "not ok 1 every-verdict")]
+    #[case("json", "\"name\": \"every-verdict\"")]
+    #[case(
+        "kcidb",
+        "\"id\": \"my_ci:6.6.0-made-up:x86_64:every-verdict:8:sendfile.copies.tcp\""
+    )]
+    fn a_report_of_a_file(#[case] format: &str, #[case] mentions: &str) {
+        let output = conformance(&[
+            "report",
+            "--format",
+            format,
+            "--origin",
+            "my_ci",
+            "--run",
+            "8",
+            EVERY_VERDICT,
+        ]);
+        let report = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(report.contains(mentions), "{report}");
+    }
+
+    #[rstest]
+    #[case(&["report", "--format", "junit", "Cargo.toml"], "Cargo.toml: line 1")]
+    #[case(&["report", "--format", "junit", EVERY_VERDICT, EVERY_VERDICT], "two files are called every-verdict")]
+    #[case(&["report", "--format", "junit", "--output", "/", EVERY_VERDICT], "cannot write /")]
+    #[case(&["diff", "6.1", "Cargo.toml"], "Cargo.toml: line 1")]
+    fn what_is_no_result_is_one_line_and_exit_status_2(
+        #[case] arguments: &[&str],
+        #[case] mentions: &str,
+    ) {
+        refused(arguments, mentions);
+    }
+
+    #[test]
+    fn without_files_a_report_is_of_all_results_in_the_order_of_kernels() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let report = |format| {
+            Command::new(env!("CARGO_BIN_EXE_conformance"))
+                .args(["report", "--format", format])
+                .current_dir(&directory)
+                .output()
+                .expect("the program starts")
+        };
+        let empty = report("ktap");
+        assert_eq!(empty.status.code(), Some(2));
+        assert!(text(&empty.stderr).contains("conformance matrix"));
+        let results = directory.path().join("target/conformance");
+        std::fs::create_dir_all(&results).expect("a directory");
+        for name in ["6.12", "6.1", "runsc"] {
+            std::fs::copy(EVERY_VERDICT, results.join(format!("{name}.jsonl"))).expect("a copy");
+        }
+        std::fs::write(results.join("6.1.log"), "not results").expect("a file");
+        let whole = text(&report("ktap").stdout);
+        let names: Vec<&str> = whole
+            .lines()
+            .filter_map(|line| line.strip_prefix("not ok "))
+            .collect();
+        assert_eq!(names, ["1 6.1", "2 6.12", "3 runsc"]);
+    }
+
+    #[rstest]
+    #[case(&["diff", "recorded:6.1", "recorded:6.1"], 0, "no difference")]
+    #[case(&["diff", "recorded:5.10", "recorded:6.1"], 1, "sendfile.copies.pipe  refuted -> holds")]
+    #[case(&["diff", EVERY_VERDICT, EVERY_VERDICT, "--format", "markdown"], 0, "Nothing.")]
+    #[case(&["diff", EVERY_VERDICT, "recorded:6.1", "--format", "json"], 1, "\"made.up.claim\"")]
+    fn diff_says_by_its_status_whether_there_is_one(
+        #[case] arguments: &[&str],
+        #[case] status: i32,
+        #[case] mentions: &str,
+    ) {
+        let output = conformance(arguments);
+        let said = text(&output.stdout);
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{}",
+            text(&output.stderr)
+        );
+        assert!(said.contains(mentions), "{said}");
+    }
+
+    #[test]
+    fn a_record_of_part_of_the_claims_is_refused() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        std::fs::copy(EVERY_VERDICT, directory.path().join("5.10.jsonl")).expect("a copy");
+        let results = directory.path().to_str().expect("UTF-8");
+        let output = conformance(&["record", "--results", results, "--to", results]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("no result of rw.copies.tcp"), "{said}");
+    }
+}
+
+#[test]
+fn open_edges_come_with_the_command_that_closes_them() {
+    let listed = text(&conformance(&["list", "--open", "--filter", "vsock"]).stdout);
+    for part in [
+        "Linux 6.7: ",
+        "6.1 and 6.12",
+        "conformance vm run --kernel PATH --expect 6.6 --filter =zerocopy.socket.vsock",
+    ] {
+        assert!(listed.contains(part), "{part} is missing in\n{listed}");
+    }
+    let none = text(&conformance(&["list", "--open", "--filter", "=rw.copies.tcp"]).stdout);
+    assert_eq!(none, "no edge of these claims is open\n");
 }

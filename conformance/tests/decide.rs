@@ -150,6 +150,12 @@ fn altered(claim: &Claim, seen: &Observation) -> Vec<Observation> {
 #[test]
 fn every_verdict_can_turn() {
     let observations = observations();
+    for (claim, seen) in &observations {
+        for name in claim.varies {
+            let is_fact = seen.facts().iter().any(|fact| fact.fact == *name);
+            assert!(is_fact, "{} has no fact {name:?} that could vary", claim.id);
+        }
+    }
     // What needs a module, or a tracer, may not be had here.
     for claim in claims::registry()
         .iter()

@@ -216,8 +216,15 @@ pub fn frames(bytes: &[u8]) {
     assert_eq!(error.is_some() || cut, again.len() < stream.len());
 }
 
-/// Any bytes as a line of stored results: what is accepted comes back the same after it is written anew.
+/// Any bytes as a line of stored results, and as a whole run: what is accepted comes back the same after it is written anew.
 pub fn report_line(bytes: &[u8]) {
+    if let Ok(run) = jsonl::read(bytes) {
+        let mut stored = Vec::new();
+        jsonl::write_run(&mut stored, &run).expect("a vector takes all");
+        let again = jsonl::read(&stored).expect("what was written can be read");
+        assert_eq!(again.environment, run.environment);
+        assert_eq!(again.records, run.records);
+    }
     let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
         return;
     };

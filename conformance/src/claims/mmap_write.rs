@@ -140,6 +140,7 @@ pub const CLAIMS: &[Claim] = &[
         exceptions: &[Exception::Controls(
             "three calls are three whatever the kernel answers; the interposer's count is checked by rw.entries.one-chunk",
         )],
+        varies: &["page faults meanwhile"],
         ..Claim::new(
             "mmap-write.entries.count",
             mmap_write_entries_count,
@@ -160,6 +161,7 @@ pub const CLAIMS: &[Claim] = &[
             What::Shortened,
             "a datagram is sent whole",
         )],
+        varies: &["completions"],
         ..Claim::new(
             "mmap-write.zerocopy.dropping-device",
             mmap_write_zerocopy_dropping_device,

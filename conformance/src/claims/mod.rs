@@ -16,7 +16,7 @@ mod vmsplice_manual;
 mod zerocopy;
 mod zerocopy_manual;
 
-use crate::claim::Claim;
+use crate::claim::{Claim, Gate, Source, gate};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::sinks::{Kind, Sink};
@@ -93,6 +93,12 @@ fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u64), 
     let result = call();
     Ok((result, CAUGHT.load(Ordering::Relaxed) - before))
 }
+/// With which two devices came to be spliced.
+const ZERO: Gate = gate(
+    "6.7",
+    "/dev/zero and /dev/full can be spliced",
+    Source::Thread("LTP, testcases/kernel/syscalls/splice/splice08.c, which asks for Linux 6.7"),
+);
 
 /// The fact that says whether the sink's bytes changed with the file's.
 const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";

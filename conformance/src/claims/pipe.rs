@@ -5,7 +5,7 @@ use crate::claim::{Answer, Claim, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::lab::io::{self, ask};
 use crate::lab::{Lab, privilege};
-use crate::verdict::{Observation, Setup, Stop};
+use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_splice::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe2};
 use std::os::fd::AsRawFd;
 use syscalls::{Errno, Sysno};
@@ -215,7 +215,13 @@ fn pipe_size_busy(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn pipe_size_maximum(_lab: &Lab) -> Result<Observation, Stop> {
-    let text = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").setup("read pipe-max-size")?;
+    let text = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").map_err(|error| {
+        Stop::untestable(
+            Lack::Kernel,
+            format!("the limit of pipes cannot be read: /proc/sys/fs/pipe-max-size: {error}"),
+            "use a kernel that shows it",
+        )
+    })?;
     let maximum: usize = text
         .trim()
         .parse()

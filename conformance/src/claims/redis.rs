@@ -55,6 +55,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::write],
         lies: &[Lie::returned(Sysno::write, 16 << 20)],
+        varies: &["write(non-blocking socket, 16 MiB)"],
         ..Claim::new("redis.rdb.one-write", redis_rdb_one_write, |seen| {
             Verdict::holds_if(
                 seen.returned("write(non-blocking socket, 16 MiB)") == Some(RDB_LENGTH as u64),
@@ -69,6 +70,10 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
+        varies: &[
+            "sendfile() calls that sent",
+            "calls that found the socket full",
+        ],
         ..Claim::new("redis.rdb.sendfile", redis_rdb_sendfile, |seen| {
             Verdict::holds_if(seen.is("bytes at the replica", "the file's"))
         })

@@ -1,9 +1,10 @@
 //! `sendfile`.
 
 use super::{
-    AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, count_copies, entries_to_tcp, read_write_hops,
+    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, count_copies, entries_to_tcp,
+    read_write_hops,
 };
-use crate::claim::{Claim, Source, always, between, seed};
+use crate::claim::{Claim, Gate, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
@@ -20,12 +21,16 @@ const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
 /// The claim that `sendfile` to one kind of sink makes no CPU copy.
 macro_rules! copies_claim {
     ($id:literal, $kind:expr, $sink:literal, $finds:expr) => {
+        copies_claim!($id, $kind, $sink, $finds, &[])
+    };
+    ($id:literal, $kind:expr, $sink:literal, $finds:expr, $gates:expr) => {
         Claim {
             statement: concat!("From a file to ", $sink, ", sendfile() makes no CPU copy."),
             method: "Sends a file, changes the file when all has arrived, and looks at what the receiver reads. New bytes are \
                      the file's own pages, old ones were copied.",
             sources: &[seed("3.2"), seed("6.1")],
             finds: $finds,
+            gates: $gates,
             about: &[Sysno::sendfile],
             lies: alias::SHARING_LIES,
             ..Claim::new($id, |lab| send_copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")))
@@ -38,6 +43,9 @@ fn send_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
         routes::sendfile::send(file, sink, alias::LENGTH).setup("sendfile")
     })
 }
+
+/// What makes a pipe share the file's pages, and makes a socket a source.
+const PIPES: Gate = gate("5.12", "to a pipe, sendfile() does as splice() does", MAN);
 
 /// Since 5.12 a pipe is given the file's pages.
 const SHARED_WITH_PIPES: &[Find] = &[
@@ -63,7 +71,8 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.copies.pipe",
         Kind::Pipe,
         "a pipe",
-        SHARED_WITH_PIPES
+        SHARED_WITH_PIPES,
+        &[PIPES]
     ),
     copies_claim!(
         "sendfile.copies.file",
@@ -82,6 +91,11 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         lies: REFUSED,
         modules: KTLS,
+        gates: &[gate(
+            "4.13",
+            "TCP has TLS in the kernel",
+            Source::Thread("the series \"net: kernel TLS\" of Linux 4.13"),
+        )],
         ..Claim::new("sendfile.target.ktls", sendfile_target_ktls, |seen| {
             Verdict::holds_if(seen.is(RECEIVED, "the file's"))
         })
@@ -128,6 +142,13 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: alias::SHARING_LIES,
+        gates: &[gate(
+            "6.5",
+            "a socket is given a file's pages by MSG_SPLICE_PAGES",
+            Source::Thread(
+                "the series \"splice, net: Replace sendpage with sendmsg(MSG_SPLICE_PAGES)\" of Linux 6.5",
+            ),
+        )],
         ..Claim::new(
             "sendfile.path.socket-buffer",
             sendfile_path_socket_buffer,
@@ -175,6 +196,10 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::returned(Sysno::sendfile, 16 << 20).after(0)],
+        varies: &[
+            "first sendfile(non-blocking socket, 16 MiB file)",
+            "offset then",
+        ],
         ..Claim::new(
             "sendfile.entries.non-blocking",
             sendfile_entries_non_blocking,
@@ -235,6 +260,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: REFUSED,
+        gates: &[gate("2.6.33", "sendfile() takes any file as target", MAN)],
         ..Claim::new(
             "sendfile.target.only-sockets",
             sendfile_target_only_sockets,
@@ -279,6 +305,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(false),
             Lie::accepted(Sysno::sendfile).where_it(true),
         ],
+        gates: &[PIPES, ZERO],
         ..Claim::new(
             "sendfile.source.must-be-file",
             sendfile_source_must_be_file,
@@ -298,6 +325,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSYS))],
+        gates: &[gate("2.2", "the kernel has sendfile()", MAN)],
         ..Claim::new("sendfile.call.present", sendfile_call_present, |seen| {
             Verdict::holds_if(seen.failed_with("sendfile(-1, -1, NULL, 1)", Errno::EBADF))
         })

@@ -920,6 +920,13 @@ fn sendfile_errors_eagain_unix(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn sendfile_count_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
+    if !std::path::Path::new("/proc/self/syscall").exists() {
+        return Err(Stop::untestable(
+            Lack::Kernel,
+            "/proc/self/syscall does not show in which call a thread sleeps",
+            "use a kernel with CONFIG_HAVE_ARCH_TRACEHOOK",
+        ));
+    }
     let source = lab.file(&vec![0; 1 << 20])?;
     let pipe = pipe()?;
     let write = pipe.write;

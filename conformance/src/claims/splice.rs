@@ -1,9 +1,9 @@
 //! `splice`.
 
 use super::{
-    AFTER_CHANGE, ENTRIES_LENGTH, arrived, copies, entries_and_bytes, entries_to_tcp, pipe,
+    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, entries_and_bytes, entries_to_tcp, pipe,
 };
-use crate::claim::{Claim, Exception, Source, always, seed};
+use crate::claim::{Claim, Exception, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
@@ -111,6 +111,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice)],
+        gates: &[ZERO],
         ..Claim::new(
             "splice.ends.any-descriptor",
             splice_ends_any_descriptor,
@@ -216,6 +217,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice)],
+        gates: &[gate(
+            "5.10",
+            "a file without splice code of its own is refused",
+            Source::Thread("Linux commit 36e2c7421f02, which took the default code away"),
+        )],
         ..Claim::new("splice.fs.some-refuse", splice_fs_some_refuse, |seen| {
             let refused = |fact: &crate::verdict::Fact| {
                 fact.fact.starts_with("splice(file of")
@@ -262,9 +268,36 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSYS))],
+        gates: &[gate("2.6.17", "the kernel has splice()", MAN)],
         ..Claim::new("splice.call.present", splice_call_present, |seen| {
             Verdict::holds_if(seen.failed_with("splice(-1, NULL, -1, NULL, 1, 0)", Errno::EBADF))
         })
+    },
+    Claim {
+        statement: "Into a pipe, the length of splice() is a bound that may be any number.",
+        method: "Splices a file of 16 bytes into a pipe, with its length and with the largest number as length.",
+        sources: &[Source::Thread(
+            "tokio-splice, issue 2: such a length was taken on Linux 6.5 and is refused on 6.8",
+        )],
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        about: &[Sysno::splice],
+        lies: &[
+            Lie::refused(Sysno::splice, libc::EINVAL).where_it(true),
+            Lie::accepted(Sysno::splice).where_it(false),
+        ],
+        gates: &[gate(
+            "6.8",
+            "into a pipe, splice() refuses a length above SSIZE_MAX",
+            Source::Thread("tokio-splice, issue 2"),
+        )],
+        ..Claim::new(
+            "splice.length.any-number",
+            splice_length_any_number,
+            |seen| Verdict::holds_if(seen.succeeded(LARGEST)),
+        )
     },
     Claim {
         statement: "The offsets of splice() are 64-bit numbers, in and out.",
@@ -614,6 +647,34 @@ fn splice_call_present(_lab: &Lab) -> Result<Observation, Stop> {
         "splice(-1, NULL, -1, NULL, 1, 0)",
         splice(none, None, none, None, 1, SpliceFlags::empty()),
     );
+    Ok(seen)
+}
+
+const LARGEST: &str = "splice(file, pipe, SIZE_MAX)";
+
+fn splice_length_any_number(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lab.file(&pattern(16))?;
+    let mut seen = Observation::new();
+    for (fact, length, bytes) in [
+        ("splice(file, pipe, 16)", 16, "bytes in the pipe"),
+        (LARGEST, usize::MAX, "bytes in the other pipe"),
+    ] {
+        let pipe = pipe()?;
+        let mut offset = 0;
+        seen.call(
+            fact,
+            splice(
+                &file,
+                Some(&mut offset),
+                &pipe.write,
+                None,
+                length,
+                SpliceFlags::empty(),
+            ),
+        );
+        seen.count(bytes, sockets::readable(&pipe.read)? as u64);
+        seen.count(format!("offset after {fact}"), offset);
+    }
     Ok(seen)
 }
 

@@ -1,6 +1,6 @@
 //! `vmsplice`.
 
-use crate::claim::{Claim, Source, always, seed};
+use crate::claim::{Claim, Source, always, gate, seed};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::sinks::{Kind, Sink};
@@ -56,6 +56,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::splice, Sysno::vmsplice],
         lies: alias::SHARING_LIES,
+        gates: &[gate(
+            "2.6.21",
+            "SPLICE_F_MOVE does nothing",
+            Source::Man("splice(2), man-pages 6.20"),
+        )],
         ..Claim::new(
             "splice.flags.move-copies-into-file",
             splice_flags_move_copies_into_file,

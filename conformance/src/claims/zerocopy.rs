@@ -1,7 +1,7 @@
 //! `MSG_ZEROCOPY`.
 
 use super::{arrived, entries_to_tcp};
-use crate::claim::{Claim, Exception, Resource, Source, always, between, seed};
+use crate::claim::{Claim, Exception, Gate, Resource, Source, always, between, gate, seed};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
@@ -30,6 +30,13 @@ const DATAGRAMS: &[Exception] = &[Exception::Of(
     "a datagram is sent whole or not",
 )];
 
+/// With which vsock came to know the option.
+const VSOCK: Gate = gate(
+    "6.7",
+    "a vsock socket takes SO_ZEROCOPY",
+    Source::Thread("the series \"vsock/virtio: continue MSG_ZEROCOPY support\" of Linux 6.7"),
+);
+
 /// Claims about `MSG_ZEROCOPY`.
 pub const CLAIMS: &[Claim] = &[
     Claim {
@@ -42,6 +49,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::setsockopt, libc::ENOPROTOOPT),
             Lie::skipped(Sysno::setsockopt),
         ],
+        gates: &[gate("4.14", "a TCP socket takes SO_ZEROCOPY", seed("1.1"))],
         ..Claim::new("zerocopy.socket.tcp", zerocopy_socket_tcp, |seen| {
             Verdict::holds_if(is_set(seen, "SO_ZEROCOPY of a TCP socket, set"))
         })
@@ -53,6 +61,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::setsockopt],
         lies: &[Lie::accepted(Sysno::setsockopt)],
+        gates: &[gate(
+            "5.0",
+            "a UDP socket takes SO_ZEROCOPY",
+            Source::Thread("the series \"udp msg_zerocopy\" of Linux 5.0"),
+        )],
         ..Claim::new(
             "zerocopy.socket.every-kind",
             zerocopy_socket_every_kind,
@@ -81,6 +94,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: NOT_COPIED,
+        varies: &["completions"],
         ..Claim::new("zerocopy.copies.tcp", zerocopy_copies_tcp, |seen| {
             Verdict::holds_if(seen.counted(COPIED) == 0)
         })
@@ -132,6 +146,7 @@ pub const CLAIMS: &[Claim] = &[
         modules: &["dummy"],
         lies: COPIED_INSTEAD,
         exceptions: DATAGRAMS,
+        varies: &["completions"],
         ..Claim::new(
             "zerocopy.copies.dropping-device",
             zerocopy_copies_dropping_device,
@@ -146,6 +161,7 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["veth"],
         lies: NOT_COPIED,
+        varies: &["completions"],
         ..Claim::new(
             "zerocopy.copies.veth",
             |_lab| over(&netns::tcp_over_veth()?),
@@ -162,6 +178,7 @@ pub const CLAIMS: &[Claim] = &[
         modules: &["vmxnet3"],
         resources: &[Resource::Machine],
         lies: COPIED_INSTEAD,
+        varies: &["completions"],
         ..Claim::new(
             "zerocopy.copies.network-card",
             |_lab| over(&netns::tcp_over_cards()?),
@@ -182,6 +199,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP).where_it(true),
             Lie::accepted(Sysno::setsockopt),
         ],
+        gates: &[VSOCK],
         ..Claim::new("zerocopy.socket.vsock", zerocopy_socket_vsock, |seen| {
             Verdict::holds_if(seen.succeeded("SO_ZEROCOPY of a vsock socket, set"))
         })
@@ -198,6 +216,8 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["vsock_loopback"],
         lies: alias::SHARING_LIES,
+        varies: &["completions"],
+        gates: &[VSOCK],
         ..Claim::new(
             "zerocopy.copies.vsock-loopback",
             zerocopy_copies_vsock_loopback,
@@ -230,6 +250,13 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::getsockopt],
         lies: &[Lie::refused(Sysno::getsockopt, libc::ENOPROTOOPT)],
+        gates: &[gate(
+            "4.18",
+            "a TCP socket has TCP_ZEROCOPY_RECEIVE",
+            Source::Thread(
+                "the commit \"tcp: add TCP_ZEROCOPY_RECEIVE support for zerocopy receive\" of Linux 4.18",
+            ),
+        )],
         ..Claim::new(
             "zerocopy.recv.tcp-zerocopy-receive",
             zerocopy_recv_tcp_zerocopy_receive,
@@ -250,6 +277,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::recvmsg, libc::EAGAIN),
             Lie::about(Sysno::recvmsg, What::CompletionForged(3)).after(3),
         ],
+        varies: &["completions"],
         ..Claim::new(
             "zerocopy.notify.every-send",
             zerocopy_notify_every_send,
@@ -268,6 +296,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendto],
         lies: &[Lie::refused(Sysno::sendto, libc::ENOBUFS).after(100)],
+        varies: &["ranges in the error queue"],
         ..Claim::new(
             "zerocopy.notify.not-enforced",
             zerocopy_notify_not_enforced,
@@ -307,6 +336,7 @@ pub const CLAIMS: &[Claim] = &[
         exceptions: &[Exception::Controls(
             "no lie makes the route not read completions; that they come is what zerocopy.notify.every-send turns on",
         )],
+        varies: &["1 MiB in chunks of 16 KiB, completions read"],
         ..Claim::new(
             "zerocopy.entries.notifications",
             zerocopy_entries_notifications,
@@ -469,7 +499,7 @@ unsafe fn send_all(zerocopy: Enabled<'_>, bytes: &[u8]) -> Result<u64, Stop> {
 ///
 /// A kernel may take the option and the flag and know nothing of either: gVisor does. A byte is sent with the flag over a
 /// connection that is there for this only, until nothing is left of which a completion could come.
-fn completions_come() -> Result<(), Stop> {
+pub(super) fn completions_come() -> Result<(), Stop> {
     let (near, far) = sockets::tcp()?;
     let came = aside(|| {
         let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;

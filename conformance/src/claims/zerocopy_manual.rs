@@ -369,6 +369,7 @@ fn zerocopy_option_values(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// Sends a byte with the flag and waits until its completion is in the queue.
 fn complete_one() -> Result<(TcpStream, TcpStream), Stop> {
+    super::zerocopy::completions_come()?;
     let (near, far) = sockets::tcp()?;
     aside(|| {
         let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;

@@ -1,10 +1,11 @@
 //! `kernels`, `vm` and `matrix`.
 
-use crate::{Failure, Selection, select};
+use crate::{Failure, Selection, open_output, select};
 use clap::{Args, Subcommand, ValueEnum};
 use conformance::claim::Claim;
 use conformance::foreign::Foreign;
-use conformance::report::{Strictness, human};
+use conformance::recorded;
+use conformance::report::{Strictness, human, jsonl};
 use conformance::vm::error::Error;
 use conformance::vm::frames::Kind;
 use conformance::vm::guest::Job;
@@ -62,6 +63,9 @@ pub enum Vm {
         /// Also red: a result that contradicts what was measured on the kernel's series; an untestable claim
         #[arg(long)]
         strict: bool,
+        /// Also write the results there, in the stored form (JSON Lines)
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Lie to the experiments on another kernel: `conformance falsify` there
     Falsify {
@@ -298,8 +302,12 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
         Kernels::List => {
             let mut output = anstream::stdout().lock();
             for row in kernels::rows() {
-                let fetched = cache.find(&row.name).map_or_else(
+                let recorded = recorded::find(&row.name).map_or_else(
                     || "not fetched".to_owned(),
+                    |stored| format!("not fetched; recorded {}", stored.run.environment.kernel),
+                );
+                let fetched = cache.find(&row.name).map_or_else(
+                    || recorded,
                     |image| {
                         image
                             .packages
@@ -377,7 +385,8 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
             machine,
             selection,
             strict,
-        } => decide(machine, selection, *strict),
+            output,
+        } => decide(machine, selection, *strict, output.as_deref()),
         Vm::Falsify {
             machine,
             selection,
@@ -395,14 +404,24 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
     }
 }
 
-fn decide(machine: &MachineOptions, selection: &Selection, strict: bool) -> Result<bool, Failure> {
+fn decide(
+    machine: &MachineOptions,
+    selection: &Selection,
+    strict: bool,
+    output: Option<&Path>,
+) -> Result<bool, Failure> {
+    // Before the guest is started, so that a wrong name costs nothing.
+    let mut output = output.map(|path| open_output(Some(path))).transpose()?;
     if machine.is_gvisor() {
-        return decide_in_gvisor(machine, selection, strict);
+        return decide_in_gvisor(machine, selection, strict, output);
     }
     let image = machine.image()?;
     let accelerator = machine.guest.accelerator(&image);
     let order = machine.guest.order(selection, accelerator)?;
     let (run, ran) = matrix::decide(&image, &order)?;
+    if let Some(output) = &mut output {
+        jsonl::write_run(output, &run)?;
+    }
     let strictness = Strictness {
         strict,
         expected_untestable: untestable(&image, &order.claims),
@@ -431,9 +450,13 @@ fn decide_in_gvisor(
     machine: &MachineOptions,
     selection: &Selection,
     strict: bool,
+    output: Option<Box<dyn Write>>,
 ) -> Result<bool, Failure> {
     let order = machine.guest.order(selection, Accelerator::Tcg)?;
     let (run, ran) = matrix::decide_in_gvisor(&order)?;
+    if let Some(mut output) = output {
+        jsonl::write_run(&mut output, &run)?;
+    }
     let gvisor = Foreign::gvisor(None);
     let strictness = Strictness {
         strict,

@@ -62,17 +62,6 @@ fn standing_style(standing: Standing) -> Style {
     }
 }
 
-/// What the kernel did, or why there is nothing to say of it.
-fn what_happened(record: &Record) -> String {
-    let seen = record.observation.as_ref().map(ToString::to_string);
-    let reason = record.reason.as_ref().map(ToString::to_string);
-    match (&record.failure, seen) {
-        (Some(failure), Some(seen)) => format!("{failure} ({seen})"),
-        (Some(failure), None) => failure.clone(),
-        (None, seen) => seen.or(reason).unwrap_or_default(),
-    }
-}
-
 /// One claim's result: verdict and id, judgement where it is not the expected one, what happened.
 fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
     let style = word_style(record.verdict);
@@ -88,7 +77,7 @@ fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
         record.verdict.text(),
         record.id
     )?;
-    paragraph(output, "                 ", &what_happened(record), DIM)
+    paragraph(output, "                 ", &record.what_happened(), DIM)
 }
 
 /// The lines above every report: on what it was made, and what could not be used.
@@ -155,7 +144,7 @@ pub fn worth_a_word(run: &Run) -> Vec<String> {
             "{judgement}: {} {}: {}",
             record.id,
             record.verdict.text(),
-            what_happened(record)
+            record.what_happened()
         )
     };
     found.map(line).collect()
@@ -370,5 +359,5 @@ pub fn verdict_here(output: &mut dyn Write, run: &Run, found: &Record) -> io::Re
         run.environment.kernel,
         found.verdict.text()
     )?;
-    paragraph(output, "  ", &what_happened(found), DIM)
+    paragraph(output, "  ", &found.what_happened(), DIM)
 }

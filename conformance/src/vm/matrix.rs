@@ -10,8 +10,8 @@ use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
 use crate::foreign::Foreign;
-use crate::report::jsonl::{self, Line};
-use crate::report::{Environment, Record, Run, SCHEMA, Strictness};
+use crate::recorded;
+use crate::report::{Record, Run, Strictness, jsonl, stored};
 use crate::verdict::Word;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -240,69 +240,25 @@ fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
     if output.len() > MOST {
         return Err(format!("the results are longer than {} MiB", MOST >> 20));
     }
-    let text =
-        std::str::from_utf8(output).map_err(|error| format!("the results are no text: {error}"))?;
-    let mut environment: Option<Environment> = None;
-    let mut records: Vec<Record> = Vec::new();
-    let mut ended = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = serde_json::from_str(line)
-            .map_err(|error| format!("line {number} of the results cannot be read: {error}"))?;
-        if ended.is_some() {
-            return Err(format!(
-                "line {number} of the results comes after their end"
-            ));
-        }
-        match line {
-            Line::Environment(_) if environment.is_some() => {
-                return Err("there are two environments in the results".into());
-            }
-            Line::Environment(found) if found.schema == SCHEMA => environment = Some(found),
-            Line::Environment(found) => {
-                return Err(format!(
-                    "the results have schema {}, not {SCHEMA}",
-                    found.schema
-                ));
-            }
-            _ if environment.is_none() => {
-                return Err("the results do not begin with the environment".into());
-            }
-            Line::Claim(record) => {
-                if !claims.iter().any(|claim| claim.id == record.id) {
-                    return Err(format!(
-                        "a result came of {:?}, which nobody asked for",
-                        record.id
-                    ));
-                }
-                if records.iter().any(|before| before.id == record.id) {
-                    return Err(format!("two results came of {}", record.id));
-                }
-                records.push(record);
-            }
-            Line::End { claims } => ended = Some(claims),
-        }
+    let mut run = jsonl::read(output)?;
+    let asked = |record: &&Record| claims.iter().any(|claim| claim.id == record.id);
+    if let Some(record) = run.records.iter().find(|record| !asked(record)) {
+        return Err(format!(
+            "a result came of {:?}, which nobody asked for",
+            record.id
+        ));
     }
-    let environment = environment.ok_or("no results came")?;
-    let (came, all) = (records.len(), claims.len());
-    match ended {
-        None => return Err(format!("the results have no end, after {came} of {all}")),
-        Some(said) if said != came => {
-            return Err(format!("{came} results came of {said} that were sent"));
-        }
-        Some(_) => {}
-    }
-    let missing = |claim: &&&Claim| !records.iter().any(|record| record.id == claim.id);
+    let missing = |claim: &&&Claim| run.find(claim.id).is_none();
     if let Some(claim) = claims.iter().find(missing) {
+        let (came, all) = (run.records.len(), claims.len());
         return Err(format!(
             "no result came of {}: {came} came of {all}",
             claim.id
         ));
     }
-    records.sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
-    Ok(Run {
-        environment,
-        records,
-    })
+    run.records
+        .sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
+    Ok(run)
 }
 
 /// The run, if it is of the kernel that ran, and as red or green as its exit status.
@@ -335,24 +291,17 @@ pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
     std::fs::create_dir_all(directory).at(directory)?;
     let path = directory.join(format!("{name}.jsonl"));
     let mut bytes = Vec::new();
-    let lines = std::iter::once(Line::Environment(run.environment.clone()))
-        .chain(run.records.iter().cloned().map(Line::Claim))
-        .chain([Line::End {
-            claims: run.records.len(),
-        }]);
-    for line in lines {
-        jsonl::write(&mut bytes, &line).at(&path)?;
-    }
+    jsonl::write_run(&mut bytes, run).at(&path)?;
     std::fs::write(&path, bytes).at(&path)
 }
 
-/// Which release the stored results of a kernel are of.
-fn last_record(results: &Path, name: &str) -> Option<String> {
-    let stored = std::fs::read_to_string(results.join(format!("{name}.jsonl"))).ok()?;
-    match serde_json::from_str(stored.lines().next()?).ok()? {
-        Line::Environment(environment) => Some(environment.kernel),
-        _ => None,
-    }
+/// Which release the last results of a kernel are of: those that are stored, or else its record.
+fn last_record(results: &Path, name: &str) -> String {
+    let stored = stored::read(&results.join(format!("{name}.jsonl"))).ok();
+    stored.or_else(|| recorded::find(name)).map_or_else(
+        || "no record".into(),
+        |stored| stored.run.environment.kernel,
+    )
 }
 
 /// Calls `work` for every item, `jobs` at a time, and returns the results in order.
@@ -487,7 +436,7 @@ pub fn table<'a>(
                 )?;
             }
             Err(Error::Gone(what)) => {
-                let record = last_record(results, &row.name).unwrap_or_else(|| "no record".into());
+                let record = last_record(results, &row.name);
                 writeln!(output, "{:<8} gone: {what} (last: {record})", row.name)?;
             }
             Err(Error::NotRun(why)) => writeln!(output, "{:<8} not run ({why})", row.name)?,
@@ -562,6 +511,14 @@ mod tests {
             red(vec![row(ran()), row(Err(Error::guest("panic")))], false),
             1
         );
+    }
+
+    #[test]
+    fn a_kernel_that_is_gone_is_named_by_its_last_results() {
+        let nowhere = Path::new("/nowhere");
+        let recorded = last_record(nowhere, "5.10");
+        assert!(recorded.starts_with("5.10."), "{recorded}");
+        assert_eq!(last_record(nowhere, "5.10-generic"), "no record");
     }
 
     #[test]

@@ -79,8 +79,17 @@ fn output_and_status() -> Test {
 }
 
 fn decides() -> Test {
-    let output = or_ignored!(guest("run", &["--filter", "=splice.ends.pipe-needed"])).output()?;
+    let directory = tempfile::tempdir()?;
+    let results = directory.path().join("5.10.jsonl");
+    let kept = results.to_str().ok_or("not UTF-8")?;
+    let filter = ["--filter", "=splice.ends.pipe-needed", "--output", kept];
+    let output = or_ignored!(guest("run", &filter)).output()?;
     check(output.status.success(), || format!("{output:?}"))?;
+    let stored = conformance::report::stored::read(&results)?;
+    check(
+        stored.run.records.len() == 1 && stored.run.environment.kernel.starts_with("5.10"),
+        || format!("{stored:?}"),
+    )?;
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     check(
         report.contains("Linux 5.10") && report.contains("holds"),

@@ -612,7 +612,7 @@ fn reports() -> Vec<(&'static str, Vec<String>, Vec<&'static str>)> {
         (
             "end-missing",
             without(3),
-            vec!["the results have no end, after 2 of 2"],
+            vec!["the results have no end, after 2 claims"],
         ),
         (
             "end-counts-more",

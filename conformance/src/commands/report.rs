@@ -1,0 +1,71 @@
+//! `report`.
+
+use crate::{Failure, open_output};
+use clap::{Args, ValueEnum};
+use conformance::report::{json, junit, kcidb, ktap, markdown, stored};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Report {
+    /// Stored results (JSON Lines), a kernel each [default: all of target/conformance]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How to report
+    #[arg(long, value_enum)]
+    format: Format,
+    /// Write the report there instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Count as failed, too, what contradicts what was measured on the kernel's series
+    #[arg(long)]
+    strict: bool,
+    /// For KCIDB: the CI system that submits the results
+    #[arg(long, value_name = "NAME", default_value = "nocopy", value_parser = parse_origin)]
+    origin: String,
+    /// For KCIDB: what tells this run from others on the same kernel, such as a job's number
+    #[arg(long, value_name = "TEXT")]
+    run: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A page for people: what differs first
+    Markdown,
+    /// XML for the reports of tests of GitHub, GitLab and Jenkins
+    Junit,
+    /// The kernel's Test Anything Protocol, version 1
+    Ktap,
+    /// One document of all runs
+    Json,
+    /// A submission to the kernel's common database of results
+    Kcidb,
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    let good = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
+    if !text.is_empty() && text.chars().all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err("lower-case letters, digits and _ only".into())
+    }
+}
+
+pub fn report_command(options: &Report) -> Result<bool, Failure> {
+    let runs = stored::read_all(&options.files).map_err(Failure::Usage)?;
+    let mut output = open_output(options.output.as_deref())?;
+    match options.format {
+        Format::Markdown => markdown::write(&mut output, &runs, options.strict)?,
+        Format::Junit => junit::write(&mut output, &runs, options.strict)?,
+        Format::Ktap => ktap::write(&mut output, &runs, options.strict)?,
+        Format::Json => json::write(&mut output, &runs)?,
+        Format::Kcidb => {
+            let submitter = kcidb::Submitter {
+                origin: options.origin.clone(),
+                run: options.run.clone(),
+            };
+            kcidb::write(&mut output, &runs, &submitter)?;
+        }
+    }
+    output.flush()?;
+    Ok(true)
+}

@@ -1,0 +1,109 @@
+//! What every kernel of the matrix did, as `just record` has written it to `fixtures/verdicts`.
+//!
+//! A record is a run in the stored form without what differs from run to run: no time, no place, no facts that vary. So another
+//! run on the same kernel makes the same record, and a change in one is a change of the kernel or of a claim.
+
+#![forbid(unsafe_code)]
+
+use crate::claims;
+use crate::report::stored::Stored;
+use crate::report::{Environment, Record, Run, jsonl};
+use crate::runner::Isolation;
+use crate::verdict::{Observation, Word};
+
+macro_rules! records {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../../fixtures/verdicts/", $name, ".jsonl")))),+]
+    };
+}
+
+/// The records, as they were when the program was built, oldest kernel first.
+const RECORDS: &[(&str, &str)] = records!(
+    "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"
+);
+
+/// The kernels that have a record.
+pub fn names() -> Vec<&'static str> {
+    RECORDS.iter().map(|(name, _)| *name).collect()
+}
+
+/// The record of a kernel of the matrix.
+///
+/// # Panics
+///
+/// Never in a build whose tests pass: the records are part of the program.
+pub fn find(name: &str) -> Option<Stored> {
+    let (name, text) = RECORDS.iter().find(|(known, _)| *known == name)?;
+    let run = jsonl::read(text.as_bytes()).expect("the records are checked by a test");
+    Some(Stored {
+        name: (*name).to_owned(),
+        run,
+    })
+}
+
+/// The record of a run, if it is of the whole registry and green.
+///
+/// # Errors
+///
+/// What keeps it from being one.
+pub fn compact(run: &Run) -> Result<String, String> {
+    let mut records = Vec::new();
+    for claim in claims::registry() {
+        let record = run.find(claim.id).ok_or_else(|| {
+            format!(
+                "it has no result of {}: a record is of all claims",
+                claim.id
+            )
+        })?;
+        if matches!(record.verdict, Word::Broken | Word::TimeOut) {
+            let word = record.verdict.text();
+            return Err(format!(
+                "{} is {word}, which says nothing of the kernel",
+                claim.id
+            ));
+        }
+        records.push(Record {
+            observation: record
+                .observation
+                .as_ref()
+                .map(|seen| steady(seen, claim.varies)),
+            milliseconds: 0,
+            ..record.clone()
+        });
+    }
+    if let Some(other) = run
+        .records
+        .iter()
+        .find(|record| claims::find(&record.id).is_none())
+    {
+        return Err(format!(
+            "it has a result of {}, which is no claim",
+            other.id
+        ));
+    }
+    let environment = Environment {
+        arguments: vec![],
+        scratch: None,
+        passed_over: vec![],
+        lost: Isolation::default(),
+        ..run.environment.clone()
+    };
+    let mut text = Vec::new();
+    let run = Run {
+        environment,
+        records,
+    };
+    jsonl::write_run(&mut text, &run).map_err(|error| error.to_string())?;
+    String::from_utf8(text).map_err(|error| error.to_string())
+}
+
+/// What was seen, without the facts that vary.
+fn steady(seen: &Observation, varies: &[&str]) -> Observation {
+    let mut steady = Observation::new();
+    for fact in seen.facts() {
+        if !varies.contains(&fact.fact.as_str()) {
+            steady.push(fact.fact.clone(), fact.value.clone());
+        }
+    }
+    steady
+}

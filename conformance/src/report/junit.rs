@@ -1,0 +1,134 @@
+//! `JUnit` XML, as GitHub's and GitLab's reports of tests read it and Jenkins' schema has it.
+//!
+//! | element | is |
+//! |---|---|
+//! | `testsuite` | a kernel; its properties are the environment and, as `verdict of ID`, every verdict |
+//! | `testcase` | a claim, whose `classname` is kernel and interface |
+//! | `failure` | broken, timed out, or, where asked for, changed |
+//! | `skipped` | untestable, with the reason |
+//! | `system-out` | verdict and judgement, and what the kernel did |
+//!
+//! A refuted claim is no failure: the experiment worked, and the sentence is false.
+
+#![forbid(unsafe_code)]
+
+use super::stored::Stored;
+use super::{Record, one_line};
+use crate::verdict::Word;
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesText, Event};
+use std::io::{self, Write};
+
+type Xml = Writer<Vec<u8>>;
+
+/// Writes the report. `strict` makes what has changed a failure.
+pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Result<()> {
+    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
+    xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let records = || runs.iter().flat_map(|stored| &stored.run.records);
+    xml.create_element("testsuites")
+        .with_attribute(("name", "conformance"))
+        .with_attribute(("tests", records().count().to_string().as_str()))
+        .with_attribute(("failures", failures(records(), strict).as_str()))
+        .with_attribute(("errors", "0"))
+        .write_inner_content(|xml| {
+            runs.iter()
+                .try_for_each(|stored| suite(xml, stored, strict))
+        })?;
+    output.write_all(&xml.into_inner())?;
+    writeln!(output)
+}
+
+fn failures<'run>(records: impl Iterator<Item = &'run Record>, strict: bool) -> String {
+    let failed = records.filter(|record| record.fails(strict));
+    failed.count().to_string()
+}
+
+fn suite(xml: &mut Xml, stored: &Stored, strict: bool) -> io::Result<()> {
+    let records = &stored.run.records;
+    let milliseconds = records.iter().map(|record| record.milliseconds).sum();
+    xml.create_element("testsuite")
+        .with_attribute(("name", clean(&stored.name).as_str()))
+        .with_attribute(("tests", records.len().to_string().as_str()))
+        .with_attribute(("failures", failures(records.iter(), strict).as_str()))
+        .with_attribute(("errors", "0"))
+        .with_attribute((
+            "skipped",
+            stored.run.count(Word::Untestable).to_string().as_str(),
+        ))
+        .with_attribute(("time", seconds(milliseconds).as_str()))
+        .write_inner_content(|xml| {
+            properties(xml, stored)?;
+            records
+                .iter()
+                .try_for_each(|record| case(xml, &stored.name, record, strict))
+        })?;
+    Ok(())
+}
+
+/// The schema has properties of suites only.
+fn properties(xml: &mut Xml, stored: &Stored) -> io::Result<()> {
+    let environment = &stored.run.environment;
+    let mut all = vec![
+        ("kernel".to_owned(), environment.kernel.clone()),
+        ("machine".to_owned(), environment.machine.clone()),
+        ("uid".to_owned(), environment.uid.to_string()),
+        ("conformance".to_owned(), environment.conformance.clone()),
+    ];
+    all.extend(environment.config.iter().cloned());
+    let verdicts = stored.run.records.iter();
+    all.extend(verdicts.map(|record| (format!("verdict of {}", record.id), record.words())));
+    xml.create_element("properties")
+        .write_inner_content(|xml| {
+            for (name, value) in &all {
+                xml.create_element("property")
+                    .with_attribute(("name", clean(name).as_str()))
+                    .with_attribute(("value", clean(value).as_str()))
+                    .write_empty()?;
+            }
+            Ok(())
+        })?;
+    Ok(())
+}
+
+fn case(xml: &mut Xml, kernel: &str, record: &Record, strict: bool) -> io::Result<()> {
+    let happened = clean(&record.what_happened());
+    let class = clean(&format!("{kernel}/{}", record.interface()));
+    xml.create_element("testcase")
+        .with_attribute(("name", clean(&record.id).as_str()))
+        .with_attribute(("classname", class.as_str()))
+        .with_attribute(("time", seconds(record.milliseconds).as_str()))
+        .write_inner_content(|xml| {
+            if record.fails(strict) {
+                xml.create_element("failure")
+                    .with_attribute(("type", failure_type(record)))
+                    .with_attribute(("message", happened.as_str()))
+                    .write_empty()?;
+            } else if record.verdict == Word::Untestable {
+                xml.create_element("skipped")
+                    .with_attribute(("message", happened.as_str()))
+                    .write_empty()?;
+            }
+            let said = format!("{}: {happened}", record.words());
+            xml.create_element("system-out")
+                .write_text_content(BytesText::new(&said))?;
+            Ok(())
+        })?;
+    Ok(())
+}
+
+fn failure_type(record: &Record) -> &'static str {
+    match record.verdict {
+        Word::Broken | Word::TimeOut => record.verdict.text(),
+        _ => "changed",
+    }
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
+}
+
+/// One line without what XML cannot hold.
+fn clean(text: &str) -> String {
+    one_line(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
+}

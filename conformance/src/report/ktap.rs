@@ -1,0 +1,66 @@
+//! KTAP version 1, the kernel's own form for results of tests: nested by kernel, interface and claim.
+//!
+//! `not ok` is what is broken, timed out or, where asked for, changed; `# SKIP` is untestable, with the reason. Verdict,
+//! judgement and what the kernel did are diagnostic lines above each result. A refuted claim is `ok`: the experiment worked.
+
+#![forbid(unsafe_code)]
+
+use super::stored::{Stored, ids, interfaces};
+use super::{Record, one_line};
+use crate::verdict::Word;
+use std::io::{self, Write};
+
+/// Writes the report. `strict` makes what has changed `not ok`.
+pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Result<()> {
+    writeln!(output, "KTAP version 1\n1..{}", runs.len())?;
+    for (number, stored) in (1..).zip(runs) {
+        let ids = ids(std::slice::from_ref(stored));
+        let interfaces = interfaces(&ids);
+        let environment = &stored.run.environment;
+        writeln!(output, "  KTAP version 1")?;
+        writeln!(
+            output,
+            "  # Linux {} {}, as user {}",
+            one_line(&environment.kernel),
+            one_line(&environment.machine),
+            environment.uid
+        )?;
+        writeln!(output, "  1..{}", interfaces.len())?;
+        let mut passed = true;
+        for (number, interface) in (1..).zip(interfaces) {
+            let of_it = |record: &&Record| record.interface() == interface;
+            let records: Vec<&Record> = stored.run.records.iter().filter(of_it).collect();
+            let ok = claims(output, &records, strict)?;
+            passed &= ok;
+            writeln!(output, "  {}", point(ok, number, interface))?;
+        }
+        writeln!(output, "{}", point(passed, number, &stored.name))?;
+    }
+    Ok(())
+}
+
+/// The claims of an interface, and whether all are `ok`.
+fn claims(output: &mut dyn Write, records: &[&Record], strict: bool) -> io::Result<bool> {
+    writeln!(output, "    KTAP version 1\n    1..{}", records.len())?;
+    for (number, record) in (1..).zip(records) {
+        let happened = one_line(&record.what_happened());
+        writeln!(output, "    # {}: {happened}", record.words())?;
+        let mut line = point(!record.fails(strict), number, &record.id);
+        if record.verdict == Word::Untestable {
+            line += " # SKIP ";
+            line += &description(&happened);
+        }
+        writeln!(output, "    {}", line.trim_end())?;
+    }
+    Ok(!records.iter().any(|record| record.fails(strict)))
+}
+
+fn point(ok: bool, number: usize, name: &str) -> String {
+    let word = if ok { "ok" } else { "not ok" };
+    format!("{word} {number} {}", description(name))
+}
+
+/// A description ends at a `#`, which KTAP cannot escape: a wide one stands in for it.
+fn description(text: &str) -> String {
+    one_line(text).replace('#', "\u{ff03}")
+}

@@ -1,0 +1,133 @@
+//! Results that were kept: what the reports are made of.
+
+#![forbid(unsafe_code)]
+
+use super::{Run, jsonl};
+use crate::claims;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Where `conformance matrix` keeps results, a file per kernel.
+pub const DIRECTORY: &str = "target/conformance";
+
+/// A run with the name under which it was kept: that of its kernel in the matrix.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The file's name without `.jsonl`.
+    pub name: String,
+    /// What came of it.
+    pub run: Run,
+}
+
+/// Reads one file.
+///
+/// # Errors
+///
+/// What is wrong with it, in a line that begins with its path.
+pub fn read(path: &Path) -> Result<Stored, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let run = jsonl::read(&bytes).map_err(|what| {
+        let shown = path.display();
+        format!("{shown}: {what}; it must be whole, as `--format jsonl` writes it")
+    })?;
+    let name = path.file_stem().unwrap_or_default();
+    Ok(Stored {
+        name: name.to_string_lossy().into_owned(),
+        run,
+    })
+}
+
+/// Reads these files, or all that there are in the directory of results, oldest kernel first.
+///
+/// # Errors
+///
+/// The first file that cannot be read; two of one name, which no report could tell apart; none at all.
+pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
+    let found = if files.is_empty() {
+        in_directory(Path::new(DIRECTORY))
+    } else {
+        files.to_vec()
+    };
+    if found.is_empty() {
+        return Err(format!(
+            "there are no results in {DIRECTORY}: `conformance matrix` makes them, or name files of \
+             `conformance check --format jsonl --output FILE`"
+        ));
+    }
+    let mut names = BTreeSet::new();
+    let mut runs = Vec::new();
+    for path in found {
+        let stored = read(&path)?;
+        if !names.insert(stored.name.clone()) {
+            return Err(format!(
+                "two files are called {}: give one of them another name",
+                stored.name
+            ));
+        }
+        runs.push(stored);
+    }
+    if files.is_empty() {
+        runs.sort_by_key(|stored| order(&stored.name));
+    }
+    Ok(runs)
+}
+
+fn in_directory(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    files
+        .filter(|path| path.extension().is_some_and(|kind| kind == "jsonl"))
+        .collect()
+}
+
+/// Names that begin with a release are in its order, before all others.
+fn order(name: &str) -> (bool, Option<crate::kernel::Series>, String) {
+    let release: Option<crate::kernel::Release> = name.parse().ok();
+    let series = release.map(|release| release.series);
+    (series.is_none(), series, name.to_owned())
+}
+
+/// The claims of some runs, each once: those of the registry in its order, then others by name.
+pub fn ids(runs: &[Stored]) -> Vec<String> {
+    let all: BTreeSet<&str> = runs
+        .iter()
+        .flat_map(|stored| &stored.run.records)
+        .map(|record| record.id.as_str())
+        .collect();
+    let registry: Vec<&str> = claims::registry().iter().map(|claim| claim.id).collect();
+    let known = registry.iter().copied().filter(|id| all.contains(id));
+    let others = all.iter().copied().filter(|id| !registry.contains(id));
+    known.chain(others).map(str::to_owned).collect()
+}
+
+/// The interfaces of some claims, each once, in the order of their first claim.
+pub fn interfaces(ids: &[String]) -> Vec<&str> {
+    let mut found: Vec<&str> = Vec::new();
+    for id in ids {
+        let interface = interface(id);
+        if !found.contains(&interface) {
+            found.push(interface);
+        }
+    }
+    found
+}
+
+/// The interface that a claim is about: the id up to the first dot.
+pub fn interface(id: &str) -> &str {
+    id.split('.').next().unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_in_the_order_of_their_numbers() {
+        let mut names = vec!["runsc", "7.3-generic", "6.1", "6.12", "5.10", "7.3"];
+        names.sort_by_key(|name| order(name));
+        assert_eq!(
+            names,
+            ["5.10", "6.1", "6.12", "7.3", "7.3-generic", "runsc"]
+        );
+    }
+}
