@@ -103,17 +103,8 @@ pub fn after_sending(
 }
 
 /// Calls `step` with the bytes sent so far until all are: a short count and an interruption are no answers to what is asked.
-pub fn send_all(mut step: impl FnMut(usize) -> Result<usize, Errno>) -> Result<(), Errno> {
-    let mut done = 0;
-    while done < LENGTH {
-        match step(done) {
-            Ok(0) => return Err(Errno::EIO),
-            Ok(count) => done += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
+pub fn send_all(step: impl FnMut(usize) -> Result<usize, Errno>) -> Result<(), Errno> {
+    io::all_done(LENGTH, step)
 }
 
 /// An experiment on sharing sends all or is none.

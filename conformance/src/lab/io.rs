@@ -54,16 +54,7 @@ pub unsafe fn write_from(fd: &impl AsFd, base: *const u8, length: usize) -> Resu
 
 /// Reads until `buffer` is full or the end has come; goes on after a short count and after `EINTR`.
 pub fn read_full(fd: &impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match read(fd, &mut buffer[done..]) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(done)
+    until_done(buffer.len(), |done| read(fd, &mut buffer[done..]))
 }
 
 /// Writes all of `bytes`; goes on after a short count and after `EINTR`.
@@ -78,16 +69,38 @@ pub fn write_all(fd: &impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
 ///
 /// As for [`write_from`].
 pub unsafe fn write_all_from(fd: &impl AsFd, base: *const u8, length: usize) -> Result<(), Errno> {
+    // SAFETY: the rest of the caller's range, under the caller's promise.
+    all_done(length, |done| unsafe {
+        write_from(fd, base.add(done), length - done)
+    })
+}
+
+/// Calls `step` with the bytes done so far until `length` is reached, it returns 0, or it fails; `EINTR` is tried again.
+pub fn until_done(
+    length: usize,
+    mut step: impl FnMut(usize) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
     let mut done = 0;
     while done < length {
-        // SAFETY: the rest of the caller's range, under the caller's promise.
-        match unsafe { write_from(fd, base.add(done), length - done) } {
-            Ok(count) => done += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+        match again(|| step(done))? {
+            0 => break,
+            count => done += count,
         }
     }
-    Ok(())
+    Ok(done)
+}
+
+/// [`until_done`], where a step that does nothing before the end is `EIO`.
+pub fn all_done(
+    length: usize,
+    step: impl FnMut(usize) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    let done = until_done(length, step)?;
+    if done < length {
+        Err(Errno::EIO)
+    } else {
+        Ok(())
+    }
 }
 
 /// Makes a call again as long as it is interrupted.
@@ -116,16 +129,9 @@ pub fn pread(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Er
 
 /// Reads at `offset` until `buffer` is full or the end has come; goes on after a short count and after `EINTR`.
 pub fn pread_full(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match pread(fd, &mut buffer[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(done)
+    until_done(buffer.len(), |done| {
+        pread(fd, &mut buffer[done..], offset + done as u64)
+    })
 }
 
 /// `pwrite(2)`.
@@ -240,5 +246,27 @@ pub fn wait_for(fd: BorrowedFd<'_>, events: libc::c_short) -> Result<(), Errno> 
             Err(Errno::EINTR) => {}
             result => return result.map(drop),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_count_goes_on_an_interruption_repeats_an_error_ends() {
+        let mut answers = [Ok(3), Err(Errno::EINTR), Ok(4), Ok(1)].into_iter();
+        let mut seen = Vec::new();
+        let done = until_done(8, |at| {
+            seen.push(at);
+            answers.next().expect("no call after the end")
+        });
+        assert_eq!(done, Ok(8));
+        assert_eq!(seen, [0, 3, 3, 7]);
+        assert_eq!(
+            until_done(8, |at| if at == 0 { Ok(5) } else { Ok(0) }),
+            Ok(5)
+        );
+        assert_eq!(until_done(8, |_| Err(Errno::EPIPE)), Err(Errno::EPIPE));
     }
 }
