@@ -1,9 +1,8 @@
 //! `copy_file_range`: the neighbour to which others fall back.
 
-use super::{pipe, reopen};
+use super::{note_length, pipe, reopen};
 use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::{Lie, What};
-use crate::interpose::record::aside;
 use crate::lab::Lab;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::io::{argument, ask, copy_file_range};
@@ -187,10 +186,7 @@ fn copies(lab: &Lab) -> Result<Observation, Stop> {
         "position of the source",
         source.stream_position().setup("lseek")?,
     );
-    seen.count(
-        "length of the target",
-        aside(|| target.metadata()).setup("fstat")?.len(),
-    );
+    note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
 
@@ -261,8 +257,7 @@ fn overlap(lab: &Lab) -> Result<Observation, Stop> {
             done,
         );
     }
-    let length = aside(|| file.metadata()).setup("fstat")?.len();
-    seen.count("length of the file", length);
+    note_length(&mut seen, "length of the file", &file)?;
     Ok(seen)
 }
 

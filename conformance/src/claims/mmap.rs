@@ -1,13 +1,13 @@
 //! `mmap` of files that are served: what its manual page says, and what it leaves out.
 
-use super::{pipe, reopen};
+use super::{note_readable, pipe, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::io::{self, argument, ask};
-use crate::lab::{alias, map_file, sockets};
-use crate::verdict::{Observation, Setup};
+use crate::lab::{Lab, alias, map_file, sockets};
+use crate::verdict::{Observation, Setup, Stop};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -146,19 +146,16 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.errors.no-regular-file",
             |lab| {
-                let mut seen = Observation::new();
-                for kind in [
-                    Fd::Directory,
-                    Fd::PipeRead,
-                    Fd::UdpSocket,
-                    Fd::Eventfd,
-                    Fd::DevUrandom,
-                ] {
-                    let descriptor = Descriptor::open(lab, kind)?;
-                    let mapped = map(&descriptor, PAGE, READ, PRIVATE, 0);
-                    note(&mut seen, &format!("mmap({kind})"), mapped);
-                }
-                Ok(seen)
+                map_each(
+                    lab,
+                    &[
+                        Fd::Directory,
+                        Fd::PipeRead,
+                        Fd::UdpSocket,
+                        Fd::Eventfd,
+                        Fd::DevUrandom,
+                    ],
+                )
             },
             &[
                 ("mmap(directory)", Answer::Fails(Errno::EACCES)),
@@ -178,20 +175,17 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.errors.enodev",
             |lab| {
-                let mut seen = Observation::new();
-                for kind in [
-                    Fd::Directory,
-                    Fd::PipeRead,
-                    Fd::UdpSocket,
-                    Fd::Eventfd,
-                    Fd::DevUrandom,
-                    Fd::PipeWrite,
-                ] {
-                    let descriptor = Descriptor::open(lab, kind)?;
-                    let mapped = map(&descriptor, PAGE, READ, PRIVATE, 0);
-                    note(&mut seen, &format!("mmap({kind})"), mapped);
-                }
-                Ok(seen)
+                map_each(
+                    lab,
+                    &[
+                        Fd::Directory,
+                        Fd::PipeRead,
+                        Fd::UdpSocket,
+                        Fd::Eventfd,
+                        Fd::DevUrandom,
+                        Fd::PipeWrite,
+                    ],
+                )
             },
             &[
                 ("mmap(directory)", Answer::Fails(Errno::ENODEV)),
@@ -432,10 +426,7 @@ pub const CLAIMS: &[Claim] = &[
                     });
                     seen.call(format!("write({name}, mapping)"), written);
                 }
-                seen.count(
-                    "bytes in the pipe",
-                    aside(|| sockets::readable(&pipe.read))? as u64,
-                );
+                note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
                 Ok(seen)
             },
             &[
@@ -511,6 +502,17 @@ fn map(
             [0, length, protection, flags, argument(file), offset],
         )
     }
+}
+
+/// Maps a descriptor of each kind.
+fn map_each(lab: &Lab, kinds: &[Fd]) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    for kind in kinds {
+        let descriptor = Descriptor::open(lab, *kind)?;
+        let mapped = map(&descriptor, PAGE, READ, PRIVATE, 0);
+        note(&mut seen, &format!("mmap({kind})"), mapped);
+    }
+    Ok(seen)
 }
 
 /// Whether a page is mapped at an address.

@@ -20,7 +20,7 @@ use crate::claim::{Claim, Gate, Source, gate};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{Lab, io, map_file};
+use crate::lab::{Lab, io, map_file, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_splice::{Pipe, PipeFlags, pipe2};
 use std::fs::{File, OpenOptions};
@@ -73,6 +73,18 @@ fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
     aside(|| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()))).setup("open again")
 }
 
+/// Notes how many bytes can be read from a pipe or socket.
+fn note_readable(seen: &mut Observation, fact: &str, fd: &impl AsFd) -> Result<(), Stop> {
+    seen.count(fact, aside(|| sockets::readable(fd))? as u64);
+    Ok(())
+}
+
+/// Notes the length of a file.
+fn note_length(seen: &mut Observation, fact: &str, file: &File) -> Result<(), Stop> {
+    seen.count(fact, aside(|| file.metadata()).setup("fstat")?.len());
+    Ok(())
+}
+
 /// How often a signal came that this process has caught.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
@@ -84,10 +96,7 @@ fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u64), 
     let handler = note as *const () as libc::sighandler_t;
     // SAFETY: the handler does nothing but add to an atomic, which is safe wherever it interrupts.
     if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
-        return Err(Stop::from_setup(
-            "signal",
-            crate::lab::sockets::last_errno(),
-        ));
+        return Err(Stop::from_setup("signal", sockets::last_errno()));
     }
     let before = CAUGHT.load(Ordering::Relaxed);
     let result = call();

@@ -2,9 +2,9 @@
 //!
 //! The real server's replication and files are a capability of their own; here stand the kernel's answers to the calls.
 
+use super::note_length;
 use crate::claim::{Claim, Source, always, seed};
 use crate::interpose::lie::{Lie, What};
-use crate::interpose::record::aside;
 use crate::lab::{Lab, io, pattern, sockets};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_sendfile::sendfile;
@@ -144,8 +144,7 @@ fn redis_aof_sendfile(lab: &Lab) -> Result<Observation, Stop> {
     );
     seen.call("splice(pipe, file)", splice_into(&plain)?);
     for (name, file) in [("O_APPEND", &aof), ("plain", &plain)] {
-        let length = aside(|| file.metadata()).setup("fstat")?.len();
-        seen.count(format!("length of the {name} file"), length);
+        note_length(&mut seen, &format!("length of the {name} file"), file)?;
     }
     if seen.failed_with("sendfile(file, file)", Errno::EINVAL) {
         return Err(Stop::broken("sendfile() is refused without O_APPEND too"));

@@ -1,8 +1,8 @@
 //! `sendfile`.
 
 use super::{
-    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, count_copies, entries_to_tcp,
-    read_write_hops,
+    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, count_copies, entries_to_tcp, note_length,
+    note_readable, read_write_hops,
 };
 use crate::claim::{Claim, Gate, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
@@ -383,8 +383,7 @@ fn sendfile_copies_ktls(lab: &Lab) -> Result<Observation, Stop> {
     io::read_full(&far, &mut bytes).setup("read at the receiver")?;
     let mut seen = Observation::new();
     seen.text(AFTER_CHANGE, alias::Sharing::of(&bytes)?);
-    let more = aside(|| sockets::readable(&far))?;
-    seen.count("bytes beyond the file", more as u64);
+    note_readable(&mut seen, "bytes beyond the file", &far)?;
     Ok(seen)
 }
 
@@ -552,8 +551,7 @@ fn sendfile_sample_file_to_file(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(other file, file)",
         sendfile(&other, &file, Some(&mut 0), 10),
     );
-    let length = aside(|| other.metadata()).setup("fstat")?.len();
-    seen.count("length of the other file", length);
+    note_length(&mut seen, "length of the other file", &other)?;
     // Position 0 is where the writing goes, and the reading is the document's, from the same position.
     seen.call(
         "sendfile(file, same file)",

@@ -1,6 +1,6 @@
 //! `sendfile`: what its manual page says of offsets, counts and errors, and what it leaves out.
 
-use super::{pipe, raised, reopen};
+use super::{note_length, note_readable, pipe, raised, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -13,7 +13,7 @@ use nocopy_sendfile::sendfile;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use syscalls::{Errno, Sysno};
 
@@ -786,10 +786,7 @@ fn sendfile_count_largest(lab: &Lab) -> Result<Observation, Stop> {
             sent,
         );
     }
-    seen.count(
-        "length of the target",
-        aside(|| target.metadata()).setup("fstat")?.len(),
-    );
+    note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
 
@@ -838,16 +835,6 @@ fn sendfile_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Sets or clears `O_APPEND` of an open file.
-fn set_append(file: &File, on: bool) -> Result<(), Stop> {
-    let flags = if on { libc::O_APPEND } else { 0 };
-    // SAFETY: F_SETFL takes its flags by value.
-    if aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }) == -1 {
-        return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
-    }
-    Ok(())
-}
-
 fn sendfile_errors_append(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let append = reopen(&target, File::options().append(true))?;
@@ -860,27 +847,24 @@ fn sendfile_errors_append(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(O_APPEND file, file, NULL)",
         sendfile(&append, &source, None, 1),
     );
-    set_append(&target, true)?;
+    fds::set_append(&target, true)?;
     seen.call(
         "sendfile(file with O_APPEND set later, file)",
         sendfile(&target, &source, None, 1),
     );
-    set_append(&target, false)?;
+    fds::set_append(&target, false)?;
     seen.call(
         "sendfile(file with O_APPEND cleared, file)",
         sendfile(&target, &source, None, 1),
     );
-    seen.count(
-        "length of the target",
-        aside(|| target.metadata()).setup("fstat")?.len(),
-    );
+    note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
 
 fn sendfile_errors_append_order(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let read_only = reopen(&target, File::options().read(true))?;
-    set_append(&read_only, true)?;
+    fds::set_append(&read_only, true)?;
     let mut seen = Observation::new();
     seen.call(
         "sendfile(read-only O_APPEND file, file)",
@@ -938,10 +922,7 @@ fn sendfile_count_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
         Ok(blocked || sender.is_finished())
     })?;
     let mut seen = Observation::new();
-    seen.count(
-        "bytes in the pipe",
-        aside(|| sockets::readable(&pipe.read))? as u64,
-    );
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     // Somebody reads now, so that it ends.
     while !sender.is_finished() {
         aside(|| io::read(&pipe.read, &mut [0; 4096])).setup("read the pipe")?;
@@ -1040,10 +1021,7 @@ fn sendfile_source_pipe_to_pipe(lab: &Lab) -> Result<Observation, Stop> {
         "splice(other pipe, pipe)",
         splice(&source, None, &target.write, None, 1, SpliceFlags::NONBLOCK),
     );
-    seen.count(
-        "bytes in the pipe",
-        aside(|| sockets::readable(&target.read))? as u64,
-    );
+    note_readable(&mut seen, "bytes in the pipe", &target.read)?;
     Ok(seen)
 }
 
@@ -1057,10 +1035,7 @@ fn sendfile_source_like_mmap(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(file, /proc/version)",
         sendfile(&target, &source, None, 1),
     );
-    seen.count(
-        "length of the target",
-        aside(|| target.metadata()).setup("fstat")?.len(),
-    );
+    note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
 
@@ -1072,10 +1047,7 @@ fn sendfile_from(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
         format!("sendfile(file, {kind})"),
         sendfile(&target, &source, None, 1),
     );
-    seen.count(
-        "length of the target",
-        aside(|| target.metadata()).setup("fstat")?.len(),
-    );
+    note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
 
@@ -1115,8 +1087,7 @@ fn sendfile_udp_too_long(lab: &Lab) -> Result<Observation, Stop> {
     // A datagram that comes after this one would have come before it.
     aside(|| io::write(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
-    let first = aside(|| sockets::readable(&far))?;
-    seen.count("bytes of the first datagram that comes", first as u64);
+    note_readable(&mut seen, "bytes of the first datagram that comes", &far)?;
     Ok(seen)
 }
 
@@ -1130,8 +1101,7 @@ fn sendfile_udp_one_datagram(lab: &Lab) -> Result<Observation, Stop> {
     );
     aside(|| io::write(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
-    let first = aside(|| sockets::readable(&far))?;
-    seen.count("bytes of the first datagram", first as u64);
+    note_readable(&mut seen, "bytes of the first datagram", &far)?;
     Ok(seen)
 }
 

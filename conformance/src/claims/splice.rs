@@ -1,7 +1,8 @@
 //! `splice`.
 
 use super::{
-    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, entries_and_bytes, entries_to_tcp, pipe,
+    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, entries_and_bytes, entries_to_tcp,
+    note_length, note_readable, pipe,
 };
 use crate::claim::{Claim, Exception, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
@@ -580,8 +581,11 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
             SpliceFlags::empty(),
         );
         seen.call(format!("splice(file of {name}, pipe)"), out);
-        let came = aside(|| sockets::readable(&pipe.read))?;
-        seen.count(format!("bytes in the pipe from {name}"), came as u64);
+        note_readable(
+            &mut seen,
+            &format!("bytes in the pipe from {name}"),
+            &pipe.read,
+        )?;
         if out.is_ok() {
             let back = splice(
                 &pipe.read,
@@ -592,8 +596,7 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
                 SpliceFlags::empty(),
             );
             seen.call(format!("splice(pipe, file of {name})"), back);
-            let length = aside(|| file.metadata()).setup("fstat")?.len();
-            seen.count(format!("length of the file of {name}"), length);
+            note_length(&mut seen, &format!("length of the file of {name}"), &file)?;
         }
     }
     for (name, kind) in [
@@ -604,8 +607,11 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
         let source = Descriptor::open(lab, kind)?;
         let out = splice(&source, None, &pipe.write, None, 5, SpliceFlags::empty());
         seen.call(format!("splice(file of {name}, pipe)"), out);
-        let came = aside(|| sockets::readable(&pipe.read))?;
-        seen.count(format!("bytes in the pipe from {name}"), came as u64);
+        note_readable(
+            &mut seen,
+            &format!("bytes in the pipe from {name}"),
+            &pipe.read,
+        )?;
     }
     Ok(seen)
 }

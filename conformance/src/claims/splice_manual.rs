@@ -1,6 +1,6 @@
 //! `splice`: what its manual page says of ends, offsets, flags and errors, and what it leaves out.
 
-use super::{pipe, raised, reopen, two};
+use super::{note_readable, pipe, raised, reopen, two};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -793,12 +793,6 @@ fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
     Ok(pipe)
 }
 
-/// Notes how many bytes stand in a pipe.
-fn note_left(seen: &mut Observation, fact: &str, pipe: &Pipe) -> Result<(), Stop> {
-    seen.count(fact, aside(|| sockets::readable(&pipe.read))? as u64);
-    Ok(())
-}
-
 fn splice_from(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
     let source = Descriptor::open(lab, kind)?;
     let pipe = pipe()?;
@@ -808,7 +802,7 @@ fn splice_from(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
         "splice(source, pipe)",
         splice(&source, None, &pipe.write, None, 1, NONBLOCK),
     );
-    note_left(&mut seen, "bytes in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -821,7 +815,7 @@ fn splice_into(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
         "splice(pipe, sink)",
         splice(&pipe.read, None, &sink, None, 1, NONBLOCK),
     );
-    note_left(&mut seen, "bytes left in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -929,7 +923,7 @@ fn splice_ends_two_pipes(_lab: &Lab) -> Result<Observation, Stop> {
         "splice(pipe, other pipe)",
         splice(&first.read, None, &second.write, None, 1, NONBLOCK),
     );
-    note_left(&mut seen, "bytes in the other pipe", &second)?;
+    note_readable(&mut seen, "bytes in the other pipe", &second.read)?;
     Ok(seen)
 }
 
@@ -1089,7 +1083,7 @@ fn splice_flags_known(lab: &Lab) -> Result<Observation, Stop> {
     };
     let mut seen = Observation::new();
     seen.call("splice(file, pipe, MOVE|NONBLOCK|MORE|GIFT)", done);
-    note_left(&mut seen, "bytes in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -1101,7 +1095,7 @@ fn splice_length_beyond(lab: &Lab) -> Result<Observation, Stop> {
         "splice(file of 1, pipe, SIZE_MAX)",
         splice(&file, Some(&mut 0), &pipe.write, None, usize::MAX, NONBLOCK),
     );
-    note_left(&mut seen, "bytes in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -1123,7 +1117,7 @@ fn splice_length_beyond_pipes(_lab: &Lab) -> Result<Observation, Stop> {
         "splice(pipe of 1, other pipe, SIZE_MAX)",
         splice(&first.read, None, &second.write, None, usize::MAX, NONBLOCK),
     );
-    note_left(&mut seen, "bytes in the other pipe", &second)?;
+    note_readable(&mut seen, "bytes in the other pipe", &second.read)?;
     Ok(seen)
 }
 
@@ -1137,7 +1131,11 @@ fn splice_length_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
             format!("splice(file of 1 MiB, pipe of {size})"),
             splice(&file, Some(&mut 0), &pipe.write, None, 1 << 20, NONBLOCK),
         );
-        note_left(&mut seen, &format!("bytes in the pipe of {size}"), &pipe)?;
+        note_readable(
+            &mut seen,
+            &format!("bytes in the pipe of {size}"),
+            &pipe.read,
+        )?;
     }
     Ok(seen)
 }
@@ -1155,7 +1153,7 @@ fn splice_length_single_bytes(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.count("single bytes that a pipe of 65536 takes", taken)
         .call("the next splice()", full);
-    note_left(&mut seen, "bytes in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -1187,7 +1185,7 @@ fn splice_errors_sealed(_lab: &Lab) -> Result<Observation, Stop> {
         "splice(pipe, memfd with F_SEAL_WRITE)",
         splice(&pipe.read, None, &sealed, None, 1, NONBLOCK),
     );
-    note_left(&mut seen, "bytes in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -1201,7 +1199,7 @@ fn splice_errors_efbig(lab: &Lab) -> Result<Observation, Stop> {
     })?;
     seen.call("splice(pipe, file limited to 0)", done)
         .count("signals raised", signals);
-    note_left(&mut seen, "bytes in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -1245,18 +1243,14 @@ fn splice_sharing_in_the_pipe(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn splice_sink_append_by_another(lab: &Lab) -> Result<Observation, Stop> {
-    use std::os::fd::AsRawFd;
     let file = lab.empty_file()?;
     let pipe = filled(b"bb")?;
     let call = || splice(&pipe.read, None, &file, None, 1, NONBLOCK);
     let mut seen = Observation::new();
     seen.call("splice(pipe, file) before", call());
     let another = aside(|| file.try_clone()).setup("dup")?;
-    // SAFETY: F_SETFL takes its flags by value.
-    if aside(|| unsafe { libc::fcntl(another.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) }) == -1 {
-        return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
-    }
+    fds::set_append(&another, true)?;
     seen.call("splice(pipe, file) afterwards", call());
-    note_left(&mut seen, "bytes left in the pipe", &pipe)?;
+    note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     Ok(seen)
 }

@@ -1,9 +1,8 @@
 //! `tee`.
 
-use super::{pipe, raised, two};
+use super::{note_readable, pipe, raised, two};
 use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::{Lie, What};
-use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::io::{self, NO_FD, argument, ask};
 use crate::lab::{Lab, sockets};
@@ -255,10 +254,7 @@ fn tee_ends_both_pipes(lab: &Lab) -> Result<Observation, Stop> {
             "tee(pipe, other pipe)",
             tee(&first.read, &second.write, 1, none),
         );
-    seen.count(
-        "bytes in the other pipe",
-        aside(|| sockets::readable(&second.read))? as u64,
-    );
+    note_readable(&mut seen, "bytes in the other pipe", &second.read)?;
     Ok(seen)
 }
 
@@ -385,10 +381,7 @@ fn tee_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
         let done = unsafe { ask(Sysno::tee, arguments) };
         seen.call(format!("tee(pipe, other pipe, {flags:#x})"), done);
     }
-    seen.count(
-        "bytes in the other pipe",
-        aside(|| sockets::readable(&second.read))? as u64,
-    );
+    note_readable(&mut seen, "bytes in the other pipe", &second.read)?;
     Ok(seen)
 }
 

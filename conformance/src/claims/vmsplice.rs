@@ -2,12 +2,11 @@
 
 use crate::claim::{Claim, Source, always, gate, seed};
 use crate::interpose::record::aside;
-use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
+use crate::lab::alias::{self, LENGTH, NEW, Sharing};
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, sockets};
 use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
-use nocopy_mmap::PrivateAnonymous;
 use nocopy_splice::{IoVec, PipeFlags, SpliceFlags, pipe2, splice, vmsplice_to_pipe};
 use syscalls::Sysno;
 
@@ -69,15 +68,9 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-fn memory() -> Result<PrivateAnonymous, Stop> {
-    let mut memory = PrivateAnonymous::new(LENGTH).setup("mmap")?;
-    memory.fill(OLD);
-    Ok(memory)
-}
-
 fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     let sink = Sink::open(lab, kind)?;
-    let mut memory = memory()?;
+    let mut memory = alias::memory(LENGTH)?;
     if kind == Kind::Pipe {
         // SAFETY: the write end of a pipe; the memory is freed after all has been read.
         alias::send_all(|done| unsafe {
@@ -105,7 +98,7 @@ fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
 fn splice_flags_move_copies_into_file(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.empty_file()?;
     let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
-    let mut memory = memory()?;
+    let mut memory = alias::memory(LENGTH)?;
     let mut seen = Observation::new();
     // SAFETY: the write end of a pipe; the memory outlives the pipe.
     alias::send_all(|done| unsafe {

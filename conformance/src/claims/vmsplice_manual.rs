@@ -1,6 +1,6 @@
 //! `vmsplice`: what its manual page says of ends, vectors, flags and errors, and what it leaves out.
 
-use super::{pipe, raised};
+use super::{note_readable, pipe, raised};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -232,12 +232,6 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-fn memory(length: usize) -> Result<PrivateAnonymous, Stop> {
-    let mut memory = PrivateAnonymous::new(length).setup("mmap")?;
-    memory.fill(OLD);
-    Ok(memory)
-}
-
 /// `vmsplice` of one buffer whose memory is freed after its pipe.
 fn give(to: &impl std::os::fd::AsFd, bytes: &[u8], flags: SpliceFlags) -> Result<usize, Errno> {
     // SAFETY: experiments read or drop the pipe before they free the memory.
@@ -245,7 +239,7 @@ fn give(to: &impl std::os::fd::AsFd, bytes: &[u8], flags: SpliceFlags) -> Result
 }
 
 fn vmsplice_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(4096)?;
+    let memory = alias::memory(4096)?;
     let vector = [memory.as_ptr().expose_provenance(), 1];
     let vector = vector.as_ptr().expose_provenance();
     let mut seen = Observation::new();
@@ -280,7 +274,7 @@ fn vmsplice_length_zero_no_pipe(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn vmsplice_vectors_maximum(_lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(4096)?;
+    let memory = alias::memory(4096)?;
     let vector = [memory.as_ptr().expose_provenance(), 1].repeat(1025);
     let address = vector.as_ptr().expose_provenance();
     let mut seen = Observation::new();
@@ -294,29 +288,25 @@ fn vmsplice_vectors_maximum(_lab: &Lab) -> Result<Observation, Stop> {
             )
         };
         seen.call(format!("vmsplice(pipe, {count} buffers)"), done);
-        let came = aside(|| sockets::readable(&pipe.read))?;
-        seen.count(format!("bytes of {count} buffers"), came as u64);
+        note_readable(&mut seen, &format!("bytes of {count} buffers"), &pipe.read)?;
     }
     Ok(seen)
 }
 
 fn vmsplice_gift_alignment(_lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(4096)?;
+    let memory = alias::memory(4096)?;
     let pipe = pipe()?;
     let mut seen = Observation::new();
     seen.call(
         "vmsplice(pipe, 100 bytes in a page, SPLICE_F_GIFT)",
         give(&pipe.write, &memory[8..108], SpliceFlags::GIFT),
     );
-    seen.count(
-        "bytes in the pipe",
-        aside(|| sockets::readable(&pipe.read))? as u64,
-    );
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
 fn vmsplice_flags_nonblock(_lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(4096)?;
+    let memory = alias::memory(4096)?;
     let (full, empty) = (pipe()?, pipe()?);
     aside(|| io::write_all(&full.write, &vec![0; 1 << 16])).setup("fill a pipe")?;
     let mut seen = Observation::new();
@@ -333,7 +323,7 @@ fn vmsplice_flags_nonblock(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn vmsplice_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(4096)?;
+    let memory = alias::memory(4096)?;
     let pipe = pipe()?;
     let vector = [memory.as_ptr().expose_provenance(), 1];
     let vector = vector.as_ptr().expose_provenance();
@@ -374,7 +364,7 @@ fn vmsplice_errors_efault(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn vmsplice_errors_sigpipe(_lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(4096)?;
+    let memory = alias::memory(4096)?;
     let pipe = pipe()?;
     drop(pipe.read);
     let mut seen = Observation::new();
@@ -385,22 +375,19 @@ fn vmsplice_errors_sigpipe(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn vmsplice_length_pipe_room(_lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(192 << 10)?;
+    let memory = alias::memory(192 << 10)?;
     let pipe = pipe()?;
     let mut seen = Observation::new();
     seen.call(
         "vmsplice(pipe, 192 KiB, SPLICE_F_NONBLOCK)",
         give(&pipe.write, &memory, NONBLOCK),
     );
-    seen.count(
-        "bytes in the pipe",
-        aside(|| sockets::readable(&pipe.read))? as u64,
-    );
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
 fn vmsplice_memory_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
-    let memory = memory(LENGTH)?;
+    let memory = alias::memory(LENGTH)?;
     let pipe = pipe()?;
     alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK)).setup("vmsplice")?;
     drop(memory);
@@ -418,7 +405,7 @@ fn vmsplice_memory_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn vmsplice_read_end_copies(_lab: &Lab) -> Result<Observation, Stop> {
-    let mut given = memory(LENGTH)?;
+    let mut given = alias::memory(LENGTH)?;
     let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
     aside(|| alias::send_all(|done| give(&pipe.write, &given[done..], NONBLOCK)))
         .setup("vmsplice")?;

@@ -10,7 +10,6 @@ use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, netns, privilege, sockets, wait_until};
 use crate::routes;
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
-use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_zerocopy};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
@@ -461,12 +460,6 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-fn memory() -> Result<PrivateAnonymous, Stop> {
-    let mut memory = PrivateAnonymous::new(LENGTH).setup("mmap")?;
-    memory.fill(OLD);
-    Ok(memory)
-}
-
 /// Sets the option and reads it back: 1 if it is set, 0 if the kernel only said so.
 fn set_zerocopy(socket: &impl AsFd) -> Result<usize, Errno> {
     enable(socket.as_fd())?;
@@ -565,7 +558,7 @@ fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
-    let mut memory = memory()?;
+    let mut memory = alias::memory(LENGTH)?;
     let send_and_settle = || -> Result<u64, Stop> {
         // SAFETY: the memory lives until the process ends.
         let sent = io::again(|| unsafe { io::sendmsg(&near, &memory, libc::MSG_ZEROCOPY) });
@@ -600,7 +593,7 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_copies_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
-    let mut memory = memory()?;
+    let mut memory = alias::memory(LENGTH)?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
     // SAFETY: the memory is freed after the completion.
     let sends = unsafe { send_all(zerocopy, &memory) }?;
@@ -621,7 +614,7 @@ fn zerocopy_copies_tcp(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_copies_unix(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = UnixStream::pair().setup("socketpair")?;
-    let mut memory = memory()?;
+    let mut memory = alias::memory(LENGTH)?;
     let mut seen = Observation::new();
     seen.call("SO_ZEROCOPY of an AF_UNIX socket, set", set_zerocopy(&near));
     // SAFETY: the memory lives until the process ends.
@@ -650,7 +643,7 @@ fn zerocopy_no_socket(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
 
 fn zerocopy_copies_dropping_device(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = netns::udp_into_nothing()?;
-    let memory = memory()?;
+    let memory = alias::memory(LENGTH)?;
     let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
     for _ in 0..4 {
         // SAFETY: the memory is freed after the completions.
@@ -670,7 +663,7 @@ fn zerocopy_copies_dropping_device(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// Sends four pages four times to a peer that reads, and says what the completions say.
 fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
-    let memory = memory()?;
+    let memory = alias::memory(LENGTH)?;
     let zerocopy = enable(&remote.socket).setup("SO_ZEROCOPY")?;
     let mut sends = 0;
     for _ in 0..4 {
@@ -694,7 +687,7 @@ fn zerocopy_socket_vsock(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_copies_vsock_loopback(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::vsock()?;
-    let mut memory = memory()?;
+    let mut memory = alias::memory(LENGTH)?;
     let mut seen = Observation::new();
     let enabled = set_zerocopy(&near);
     seen.call("SO_ZEROCOPY of a vsock socket, set", enabled);
@@ -813,7 +806,7 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
-    let memory = memory()?;
+    let memory = alias::memory(LENGTH)?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
     let mut sends = 0;
     for _ in 0..3 {
@@ -840,7 +833,7 @@ fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
-    let memory = memory()?;
+    let memory = alias::memory(LENGTH)?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
     let mut taken = 0;
     let mut seen = Observation::new();
@@ -870,7 +863,7 @@ fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
-    let memory = memory()?;
+    let memory = alias::memory(LENGTH)?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
     let mut seen = Observation::new();
     for size in [0, 8] {
@@ -935,7 +928,7 @@ fn zerocopy_limit_memlock(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-fn option(socket: &impl AsFd) -> Result<usize, Errno> {
+pub(super) fn option(socket: &impl AsFd) -> Result<usize, Errno> {
     let value = sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY)?;
     // What is no value is shown as a large one.
     Ok(usize::try_from(value).unwrap_or(usize::MAX))
@@ -971,7 +964,7 @@ fn zerocopy_option_inherited(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, _far) = sockets::tcp()?;
-    let memory = memory()?;
+    let memory = alias::memory(LENGTH)?;
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
     // SAFETY: the memory is freed after the completions.
     let send = |length: usize| unsafe { send_all(zerocopy, &memory[..length]) };

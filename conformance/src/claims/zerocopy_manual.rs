@@ -1,5 +1,6 @@
 //! `MSG_ZEROCOPY`: what the kernel's document says of the option, the error queue and completions, and what it leaves out.
 
+use super::note_readable;
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
@@ -127,10 +128,7 @@ pub const CLAIMS: &[Claim] = &[
                 let sent = io::again(|| unsafe { io::sendmsg(&near, b"b", libc::MSG_ZEROCOPY) });
                 seen.call("sendmsg(socket without SO_ZEROCOPY, MSG_ZEROCOPY)", sent);
                 sockets::wait_for_arrival(&far, sent.unwrap_or(0))?;
-                seen.count(
-                    "bytes at the receiver",
-                    aside(|| sockets::readable(&far))? as u64,
-                );
+                note_readable(&mut seen, "bytes at the receiver", &far)?;
                 Ok(seen)
             },
             &[(
@@ -324,8 +322,7 @@ fn set(socket: &impl AsFd, value: i32) -> Result<usize, Errno> {
 }
 
 fn value(socket: &impl AsFd) -> Result<u64, Stop> {
-    let value = aside(|| sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY));
-    Ok(u64::try_from(value.setup("getsockopt")?).unwrap_or(u64::MAX))
+    Ok(aside(|| super::zerocopy::option(socket)).setup("getsockopt")? as u64)
 }
 
 /// A send with the flag from any address. On a socket with the option, of memory that the kernel cannot keep.

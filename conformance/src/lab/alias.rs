@@ -8,6 +8,7 @@ use crate::interpose::record::aside;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io};
 use crate::verdict::{Setup, Stop};
+use nocopy_mmap::PrivateAnonymous;
 use std::fmt;
 use std::fs::File;
 use syscalls::{Errno, Sysno};
@@ -72,6 +73,13 @@ impl fmt::Display for Sharing {
 /// A file full of [`OLD`] bytes in the page cache.
 pub fn source(lab: &Lab) -> Result<File, Stop> {
     lab.file(&[OLD; LENGTH])
+}
+
+/// As many [`OLD`] bytes of anonymous memory.
+pub fn memory(length: usize) -> Result<PrivateAnonymous, Stop> {
+    let mut memory = PrivateAnonymous::new(length).setup("mmap")?;
+    memory.fill(OLD);
+    Ok(memory)
 }
 
 /// Changes every byte of the file to [`NEW`], and checks that it did.

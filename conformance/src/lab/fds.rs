@@ -185,10 +185,7 @@ impl Descriptor {
             Kind::RegularFile => alone(lab.file(&CONTENT)?.into()),
             Kind::AppendFile => {
                 let file = lab.file(&CONTENT)?;
-                // SAFETY: F_SETFL takes its flags by value.
-                if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) } == -1 {
-                    return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
-                }
+                set_append(&file, true)?;
                 alone(file.into())
             }
             Kind::Memfd => {
@@ -334,6 +331,16 @@ fn memfd() -> Result<OwnedFd, Stop> {
         unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_CLOEXEC) },
         "memfd_create",
     )
+}
+
+/// Sets or clears `O_APPEND` of an open file, for all its descriptors.
+pub fn set_append(file: &File, on: bool) -> Result<(), Stop> {
+    let flags = if on { libc::O_APPEND } else { 0 };
+    // SAFETY: F_SETFL takes its flags by value.
+    if aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }) == -1 {
+        return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
+    }
+    Ok(())
 }
 
 /// An empty memfd with these seals.
