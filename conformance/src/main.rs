@@ -11,7 +11,7 @@ use conformance::foreign::Foreign;
 use conformance::lab::filesystems::find_scratch;
 use conformance::report::jsonl::{self, Line};
 use conformance::report::{Environment, Record, Run, Strictness, human};
-use conformance::runner::{Runner, SUPERVISE, supervisor};
+use conformance::runner::{Runner, supervisor};
 use conformance::seed::Document;
 #[cfg(feature = "vm")]
 use conformance::vm::qemu::END_GROUP;
@@ -171,10 +171,7 @@ fn main() -> ExitCode {
     if conformance::vm::guest::is_guest() {
         conformance::vm::guest::main();
     }
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == SUPERVISE)
-    {
+    if supervisor::is_asked_for() {
         return match supervisor::main(&claims::registry()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE, // whom it served notices the missing end

@@ -4,7 +4,7 @@
 use conformance::claim::Claim;
 use conformance::interpose::lie::{Field, Lie, What, Which};
 use conformance::lab::{Lab, io, map_file, sockets};
-use conformance::runner::{Interposed, Outcome, Report, Runner, SUPERVISE, Task, supervisor};
+use conformance::runner::{Interposed, Outcome, Report, Runner, Task, supervisor};
 use conformance::verdict::{Observation, Setup, Stop, Value, Verdict};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nocopy_msg_zerocopy::{Message, SendFlags, enable, messages, recv_error_queue, send_zerocopy};
@@ -616,10 +616,7 @@ fn recorded() -> Result<(), Failed> {
 }
 
 fn main() {
-    if std::env::args()
-        .nth(1)
-        .is_some_and(|first| first == SUPERVISE)
-    {
+    if supervisor::is_asked_for() {
         let registry: Vec<&'static Claim> = CLAIMS.iter().collect();
         supervisor::main(&registry).expect("the supervisor serves");
         return;

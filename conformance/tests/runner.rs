@@ -5,7 +5,7 @@
 
 use conformance::claim::Claim;
 use conformance::lab::Lab;
-use conformance::runner::{Outcome, Runner, SUPERVISE, supervisor};
+use conformance::runner::{Outcome, Runner, supervisor};
 use conformance::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::ffi::{CString, c_int, c_ulong};
@@ -528,10 +528,7 @@ fn run(claims: &[&Claim], scratch: &Path) -> Vec<(String, Outcome)> {
 }
 
 fn main() {
-    if std::env::args()
-        .nth(1)
-        .is_some_and(|first| first == SUPERVISE)
-    {
+    if supervisor::is_asked_for() {
         let registry: Vec<&'static Claim> = CLAIMS.iter().collect();
         supervisor::main(&registry).expect("the supervisor serves");
         return;

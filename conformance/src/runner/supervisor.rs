@@ -1,6 +1,6 @@
 //! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
 
-use super::{Isolation, Message, Orders, Outcome, Report, keeper, scratch};
+use super::{Isolation, Message, Orders, Outcome, Report, SUPERVISE, keeper, scratch};
 use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
@@ -10,6 +10,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// Whether this process has been started as a supervisor.
+pub fn is_asked_for() -> bool {
+    std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == SUPERVISE)
+}
 
 /// The main function of the hidden command: orders on standard input, messages on standard output.
 pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
