@@ -193,19 +193,7 @@ fn dies_with_parent() -> Test {
 /// Root in the guest does this and goes on if it can: it is red, and this is why.
 fn misbehaves(what: &str, parts: &[&str]) -> Test {
     let script = format!("echo begun; {what}; echo ended");
-    let output = or_ignored!(guest(
-        "exec",
-        &[
-            "--disks=",
-            "--",
-            or_ignored!(busybox()),
-            "sh",
-            "-c",
-            &script
-        ]
-    ))
-    .output()?;
-    red(&output, parts)
+    super::support::script(&script, |output| red(output, parts))
 }
 
 /// A program that writes a whole and right end marker, and the real one follows.
@@ -216,19 +204,7 @@ fn forged_marker() -> Test {
         let _ = write!(octal, "\\{byte:03o}");
     }
     let script = format!("printf '{octal}' > /dev/ttyS1");
-    let output = or_ignored!(guest(
-        "exec",
-        &[
-            "--disks=",
-            "--",
-            or_ignored!(busybox()),
-            "sh",
-            "-c",
-            &script
-        ]
-    ))
-    .output()?;
-    red(&output, &["two end markers"])
+    super::support::script(&script, |output| red(output, &["two end markers"]))
 }
 
 fn real_qemu() -> Result<PathBuf, Failed> {

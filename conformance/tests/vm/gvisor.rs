@@ -2,11 +2,14 @@
 //!
 //! The lies are told by a `runsc` of our own, a script that prints what it is given.
 
-use super::support::{Test, check, conformance, expect, expect_line, or_ignored, red};
+use super::support::{
+    Test, brings_output_and_status, check, conformance, expect, expect_line, or_ignored, red,
+    result,
+};
 use conformance::claims;
 use conformance::foreign::Foreign;
+use conformance::report::Environment;
 use conformance::report::jsonl::Line;
-use conformance::report::{Environment, Record};
 use conformance::verdict::Word;
 use libtest_mimic::{Completion, Trial};
 use std::os::unix::fs::PermissionsExt;
@@ -104,18 +107,7 @@ fn without_rights() -> Test {
 
 fn exec() -> Test {
     or_ignored!(installed());
-    let program = super::support::PROGRAM;
-    let run = |arguments: &[&str]| {
-        conformance(&["vm", "exec", "--kernel", "gvisor", "--", program])
-            .args(arguments)
-            .output()
-    };
-    let output = run(&["--version"])?;
-    check(output.stdout.starts_with(b"conformance "), || {
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    })?;
-    expect(&output, 0, &[])?;
-    expect(&run(&["show", "no-such-claim"])?, 2, &["no-such-claim"])
+    brings_output_and_status("gvisor")
 }
 
 fn no_kernel_to_boot() -> Test {
@@ -203,15 +195,7 @@ fn lines(foreign: Option<&str>, verdict: Word) -> Vec<String> {
     let mut environment = Environment::now(None, vec![]);
     environment.kernel = "4.4.0".into();
     environment.foreign = foreign.map(str::to_owned);
-    let record = Record {
-        id: ASKED.into(),
-        verdict,
-        judgement: None,
-        reason: None,
-        failure: None,
-        observation: None,
-        milliseconds: 1,
-    };
+    let record = result(ASKED, verdict);
     let lines = [
         Line::Environment(environment),
         Line::Claim(record),

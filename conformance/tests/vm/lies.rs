@@ -2,10 +2,10 @@
 //! neither a panic nor a longer wait than asked for. They need neither QEMU nor a kernel.
 
 use super::fake::{Fake, Step, end, marker, record};
-use super::support::{Test, check, conformance, expect, red};
+use super::support::{Test, check, conformance, expect, red, result};
 use conformance::claims;
+use conformance::report::Environment;
 use conformance::report::jsonl::Line;
-use conformance::report::{Environment, Record};
 use conformance::verdict::Word;
 use conformance::vm::frames::{End, Kind};
 use conformance::vm::guest::{EXIT_FAILED, EXIT_PASSED};
@@ -508,15 +508,7 @@ fn environment() -> Line {
 }
 
 fn claim(id: &str, verdict: Word) -> Line {
-    Line::Claim(Record {
-        id: id.into(),
-        verdict,
-        judgement: None,
-        reason: None,
-        failure: None,
-        observation: None,
-        milliseconds: 1,
-    })
+    Line::Claim(result(id, verdict))
 }
 
 fn text(line: &Line) -> String {

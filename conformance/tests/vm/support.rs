@@ -1,5 +1,7 @@
 //! What the tests of guests share.
 
+use conformance::report::Record;
+use conformance::verdict::Word;
 use conformance::vm::kernels::{Cache, rows};
 use libtest_mimic::{Completion, Failed};
 use std::path::{Path, PathBuf};
@@ -90,6 +92,34 @@ pub fn guest(kind: &str, arguments: &[&str]) -> Result<Command, Completion> {
     Ok(command)
 }
 
+/// A kernel that is not QEMU's brings a program's output and exit status back.
+pub fn brings_output_and_status(kernel: &str) -> Test {
+    let run = |arguments: &[&str]| {
+        conformance(&["vm", "exec", "--kernel", kernel, "--", PROGRAM])
+            .args(arguments)
+            .output()
+    };
+    let output = run(&["--version"])?;
+    check(output.stdout.starts_with(b"conformance "), || {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })?;
+    expect(&output, 0, &[])?;
+    expect(&run(&["show", "no-such-claim"])?, 2, &["no-such-claim"])
+}
+
+/// A claim's result as a report has it, with nothing but its verdict.
+pub fn result(id: &str, verdict: Word) -> Record {
+    Record {
+        id: id.into(),
+        verdict,
+        judgement: None,
+        reason: None,
+        failure: None,
+        observation: None,
+        milliseconds: 1,
+    }
+}
+
 /// The static busybox, which is the only program in some guests.
 pub fn busybox() -> Result<&'static str, Completion> {
     const BUSYBOX: &str = "/bin/busybox";
@@ -110,3 +140,10 @@ macro_rules! or_ignored {
     };
 }
 pub(crate) use or_ignored;
+
+/// What becomes of a script that root runs in a guest on the oldest kernel is as `judge` says.
+pub fn script(script: &str, judge: impl FnOnce(&Output) -> Test) -> Test {
+    let busybox = or_ignored!(busybox());
+    let arguments = ["--disks=", "--", busybox, "sh", "-c", script];
+    judge(&or_ignored!(guest("exec", &arguments)).output()?)
+}

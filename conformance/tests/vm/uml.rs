@@ -1,6 +1,8 @@
 //! User-mode Linux: the same guest as in QEMU, in a kernel that is a program.
 
-use super::support::{PROGRAM, Test, busybox, check, conformance, expect, expect_line, or_ignored};
+use super::support::{
+    Test, brings_output_and_status, busybox, check, conformance, expect, expect_line, or_ignored,
+};
 use conformance::vm::kernels;
 use libtest_mimic::{Completion, Trial};
 use std::io::Read;
@@ -60,17 +62,7 @@ fn two_runs() -> Test {
 
 fn exec() -> Test {
     or_ignored!(installed());
-    let run = |arguments: &[&str]| {
-        conformance(&["vm", "exec", "--kernel", "uml", "--", PROGRAM])
-            .args(arguments)
-            .output()
-    };
-    let output = run(&["--version"])?;
-    check(output.stdout.starts_with(b"conformance "), || {
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    })?;
-    expect(&output, 0, &[])?;
-    expect(&run(&["show", "no-such-claim"])?, 2, &["no-such-claim"])
+    brings_output_and_status("uml")
 }
 
 fn given_up() -> Test {
