@@ -7,6 +7,10 @@
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("the filter has x86-64 numbers");
 
+#[path = "../tests/seccomp/mod.rs"]
+mod seccomp;
+
+use seccomp::step;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::{env, io};
@@ -83,26 +87,5 @@ fn filter(without_zerocopy: bool) -> io::Result<()> {
         ]);
     }
     program.push(answer(libc::SECCOMP_RET_ALLOW));
-    let filter = libc::sock_fprog {
-        len: u16::try_from(program.len()).expect("a short program"),
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the filter and its program are read during the calls.
-    let done = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            | libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const filter,
-            )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code, jt, jf, k }
+    seccomp::install(&mut program)
 }

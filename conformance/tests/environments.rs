@@ -2,8 +2,11 @@
 //!
 //! What a test needs and this machine refuses makes the test ignored, with the reason: it is not a pass.
 
+mod seccomp;
+
 use conformance::claim::Claim;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use seccomp::step;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_int};
@@ -288,7 +291,6 @@ fn refuse(calls: &[libc::c_long]) -> io::Result<()> {
     const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut program = [step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW); 16];
     program[0] = step(LOAD_NUMBER, 0, 0, 0);
     let mut length = 1;
@@ -307,24 +309,7 @@ fn refuse(calls: &[libc::c_long]) -> io::Result<()> {
         );
         length += 2;
     }
-    let filter = libc::sock_fprog {
-        len: length as u16 + 1,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the filter and its program are read during the calls.
-    let done = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            | libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const filter,
-            )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    seccomp::install(&mut program[..=length])
 }
 
 fn sixteen_descriptors() -> Test {
