@@ -140,6 +140,11 @@ impl Claim {
         }
     }
 
+    /// Whether anything is known of it on a series.
+    pub fn is_known_on(&self, series: Series) -> bool {
+        self.finds.iter().any(|find| find.spans(series))
+    }
+
     /// Decides what an experiment saw.
     ///
     /// # Panics

@@ -20,6 +20,7 @@ use crate::verdict::{Fact, Observation, Value, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::iter::Sum;
 use syscalls::Sysno;
 
 /// What kind of lie it is, for this claim.
@@ -147,6 +148,15 @@ impl Examined {
         self.controls || self.trials.iter().any(turned)
     }
 
+    /// How many lies of a kind came out as they should.
+    pub fn share(&self, kind: Kind) -> Share {
+        let told = self
+            .trials
+            .iter()
+            .filter(|trial| trial.kind == kind && trial.counts());
+        told.map(Trial::is_good).collect()
+    }
+
     /// Why it is red, a clause each.
     pub fn red(&self) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -183,23 +193,32 @@ impl Examined {
 
 /// The score of what was examined.
 pub fn score(examined: &[Examined]) -> Score {
-    let mut score = Score::default();
-    let count = |share: &mut Share, good: bool| {
-        share.all += 1;
-        share.good += usize::from(good);
-    };
-    for claim in examined.iter().filter(|claim| claim.was_tried()) {
-        count(&mut score.falsifiable, claim.is_falsifiable());
-        for trial in claim.trials.iter().filter(|trial| trial.counts()) {
-            let share = match trial.kind {
-                Kind::Contradicting => &mut score.contradicting,
-                Kind::Blunt => &mut score.blunt,
-                Kind::Tolerable => &mut score.tolerable,
-            };
-            count(share, trial.is_good());
-        }
+    let tried = || examined.iter().filter(|claim| claim.was_tried());
+    let of_kind = |kind| tried().map(|claim| claim.share(kind)).sum();
+    Score {
+        falsifiable: tried().map(Examined::is_falsifiable).collect(),
+        contradicting: of_kind(Kind::Contradicting),
+        blunt: of_kind(Kind::Blunt),
+        tolerable: of_kind(Kind::Tolerable),
     }
-    score
+}
+
+impl FromIterator<bool> for Share {
+    fn from_iter<T: IntoIterator<Item = bool>>(goods: T) -> Self {
+        goods.into_iter().fold(Self::default(), |share, good| Self {
+            good: share.good + usize::from(good),
+            all: share.all + 1,
+        })
+    }
+}
+
+impl Sum for Share {
+    fn sum<T: Iterator<Item = Self>>(shares: T) -> Self {
+        shares.fold(Self::default(), |sum, share| Self {
+            good: sum.good + share.good,
+            all: sum.all + share.all,
+        })
+    }
 }
 
 /// Limits of a run in which a derived lie is told: some of them make an experiment wait for ever.

@@ -93,7 +93,7 @@ impl Foreign {
     fn expected(&self, claim: &Claim) -> Option<Word> {
         let as_linux = || {
             let mut finds = claim.finds.iter();
-            let newest = finds.find(|find| (find.from..=find.to).contains(&NEWEST))?;
+            let newest = finds.find(|find| find.spans(NEWEST))?;
             Some(if newest.holds {
                 Word::Holds
             } else {

@@ -91,10 +91,7 @@ fn of_claim(claim: &'static Claim) -> Vec<Edge> {
     let measured: Vec<Series> = MEASURED
         .iter()
         .copied()
-        .filter(|series| {
-            let spans = |find: &crate::verdict::Find| (find.from..=find.to).contains(series);
-            claim.finds.iter().any(spans)
-        })
+        .filter(|series| claim.is_known_on(*series))
         .collect();
     let mut edges: Vec<Edge> = claim
         .gates

@@ -229,8 +229,7 @@ impl Run {
         let (Some(claim), Ok(running)) = (crate::claims::find(id), running) else {
             return true;
         };
-        let spans = |find: &crate::verdict::Find| (find.from..=find.to).contains(&running.series);
-        claim.finds.iter().any(spans) || !kernel::MEASURED.contains(&running.series)
+        claim.is_known_on(running.series) || !kernel::MEASURED.contains(&running.series)
     }
 
     /// Why the run is red, a clause each; none if it is green.

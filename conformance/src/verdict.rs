@@ -407,6 +407,13 @@ pub struct Find {
     pub holds: bool,
 }
 
+impl Find {
+    /// Whether it says something about a series.
+    pub fn spans(&self, series: Series) -> bool {
+        (self.from..=self.to).contains(&series)
+    }
+}
+
 /// The verdict against what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Judgement {
@@ -446,9 +453,7 @@ impl Judgement {
             Verdict::Refuted => false,
             Verdict::Untestable(_) => return None,
         };
-        let known = finds
-            .iter()
-            .find(|find| (find.from..=find.to).contains(&running));
+        let known = finds.iter().find(|find| find.spans(running));
         Some(match known {
             Some(find) if find.holds == holds => Self::AsKnown,
             Some(_) if crate::kernel::MEASURED.contains(&running) => Self::Changed,

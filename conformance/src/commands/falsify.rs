@@ -109,20 +109,7 @@ fn print(
         "claim", "verdict", "turned", "noticed", "survived"
     )?;
     for claim in examined {
-        let share = |kind| {
-            let one = Examined {
-                trials: of(claim, kind),
-                controls: false,
-                ..claim.clone()
-            };
-            let score = falsify::score(&[one]);
-            let share = match kind {
-                Kind::Contradicting => score.contradicting,
-                Kind::Blunt => score.blunt,
-                Kind::Tolerable => score.tolerable,
-            };
-            fraction(share)
-        };
+        let share = |kind| fraction(claim.share(kind));
         writeln!(
             to,
             "{:<42} {:<11} {:>7} {:>9} {:>9}  {}",
@@ -189,15 +176,6 @@ fn print(
         "{} tolerable lies left the verdict",
         fraction(score.tolerable)
     )
-}
-
-fn of(claim: &Examined, kind: Kind) -> Vec<falsify::Trial> {
-    claim
-        .trials
-        .iter()
-        .filter(|trial| trial.kind == kind)
-        .cloned()
-        .collect()
 }
 
 fn fraction(share: Share) -> String {
