@@ -611,6 +611,13 @@ impl Drop for Started {
     fn drop(&mut self) {
         self.kill();
         let _ = self.child.wait();
+        // Who was killed is not gone yet. The others of the group are not our children, but they hold the pipes to their end.
+        let given_up = Instant::now() + Duration::from_secs(10);
+        while !self.interactive && !self.is_silent() && Instant::now() < given_up {
+            if self.wait(Duration::from_millis(100)).is_err() {
+                break;
+            }
+        }
     }
 }
 
