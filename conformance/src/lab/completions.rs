@@ -23,16 +23,20 @@ impl Completions {
     /// Reads more completions until they cover `sends` in all.
     pub fn read_until(&mut self, socket: &impl AsFd, sends: u64) -> Result<(), Errno> {
         while self.count() < sends {
+            self.read_next(socket, sends)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the next range of completions of `sends` in all, which may cover many of them.
+    pub fn read_next(&mut self, socket: &impl AsFd, sends: u64) -> Result<(), Errno> {
+        loop {
             match self.read_one(socket) {
                 Err(Errno::EAGAIN) => io::wait_for_error_queue(socket.as_fd())?,
-                done => done?,
+                // More is complete than was sent: these are no completions of ours.
+                Ok(()) if self.count() > sends => return Err(Errno::EBADMSG),
+                done => return done,
             }
-        }
-        // More is complete than was sent: these are no completions of ours.
-        if self.count() > sends {
-            Err(Errno::EBADMSG)
-        } else {
-            Ok(())
         }
     }
 

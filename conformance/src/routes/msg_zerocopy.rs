@@ -40,8 +40,7 @@ pub fn send(
                 // Too much is pinned (RLIMIT_MEMLOCK) or queued (optmem_max): a completion makes room. With nothing in
                 // flight none will come.
                 Err(Errno::ENOBUFS) if completions.count() < sends => {
-                    let one_more = completions.count() + 1;
-                    completions.read_until(socket, one_more)?;
+                    completions.read_next(socket, sends)?;
                 }
                 Ok(count) => {
                     sends += 1;
