@@ -6,6 +6,7 @@ use crate::interpose::lie::{Lie, What};
 use crate::kernel::{NEWEST, OLDEST, Series};
 use crate::lab::Lab;
 use crate::verdict::{Find, Lack, Observation, Reason, Stop, Value, Verdict};
+use std::collections::BTreeSet;
 use std::fmt;
 use syscalls::{Errno, Sysno};
 
@@ -52,7 +53,7 @@ pub struct Claim {
     pub lies: &'static [Lie],
     /// What of the rules for lies does not apply to it.
     pub exceptions: &'static [Exception],
-    /// What it touches that others share; a claim holds these while it runs.
+    /// What it touches that others share, besides what its interface does ([`Claim::shares`]).
     pub resources: &'static [Resource],
     /// Facts that differ between runs on one kernel, such as how often the sender had to ask: no record or comparison has them.
     pub varies: &'static [&'static str],
@@ -166,6 +167,15 @@ impl Claim {
             Some(_) => Verdict::Refuted,
             None => (self.decide)(seen),
         }
+    }
+
+    /// What it touches that others share, in the order in which it is taken: a claim holds these while it runs.
+    ///
+    /// Every claim about MSG_ZEROCOPY pins memory, which is charged to the user: of the 64 KiB that an ordinary user may lock
+    /// by default up to Linux 5.15, two of them together would take too much.
+    pub fn shares(&self) -> BTreeSet<Resource> {
+        let pinned = (self.interface() == "zerocopy").then_some(Resource::UserMemlock);
+        self.resources.iter().copied().chain(pinned).collect()
     }
 
     /// Whether the source document is one of its sources.

@@ -56,8 +56,6 @@ pub fn keep(
 
 /// Takes the claim's resources, waiting for their holders. They are free again when the last copy of the files is closed.
 fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
-    let mut resources = claim.resources.to_vec();
-    resources.sort_unstable(); // always in one order, so that two claims cannot wait for each other
     let lock = |path: &str| {
         let file = File::open(path)?;
         // SAFETY: flock takes no pointer; the descriptor is open.
@@ -72,8 +70,10 @@ fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
         Err(error) if error.raw_os_error() == Some(libc::ENOLCK) => lock(directory),
         done => done,
     };
+    // Always in one order, so that two claims cannot wait for each other.
+    let resources = claim.shares();
     resources
-        .iter()
+        .into_iter()
         .map(|resource| first_that_locks(resource.lock_files()).setup("lock a resource"))
         .collect()
 }

@@ -5,6 +5,7 @@ use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
 use crate::process::{self, Ended};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -37,12 +38,12 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         ptrace: probe_ptrace().err().map(|error| error.to_string()),
     }))?;
 
-    let mut waiting: Vec<usize> = (0..orders.tasks.len()).rev().collect();
+    let mut waiting: VecDeque<usize> = (0..orders.tasks.len()).collect();
     let mut running: Vec<Kept> = Vec::new();
     let mut reports = 0;
     while !(waiting.is_empty() && running.is_empty()) {
         while running.len() < orders.jobs
-            && let Some(task) = waiting.pop()
+            && let Some(task) = next(registry, &orders, &mut waiting, &running)
         {
             match Kept::start(registry, task, &orders, namespaces.as_ref().ok()) {
                 Ok(kept) => running.push(kept),
@@ -82,6 +83,30 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
     send(&Message::End { reports })
 }
 
+/// Takes the first task out of the queue that would not wait for what a running one holds.
+fn next(
+    registry: &[&'static Claim],
+    orders: &Orders,
+    waiting: &mut VecDeque<usize>,
+    running: &[Kept],
+) -> Option<usize> {
+    let shares = |task: usize| claim(registry, orders, task).map_or(BTreeSet::new(), Claim::shares);
+    let held: BTreeSet<_> = running.iter().flat_map(|kept| shares(kept.task)).collect();
+    let free = waiting
+        .iter()
+        .position(|task| shares(*task).is_disjoint(&held))?;
+    waiting.remove(free)
+}
+
+/// The claim of a task, if the registry has it.
+fn claim(registry: &[&'static Claim], orders: &Orders, task: usize) -> Option<&'static Claim> {
+    let order = &orders.tasks[task];
+    registry
+        .iter()
+        .copied()
+        .find(|claim| claim.id == order.claim)
+}
+
 fn send(message: &Message) -> io::Result<()> {
     let mut line = serde_json::to_string(message)?;
     line.push('\n');
@@ -111,10 +136,8 @@ impl Kept {
         namespaces: Option<&Namespaces>,
     ) -> io::Result<Self> {
         let order = &orders.tasks[task];
-        let claim = registry
-            .iter()
-            .find(|claim| claim.id == order.claim)
-            .ok_or_else(|| io::Error::other("no such claim"))?;
+        let claim = claim(registry, orders, task);
+        let claim = claim.ok_or_else(|| io::Error::other("no such claim"))?;
         let (reader, writer) = io::pipe()?;
         let own_namespace = namespaces.is_some() && Namespaces::enter_new().is_ok();
         let directory = orders
