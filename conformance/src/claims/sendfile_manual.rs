@@ -795,7 +795,7 @@ fn sendfile_count_cap(lab: &Lab) -> Result<Observation, Stop> {
         .is_ok_and(|release| release.series < crate::kernel::Series::new(6, 1))
     {
         return Err(Stop::untestable(
-            Lack::Resource,
+            Lack::Kernel,
             "before Linux 5.12 the holes of the file would fill the memory",
             "use a newer kernel",
         ));

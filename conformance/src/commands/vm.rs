@@ -615,10 +615,12 @@ fn links(files: &[PathBuf]) -> Vec<(String, String)> {
 fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure> {
     let image = machine.image()?;
     let mut built = workspace::build(arguments)?;
-    // Lies in a guest are a command of their own, `vm falsify`: they take minutes.
-    built
-        .tests
-        .retain(|path| !file_name(path).starts_with("falsify-"));
+    // What is a command of its own is not run twice: `vm falsify` tells lies, `vm run` decides the claims.
+    let elsewhere = ["falsify-", "claims-"];
+    built.tests.retain(|path| {
+        let name = file_name(path);
+        !elsewhere.iter().any(|prefix| name.starts_with(prefix))
+    });
     // As many guests as processors, each with its share of the test programs: one guest has one processor.
     let cpus = std::thread::available_parallelism()
         .map_or(1, std::num::NonZero::get)
