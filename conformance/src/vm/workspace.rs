@@ -60,7 +60,6 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("decide", 80),
     ("liar", 50),
     ("conformance", 40),
-    ("reports", 20),
 ];
 const WEIGHT_OF_OTHERS: u32 = 3;
 
