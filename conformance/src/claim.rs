@@ -171,7 +171,7 @@ impl Claim {
 
     /// What it touches that others share, in the order in which it is taken: a claim holds these while it runs.
     ///
-    /// Every claim about MSG_ZEROCOPY pins memory, which is charged to the user: of the 64 KiB that an ordinary user may lock
+    /// Every claim about `MSG_ZEROCOPY` pins memory, which is charged to the user: of the 64 KiB that an ordinary user may lock
     /// by default up to Linux 5.15, two of them together would take too much.
     pub fn shares(&self) -> BTreeSet<Resource> {
         let pinned = (self.interface() == "zerocopy").then_some(Resource::UserMemlock);
