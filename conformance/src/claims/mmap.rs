@@ -16,7 +16,7 @@ use syscalls::{Errno, Sysno};
 const MAN: Source = Source::Man("mmap(2), man-pages 6.20");
 const MMAP: &[Sysno] = &[Sysno::mmap];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::mmap);
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// Claims about what `mmap` answers.
 pub const CLAIMS: &[Claim] = &[
@@ -479,16 +479,16 @@ const OTHERWISE_MUNMAP: &[Lie] = &[
     Lie::accepted(Sysno::munmap),
 ];
 
-const READ: usize = libc::PROT_READ as usize;
-const WRITE: usize = libc::PROT_WRITE as usize;
-const SHARED: usize = libc::MAP_SHARED as usize;
-const PRIVATE: usize = libc::MAP_PRIVATE as usize;
+pub(super) const READ: usize = libc::PROT_READ as usize;
+pub(super) const WRITE: usize = libc::PROT_WRITE as usize;
+pub(super) const SHARED: usize = libc::MAP_SHARED as usize;
+pub(super) const PRIVATE: usize = libc::MAP_PRIVATE as usize;
 const VALIDATE: usize = libc::MAP_SHARED_VALIDATE as usize;
 /// No flag has this bit.
 const UNKNOWN: usize = 1 << 22;
 
 /// Maps with arguments that no wrapper lets one give. The mapping stays until the experiment's end.
-fn map(
+pub(super) fn map(
     file: &impl AsFd,
     length: usize,
     protection: usize,
@@ -504,6 +504,20 @@ fn map(
     }
 }
 
+/// The same at an address, which has to be free or the kernel's to choose.
+pub(super) fn map_with(
+    file: &impl AsFd,
+    address: usize,
+    length: usize,
+    protection: usize,
+    flags: usize,
+    offset: usize,
+) -> Result<usize, Errno> {
+    let arguments = [address, length, protection, flags, argument(file), offset];
+    // SAFETY: by this function's condition nothing is mapped there that anybody looks at.
+    unsafe { ask(Sysno::mmap, arguments) }
+}
+
 /// Maps a descriptor of each kind.
 fn map_each(lab: &Lab, kinds: &[Fd]) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
@@ -516,7 +530,7 @@ fn map_each(lab: &Lab, kinds: &[Fd]) -> Result<Observation, Stop> {
 }
 
 /// Whether a page is mapped at an address.
-fn is_mapped(address: usize) -> bool {
+pub(super) fn is_mapped(address: usize) -> bool {
     let mut resident = [0_u8; 1];
     let resident = resident.as_mut_ptr().expose_provenance();
     // SAFETY: mincore writes one byte for the one page.
@@ -524,7 +538,7 @@ fn is_mapped(address: usize) -> bool {
 }
 
 /// Notes whether there is a mapping: its address is of no interest.
-fn note(seen: &mut Observation, fact: &str, mapped: Result<usize, Errno>) {
+pub(super) fn note(seen: &mut Observation, fact: &str, mapped: Result<usize, Errno>) {
     match mapped {
         Ok(address) if is_mapped(address) => seen.text(fact, "mapped"),
         Ok(_) => seen.text(fact, "no mapping at the address"),

@@ -2,6 +2,7 @@
 
 mod copy_file_range;
 mod mmap;
+mod mmap_manual;
 mod mmap_write;
 mod pipe;
 mod read_write;
@@ -32,6 +33,7 @@ use std::thread::{self, JoinHandle};
 const FILES: &[&[Claim]] = &[
     read_write::CLAIMS,
     mmap::CLAIMS,
+    mmap_manual::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
     sendfile_manual::CLAIMS,
