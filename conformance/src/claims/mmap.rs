@@ -496,16 +496,15 @@ pub(super) fn map(
     offset: usize,
 ) -> Result<usize, Errno> {
     // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
-    unsafe {
-        ask(
-            Sysno::mmap,
-            [0, length, protection, flags, argument(file), offset],
-        )
-    }
+    unsafe { map_with(file, 0, length, protection, flags, offset) }
 }
 
-/// The same at an address, which has to be free or the kernel's to choose.
-pub(super) fn map_with(
+/// The same at an address.
+///
+/// # Safety
+///
+/// With flags that let a mapping replace others, nobody may look at what is mapped there.
+pub(super) unsafe fn map_with(
     file: &impl AsFd,
     address: usize,
     length: usize,
@@ -514,7 +513,7 @@ pub(super) fn map_with(
     offset: usize,
 ) -> Result<usize, Errno> {
     let arguments = [address, length, protection, flags, argument(file), offset];
-    // SAFETY: by this function's condition nothing is mapped there that anybody looks at.
+    // SAFETY: by this function's condition nothing is replaced that anybody looks at.
     unsafe { ask(Sysno::mmap, arguments) }
 }
 

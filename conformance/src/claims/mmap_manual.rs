@@ -1,14 +1,13 @@
 //! The rest of what manual pages say about mappings of files: `mmap`, `mremap`, `msync`.
 
 use super::mmap::{PAGE, PRIVATE, READ, SHARED, WRITE, is_mapped, map, map_with, note};
-use super::reopen;
 use crate::claim::{Answer, Claim, Exception, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
+use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, ask};
 use crate::lab::{Lab, alias, map_file};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
-use std::fs::OpenOptions;
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("mmap(2), man-pages 6.20");
@@ -309,9 +308,11 @@ fn mmap_fixed_alignment(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[0; PAGE])?;
     let free = free_pages(lab, 1)?;
     let mut seen = Observation::new();
-    let fixed = map_with(&file, free + 1, PAGE, READ, PRIVATE | FIXED, 0);
+    // SAFETY: the page is free: there is nothing to replace.
+    let fixed = unsafe { map_with(&file, free + 1, PAGE, READ, PRIVATE | FIXED, 0) };
     note(&mut seen, "mmap(page + 1, MAP_FIXED)", fixed);
-    let hint = map_with(&file, free + 1, PAGE, READ, PRIVATE, 0);
+    // SAFETY: a hint replaces nothing.
+    let hint = unsafe { map_with(&file, free + 1, PAGE, READ, PRIVATE, 0) };
     note(&mut seen, "mmap(page + 1 as a hint)", hint);
     Ok(seen)
 }
@@ -319,35 +320,35 @@ fn mmap_fixed_alignment(lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_fixed_noreplace(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[0; 2 * PAGE])?;
     let free = free_pages(lab, 3)?;
-    let flags = PRIVATE | NO_REPLACE;
-    aside(|| map_with(&file, free + PAGE, PAGE, READ, flags, 0)).setup("mmap")?;
+    let map_at = |address, length| {
+        // SAFETY: the pages were free, and nobody looks at what is mapped there since.
+        unsafe { map_with(&file, address, length, READ, PRIVATE | NO_REPLACE, 0) }
+    };
+    aside(|| map_at(free + PAGE, PAGE)).setup("mmap")?;
     let mut seen = Observation::new();
-    let over = map_with(&file, free + PAGE, PAGE, READ, flags, 0);
+    let over = map_at(free + PAGE, PAGE);
     note(
         &mut seen,
         "mmap(a mapping's page, MAP_FIXED_NOREPLACE)",
         over,
     );
-    let across = map_with(&file, free, 2 * PAGE, READ, flags, 0);
+    let across = map_at(free, 2 * PAGE);
     note(
         &mut seen,
         "mmap(two pages over its second, MAP_FIXED_NOREPLACE)",
         across,
     );
-    let beside = map_with(&file, free + 2 * PAGE, PAGE, READ, flags, 0);
+    let beside = map_at(free + 2 * PAGE, PAGE);
     note(&mut seen, "mmap(a free page, MAP_FIXED_NOREPLACE)", beside);
     Ok(seen)
 }
 
 fn mmap_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
-    let file = lab.file(&[0; PAGE])?;
     let mut seen = Observation::new();
     // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
     let none = unsafe { ask(Sysno::mmap, [0, PAGE, READ, PRIVATE, NO_FD, 0]) };
     note(&mut seen, "mmap(-1)", none);
-    let mut options = OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), libc::O_PATH);
-    let path = reopen(&file, &options)?;
+    let path = Descriptor::open(lab, Fd::PathOnly)?;
     note(
         &mut seen,
         "mmap(O_PATH file)",
@@ -385,9 +386,7 @@ fn mmap_end_stores(lab: &Lab) -> Result<Observation, Stop> {
     // SAFETY: the page is mapped writable, and nobody holds a reference to it.
     unsafe { behind.write_volatile(b'x') };
     let mut seen = Observation::new();
-    // SAFETY: the page is this function's own.
-    let synced = unsafe { ask(Sysno::msync, [page, PAGE, libc::MS_SYNC as usize, 0, 0, 0]) };
-    seen.call("msync(MS_SYNC)", synced);
+    seen.call("msync(MS_SYNC)", sync(page, PAGE, libc::MS_SYNC));
     super::note_length(&mut seen, "length of the file", &file)?;
     Ok(seen)
 }
@@ -396,22 +395,21 @@ fn mmap_end_stores(lab: &Lab) -> Result<Observation, Stop> {
 fn msync(lab: &Lab, calls: &[(&str, usize, usize, libc::c_int)]) -> Result<Observation, Stop> {
     let file = lab.file(&[0; PAGE])?;
     let page = free_pages(lab, 2)?;
-    let fixed =
-        aside(|| map_with(&file, page, PAGE, READ, SHARED | NO_REPLACE, 0)).setup("mmap")?;
+    // SAFETY: the page is free: there is nothing to replace.
+    let mapped = aside(|| unsafe { map_with(&file, page, PAGE, READ, SHARED | NO_REPLACE, 0) });
+    let fixed = mapped.setup("mmap")?;
     let mut seen = Observation::new();
     for (fact, offset, length, flags) in calls {
-        let arguments = [
-            fixed + offset,
-            *length,
-            flags.cast_unsigned() as usize,
-            0,
-            0,
-            0,
-        ];
-        // SAFETY: msync changes nothing in memory.
-        seen.call(*fact, unsafe { ask(Sysno::msync, arguments) });
+        seen.call(*fact, sync(fixed + offset, *length, *flags));
     }
     Ok(seen)
+}
+
+/// One `msync`, of any address.
+fn sync(address: usize, length: usize, flags: libc::c_int) -> Result<usize, Errno> {
+    let flags = flags.cast_unsigned() as usize;
+    // SAFETY: msync changes nothing in memory.
+    unsafe { ask(Sysno::msync, [address, length, flags, 0, 0, 0]) }
 }
 
 fn mmap_msync_locked(lab: &Lab) -> Result<Observation, Stop> {
@@ -427,14 +425,7 @@ fn mmap_msync_locked(lab: &Lab) -> Result<Observation, Stop> {
         ),
         ("msync(MS_SYNC) of the locked page", libc::MS_SYNC),
     ] {
-        // SAFETY: msync changes nothing in memory.
-        let synced = unsafe {
-            ask(
-                Sysno::msync,
-                [page, PAGE, flags.cast_unsigned() as usize, 0, 0, 0],
-            )
-        };
-        seen.call(fact, synced);
+        seen.call(fact, sync(page, PAGE, flags));
     }
     Ok(seen)
 }
