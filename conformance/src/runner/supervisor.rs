@@ -1,6 +1,6 @@
 //! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
 
-use super::{Isolation, Message, Orders, Outcome, Report, SUPERVISE, keeper, scratch};
+use super::{Isolation, Message, Order, Orders, Outcome, Report, SUPERVISE, keeper, scratch};
 use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
@@ -38,14 +38,21 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         ptrace: probe_ptrace().err().map(|error| error.to_string()),
     }))?;
 
+    let claim = |order: &Order| {
+        registry
+            .iter()
+            .copied()
+            .find(|claim| claim.id == order.claim)
+    };
+    let claims: Vec<Option<&Claim>> = orders.tasks.iter().map(claim).collect();
     let mut waiting: VecDeque<usize> = (0..orders.tasks.len()).collect();
     let mut running: Vec<Kept> = Vec::new();
     let mut reports = 0;
     while !(waiting.is_empty() && running.is_empty()) {
         while running.len() < orders.jobs
-            && let Some(task) = next(registry, &orders, &mut waiting, &running)
+            && let Some(task) = next(&claims, &mut waiting, &running)
         {
-            match Kept::start(registry, task, &orders, namespaces.as_ref().ok()) {
+            match Kept::start(claims[task], task, &orders, namespaces.as_ref().ok()) {
                 Ok(kept) => running.push(kept),
                 Err(error) => {
                     reports += 1;
@@ -85,26 +92,16 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
 
 /// Takes the first task out of the queue that would not wait for what a running one holds.
 fn next(
-    registry: &[&'static Claim],
-    orders: &Orders,
+    claims: &[Option<&Claim>],
     waiting: &mut VecDeque<usize>,
     running: &[Kept],
 ) -> Option<usize> {
-    let shares = |task: usize| claim(registry, orders, task).map_or(BTreeSet::new(), Claim::shares);
+    let shares = |task: usize| claims[task].map_or(BTreeSet::new(), Claim::shares);
     let held: BTreeSet<_> = running.iter().flat_map(|kept| shares(kept.task)).collect();
     let free = waiting
         .iter()
         .position(|task| shares(*task).is_disjoint(&held))?;
     waiting.remove(free)
-}
-
-/// The claim of a task, if the registry has it.
-fn claim(registry: &[&'static Claim], orders: &Orders, task: usize) -> Option<&'static Claim> {
-    let order = &orders.tasks[task];
-    registry
-        .iter()
-        .copied()
-        .find(|claim| claim.id == order.claim)
 }
 
 fn send(message: &Message) -> io::Result<()> {
@@ -130,13 +127,12 @@ struct Kept {
 
 impl Kept {
     fn start(
-        registry: &[&'static Claim],
+        claim: Option<&Claim>,
         task: usize,
         orders: &Orders,
         namespaces: Option<&Namespaces>,
     ) -> io::Result<Self> {
         let order = &orders.tasks[task];
-        let claim = claim(registry, orders, task);
         let claim = claim.ok_or_else(|| io::Error::other("no such claim"))?;
         let (reader, writer) = io::pipe()?;
         let own_namespace = namespaces.is_some() && Namespaces::enter_new().is_ok();
