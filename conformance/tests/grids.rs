@@ -141,7 +141,9 @@ impl Target {
 
 /// All bytes of a file.
 fn whole(file: &OwnedFd) -> Vec<u8> {
-    let mut bytes = vec![0; MORE];
+    let clone = File::from(file.try_clone().expect("dup"));
+    let length = clone.metadata().expect("fstat").len();
+    let mut bytes = vec![0; usize::try_from(length).expect("64 bits") + 1];
     let mut read = 0;
     while let count @ 1.. = io::pread(file, &mut bytes[read..], read as u64).expect("pread") {
         read += count;

@@ -4,6 +4,7 @@ use super::{ENTRIES_LENGTH, arrived, count_copies, entries_to_tcp, read_write_ho
 use crate::claim::{Claim, Exception, Source, always, seed};
 use crate::interpose::lie::Lie;
 use crate::lab::alias;
+use crate::lab::fds::set_status_flags;
 use crate::lab::filesystems::{self, Place, is_on_disk, places};
 use crate::lab::sinks::Kind;
 use crate::lab::usage::{self, Io, Usage};
@@ -12,7 +13,6 @@ use crate::routes::read_write;
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use std::fs::File;
 use std::io::Seek;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 use syscalls::Sysno;
 
@@ -53,12 +53,12 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Every time a file is read to be sent, its data comes from the disk by DMA.",
         method: "Reads a file that is in the page cache, with the kernel's account of disk reads (/proc/self/io). On a disk \
-                 file system, a read after the cache has been dropped shows that the account counts.",
+                 file system, the first read of a file that was written past the cache shows that the account counts.",
         sources: &[seed("2.2")],
         finds: always(false),
         about: &[Sysno::read],
         exceptions: &[Exception::Controls(
-            "the account is the kernel's own: a read after the cache was dropped is counted (on a disk), this one is not",
+            "the account is the kernel's own: the first read of a file that was written past the cache is counted (on a disk), this one is not",
         )],
         ..Claim::new("rw.dma.disk", rw_dma_disk, |seen| {
             Verdict::holds_if(seen.counted("disk bytes for a file in the page cache") > 0)
@@ -66,7 +66,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "The data of a file that is not in the page cache comes from the disk.",
-        method: "Writes a file to a disk, drops it from the page cache, and reads it, with the kernel's account of disk reads.",
+        method: "Writes a file to a disk past the page cache (O_DIRECT), and reads it, with the kernel's account of disk reads.",
         sources: &[seed("2.2")],
         finds: always(true),
         about: &[Sysno::read],
@@ -74,7 +74,7 @@ pub const CLAIMS: &[Claim] = &[
             "the account is the kernel's own: the same read of a cached file is not counted (rw.dma.disk)",
         )],
         ..Claim::new("rw.dma.disk-uncached", rw_dma_disk_uncached, |seen| {
-            Verdict::holds_if(seen.counted("disk bytes after the cache was dropped") > 0)
+            Verdict::holds_if(seen.counted("disk bytes for a file that was not cached") > 0)
         })
     },
     Claim {
@@ -145,44 +145,47 @@ fn disk_bytes_of_a_read(file: &File) -> Result<u64, Stop> {
     Ok(Io::now()?.since(before).read_bytes)
 }
 
-/// A file in the page cache, on a disk if there is one.
-fn cached_file(lab: &Lab) -> Result<(Place, File), Stop> {
+/// Where a file is made for these claims: on a disk if there is one.
+fn place(lab: &Lab) -> Result<Place, Stop> {
     let places = places(lab.scratch()?);
     let on_disk = places.iter().find(|place| is_on_disk(&place.filesystem));
     let place = on_disk.or(places.first());
-    let place = place.ok_or_else(|| Stop::broken("the scratch directory is no place"))?;
-    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
-    io::pwrite(&file, &[alias::OLD; alias::LENGTH], 0).setup("write the file")?;
-    Ok((place.clone(), file))
+    Ok(place
+        .ok_or_else(|| Stop::broken("the scratch directory is no place"))?
+        .clone())
 }
 
-/// Reads a file after its pages have been dropped from the page cache.
+/// Writes a file past the page cache, so that the first read finds nothing there, and reads it. Dropping pages that are cached
+/// would not do: that is advice, which the kernel does not follow while somebody holds them.
 fn disk_bytes_uncached(place: &Place, file: &File) -> Result<u64, Stop> {
-    file.sync_all().setup("fsync")?;
-    // SAFETY: posix_fadvise takes no pointer.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-    let fetched = disk_bytes_of_a_read(file)?;
-    if fetched == 0 {
-        return Err(Stop::untestable(
-            Lack::Device,
-            format!(
-                "reads in {} ({}) are not disk reads",
-                place.directory.display(),
-                place.filesystem
-            ),
-            "name a directory on a local disk with --scratch DIR",
-        ));
+    let not_disk = |what: &str| {
+        let place = format!("{} ({})", place.directory.display(), place.filesystem);
+        let remedy = "name a directory on a local disk with --scratch DIR";
+        Stop::untestable(Lack::Device, format!("{what} in {place}"), remedy)
+    };
+    if set_status_flags(file, libc::O_DIRECT).is_err() {
+        return Err(not_disk("O_DIRECT is refused"));
     }
-    Ok(fetched)
+    let aligned = alias::memory(alias::LENGTH)?;
+    io::pwrite(file, &aligned, 0).setup("write past the page cache")?;
+    set_status_flags(file, 0)?;
+    file.sync_all().setup("fsync")?;
+    match disk_bytes_of_a_read(file)? {
+        0 => Err(not_disk("reads are not disk reads")),
+        fetched => Ok(fetched),
+    }
 }
 
 fn rw_dma_disk(lab: &Lab) -> Result<Observation, Stop> {
-    let (place, file) = cached_file(lab)?;
+    let place = place(lab)?;
+    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
     let mut seen = Observation::new();
     seen.text("file system", &place.filesystem);
     if is_on_disk(&place.filesystem) {
         let fetched = disk_bytes_uncached(&place, &file)?;
-        seen.count("disk bytes after the cache was dropped", fetched);
+        seen.count("disk bytes for a file that was not cached", fetched);
+    } else {
+        io::pwrite(&file, &[alias::OLD; alias::LENGTH], 0).setup("write the file")?;
     }
     seen.count(
         "disk bytes for a file in the page cache",
@@ -192,11 +195,12 @@ fn rw_dma_disk(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn rw_dma_disk_uncached(lab: &Lab) -> Result<Observation, Stop> {
-    let (place, file) = cached_file(lab)?;
+    let place = place(lab)?;
+    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
     let mut seen = Observation::new();
     seen.text("file system", &place.filesystem);
     seen.count(
-        "disk bytes after the cache was dropped",
+        "disk bytes for a file that was not cached",
         disk_bytes_uncached(&place, &file)?,
     );
     Ok(seen)

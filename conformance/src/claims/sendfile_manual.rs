@@ -847,12 +847,12 @@ fn sendfile_errors_append(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(O_APPEND file, file, NULL)",
         sendfile(&append, &source, None, 1),
     );
-    fds::set_append(&target, true)?;
+    fds::set_status_flags(&target, libc::O_APPEND)?;
     seen.call(
         "sendfile(file with O_APPEND set later, file)",
         sendfile(&target, &source, None, 1),
     );
-    fds::set_append(&target, false)?;
+    fds::set_status_flags(&target, 0)?;
     seen.call(
         "sendfile(file with O_APPEND cleared, file)",
         sendfile(&target, &source, None, 1),
@@ -864,7 +864,7 @@ fn sendfile_errors_append(lab: &Lab) -> Result<Observation, Stop> {
 fn sendfile_errors_append_order(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let read_only = reopen(&target, File::options().read(true))?;
-    fds::set_append(&read_only, true)?;
+    fds::set_status_flags(&read_only, libc::O_APPEND)?;
     let mut seen = Observation::new();
     seen.call(
         "sendfile(read-only O_APPEND file, file)",

@@ -1249,7 +1249,7 @@ fn splice_sink_append_by_another(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("splice(pipe, file) before", call());
     let another = aside(|| file.try_clone()).setup("dup")?;
-    fds::set_append(&another, true)?;
+    fds::set_status_flags(&another, libc::O_APPEND)?;
     seen.call("splice(pipe, file) afterwards", call());
     note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     Ok(seen)

@@ -185,7 +185,7 @@ impl Descriptor {
             Kind::RegularFile => alone(lab.file(&CONTENT)?.into()),
             Kind::AppendFile => {
                 let file = lab.file(&CONTENT)?;
-                set_append(&file, true)?;
+                set_status_flags(&file, libc::O_APPEND)?;
                 alone(file.into())
             }
             Kind::Memfd => {
@@ -333,9 +333,8 @@ fn memfd() -> Result<OwnedFd, Stop> {
     )
 }
 
-/// Sets or clears `O_APPEND` of an open file, for all its descriptors.
-pub fn set_append(file: &File, on: bool) -> Result<(), Stop> {
-    let flags = if on { libc::O_APPEND } else { 0 };
+/// Sets the status flags of an open file (`O_APPEND`, `O_DIRECT`), for all its descriptors; those not named are cleared.
+pub fn set_status_flags(file: &File, flags: libc::c_int) -> Result<(), Stop> {
     // SAFETY: F_SETFL takes its flags by value.
     if aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }) == -1 {
         return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
