@@ -8,8 +8,12 @@ default:
     @just --list --unsorted
 
 # Decide every claim on the running kernel (arguments go to `conformance check`)
-claims *arguments:
+decide *arguments:
     cargo run --quiet --release --package conformance -- check {{ arguments }}
+
+# Write conformance/CLAIMS.md again: every claim, its sources and what is known of it
+claims:
+    cargo run --quiet --release --package conformance -- list --format markdown --output conformance/CLAIMS.md
 
 # All tests: the crates, the conformance suite, every claim
 test *arguments:

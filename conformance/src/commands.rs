@@ -2,6 +2,7 @@
 
 pub mod diff;
 pub mod falsify;
+pub mod list;
 pub mod record;
 pub mod report;
 #[cfg(feature = "vm")]

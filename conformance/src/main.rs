@@ -15,7 +15,7 @@ use conformance::runner::{Runner, supervisor};
 use conformance::seed::Document;
 #[cfg(feature = "vm")]
 use conformance::vm::qemu::END_GROUP;
-use conformance::{claims, kernel, open};
+use conformance::{claims, kernel};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Write};
@@ -39,7 +39,7 @@ enum Command {
     /// Run the experiments and say what holds (the default)
     Check(Check),
     /// List the claims
-    List(List),
+    List(commands::list::List),
     /// Make a report of stored results, in a form for people or for another program
     Report(commands::report::Report),
     /// What differs between two results; exit status 0 if nothing does, 1 if something, 2 for trouble
@@ -86,15 +86,6 @@ struct Check {
     /// With --strict, a claim that may be untestable here (can be repeated)
     #[arg(long, value_name = "ID", requires = "strict")]
     expect_untestable: Vec<String>,
-}
-
-#[derive(Args)]
-struct List {
-    #[command(flatten)]
-    selection: Selection,
-    /// List instead the versions with which something changed, next to which no kernel has been measured, and how to
-    #[arg(long)]
-    open: bool,
 }
 
 #[derive(Args)]
@@ -196,7 +187,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => check(&cli.check),
         Some(Command::Check(options)) => check(&options),
-        Some(Command::List(options)) => list(&options),
+        Some(Command::List(options)) => commands::list::list_command(&options),
         Some(Command::Report(options)) => commands::report::report_command(&options),
         Some(Command::Diff(options)) => commands::diff::diff_command(&options),
         Some(Command::Record(options)) => commands::record::record_command(&options),
@@ -442,19 +433,6 @@ fn progress(claims: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} claims")
         .expect("a constant template");
     ProgressBar::new(claims as u64).with_style(style)
-}
-
-fn list(options: &List) -> Result<bool, Failure> {
-    let mut output = anstream::stdout().lock();
-    let claims = select(&options.selection)?;
-    if options.open {
-        open::human(&mut output, &open::edges(&claims))?;
-        return Ok(true);
-    }
-    for claim in claims {
-        writeln!(output, "{:<40} {}", claim.id, claim.statement)?;
-    }
-    Ok(true)
 }
 
 fn show(id: &str, running: &Running) -> Result<bool, Failure> {

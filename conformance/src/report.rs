@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod diff;
 pub mod human;
 pub mod json;

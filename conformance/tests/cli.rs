@@ -41,6 +41,8 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["diff", "recorded:nonsense", "6.1"], "5.10, 6.1")]
 #[case(&["record", "--results", "/no/such/directory"], "/no/such/directory/5.10.jsonl")]
 #[case(&["list", "--open", "--filter", "no such claim"], "no claim matches")]
+#[case(&["list", "--open", "--contradicted"], "--contradicted")]
+#[case(&["list", "--kernel", "six"], "no kernel release")]
 fn bad_usage_is_one_line_and_exit_status_2(#[case] arguments: &[&str], #[case] mentions: &str) {
     refused(arguments, mentions);
 }
@@ -178,6 +180,47 @@ fn list_names_every_claim_once() {
         .map(|claim| claim.id)
         .collect();
     assert_eq!(ids, expected);
+}
+
+#[test]
+fn list_says_what_a_kernel_contradicts() {
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let listed = text(&conformance(arguments).stdout);
+        let first = listed
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        first.map(str::to_owned).collect()
+    };
+    let anywhere = ids(&["list", "--contradicted"]);
+    let has = |ids: &[String], id: &str| ids.iter().any(|listed| listed == id);
+    assert!(has(&anywhere, "sendfile.source.urandom"));
+    assert!(!has(&anywhere, "splice.copies.tcp"), "it holds everywhere");
+    assert!(has(
+        &ids(&["list", "--contradicted", "--kernel", "5.10"]),
+        "sendfile.source.urandom"
+    ));
+    assert!(!has(
+        &ids(&["list", "--contradicted", "--kernel", "6.1"]),
+        "sendfile.source.urandom"
+    ));
+    for (kernel, word) in [
+        ("5.10.0-46-cloud-amd64", "refuted"),
+        ("6.1", "holds"),
+        ("6.2", "holds"), // between two kernels that were measured, with one result
+        ("4.19", "not measured"),
+    ] {
+        let listed = text(
+            &conformance(&[
+                "list",
+                "--kernel",
+                kernel,
+                "--filter",
+                "=sendfile.source.urandom",
+            ])
+            .stdout,
+        );
+        assert!(listed.contains(&format!(" {word} ")), "{kernel}: {listed}");
+    }
 }
 
 /// A file of results with every verdict, which the recipe `reports-check` uses, too.

@@ -3,6 +3,7 @@
 use conformance::claim::Claim;
 use conformance::claims;
 use conformance::kernel::MEASURED;
+use conformance::report::catalogue;
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -117,4 +118,21 @@ fn host_only_claims_named_in_the_crates_exist(
         }
     }
     assert!(named > 0, "nothing in {folder} names a claim");
+}
+
+#[test]
+fn the_page_of_claims_is_of_this_registry() {
+    let mut page = Vec::new();
+    catalogue::write(&mut page, &claims::registry()).expect("written to memory");
+    let page = String::from_utf8(page).expect("it is text");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CLAIMS.md");
+    let kept = std::fs::read_to_string(path).expect("conformance/CLAIMS.md");
+    let differs = page
+        .lines()
+        .zip(kept.lines())
+        .find(|(made, kept)| made != kept);
+    assert!(
+        page == kept,
+        "CLAIMS.md is stale: `just claims` makes it again; the first difference: {differs:?}"
+    );
 }

@@ -337,7 +337,8 @@ pub fn claim(output: &mut dyn Write, claim: &Claim) -> io::Result<()> {
     Ok(())
 }
 
-fn known(find: &Find) -> String {
+/// What was measured, in a clause.
+pub fn known(find: &Find) -> String {
     let word = if find.holds { "holds" } else { "refuted" };
     if find.from == find.to {
         format!("{word} on {}", find.from)

@@ -1,0 +1,189 @@
+//! The registry as a page: `conformance/CLAIMS.md`, an entry per claim, grouped by interface.
+//!
+//! All of it comes from the registry, the records of the matrix and the source document, so it says nothing that a test does not
+//! compare with them.
+
+#![forbid(unsafe_code)]
+
+use super::human::{known, plural};
+use super::markdown::escaped;
+use super::stored::Stored;
+use crate::claim::{Claim, Source};
+use crate::kernel::{MEASURED, NEWEST, OLDEST, Series};
+use crate::open;
+use crate::recorded;
+use crate::seed::Document;
+use crate::verdict::Word;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// What is known of a claim on one series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Known {
+    /// It holds there.
+    Holds,
+    /// It is refuted there.
+    Refuted,
+    /// The matrix has tried it there and could not, for the reason in the record.
+    Untestable,
+    /// No kernel of that series has been tried.
+    NotMeasured,
+}
+
+impl Known {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Refuted => "refuted",
+            Self::Untestable => "untestable",
+            Self::NotMeasured => "not measured",
+        }
+    }
+
+    /// What the record of the series has, where there is one, and else what the claim knows of kernels on both sides of it.
+    pub fn of(claim: &Claim, series: Series, records: &[Stored]) -> Self {
+        let name = series.to_string();
+        let record = records.iter().find(|stored| stored.name == name);
+        match record.and_then(|stored| stored.run.find(claim.id)) {
+            Some(found) if found.verdict == Word::Holds => Self::Holds,
+            Some(found) if found.verdict == Word::Refuted => Self::Refuted,
+            Some(_) => Self::Untestable,
+            None => match claim.finds.iter().find(|find| find.spans(series)) {
+                Some(find) if find.holds => Self::Holds,
+                Some(_) => Self::Refuted,
+                None => Self::NotMeasured,
+            },
+        }
+    }
+}
+
+/// The records of the matrix's kernels.
+pub fn records() -> Vec<Stored> {
+    recorded::names()
+        .into_iter()
+        .filter_map(recorded::find)
+        .collect()
+}
+
+/// Whether somebody other than us has published it, and a kernel does otherwise.
+pub fn is_contradicted(claim: &Claim) -> bool {
+    let is_published = |source: &Source| *source != Source::Measured;
+    claim.sources.iter().any(is_published) && claim.finds.iter().any(|find| !find.holds)
+}
+
+/// Writes the page.
+pub fn write(output: &mut dyn Write, claims: &[&'static Claim]) -> io::Result<()> {
+    let records = records();
+    let contradicted = claims.iter().filter(|claim| is_contradicted(claim)).count();
+    writeln!(
+        output,
+        "# What is known of Linux zero-copy I/O\n\n\
+         {} on Linux {OLDEST} to {NEWEST} (x86-64), of which {contradicted} are contradicted by a kernel. This page is made from the \
+         registry by `just claims`: change the claims, not the page. `conformance show ID` shows how one is decided and decides it on the \
+         running kernel; `conformance list --contradicted` has what is published and not so.\n",
+        plural(claims.len(), "claim"),
+    )?;
+    totals(output, claims, &records)?;
+    let document = Document::load();
+    for (interface, of_it) in by_interface(claims) {
+        let count = plural(of_it.len(), "claim");
+        writeln!(output, "\n## {interface}: {count}")?;
+        for claim in of_it {
+            writeln!(output)?;
+            entry(output, claim, &records, &document)?;
+        }
+    }
+    Ok(())
+}
+
+/// The claims of each interface, in the registry's order.
+fn by_interface(claims: &[&'static Claim]) -> Vec<(&'static str, Vec<&'static Claim>)> {
+    let mut interfaces: Vec<(&str, Vec<&Claim>)> = Vec::new();
+    for claim in claims.iter().copied() {
+        let name = claim.interface();
+        match interfaces.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, of_it)) => of_it.push(claim),
+            None => interfaces.push((name, vec![claim])),
+        }
+    }
+    interfaces
+}
+
+/// A row per interface and a column per kernel: how many hold, are refuted, could not be tried.
+fn totals(output: &mut dyn Write, claims: &[&'static Claim], records: &[Stored]) -> io::Result<()> {
+    writeln!(
+        output,
+        "Per interface and kernel: claims that hold, are refuted, could not be tried; then those of which a version that matters has \
+         no measured kernel beside it (`conformance list --open`).\n"
+    )?;
+    let kernels: Vec<String> = MEASURED.iter().map(ToString::to_string).collect();
+    writeln!(output, "| | {} | not bracketed |", kernels.join(" | "))?;
+    writeln!(output, "|---|{}--:|", "--:|".repeat(kernels.len()))?;
+    for (interface, of_it) in by_interface(claims) {
+        write!(output, "| {interface} |")?;
+        for series in MEASURED {
+            let mut counts: BTreeMap<Known, usize> = BTreeMap::new();
+            for claim in &of_it {
+                *counts
+                    .entry(Known::of(claim, *series, records))
+                    .or_default() += 1;
+            }
+            let count = |known: Known| counts.get(&known).copied().unwrap_or(0);
+            write!(
+                output,
+                " {} {} {} |",
+                count(Known::Holds),
+                count(Known::Refuted),
+                count(Known::Untestable) + count(Known::NotMeasured)
+            )?;
+        }
+        let open = of_it
+            .iter()
+            .filter(|claim| !open::edges(&[**claim]).is_empty());
+        writeln!(output, " {} |", open.count())?;
+    }
+    Ok(())
+}
+
+fn entry(
+    output: &mut dyn Write,
+    claim: &'static Claim,
+    records: &[Stored],
+    document: &Document,
+) -> io::Result<()> {
+    writeln!(output, "- **`{}`** {}", claim.id, escaped(claim.statement))?;
+    let mut finds: Vec<String> = claim.finds.iter().map(known).collect();
+    let untried: Vec<String> = MEASURED
+        .iter()
+        .filter(|series| Known::of(claim, **series, records) == Known::Untestable)
+        .map(ToString::to_string)
+        .collect();
+    if !untried.is_empty() {
+        finds.push(format!("could not be tried on {}", untried.join(", ")));
+    }
+    writeln!(output, "  - known: {}", finds.join("; "))?;
+    let mut sources: Vec<String> = claim.sources.iter().map(ToString::to_string).collect();
+    let statements = document
+        .statements
+        .iter()
+        .filter(|statement| statement.all_claims().any(|id| id == claim.id));
+    let ids: Vec<&str> = statements.map(|statement| statement.id.as_str()).collect();
+    if !ids.is_empty() {
+        sources.push(format!("statement {}", ids.join(", ")));
+    }
+    writeln!(output, "  - source: {}", escaped(&sources.join("; ")))?;
+    for edge in open::edges(&[claim]) {
+        let since = edge
+            .since
+            .map(|since| format!("Linux {since}: "))
+            .unwrap_or_default();
+        writeln!(
+            output,
+            "  - not bracketed: {since}{} (needs {})",
+            escaped(&edge.what),
+            edge.needs.join(", ")
+        )?;
+    }
+    Ok(())
+}
