@@ -16,6 +16,7 @@ mod vmsplice;
 mod vmsplice_manual;
 mod zerocopy;
 mod zerocopy_manual;
+mod zerocopy_sends;
 
 use crate::claim::{Claim, Gate, Source, gate};
 use crate::interpose::record::aside;
@@ -46,6 +47,7 @@ const FILES: &[&[Claim]] = &[
     copy_file_range::CLAIMS,
     zerocopy::CLAIMS,
     zerocopy_manual::CLAIMS,
+    zerocopy_sends::CLAIMS,
     redis::CLAIMS,
 ];
 

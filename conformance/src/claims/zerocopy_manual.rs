@@ -22,11 +22,14 @@ const SETSOCKOPT: &[Sysno] = &[Sysno::setsockopt];
 /// The claim about `SO_ZEROCOPY` of a kind of socket that does not have it.
 macro_rules! unsupported_claim {
     ($id:literal, $name:literal, $domain:expr, $type:expr) => {
+        unsupported_claim!($id, $name, $domain, $type, 0, &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)])
+    };
+    ($id:literal, $name:literal, $domain:expr, $type:expr, $protocol:expr, $finds:expr) => {
         Claim {
             statement: concat!("SO_ZEROCOPY of ", $name, " fails with EOPNOTSUPP."),
             method: "Sets the option. Linux 5.10 answers 524, ENOTSUPP, a number that no program knows.",
             sources: &[DOC, Source::Measured],
-            finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
+            finds: $finds,
             about: SETSOCKOPT,
             lies: &[
                 Lie::about(Sysno::setsockopt, What::OtherErrno(524)).where_it(true),
@@ -36,7 +39,7 @@ macro_rules! unsupported_claim {
             ..Claim::of_answers(
                 $id,
                 |_lab| {
-                    let socket = aside(|| sockets::socket($domain, $type, 0)).setup("socket")?;
+                    let socket = aside(|| sockets::socket($domain, $type, $protocol)).setup("socket")?;
                     let mut seen = Observation::new();
                     seen.call("setsockopt(SO_ZEROCOPY, 1)", set(&socket, 1));
                     Ok(seen)
@@ -67,6 +70,83 @@ pub const CLAIMS: &[Claim] = &[
         libc::AF_NETLINK,
         libc::SOCK_RAW
     ),
+    unsupported_claim!(
+        "zerocopy.socket.raw",
+        "a raw IP socket",
+        libc::AF_INET,
+        libc::SOCK_RAW,
+        libc::IPPROTO_UDP,
+        &[
+            between((5, 10), (5, 10), false),
+            between((6, 1), (7, 3), true)
+        ]
+    ),
+    unsupported_claim!(
+        "zerocopy.socket.packet",
+        "a packet socket",
+        libc::AF_PACKET,
+        libc::SOCK_DGRAM,
+        0,
+        &[
+            between((5, 10), (5, 10), false),
+            between((6, 1), (7, 3), true)
+        ]
+    ),
+    unsupported_claim!(
+        "zerocopy.socket.mptcp",
+        "a multipath TCP socket",
+        libc::AF_INET,
+        libc::SOCK_STREAM,
+        libc::IPPROTO_MPTCP,
+        &[between((6, 1), (7, 3), true)]
+    ),
+    unsupported_claim!(
+        "zerocopy.socket.udplite",
+        "a UDP-Lite socket",
+        libc::AF_INET,
+        libc::SOCK_DGRAM,
+        libc::IPPROTO_UDPLITE,
+        &[
+            between((5, 10), (5, 10), false),
+            between((6, 1), (7, 2), true)
+        ]
+    ),
+    Claim {
+        statement: "A UDP-Lite socket can be made.",
+        sources: &[Source::Man("udplite(7), man-pages 6.20")],
+        finds: &[
+            between((5, 10), (7, 2), true),
+            between((7, 3), (7, 3), false),
+        ],
+        about: &[Sysno::socket],
+        lies: &[
+            Lie::refused(Sysno::socket, libc::EPROTONOSUPPORT).where_it(true),
+            Lie::accepted(Sysno::socket).where_it(false),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::socket,
+            What::Interrupted,
+            "the answer is what is asked for",
+        )],
+        ..Claim::of_answers(
+            "zerocopy.socket.udplite-made",
+            |_lab| {
+                let made = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE);
+                let protocol =
+                    |socket| sockets::get_option(&socket, libc::SOL_SOCKET, libc::SO_PROTOCOL);
+                let mut seen = Observation::new();
+                seen.text(
+                    "socket(UDP-Lite)",
+                    match made.and_then(protocol) {
+                        Ok(libc::IPPROTO_UDPLITE) => "UDP-Lite".to_owned(),
+                        other => format!("{other:?}"),
+                    },
+                );
+                Ok(seen)
+            },
+            &[("socket(UDP-Lite)", Answer::Says("UDP-Lite"))],
+        )
+    },
     Claim {
         statement: "A UDP socket takes SO_ZEROCOPY (since Linux 5.0).",
         sources: &[DOC],

@@ -342,6 +342,15 @@ pub fn set_status_flags(file: &File, flags: libc::c_int) -> Result<(), Stop> {
     Ok(())
 }
 
+/// A file whose memory only the processes that map it can see (since Linux 5.14, where it is switched on).
+pub fn memfd_secret() -> Result<OwnedFd, Stop> {
+    aside(|| {
+        // SAFETY: memfd_secret takes flags by value.
+        let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, 0) };
+        made(fd.try_into().unwrap_or(-1), "memfd_secret")
+    })
+}
+
 /// An empty memfd with these seals.
 pub fn sealed_memfd(seals: libc::c_int) -> Result<OwnedFd, Stop> {
     aside(|| {

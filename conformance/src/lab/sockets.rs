@@ -24,6 +24,31 @@ fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
     Ok((near, far))
 }
 
+/// Two ends of a TCP connection, the first of which is this socket, not connected so far.
+pub fn tcp_from(socket: OwnedFd) -> Result<(TcpStream, TcpStream), Stop> {
+    aside(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.setup("bind a TCP socket to 127.0.0.1")?;
+        let port = listener.local_addr().setup("getsockname")?.port();
+        // SAFETY: sockaddr_in is plain integers, for which zero is valid.
+        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        address.sin_family = libc::sa_family_t::try_from(libc::AF_INET).expect("a small number");
+        address.sin_port = port.to_be();
+        address.sin_addr.s_addr = u32::from(Ipv4Addr::LOCALHOST).to_be();
+        let length = libc::socklen_t::try_from(size_of_val(&address)).expect("a small structure");
+        // SAFETY: the pointer is to a sockaddr_in of `length` bytes, read during the call.
+        let done =
+            unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
+        if done == -1 {
+            return Err(Stop::from_setup("connect", last_errno()));
+        }
+        let (far, _) = listener.accept().setup("accept")?;
+        let near = TcpStream::from(socket);
+        near.set_nodelay(true).setup("TCP_NODELAY")?;
+        Ok((near, far))
+    })
+}
+
 /// A UDP socket connected to another over loopback.
 pub fn udp() -> Result<(UdpSocket, UdpSocket), Stop> {
     let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind a UDP socket to 127.0.0.1")?;
@@ -167,6 +192,13 @@ pub fn readable(fd: &impl AsFd) -> Result<usize, Stop> {
 /// Bytes that TCP has accepted and the peer has not acknowledged (`SIOCOUTQ`).
 pub fn unacknowledged(fd: &impl AsFd) -> Result<usize, Stop> {
     ioctl_count(fd, libc::TIOCOUTQ, "SIOCOUTQ")
+}
+
+/// Bytes that TCP has accepted and not sent so far (`SIOCOUTQNSD`): the peer's window has no room for them.
+pub fn unsent(fd: &impl AsFd) -> Result<usize, Stop> {
+    /// Of include/uapi/linux/sockios.h.
+    const SIOCOUTQNSD: libc::Ioctl = 0x894b;
+    ioctl_count(fd, SIOCOUTQNSD, "SIOCOUTQNSD")
 }
 
 fn ioctl_count(fd: &impl AsFd, request: libc::Ioctl, name: &str) -> Result<usize, Stop> {
