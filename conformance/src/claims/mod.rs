@@ -8,14 +8,17 @@ mod pipe;
 mod read_write;
 mod redis;
 mod sendfile;
+mod sendfile_content;
 mod sendfile_manual;
 mod splice;
+mod splice_content;
 mod splice_manual;
 mod tee;
 mod vmsplice;
 mod vmsplice_manual;
 mod zerocopy;
 mod zerocopy_manual;
+mod zerocopy_receive;
 mod zerocopy_sends;
 
 use crate::claim::{Claim, Gate, Source, gate};
@@ -38,8 +41,10 @@ const FILES: &[&[Claim]] = &[
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
     sendfile_manual::CLAIMS,
+    sendfile_content::CLAIMS,
     splice::CLAIMS,
     splice_manual::CLAIMS,
+    splice_content::CLAIMS,
     tee::CLAIMS,
     vmsplice::CLAIMS,
     vmsplice_manual::CLAIMS,
@@ -48,6 +53,7 @@ const FILES: &[&[Claim]] = &[
     zerocopy::CLAIMS,
     zerocopy_manual::CLAIMS,
     zerocopy_sends::CLAIMS,
+    zerocopy_receive::CLAIMS,
     redis::CLAIMS,
 ];
 

@@ -943,7 +943,7 @@ fn sendfile_count_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
 /// Whether a thread of this process sleeps in a system call.
 ///
 /// By the directory of threads: their numbers there are those of the namespace that /proc is of, not of this process's own.
-fn sleeps_in(call: Sysno) -> Result<bool, Stop> {
+pub(super) fn sleeps_in(call: Sysno) -> Result<bool, Stop> {
     let sleeps = |thread: &std::path::Path| {
         // The thread may end between two looks, and its files with it.
         let stat = std::fs::read_to_string(thread.join("stat")).ok()?;

@@ -1,14 +1,14 @@
 //! `vmsplice`: what its manual page says of ends, vectors, flags and errors, and what it leaves out.
 
 use super::{note_readable, pipe, raised};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
+use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
 use crate::lab::{Lab, map_file, sockets};
-use crate::verdict::{Observation, Setup, Stop};
+use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_splice::{
     IoVec, IoVecMut, PipeFlags, SpliceFlags, pipe2, vmsplice_from_pipe, vmsplice_to_pipe,
@@ -230,6 +230,72 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
+    Claim {
+        statement: "What a child has given to a pipe by vmsplice(), of memory it shares with its parent since fork(), does not change with \
+                    the parent's memory.",
+        method: "A child gives inherited memory to a pipe, unmaps it and ends; the parent changes its memory and reads the pipe.",
+        sources: &[Source::Thread(
+            "CVE-2020-29374; Linux 7.3, tools/testing/selftests/mm/cow.c",
+        )],
+        finds: always(true),
+        about: VMSPLICE,
+        lies: &[Lie::bytes(Sysno::read, OLD, NEW)],
+        ..Claim::of_answers(
+            "vmsplice.memory.child-gives",
+            vmsplice_memory_child_gives,
+            &[(
+                "parent's memory changed, pipe's bytes",
+                Answer::Says("copied"),
+            )],
+        )
+    },
+    Claim {
+        statement: "What the caller stores after vmsplice() is what a reader of the pipe gets, also when it has forked in between.",
+        method: "Gives memory to a pipe, forks a child that waits, changes the memory, and reads the pipe. The same without a child is \
+                 the control.",
+        sources: &[MAN],
+        finds: always(false),
+        about: VMSPLICE,
+        lies: &[Lie::bytes(Sysno::read, OLD, NEW)],
+        ..Claim::new("vmsplice.memory.forked", vmsplice_memory_forked, |seen| {
+            if !seen.is("memory changed without a fork, pipe's bytes", "shared") {
+                return Verdict::Refuted;
+            }
+            Verdict::holds_if(seen.is("memory changed after a fork, pipe's bytes", "shared"))
+        })
+    },
+    Claim {
+        statement: "Memory of memfd_secret() cannot be given to a pipe: EFAULT.",
+        sources: &[Source::Thread(
+            "Linux 7.3, tools/testing/selftests/mm/memfd_secret.c",
+        )],
+        finds: &[between((6, 12), (7, 3), true)],
+        about: VMSPLICE,
+        lies: OTHERWISE,
+        exceptions: &[Exception::Of(
+            Sysno::vmsplice,
+            What::Interrupted,
+            "the answer is what is asked for",
+        )],
+        ..Claim::of_answers(
+            "vmsplice.memory.secret",
+            |_lab| {
+                let pipe = pipe()?;
+                let vector = [super::zerocopy_sends::secret_page()?, 1];
+                let vector = vector.as_ptr().expose_provenance();
+                // SAFETY: the vector is read during the call; the page stays mapped until the process ends.
+                let done =
+                    unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), vector, 1, 2, 0, 0]) };
+                let mut seen = Observation::new();
+                seen.call("vmsplice(pipe, secret memory)", done);
+                Ok(seen)
+            },
+            &[(
+                "vmsplice(pipe, secret memory)",
+                Answer::Fails(Errno::EFAULT),
+            )],
+        )
+    },
 ];
 
 /// `vmsplice` of one buffer whose memory is freed after its pipe.
@@ -435,5 +501,101 @@ fn vmsplice_read_end_copies(_lab: &Lab) -> Result<Observation, Stop> {
     given.fill(NEW);
     let what = Sharing::of(&taken[..done]).map_or_else(|_| "other".into(), |what| what.to_string());
     seen.text("memory changed, what was taken out", what);
+    Ok(seen)
+}
+
+/// A child of the experiment, which runs `inside` and ends. It has one thread, and `inside` makes system calls only.
+fn child(inside: impl FnOnce() -> bool) -> Result<libc::pid_t, Stop> {
+    // SAFETY: an experiment has one thread here, so the child may do all that the parent may.
+    match unsafe { libc::fork() } {
+        -1 => Err(Stop::from_setup("fork", sockets::last_errno())),
+        0 => {
+            let status = i32::from(!inside());
+            // SAFETY: ends the child without running what the parent has registered.
+            unsafe { libc::_exit(status) }
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// Waits for the child's end.
+fn ended(pid: libc::pid_t) -> Result<(), Stop> {
+    let mut status = 0;
+    // SAFETY: the status is written during the call.
+    match io::again(|| match unsafe { libc::waitpid(pid, &raw mut status, 0) } {
+        -1 => Err(sockets::last_errno()),
+        _ => Ok(()),
+    }) {
+        Ok(()) if status == 0 => Ok(()),
+        Ok(()) => Err(Stop::broken(format!("the child ended with {status:#x}"))),
+        Err(errno) => Err(Stop::from_setup("waitpid", errno)),
+    }
+}
+
+/// What is in the pipe, and whether it has changed with the memory.
+fn taken(pipe: &nocopy_splice::Pipe) -> Result<Sharing, Stop> {
+    let mut bytes = vec![0; LENGTH];
+    let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
+    match aside(|| sockets::readable(&pipe.read))? {
+        0 => Sharing::of(&bytes[..count]),
+        more => Err(Stop::broken(format!(
+            "{more} bytes more are in the pipe than were given"
+        ))),
+    }
+}
+
+fn vmsplice_memory_child_gives(_lab: &Lab) -> Result<Observation, Stop> {
+    let mut memory = alias::memory(LENGTH)?;
+    let pipe = pipe()?;
+    let (address, length) = (memory.as_mut_ptr(), memory.len());
+    let pid = aside(|| {
+        child(|| {
+            let given = alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK));
+            // SAFETY: the mapping is the child's own; it ends without a look at it.
+            given.is_ok() && unsafe { libc::munmap(address.cast(), length) } == 0
+        })
+    })?;
+    aside(|| ended(pid))?;
+    memory.fill(NEW);
+    let mut seen = Observation::new();
+    seen.text("parent's memory changed, pipe's bytes", taken(&pipe)?);
+    Ok(seen)
+}
+
+fn vmsplice_memory_forked(_lab: &Lab) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    for forks in [false, true] {
+        let mut memory = alias::memory(LENGTH)?;
+        let pipe = pipe()?;
+        let hold = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
+        alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK)).setup("vmsplice")?;
+        // The child has the memory, too, until the other end of the pipe is closed: it closes its own first.
+        let write = std::os::fd::AsRawFd::as_raw_fd(&hold.write);
+        let pid = if forks {
+            Some(aside(|| {
+                child(|| {
+                    // SAFETY: the child's own descriptor.
+                    let closed = unsafe { libc::close(write) } == 0;
+                    closed && io::again(|| io::read(&hold.read, &mut [0])) == Ok(0)
+                })
+            })?)
+        } else {
+            None
+        };
+        memory.fill(NEW);
+        drop(hold.write);
+        let when = if forks {
+            "after a fork"
+        } else {
+            "without a fork"
+        };
+        seen.text(
+            format!("memory changed {when}, pipe's bytes"),
+            taken(&pipe)?,
+        );
+        if let Some(pid) = pid {
+            aside(|| ended(pid))?;
+        }
+    }
     Ok(seen)
 }

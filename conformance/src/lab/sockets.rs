@@ -28,25 +28,51 @@ fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
 pub fn tcp_from(socket: OwnedFd) -> Result<(TcpStream, TcpStream), Stop> {
     aside(|| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let listener = listener.setup("bind a TCP socket to 127.0.0.1")?;
-        let port = listener.local_addr().setup("getsockname")?.port();
-        // SAFETY: sockaddr_in is plain integers, for which zero is valid.
-        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-        address.sin_family = libc::sa_family_t::try_from(libc::AF_INET).expect("a small number");
-        address.sin_port = port.to_be();
-        address.sin_addr.s_addr = u32::from(Ipv4Addr::LOCALHOST).to_be();
-        let length = libc::socklen_t::try_from(size_of_val(&address)).expect("a small structure");
-        // SAFETY: the pointer is to a sockaddr_in of `length` bytes, read during the call.
-        let done =
-            unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
-        if done == -1 {
-            return Err(Stop::from_setup("connect", last_errno()));
-        }
-        let (far, _) = listener.accept().setup("accept")?;
-        let near = TcpStream::from(socket);
-        near.set_nodelay(true).setup("TCP_NODELAY")?;
-        Ok((near, far))
+        connect_from(socket, &listener.setup("bind a TCP socket to 127.0.0.1")?)
     })
+}
+
+/// Two ends of a multipath TCP connection over loopback.
+pub fn mptcp() -> Result<(TcpStream, TcpStream), Stop> {
+    let make = || socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
+    aside(|| {
+        let listener = make().setup("socket(IPPROTO_MPTCP)")?;
+        let (address, length) = loopback_address(0);
+        // SAFETY: the pointer is to a sockaddr_in of `length` bytes, read during the call; listen takes none.
+        let done = unsafe {
+            let bound = libc::bind(listener.as_raw_fd(), (&raw const address).cast(), length);
+            bound | libc::listen(listener.as_raw_fd(), 1)
+        };
+        if done == -1 {
+            return Err(Stop::from_setup("bind and listen", last_errno()));
+        }
+        let near = make().setup("socket(IPPROTO_MPTCP)")?;
+        connect_from(near, &TcpListener::from(listener))
+    })
+}
+
+fn loopback_address(port: u16) -> (libc::sockaddr_in, libc::socklen_t) {
+    // SAFETY: sockaddr_in is plain integers, for which zero is valid.
+    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    address.sin_family = libc::sa_family_t::try_from(libc::AF_INET).expect("a small number");
+    address.sin_port = port.to_be();
+    address.sin_addr.s_addr = u32::from(Ipv4Addr::LOCALHOST).to_be();
+    let length = libc::socklen_t::try_from(size_of_val(&address)).expect("a small structure");
+    (address, length)
+}
+
+fn connect_from(socket: OwnedFd, listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
+    let port = listener.local_addr().setup("getsockname")?.port();
+    let (address, length) = loopback_address(port);
+    // SAFETY: the pointer is to a sockaddr_in of `length` bytes, read during the call.
+    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if done == -1 {
+        return Err(Stop::from_setup("connect", last_errno()));
+    }
+    let (far, _) = listener.accept().setup("accept")?;
+    let near = TcpStream::from(socket);
+    near.set_nodelay(true).setup("TCP_NODELAY")?;
+    Ok((near, far))
 }
 
 /// A UDP socket connected to another over loopback.

@@ -1,0 +1,415 @@
+//! `sendfile`: whose position moves, what of the file arrives, and how it ends when the file changes on the way.
+
+use super::{arrived, note_length, note_readable, pipe};
+use crate::claim::{Answer, Claim, Source, always, between, gate};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::{alias, fds, io, sockets, wait_until};
+use crate::verdict::{Observation, Setup, Stop};
+use nocopy_sendfile::sendfile;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::net::UnixDatagram;
+use syscalls::{Errno, Sysno};
+
+const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
+const SENDFILE: &[Sysno] = &[Sysno::sendfile];
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
+
+/// Claims about what is sent.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "A socket can be the source if the target is a pipe: the call is a splice() then.",
+        sources: &[MAN],
+        finds: &[
+            between((5, 10), (5, 10), false),
+            between((6, 1), (7, 3), true),
+        ],
+        about: SENDFILE,
+        gates: &[gate("5.12", "sendfile() into a pipe is a splice()", MAN)],
+        lies: &[
+            Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
+            Lie::accepted(Sysno::sendfile).where_it(false),
+        ],
+        ..Claim::of_answers(
+            "sendfile.source.tcp-to-pipe",
+            |_lab| {
+                let (near, far) = sockets::tcp()?;
+                aside(|| io::write_all(&far, b"b")).setup("write")?;
+                sockets::wait_for_arrival(&near, 1)?;
+                let pipe = pipe()?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "sendfile(pipe, TCP socket)",
+                    sendfile(&pipe.write, &near, None, 1),
+                );
+                note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
+                Ok(seen)
+            },
+            &[("sendfile(pipe, TCP socket)", Answer::Is(1))],
+        )
+    },
+    Claim {
+        statement: "A full AF_UNIX datagram socket with O_NONBLOCK is EAGAIN, and the offset stays.",
+        sources: &[Source::Thread(
+            "LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile07.c",
+        )],
+        finds: always(true),
+        about: SENDFILE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "sendfile.errors.eagain-datagram",
+            |lab| {
+                let source = alias::source(lab)?;
+                let (near, _far) = UnixDatagram::pair().setup("socketpair")?;
+                aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+                aside(|| while io::write(&near, b"b").is_ok() {});
+                let mut offset = 0;
+                let mut seen = Observation::new();
+                seen.call(
+                    "sendfile(full AF_UNIX datagram socket, file)",
+                    sendfile(&near, &source, Some(&mut offset), 1),
+                );
+                seen.count("offset afterwards", offset);
+                Ok(seen)
+            },
+            &[
+                (
+                    "sendfile(full AF_UNIX datagram socket, file)",
+                    Answer::Fails(Errno::EAGAIN),
+                ),
+                ("offset afterwards", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "An offset at which the file system can have no byte fails with EOVERFLOW.",
+        method: "Sends a byte of a memfd at 2^63 - 4096 to another one: the largest offset of tmpfs is 2^63 - 1.",
+        sources: &[MAN],
+        finds: always(false),
+        about: SENDFILE,
+        lies: &[Lie::refused(Sysno::sendfile, libc::EOVERFLOW)],
+        ..Claim::of_answers(
+            "sendfile.offset.behind-the-largest",
+            |_lab| {
+                let source = fds::sealed_memfd(0)?;
+                // The smaller of both files' largest offsets counts.
+                let target = File::from(fds::sealed_memfd(0)?);
+                let mut offset = i64::MAX.unsigned_abs() - 4095;
+                let mut seen = Observation::new();
+                seen.call(
+                    "sendfile(memfd, memfd, 2^63 - 4096, 1)",
+                    sendfile(&target, &source, Some(&mut offset), 1),
+                );
+                note_length(&mut seen, "length of the target", &target)?;
+                Ok(seen)
+            },
+            &[(
+                "sendfile(memfd, memfd, 2^63 - 4096, 1)",
+                Answer::Fails(Errno::EOVERFLOW),
+            )],
+        )
+    },
+    Claim {
+        statement: "The bytes go to the target's file position, which moves by their number.",
+        sources: &[
+            MAN,
+            Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile08.c"),
+        ],
+        finds: always(true),
+        about: SENDFILE,
+        lies: &[
+            Lie::skipped(Sysno::sendfile),
+            Lie::returned(Sysno::sendfile, 4),
+        ],
+        ..Claim::of_answers(
+            "sendfile.target.position",
+            |lab| {
+                let source = lab.file(b"world")?;
+                let mut target = lab.file(b"hello")?;
+                aside(|| target.seek(SeekFrom::End(0))).setup("lseek")?;
+                let mut offset = 0;
+                let done = io::until_done(5, |done| {
+                    sendfile(&target, &source, Some(&mut offset), 5 - done)
+                });
+                let mut seen = Observation::new();
+                seen.call("sendfile(file at 5, file of 5)", done);
+                seen.count(
+                    "position of the target",
+                    aside(|| target.stream_position()).setup("lseek")?,
+                );
+                seen.text("content of the target", content(&mut target)?);
+                Ok(seen)
+            },
+            &[
+                ("sendfile(file at 5, file of 5)", Answer::Is(5)),
+                ("position of the target", Answer::Is(10)),
+                ("content of the target", Answer::Says("helloworld")),
+            ],
+        )
+    },
+    Claim {
+        statement: "The holes of a file are sent as zeros.",
+        method: "Sends a memfd with a page, three pages of hole and a page to a TCP socket, and compares what arrives.",
+        sources: &[
+            Source::Thread(
+                "openzfs/zfs#15163: a page of zeros that comes again and again was taken for one",
+            ),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: SENDFILE,
+        lies: &[Lie::bytes(Sysno::read, 0, b'f')],
+        ..Claim::of_answers(
+            "sendfile.source.holes",
+            |_lab| {
+                let source = holed()?;
+                let (near, far) = sockets::tcp()?;
+                let mut offset = 0;
+                io::all_done(HOLED, |done| {
+                    sendfile(&near, &source, Some(&mut offset), HOLED - done)
+                })
+                .setup("sendfile")?;
+                sockets::wait_for_arrival(&far, HOLED)?;
+                let mut seen = Observation::new();
+                let same = arrived(&far, &holed_bytes())?;
+                seen.text(
+                    "receiver's bytes",
+                    if same { "the file's" } else { "others" },
+                );
+                Ok(seen)
+            },
+            &[("receiver's bytes", Answer::Says("the file's"))],
+        )
+    },
+    Claim {
+        statement: "When the target takes a part only, the file position moves by that part.",
+        method: "Sends a file by its position to a TCP socket with O_NONBLOCK whose peer does not read, and compares.",
+        sources: &[
+            MAN,
+            Source::Thread("asterinas/asterinas#3191, which moved it by what was read"),
+        ],
+        finds: always(true),
+        about: SENDFILE,
+        varies: &["bytes taken"],
+        lies: &[
+            Lie::about(Sysno::sendfile, What::TooMany),
+            Lie::about(Sysno::sendfile, What::TooFew),
+        ],
+        ..Claim::of_answers(
+            "sendfile.position.partial",
+            |lab| {
+                let content = crate::lab::pattern(4 << 20);
+                let mut source = lab.file(&content)?;
+                let (near, far) = sockets::tcp()?;
+                aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+                let taken = io::again(|| sendfile(&near, &source, None, content.len()))
+                    .setup("sendfile")?;
+                let position = aside(|| source.stream_position()).setup("lseek")?;
+                let mut seen = Observation::new();
+                seen.count("bytes taken", taken as u64);
+                seen.text(
+                    "a part was taken",
+                    if taken < content.len() { "yes" } else { "no" },
+                );
+                seen.text(
+                    "position",
+                    if position == taken as u64 {
+                        "behind the part"
+                    } else {
+                        "elsewhere"
+                    },
+                );
+                drop(near);
+                let mut bytes = Vec::new();
+                aside(|| File::from(std::os::fd::OwnedFd::from(far)).read_to_end(&mut bytes))
+                    .setup("read at the receiver")?;
+                seen.text(
+                    "receiver's bytes",
+                    if bytes == content[..taken.min(content.len())] {
+                        "the part"
+                    } else {
+                        "others"
+                    },
+                );
+                Ok(seen)
+            },
+            &[
+                ("a part was taken", Answer::Says("yes")),
+                ("position", Answer::Says("behind the part")),
+                ("receiver's bytes", Answer::Says("the part")),
+            ],
+        )
+    },
+    Claim {
+        statement: "When a file is shorter than what is left to send, sendfile() fails, so that a loop for the rest ends.",
+        method: "Sends a page of two, cuts the file to one page, and asks for the second.",
+        sources: &[
+            Source::Thread("proftpd/proftpd#583 and yesodweb/wai#371, whose loops did not end"),
+            Source::Measured,
+        ],
+        finds: always(false),
+        about: SENDFILE,
+        lies: &[Lie::refused(Sysno::sendfile, libc::EIO).after(1)],
+        ..Claim::new(
+            "sendfile.end.truncated",
+            |lab| {
+                let source = lab.file(&[b'f'; 8192])?;
+                let (near, far) = sockets::tcp()?;
+                let mut offset = 0;
+                let sent = sendfile(&near, &source, Some(&mut offset), 4096).setup("sendfile")?;
+                if sent == 0 || offset != sent as u64 {
+                    return Err(Stop::broken(format!(
+                        "{sent} bytes were sent, and the offset is {offset}"
+                    )));
+                }
+                aside(|| source.set_len(offset)).setup("ftruncate")?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "sendfile(socket, file cut at the offset)",
+                    sendfile(&near, &source, Some(&mut offset), 4096),
+                );
+                sockets::wait_until_acknowledged(&near, &far)?;
+                seen.text(
+                    "bytes at the receiver",
+                    if sockets::readable(&far)? as u64 == offset {
+                        "up to the offset"
+                    } else {
+                        "others"
+                    },
+                );
+                Ok(seen)
+            },
+            |seen| {
+                crate::verdict::Verdict::holds_if(
+                    !seen.succeeded("sendfile(socket, file cut at the offset)"),
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "Of an empty file nothing is sent to a datagram socket, however large the count: no datagram of no bytes.",
+        sources: &[Source::Thread(
+            "gVisor @3c5eee1, test/syscalls/linux/sendfile_socket.cc",
+        )],
+        finds: always(true),
+        about: SENDFILE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "sendfile.udp.empty-file",
+            |lab| {
+                let source = lab.empty_file()?;
+                let (near, far) = aside(sockets::udp)?;
+                let mut seen = Observation::new();
+                let sent = sendfile(&near, &source, Some(&mut 0), 0x0008_0000_0000_0004);
+                seen.call("sendfile(UDP socket, empty file, 2^51 + 4)", sent);
+                // A datagram that comes after this one would have come before it.
+                aside(|| io::write(&near, b"last")).setup("write")?;
+                let mut bytes = [0; 8];
+                let first = aside(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
+                seen.count("bytes of the first datagram that comes", first as u64);
+                Ok(seen)
+            },
+            &[
+                ("sendfile(UDP socket, empty file, 2^51 + 4)", Answer::Is(0)),
+                ("bytes of the first datagram that comes", Answer::Is(4)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A file can be sent into itself, onto the same bytes.",
+        sources: &[Source::Thread(
+            "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc",
+        )],
+        finds: always(true),
+        about: SENDFILE,
+        lies: &[
+            Lie::skipped(Sysno::sendfile),
+            Lie::refused(Sysno::sendfile, libc::EINVAL),
+        ],
+        ..Claim::of_answers(
+            "sendfile.target.itself",
+            |lab| {
+                let bytes = crate::lab::pattern(1 << 20);
+                let mut file = lab.file(&bytes)?;
+                let mut offset = 0;
+                let done = io::until_done(bytes.len(), |done| {
+                    sendfile(&file, &file, Some(&mut offset), bytes.len() - done)
+                });
+                let mut seen = Observation::new();
+                seen.call("sendfile(file of 1 MiB, itself)", done);
+                seen.count("position", aside(|| file.stream_position()).setup("lseek")?);
+                let mut now = Vec::new();
+                aside(|| file.rewind().and_then(|()| file.read_to_end(&mut now)))
+                    .setup("read the file")?;
+                seen.text(
+                    "content",
+                    if now == bytes { "unchanged" } else { "changed" },
+                );
+                Ok(seen)
+            },
+            &[
+                ("sendfile(file of 1 MiB, itself)", Answer::Is(1 << 20)),
+                ("position", Answer::Is(1 << 20)),
+                ("content", Answer::Says("unchanged")),
+            ],
+        )
+    },
+    Claim {
+        statement: "sendfile() sends a file over a multipath TCP connection.",
+        sources: &[Source::Thread(
+            "Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect_sendfile.sh",
+        )],
+        finds: &[between((6, 1), (7, 3), true)],
+        about: SENDFILE,
+        lies: &[Lie::bytes(Sysno::read, alias::OLD, alias::NEW)],
+        ..Claim::of_answers(
+            "sendfile.target.mptcp",
+            |lab| {
+                let source = alias::source(lab)?;
+                let (near, far) = sockets::mptcp()?;
+                let mut offset = 0;
+                alias::send_all(|done| {
+                    sendfile(&near, &source, Some(&mut offset), alias::LENGTH - done)
+                })
+                .setup("sendfile")?;
+                let mut seen = Observation::new();
+                let same = arrived(&far, &[alias::OLD; alias::LENGTH])?;
+                seen.text(
+                    "receiver's bytes",
+                    if same { "the file's" } else { "others" },
+                );
+                wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+                Ok(seen)
+            },
+            &[("receiver's bytes", Answer::Says("the file's"))],
+        )
+    },
+];
+
+/// The length of [`holed`].
+pub(super) const HOLED: usize = 5 * 4096;
+
+/// A memfd of a page of `f`, three pages of hole, a page of `f`.
+pub(super) fn holed() -> Result<File, Stop> {
+    let file = File::from(fds::sealed_memfd(0)?);
+    aside(|| {
+        io::pwrite(&file, &[b'f'; 4096], 0).setup("write the file")?;
+        io::pwrite(&file, &[b'f'; 4096], 4 * 4096).setup("write the file")
+    })?;
+    Ok(file)
+}
+
+/// What is in it.
+pub(super) fn holed_bytes() -> Vec<u8> {
+    let mut bytes = vec![0; HOLED];
+    bytes[..4096].fill(b'f');
+    bytes[4 * 4096..].fill(b'f');
+    bytes
+}
+
+fn content(file: &mut File) -> Result<String, Stop> {
+    let mut text = String::new();
+    aside(|| file.rewind().and_then(|()| file.read_to_string(&mut text))).setup("read the file")?;
+    Ok(text)
+}

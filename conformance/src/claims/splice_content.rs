@@ -1,0 +1,723 @@
+//! `splice`: what stays whose, what arrives, and what is left in the pipe when something goes wrong.
+
+use super::sendfile_content::{HOLED, holed, holed_bytes};
+use super::sendfile_manual::sleeps_in;
+use super::{arrived, note_readable, pipe, reopen};
+use crate::claim::{Answer, Claim, Exception, Source, always, between, gate};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::fds::{self, Descriptor, Kind as Fd};
+use crate::lab::filesystems::{self, is_on_disk, places};
+use crate::lab::{Lab, alias, io, sockets, wait_until};
+use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
+use nocopy_splice::{Pipe, SpliceFlags, splice};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use syscalls::{Errno, Sysno};
+
+const MAN: Source = Source::Man("splice(2), man-pages 6.20");
+const SPLICE: &[Sysno] = &[Sysno::splice];
+const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
+const MOVED: &[Lie] = &[
+    Lie::skipped(Sysno::splice),
+    Lie::refused(Sysno::splice, libc::EINVAL),
+];
+
+/// Claims about what splice does with bytes.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "What is written into a pipe behind a page of a file goes into a page of its own: the file stays as it is.",
+        method: "Fills a pipe with whole pages and empties it, splices a byte of a file that is open for reading only into it, writes \
+                 into the pipe, and reads the file.",
+        sources: &[Source::Thread(
+            "CVE-2022-0847; LTP @6958277, testcases/kernel/security/dirtypipe/dirtypipe.c",
+        )],
+        finds: always(true),
+        about: SPLICE,
+        lies: &[Lie::bytes(Sysno::pread64, b'f', b'w')],
+        ..Claim::of_answers(
+            "splice.sharing.written-behind",
+            splice_sharing_written_behind,
+            &[
+                ("file", Answer::Says("unchanged")),
+                ("pipe's bytes", Answer::Says("fwwww")),
+            ],
+        )
+    },
+    Claim {
+        statement: "The holes of a file are spliced as zeros.",
+        sources: &[
+            Source::Thread(
+                "openzfs/zfs#15163: a page of zeros that comes again and again was taken for one",
+            ),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: SPLICE,
+        lies: &[Lie::bytes(Sysno::read, 0, b'f')],
+        ..Claim::of_answers(
+            "splice.source.holes",
+            |_lab| {
+                let file = holed()?;
+                let pipe = pipe()?;
+                let mut offset = 0;
+                io::all_done(HOLED, |done| {
+                    splice(
+                        &file,
+                        Some(&mut offset),
+                        &pipe.write,
+                        None,
+                        HOLED - done,
+                        NONBLOCK,
+                    )
+                })
+                .setup("splice")?;
+                let mut bytes = vec![1; HOLED];
+                let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
+                let mut seen = Observation::new();
+                seen.text(
+                    "pipe's bytes",
+                    if bytes[..count] == holed_bytes() {
+                        "the file's"
+                    } else {
+                        "others"
+                    },
+                );
+                Ok(seen)
+            },
+            &[("pipe's bytes", Answer::Says("the file's"))],
+        )
+    },
+    Claim {
+        statement: "Spliced to an offset behind a file's end, bytes leave a hole before them, and the position stays.",
+        sources: &[Source::Thread(
+            "gVisor @3c5eee1, test/syscalls/linux/splice.cc",
+        )],
+        finds: always(true),
+        about: SPLICE,
+        lies: &[
+            Lie::skipped(Sysno::splice),
+            Lie::about(Sysno::splice, What::OffsetKept),
+        ],
+        ..Claim::of_answers(
+            "splice.offset.hole",
+            |lab| {
+                let file = lab.empty_file()?;
+                let pipe = filled(b"bytes")?;
+                let mut offset = 5000;
+                let done = io::until_done(5, |done| {
+                    splice(
+                        &pipe.read,
+                        None,
+                        &file,
+                        Some(&mut offset),
+                        5 - done,
+                        NONBLOCK,
+                    )
+                });
+                let mut seen = Observation::new();
+                seen.call("splice(pipe, empty file at 5000)", done);
+                seen.count("offset afterwards", offset);
+                let mut bytes = vec![1; 5005];
+                let count = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
+                let is_hole =
+                    count == 5005 && bytes[..5000] == [0; 5000] && bytes[5000..] == *b"bytes";
+                seen.text(
+                    "file",
+                    if is_hole {
+                        "zeros and the bytes"
+                    } else {
+                        "others"
+                    },
+                );
+                Ok(seen)
+            },
+            &[
+                ("splice(pipe, empty file at 5000)", Answer::Is(5)),
+                ("offset afterwards", Answer::Is(5005)),
+                ("file", Answer::Says("zeros and the bytes")),
+            ],
+        )
+    },
+    Claim {
+        statement: "When the socket fails, what was spliced into the pipe for it is lost.",
+        method: "Splices bytes into a pipe, closes the peer, splices the pipe into the socket, and looks into the pipe.",
+        sources: &[
+            Source::Thread("haproxy/haproxy#2505, where they stayed and went to the next"),
+            Source::Measured,
+        ],
+        finds: always(false),
+        about: SPLICE,
+        lies: &[Lie::about(
+            Sysno::ioctl,
+            What::Output {
+                argument: 2,
+                value: 0,
+            },
+        )],
+        ..Claim::new(
+            "splice.errors.left-in-pipe",
+            |lab| {
+                let file = lab.file(b"bytes")?;
+                let pipe = pipe()?;
+                io::all_done(5, |done| {
+                    splice(&file, None, &pipe.write, None, 5 - done, NONBLOCK)
+                })
+                .setup("splice")?;
+                let (near, far) = std::os::unix::net::UnixStream::pair().setup("socketpair")?;
+                drop(far);
+                let (done, _) = super::raised(libc::SIGPIPE, || {
+                    splice(&pipe.read, None, &near, None, 5, NONBLOCK)
+                })?;
+                let mut seen = Observation::new();
+                seen.call("splice(pipe, socket without peer)", done);
+                seen.count(
+                    "bytes left in the pipe",
+                    sockets::readable(&pipe.read)? as u64,
+                );
+                Ok(seen)
+            },
+            |seen| {
+                Verdict::holds_if(
+                    seen.failed_with("splice(pipe, socket without peer)", Errno::EPIPE)
+                        && seen.counted("bytes left in the pipe") == 0,
+                )
+            },
+        )
+    },
+    Claim {
+        statement: "splice() to a TCP socket sends at once what is in the pipe, whatever its flags.",
+        method: "Splices ten bytes into a socket with SPLICE_F_MORE and without, and asks how many are not sent yet (SIOCOUTQNSD). Held \
+                 bytes go after 200 ms, so the first try that still sees them decides, of ten.",
+        sources: &[
+            Source::Thread(
+                "golang/go#10948 and daeuniverse/dae#1115, which set the flag on the last piece",
+            ),
+            Source::Measured,
+        ],
+        finds: always(false),
+        about: SPLICE,
+        lies: &[Lie::about(
+            Sysno::ioctl,
+            What::Output {
+                argument: 2,
+                value: 0,
+            },
+        )
+        .with(1, 0x894b)],
+        ..Claim::new("splice.flags.more-holds", splice_flags_more_holds, |seen| {
+            Verdict::holds_if(seen.counted("bytes held with SPLICE_F_MORE") == 0)
+        })
+    },
+    Claim {
+        statement: "With SPLICE_F_NONBLOCK, splice() from a socket that has nothing fails with EAGAIN.",
+        method: "Splices from an empty TCP socket without O_NONBLOCK in a thread, until it has returned or sleeps in the call.",
+        sources: &[Source::Thread("golang/go#59041"), MAN],
+        finds: always(false),
+        about: SPLICE,
+        lies: &[Lie::refused(Sysno::splice, libc::EAGAIN)],
+        exceptions: &[Exception::Of(
+            Sysno::splice,
+            What::Interrupted,
+            "the answer is what is asked for",
+        )],
+        ..Claim::of_answers(
+            "splice.flags.nonblock-tcp",
+            splice_flags_nonblock_tcp,
+            &[(
+                "splice(empty TCP socket, pipe, SPLICE_F_NONBLOCK)",
+                Answer::Says("EAGAIN"),
+            )],
+        )
+    },
+    Claim {
+        statement: "splice() from a TCP socket stops before urgent data.",
+        method: "Sends three bytes, an urgent one and two more, and splices again and again.",
+        sources: &[Source::Thread(
+            "Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_splice_tcp_splice_loop_test.pkt",
+        )],
+        finds: always(true),
+        about: SPLICE,
+        lies: &[
+            Lie::returned(Sysno::splice, 5),
+            Lie::refused(Sysno::splice, libc::EAGAIN),
+        ],
+        ..Claim::of_answers(
+            "splice.source.tcp-urgent",
+            splice_source_tcp_urgent,
+            &[
+                ("first splice(TCP socket, pipe, 99)", Answer::Is(3)),
+                ("bytes in the pipe", Answer::Is(3)),
+            ],
+        )
+    },
+    Claim {
+        statement: "The pieces of a pipe go into a UDP socket as one datagram, by one splice().",
+        method: "Writes 1, 777 and 4096 bytes into a pipe, splices it into a UDP socket, and reads a datagram.",
+        sources: &[
+            Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"),
+            Source::Measured,
+        ],
+        finds: &[
+            between((5, 10), (6, 1), false),
+            between((6, 12), (7, 3), true),
+        ],
+        about: SPLICE,
+        lies: MOVED,
+        exceptions: &[Exception::Of(
+            Sysno::splice,
+            What::Shortened,
+            "a datagram is sent whole or not",
+        )],
+        ..Claim::of_answers(
+            "splice.sink.udp-pieces",
+            |_lab| {
+                let content = crate::lab::pattern(1 + 777 + 4096);
+                let pipe = pipe()?;
+                for piece in [0..1, 1..778, 778..content.len()] {
+                    aside(|| io::write_all(&pipe.write, &content[piece]))
+                        .setup("write to a pipe")?;
+                }
+                let (near, far) = aside(sockets::udp)?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "splice(pipe of three pieces, UDP socket)",
+                    splice(&pipe.read, None, &near, None, content.len(), NONBLOCK),
+                );
+                aside(|| io::write(&near, b"last")).setup("write")?;
+                let mut bytes = vec![0; 1 << 16];
+                let count = aside(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
+                seen.count("bytes of the first datagram", count as u64);
+                seen.text(
+                    "datagram",
+                    if bytes[..count] == content {
+                        "the pipe's bytes"
+                    } else {
+                        "others"
+                    },
+                );
+                Ok(seen)
+            },
+            &[
+                ("splice(pipe of three pieces, UDP socket)", Answer::Is(4874)),
+                ("datagram", Answer::Says("the pipe's bytes")),
+            ],
+        )
+    },
+    Claim {
+        statement: "After a pipe was spliced into /dev/null it is empty: the next splice() is EAGAIN.",
+        sources: &[Source::Thread(
+            "google/gvisor#9736; LTP @6958277, testcases/kernel/syscalls/splice/splice09.c",
+        )],
+        finds: always(true),
+        about: SPLICE,
+        lies: &Lie::otherwise(Sysno::splice),
+        exceptions: &[Exception::Of(
+            Sysno::splice,
+            What::Interrupted,
+            "the answer is what is asked for",
+        )],
+        ..Claim::of_answers(
+            "splice.sink.dev-null-empties",
+            |lab| {
+                let null = Descriptor::open(lab, Fd::DevNull)?;
+                let pipe = filled(b"bytes")?;
+                let mut seen = Observation::new();
+                for which in ["first", "second"] {
+                    let done = splice(&pipe.read, None, &null, None, 100, NONBLOCK);
+                    seen.call(format!("{which} splice(pipe of 5, /dev/null, 100)"), done);
+                }
+                note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
+                Ok(seen)
+            },
+            &[
+                ("first splice(pipe of 5, /dev/null, 100)", Answer::Is(5)),
+                (
+                    "second splice(pipe of 5, /dev/null, 100)",
+                    Answer::Fails(Errno::EAGAIN),
+                ),
+                ("bytes left in the pipe", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A pipe can be filled by splice() from a multipath TCP connection.",
+        sources: &[Source::Thread(
+            "Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect.c, its mode splice",
+        )],
+        finds: &[between((6, 1), (7, 3), true)],
+        about: SPLICE,
+        lies: MOVED,
+        ..Claim::of_answers(
+            "splice.source.mptcp",
+            |_lab| {
+                let (near, far) = sockets::mptcp()?;
+                let pipe = pipe()?;
+                aside(|| io::write_all(&far, b"bytes")).setup("write")?;
+                sockets::wait_for_arrival(&near, 5)?;
+                let done = io::until_done(5, |done| {
+                    splice(&near, None, &pipe.write, None, 5 - done, NONBLOCK)
+                });
+                let mut seen = Observation::new();
+                seen.call("splice(multipath TCP socket, pipe)", done);
+                note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
+                Ok(seen)
+            },
+            &[
+                ("splice(multipath TCP socket, pipe)", Answer::Is(5)),
+                ("bytes in the pipe", Answer::Is(5)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A pipe is spliced into a connection with TLS in the kernel, and comes out of the other end.",
+        sources: &[Source::Thread(
+            "Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests",
+        )],
+        finds: &[between((6, 12), (7, 3), true)],
+        about: SPLICE,
+        modules: &["tls"],
+        lies: MOVED,
+        ..Claim::of_answers(
+            "splice.sink.ktls",
+            |lab| {
+                let (near, far) = sockets::ktls()?;
+                let file = alias::source(lab)?;
+                let pipe = pipe()?;
+                let mut offset = 0;
+                aside(|| {
+                    alias::send_all(|done| {
+                        splice(
+                            &file,
+                            Some(&mut offset),
+                            &pipe.write,
+                            None,
+                            alias::LENGTH - done,
+                            NONBLOCK,
+                        )
+                    })
+                })
+                .setup("splice")?;
+                alias::send_all(|done| {
+                    splice(
+                        &pipe.read,
+                        None,
+                        &near,
+                        None,
+                        alias::LENGTH - done,
+                        SpliceFlags::empty(),
+                    )
+                })
+                .setup("splice")?;
+                let mut seen = Observation::new();
+                let same = arrived(&far, &[alias::OLD; alias::LENGTH])?;
+                seen.text(
+                    "receiver's bytes",
+                    if same { "the file's" } else { "others" },
+                );
+                Ok(seen)
+            },
+            &[("receiver's bytes", Answer::Says("the file's"))],
+        )
+    },
+    Claim {
+        statement: "A pipe can be filled by splice() from a connection with TLS in the kernel: the bytes are in the clear there.",
+        sources: &[Source::Thread(
+            "Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests",
+        )],
+        finds: &[between((6, 12), (7, 3), true)],
+        about: SPLICE,
+        modules: &["tls"],
+        lies: MOVED,
+        ..Claim::of_answers(
+            "splice.source.ktls",
+            |_lab| {
+                let (near, far) = sockets::ktls()?;
+                aside(|| io::write_all(&near, b"bytes")).setup("write")?;
+                let pipe = pipe()?;
+                let done = io::until_done(5, |done| {
+                    splice(
+                        &far,
+                        None,
+                        &pipe.write,
+                        None,
+                        5 - done,
+                        SpliceFlags::empty(),
+                    )
+                });
+                let mut seen = Observation::new();
+                seen.call("splice(kTLS socket, pipe)", done);
+                let mut bytes = [0; 5];
+                let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
+                seen.text(
+                    "pipe's bytes",
+                    if bytes[..count] == *b"bytes" {
+                        "in the clear"
+                    } else {
+                        "others"
+                    },
+                );
+                Ok(seen)
+            },
+            &[
+                ("splice(kTLS socket, pipe)", Answer::Is(5)),
+                ("pipe's bytes", Answer::Says("in the clear")),
+            ],
+        )
+    },
+    Claim {
+        statement: "A file on tmpfs cannot be open with O_DIRECT.",
+        sources: &[Source::Man("open(2), man-pages 6.20"), Source::Measured],
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        about: &[Sysno::openat],
+        gates: &[gate(
+            "6.6",
+            "tmpfs takes O_DIRECT",
+            Source::Thread("the commit \"tmpfs: trivial support for direct IO\""),
+        )],
+        lies: &[
+            Lie::refused(Sysno::openat, libc::EINVAL).where_it(false),
+            Lie::about(Sysno::openat, What::OtherErrno(libc::ENOLINK)).where_it(true),
+        ],
+        exceptions: &[
+            Exception::Of(
+                Sysno::openat,
+                What::Interrupted,
+                "the answer is what is asked for",
+            ),
+            Exception::Of(
+                Sysno::openat,
+                What::Returned(0),
+                "a number is no descriptor",
+            ),
+        ],
+        ..Claim::of_answers(
+            "splice.o-direct.tmpfs",
+            |_lab| {
+                let memfd = fds::sealed_memfd(0)?;
+                let path = format!("/proc/self/fd/{}\0", memfd.as_raw_fd());
+                let flags = usize::try_from(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECT)
+                    .expect("small numbers");
+                let at = (libc::AT_FDCWD as isize).cast_unsigned();
+                // SAFETY: the path ends with a zero; the descriptor, if any, is of this process, which ends.
+                let opened = unsafe {
+                    io::ask(
+                        Sysno::openat,
+                        [at, path.as_ptr().expose_provenance(), flags, 0, 0, 0],
+                    )
+                };
+                let mut seen = Observation::new();
+                seen.call("open(memfd, O_DIRECT)", opened.map(|_| 0));
+                if let Ok(fd) = opened {
+                    // SAFETY: F_GETFL takes no pointer, and any number.
+                    let now = aside(|| unsafe {
+                        libc::fcntl(libc::c_int::try_from(fd).unwrap_or(-1), libc::F_GETFL)
+                    });
+                    seen.text(
+                        "O_DIRECT afterwards",
+                        if now != -1 && now & libc::O_DIRECT != 0 {
+                            "set"
+                        } else {
+                            "not set"
+                        },
+                    );
+                    if now == -1 || now & libc::O_DIRECT == 0 {
+                        return Err(Stop::broken("the descriptor is none, or has no O_DIRECT"));
+                    }
+                }
+                Ok(seen)
+            },
+            &[("open(memfd, O_DIRECT)", Answer::Fails(Errno::EINVAL))],
+        )
+    },
+    Claim {
+        statement: "From a file that is open with O_DIRECT, splice() gives the pages of the page cache, as without.",
+        method: "Splices a file on a disk by a descriptor with O_DIRECT into a pipe, changes the file, and looks at the pipe's bytes.",
+        sources: &[
+            MAN,
+            Source::Thread(
+                "Linux 6.5, the series \"splice, net: ...\": copy_splice_read() for O_DIRECT",
+            ),
+        ],
+        finds: always(false),
+        about: SPLICE,
+        lies: alias::SHARING_LIES,
+        ..Claim::of_answers(
+            "splice.o-direct.shares",
+            splice_o_direct_shares,
+            &[("file changed, pipe's bytes", Answer::Says("shared"))],
+        )
+    },
+];
+
+/// A pipe with these bytes.
+fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
+    let pipe = pipe()?;
+    aside(|| io::write_all(&pipe.write, bytes)).setup("write to a pipe")?;
+    Ok(pipe)
+}
+
+fn splice_sharing_written_behind(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lab.file(&[b'f'; 4096])?;
+    let read_only = reopen(&file, File::options().read(true))?;
+    let pipe = pipe()?;
+    aside(|| {
+        for _ in 0..16 {
+            io::write_all(&pipe.write, &[b'p'; 4096]).setup("fill the pipe")?;
+        }
+        io::read_full(&pipe.read, &mut vec![0; 1 << 16]).setup("empty the pipe")
+    })?;
+    io::all_done(1, |_| {
+        splice(&read_only, Some(&mut 0), &pipe.write, None, 1, NONBLOCK)
+    })
+    .setup("splice")?;
+    io::write_all(&pipe.write, b"wwww").setup("write to the pipe")?;
+    let mut now = [0; 4096];
+    io::pread_full(&file, &mut now, 0).setup("read the file")?;
+    let mut seen = Observation::new();
+    seen.text(
+        "file",
+        if now == [b'f'; 4096] {
+            "unchanged"
+        } else {
+            "changed"
+        },
+    );
+    let mut bytes = [0; 5];
+    io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
+    seen.text("pipe's bytes", String::from_utf8_lossy(&bytes));
+    Ok(seen)
+}
+
+fn splice_flags_more_holds(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    // What Nagle's algorithm would hold is another matter.
+    let mut arrived = 0;
+    let mut held = |flags: SpliceFlags| -> Result<usize, Stop> {
+        let pipe = filled(b"ten bytes!")?;
+        io::all_done(10, |done| {
+            splice(&pipe.read, None, &near, None, 10 - done, flags | NONBLOCK)
+        })
+        .setup("splice")?;
+        let unsent = sockets::unsent(&near)?;
+        arrived += 10;
+        sockets::wait_for_arrival(&far, arrived)?;
+        wait_until(|| Ok(aside(|| sockets::unacknowledged(&near))? == 0))?;
+        Ok(unsent)
+    };
+    let mut seen = Observation::new();
+    seen.count("bytes held without", held(SpliceFlags::empty())? as u64);
+    let mut with = 0;
+    for _ in 0..10 {
+        with = held(SpliceFlags::MORE)?;
+        if with > 0 {
+            break;
+        }
+    }
+    seen.count("bytes held with SPLICE_F_MORE", with as u64);
+    Ok(seen)
+}
+
+fn splice_flags_nonblock_tcp(_lab: &Lab) -> Result<Observation, Stop> {
+    if !std::path::Path::new("/proc/self/syscall").exists() {
+        return Err(Stop::untestable(
+            Lack::Kernel,
+            "/proc/self/syscall does not show in which call a thread sleeps",
+            "use a kernel with CONFIG_HAVE_ARCH_TRACEHOOK",
+        ));
+    }
+    let (near, far) = sockets::tcp()?;
+    let pipe = pipe()?;
+    let write = pipe.write;
+    let caller = std::thread::spawn(move || splice(&near, None, &write, None, 1, NONBLOCK));
+    let mut blocked = false;
+    wait_until(|| {
+        blocked = sleeps_in(Sysno::splice)?;
+        Ok(blocked || caller.is_finished())
+    })?;
+    // Something comes now, so that it ends.
+    aside(|| io::write_all(&far, b"b")).setup("write")?;
+    let done = caller
+        .join()
+        .map_err(|_| Stop::broken("the caller panicked"))?;
+    let returned = match done {
+        Ok(count) => format!("returned {count}"),
+        Err(errno) => crate::verdict::errno_name(errno.into_raw()),
+    };
+    let mut seen = Observation::new();
+    seen.text("in the end", &returned);
+    let what = if blocked { "blocked" } else { &returned };
+    seen.text("splice(empty TCP socket, pipe, SPLICE_F_NONBLOCK)", what);
+    Ok(seen)
+}
+
+fn splice_source_tcp_urgent(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    let send = |bytes: &[u8], flags: libc::c_int| {
+        // SAFETY: the pointer and length are of `bytes`, which is read during the call.
+        let sent = aside(|| unsafe {
+            libc::send(far.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags)
+        });
+        if usize::try_from(sent) == Ok(bytes.len()) {
+            Ok(())
+        } else {
+            Err(Stop::from_setup("send", sockets::last_errno()))
+        }
+    };
+    send(b"abc", 0)?;
+    send(b"u", libc::MSG_OOB)?;
+    send(b"de", 0)?;
+    io::wait_for(near.as_fd(), libc::POLLPRI).setup("poll")?;
+    wait_until(|| Ok(sockets::unacknowledged(&far)? == 0))?;
+    let pipe = pipe()?;
+    let mut seen = Observation::new();
+    let first = io::again(|| splice(&near, None, &pipe.write, None, 99, NONBLOCK));
+    seen.call("first splice(TCP socket, pipe, 99)", first);
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
+    aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+    let second = aside(|| splice(&near, None, &pipe.write, None, 99, NONBLOCK));
+    seen.call("second splice(TCP socket, pipe, 99)", second);
+    Ok(seen)
+}
+
+fn splice_o_direct_shares(lab: &Lab) -> Result<Observation, Stop> {
+    let places = places(lab.scratch()?);
+    let Some(place) = places.iter().find(|place| is_on_disk(&place.filesystem)) else {
+        return Err(Stop::untestable(
+            Lack::Device,
+            "no scratch directory is on a disk",
+            "name a directory on a local disk with --scratch DIR",
+        ));
+    };
+    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+    aside(|| io::pwrite(&file, &[alias::OLD; alias::LENGTH], 0)).setup("write the file")?;
+    aside(|| file.sync_all()).setup("fsync")?;
+    fds::set_status_flags(&file, libc::O_DIRECT)?;
+    let pipe = pipe()?;
+    let mut offset = 0;
+    alias::send_all(|done| {
+        splice(
+            &file,
+            Some(&mut offset),
+            &pipe.write,
+            None,
+            alias::LENGTH - done,
+            NONBLOCK,
+        )
+    })
+    .setup("splice")?;
+    fds::set_status_flags(&file, 0)?;
+    alias::change(&file)?;
+    let mut bytes = vec![0; alias::LENGTH];
+    let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
+    let mut seen = Observation::new();
+    seen.text("file system", &place.filesystem);
+    seen.text(
+        "file changed, pipe's bytes",
+        alias::Sharing::of(&bytes[..count])?,
+    );
+    Ok(seen)
+}

@@ -1,0 +1,431 @@
+//! `TCP_ZEROCOPY_RECEIVE`: what receiving into mapped pages of a socket answers.
+//!
+//! The structure has grown: 16 bytes with Linux 4.18, 40 with 5.10 (a longer one is cut off there, whatever it says), 64 on 6.1 and newer.
+
+use crate::claim::{Answer, Claim, Exception, Source, always, between};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::io::{self, argument, ask};
+use crate::lab::sockets;
+use crate::verdict::{Observation, Setup, Stop};
+use std::os::fd::{AsFd, AsRawFd};
+use syscalls::{Errno, Sysno};
+
+/// `TCP_ZEROCOPY_RECEIVE` of include/uapi/linux/tcp.h.
+const TCP_ZEROCOPY_RECEIVE: usize = 35;
+const SOURCE: Source = Source::Thread("Linux 7.3, net/ipv4/tcp.c, tcp_zerocopy_receive");
+const GETSOCKOPT: &[Sysno] = &[Sysno::getsockopt];
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::getsockopt);
+const ASKED: &[Exception] = &[Exception::Of(
+    Sysno::getsockopt,
+    What::Interrupted,
+    "the answer is what is asked for",
+)];
+const SINCE_6_1: &[crate::verdict::Find] = &[
+    between((5, 10), (5, 10), false),
+    between((6, 1), (7, 3), true),
+];
+
+/// Claims about it.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "TCP_ZEROCOPY_RECEIVE at an address that is no multiple of a page fails with EINVAL.",
+        sources: &[SOURCE],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: OTHERWISE,
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.unaligned",
+            |_lab| {
+                let (near, far) = queued(PAGE)?;
+                let mapping = map(&near, libc::MAP_SHARED)?;
+                let mut request = Request::at(mapping + 1);
+                let mut seen = Observation::new();
+                seen.call("getsockopt(address of a page and 1)", request.ask(&near));
+                drop(far);
+                Ok(seen)
+            },
+            &[(
+                "getsockopt(address of a page and 1)",
+                Answer::Fails(Errno::EINVAL),
+            )],
+        )
+    },
+    Claim {
+        statement: "A structure that ends before recv_skip_hint fails with EINVAL.",
+        sources: &[SOURCE],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: OTHERWISE,
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.short-structure",
+            |_lab| {
+                let (near, _far) = queued(PAGE)?;
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                request.length = 11;
+                let mut seen = Observation::new();
+                seen.call("getsockopt(11 bytes)", request.ask(&near));
+                Ok(seen)
+            },
+            &[("getsockopt(11 bytes)", Answer::Fails(Errno::EINVAL))],
+        )
+    },
+    Claim {
+        statement: "A structure longer than the kernel's, with something behind the kernel's end, fails with EINVAL.",
+        sources: &[SOURCE],
+        finds: SINCE_6_1,
+        about: GETSOCKOPT,
+        lies: &[
+            Lie::about(Sysno::getsockopt, What::OtherErrno(libc::ENOLINK)).where_it(true),
+            Lie::accepted(Sysno::getsockopt).where_it(true),
+            Lie::refused(Sysno::getsockopt, libc::EINVAL).where_it(false),
+        ],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.longer-structure",
+            |_lab| {
+                let (near, _far) = queued(PAGE)?;
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                request.length = 80;
+                request.bytes[79] = 1;
+                let mut seen = Observation::new();
+                seen.call("getsockopt(80 bytes, the last one 1)", request.ask(&near));
+                seen.count("length afterwards", request.length as u64);
+                Ok(seen)
+            },
+            &[(
+                "getsockopt(80 bytes, the last one 1)",
+                Answer::Fails(Errno::EINVAL),
+            )],
+        )
+    },
+    Claim {
+        statement: "A structure longer than the kernel's is taken if zeros are behind, and the length becomes the kernel's: 64.",
+        sources: &[SOURCE],
+        finds: SINCE_6_1,
+        about: GETSOCKOPT,
+        lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.structure-length",
+            |_lab| {
+                let (near, _far) = queued(PAGE)?;
+                let mapping = map(&near, libc::MAP_SHARED)?;
+                let mut request = Request::at(mapping);
+                request.length = 80;
+                let mut seen = Observation::new();
+                seen.call("getsockopt(80 bytes)", request.ask(&near));
+                request.is_whole(mapping)?;
+                seen.count("length afterwards", request.length as u64);
+                Ok(seen)
+            },
+            &[
+                ("getsockopt(80 bytes)", Answer::Is(0)),
+                ("length afterwards", Answer::Is(64)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A reserved field that is not 0 fails with EINVAL.",
+        sources: &[SOURCE],
+        finds: SINCE_6_1,
+        about: GETSOCKOPT,
+        lies: &[
+            Lie::about(Sysno::getsockopt, What::OtherErrno(libc::ENOLINK)).where_it(true),
+            Lie::accepted(Sysno::getsockopt).where_it(true),
+            Lie::refused(Sysno::getsockopt, libc::EINVAL).where_it(false),
+        ],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.reserved",
+            |_lab| {
+                let (near, _far) = queued(PAGE)?;
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                request.bytes[60] = 1;
+                let mut seen = Observation::new();
+                seen.call("getsockopt(reserved = 1)", request.ask(&near));
+                seen.count("length afterwards", request.length as u64);
+                Ok(seen)
+            },
+            &[("getsockopt(reserved = 1)", Answer::Fails(Errno::EINVAL))],
+        )
+    },
+    Claim {
+        statement: "With a page and more to receive, an address that is no mapping of the socket fails with EINVAL.",
+        sources: &[SOURCE],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: OTHERWISE,
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.no-mapping",
+            |_lab| {
+                let (near, _far) = queued(4 * PAGE)?;
+                let memory = crate::lab::alias::memory(PAGE)?;
+                let mut request = Request::at(memory.as_ptr().expose_provenance());
+                let mut seen = Observation::new();
+                seen.call("getsockopt(address of other memory)", request.ask(&near));
+                Ok(seen)
+            },
+            &[(
+                "getsockopt(address of other memory)",
+                Answer::Fails(Errno::EINVAL),
+            )],
+        )
+    },
+    Claim {
+        statement: "With less than a page to receive, it says how much is to be read in the ordinary way, whatever the address.",
+        sources: &[SOURCE],
+        finds: SINCE_6_1,
+        about: GETSOCKOPT,
+        lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.few-bytes",
+            |_lab| {
+                let (near, _far) = queued(100)?;
+                let memory = crate::lab::alias::memory(PAGE)?;
+                let mut request = Request::at(memory.as_ptr().expose_provenance());
+                let mut seen = Observation::new();
+                seen.call("getsockopt(address of other memory)", request.ask(&near));
+                request.is_whole(memory.as_ptr().expose_provenance())?;
+                seen.count("recv_skip_hint", request.skip_hint());
+                Ok(seen)
+            },
+            &[
+                ("getsockopt(address of other memory)", Answer::Is(0)),
+                ("recv_skip_hint", Answer::Is(100)),
+            ],
+        )
+    },
+    Claim {
+        statement: "What has come over loopback can be mapped, page by page, without a copy.",
+        method: "Sends eight pages over TCP, asks for them at a mapping of the socket, and reads how many bytes were mapped and how \
+                 many are to be read in the ordinary way.",
+        sources: &[Source::Thread(
+            "the commit \"tcp: add TCP_ZEROCOPY_RECEIVE support for zerocopy receive\" of Linux 4.18",
+        )],
+        finds: always(false),
+        about: GETSOCKOPT,
+        lies: &[Lie::about(
+            Sysno::ioctl,
+            What::Output {
+                argument: 2,
+                value: 0,
+            },
+        )],
+        exceptions: ASKED,
+        ..Claim::new("zerocopy.recv.loopback", zerocopy_recv_loopback, |seen| {
+            crate::verdict::Verdict::holds_if(
+                seen.counted("bytes left to be read") < 8 * PAGE as u64,
+            )
+        })
+    },
+    Claim {
+        statement: "On a listening socket it fails with ENOTCONN.",
+        sources: &[SOURCE],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: OTHERWISE,
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.listening",
+            |_lab| {
+                let listener =
+                    aside(|| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)))
+                        .setup("bind")?;
+                let mut request = Request::at(map(&listener, libc::MAP_SHARED)?);
+                let mut seen = Observation::new();
+                seen.call("getsockopt(listening socket)", request.ask(&listener));
+                Ok(seen)
+            },
+            &[(
+                "getsockopt(listening socket)",
+                Answer::Fails(Errno::ENOTCONN),
+            )],
+        )
+    },
+    Claim {
+        statement: "When the peer has closed and nothing is left it fails with EIO.",
+        sources: &[SOURCE],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: &[
+            Lie::about(Sysno::getsockopt, What::OtherErrno(libc::ENOLINK)).where_it(true),
+            Lie::accepted(Sysno::getsockopt),
+        ],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.closed",
+            |_lab| {
+                let (near, far) = sockets::tcp()?;
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                drop(far);
+                io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "getsockopt(socket whose peer has closed)",
+                    request.ask(&near),
+                );
+                Ok(seen)
+            },
+            &[(
+                "getsockopt(socket whose peer has closed)",
+                Answer::Fails(Errno::EIO),
+            )],
+        )
+    },
+    Claim {
+        statement: "The mapping of a socket may be private, and stays read-only: mprotect() for writing fails with EACCES.",
+        sources: &[SOURCE, Source::Measured],
+        finds: always(true),
+        about: &[Sysno::mmap, Sysno::mprotect],
+        lies: &[
+            Lie::about(Sysno::mprotect, What::OtherErrno(libc::ENOLINK)),
+            Lie::accepted(Sysno::mprotect),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::mprotect,
+            What::Interrupted,
+            "the answer is what is asked for",
+        )],
+        ..Claim::of_answers(
+            "zerocopy.recv.mapping-read-only",
+            |_lab| {
+                let (near, _far) = sockets::tcp()?;
+                let mut seen = Observation::new();
+                for (name, flags) in [("shared", libc::MAP_SHARED), ("private", libc::MAP_PRIVATE)]
+                {
+                    let mapping = map(&near, flags)?;
+                    let protection =
+                        usize::try_from(libc::PROT_READ | libc::PROT_WRITE).expect("small numbers");
+                    // SAFETY: the mapping is ours, and nothing refers to it.
+                    let done =
+                        unsafe { ask(Sysno::mprotect, [mapping, PAGE, protection, 0, 0, 0]) };
+                    seen.call(format!("mprotect({name} mapping, PROT_WRITE)"), done);
+                }
+                Ok(seen)
+            },
+            &[
+                (
+                    "mprotect(shared mapping, PROT_WRITE)",
+                    Answer::Fails(Errno::EACCES),
+                ),
+                (
+                    "mprotect(private mapping, PROT_WRITE)",
+                    Answer::Fails(Errno::EACCES),
+                ),
+            ],
+        )
+    },
+];
+
+const PAGE: usize = 4096;
+
+/// `struct tcp_zerocopy_receive` of include/uapi/linux/tcp.h, with room behind it.
+struct Request {
+    bytes: [u8; 80],
+    length: usize,
+}
+
+impl Request {
+    /// For one page at an address.
+    fn at(address: usize) -> Self {
+        let mut bytes = [0; 80];
+        bytes[..8].copy_from_slice(&address.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&4096_u32.to_ne_bytes());
+        Self { bytes, length: 64 }
+    }
+
+    /// The call. The kernel's length and fields are in the structure afterwards.
+    fn ask(&mut self, socket: &impl AsFd) -> Result<usize, Errno> {
+        let mut length = u32::try_from(self.length).expect("a short structure");
+        let pointers = [
+            self.bytes.as_mut_ptr().expose_provenance(),
+            (&raw mut length).expose_provenance(),
+        ];
+        let level = usize::try_from(libc::IPPROTO_TCP).expect("a small number");
+        let arguments = [
+            argument(socket),
+            level,
+            TCP_ZEROCOPY_RECEIVE,
+            pointers[0],
+            pointers[1],
+            0,
+        ];
+        // SAFETY: the kernel writes at most `length` bytes, which the structure has, and the length. Pages come into a mapping that
+        // is the experiment's own, if at all.
+        let done = unsafe { ask(Sysno::getsockopt, arguments) };
+        self.length = std::hint::black_box(length) as usize;
+        std::hint::black_box(&mut self.bytes);
+        done
+    }
+
+    /// The address, which is the caller's alone, is what it was.
+    fn is_whole(&self, address: usize) -> Result<(), Stop> {
+        if self.bytes[..8] == address.to_ne_bytes() {
+            Ok(())
+        } else {
+            Err(Stop::broken("the address in the structure is another"))
+        }
+    }
+
+    /// How many bytes are to be read in the ordinary way.
+    fn skip_hint(&self) -> u64 {
+        u64::from(u32::from_ne_bytes(
+            self.bytes[12..16].try_into().expect("four bytes"),
+        ))
+    }
+
+    /// How many bytes have been mapped.
+    fn mapped(&self) -> u64 {
+        u64::from(u32::from_ne_bytes(
+            self.bytes[8..12].try_into().expect("four bytes"),
+        ))
+    }
+}
+
+/// A connection with so many bytes to receive at its first end.
+fn queued(bytes: usize) -> Result<(std::net::TcpStream, std::net::TcpStream), Stop> {
+    let (near, far) = sockets::tcp()?;
+    aside(|| io::write_all(&far, &vec![0; bytes])).setup("write")?;
+    aside(|| sockets::wait_for_arrival(&near, bytes))?;
+    Ok((near, far))
+}
+
+/// A mapping of eight pages of a socket, for reading: its address. It stays.
+fn map(socket: &impl AsFd, flags: libc::c_int) -> Result<usize, Stop> {
+    // SAFETY: a new mapping where the kernel likes, which nothing else knows.
+    let mapping = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            8 * PAGE,
+            libc::PROT_READ,
+            flags,
+            socket.as_fd().as_raw_fd(),
+            0,
+        )
+    };
+    if mapping == libc::MAP_FAILED {
+        return Err(Stop::from_setup("mmap of a socket", sockets::last_errno()));
+    }
+    Ok(mapping.expose_provenance())
+}
+
+fn zerocopy_recv_loopback(_lab: &crate::lab::Lab) -> Result<Observation, Stop> {
+    let (near, _far) = queued(8 * PAGE)?;
+    let mapping = map(&near, libc::MAP_SHARED)?;
+    let mut request = Request::at(mapping);
+    request.bytes[8..12].copy_from_slice(&(8 * 4096_u32).to_ne_bytes());
+    let done = request.ask(&near);
+    done.setup("getsockopt(TCP_ZEROCOPY_RECEIVE)")?;
+    request.is_whole(mapping)?;
+    let mut seen = Observation::new();
+    seen.count("bytes mapped", request.mapped())
+        .count("recv_skip_hint", request.skip_hint());
+    // What has been mapped is no longer to be read.
+    seen.count("bytes left to be read", sockets::readable(&near)? as u64);
+    Ok(seen)
+}
