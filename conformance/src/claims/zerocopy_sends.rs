@@ -755,7 +755,7 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
         near.set_nonblocking(true).setup("O_NONBLOCK")
     })?;
     // What is beyond the window stays in the send queue, with whatever comes behind it.
-    let filled = aside(|| io::write(&near, &[0; 1 << 16])).setup("write")?;
+    let filled = aside(|| io::write(&near, &vec![0; 1 << 16])).setup("write")?;
     let window_is_full = || Ok::<bool, Stop>(aside(|| sockets::unsent(&near))? > 0);
     if !window_is_full()? {
         return Err(Stop::broken("the peer's window took all"));
@@ -913,7 +913,7 @@ fn zerocopy_queue_ipv6_entry(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn zerocopy_queue_time_stamps(_lab: &Lab) -> Result<Observation, Stop> {
-    /// `SOF_TIMESTAMPING_TX_SOFTWARE` and `SOF_TIMESTAMPING_SOFTWARE` of include/uapi/linux/net_tstamp.h.
+    /// `SOF_TIMESTAMPING_TX_SOFTWARE` and `SOF_TIMESTAMPING_SOFTWARE` of `include/uapi/linux/net_tstamp.h`.
     const SENT: libc::c_int = (1 << 1) | (1 << 4);
     completions_come()?;
     let (near, far) = sockets::tcp()?;
