@@ -11,7 +11,7 @@
 //!    ([`kernel`]).
 //! 5. [`report`]: the stored form (JSON Lines), what is made of it, and what a person reads; [`recorded`] keeps what every
 //!    kernel of the matrix did, and [`open`] names the versions that none of them brackets. [`seed`] puts the source document's statements in
-//!    their own order.
+//!    their own order, and [`coverage`] those of other people's test suites.
 //!
 //! To add a claim, add an entry to the file of its interface in [`claims`]: CONTRIBUTING.md walks through one.
 
@@ -20,6 +20,7 @@ compile_error!("the claims are about 64-bit Linux");
 
 pub mod claim;
 pub mod claims;
+pub mod coverage;
 pub mod falsify;
 pub mod foreign;
 pub mod interpose;

@@ -40,6 +40,8 @@ enum Command {
     Check(Check),
     /// List the claims
     List(commands::list::List),
+    /// What nocopy has of the test suites of others: LTP, the kernel's own tests, gVisor, liburing
+    Coverage(commands::coverage::Coverage),
     /// Make a report of stored results, in a form for people or for another program
     Report(commands::report::Report),
     /// What differs between two results; exit status 0 if nothing does, 1 if something, 2 for trouble
@@ -188,6 +190,7 @@ fn main() -> ExitCode {
         None => check(&cli.check),
         Some(Command::Check(options)) => check(&options),
         Some(Command::List(options)) => commands::list::list_command(&options),
+        Some(Command::Coverage(options)) => commands::coverage::coverage_command(&options),
         Some(Command::Report(options)) => commands::report::report_command(&options),
         Some(Command::Diff(options)) => commands::diff::diff_command(&options),
         Some(Command::Record(options)) => commands::record::record_command(&options),

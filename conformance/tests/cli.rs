@@ -43,6 +43,8 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["list", "--open", "--filter", "no such claim"], "no claim matches")]
 #[case(&["list", "--open", "--contradicted"], "--contradicted")]
 #[case(&["list", "--kernel", "six"], "no kernel release")]
+#[case(&["coverage", "no such test"], "no assertion of another test suite matches `no such test`")]
+#[case(&["coverage", "splice03", "--open", "nonsense"], "splice03 nonsense")]
 fn bad_usage_is_one_line_and_exit_status_2(#[case] arguments: &[&str], #[case] mentions: &str) {
     refused(arguments, mentions);
 }

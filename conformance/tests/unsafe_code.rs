@@ -171,6 +171,7 @@ mod host_only {
     fn what_is_pure_says_so(
         #[values(
             "claim.rs",
+            "coverage.rs",
             "kernel.rs",
             "main.rs",
             "report.rs",

@@ -217,7 +217,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "vmsplice() from a pipe copies: the memory is not the pipe's pages.",
         method: "Gives four pages to a pipe, takes them out by vmsplice() at its read end, changes the given memory, and looks at the \
                  taken.",
-        sources: &[MAN, Source::Thread("gVisor vmsplice.cc")],
+        sources: &[MAN, Source::Thread("LTP vmsplice03")],
         finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::refused(Sysno::vmsplice, libc::EBADF)],

@@ -28,7 +28,12 @@ fn width() -> usize {
 }
 
 /// `text` wrapped, its first line behind `first`, the others behind as many spaces.
-fn paragraph(output: &mut dyn Write, first: &str, text: &str, style: Style) -> io::Result<()> {
+pub(crate) fn paragraph(
+    output: &mut dyn Write,
+    first: &str,
+    text: &str,
+    style: Style,
+) -> io::Result<()> {
     let indent = " ".repeat(first.chars().count());
     let options = textwrap::Options::new(width())
         .initial_indent(first)
