@@ -1,8 +1,10 @@
 //! The registry: every claim with its experiment, a file per interface.
 
 mod copy_file_range;
+mod madvise;
 mod mmap;
 mod mmap_manual;
+mod mmap_pages;
 mod mmap_write;
 mod pipe;
 mod read_write;
@@ -34,6 +36,8 @@ const FILES: &[&[Claim]] = &[
     read_write::CLAIMS,
     mmap::CLAIMS,
     mmap_manual::CLAIMS,
+    mmap_pages::CLAIMS,
+    madvise::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
     sendfile_manual::CLAIMS,

@@ -1,6 +1,8 @@
 //! Directories and the file systems that they are on.
 
-use crate::lab::netns;
+use crate::interpose::record::aside;
+use crate::lab::{Lab, netns};
+use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
@@ -111,6 +113,21 @@ pub fn places(scratch: &Path) -> Vec<Place> {
         }
     }
     places
+}
+
+/// An empty file without a name on a file system of one of these names, and that name.
+pub fn file_on(lab: &Lab, names: &[&str]) -> Result<(File, String), Stop> {
+    let places = places(lab.scratch()?);
+    let is_one = |place: &&Place| names.contains(&place.filesystem.as_str());
+    let place = places.iter().find(is_one).ok_or_else(|| {
+        Stop::untestable(
+            Lack::Device,
+            format!("no directory on {} can be written", names.join(" or ")),
+            "name one with --scratch DIR",
+        )
+    })?;
+    let file = aside(|| unnamed_file(&place.directory)).setup("create a file")?;
+    Ok((file, place.filesystem.clone()))
 }
 
 /// The name of the file system that `path` is on.
