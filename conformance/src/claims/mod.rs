@@ -7,6 +7,7 @@ mod mmap_manual;
 mod mmap_pages;
 mod mmap_write;
 mod pipe;
+mod pipe_manual;
 mod read_write;
 mod redis;
 mod sendfile;
@@ -47,6 +48,7 @@ const FILES: &[&[Claim]] = &[
     vmsplice::CLAIMS,
     vmsplice_manual::CLAIMS,
     pipe::CLAIMS,
+    pipe_manual::CLAIMS,
     copy_file_range::CLAIMS,
     zerocopy::CLAIMS,
     zerocopy_manual::CLAIMS,
