@@ -7,7 +7,7 @@ use crate::claim::{Answer, Claim, Exception, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::sealed_memfd;
-use crate::lab::filesystems::file_on;
+use crate::lab::filesystems::{Status, file_on, set_old_time};
 use crate::lab::io::{self, argument, ask};
 use crate::lab::pages::{
     PAGE, letter, lettered, letters, load, resident, store, store_in_child, touch,
@@ -1050,21 +1050,14 @@ fn mmap_life_fork(lab: &Lab) -> Result<Observation, Stop> {
 
 fn change_time(file: &File) -> Result<Observation, Stop> {
     aside(|| io::pwrite(file, &[alias::OLD; PAGE], 0)).setup("write the file")?;
-    // SAFETY: stat is plain integers, for which zero is valid.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // Every call writes over the answer of the one before.
-    let mut changed = || {
-        let pointer = (&raw mut status).expose_provenance();
-        // SAFETY: fstat writes one stat, which is this function's own.
-        unsafe { ask(Sysno::fstat, [argument(file), pointer, 0, 0, 0, 0]) }.setup("fstat")?;
-        Ok::<_, Stop>((status.st_mtime, status.st_mtime_nsec))
-    };
+    let mut status = Status::default();
+    let mut changed = || status.last_change(file);
     let mut seen = Observation::new();
     let page = map(file, PAGE, READ | WRITE, SHARED, 0);
     note(&mut seen, "mmap(PROT_WRITE, MAP_SHARED)", page);
     let page = page.setup("mmap")?;
     for which in ["first", "second"] {
-        aside(|| set_old_time(file))?;
+        set_old_time(file)?;
         let before = changed()?;
         // SAFETY: the page is this function's own, and of the file.
         unsafe { store(page, b'x') };
@@ -1075,19 +1068,6 @@ fn change_time(file: &File) -> Result<Observation, Stop> {
         seen.text(format!("time after the {which} store"), word);
     }
     Ok(seen)
-}
-
-/// Makes a file's last change one of 2001.
-fn set_old_time(file: &File) -> Result<(), Stop> {
-    let old = libc::timespec {
-        tv_sec: 1_000_000_000,
-        tv_nsec: 0,
-    };
-    let times = [old, old];
-    let pointer = times.as_ptr().expose_provenance();
-    // SAFETY: utimensat reads two times; without a path it is about the descriptor.
-    unsafe { ask(Sysno::utimensat, [argument(file), 0, pointer, 0, 0, 0]) }.setup("utimensat")?;
-    Ok(())
 }
 
 /// Moves half a page of a file to where a mapping of it has the other half, by `pread64` or `pwrite64`.

@@ -1,6 +1,7 @@
 //! The registry: every claim with its experiment, a file per interface.
 
 mod copy_file_range;
+mod copy_file_range_manual;
 mod madvise;
 mod mmap;
 mod mmap_manual;
@@ -50,6 +51,7 @@ const FILES: &[&[Claim]] = &[
     pipe::CLAIMS,
     pipe_manual::CLAIMS,
     copy_file_range::CLAIMS,
+    copy_file_range_manual::CLAIMS,
     zerocopy::CLAIMS,
     zerocopy_manual::CLAIMS,
     redis::CLAIMS,
