@@ -483,7 +483,7 @@ pub(super) const READ: usize = libc::PROT_READ as usize;
 pub(super) const WRITE: usize = libc::PROT_WRITE as usize;
 pub(super) const SHARED: usize = libc::MAP_SHARED as usize;
 pub(super) const PRIVATE: usize = libc::MAP_PRIVATE as usize;
-const VALIDATE: usize = libc::MAP_SHARED_VALIDATE as usize;
+pub(super) const VALIDATE: usize = libc::MAP_SHARED_VALIDATE as usize;
 /// No flag has this bit.
 const UNKNOWN: usize = 1 << 22;
 

@@ -406,7 +406,7 @@ fn msync(lab: &Lab, calls: &[(&str, usize, usize, libc::c_int)]) -> Result<Obser
 }
 
 /// One `msync`, of any address.
-fn sync(address: usize, length: usize, flags: libc::c_int) -> Result<usize, Errno> {
+pub(super) fn sync(address: usize, length: usize, flags: libc::c_int) -> Result<usize, Errno> {
     let flags = flags.cast_unsigned() as usize;
     // SAFETY: msync changes nothing in memory.
     unsafe { ask(Sysno::msync, [address, length, flags, 0, 0, 0]) }
@@ -453,7 +453,7 @@ fn mmap_mremap_einval(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 /// The address of so many pages in a row that are free: they have just been mapped and unmapped.
-fn free_pages(lab: &Lab, pages: usize) -> Result<usize, Stop> {
+pub(super) fn free_pages(lab: &Lab, pages: usize) -> Result<usize, Stop> {
     let file = lab.file(&[0; PAGE])?;
     let address = aside(|| map(&file, pages * PAGE, READ, PRIVATE, 0)).setup("mmap")?;
     // SAFETY: the pages are this function's own.

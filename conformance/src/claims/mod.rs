@@ -1,10 +1,14 @@
 //! The registry: every claim with its experiment, a file per interface.
 
 mod copy_file_range;
+mod copy_file_range_manual;
+mod madvise;
 mod mmap;
 mod mmap_manual;
+mod mmap_pages;
 mod mmap_write;
 mod pipe;
+mod pipe_manual;
 mod read_write;
 mod redis;
 mod sendfile;
@@ -38,6 +42,8 @@ const FILES: &[&[Claim]] = &[
     read_write::CLAIMS,
     mmap::CLAIMS,
     mmap_manual::CLAIMS,
+    mmap_pages::CLAIMS,
+    madvise::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
     sendfile_manual::CLAIMS,
@@ -49,7 +55,9 @@ const FILES: &[&[Claim]] = &[
     vmsplice::CLAIMS,
     vmsplice_manual::CLAIMS,
     pipe::CLAIMS,
+    pipe_manual::CLAIMS,
     copy_file_range::CLAIMS,
+    copy_file_range_manual::CLAIMS,
     zerocopy::CLAIMS,
     zerocopy_manual::CLAIMS,
     zerocopy_sends::CLAIMS,

@@ -1,12 +1,18 @@
 //! Directories and the file systems that they are on.
 
-use crate::lab::netns;
+use crate::interpose::record::aside;
+use crate::lab::io::{argument, ask};
+use crate::lab::sockets::last_errno;
+use crate::lab::{Lab, netns};
+use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use syscalls::Sysno;
 
 /// A directory that can be written, and its file system's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,53 @@ fn unique() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Makes the time of a file's last change one of 2001.
+pub fn set_old_time(file: &File) -> Result<(), Stop> {
+    let old = libc::timespec {
+        tv_sec: 1_000_000_000,
+        tv_nsec: 0,
+    };
+    let times = [old, old];
+    // SAFETY: futimens reads two times.
+    let done = aside(|| unsafe { libc::futimens(file.as_raw_fd(), times.as_ptr()) });
+    if done == -1 {
+        return Err(Stop::from_setup("futimens", last_errno()));
+    }
+    Ok(())
+}
+
+/// What `fstat` says of a file. Each call writes over the answer of the one before: a kernel that does nothing leaves that.
+#[derive(Debug)]
+pub struct Status(libc::stat);
+
+impl Default for Status {
+    fn default() -> Self {
+        // SAFETY: stat is plain integers, for which zero is valid.
+        Self(unsafe { std::mem::zeroed() })
+    }
+}
+
+impl Status {
+    /// The time of the file's last change, in seconds and nanoseconds.
+    pub fn last_change(&mut self, file: &File) -> Result<(i64, i64), Stop> {
+        self.ask(file)?;
+        Ok((self.0.st_mtime, self.0.st_mtime_nsec))
+    }
+
+    /// How many blocks of 512 bytes the file takes.
+    pub fn blocks(&mut self, file: &File) -> Result<u64, Stop> {
+        self.ask(file)?;
+        Ok(self.0.st_blocks.cast_unsigned())
+    }
+
+    fn ask(&mut self, file: &File) -> Result<(), Stop> {
+        let pointer = (&raw mut self.0).expose_provenance();
+        // SAFETY: fstat writes one stat, which is this one's own.
+        unsafe { ask(Sysno::fstat, [argument(file), pointer, 0, 0, 0, 0]) }.setup("fstat")?;
+        Ok(())
+    }
 }
 
 /// What a run needs of its scratch directory, in bytes.
@@ -111,6 +164,21 @@ pub fn places(scratch: &Path) -> Vec<Place> {
         }
     }
     places
+}
+
+/// An empty file without a name on a file system of one of these names, and that name.
+pub fn file_on(lab: &Lab, names: &[&str]) -> Result<(File, String), Stop> {
+    let places = places(lab.scratch()?);
+    let is_one = |place: &&Place| names.contains(&place.filesystem.as_str());
+    let place = places.iter().find(is_one).ok_or_else(|| {
+        Stop::untestable(
+            Lack::Device,
+            format!("no directory on {} can be written", names.join(" or ")),
+            "name one with --scratch DIR",
+        )
+    })?;
+    let file = aside(|| unnamed_file(&place.directory)).setup("create a file")?;
+    Ok((file, place.filesystem.clone()))
 }
 
 /// The name of the file system that `path` is on.

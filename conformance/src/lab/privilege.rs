@@ -2,6 +2,7 @@
 
 use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
+use crate::verdict::{Lack, Stop};
 use syscalls::{Errno, Sysno, syscall};
 
 const CAP_IPC_LOCK: u32 = 14;
@@ -49,6 +50,36 @@ pub fn limit_locked_memory(bytes: u64) -> Result<(), Errno> {
 /// Limits the size of files that this process may write, in bytes.
 pub fn limit_file_size(bytes: u64) -> Result<(), Errno> {
     set_limit(libc::RLIMIT_FSIZE, bytes)
+}
+
+/// Limits the numbers of descriptors: all are smaller than this.
+pub fn limit_descriptors(number: u64) -> Result<(), Errno> {
+    set_limit(libc::RLIMIT_NOFILE, number)
+}
+
+/// Makes this process one of a user who has no other, without any right. Only root can do that.
+///
+/// Limits per user are then this process's alone.
+pub fn become_another_user() -> Result<(), Stop> {
+    /// A number that distributions give to nobody; 65534 is their `nobody`, who may have processes.
+    const USER: usize = 65_533;
+    let refused = |call: &str, errno: Errno| {
+        Stop::untestable(
+            Lack::Privilege,
+            format!("this process cannot become another user: {call} {errno:?}"),
+            "run as root, outside of user namespaces",
+        )
+    };
+    aside(|| {
+        for (call, name) in [
+            (Sysno::setresgid, "setresgid"),
+            (Sysno::setresuid, "setresuid"),
+        ] {
+            // SAFETY: the calls take no pointer. An experiment has one thread until it starts more.
+            unsafe { syscall!(call, USER, USER, USER) }.map_err(|errno| refused(name, errno))?;
+        }
+        Ok(())
+    })
 }
 
 fn set_limit(resource: libc::__rlimit_resource_t, bytes: u64) -> Result<(), Errno> {

@@ -1,0 +1,635 @@
+//! What the manual page of `copy_file_range` says of offsets, counts and errors.
+
+use super::{note_length, raised};
+use crate::claim::{Answer, Claim, Source, always};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::fds::{Descriptor, Kind as Fd, sealed_memfd};
+use crate::lab::filesystems::{Status, file_on, set_old_time};
+use crate::lab::io::{self, NO_FD, argument, ask};
+use crate::lab::{Lab, pattern, privilege, sockets};
+use crate::verdict::{Lack, Observation, Setup, Stop};
+use std::fs::File;
+use std::io::Seek;
+use std::os::fd::{AsFd, AsRawFd};
+use syscalls::{Errno, Sysno};
+
+const MAN: Source = Source::Man("copy_file_range(2), man-pages 6.20");
+const LTP01: Source =
+    Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range01.c");
+const LTP02: Source =
+    Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range02.c");
+const CALL: &[Sysno] = &[Sysno::copy_file_range];
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::copy_file_range);
+
+/// Claims about `copy_file_range`, after the first ones.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "With offsets, copy_file_range() copies from there to there, moves them, and leaves both positions.",
+        sources: &[MAN, LTP01],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::about(Sysno::copy_file_range, What::OffsetKept),
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.offset.given",
+            offset_given,
+            &[
+                ("copy_file_range(file at 2, file at 1, 1)", Answer::Is(1)),
+                ("offset of the source", Answer::Is(3)),
+                ("offset of the target", Answer::Is(2)),
+                ("position of the source", Answer::Is(0)),
+                ("position of the target", Answer::Is(0)),
+                ("target", Answer::Says("0c2")),
+            ],
+        )
+    },
+    Claim {
+        statement: "Without offsets, a second copy_file_range() goes on where the first has ended, at both sides.",
+        sources: &[MAN, LTP01],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::about(Sysno::copy_file_range, What::PositionKept),
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.offset.null",
+            offset_null,
+            &[
+                ("first copy_file_range(file, file, 1)", Answer::Is(1)),
+                ("second copy_file_range(file, file, 1)", Answer::Is(1)),
+                ("position of the target", Answer::Is(2)),
+                ("target", Answer::Says("ab")),
+            ],
+        )
+    },
+    Claim {
+        statement: "One offset may be given and the other not: each side goes by its own.",
+        sources: &[MAN, LTP01],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::about(Sysno::copy_file_range, What::OffsetKept),
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.offset.one",
+            offset_one,
+            &[
+                ("copy_file_range(file at 2, file, 1)", Answer::Is(1)),
+                ("offset of the source", Answer::Is(3)),
+                ("position of the source", Answer::Is(0)),
+                ("position of the target", Answer::Is(1)),
+                ("target", Answer::Says("c")),
+            ],
+        )
+    },
+    Claim {
+        statement: "At the end of the source and behind it copy_file_range() returns 0, and the target stays as it is.",
+        sources: &[MAN],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+            Lie::returned(Sysno::copy_file_range, 1),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.end.zero",
+            end_zero,
+            &[
+                ("copy_file_range(file at 3 of 3, file, 1)", Answer::Is(0)),
+                ("copy_file_range(file at 4 of 3, file, 1)", Answer::Is(0)),
+                ("length of the target", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A length beyond the end of the source, SIZE_MAX even, copies what is there.",
+        sources: &[MAN, LTP02],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::refused(Sysno::copy_file_range, libc::EOVERFLOW),
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.length.beyond-the-end",
+            length_beyond_the_end,
+            &[
+                ("copy_file_range(file of 3, file, 2^64 - 1)", Answer::Is(3)),
+                ("length of the target", Answer::Is(3)),
+            ],
+        )
+    },
+    Claim {
+        statement: "copy_file_range() of no bytes returns 0.",
+        sources: &[
+            Source::Thread("Linux 7.3, fs/read_write.c, vfs_copy_file_range"),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+            Lie::returned(Sysno::copy_file_range, 1),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.length.zero",
+            length_zero,
+            &[
+                ("copy_file_range(file, file, 0)", Answer::Is(0)),
+                ("length of the target", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A negative offset fails with EOVERFLOW at either side, where sendfile() fails with EINVAL.",
+        sources: &[LTP02, Source::Measured],
+        finds: always(true),
+        about: CALL,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "copy-file-range.offset.negative",
+            offset_negative,
+            &[
+                (
+                    "copy_file_range(file at -1, file, 1)",
+                    Answer::Fails(Errno::EOVERFLOW),
+                ),
+                (
+                    "copy_file_range(file, file at -1, 1)",
+                    Answer::Fails(Errno::EOVERFLOW),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "A range too large for the type of offsets fails with EOVERFLOW.",
+        method: "Asks for ranges that begin at 1 and end at 2^63, and at 2^64: the kernel compares with 64 bits, not 63.",
+        sources: &[MAN],
+        finds: always(false),
+        about: CALL,
+        lies: &[Lie::refused(Sysno::copy_file_range, libc::EOVERFLOW)],
+        ..Claim::of_answers(
+            "copy-file-range.length.overflow",
+            length_overflow,
+            &[
+                (
+                    "copy_file_range(file at 1, file, 2^63 - 1)",
+                    Answer::Fails(Errno::EOVERFLOW),
+                ),
+                (
+                    "copy_file_range(file at 1, file, 2^64 - 1)",
+                    Answer::Fails(Errno::EOVERFLOW),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "A target at the largest offset that there is fails with EFBIG.",
+        sources: &[MAN, LTP02],
+        finds: always(true),
+        about: CALL,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "copy-file-range.errors.efbig",
+            errors_efbig,
+            &[(
+                "copy_file_range(file, file at 2^63 - 1, 1)",
+                Answer::Fails(Errno::EFBIG),
+            )],
+        )
+    },
+    Claim {
+        statement: "Beyond RLIMIT_FSIZE copy_file_range() raises SIGXFSZ and fails with EFBIG.",
+        sources: &[MAN],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::about(Sysno::copy_file_range, What::OtherErrno(libc::EINVAL)),
+            Lie::about(Sysno::copy_file_range, What::Swallowed(libc::SIGXFSZ)),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.errors.size-limit",
+            errors_size_limit,
+            &[
+                (
+                    "copy_file_range(file, file at its limit, 1)",
+                    Answer::Fails(Errno::EFBIG),
+                ),
+                ("signals raised", Answer::Is(1)),
+                ("length of the target", Answer::Is(2)),
+            ],
+        )
+    },
+    Claim {
+        statement: "Into a memfd sealed against writing, or behind the end of one sealed against growing, it fails with EPERM.",
+        sources: &[
+            Source::Man("F_ADD_SEALS(2const), man-pages 6.20"),
+            Source::Measured,
+        ],
+        finds: always(true),
+        about: CALL,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "copy-file-range.errors.sealed",
+            errors_sealed,
+            &[
+                (
+                    "copy_file_range(memfd, memfd with F_SEAL_WRITE, 1)",
+                    Answer::Fails(Errno::EPERM),
+                ),
+                (
+                    "copy_file_range(memfd, memfd with F_SEAL_GROW, 1)",
+                    Answer::Fails(Errno::EPERM),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "Into an immutable file copy_file_range() fails with EPERM, though it was opened for writing before.",
+        sources: &[MAN, LTP02],
+        finds: always(true),
+        about: CALL,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "copy-file-range.errors.immutable",
+            errors_immutable,
+            &[
+                (
+                    "copy_file_range(file, immutable file, 1)",
+                    Answer::Fails(Errno::EPERM),
+                ),
+                ("length of the target", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A descriptor that is not open, or was opened with O_PATH, fails with EBADF at either side.",
+        sources: &[MAN, LTP02],
+        finds: always(true),
+        about: CALL,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "copy-file-range.errors.not-open",
+            errors_not_open,
+            &[
+                ("copy_file_range(-1, file)", Answer::Fails(Errno::EBADF)),
+                ("copy_file_range(file, -1)", Answer::Fails(Errno::EBADF)),
+                ("copy_file_range(O_PATH, file)", Answer::Fails(Errno::EBADF)),
+                ("copy_file_range(file, O_PATH)", Answer::Fails(Errno::EBADF)),
+            ],
+        )
+    },
+    Claim {
+        statement: "The target has the source's bytes, over the ends of pages that the two sides do not have in common.",
+        sources: &[MAN, LTP01],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+            Lie::about(Sysno::pread64, What::Garbled),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.content.unaligned",
+            content_unaligned,
+            &[
+                ("bytes copied", Answer::Is(9000)),
+                ("target", Answer::Says("the file's")),
+            ],
+        )
+    },
+    Claim {
+        statement: "A hole of the source may be filled: on ext4 the target has blocks for it.",
+        method: "Copies a page of data and a hole of 16 pages between two files on ext4 and counts the blocks of the target.",
+        sources: &[MAN],
+        finds: always(true),
+        about: CALL,
+        lies: &[Lie::skipped(Sysno::fstat)],
+        ..Claim::of_answers(
+            "copy-file-range.content.hole",
+            content_hole,
+            &[
+                ("bytes copied", Answer::Is(17 * 4096)),
+                ("target", Answer::Says("the file's")),
+                ("target's blocks of the hole", Answer::Says("all")),
+            ],
+        )
+    },
+    Claim {
+        statement: "copy_file_range() changes the time of the target's last change.",
+        sources: &[Source::Thread(
+            "LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range03.c",
+        )],
+        finds: always(true),
+        about: CALL,
+        lies: &[Lie::skipped(Sysno::fstat).after(1)],
+        ..Claim::of_answers(
+            "copy-file-range.times.target",
+            times_target,
+            &[
+                ("copy_file_range(file, file, 1)", Answer::Is(1)),
+                ("time of the target's last change", Answer::Says("updated")),
+            ],
+        )
+    },
+];
+
+/// One `copy_file_range`, with an offset for the sides that have one.
+fn copy(
+    input: (&impl AsFd, Option<&mut i64>),
+    output: (&impl AsFd, Option<&mut i64>),
+    length: usize,
+) -> Result<usize, Errno> {
+    let pointer = |offset: Option<&mut i64>| {
+        offset.map_or(0, |offset| std::ptr::from_mut(offset).expose_provenance())
+    };
+    let arguments = [
+        argument(input.0),
+        pointer(input.1),
+        argument(output.0),
+        pointer(output.1),
+        length,
+        0,
+    ];
+    // SAFETY: each offset is null or the caller's own for the call, which writes it.
+    unsafe { ask(Sysno::copy_file_range, arguments) }
+}
+
+/// Notes all of a short file.
+fn note_content(seen: &mut Observation, fact: &str, file: &File) -> Result<(), Stop> {
+    let mut bytes = [0; 16];
+    let read = aside(|| io::pread_full(file, &mut bytes, 0)).setup("pread")?;
+    seen.text(fact, bytes[..read].escape_ascii());
+    Ok(())
+}
+
+fn note_position(seen: &mut Observation, fact: &str, file: &mut File) -> Result<(), Stop> {
+    seen.count(fact, aside(|| file.stream_position()).setup("lseek")?);
+    Ok(())
+}
+
+fn note_offset(seen: &mut Observation, fact: &str, offset: i64) {
+    seen.count(fact, offset.cast_unsigned());
+}
+
+fn offset_given(lab: &Lab) -> Result<Observation, Stop> {
+    let (mut source, mut target) = (lab.file(b"abcde")?, lab.file(b"012")?);
+    let (mut from, mut to) = (2, 1);
+    let copied = copy((&source, Some(&mut from)), (&target, Some(&mut to)), 1);
+    let mut seen = Observation::new();
+    seen.call("copy_file_range(file at 2, file at 1, 1)", copied);
+    note_offset(&mut seen, "offset of the source", from);
+    note_offset(&mut seen, "offset of the target", to);
+    note_position(&mut seen, "position of the source", &mut source)?;
+    note_position(&mut seen, "position of the target", &mut target)?;
+    note_content(&mut seen, "target", &target)?;
+    Ok(seen)
+}
+
+fn offset_null(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, mut target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    for which in ["first", "second"] {
+        let copied = copy((&source, None), (&target, None), 1);
+        seen.call(format!("{which} copy_file_range(file, file, 1)"), copied);
+    }
+    note_position(&mut seen, "position of the target", &mut target)?;
+    note_content(&mut seen, "target", &target)?;
+    Ok(seen)
+}
+
+fn offset_one(lab: &Lab) -> Result<Observation, Stop> {
+    let (mut source, mut target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut from = 2;
+    let copied = copy((&source, Some(&mut from)), (&target, None), 1);
+    let mut seen = Observation::new();
+    seen.call("copy_file_range(file at 2, file, 1)", copied);
+    note_offset(&mut seen, "offset of the source", from);
+    note_position(&mut seen, "position of the source", &mut source)?;
+    note_position(&mut seen, "position of the target", &mut target)?;
+    note_content(&mut seen, "target", &target)?;
+    Ok(seen)
+}
+
+fn end_zero(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    for from in [3, 4] {
+        let copied = copy((&source, Some(&mut { from })), (&target, None), 1);
+        seen.call(
+            format!("copy_file_range(file at {from} of 3, file, 1)"),
+            copied,
+        );
+    }
+    note_length(&mut seen, "length of the target", &target)?;
+    Ok(seen)
+}
+
+fn length_beyond_the_end(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    seen.call(
+        "copy_file_range(file of 3, file, 2^64 - 1)",
+        copy((&source, None), (&target, None), usize::MAX),
+    );
+    note_length(&mut seen, "length of the target", &target)?;
+    Ok(seen)
+}
+
+fn length_zero(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    seen.call(
+        "copy_file_range(file, file, 0)",
+        copy((&source, None), (&target, None), 0),
+    );
+    note_length(&mut seen, "length of the target", &target)?;
+    Ok(seen)
+}
+
+fn offset_negative(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    for (name, mut from, mut to) in [("file at -1, file", -1, 0), ("file, file at -1", 0, -1)] {
+        let copied = copy((&source, Some(&mut from)), (&target, Some(&mut to)), 1);
+        seen.call(format!("copy_file_range({name}, 1)"), copied);
+    }
+    Ok(seen)
+}
+
+fn length_overflow(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    for (name, length) in [("2^63 - 1", usize::MAX >> 1), ("2^64 - 1", usize::MAX)] {
+        seen.call(
+            format!("copy_file_range(file at 1, file, {name})"),
+            copy((&source, Some(&mut 1)), (&target, Some(&mut 0)), length),
+        );
+    }
+    note_length(&mut seen, "length of the target", &target)?;
+    Ok(seen)
+}
+
+fn errors_efbig(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    seen.call(
+        "copy_file_range(file, file at 2^63 - 1, 1)",
+        copy((&source, None), (&target, Some(&mut { i64::MAX })), 1),
+    );
+    Ok(seen)
+}
+
+fn errors_size_limit(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.file(b"01")?);
+    aside(|| privilege::limit_file_size(2)).setup("RLIMIT_FSIZE")?;
+    let mut seen = Observation::new();
+    let (copied, signals) = raised(libc::SIGXFSZ, || {
+        copy((&source, None), (&target, Some(&mut 2)), 1)
+    })?;
+    seen.call("copy_file_range(file, file at its limit, 1)", copied);
+    seen.count("signals raised", signals);
+    note_length(&mut seen, "length of the target", &target)?;
+    Ok(seen)
+}
+
+fn errors_sealed(_lab: &Lab) -> Result<Observation, Stop> {
+    let source = File::from(sealed_memfd(0)?);
+    aside(|| io::pwrite(&source, b"abc", 0)).setup("write a memfd")?;
+    let mut seen = Observation::new();
+    for (name, seal) in [
+        ("F_SEAL_WRITE", libc::F_SEAL_WRITE),
+        ("F_SEAL_GROW", libc::F_SEAL_GROW),
+    ] {
+        let target = File::from(sealed_memfd(seal)?);
+        let fact = format!("copy_file_range(memfd, memfd with {name}, 1)");
+        seen.call(fact, copy((&source, None), (&target, None), 1));
+    }
+    Ok(seen)
+}
+
+fn errors_immutable(lab: &Lab) -> Result<Observation, Stop> {
+    let (target, name) = file_on(lab, &["ext4", "xfs", "btrfs", "f2fs"])?;
+    let (source, _) = file_on(lab, &[&name])?;
+    aside(|| io::pwrite(&source, b"abc", 0)).setup("write the file")?;
+    set_immutable(&target, true)?;
+    let mut seen = Observation::new();
+    seen.call(
+        "copy_file_range(file, immutable file, 1)",
+        copy((&source, None), (&target, None), 1),
+    );
+    note_length(&mut seen, "length of the target", &target)?;
+    // No file that root cannot remove is left behind, where it has a name after all.
+    set_immutable(&target, false)?;
+    Ok(seen)
+}
+
+/// What `chattr +i` and `-i` do.
+fn set_immutable(file: &File, immutable: bool) -> Result<(), Stop> {
+    /// `FS_IMMUTABLE_FL` of include/uapi/linux/fs.h.
+    const IMMUTABLE: libc::c_int = 0x10;
+    let mut flags: libc::c_int = 0;
+    // SAFETY: FS_IOC_GETFLAGS writes an int through its pointer, and FS_IOC_SETFLAGS reads one.
+    let done = aside(|| unsafe {
+        let got = libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags);
+        flags = (flags & !IMMUTABLE) | if immutable { IMMUTABLE } else { 0 };
+        got | libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags)
+    });
+    match (done, sockets::last_errno()) {
+        (-1, Errno::ENOTTY) => Err(Stop::untestable(
+            Lack::Device,
+            "the file system has no immutable files",
+            "name a directory on ext4 with --scratch DIR",
+        )),
+        (-1, errno) => Err(Stop::from_setup("FS_IOC_SETFLAGS", errno)),
+        _ => Ok(()),
+    }
+}
+
+fn errors_not_open(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lab.file(b"abc")?;
+    let path = Descriptor::open(lab, Fd::PathOnly)?;
+    let (file, path) = (argument(&file), argument(&path));
+    let mut seen = Observation::new();
+    for (name, from, to) in [
+        ("-1, file", NO_FD, file),
+        ("file, -1", file, NO_FD),
+        ("O_PATH, file", path, file),
+        ("file, O_PATH", file, path),
+    ] {
+        // SAFETY: both offsets are null.
+        let copied = unsafe { ask(Sysno::copy_file_range, [from, 0, to, 0, 1, 0]) };
+        seen.call(format!("copy_file_range({name})"), copied);
+    }
+    Ok(seen)
+}
+
+/// Copies all of a range, and notes whether the target has the source's bytes.
+fn note_copy(
+    seen: &mut Observation,
+    (source, mut from): (&File, i64),
+    (target, mut to): (&File, i64),
+    length: usize,
+) -> Result<(), Stop> {
+    let (source_at, target_at) = (from.cast_unsigned(), to.cast_unsigned());
+    let copied = io::until_done(length, |done| {
+        copy(
+            (source, Some(&mut from)),
+            (target, Some(&mut to)),
+            length - done,
+        )
+    });
+    seen.call("bytes copied", copied);
+    let (mut expected, mut bytes) = (vec![1; length], vec![2; length]);
+    aside(|| io::pread_full(source, &mut expected, source_at)).setup("pread")?;
+    io::pread_full(target, &mut bytes, target_at).setup("pread")?;
+    let same = bytes == expected;
+    seen.text("target", if same { "the file's" } else { "others" });
+    Ok(())
+}
+
+fn content_unaligned(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(&pattern(20_000))?, lab.empty_file()?);
+    let mut seen = Observation::new();
+    note_copy(&mut seen, (&source, 4095), (&target, 17), 9000)?;
+    note_length(&mut seen, "length of the target", &target)?;
+    Ok(seen)
+}
+
+fn content_hole(lab: &Lab) -> Result<Observation, Stop> {
+    const PAGE: usize = 4096;
+    let ((source, _), (target, _)) = (file_on(lab, &["ext4"])?, file_on(lab, &["ext4"])?);
+    aside(|| {
+        io::pwrite(&source, &[b'a'; PAGE], 0).setup("write the file")?;
+        source.set_len(17 * PAGE as u64).setup("ftruncate")
+    })?;
+    let mut seen = Observation::new();
+    note_copy(&mut seen, (&source, 0), (&target, 0), 17 * PAGE)?;
+    aside(|| target.sync_all()).setup("fsync")?;
+    // A block is 512 bytes, and the page of data has eight.
+    let blocks = Status::default().blocks(&target)?;
+    let word = if blocks > 16 * 8 { "all" } else { "none" };
+    seen.text("target's blocks of the hole", word);
+    Ok(seen)
+}
+
+fn times_target(lab: &Lab) -> Result<Observation, Stop> {
+    let (source, target) = (lab.file(b"abc")?, lab.file(b"0")?);
+    set_old_time(&target)?;
+    let mut status = Status::default();
+    let before = status.last_change(&target)?;
+    let mut seen = Observation::new();
+    seen.call(
+        "copy_file_range(file, file, 1)",
+        copy((&source, None), (&target, None), 1),
+    );
+    let kept = status.last_change(&target)? == before;
+    let word = if kept { "as before" } else { "updated" };
+    seen.text("time of the target's last change", word);
+    note_content(&mut seen, "target", &target)?;
+    Ok(seen)
+}

@@ -1,0 +1,101 @@
+//! A mount of the experiment's own. It is in nobody's tree, and goes with its last descriptor.
+
+use crate::interpose::record::aside;
+use crate::lab::io::{self, argument, ask};
+use crate::lab::sockets::last_errno;
+use crate::process;
+use crate::verdict::{Lack, Setup, Stop};
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::{FromRawFd, OwnedFd};
+use syscalls::{Errno, Sysno};
+
+/// An empty file without a name on a tmpfs that is mounted noexec.
+///
+/// The calling process may be in a new user and mount namespace afterwards.
+pub fn file_that_is_not_executed() -> Result<File, Stop> {
+    aside(|| {
+        let mount = tmpfs().or_else(|errno| match errno {
+            Errno::EPERM => {
+                enter_user_namespace()?;
+                tmpfs()
+            }
+            other => Err(other),
+        });
+        let mount = mount.map_err(|errno| {
+            Stop::untestable(
+                Lack::Privilege,
+                format!("no file system can be mounted here: {errno:?}"),
+                "run as root, or allow user namespaces: sysctl user.max_user_namespaces=1000",
+            )
+        })?;
+        unnamed_file(&mount).setup("create a file on the new mount")
+    })
+}
+
+/// `fsopen`, `fsconfig` and `fsmount`, since Linux 5.2.
+fn tmpfs() -> Result<OwnedFd, Errno> {
+    /// `FSCONFIG_CMD_CREATE` of include/uapi/linux/mount.h.
+    const CREATE: usize = 6;
+    /// `MOUNT_ATTR_NOEXEC` of the same header.
+    const NOEXEC: usize = 8;
+    let name = c"tmpfs".as_ptr().expose_provenance();
+    // SAFETY: fsopen reads a string that ends with a zero, and makes a descriptor.
+    let context = unsafe { made(ask(Sysno::fsopen, [name, 0, 0, 0, 0, 0]))? };
+    // SAFETY: FSCONFIG_CMD_CREATE takes no key and no value.
+    unsafe { ask(Sysno::fsconfig, [argument(&context), CREATE, 0, 0, 0, 0]) }?;
+    // SAFETY: fsmount takes no pointer, and makes a descriptor.
+    unsafe {
+        made(ask(
+            Sysno::fsmount,
+            [argument(&context), 0, NOEXEC, 0, 0, 0],
+        ))
+    }
+}
+
+fn unnamed_file(directory: &OwnedFd) -> Result<File, Errno> {
+    const HERE: &CStr = c".";
+    let flags = (libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC).cast_unsigned() as usize;
+    let path = HERE.as_ptr().expose_provenance();
+    // SAFETY: openat reads a path that ends with a zero, and makes a descriptor.
+    unsafe {
+        made(ask(
+            Sysno::openat,
+            [argument(directory), path, flags, 0o600, 0, 0],
+        ))
+    }
+    .map(File::from)
+}
+
+/// Takes a descriptor from a call that made it.
+///
+/// # Safety
+///
+/// The number must be of a descriptor that nobody else owns.
+unsafe fn made(number: Result<usize, Errno>) -> Result<OwnedFd, Errno> {
+    let raw = libc::c_int::try_from(number?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the caller's promise.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Enters a new user namespace, as the user that this process has been, with a mount namespace of its own.
+fn enter_user_namespace() -> Result<(), Errno> {
+    let user = process::effective_user();
+    // SAFETY: getegid takes nothing and cannot fail.
+    let group = unsafe { libc::getegid() };
+    // SAFETY: unshare takes no pointer; an experiment has one thread until it starts more.
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } == -1 {
+        return Err(last_errno());
+    }
+    // A file needs an owner that the namespace knows.
+    for (path, map) in [
+        ("/proc/self/uid_map", format!("{user} {user} 1")),
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/gid_map", format!("{group} {group} 1")),
+    ] {
+        let file = File::options().write(true).open(path);
+        let file = file.map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        io::write_all(&file, map.as_bytes())?;
+    }
+    Ok(())
+}

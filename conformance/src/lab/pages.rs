@@ -1,0 +1,145 @@
+//! Pages whose bytes say which they are, and what a mapping shows of them.
+//!
+//! Memory is looked at by `write()` into a pipe: a page that is not there is an errno, and what the pipe brings can be lied about.
+
+use crate::interpose::record::aside;
+use crate::lab::{Lab, io};
+use crate::process::{self, Ended};
+use crate::verdict::{Lack, Setup, Stop};
+use std::fs::File;
+use syscalls::{Errno, Sysno};
+
+/// A page, in bytes.
+pub const PAGE: usize = 4096;
+
+/// A file of so many pages: the first full of `a`, the second of `b`, and so on.
+pub fn lettered(lab: &Lab, pages: u8) -> Result<File, Stop> {
+    let content: Vec<u8> = (b'a'..b'a' + pages)
+        .flat_map(|letter| [letter; PAGE])
+        .collect();
+    lab.file(&content)
+}
+
+/// The letters of so many pages in a row, as [`letters_of`] reads them.
+pub fn letters(address: usize, pages: usize) -> Result<String, Stop> {
+    Ok(letters_of(&bytes(address, pages * PAGE)?))
+}
+
+/// A letter per page: that of its bytes, `0` where they are zeros, `?` where they differ.
+pub fn letters_of(bytes: &[u8]) -> String {
+    let letter = |page: &[u8]| match page {
+        [first, rest @ ..] if rest.iter().all(|byte| byte == first) => shown(*first),
+        _ => '?',
+    };
+    bytes.chunks(PAGE).map(letter).collect()
+}
+
+/// The byte at an address, as a letter.
+pub fn letter(address: usize) -> Result<String, Stop> {
+    Ok(bytes(address, 1)?.iter().map(|byte| shown(*byte)).collect())
+}
+
+fn shown(byte: u8) -> char {
+    if byte == 0 { '0' } else { char::from(byte) }
+}
+
+/// What is in memory, 64 KiB at most.
+fn bytes(address: usize, length: usize) -> Result<Vec<u8>, Stop> {
+    let (read, write) = std::io::pipe().setup("pipe")?;
+    let base = std::ptr::with_exposed_provenance(address);
+    // SAFETY: the kernel checks every access; nobody holds a reference to what is mapped for an experiment.
+    unsafe { io::write_all_from(&write, base, length) }.setup("write a mapping to a pipe")?;
+    let mut bytes = vec![0; length];
+    let read = io::read_full(&read, &mut bytes).setup("read the pipe")?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Writes one byte of a page to a pipe: what the kernel says of memory that may not be there.
+pub fn touch(address: usize) -> Result<Result<usize, Errno>, Stop> {
+    let (_read, write) = std::io::pipe().setup("pipe")?;
+    let base = std::ptr::with_exposed_provenance(address);
+    // SAFETY: the kernel checks the access; nobody holds a reference to what is mapped for an experiment.
+    Ok(io::again(|| unsafe { io::write_from(&write, base, 1) }))
+}
+
+/// Does `work` in a child, and says how that ended.
+pub fn in_child(work: impl FnOnce()) -> Result<Ended, Stop> {
+    Ok(process::wait(process::fork(work).setup("fork")?))
+}
+
+/// Loads the byte at an address in a child.
+pub fn load(address: usize) -> Result<Ended, Stop> {
+    let byte = std::ptr::with_exposed_provenance::<u8>(address);
+    in_child(|| {
+        // SAFETY: nobody else is in this child, which a load of what is not there ends.
+        unsafe { byte.read_volatile() };
+    })
+}
+
+/// Stores to the byte at an address in a child.
+pub fn store_in_child(address: usize, letter: u8) -> Result<Ended, Stop> {
+    let byte = std::ptr::with_exposed_provenance_mut::<u8>(address);
+    in_child(|| {
+        // SAFETY: nobody else is in this child, and nobody holds a reference to what is mapped for an experiment.
+        unsafe { byte.write_volatile(letter) };
+    })
+}
+
+/// Stores to the byte at an address.
+///
+/// # Safety
+///
+/// The address must be of a writable mapping that is the experiment's own, inside its file, and nobody may hold a reference to it.
+pub unsafe fn store(address: usize, letter: u8) {
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(letter) };
+}
+
+/// How many of so many pages in a row are in memory, by `mincore`.
+pub fn resident(address: usize, pages: usize) -> Result<u64, Stop> {
+    let mut found = vec![0_u8; pages];
+    let pointer = found.as_mut_ptr().expose_provenance();
+    // SAFETY: mincore writes a byte for each page.
+    unsafe { io::ask(Sysno::mincore, [address, pages * PAGE, pointer, 0, 0, 0]) }
+        .setup("mincore")?;
+    Ok(found.iter().filter(|page| **page & 1 == 1).count() as u64)
+}
+
+/// A field of what `/proc/self/smaps` says of the mapping that begins at an address: the text behind the colon.
+pub fn account(address: usize, field: &str) -> Result<String, Stop> {
+    let lack = |what: String| {
+        Stop::untestable(
+            Lack::Kernel,
+            what,
+            "use a kernel with CONFIG_PROC_PAGE_MONITOR",
+        )
+    };
+    let text = aside(|| std::fs::read_to_string("/proc/self/smaps"))
+        .map_err(|error| lack(format!("/proc/self/smaps: {error}")))?;
+    let head = format!("{address:x}-");
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(&head));
+    lines
+        .find_map(|line| {
+            Some(
+                line.strip_prefix(field)?
+                    .strip_prefix(':')?
+                    .trim()
+                    .to_owned(),
+            )
+        })
+        .ok_or_else(|| lack(format!("/proc/self/smaps has no {field} of the mapping")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_per_page() {
+        let mut bytes = [[b'a'; PAGE], [0; PAGE], [b'c'; PAGE]].concat();
+        assert_eq!(letters_of(&bytes), "a0c");
+        bytes[PAGE] = b'x';
+        assert_eq!(letters_of(&bytes), "a?c");
+    }
+}
