@@ -13,7 +13,7 @@ use crate::lab::pages::{
     PAGE, letter, lettered, letters, load, resident, store, store_in_child, touch,
 };
 use crate::lab::{Lab, alias, mounts};
-use crate::verdict::{Observation, Setup, Stop, Verdict};
+use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use std::fs::File;
 use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
@@ -1178,7 +1178,13 @@ fn mmap_locked_counted(lab: &Lab) -> Result<Observation, Stop> {
         let text = std::fs::read_to_string("/proc/self/status").setup("read /proc/self/status")?;
         let field = text.lines().find_map(|line| line.strip_prefix("VmLck:"));
         let number = field.and_then(|field| field.split_whitespace().next()?.parse::<u64>().ok());
-        number.ok_or_else(|| Stop::broken("/proc/self/status has no VmLck"))
+        number.ok_or_else(|| {
+            Stop::untestable(
+                Lack::Kernel,
+                "/proc/self/status has no VmLck",
+                "use a kernel that counts locked memory there",
+            )
+        })
     };
     let mut seen = Observation::new();
     let before = locked()?;

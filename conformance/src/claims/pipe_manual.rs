@@ -456,10 +456,22 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
+/// A pipe with these flags, where the kernel has them: gVisor's pipes have no packets.
+fn made(flags: PipeFlags) -> Result<Pipe, Stop> {
+    match pipe2(flags) {
+        Err(Errno::EINVAL) if flags.contains(PipeFlags::DIRECT) => Err(Stop::untestable(
+            Lack::Kernel,
+            "pipe2(O_DIRECT): EINVAL",
+            "use a kernel whose pipes have a packet mode",
+        )),
+        made => made.setup("pipe2"),
+    }
+}
+
 /// A pipe of so many pages, with these flags.
 fn pipe_of(pages: usize, flags: PipeFlags) -> Result<Pipe, Stop> {
     aside(|| {
-        let pipe = pipe2(flags).setup("pipe2")?;
+        let pipe = made(flags)?;
         fcntl_setpipe_size(&pipe.write, pages * PAGE).setup("F_SETPIPE_SZ")?;
         Ok(pipe)
     })
@@ -597,7 +609,7 @@ fn named(flags: &[(&str, bool)]) -> String {
 
 /// Writes packets to a pipe in packet mode, and reads as often, `length` bytes each.
 fn packets(written: &[&[u8]], length: usize) -> Result<Observation, Stop> {
-    let pipe = pipe2(PipeFlags::DIRECT | PipeFlags::NONBLOCK).setup("pipe2")?;
+    let pipe = made(PipeFlags::DIRECT | PipeFlags::NONBLOCK)?;
     for bytes in written {
         io::write_all(&pipe.write, bytes).setup("write to a pipe")?;
     }

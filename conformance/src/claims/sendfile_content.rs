@@ -26,7 +26,11 @@ pub const CLAIMS: &[Claim] = &[
             between((6, 1), (7, 3), true),
         ],
         about: SENDFILE,
-        gates: &[gate("5.12", "sendfile() into a pipe is a splice()", MAN)],
+        gates: &[gate(
+            "5.12",
+            "to a pipe, sendfile() does as splice() does",
+            MAN,
+        )],
         lies: &[
             Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
             Lie::accepted(Sysno::sendfile).where_it(false),

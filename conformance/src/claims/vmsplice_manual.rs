@@ -548,6 +548,8 @@ fn vmsplice_memory_child_gives(_lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = alias::memory(LENGTH)?;
     let pipe = pipe()?;
     let (address, length) = (memory.as_mut_ptr(), memory.len());
+    // Whether there is the call at all.
+    aside(|| give(&super::pipe()?.write, &[OLD], NONBLOCK).setup("vmsplice"))?;
     let pid = aside(|| {
         child(|| {
             let given = alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK));

@@ -34,9 +34,9 @@ pub fn tcp_from(socket: OwnedFd) -> Result<(TcpStream, TcpStream), Stop> {
 
 /// Two ends of a multipath TCP connection over loopback.
 pub fn mptcp() -> Result<(TcpStream, TcpStream), Stop> {
-    let make = || socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
+    let make = || of_protocol(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
     aside(|| {
-        let listener = make().setup("socket(IPPROTO_MPTCP)")?;
+        let listener = make()?;
         let (address, length) = loopback_address(0);
         // SAFETY: the pointer is to a sockaddr_in of `length` bytes, read during the call; listen takes none.
         let done = unsafe {
@@ -46,7 +46,7 @@ pub fn mptcp() -> Result<(TcpStream, TcpStream), Stop> {
         if done == -1 {
             return Err(Stop::from_setup("bind and listen", last_errno()));
         }
-        let near = make().setup("socket(IPPROTO_MPTCP)")?;
+        let near = make()?;
         connect_from(near, &TcpListener::from(listener))
     })
 }
@@ -210,6 +210,22 @@ pub fn socket(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A socket of a protocol that a kernel need not have: gVisor's EINVAL says that, too.
+pub fn of_protocol(
+    domain: libc::c_int,
+    kind: libc::c_int,
+    protocol: libc::c_int,
+) -> Result<OwnedFd, Stop> {
+    match socket(domain, kind, protocol) {
+        Err(Errno::EINVAL) => Err(Stop::untestable(
+            Lack::Kernel,
+            format!("there is no socket of protocol {protocol}: EINVAL"),
+            "use a kernel with this protocol",
+        )),
+        made => made.setup("socket"),
+    }
+}
+
 /// Bytes that can be read from a socket or pipe without waiting (`FIONREAD`).
 pub fn readable(fd: &impl AsFd) -> Result<usize, Stop> {
     ioctl_count(fd, libc::FIONREAD, "FIONREAD")
@@ -224,7 +240,14 @@ pub fn unacknowledged(fd: &impl AsFd) -> Result<usize, Stop> {
 pub fn unsent(fd: &impl AsFd) -> Result<usize, Stop> {
     /// Of include/uapi/linux/sockios.h.
     const SIOCOUTQNSD: libc::Ioctl = 0x894b;
-    ioctl_count(fd, SIOCOUTQNSD, "SIOCOUTQNSD")
+    match ioctl_count(fd, SIOCOUTQNSD, "SIOCOUTQNSD") {
+        Err(Stop::Broken(what)) if what.contains("ENOTTY") => Err(Stop::untestable(
+            Lack::Kernel,
+            what,
+            "use a kernel that knows this request",
+        )),
+        count => count,
+    }
 }
 
 fn ioctl_count(fd: &impl AsFd, request: libc::Ioctl, name: &str) -> Result<usize, Stop> {
