@@ -22,12 +22,14 @@ pub fn file_that_is_not_executed() -> Result<File, Stop> {
             }
             other => Err(other),
         });
-        let mount = mount.map_err(|errno| {
-            Stop::untestable(
+        let mount = mount.map_err(|errno| match errno {
+            // A kernel without the calls.
+            Errno::ENOSYS => Stop::from_setup("fsopen", errno),
+            _ => Stop::untestable(
                 Lack::Privilege,
                 format!("no file system can be mounted here: {errno:?}"),
                 "run as root, or allow user namespaces: sysctl user.max_user_namespaces=1000",
-            )
+            ),
         })?;
         unnamed_file(&mount).setup("create a file on the new mount")
     })
