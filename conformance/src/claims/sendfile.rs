@@ -90,7 +90,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: &[between((6, 1), (7, 3), true)],
         about: &[Sysno::sendfile],
         lies: REFUSED,
-        modules: KTLS,
+        modules: sockets::KTLS_MODULES,
         gates: &[gate(
             "4.13",
             "TCP has TLS in the kernel",
@@ -111,7 +111,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: &[between((6, 1), (7, 3), false)],
         about: &[Sysno::sendfile],
         lies: alias::SHARING_LIES,
-        modules: KTLS,
+        modules: sockets::KTLS_MODULES,
         ..Claim::new("sendfile.copies.ktls", sendfile_copies_ktls, |seen| {
             Verdict::holds_if(seen.is(AFTER_CHANGE, "shared"))
         })
@@ -354,9 +354,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// What TLS by software needs, as far as it is not built in.
 const REFUSED: &[Lie] = &[Lie::refused(Sysno::sendfile, libc::EINVAL)];
-const KTLS: &[&str] = &["tls", "gcm", "ctr", "ghash_generic", "aes_generic"];
 const RECEIVED: &str = "bytes at the receiver";
 
 fn sendfile_target_ktls(lab: &Lab) -> Result<Observation, Stop> {

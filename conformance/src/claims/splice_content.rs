@@ -373,7 +373,7 @@ pub const CLAIMS: &[Claim] = &[
         )],
         finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
-        modules: &["tls"],
+        modules: sockets::KTLS_MODULES,
         lies: MOVED,
         ..Claim::of_answers(
             "splice.sink.ktls",
@@ -424,7 +424,7 @@ pub const CLAIMS: &[Claim] = &[
         )],
         finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
-        modules: &["tls"],
+        modules: sockets::KTLS_MODULES,
         lies: MOVED,
         ..Claim::of_answers(
             "splice.source.ktls",

@@ -131,6 +131,9 @@ fn connect_vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
     }
 }
 
+/// What [`ktls`] needs, as far as it is not built in.
+pub const KTLS_MODULES: &[&str] = &["tls", "gcm", "ctr", "ghash_generic", "aes_generic"];
+
 /// A TCP connection over loopback with TLS in the kernel (AES-128-GCM by software, TLS 1.2): the near end encrypts what is
 /// written, the far end decrypts what is read.
 pub fn ktls() -> Result<(TcpStream, TcpStream), Stop> {
