@@ -492,7 +492,7 @@ pub const CLAIMS: &[Claim] = &[
             ),
         ],
         ..Claim::of_answers(
-            "splice.o-direct.tmpfs",
+            "splice.o-direct.memfd",
             |_lab| {
                 let memfd = fds::sealed_memfd(0)?;
                 let path = format!("/proc/self/fd/{}\0", memfd.as_raw_fd());
