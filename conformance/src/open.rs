@@ -126,7 +126,7 @@ fn between_records(claims: &[&'static Claim]) -> Vec<Edge> {
         if between.is_empty() {
             continue;
         }
-        let differ = Diff::of(&first, &second).facts;
+        let differ = Diff::of(first, second).facts;
         let of_these = claims.iter().filter(|claim| {
             differ.iter().any(|pair| pair.id == claim.id) && !is_documented(claim, below, above)
         });

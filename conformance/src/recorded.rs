@@ -10,6 +10,7 @@ use crate::report::stored::Stored;
 use crate::report::{Environment, Record, Run, jsonl};
 use crate::runner::Isolation;
 use crate::verdict::{Observation, Word};
+use std::sync::OnceLock;
 
 macro_rules! records {
     ($($name:literal),+ $(,)?) => {
@@ -22,6 +23,9 @@ const RECORDS: &[(&str, &str)] = records!(
     "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"
 );
 
+/// What [`find`] has read, each record once.
+static READ: [OnceLock<Stored>; RECORDS.len()] = [const { OnceLock::new() }; RECORDS.len()];
+
 /// The kernels that have a record.
 pub fn names() -> Vec<&'static str> {
     RECORDS.iter().map(|(name, _)| *name).collect()
@@ -32,13 +36,13 @@ pub fn names() -> Vec<&'static str> {
 /// # Panics
 ///
 /// Never in a build whose tests pass: the records are part of the program.
-pub fn find(name: &str) -> Option<Stored> {
-    let (name, text) = RECORDS.iter().find(|(known, _)| *known == name)?;
-    let run = jsonl::read(text.as_bytes()).expect("the records are checked by a test");
-    Some(Stored {
-        name: (*name).to_owned(),
-        run,
-    })
+pub fn find(name: &str) -> Option<&'static Stored> {
+    let index = RECORDS.iter().position(|(known, _)| *known == name)?;
+    let (name, text) = RECORDS[index];
+    Some(READ[index].get_or_init(|| Stored {
+        name: name.to_owned(),
+        run: jsonl::read(text.as_bytes()).expect("the records are checked by a test"),
+    }))
 }
 
 /// The record of a run, if it is of the whole registry and green.

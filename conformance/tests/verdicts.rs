@@ -8,7 +8,7 @@ use conformance::report::Record;
 use conformance::report::stored::Stored;
 use conformance::verdict::{Judgement, Observation, Verdict, Word};
 
-fn records() -> Vec<(Series, Stored)> {
+fn records() -> Vec<(Series, &'static Stored)> {
     let names = recorded::names().into_iter();
     let series = |name: &str| name.parse().expect("a name is a series");
     names
@@ -91,7 +91,7 @@ fn every_end_of_what_is_known_has_a_verdict() {
     for claim in claims::registry() {
         for find in claim.finds {
             for end in [find.from, find.to] {
-                let of_end = |(series, _): &&(Series, Stored)| *series == end;
+                let of_end = |(series, _): &&(Series, &Stored)| *series == end;
                 let (_, stored) = records.iter().find(of_end).expect("it is recorded");
                 let record = stored.run.find(claim.id).expect("it is recorded");
                 assert!(verdict(record).is_some(), "{} on {end}", claim.id);

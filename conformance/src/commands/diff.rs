@@ -49,7 +49,7 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
 
 fn find(name: &str) -> Result<Stored, Failure> {
     if let Some(name) = name.strip_prefix("recorded:") {
-        return recorded::find(name).ok_or_else(|| {
+        return recorded::find(name).cloned().ok_or_else(|| {
             let names = recorded::names().join(", ");
             Failure::Usage(format!("no record is of `{name}`: there are {names}"))
         });
@@ -60,7 +60,7 @@ fn find(name: &str) -> Result<Stored, Failure> {
     } else if kept.is_file() {
         kept
     } else {
-        return recorded::find(name).ok_or_else(|| {
+        return recorded::find(name).cloned().ok_or_else(|| {
             Failure::Usage(format!(
                 "`{name}` is neither a file nor a kernel with results in {} or a record: `conformance matrix` makes results",
                 stored::DIRECTORY

@@ -39,12 +39,10 @@ enum Format {
 
 pub fn list_command(options: &List) -> Result<bool, Failure> {
     let mut claims = select(&options.selection)?;
-    let records = catalogue::records();
     let series = options.kernel.as_ref().map(|release| release.series);
     if options.contradicted {
         claims.retain(|claim| {
-            let there =
-                series.is_none_or(|series| Known::of(claim, series, &records) == Known::Refuted);
+            let there = series.is_none_or(|series| Known::of(claim, series) == Known::Refuted);
             catalogue::is_contradicted(claim) && there
         });
     }
@@ -61,7 +59,7 @@ pub fn list_command(options: &List) -> Result<bool, Failure> {
                     output,
                     "{:<40} {:<12} {}",
                     claim.id,
-                    Known::of(claim, series, &records).word(),
+                    Known::of(claim, series).word(),
                     claim.statement
                 )?,
             }

@@ -7,10 +7,9 @@
 
 use super::human::{known, plural};
 use super::markdown::escaped;
-use super::stored::Stored;
 use crate::claim::{Claim, Source};
 use crate::kernel::{MEASURED, NEWEST, OLDEST, Series};
-use crate::open;
+use crate::open::{self, Edge};
 use crate::recorded;
 use crate::seed::Document;
 use crate::verdict::Word;
@@ -42,9 +41,8 @@ impl Known {
     }
 
     /// What the record of the series has, where there is one, and else what the claim knows of kernels on both sides of it.
-    pub fn of(claim: &Claim, series: Series, records: &[Stored]) -> Self {
-        let name = series.to_string();
-        let record = records.iter().find(|stored| stored.name == name);
+    pub fn of(claim: &Claim, series: Series) -> Self {
+        let record = recorded::find(&series.to_string());
         match record.and_then(|stored| stored.run.find(claim.id)) {
             Some(found) if found.verdict == Word::Holds => Self::Holds,
             Some(found) if found.verdict == Word::Refuted => Self::Refuted,
@@ -58,14 +56,6 @@ impl Known {
     }
 }
 
-/// The records of the matrix's kernels.
-pub fn records() -> Vec<Stored> {
-    recorded::names()
-        .into_iter()
-        .filter_map(recorded::find)
-        .collect()
-}
-
 /// Whether somebody other than us has published it, and a kernel does otherwise.
 pub fn is_contradicted(claim: &Claim) -> bool {
     let is_published = |source: &Source| *source != Source::Measured;
@@ -74,7 +64,7 @@ pub fn is_contradicted(claim: &Claim) -> bool {
 
 /// Writes the page.
 pub fn write(output: &mut dyn Write, claims: &[&'static Claim]) -> io::Result<()> {
-    let records = records();
+    let edges = open::edges(claims);
     let contradicted = claims.iter().filter(|claim| is_contradicted(claim)).count();
     writeln!(
         output,
@@ -84,14 +74,14 @@ pub fn write(output: &mut dyn Write, claims: &[&'static Claim]) -> io::Result<()
          running kernel; `conformance list --contradicted` has what is published and not so.\n",
         plural(claims.len(), "claim"),
     )?;
-    totals(output, claims, &records)?;
+    totals(output, claims, &edges)?;
     let document = Document::load();
     for (interface, of_it) in by_interface(claims) {
         let count = plural(of_it.len(), "claim");
         writeln!(output, "\n## {interface}: {count}")?;
         for claim in of_it {
             writeln!(output)?;
-            entry(output, claim, &records, &document)?;
+            entry(output, claim, &edges, &document)?;
         }
     }
     Ok(())
@@ -111,7 +101,7 @@ fn by_interface(claims: &[&'static Claim]) -> Vec<(&'static str, Vec<&'static Cl
 }
 
 /// A row per interface and a column per kernel: how many hold, are refuted, could not be tried.
-fn totals(output: &mut dyn Write, claims: &[&'static Claim], records: &[Stored]) -> io::Result<()> {
+fn totals(output: &mut dyn Write, claims: &[&'static Claim], edges: &[Edge]) -> io::Result<()> {
     writeln!(
         output,
         "Per interface and kernel: claims that hold, are refuted, could not be tried; then those of which a version that matters has \
@@ -125,9 +115,7 @@ fn totals(output: &mut dyn Write, claims: &[&'static Claim], records: &[Stored])
         for series in MEASURED {
             let mut counts: BTreeMap<Known, usize> = BTreeMap::new();
             for claim in &of_it {
-                *counts
-                    .entry(Known::of(claim, *series, records))
-                    .or_default() += 1;
+                *counts.entry(Known::of(claim, *series)).or_default() += 1;
             }
             let count = |known: Known| counts.get(&known).copied().unwrap_or(0);
             write!(
@@ -140,7 +128,7 @@ fn totals(output: &mut dyn Write, claims: &[&'static Claim], records: &[Stored])
         }
         let open = of_it
             .iter()
-            .filter(|claim| !open::edges(&[**claim]).is_empty());
+            .filter(|claim| edges.iter().any(|edge| edge.claims.contains(&claim.id)));
         writeln!(output, " {} |", open.count())?;
     }
     Ok(())
@@ -149,14 +137,14 @@ fn totals(output: &mut dyn Write, claims: &[&'static Claim], records: &[Stored])
 fn entry(
     output: &mut dyn Write,
     claim: &'static Claim,
-    records: &[Stored],
+    edges: &[Edge],
     document: &Document,
 ) -> io::Result<()> {
     writeln!(output, "- **`{}`** {}", claim.id, escaped(claim.statement))?;
     let mut finds: Vec<String> = claim.finds.iter().map(known).collect();
     let untried: Vec<String> = MEASURED
         .iter()
-        .filter(|series| Known::of(claim, **series, records) == Known::Untestable)
+        .filter(|series| Known::of(claim, **series) == Known::Untestable)
         .map(ToString::to_string)
         .collect();
     if !untried.is_empty() {
@@ -173,7 +161,7 @@ fn entry(
         sources.push(format!("statement {}", ids.join(", ")));
     }
     writeln!(output, "  - source: {}", escaped(&sources.join("; ")))?;
-    for edge in open::edges(&[claim]) {
+    for edge in edges.iter().filter(|edge| edge.claims.contains(&claim.id)) {
         let since = edge
             .since
             .map(|since| format!("Linux {since}: "))

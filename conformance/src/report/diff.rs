@@ -61,7 +61,7 @@ impl Diff {
     /// Compares two results.
     pub fn of(first: &Stored, second: &Stored) -> Self {
         let mut diff = Self::default();
-        for id in ids(&[first.clone(), second.clone()]) {
+        for id in ids([first, second]) {
             match (first.run.find(&id), second.run.find(&id)) {
                 (Some(one), Some(other)) => diff.compare(one, other),
                 (Some(_), None) => diff.only_first.push(id),

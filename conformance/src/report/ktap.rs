@@ -14,7 +14,7 @@ use std::io::{self, Write};
 pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Result<()> {
     writeln!(output, "KTAP version 1\n1..{}", runs.len())?;
     for (number, stored) in (1..).zip(runs) {
-        let ids = ids(std::slice::from_ref(stored));
+        let ids = ids([stored]);
         let interfaces = interfaces(&ids);
         let environment = &stored.run.environment;
         writeln!(output, "  KTAP version 1")?;

@@ -88,9 +88,9 @@ fn order(name: &str) -> (bool, Option<crate::kernel::Series>, String) {
 }
 
 /// The claims of some runs, each once: those of the registry in its order, then others by name.
-pub fn ids(runs: &[Stored]) -> Vec<String> {
+pub fn ids<'run>(runs: impl IntoIterator<Item = &'run Stored>) -> Vec<String> {
     let all: BTreeSet<&str> = runs
-        .iter()
+        .into_iter()
         .flat_map(|stored| &stored.run.records)
         .map(|record| record.id.as_str())
         .collect();

@@ -298,10 +298,13 @@ pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
 /// Which release the last results of a kernel are of: those that are stored, or else its record.
 fn last_record(results: &Path, name: &str) -> String {
     let stored = stored::read(&results.join(format!("{name}.jsonl"))).ok();
-    stored.or_else(|| recorded::find(name)).map_or_else(
-        || "no record".into(),
-        |stored| stored.run.environment.kernel,
-    )
+    stored
+        .as_ref()
+        .or_else(|| recorded::find(name))
+        .map_or_else(
+            || "no record".into(),
+            |stored| stored.run.environment.kernel.clone(),
+        )
 }
 
 /// Calls `work` for every item, `jobs` at a time, and returns the results in order.
