@@ -80,7 +80,14 @@ fn pipe() -> Result<Pipe, Stop> {
     aside(|| pipe2(PipeFlags::CLOEXEC)).setup("pipe2")
 }
 
-/// Two of them.
+/// A pipe with these bytes in it.
+fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
+    let pipe = pipe()?;
+    aside(|| io::write_all(&pipe.write, bytes)).setup("fill a pipe")?;
+    Ok(pipe)
+}
+
+/// Two empty pipes.
 fn two() -> Result<(Pipe, Pipe), Stop> {
     Ok((pipe()?, pipe()?))
 }

@@ -6,7 +6,8 @@ use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
-use crate::lab::{Lab, alias, fds, map_file, privilege, sockets, wait_until};
+use crate::lab::sleeper::{Caller, returned};
+use crate::lab::{Lab, alias, fds, map_file, privilege, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
@@ -904,59 +905,25 @@ fn sendfile_errors_eagain_unix(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn sendfile_count_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
-    if !std::path::Path::new("/proc/self/syscall").exists() {
-        return Err(Stop::untestable(
-            Lack::Kernel,
-            "/proc/self/syscall does not show in which call a thread sleeps",
-            "use a kernel with CONFIG_HAVE_ARCH_TRACEHOOK",
-        ));
-    }
     let source = lab.file(&vec![0; 1 << 20])?;
     let pipe = pipe()?;
     let write = pipe.write;
-    let sender = std::thread::spawn(move || sendfile(&write, &source, Some(&mut 0), 1 << 20));
-    let mut blocked = false;
-    wait_until(|| {
-        let is_full = aside(|| sockets::readable(&pipe.read))? == 1 << 16;
-        blocked = is_full && sleeps_in(Sysno::sendfile)?;
-        Ok(blocked || sender.is_finished())
+    let sender = Caller::start(Sysno::sendfile, move || {
+        sendfile(&write, &source, Some(&mut 0), 1 << 20)
     })?;
+    let blocked =
+        sender.sleeps_with(|| Ok(aside(|| sockets::readable(&pipe.read))? == 1 << 16))?;
     let mut seen = Observation::new();
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     // Somebody reads now, so that it ends.
-    while !sender.is_finished() {
+    while !sender.has_returned() {
         aside(|| io::read(&pipe.read, &mut [0; 4096])).setup("read the pipe")?;
     }
-    let sent = sender
-        .join()
-        .map_err(|_| Stop::broken("the sender panicked"))?;
-    let returned = sent.map_or_else(
-        |errno| format!("failed: {errno:?}"),
-        |count| format!("returned {count}"),
-    );
+    let returned = returned(sender.join()?);
     seen.text("in the end", &returned);
     let what = if blocked { "blocked" } else { &returned };
     seen.text("sendfile(empty pipe, file of 1 MiB)", what);
     Ok(seen)
-}
-
-/// Whether a thread of this process sleeps in a system call.
-///
-/// By the directory of threads: their numbers there are those of the namespace that /proc is of, not of this process's own.
-pub(super) fn sleeps_in(call: Sysno) -> Result<bool, Stop> {
-    let sleeps = |thread: &std::path::Path| {
-        // The thread may end between two looks, and its files with it.
-        let stat = std::fs::read_to_string(thread.join("stat")).ok()?;
-        let inside = std::fs::read_to_string(thread.join("syscall")).ok()?;
-        let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
-        let number: usize = inside.split(' ').next()?.parse().ok()?;
-        Some(state == 'S' && number == call as usize)
-    };
-    aside(|| {
-        let threads = std::fs::read_dir("/proc/self/task").setup("list the threads")?;
-        let mut threads = threads.filter_map(|entry| Some(entry.ok()?.path()));
-        Ok(threads.any(|thread| sleeps(&thread) == Some(true)))
-    })
 }
 
 fn sendfile_errors_sigpipe(lab: &Lab) -> Result<Observation, Stop> {

@@ -1,16 +1,16 @@
 //! `splice`: what stays whose, what arrives, and what is left in the pipe when something goes wrong.
 
 use super::sendfile_content::{HOLED, holed, holed_bytes};
-use super::sendfile_manual::sleeps_in;
-use super::{arrived, note_readable, pipe, reopen};
+use super::{arrived, filled, note_readable, pipe, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::filesystems::{self, is_on_disk, places};
+use crate::lab::sleeper::{Caller, returned};
 use crate::lab::{Lab, alias, io, sockets, wait_until};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
-use nocopy_splice::{Pipe, SpliceFlags, splice};
+use nocopy_splice::{SpliceFlags, splice};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use syscalls::{Errno, Sysno};
@@ -550,13 +550,6 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// A pipe with these bytes.
-fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
-    let pipe = pipe()?;
-    aside(|| io::write_all(&pipe.write, bytes)).setup("write to a pipe")?;
-    Ok(pipe)
-}
-
 fn splice_sharing_written_behind(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[b'f'; 4096])?;
     let read_only = reopen(&file, File::options().read(true))?;
@@ -619,31 +612,16 @@ fn splice_flags_more_holds(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn splice_flags_nonblock_tcp(_lab: &Lab) -> Result<Observation, Stop> {
-    if !std::path::Path::new("/proc/self/syscall").exists() {
-        return Err(Stop::untestable(
-            Lack::Kernel,
-            "/proc/self/syscall does not show in which call a thread sleeps",
-            "use a kernel with CONFIG_HAVE_ARCH_TRACEHOOK",
-        ));
-    }
     let (near, far) = sockets::tcp()?;
     let pipe = pipe()?;
     let write = pipe.write;
-    let caller = std::thread::spawn(move || splice(&near, None, &write, None, 1, NONBLOCK));
-    let mut blocked = false;
-    wait_until(|| {
-        blocked = sleeps_in(Sysno::splice)?;
-        Ok(blocked || caller.is_finished())
+    let caller = Caller::start(Sysno::splice, move || {
+        splice(&near, None, &write, None, 1, NONBLOCK)
     })?;
+    let blocked = caller.sleeps()?;
     // Something comes now, so that it ends.
     aside(|| io::write_all(&far, b"b")).setup("write")?;
-    let done = caller
-        .join()
-        .map_err(|_| Stop::broken("the caller panicked"))?;
-    let returned = match done {
-        Ok(count) => format!("returned {count}"),
-        Err(errno) => crate::verdict::errno_name(errno.into_raw()),
-    };
+    let returned = returned(caller.join()?);
     let mut seen = Observation::new();
     seen.text("in the end", &returned);
     let what = if blocked { "blocked" } else { &returned };

@@ -1,6 +1,6 @@
 //! `splice`: what its manual page says of ends, offsets, flags and errors, and what it leaves out.
 
-use super::{note_readable, pipe, raised, reopen, two};
+use super::{filled, note_readable, pipe, raised, reopen, two};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -785,13 +785,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
 ];
-
-/// A pipe with these bytes in it.
-fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
-    let pipe = pipe()?;
-    aside(|| io::write_all(&pipe.write, bytes)).setup("fill a pipe")?;
-    Ok(pipe)
-}
 
 fn splice_from(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
     let source = Descriptor::open(lab, kind)?;

@@ -14,6 +14,7 @@ pub mod netns;
 pub mod pages;
 pub mod privilege;
 pub mod sinks;
+pub mod sleeper;
 pub mod sockets;
 pub mod usage;
 

@@ -1,0 +1,115 @@
+//! A call that may sleep, made by a thread of its own: whether it does is seen in `/proc`, by no clock.
+
+use crate::interpose::record::aside;
+use crate::lab::wait_until;
+use crate::verdict::{Lack, Setup, Stop, errno_name};
+use std::os::unix::thread::JoinHandleExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use syscalls::{Errno, Sysno};
+
+/// A thread that makes one call.
+#[derive(Debug)]
+pub struct Caller {
+    call: Sysno,
+    /// Its directory in /proc.
+    directory: PathBuf,
+    thread: JoinHandle<Result<usize, Errno>>,
+}
+
+impl Caller {
+    /// Starts it. `work` makes the call once, or again after `EINTR`.
+    pub fn start(
+        call: Sysno,
+        work: impl FnOnce() -> Result<usize, Errno> + Send + 'static,
+    ) -> Result<Self, Stop> {
+        if !Path::new("/proc/self/syscall").exists() {
+            return Err(Stop::untestable(
+                Lack::Kernel,
+                "/proc/self/syscall does not show in which call a thread sleeps",
+                "use a kernel with CONFIG_HAVE_ARCH_TRACEHOOK",
+            ));
+        }
+        let (tell, told) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // The number in /proc is that of the namespace which it is of, not of this process's own.
+            let link = aside(|| std::fs::read_link("/proc/thread-self"));
+            let is_known = link.is_ok();
+            if tell.send(link).is_ok() && is_known {
+                work()
+            } else {
+                Err(Errno::ECANCELED)
+            }
+        });
+        let link = told
+            .recv()
+            .map_err(|_| Stop::broken("the thread has told nothing"))?
+            .setup("read /proc/thread-self")?;
+        let directory = Path::new("/proc").join(link);
+        Ok(Self {
+            call,
+            directory,
+            thread,
+        })
+    }
+
+    /// Waits until it sleeps in the call, or has returned from it: whether it sleeps.
+    pub fn sleeps(&self) -> Result<bool, Stop> {
+        self.sleeps_with(|| Ok(true))
+    }
+
+    /// The same, where it may sleep before `ready`, too, and go on.
+    pub fn sleeps_with(
+        &self,
+        mut ready: impl FnMut() -> Result<bool, Stop>,
+    ) -> Result<bool, Stop> {
+        let mut sleeps = false;
+        wait_until(|| {
+            sleeps = ready()? && self.is_asleep();
+            Ok(sleeps || self.has_returned())
+        })?;
+        Ok(sleeps)
+    }
+
+    /// Whether it sleeps in the call at this moment.
+    fn is_asleep(&self) -> bool {
+        // The thread may end between two looks, and its files with it.
+        let read = |name: &str| aside(|| std::fs::read_to_string(self.directory.join(name))).ok();
+        let look = || {
+            let inside: usize = read("syscall")?.split(' ').next()?.parse().ok()?;
+            let stat = read("stat")?;
+            let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
+            Some(state == 'S' && inside == self.call as usize)
+        };
+        look() == Some(true)
+    }
+
+    /// Whether the call has returned.
+    pub fn has_returned(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Sends a signal to it.
+    pub fn signal(&self, signal: libc::c_int) -> Result<(), Stop> {
+        // SAFETY: the thread has not been joined, so its id is valid.
+        match unsafe { libc::pthread_kill(self.thread.as_pthread_t(), signal) } {
+            0 => Ok(()),
+            errno => Err(Stop::from_setup("pthread_kill", Errno::new(errno))),
+        }
+    }
+
+    /// What the call returned, once it has.
+    pub fn join(self) -> Result<Result<usize, Errno>, Stop> {
+        let panicked = |_| Stop::broken("the thread that made the call panicked");
+        self.thread.join().map_err(panicked)
+    }
+}
+
+/// What a call returned, in words.
+pub fn returned(result: Result<usize, Errno>) -> String {
+    match result {
+        Ok(count) => format!("returned {count}"),
+        Err(errno) => errno_name(errno.into_raw()),
+    }
+}
