@@ -209,6 +209,11 @@ pub enum Exception {
 }
 
 impl Exception {
+    /// The experiment asks for the call's own answer, so that a call which was interrupted is not made again.
+    pub const fn asked(call: Sysno) -> Self {
+        Self::Of(call, What::Interrupted, "the answer is what is asked for")
+    }
+
     /// The reason, in a line.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -911,8 +911,7 @@ fn sendfile_count_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
     let sender = Caller::start(Sysno::sendfile, move || {
         sendfile(&write, &source, Some(&mut 0), 1 << 20)
     })?;
-    let blocked =
-        sender.sleeps_with(|| Ok(aside(|| sockets::readable(&pipe.read))? == 1 << 16))?;
+    let blocked = sender.sleeps_with(|| Ok(aside(|| sockets::readable(&pipe.read))? == 1 << 16))?;
     let mut seen = Observation::new();
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     // Somebody reads now, so that it ends.

@@ -216,11 +216,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EAGAIN)],
-        exceptions: &[Exception::Of(
-            Sysno::splice,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::splice)],
         ..Claim::of_answers(
             "splice.flags.nonblock-tcp",
             splice_flags_nonblock_tcp,
@@ -309,11 +305,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: SPLICE,
         lies: &Lie::otherwise(Sysno::splice),
-        exceptions: &[Exception::Of(
-            Sysno::splice,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::splice)],
         ..Claim::of_answers(
             "splice.sink.dev-null-empties",
             |lab| {
@@ -480,11 +472,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::about(Sysno::openat, What::OtherErrno(libc::ENOLINK)).where_it(true),
         ],
         exceptions: &[
-            Exception::Of(
-                Sysno::openat,
-                What::Interrupted,
-                "the answer is what is asked for",
-            ),
+            Exception::asked(Sysno::openat),
             Exception::Of(
                 Sysno::openat,
                 What::Returned(0),

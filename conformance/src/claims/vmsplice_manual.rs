@@ -272,11 +272,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: &[between((6, 12), (7, 3), true)],
         about: VMSPLICE,
         lies: OTHERWISE,
-        exceptions: &[Exception::Of(
-            Sysno::vmsplice,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::vmsplice)],
         ..Claim::of_answers(
             "vmsplice.memory.secret",
             |_lab| {

@@ -123,11 +123,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::socket, libc::EPROTONOSUPPORT).where_it(true),
             Lie::accepted(Sysno::socket).where_it(false),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::socket,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::socket)],
         ..Claim::of_answers(
             "zerocopy.socket.udplite-made",
             |_lab| {
@@ -258,11 +254,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)),
             Lie::accepted(Sysno::recvmsg),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::recvmsg,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::recvmsg)],
         ..Claim::of_answers(
             "zerocopy.queue.never-blocks",
             |_lab| {
@@ -341,11 +333,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)),
             Lie::accepted(Sysno::sendto),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::sendto,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::sendto)],
         ..Claim::of_answers(
             "zerocopy.memory.truncated-file",
             |lab| {

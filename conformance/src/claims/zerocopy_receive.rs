@@ -16,11 +16,7 @@ const TCP_ZEROCOPY_RECEIVE: usize = 35;
 const SOURCE: Source = Source::Thread("Linux 7.3, net/ipv4/tcp.c, tcp_zerocopy_receive");
 const GETSOCKOPT: &[Sysno] = &[Sysno::getsockopt];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::getsockopt);
-const ASKED: &[Exception] = &[Exception::Of(
-    Sysno::getsockopt,
-    What::Interrupted,
-    "the answer is what is asked for",
-)];
+const ASKED: &[Exception] = &[Exception::asked(Sysno::getsockopt)];
 const SINCE_6_1: &[crate::verdict::Find] = &[
     between((5, 10), (5, 10), false),
     between((6, 1), (7, 3), true),
@@ -286,11 +282,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::about(Sysno::mprotect, What::OtherErrno(libc::ENOLINK)),
             Lie::accepted(Sysno::mprotect),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::mprotect,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::mprotect)],
         ..Claim::of_answers(
             "zerocopy.recv.mapping-read-only",
             |_lab| {

@@ -22,11 +22,7 @@ const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linu
 const SENDS: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
 const EPOLL: &[Sysno] = &[Sysno::epoll_wait];
 const EPOLL_EXCEPTIONS: &[Exception] = &[
-    Exception::Of(
-        Sysno::epoll_wait,
-        What::Interrupted,
-        "the answer is what is asked for",
-    ),
+    Exception::asked(Sysno::epoll_wait),
     Exception::Of(
         Sysno::epoll_wait,
         What::Skipped,
@@ -241,11 +237,7 @@ pub const CLAIMS: &[Claim] = &[
                 What::Shortened,
                 "half of the bytes may be within the limit",
             ),
-            Exception::Of(
-                Sysno::sendto,
-                What::Interrupted,
-                "the answer is what is asked for",
-            ),
+            Exception::asked(Sysno::sendto),
         ],
         ..Claim::of_answers(
             "zerocopy.limit.pinned-bytes",
@@ -342,11 +334,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)),
             Lie::accepted(Sysno::sendto),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::sendto,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::sendto)],
         ..Claim::of_answers(
             "zerocopy.memory.secret",
             |_lab| {
@@ -483,11 +471,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)),
             Lie::accepted(Sysno::recvmsg),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::recvmsg,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::recvmsg)],
         modules: &["vsock_loopback"],
         ..Claim::of_answers(
             "zerocopy.queue.vsock-empty",
@@ -527,11 +511,7 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::socket, libc::ESOCKTNOSUPPORT),
             Lie::accepted(Sysno::socket),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::socket,
-            What::Interrupted,
-            "the answer is what is asked for",
-        )],
+        exceptions: &[Exception::asked(Sysno::socket)],
         modules: &["vsock_loopback"],
         ..Claim::of_answers(
             "zerocopy.socket.vsock-seqpacket",

@@ -60,10 +60,7 @@ impl Caller {
     }
 
     /// The same, where it may sleep before `ready`, too, and go on.
-    pub fn sleeps_with(
-        &self,
-        mut ready: impl FnMut() -> Result<bool, Stop>,
-    ) -> Result<bool, Stop> {
+    pub fn sleeps_with(&self, mut ready: impl FnMut() -> Result<bool, Stop>) -> Result<bool, Stop> {
         let mut sleeps = false;
         wait_until(|| {
             sleeps = ready()? && self.is_asleep();
