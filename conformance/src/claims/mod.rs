@@ -20,6 +20,7 @@ mod splice_manual;
 mod tee;
 mod vmsplice;
 mod vmsplice_manual;
+mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
 mod zerocopy_receive;
@@ -56,6 +57,7 @@ const FILES: &[&[Claim]] = &[
     vmsplice_manual::CLAIMS,
     pipe::CLAIMS,
     pipe_manual::CLAIMS,
+    waiting::CLAIMS,
     copy_file_range::CLAIMS,
     copy_file_range_manual::CLAIMS,
     zerocopy::CLAIMS,
@@ -85,6 +87,11 @@ fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
     let pipe = pipe()?;
     aside(|| io::write_all(&pipe.write, bytes)).setup("fill a pipe")?;
     Ok(pipe)
+}
+
+/// A pipe of the default size, filled with pages.
+fn full() -> Result<Pipe, Stop> {
+    filled(&[0; 1 << 16])
 }
 
 /// Two empty pipes.

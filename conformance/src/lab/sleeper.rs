@@ -1,6 +1,7 @@
 //! A call that may sleep, made by a thread of its own: whether it does is seen in `/proc`, by no clock.
 
 use crate::interpose::record::aside;
+use crate::lab::sockets::last_errno;
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop, errno_name};
 use std::os::unix::thread::JoinHandleExt;
@@ -101,6 +102,19 @@ impl Caller {
         let panicked = |_| Stop::broken("the thread that made the call panicked");
         self.thread.join().map_err(panicked)
     }
+}
+
+/// Lets a signal interrupt a call that sleeps: its handler does nothing, and the call is not started again.
+pub fn interrupt_with(signal: libc::c_int) -> Result<(), Stop> {
+    extern "C" fn nothing(_signal: libc::c_int) {}
+    // SAFETY: sigaction is plain integers and pointers, for which zero is valid: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as libc::sighandler_t;
+    // SAFETY: the handler does nothing, which is safe wherever it interrupts; the old action is not asked for.
+    if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } == -1 {
+        return Err(Stop::from_setup("sigaction", last_errno()));
+    }
+    Ok(())
 }
 
 /// What a call returned, in words.

@@ -1,0 +1,554 @@
+//! Calls on pipes that sleep, and what wakes them.
+
+use super::{filled, full, pipe, raised, two};
+use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::sleeper::{Caller, interrupt_with, returned};
+use crate::lab::{Lab, io, sockets};
+use crate::verdict::{Observation, Setup, Stop};
+use nocopy_sendfile::sendfile;
+use nocopy_splice::{IoVec, Pipe, SpliceFlags, splice, tee, vmsplice_to_pipe};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use syscalls::{Errno, Sysno};
+
+const MAN: Source = Source::Man("pipe(7), man-pages 6.20");
+const SPLICE_MAN: Source = Source::Man("splice(2), man-pages 6.20");
+const GVISOR_SPLICE: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/splice.cc");
+const GVISOR_PIPE: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/pipe.cc");
+const WAITS: &str = "Makes the call in a thread, looks into /proc until it sleeps there or has returned, and then lets it go on.";
+const BLOCKING: SpliceFlags = SpliceFlags::empty();
+const OF_USER: &[Resource] = &[Resource::UserPipePages];
+
+/// What a kernel would do that does not wait.
+const fn does_not_wait(call: Sysno) -> [Lie; 2] {
+    [
+        Lie::refused(call, libc::EAGAIN),
+        Lie::about(call, What::Undone(0)),
+    ]
+}
+
+/// Claims about what waits.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "A write() into a full pipe sleeps until a page of the pipe has been read.",
+        method: WAITS,
+        sources: &[
+            MAN,
+            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_04.c"),
+        ],
+        finds: always(true),
+        about: &[Sysno::write],
+        lies: &does_not_wait(Sysno::write),
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "pipe.write.full-sleeps",
+            |_lab| {
+                let Pipe { read, write } = full()?;
+                let caller =
+                    Caller::start(Sysno::write, move || io::again(|| io::write(&write, b"b")))?;
+                let mut seen = Observation::new();
+                note_sleeper(&mut seen, "write(full pipe, 1)", caller, || {
+                    read_page(&read)
+                })?;
+                Ok(seen)
+            },
+            &[
+                ("write(full pipe, 1)", Answer::Says("sleeps")),
+                ("write(full pipe, 1), then", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "When the last reader goes, a write() that sleeps fails with EPIPE if nothing was taken, and returns what was; \
+                    SIGPIPE comes with both.",
+        method: "Writes a byte into a full pipe, and 128 KiB into an empty one, in threads that sleep there when the read end is closed.",
+        sources: &[GVISOR_PIPE, Source::Measured],
+        finds: always(true),
+        about: &[Sysno::write],
+        lies: &[
+            Lie::refused(Sysno::write, libc::EAGAIN),
+            Lie::about(Sysno::write, What::Swallowed(libc::SIGPIPE)),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::write,
+            What::Shortened,
+            "half of 128 KiB is what the pipe holds: the call does not sleep",
+        )],
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "pipe.close.wakes-writer",
+            pipe_close_wakes_writer,
+            &[
+                ("write(full pipe, 1)", Answer::Says("sleeps")),
+                ("write(full pipe, 1), then", Answer::Fails(Errno::EPIPE)),
+                ("signals with it", Answer::Is(1)),
+                ("write(pipe, 128 KiB)", Answer::Says("sleeps")),
+                ("write(pipe, 128 KiB), then", Answer::Is(1 << 16)),
+                ("signals with that", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "All readers that sleep are woken when the last writer of a pipe closes it: each of them gets 0.",
+        method: "Three threads that sleep in read() when the only write end is closed.",
+        sources: &[Source::Thread(
+            "Linux 5.6, commit 6551d5c56eb0; LTP @6958277, testcases/kernel/syscalls/pipe/pipe13.c",
+        )],
+        finds: always(true),
+        about: &[Sysno::read],
+        lies: &does_not_wait(Sysno::read),
+        ..Claim::of_answers(
+            "pipe.close.wakes-readers",
+            pipe_close_wakes_readers,
+            &[
+                ("readers asleep", Answer::Is(3)),
+                ("first read(pipe, 1), then", Answer::Is(0)),
+                ("second read(pipe, 1), then", Answer::Is(0)),
+                ("third read(pipe, 1), then", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "splice() of an empty pipe sleeps until something is written to it.",
+        method: WAITS,
+        sources: &[SPLICE_MAN, GVISOR_SPLICE],
+        finds: always(true),
+        about: &[Sysno::splice],
+        lies: &does_not_wait(Sysno::splice),
+        ..Claim::of_answers(
+            "splice.waits.empty-pipe",
+            |_lab| {
+                let (first, second) = two()?;
+                // Its reader stays, whatever becomes of the call.
+                let first = Arc::new(first);
+                let from = Arc::clone(&first);
+                let caller = Caller::start(Sysno::splice, move || {
+                    io::again(|| splice(&from.read, None, &second.write, None, 1, BLOCKING))
+                })?;
+                let mut seen = Observation::new();
+                note_sleeper(&mut seen, "splice(empty pipe, pipe, 1)", caller, || {
+                    io::write_all(&first.write, b"b").setup("write to a pipe")
+                })?;
+                Ok(seen)
+            },
+            &[
+                ("splice(empty pipe, pipe, 1)", Answer::Says("sleeps")),
+                ("splice(empty pipe, pipe, 1), then", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "splice() into a full pipe sleeps until a page of it has been read.",
+        method: WAITS,
+        sources: &[SPLICE_MAN, GVISOR_SPLICE],
+        finds: always(true),
+        about: &[Sysno::splice],
+        lies: &does_not_wait(Sysno::splice),
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "splice.waits.full-pipe",
+            |lab| {
+                let file = lab.file(b"b")?;
+                let Pipe { read, write } = full()?;
+                let caller = Caller::start(Sysno::splice, move || {
+                    io::again(|| splice(&file, Some(&mut 0), &write, None, 1, BLOCKING))
+                })?;
+                let mut seen = Observation::new();
+                note_sleeper(&mut seen, "splice(file, full pipe, 1)", caller, || {
+                    read_page(&read)
+                })?;
+                Ok(seen)
+            },
+            &[
+                ("splice(file, full pipe, 1)", Answer::Says("sleeps")),
+                ("splice(file, full pipe, 1), then", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A signal ends a splice() that waits for room in a pipe: it fails with EINTR, and has moved nothing.",
+        method: "Sends a signal, of which the handler is without SA_RESTART, to a thread that sleeps in the call.",
+        sources: &[GVISOR_SPLICE, SPLICE_MAN],
+        finds: always(true),
+        about: &[Sysno::splice],
+        lies: &[
+            Lie::refused(Sysno::splice, libc::EINTR),
+            Lie::about(Sysno::splice, What::OtherErrno(libc::EIO)),
+        ],
+        exceptions: &[Exception::asked(Sysno::splice)],
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "splice.waits.interrupted",
+            splice_waits_interrupted,
+            &[
+                ("splice(pipe, full pipe, 1)", Answer::Says("sleeps")),
+                (
+                    "splice(pipe, full pipe, 1), then",
+                    Answer::Fails(Errno::EINTR),
+                ),
+                ("bytes in the first pipe", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "Two threads that splice two pipes into each other do not wait for each other for ever.",
+        method: "A thread moves bytes from one pipe to the other, another one moves them back, a hundred times: one byte, and sixteen in \
+                 buffers of their own, which fill the pipe.",
+        sources: &[GVISOR_SPLICE],
+        finds: always(true),
+        about: &[Sysno::splice],
+        lies: &[Lie::refused(Sysno::splice, libc::EDEADLK)],
+        exceptions: &[Exception::Of(
+            Sysno::splice,
+            What::Skipped,
+            "a byte that stays where it is is moved in the next round",
+        )],
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "splice.waits.two-pipes",
+            splice_waits_two_pipes,
+            &[
+                ("bytes moved there, of 1", Answer::Is(ROUNDS as u64)),
+                ("bytes moved back, of 1", Answer::Is(ROUNDS as u64)),
+                ("bytes moved there, of 16", Answer::Is(ROUNDS as u64)),
+                ("bytes moved back, of 16", Answer::Is(ROUNDS as u64)),
+            ],
+        )
+    },
+    Claim {
+        statement: "A read() and a splice() of the same descriptor, side by side, do not wait for each other for ever.",
+        method: "One thread reads a file of 1 MiB and another one splices it, page by page, until both have come to its end.",
+        sources: &[GVISOR_SPLICE],
+        finds: always(true),
+        about: &[Sysno::splice, Sysno::read],
+        lies: &[
+            Lie::refused(Sysno::splice, libc::EDEADLK),
+            Lie::refused(Sysno::read, libc::EDEADLK).with(2, 4096),
+        ],
+        exceptions: &[
+            Exception::Of(Sysno::splice, What::TooMany, BESIDE),
+            Exception::Of(Sysno::splice, What::TooFew, BESIDE),
+            Exception::Of(Sysno::splice, What::Skipped, BESIDE),
+            Exception::Of(Sysno::splice, What::PositionKept, BESIDE),
+            Exception::Of(Sysno::read, What::TooMany, BESIDE),
+            Exception::Of(Sysno::read, What::TooFew, BESIDE),
+            Exception::Of(Sysno::read, What::Skipped, BESIDE),
+            Exception::Of(Sysno::read, What::Garbled, BESIDE),
+        ],
+        ..Claim::of_answers(
+            "splice.waits.read-beside",
+            splice_waits_read_beside,
+            &[
+                ("last read(file)", Answer::Is(0)),
+                ("last splice(file, pipe)", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "tee() of an empty pipe sleeps until something is written to it.",
+        method: WAITS,
+        sources: &[Source::Man("tee(2), man-pages 6.20"), GVISOR_SPLICE],
+        finds: always(true),
+        about: &[Sysno::tee],
+        lies: &does_not_wait(Sysno::tee),
+        ..Claim::of_answers(
+            "tee.waits.empty-pipe",
+            |_lab| {
+                let (first, second) = two()?;
+                let first = Arc::new(first);
+                let from = Arc::clone(&first);
+                let caller = Caller::start(Sysno::tee, move || {
+                    io::again(|| tee(&from.read, &second.write, 1, BLOCKING))
+                })?;
+                let mut seen = Observation::new();
+                note_sleeper(&mut seen, "tee(empty pipe, pipe, 1)", caller, || {
+                    io::write_all(&first.write, b"b").setup("write to a pipe")
+                })?;
+                Ok(seen)
+            },
+            &[
+                ("tee(empty pipe, pipe, 1)", Answer::Says("sleeps")),
+                ("tee(empty pipe, pipe, 1), then", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "tee() into a full pipe sleeps until a page of it has been read.",
+        method: WAITS,
+        sources: &[GVISOR_SPLICE],
+        finds: always(true),
+        about: &[Sysno::tee],
+        lies: &does_not_wait(Sysno::tee),
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "tee.waits.full-pipe",
+            |_lab| {
+                let source = filled(b"b")?;
+                let Pipe { read, write } = full()?;
+                let caller = Caller::start(Sysno::tee, move || {
+                    io::again(|| tee(&source.read, &write, 1, BLOCKING))
+                })?;
+                let mut seen = Observation::new();
+                note_sleeper(&mut seen, "tee(pipe, full pipe, 1)", caller, || {
+                    read_page(&read)
+                })?;
+                Ok(seen)
+            },
+            &[
+                ("tee(pipe, full pipe, 1)", Answer::Says("sleeps")),
+                ("tee(pipe, full pipe, 1), then", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "vmsplice() into a full pipe sleeps until a page of it has been read.",
+        method: WAITS,
+        sources: &[
+            Source::Man("vmsplice(2), man-pages 6.20"),
+            Source::Thread("LTP @6958277, testcases/kernel/syscalls/vmsplice/vmsplice04.c"),
+        ],
+        finds: always(true),
+        about: &[Sysno::vmsplice],
+        lies: &does_not_wait(Sysno::vmsplice),
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "vmsplice.waits.full-pipe",
+            |_lab| {
+                static BYTE: [u8; 1] = *b"b";
+                let Pipe { read, write } = full()?;
+                let caller = Caller::start(Sysno::vmsplice, move || {
+                    // SAFETY: the byte is never changed and always there.
+                    io::again(|| unsafe {
+                        vmsplice_to_pipe(&write, &[IoVec::new(&BYTE)], BLOCKING)
+                    })
+                })?;
+                let mut seen = Observation::new();
+                note_sleeper(&mut seen, "vmsplice(full pipe, 1)", caller, || {
+                    read_page(&read)
+                })?;
+                Ok(seen)
+            },
+            &[
+                ("vmsplice(full pipe, 1)", Answer::Says("sleeps")),
+                ("vmsplice(full pipe, 1), then", Answer::Is(1)),
+            ],
+        )
+    },
+    Claim {
+        statement: "sendfile() into a full pipe sleeps until a page of it has been read.",
+        method: WAITS,
+        sources: &[Source::Thread(
+            "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc",
+        )],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        lies: &does_not_wait(Sysno::sendfile),
+        resources: OF_USER,
+        ..Claim::of_answers(
+            "sendfile.waits.full-pipe",
+            |lab| {
+                let file = lab.file(b"b")?;
+                let Pipe { read, write } = full()?;
+                let caller = Caller::start(Sysno::sendfile, move || {
+                    io::again(|| sendfile(&write, &file, Some(&mut 0), 1))
+                })?;
+                let mut seen = Observation::new();
+                note_sleeper(&mut seen, "sendfile(full pipe, file, 1)", caller, || {
+                    read_page(&read)
+                })?;
+                Ok(seen)
+            },
+            &[
+                ("sendfile(full pipe, file, 1)", Answer::Says("sleeps")),
+                ("sendfile(full pipe, file, 1), then", Answer::Is(1)),
+            ],
+        )
+    },
+];
+
+const BESIDE: &str =
+    "which of the two gets a page is chance: that both come to the end is what is asked";
+/// How often a byte is moved there, and back.
+const ROUNDS: usize = 100;
+
+/// Notes whether a call sleeps, and what it returned when `wake` was done.
+fn note_sleeper(
+    seen: &mut Observation,
+    what: &str,
+    caller: Caller,
+    wake: impl FnOnce() -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let sleeps = caller.sleeps()?;
+    aside(wake)?;
+    let result = caller.join()?;
+    let word = if sleeps {
+        "sleeps".to_owned()
+    } else {
+        returned(result)
+    };
+    seen.text(what, word).call(format!("{what}, then"), result);
+    Ok(())
+}
+
+fn read_page(pipe: &impl AsFd) -> Result<(), Stop> {
+    io::read_full(pipe, &mut [0; 4096]).setup("read a pipe")?;
+    Ok(())
+}
+
+fn pipe_close_wakes_writer(_lab: &Lab) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    let (noted, signals) = raised(libc::SIGPIPE, || {
+        let Pipe { read, write } = full()?;
+        let caller = Caller::start(Sysno::write, move || io::again(|| io::write(&write, b"b")))?;
+        note_sleeper(&mut seen, "write(full pipe, 1)", caller, || {
+            drop(read);
+            Ok(())
+        })
+    })?;
+    noted?;
+    seen.count("signals with it", signals);
+    let (noted, signals) = raised(libc::SIGPIPE, || {
+        let Pipe { read, write } = pipe()?;
+        let caller = Caller::start(Sysno::write, move || {
+            io::again(|| io::write(&write, &[0; 1 << 17]))
+        })?;
+        let sleeps = caller.sleeps_with(|| Ok(aside(|| sockets::readable(&read))? == 1 << 16))?;
+        drop(read);
+        let result = caller.join()?;
+        let word = if sleeps {
+            "sleeps".to_owned()
+        } else {
+            returned(result)
+        };
+        seen.text("write(pipe, 128 KiB)", word)
+            .call("write(pipe, 128 KiB), then", result);
+        Ok(())
+    })?;
+    noted?;
+    seen.count("signals with that", signals);
+    Ok(seen)
+}
+
+fn pipe_close_wakes_readers(_lab: &Lab) -> Result<Observation, Stop> {
+    const NAMES: [&str; 3] = ["first", "second", "third"];
+    let Pipe { read, write } = pipe()?;
+    let read = Arc::new(read);
+    let mut readers = Vec::new();
+    for _ in NAMES {
+        let read = Arc::clone(&read);
+        readers.push(Caller::start(Sysno::read, move || {
+            io::again(|| io::read(&*read, &mut [0]))
+        })?);
+    }
+    let mut asleep = 0;
+    for reader in &readers {
+        asleep += u64::from(reader.sleeps()?);
+    }
+    drop(write);
+    let mut seen = Observation::new();
+    seen.count("readers asleep", asleep);
+    for (name, reader) in NAMES.iter().zip(readers) {
+        seen.call(format!("{name} read(pipe, 1), then"), reader.join()?);
+    }
+    Ok(seen)
+}
+
+fn splice_waits_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
+    interrupt_with(libc::SIGUSR1)?;
+    let source = Arc::new(filled(b"b")?);
+    let from = Arc::clone(&source);
+    let Pipe { read, write } = full()?;
+    let caller = Caller::start(Sysno::splice, move || {
+        splice(&from.read, None, &write, None, 1, BLOCKING)
+    })?;
+    let sleeps = caller.sleeps()?;
+    caller.signal(libc::SIGUSR1)?;
+    let result = caller.join()?;
+    let word = if sleeps {
+        "sleeps".to_owned()
+    } else {
+        returned(result)
+    };
+    let mut seen = Observation::new();
+    seen.text("splice(pipe, full pipe, 1)", word)
+        .call("splice(pipe, full pipe, 1), then", result);
+    super::note_readable(&mut seen, "bytes in the first pipe", &source.read)?;
+    drop(read);
+    Ok(seen)
+}
+
+fn splice_waits_two_pipes(_lab: &Lab) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    let (moved, _) = raised(libc::SIGPIPE, || {
+        [1, 16]
+            .into_iter()
+            .try_for_each(|bytes| both_ways(&mut seen, bytes))
+    })?;
+    moved?;
+    Ok(seen)
+}
+
+fn both_ways(seen: &mut Observation, bytes: u64) -> Result<(), Stop> {
+    let (here, there) = two()?;
+    for _ in 0..bytes {
+        let one = filled(b"b")?;
+        // A splice keeps a buffer of its own, where a write would go behind the last byte.
+        aside(|| {
+            io::again(|| splice(&one.read, None, &here.write, None, 1, BLOCKING)).setup("splice")
+        })?;
+    }
+    let forth = thread::spawn(move || move_bytes(here.read, there.write));
+    let back = thread::spawn(move || move_bytes(there.read, here.write));
+    let mut threads = Vec::new();
+    for thread in [forth, back] {
+        threads.push(
+            thread
+                .join()
+                .map_err(|_| Stop::broken("a thread panicked"))?,
+        );
+    }
+    for (way, (moved, _kept)) in ["there", "back"].iter().zip(threads) {
+        seen.count(format!("bytes moved {way}, of {bytes}"), moved as u64);
+    }
+    Ok(())
+}
+
+/// Moves bytes one by one, so often or until something else happens: how many.
+///
+/// It takes both ends with it when it stops early, so that the other thread does not wait for it, and keeps the read end when it is
+/// through: the other thread has bytes to move yet.
+fn move_bytes<End: AsFd>(from: End, to: End) -> (usize, Option<End>) {
+    let step = |_| io::again(|| splice(&from, None, &to, None, 1, BLOCKING));
+    let moved = (0..ROUNDS).take_while(|at| step(*at) == Ok(1)).count();
+    drop(to);
+    (moved, (moved == ROUNDS).then_some(from))
+}
+
+fn splice_waits_read_beside(lab: &Lab) -> Result<Observation, Stop> {
+    const PAGE: usize = 4096;
+    let file = lab.file(&vec![b'f'; 1 << 20])?;
+    let same = aside(|| file.try_clone()).setup("dup")?;
+    let reader = thread::spawn(move || until_end(|| io::read(&same, &mut [0; PAGE])));
+    let Pipe { read, write } = pipe()?;
+    let last = until_end(|| {
+        let moved = splice(&file, None, &write, None, PAGE, BLOCKING)?;
+        aside(|| io::read_full(&read, &mut vec![0; moved]))?;
+        Ok(moved)
+    });
+    let mut seen = Observation::new();
+    seen.call("last splice(file, pipe)", last);
+    let last = reader
+        .join()
+        .map_err(|_| Stop::broken("a thread panicked"))?;
+    seen.call("last read(file)", last);
+    Ok(seen)
+}
+
+/// Makes a call until it returns 0 or fails.
+fn until_end(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    while io::again(&mut call)? > 0 {}
+    Ok(0)
+}
