@@ -7,7 +7,8 @@ use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd, sealed_memfd};
 use crate::lab::filesystems::{Status, file_on, set_old_time};
 use crate::lab::io::{self, NO_FD, argument, ask};
-use crate::lab::{Lab, pattern, privilege, sockets};
+use crate::lab::pages::PAGE;
+use crate::lab::{Lab, mounts, pattern, privilege, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::fs::File;
 use std::io::Seek;
@@ -336,6 +337,94 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
+    Claim {
+        statement: "Lengths and offsets around the size of a page bring the bytes that they name, and no others.",
+        method: "Lengths of 11, a page, one less and one more, from and to offsets of as many kinds: after each copy the whole target is \
+                 compared.",
+        sources: &[LTP01],
+        finds: always(true),
+        about: CALL,
+        lies: &[
+            Lie::skipped(Sysno::copy_file_range),
+            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.moves.around-page",
+            around_page,
+            &[
+                ("copies of whole length", Answer::Is(64)),
+                ("targets as a copy of bytes", Answer::Is(64)),
+            ],
+        )
+    },
+    Claim {
+        statement: "Files of two mounted file systems of one kind can be copied.",
+        method: "Copies between files of two mounts of tmpfs that it has made.",
+        sources: &[
+            LTP01,
+            Source::Thread(
+                "Linux 5.3, commit 5dae222a5ff0, which allowed it; Linux 5.19, commit 868f9f2f8e00, and stable kernels of before, \
+                 which refuse it where the file system does not copy itself",
+            ),
+        ],
+        finds: always(false),
+        about: CALL,
+        lies: &[Lie::accepted(Sysno::copy_file_range)],
+        ..Claim::of_answers(
+            "copy-file-range.ends.two-mounts",
+            |_lab| {
+                let (source, target) = (mounts::empty_file(0)?, mounts::empty_file(0)?);
+                aside(|| io::write_all(&source, b"b")).setup("write the file")?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "copy_file_range(file, file of another mount, 1)",
+                    io::again(|| copy((&source, Some(&mut 0)), (&target, None), 1)),
+                );
+                note_content(&mut seen, "target", &target)?;
+                Ok(seen)
+            },
+            &[(
+                "copy_file_range(file, file of another mount, 1)",
+                Answer::Is(1),
+            )],
+        )
+    },
+    Claim {
+        statement: "A directory as the target fails with EISDIR, a character device with EINVAL.",
+        sources: &[LTP02],
+        finds: always(true),
+        about: CALL,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "copy-file-range.errors.target-kinds",
+            |lab| {
+                let file = lab.file(b"abc")?;
+                let mut seen = Observation::new();
+                for kind in [Fd::Directory, Fd::DevZero, Fd::DevNull] {
+                    let target = Descriptor::open(lab, kind)?;
+                    seen.call(
+                        format!("copy_file_range(file, {kind})"),
+                        copy((&file, None), (&target, None), 1),
+                    );
+                }
+                Ok(seen)
+            },
+            &[
+                (
+                    "copy_file_range(file, directory)",
+                    Answer::Fails(Errno::EISDIR),
+                ),
+                (
+                    "copy_file_range(file, /dev/zero)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "copy_file_range(file, /dev/null)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+            ],
+        )
+    },
 ];
 
 /// One `copy_file_range`, with an offset for the sides that have one.
@@ -601,7 +690,6 @@ fn content_unaligned(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn content_hole(lab: &Lab) -> Result<Observation, Stop> {
-    const PAGE: usize = 4096;
     let ((source, _), (target, _)) = (file_on(lab, &["ext4"])?, file_on(lab, &["ext4"])?);
     aside(|| {
         io::pwrite(&source, &[b'a'; PAGE], 0).setup("write the file")?;
@@ -631,5 +719,37 @@ fn times_target(lab: &Lab) -> Result<Observation, Stop> {
     let word = if kept { "as before" } else { "updated" };
     seen.text("time of the target's last change", word);
     note_content(&mut seen, "target", &target)?;
+    Ok(seen)
+}
+
+fn around_page(lab: &Lab) -> Result<Observation, Stop> {
+    const AROUND: [usize; 4] = [11, PAGE - 1, PAGE, PAGE + 1];
+    const WHOLE: usize = 3 * PAGE;
+    let content = pattern(WHOLE);
+    let source = lab.file(&content)?;
+    let (mut whole, mut same) = (0, 0);
+    for (length, from, to) in AROUND.iter().flat_map(|length| {
+        let pairs = AROUND.iter().flat_map(|from| AROUND.map(|to| (*from, to)));
+        pairs.map(|(from, to)| (*length, from, to))
+    }) {
+        let target = lab.file(&[b't'; WHOLE])?;
+        let (mut input, mut output) = (from as i64, to as i64);
+        let done = io::until_done(length, |done| {
+            copy(
+                (&source, Some(&mut input)),
+                (&target, Some(&mut output)),
+                length - done,
+            )
+        });
+        whole += u64::from(done == Ok(length));
+        let mut expected = [b't'; WHOLE];
+        expected[to..to + length].copy_from_slice(&content[from..from + length]);
+        let mut bytes = [0; WHOLE];
+        let count = io::pread_full(&target, &mut bytes, 0).setup("read the target")?;
+        same += u64::from(bytes[..count] == expected);
+    }
+    let mut seen = Observation::new();
+    seen.count("copies of whole length", whole)
+        .count("targets as a copy of bytes", same);
     Ok(seen)
 }

@@ -1087,7 +1087,7 @@ fn onto_itself(lab: &Lab, call: Sysno) -> Result<Observation, Stop> {
 }
 
 fn mmap_protection_noexec(_lab: &Lab) -> Result<Observation, Stop> {
-    let file = mounts::file_that_is_not_executed()?;
+    let file = mounts::empty_file(mounts::NOEXEC)?;
     let mut seen = Observation::new();
     note(
         &mut seen,

@@ -17,6 +17,7 @@ mod sendfile_manual;
 mod splice;
 mod splice_content;
 mod splice_manual;
+mod splice_peers;
 mod tee;
 mod vmsplice;
 mod vmsplice_manual;
@@ -52,6 +53,7 @@ const FILES: &[&[Claim]] = &[
     splice::CLAIMS,
     splice_manual::CLAIMS,
     splice_content::CLAIMS,
+    splice_peers::CLAIMS,
     tee::CLAIMS,
     vmsplice::CLAIMS,
     vmsplice_manual::CLAIMS,

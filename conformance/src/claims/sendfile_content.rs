@@ -1,12 +1,16 @@
 //! `sendfile`: whose position moves, what of the file arrives, and how it ends when the file changes on the way.
 
 use super::{arrived, note_length, note_readable, pipe};
-use crate::claim::{Answer, Claim, Source, always, between, gate};
+use crate::claim::{Answer, Claim, Resource, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::{alias, fds, io, sockets, wait_until};
+use crate::lab::io::{self, argument, ask};
+use crate::lab::pages::PAGE;
+use crate::lab::{alias, fds, sockets, wait_until};
 use crate::verdict::{Observation, Setup, Stop};
+use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
+use nocopy_splice::{PipeFlags, pipe2};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::net::UnixDatagram;
@@ -387,6 +391,140 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[("receiver's bytes", Answer::Says("the file's"))],
+        )
+    },
+    Claim {
+        statement: "An offset in a page of PROT_NONE, of PROT_EXEC, or of PROT_EXEC|PROT_READ fails with EFAULT.",
+        method: "Makes the calls and compares the kernel's answers; in the last case the bytes have been sent \
+                 (`sendfile.errors.efault-sends`).",
+        sources: &[Source::Thread(
+            "LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile04.c",
+        )],
+        finds: always(true),
+        about: SENDFILE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "sendfile.offset.protected",
+            |lab| {
+                let (source, target) = (lab.file(b"abcdef")?, lab.empty_file()?);
+                // Wherever the scratch directory is, a memfd may be executed.
+                let zeros = File::from(fds::sealed_memfd(0)?);
+                aside(|| zeros.set_len(PAGE as u64)).setup("ftruncate")?;
+                let mut seen = Observation::new();
+                for (name, protection) in [
+                    ("PROT_NONE", Prot::NONE),
+                    ("PROT_EXEC", Prot::EXEC),
+                    ("PROT_EXEC|PROT_READ", Prot::EXEC | Prot::READ),
+                ] {
+                    let page = Mapping::of_file(PAGE, protection, MapFlags::PRIVATE, &zeros, 0)
+                        .map_err(|_| Stop::broken("no page could be mapped"))?;
+                    let offset = page.as_ptr().expose_provenance();
+                    let arguments = [argument(&target), argument(&source), offset, 1, 0, 0];
+                    // SAFETY: the kernel may read the offset, 0, and cannot write it.
+                    let sent = unsafe { ask(Sysno::sendfile, arguments) };
+                    seen.call(format!("sendfile(file, file, offset in {name}, 1)"), sent);
+                }
+                Ok(seen)
+            },
+            &[
+                (
+                    "sendfile(file, file, offset in PROT_NONE, 1)",
+                    Answer::Fails(Errno::EFAULT),
+                ),
+                (
+                    "sendfile(file, file, offset in PROT_EXEC, 1)",
+                    Answer::Fails(Errno::EFAULT),
+                ),
+                (
+                    "sendfile(file, file, offset in PROT_EXEC|PROT_READ, 1)",
+                    Answer::Fails(Errno::EFAULT),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "Into a pipe with O_NONBLOCK, sendfile() takes what there is room for, and then fails with EAGAIN.",
+        sources: &[Source::Thread(
+            "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc, whose authors hold it for a mistake of Linux that this is not so",
+        )],
+        finds: always(true),
+        about: SENDFILE,
+        lies: OTHERWISE,
+        resources: &[Resource::UserPipePages],
+        ..Claim::of_answers(
+            "sendfile.waits.nonblock-pipe",
+            |lab| {
+                let file = lab.file(&vec![b'f'; 1 << 17])?;
+                let pipe =
+                    aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
+                let mut offset = 0;
+                let (mut sent, mut last) = (0, Ok(0));
+                // Where one call fills it, the next is refused; half of what was asked for is two calls.
+                for _ in 0..3 {
+                    last = io::again(|| sendfile(&pipe.write, &file, Some(&mut offset), 1 << 17));
+                    match last {
+                        Ok(count) => sent += count as u64,
+                        Err(_) => break,
+                    }
+                }
+                let mut seen = Observation::new();
+                note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
+                seen.count("returned in all", sent)
+                    .call("last sendfile(pipe, file, 128 KiB)", last);
+                Ok(seen)
+            },
+            &[
+                ("bytes in the pipe", Answer::Is(1 << 16)),
+                ("returned in all", Answer::Is(1 << 16)),
+                (
+                    "last sendfile(pipe, file, 128 KiB)",
+                    Answer::Fails(Errno::EAGAIN),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "sendfile() of a memfd into itself, behind its end, goes on into what it has just written, up to the count.",
+        method: "One byte, a target that is the same file with a position behind it, and a count of 1 MiB.",
+        sources: &[Source::Thread(
+            "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc",
+        )],
+        finds: always(true),
+        about: SENDFILE,
+        lies: &[
+            Lie::refused(Sysno::sendfile, libc::EINVAL),
+            Lie::skipped(Sysno::sendfile),
+        ],
+        ..Claim::of_answers(
+            "sendfile.ends.into-itself",
+            |_lab| {
+                let mut file = File::from(fds::sealed_memfd(0)?);
+                aside(|| io::write_all(&file, b"b")).setup("write a memfd")?;
+                let mut offset = 0;
+                let sent = io::until_done(1 << 20, |done| {
+                    sendfile(&file, &file, Some(&mut offset), (1 << 20) - done)
+                });
+                let mut seen = Observation::new();
+                seen.call(
+                    "sendfile(memfd behind its byte, same memfd at 0, 1 MiB)",
+                    sent,
+                );
+                let mut bytes = Vec::new();
+                file.seek(SeekFrom::Start(0)).setup("lseek")?;
+                file.read_to_end(&mut bytes).setup("read the memfd")?;
+                seen.count("length of the memfd", bytes.len() as u64);
+                let same = bytes.iter().all(|byte| *byte == b'b');
+                seen.text("bytes", if same { "all as the first" } else { "others" });
+                Ok(seen)
+            },
+            &[
+                (
+                    "sendfile(memfd behind its byte, same memfd at 0, 1 MiB)",
+                    Answer::Is(1 << 20),
+                ),
+                ("length of the memfd", Answer::Is((1 << 20) + 1)),
+                ("bytes", Answer::Says("all as the first")),
+            ],
         )
     },
 ];

@@ -1,7 +1,7 @@
 //! `tee`.
 
-use super::{note_readable, pipe, raised, two};
-use crate::claim::{Answer, Claim, Source, always};
+use super::{filled, note_readable, pipe, raised, two};
+use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::io::{self, NO_FD, argument, ask};
@@ -232,6 +232,45 @@ pub const CLAIMS: &[Claim] = &[
                     "file changed after tee(), second pipe's bytes",
                     Answer::Says("shared"),
                 ),
+            ],
+        )
+    },
+    Claim {
+        statement: "tee() into a pipe in which one slot is free gives one page, though it was asked for two.",
+        sources: &[Source::Thread(
+            "gVisor @3c5eee1, test/syscalls/linux/splice.cc",
+        )],
+        finds: always(true),
+        about: TEE,
+        lies: &[
+            Lie::returned(Sysno::tee, 8192).with(2, 8192),
+            Lie::refused(Sysno::tee, libc::EAGAIN),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::tee,
+            What::Shortened,
+            "half of two pages is what there is room for",
+        )],
+        resources: &[Resource::UserPipePages],
+        ..Claim::of_answers(
+            "tee.length.one-slot",
+            |_lab| {
+                let (source, target) = (filled(&[b's'; 8192])?, filled(&[b't'; 15 * 4096])?);
+                let given =
+                    io::again(|| tee(&source.read, &target.write, 8192, SpliceFlags::NONBLOCK));
+                let mut seen = Observation::new();
+                seen.call("tee(pipe of two pages, pipe with a slot, 8192)", given);
+                note_readable(&mut seen, "bytes in the first", &source.read)?;
+                note_readable(&mut seen, "bytes in the second", &target.read)?;
+                Ok(seen)
+            },
+            &[
+                (
+                    "tee(pipe of two pages, pipe with a slot, 8192)",
+                    Answer::Is(4096),
+                ),
+                ("bytes in the first", Answer::Is(8192)),
+                ("bytes in the second", Answer::Is(1 << 16)),
             ],
         )
     },

@@ -1,14 +1,16 @@
 //! `vmsplice`.
 
-use crate::claim::{Claim, Source, always, gate, seed};
+use crate::claim::{Answer, Claim, Exception, Resource, Source, always, gate, seed};
+use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, Sharing};
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{Lab, io, sockets};
+use crate::lab::{Lab, io, pattern, sockets};
 use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
-use nocopy_splice::{IoVec, PipeFlags, SpliceFlags, pipe2, splice, vmsplice_to_pipe};
-use syscalls::Sysno;
+use nocopy_splice::{IoVec, Pipe, PipeFlags, SpliceFlags, pipe2, splice, vmsplice_to_pipe};
+use std::os::fd::AsRawFd;
+use syscalls::{Sysno, syscall};
 
 const AFTER_STORE: &str = "memory changed after the transfer, receiver's bytes";
 
@@ -64,6 +66,36 @@ pub const CLAIMS: &[Claim] = &[
             "splice.flags.move-copies-into-file",
             splice_flags_move_copies_into_file,
             |seen| Verdict::holds_if(seen.is(AFTER_STORE, "shared")),
+        )
+    },
+    Claim {
+        statement: "More memory than a pipe holds goes through it piece by piece: poll() says when there is room again.",
+        method: "Gives 128 KiB to a pipe of 64 KiB with SPLICE_F_NONBLOCK, and splices the pipe into a file when poll() says that \
+                 there is no room.",
+        sources: &[Source::Thread(
+            "LTP @6958277, testcases/kernel/syscalls/vmsplice/vmsplice01.c",
+        )],
+        finds: always(true),
+        about: &[Sysno::vmsplice, Sysno::splice, Sysno::poll],
+        lies: &[
+            Lie::refused(Sysno::vmsplice, libc::EINVAL),
+            Lie::returned(Sysno::vmsplice, 1 << 17),
+        ],
+        exceptions: &[Exception::Of(
+            Sysno::poll,
+            What::Skipped,
+            "a call that sees nothing is as one that is not made",
+        )],
+        resources: &[Resource::UserPipePages],
+        ..Claim::of_answers(
+            "vmsplice.moves.piecewise",
+            piecewise,
+            &[
+                ("times that poll() saw no room", Answer::Is(1)),
+                ("bytes in the file", Answer::Is(PIECES as u64)),
+                ("file's bytes", Answer::Says("those of the memory")),
+                ("bytes left in the pipe", Answer::Is(0)),
+            ],
         )
     },
 ];
@@ -130,4 +162,79 @@ fn splice_flags_move_copies_into_file(lab: &Lab) -> Result<Observation, Stop> {
     seen.count("bytes in the file", length as u64);
     seen.text(AFTER_STORE, Sharing::of(&bytes)?);
     Ok(seen)
+}
+
+/// Twice what a pipe holds, in bytes.
+const PIECES: usize = 1 << 17;
+
+fn piecewise(lab: &Lab) -> Result<Observation, Stop> {
+    let mut memory = alias::memory(PIECES)?;
+    memory.copy_from_slice(&pattern(PIECES));
+    let file = lab.empty_file()?;
+    let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
+    let (mut given, mut taken, mut full) = (0, 0, 0);
+    let mut seen = Observation::new();
+    while taken < PIECES {
+        let gives = given < PIECES && has_room(&pipe)?;
+        let moved = if gives {
+            let rest = [IoVec::new(&memory[given..])];
+            // SAFETY: the write end of a pipe; the memory is not changed any more, and outlives the pipe.
+            io::again(|| unsafe { vmsplice_to_pipe(&pipe.write, &rest, SpliceFlags::NONBLOCK) })
+        } else {
+            full += u64::from(given < PIECES);
+            let queued = given - taken;
+            io::until_done(queued, |done| {
+                splice(
+                    &pipe.read,
+                    None,
+                    &file,
+                    None,
+                    queued - done,
+                    SpliceFlags::NONBLOCK,
+                )
+            })
+        };
+        match moved {
+            Ok(count @ 1..) if gives => given += count,
+            Ok(count @ 1..) => taken += count,
+            // A step that does nothing would be done for ever.
+            stuck => {
+                seen.call("last call", stuck);
+                break;
+            }
+        }
+    }
+    let mut bytes = vec![0; PIECES + 1];
+    let length = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
+    let same = bytes[..length] == memory[..];
+    seen.count("times that poll() saw no room", full)
+        .count("bytes in the file", length as u64)
+        .text(
+            "file's bytes",
+            if same {
+                "those of the memory"
+            } else {
+                "others"
+            },
+        )
+        .count(
+            "bytes left in the pipe",
+            aside(|| sockets::readable(&pipe.read))? as u64,
+        );
+    Ok(seen)
+}
+
+fn has_room(pipe: &Pipe) -> Result<bool, Stop> {
+    let mut polled = libc::pollfd {
+        fd: pipe.write.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one pollfd, read and written during the call.
+    let ready = io::again(|| unsafe { syscall!(Sysno::poll, &raw mut polled, 1, 0) });
+    let ready = ready.setup("poll")? == 1;
+    if ready != (polled.revents & libc::POLLOUT != 0) {
+        return Err(Stop::broken("poll() counts what it does not name"));
+    }
+    Ok(ready)
 }

@@ -2,7 +2,7 @@
 
 use crate::interpose::record::aside;
 use crate::lab::io::{self, argument, ask};
-use crate::lab::sockets::last_errno;
+use crate::lab::privilege;
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::CStr;
@@ -10,15 +10,18 @@ use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
 use syscalls::{Errno, Sysno};
 
-/// An empty file without a name on a tmpfs that is mounted noexec.
+/// `MOUNT_ATTR_NOEXEC` of include/uapi/linux/mount.h.
+pub const NOEXEC: usize = 8;
+
+/// An empty file without a name on a tmpfs that is mounted for it, with these attributes.
 ///
 /// The calling process may be in a new user and mount namespace afterwards.
-pub fn file_that_is_not_executed() -> Result<File, Stop> {
+pub fn empty_file(attributes: usize) -> Result<File, Stop> {
     aside(|| {
-        let mount = tmpfs().or_else(|errno| match errno {
+        let mount = tmpfs(attributes).or_else(|errno| match errno {
             Errno::EPERM => {
                 enter_user_namespace()?;
-                tmpfs()
+                tmpfs(attributes)
             }
             other => Err(other),
         });
@@ -36,11 +39,9 @@ pub fn file_that_is_not_executed() -> Result<File, Stop> {
 }
 
 /// `fsopen`, `fsconfig` and `fsmount`, since Linux 5.2.
-fn tmpfs() -> Result<OwnedFd, Errno> {
-    /// `FSCONFIG_CMD_CREATE` of include/uapi/linux/mount.h.
+fn tmpfs(attributes: usize) -> Result<OwnedFd, Errno> {
+    /// `FSCONFIG_CMD_CREATE` of the same header.
     const CREATE: usize = 6;
-    /// `MOUNT_ATTR_NOEXEC` of the same header.
-    const NOEXEC: usize = 8;
     let name = c"tmpfs".as_ptr().expose_provenance();
     // SAFETY: fsopen reads a string that ends with a zero, and makes a descriptor.
     let context = unsafe { made(ask(Sysno::fsopen, [name, 0, 0, 0, 0, 0]))? };
@@ -50,7 +51,7 @@ fn tmpfs() -> Result<OwnedFd, Errno> {
     unsafe {
         made(ask(
             Sysno::fsmount,
-            [argument(&context), 0, NOEXEC, 0, 0, 0],
+            [argument(&context), 0, attributes, 0, 0, 0],
         ))
     }
 }
@@ -85,10 +86,7 @@ fn enter_user_namespace() -> Result<(), Errno> {
     let user = process::effective_user();
     // SAFETY: getegid takes nothing and cannot fail.
     let group = unsafe { libc::getegid() };
-    // SAFETY: unshare takes no pointer; an experiment has one thread until it starts more.
-    if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } == -1 {
-        return Err(last_errno());
-    }
+    privilege::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
     // A file needs an owner that the namespace knows.
     for (path, map) in [
         ("/proc/self/uid_map", format!("{user} {user} 1")),

@@ -5,13 +5,13 @@
 //! completion comes back as from a network card: not copied. A real pair of cards is on a disposable machine only.
 
 use crate::interpose::record::aside;
-use crate::lab::{io, netlink, sockets, wait_until};
+use crate::lab::privilege::unshare;
+use crate::lab::{io, netlink, wait_until};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::c_int;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use syscalls::Errno;
 
 /// The device's address, of the block for documentation (RFC 5737). It exists in the namespaces only.
 const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -53,15 +53,6 @@ fn enter() -> Result<(), Stop> {
                 "run as root, or allow user namespaces: sysctl user.max_user_namespaces=1000",
             )
         })
-}
-
-fn unshare(flags: c_int) -> Result<(), Errno> {
-    // SAFETY: unshare takes no pointer; an experiment has one thread until it starts more.
-    if unsafe { libc::unshare(flags) } == -1 {
-        Err(sockets::last_errno())
-    } else {
-        Ok(())
-    }
 }
 
 /// Creates the device that drops what it sends, as the first kind that the kernel has.

@@ -18,6 +18,16 @@ pub fn drop_sys_resource() -> Result<(), Errno> {
     aside(|| give_up(CAP_SYS_RESOURCE))
 }
 
+/// Enters new namespaces, by the flags of `unshare(2)`. An experiment does so while it has one thread.
+pub fn unshare(flags: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: unshare takes no pointer.
+    if unsafe { libc::unshare(flags) } == -1 {
+        Err(last_errno())
+    } else {
+        Ok(())
+    }
+}
+
 /// Gives up one of the first 32 capabilities.
 fn give_up(capability: u32) -> Result<(), Errno> {
     const VERSION_3: u32 = 0x2008_0522;
