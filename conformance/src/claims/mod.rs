@@ -6,6 +6,7 @@ mod madvise;
 mod mmap;
 mod mmap_manual;
 mod mmap_pages;
+mod mmap_peers;
 mod mmap_write;
 mod pipe;
 mod pipe_manual;
@@ -43,6 +44,7 @@ const FILES: &[&[Claim]] = &[
     mmap::CLAIMS,
     mmap_manual::CLAIMS,
     mmap_pages::CLAIMS,
+    mmap_peers::CLAIMS,
     madvise::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
