@@ -4,10 +4,13 @@ mod copy_file_range;
 mod copy_file_range_manual;
 mod madvise;
 mod mmap;
+mod mmap_end;
 mod mmap_manual;
 mod mmap_pages;
 mod mmap_peers;
 mod mmap_write;
+mod mremap;
+mod msync;
 mod pipe;
 mod pipe_manual;
 mod read_write;
@@ -21,6 +24,7 @@ mod splice_manual;
 mod tee;
 mod vmsplice;
 mod vmsplice_manual;
+mod vmsplice_memory;
 mod zerocopy;
 mod zerocopy_manual;
 mod zerocopy_receive;
@@ -45,6 +49,9 @@ const FILES: &[&[Claim]] = &[
     mmap_manual::CLAIMS,
     mmap_pages::CLAIMS,
     mmap_peers::CLAIMS,
+    mmap_end::CLAIMS,
+    msync::CLAIMS,
+    mremap::CLAIMS,
     madvise::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
@@ -56,6 +63,7 @@ const FILES: &[&[Claim]] = &[
     tee::CLAIMS,
     vmsplice::CLAIMS,
     vmsplice_manual::CLAIMS,
+    vmsplice_memory::CLAIMS,
     pipe::CLAIMS,
     pipe_manual::CLAIMS,
     copy_file_range::CLAIMS,
