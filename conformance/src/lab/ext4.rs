@@ -155,3 +155,33 @@ fn bitmap(used: u16, all: u16) -> Vec<u8> {
     }
     bits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_free_as_the_superblock_and_the_group_say() {
+        let image = formatted();
+        let block = |number: u16| &image[usize::from(number) * BLOCK..][..BLOCK];
+        let free = |number| {
+            block(number)
+                .iter()
+                .map(|byte| byte.count_zeros())
+                .sum::<u32>()
+        };
+        let short = |number, offset| {
+            let bytes: [u8; 2] = block(number)[offset..offset + 2].try_into().expect("two");
+            u32::from(u16::from_le_bytes(bytes))
+        };
+        for (bitmap, in_superblock, in_group) in [(BLOCK_BITMAP, 12, 12), (INODE_BITMAP, 16, 14)] {
+            assert_eq!(free(bitmap), short(SUPERBLOCK, in_superblock));
+            assert_eq!(free(bitmap), short(GROUP, in_group));
+        }
+    }
+
+    #[test]
+    fn the_magic_number_is_where_it_is_looked_for() {
+        assert_eq!(formatted()[BLOCK + 56..][..2], [0x53, 0xef]);
+    }
+}
