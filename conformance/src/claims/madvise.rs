@@ -10,8 +10,9 @@ use crate::lab::Lab;
 use crate::lab::fds::sealed_memfd;
 use crate::lab::io::{self, NO_FD, NOWHERE, ask};
 use crate::lab::pages::{PAGE, account, letter, lettered, letters_of, resident, store};
-use crate::verdict::{Observation, Setup, Stop, Verdict};
+use crate::verdict::{Observation, Setup, Stop, Value, Verdict};
 use std::fs::File;
+use std::path::Path;
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("madvise(2), man-pages 6.20");
@@ -312,6 +313,123 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
+    Claim {
+        statement: "madvise() takes the advice that the kernel knows for a shared mapping of a file, and keeps what is to be kept.",
+        method: "Gives each advice, and looks up in /proc/self/smaps those that are flags of a mapping. Advice about huge pages and \
+                 equal pages is given where the kernel has these.",
+        sources: &[
+            MAN,
+            Source::Thread("LTP @6958277, testcases/kernel/syscalls/madvise/madvise01.c"),
+        ],
+        finds: always(true),
+        about: MADVISE,
+        lies: &[
+            Lie::refused(Sysno::madvise, libc::EINVAL),
+            Lie::skipped(Sysno::madvise),
+        ],
+        ..Claim::new("mmap.madvise.taken", madvise_taken, |seen| {
+            let is_taken = |value: &Value| match value {
+                Value::Returned(number) => *number == 0,
+                Value::Text(word) => word == "as advised",
+                _ => false,
+            };
+            Verdict::holds_if(seen.facts().iter().all(|fact| is_taken(&fact.value)))
+        })
+    },
+    Claim {
+        statement: "madvise() refuses advice that is not for such memory with EINVAL.",
+        method: "MADV_FREE and MADV_WIPEONFORK are for private memory of no file, MADV_REMOVE is for shared memory that is not locked.",
+        sources: &[MAN, LTP],
+        finds: always(true),
+        about: MADVISE,
+        lies: OTHERWISE,
+        resources: &[Resource::UserMemlock],
+        ..Claim::of_answers(
+            "mmap.madvise.other-memory",
+            madvise_other_memory,
+            &[
+                (
+                    "madvise(shared file, MADV_FREE)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "madvise(private file, MADV_FREE)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "madvise(shared file, MADV_WIPEONFORK)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "madvise(private file, MADV_WIPEONFORK)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "madvise(shared memory, MADV_WIPEONFORK)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "madvise(private memory, MADV_REMOVE)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "madvise(locked shared file, MADV_REMOVE)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "madvise() of memory that is not mapped at all fails with ENOMEM.",
+        sources: &[MAN, LTP],
+        finds: always(true),
+        about: MADVISE,
+        lies: OTHERWISE,
+        ..Claim::of_answers(
+            "mmap.madvise.unmapped",
+            madvise_unmapped,
+            &[
+                (
+                    "madvise(unmapped page, MADV_NORMAL)",
+                    Answer::Fails(Errno::ENOMEM),
+                ),
+                (
+                    "madvise(unmapped page, MADV_WILLNEED)",
+                    Answer::Fails(Errno::ENOMEM),
+                ),
+                (
+                    "madvise(unmapped page, MADV_DONTNEED)",
+                    Answer::Fails(Errno::ENOMEM),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "mincore() of memory that is not mapped, wholly or in part, or beyond all memory, fails with ENOMEM.",
+        sources: &[
+            MINCORE,
+            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mincore/mincore01.c"),
+        ],
+        finds: always(true),
+        about: &[Sysno::mincore],
+        lies: &Lie::otherwise(Sysno::mincore),
+        ..Claim::of_answers(
+            "mmap.mincore.unmapped",
+            mincore_unmapped,
+            &[
+                ("mincore(unmapped page)", Answer::Fails(Errno::ENOMEM)),
+                (
+                    "mincore(unmapped page and page)",
+                    Answer::Fails(Errno::ENOMEM),
+                ),
+                (
+                    "mincore(page and unmapped page)",
+                    Answer::Fails(Errno::ENOMEM),
+                ),
+                ("mincore(page, 2^63)", Answer::Fails(Errno::ENOMEM)),
+            ],
+        )
+    },
 ];
 
 const POPULATE: &str = "madvise(MADV_POPULATE_READ)";
@@ -545,5 +663,168 @@ fn mincore_other_mapping(_lab: &Lab) -> Result<Observation, Stop> {
     seen.count("pages in memory before", resident(page, 1)?);
     aside(|| letter(other))?;
     seen.count("pages in memory afterwards", resident(page, 1)?);
+    Ok(seen)
+}
+
+fn madvise_taken(lab: &Lab) -> Result<Observation, Stop> {
+    let page = mapped(&lettered(lab, 1)?, 1, READ | WRITE, SHARED)?;
+    let has_huge_pages = Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+    let has_equal_pages = Path::new("/sys/kernel/mm/ksm").exists();
+    let mut seen = Observation::new();
+    for (name, advice, is_known, flag) in [
+        (
+            "MADV_DONTFORK",
+            libc::MADV_DONTFORK,
+            true,
+            Some(("dc", true)),
+        ),
+        (
+            "MADV_DONTDUMP",
+            libc::MADV_DONTDUMP,
+            true,
+            Some(("dd", true)),
+        ),
+        ("MADV_RANDOM", libc::MADV_RANDOM, true, Some(("rr", true))),
+        (
+            "MADV_SEQUENTIAL",
+            libc::MADV_SEQUENTIAL,
+            true,
+            Some(("sr", true)),
+        ),
+        ("MADV_NORMAL", libc::MADV_NORMAL, true, Some(("sr", false))),
+        ("MADV_WILLNEED", libc::MADV_WILLNEED, true, None),
+        ("MADV_DONTNEED", libc::MADV_DONTNEED, true, None),
+        ("MADV_COLD", libc::MADV_COLD, true, None),
+        ("MADV_PAGEOUT", libc::MADV_PAGEOUT, true, None),
+        (
+            "MADV_HUGEPAGE",
+            libc::MADV_HUGEPAGE,
+            has_huge_pages,
+            Some(("hg", true)),
+        ),
+        (
+            "MADV_NOHUGEPAGE",
+            libc::MADV_NOHUGEPAGE,
+            has_huge_pages,
+            Some(("nh", true)),
+        ),
+        (
+            "MADV_MERGEABLE",
+            libc::MADV_MERGEABLE,
+            has_equal_pages,
+            None,
+        ),
+        (
+            "MADV_UNMERGEABLE",
+            libc::MADV_UNMERGEABLE,
+            has_equal_pages,
+            None,
+        ),
+        ("MADV_DOFORK", libc::MADV_DOFORK, true, Some(("dc", false))),
+        ("MADV_DODUMP", libc::MADV_DODUMP, true, Some(("dd", false))),
+    ] {
+        if !is_known {
+            continue;
+        }
+        let fact = format!("madvise({name})");
+        seen.call(fact.as_str(), advise(page, PAGE, advice));
+        if let Some((flag, advised)) = flag {
+            let flags = account(page, "VmFlags")?;
+            let is_set = flags.split_whitespace().any(|one| one == flag);
+            let word = if is_set == advised {
+                "as advised"
+            } else {
+                "not as advised"
+            };
+            seen.text(format!("flag {flag} after {fact}"), word);
+        }
+    }
+    Ok(seen)
+}
+
+fn madvise_other_memory(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lettered(lab, 1)?;
+    let shared = mapped(&file, 1, READ | WRITE, SHARED)?;
+    let private = mapped(&file, 1, READ | WRITE, PRIVATE)?;
+    let flags = SHARED | libc::MAP_ANONYMOUS.cast_unsigned() as usize;
+    // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
+    let memory = aside(|| unsafe { ask(Sysno::mmap, [0, PAGE, READ | WRITE, flags, NO_FD, 0]) });
+    let memory = memory.setup("mmap")?;
+    let locked = mapped(&unwritten(1)?, 1, READ | WRITE, SHARED)?;
+    // SAFETY: the page is this function's own.
+    aside(|| unsafe { ask(Sysno::mlock, [locked, PAGE, 0, 0, 0, 0]) }).setup("mlock")?;
+    let mut seen = Observation::new();
+    for (what, page, name, advice) in [
+        ("shared file", shared, "MADV_FREE", libc::MADV_FREE),
+        ("private file", private, "MADV_FREE", libc::MADV_FREE),
+        (
+            "shared file",
+            shared,
+            "MADV_WIPEONFORK",
+            libc::MADV_WIPEONFORK,
+        ),
+        (
+            "private file",
+            private,
+            "MADV_WIPEONFORK",
+            libc::MADV_WIPEONFORK,
+        ),
+        (
+            "shared memory",
+            memory,
+            "MADV_WIPEONFORK",
+            libc::MADV_WIPEONFORK,
+        ),
+        (
+            "private memory",
+            anonymous()?,
+            "MADV_REMOVE",
+            libc::MADV_REMOVE,
+        ),
+        (
+            "locked shared file",
+            locked,
+            "MADV_REMOVE",
+            libc::MADV_REMOVE,
+        ),
+    ] {
+        seen.call(
+            format!("madvise({what}, {name})"),
+            advise(page, PAGE, advice),
+        );
+    }
+    Ok(seen)
+}
+
+fn madvise_unmapped(lab: &Lab) -> Result<Observation, Stop> {
+    let page = free_pages(lab, 1)?;
+    let mut seen = Observation::new();
+    for (name, advice) in [
+        ("MADV_NORMAL", libc::MADV_NORMAL),
+        ("MADV_WILLNEED", libc::MADV_WILLNEED),
+        ("MADV_DONTNEED", libc::MADV_DONTNEED),
+    ] {
+        let fact = format!("madvise(unmapped page, {name})");
+        seen.call(fact, advise(page, PAGE, advice));
+    }
+    Ok(seen)
+}
+
+fn mincore_unmapped(lab: &Lab) -> Result<Observation, Stop> {
+    let area = free_pages(lab, 3)?;
+    let page = mapped_at(area + PAGE, &lettered(lab, 1)?, 0, READ)?;
+    let mut vector = [0_u8; 2];
+    let vector = vector.as_mut_ptr().expose_provenance();
+    let mut seen = Observation::new();
+    for (what, address, length) in [
+        ("unmapped page", area, PAGE),
+        ("unmapped page and page", area, 2 * PAGE),
+        ("page and unmapped page", page, 2 * PAGE),
+        ("page, 2^63", page, 1 << 63),
+    ] {
+        // SAFETY: mincore writes a byte for each page up to the first that is not mapped, of which there are two at most.
+        let answer = unsafe { ask(Sysno::mincore, [address, length, vector, 0, 0, 0]) };
+        seen.call(format!("mincore({what})"), answer);
+    }
     Ok(seen)
 }

@@ -10,7 +10,7 @@ use crate::lab::fds::sealed_memfd;
 use crate::lab::filesystems::{Status, file_on, set_old_time};
 use crate::lab::io::{self, argument, ask};
 use crate::lab::pages::{
-    PAGE, letter, lettered, letters, load, resident, store, store_in_child, touch,
+    PAGE, UNHARMED, letter, lettered, letters, load, resident, store, store_in_child, touch,
 };
 use crate::lab::{Lab, alias, mounts};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
@@ -33,15 +33,6 @@ const EXECUTE: usize = libc::PROT_EXEC as usize;
 const MAY_MOVE: usize = libc::MREMAP_MAYMOVE as usize;
 const TO_FIXED: usize = libc::MREMAP_FIXED as usize;
 const DONT_UNMAP: usize = libc::MREMAP_DONTUNMAP as usize;
-
-/// A child is told to have ended well.
-const UNHARMED: Lie = Lie::about(
-    Sysno::wait4,
-    What::Output {
-        argument: 1,
-        value: 0,
-    },
-);
 
 /// Claims about pages.
 pub const CLAIMS: &[Claim] = &[
@@ -846,7 +837,7 @@ fn map_sync(file: &impl AsFd) -> Result<Observation, Stop> {
 }
 
 /// `ftruncate` of any length.
-fn truncate(file: &File, length: usize) -> Result<usize, Errno> {
+pub(super) fn truncate(file: &File, length: usize) -> Result<usize, Errno> {
     // SAFETY: ftruncate takes no pointer.
     unsafe { ask(Sysno::ftruncate, [argument(file), length, 0, 0, 0, 0]) }
 }
@@ -874,7 +865,7 @@ pub(super) fn mapped_at(
 }
 
 /// What `look` finds where there is a mapping, in a word.
-fn of_mapped(
+pub(super) fn of_mapped(
     address: Result<usize, Errno>,
     look: impl FnOnce(usize) -> Result<String, Stop>,
 ) -> Result<String, Stop> {
@@ -885,12 +876,12 @@ fn of_mapped(
 }
 
 /// Notes whether a page is mapped.
-fn note_page(seen: &mut Observation, fact: &str, address: usize) {
+pub(super) fn note_page(seen: &mut Observation, fact: &str, address: usize) {
     seen.text(fact, if is_mapped(address) { "mapped" } else { "gone" });
 }
 
 /// Notes whether an address is the one that was asked for.
-fn note_place(
+pub(super) fn note_place(
     seen: &mut Observation,
     fact: &str,
     moved: Result<usize, Errno>,
@@ -905,7 +896,7 @@ fn note_place(
 }
 
 /// `mremap`, which may leave the experiment without the mappings that it had.
-fn remap(
+pub(super) fn remap(
     address: usize,
     from: usize,
     to: usize,
@@ -1104,7 +1095,7 @@ fn mmap_protection_noexec(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 /// `mprotect` of the experiment's own pages.
-fn protect(address: usize, length: usize, protection: usize) -> Result<usize, Errno> {
+pub(super) fn protect(address: usize, length: usize, protection: usize) -> Result<usize, Errno> {
     // SAFETY: nobody holds a reference to what is mapped for an experiment.
     unsafe { ask(Sysno::mprotect, [address, length, protection, 0, 0, 0]) }
 }

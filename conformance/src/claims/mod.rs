@@ -4,9 +4,13 @@ mod copy_file_range;
 mod copy_file_range_manual;
 mod madvise;
 mod mmap;
+mod mmap_end;
 mod mmap_manual;
 mod mmap_pages;
+mod mmap_peers;
 mod mmap_write;
+mod mremap;
+mod msync;
 mod pipe;
 mod pipe_manual;
 mod read_write;
@@ -21,6 +25,7 @@ mod splice_peers;
 mod tee;
 mod vmsplice;
 mod vmsplice_manual;
+mod vmsplice_memory;
 mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
@@ -45,6 +50,10 @@ const FILES: &[&[Claim]] = &[
     mmap::CLAIMS,
     mmap_manual::CLAIMS,
     mmap_pages::CLAIMS,
+    mmap_peers::CLAIMS,
+    mmap_end::CLAIMS,
+    msync::CLAIMS,
+    mremap::CLAIMS,
     madvise::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
@@ -57,6 +66,7 @@ const FILES: &[&[Claim]] = &[
     tee::CLAIMS,
     vmsplice::CLAIMS,
     vmsplice_manual::CLAIMS,
+    vmsplice_memory::CLAIMS,
     pipe::CLAIMS,
     pipe_manual::CLAIMS,
     waiting::CLAIMS,

@@ -295,7 +295,11 @@ pub const CLAIMS: &[Claim] = &[
 ];
 
 /// `vmsplice` of one buffer whose memory is freed after its pipe.
-fn give(to: &impl std::os::fd::AsFd, bytes: &[u8], flags: SpliceFlags) -> Result<usize, Errno> {
+pub(super) fn give(
+    to: &impl std::os::fd::AsFd,
+    bytes: &[u8],
+    flags: SpliceFlags,
+) -> Result<usize, Errno> {
     // SAFETY: experiments read or drop the pipe before they free the memory.
     unsafe { vmsplice_to_pipe(to.as_fd(), &[IoVec::new(bytes)], flags) }
 }
@@ -501,7 +505,7 @@ fn vmsplice_read_end_copies(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 /// A child of the experiment, which runs `inside` and ends. It has one thread, and `inside` makes system calls only.
-fn child(inside: impl FnOnce() -> bool) -> Result<libc::pid_t, Stop> {
+pub(super) fn child(inside: impl FnOnce() -> bool) -> Result<libc::pid_t, Stop> {
     // SAFETY: an experiment has one thread here, so the child may do all that the parent may.
     match unsafe { libc::fork() } {
         -1 => Err(Stop::from_setup("fork", sockets::last_errno())),
@@ -515,7 +519,7 @@ fn child(inside: impl FnOnce() -> bool) -> Result<libc::pid_t, Stop> {
 }
 
 /// Waits for the child's end.
-fn ended(pid: libc::pid_t) -> Result<(), Stop> {
+pub(super) fn ended(pid: libc::pid_t) -> Result<(), Stop> {
     let mut status = 0;
     // SAFETY: the status is written during the call.
     match io::again(|| match unsafe { libc::waitpid(pid, &raw mut status, 0) } {
@@ -529,7 +533,7 @@ fn ended(pid: libc::pid_t) -> Result<(), Stop> {
 }
 
 /// What is in the pipe, and whether it has changed with the memory.
-fn taken(pipe: &nocopy_splice::Pipe) -> Result<Sharing, Stop> {
+pub(super) fn taken(pipe: &nocopy_splice::Pipe) -> Result<Sharing, Stop> {
     let mut bytes = vec![0; LENGTH];
     let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
     match aside(|| sockets::readable(&pipe.read))? {

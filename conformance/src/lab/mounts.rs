@@ -1,4 +1,4 @@
-//! A mount of the experiment's own. It is in nobody's tree, and goes with its last descriptor.
+//! Mounts of the experiment's own. They are in nobody's tree, and go with their last descriptor.
 
 use crate::interpose::record::aside;
 use crate::lab::io::{self, argument, ask};
@@ -18,10 +18,10 @@ pub const NOEXEC: usize = 8;
 /// The calling process may be in a new user and mount namespace afterwards.
 pub fn empty_file(attributes: usize) -> Result<File, Stop> {
     aside(|| {
-        let mount = tmpfs(attributes).or_else(|errno| match errno {
+        let mount = mounted(c"tmpfs", &[], attributes).or_else(|errno| match errno {
             Errno::EPERM => {
                 enter_user_namespace()?;
-                tmpfs(attributes)
+                mounted(c"tmpfs", &[], attributes)
             }
             other => Err(other),
         });
@@ -38,15 +38,31 @@ pub fn empty_file(attributes: usize) -> Result<File, Stop> {
     })
 }
 
-/// `fsopen`, `fsconfig` and `fsmount`, since Linux 5.2.
-fn tmpfs(attributes: usize) -> Result<OwnedFd, Errno> {
-    /// `FSCONFIG_CMD_CREATE` of the same header.
+/// A new mount of a file system with these options: `fsopen`, `fsconfig` and `fsmount`, since Linux 5.2.
+pub(super) fn mounted(
+    filesystem: &CStr,
+    options: &[(&CStr, Option<&CStr>)],
+    attributes: usize,
+) -> Result<OwnedFd, Errno> {
+    // `enum fsconfig_command` of include/uapi/linux/mount.h.
+    const SET_FLAG: usize = 0;
+    const SET_STRING: usize = 1;
     const CREATE: usize = 6;
-    let name = c"tmpfs".as_ptr().expose_provenance();
+    let address = |text: &CStr| text.as_ptr().expose_provenance();
     // SAFETY: fsopen reads a string that ends with a zero, and makes a descriptor.
-    let context = unsafe { made(ask(Sysno::fsopen, [name, 0, 0, 0, 0, 0]))? };
-    // SAFETY: FSCONFIG_CMD_CREATE takes no key and no value.
-    unsafe { ask(Sysno::fsconfig, [argument(&context), CREATE, 0, 0, 0, 0]) }?;
+    let context = unsafe { made(ask(Sysno::fsopen, [address(filesystem), 0, 0, 0, 0, 0]))? };
+    let configure = |command, key, value| {
+        let arguments = [argument(&context), command, key, value, 0, 0];
+        // SAFETY: key and value are strings that end with a zero, or null where the command takes none.
+        unsafe { ask(Sysno::fsconfig, arguments) }
+    };
+    for (key, value) in options {
+        match value {
+            Some(value) => configure(SET_STRING, address(key), address(value))?,
+            None => configure(SET_FLAG, address(key), 0)?,
+        };
+    }
+    configure(CREATE, 0, 0)?;
     // SAFETY: fsmount takes no pointer, and makes a descriptor.
     unsafe {
         made(ask(
@@ -56,7 +72,8 @@ fn tmpfs(attributes: usize) -> Result<OwnedFd, Errno> {
     }
 }
 
-fn unnamed_file(directory: &OwnedFd) -> Result<File, Errno> {
+/// A file without a name on a mount.
+pub fn unnamed_file(directory: &OwnedFd) -> Result<File, Errno> {
     const HERE: &CStr = c".";
     let flags = (libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC).cast_unsigned() as usize;
     let path = HERE.as_ptr().expose_provenance();

@@ -2,15 +2,26 @@
 //!
 //! Memory is looked at by `write()` into a pipe: a page that is not there is an errno, and what the pipe brings can be lied about.
 
+use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::{Lab, io};
 use crate::process::{self, Ended};
 use crate::verdict::{Lack, Setup, Stop};
 use std::fs::File;
+use std::ops::Range;
 use syscalls::{Errno, Sysno};
 
 /// A page, in bytes.
 pub const PAGE: usize = 4096;
+
+/// A lie: a child is told to have ended well.
+pub const UNHARMED: Lie = Lie::about(
+    Sysno::wait4,
+    What::Output {
+        argument: 1,
+        value: 0,
+    },
+);
 
 /// A file of so many pages: the first full of `a`, the second of `b`, and so on.
 pub fn lettered(lab: &Lab, pages: u8) -> Result<File, Stop> {
@@ -44,7 +55,7 @@ fn shown(byte: u8) -> char {
 }
 
 /// What is in memory, 64 KiB at most.
-fn bytes(address: usize, length: usize) -> Result<Vec<u8>, Stop> {
+pub fn bytes(address: usize, length: usize) -> Result<Vec<u8>, Stop> {
     let (read, write) = std::io::pipe().setup("pipe")?;
     let base = std::ptr::with_exposed_provenance(address);
     // SAFETY: the kernel checks every access; nobody holds a reference to what is mapped for an experiment.
@@ -106,6 +117,35 @@ pub fn resident(address: usize, pages: usize) -> Result<u64, Stop> {
     Ok(found.iter().filter(|page| **page & 1 == 1).count() as u64)
 }
 
+/// A line of `/proc/self/maps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// The addresses.
+    pub range: Range<usize>,
+    /// What it may be used for and its type: `rw-p`.
+    pub access: String,
+}
+
+impl Mapping {
+    /// Reads a line.
+    fn of(line: &str) -> Option<Self> {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        Some(Self {
+            range: address(start)?..address(end)?,
+            access: rest.split_whitespace().next()?.to_owned(),
+        })
+    }
+}
+
+/// The mapping that an address is in, if it is in one.
+pub fn mapping_at(address: usize) -> Result<Option<Mapping>, Stop> {
+    let text = std::fs::read_to_string("/proc/self/maps").setup("read /proc/self/maps")?;
+    let mut mappings = text.lines().filter_map(Mapping::of);
+    Ok(mappings.find(|mapping| mapping.range.contains(&address)))
+}
+
 /// A field of what `/proc/self/smaps` says of the mapping that begins at an address: the text behind the colon.
 pub fn account(address: usize, field: &str) -> Result<String, Stop> {
     let lack = |what: String| {
@@ -141,5 +181,16 @@ mod tests {
         assert_eq!(letters_of(&bytes), "a0c");
         bytes[PAGE] = b'x';
         assert_eq!(letters_of(&bytes), "a?c");
+    }
+
+    #[test]
+    fn a_line_of_maps_is_taken_apart() {
+        let line = "7f0000001000-7f0000003000 r-xp 00001000 fe:01 12   /a file";
+        let mapping = Mapping {
+            range: 0x7f00_0000_1000..0x7f00_0000_3000,
+            access: "r-xp".to_owned(),
+        };
+        assert_eq!(Mapping::of(line), Some(mapping));
+        assert_eq!(Mapping::of("nothing of the kind"), None);
     }
 }

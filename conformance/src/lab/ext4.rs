@@ -1,0 +1,187 @@
+//! A small ext4 of the experiment's own, with blocks smaller than a page: in memory, behind a loop device.
+
+use crate::interpose::record::aside;
+use crate::lab::fds::sealed_memfd;
+use crate::lab::io;
+use crate::lab::mounts;
+use crate::lab::sockets::last_errno;
+use crate::verdict::{Lack, Setup, Stop};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use syscalls::Errno;
+
+/// A block, in bytes.
+pub const BLOCK: usize = 1024;
+/// How many blocks there are.
+const BLOCKS: u16 = 256;
+/// How many inodes there are; the first ten are the file system's own.
+const INODES: u16 = 16;
+const RESERVED_INODES: u16 = 10;
+/// Where the tables are, each in a block of its own but for the inodes, which take two. The root directory is the last used block.
+const SUPERBLOCK: u16 = 1;
+const GROUP: u16 = 2;
+const BLOCK_BITMAP: u16 = 3;
+const INODE_BITMAP: u16 = 4;
+const INODE_TABLE: u16 = 5;
+const ROOT: u16 = 7;
+/// How many bits a bitmap has: a block full.
+const BITS: u16 = 8192;
+
+/// A mount of such a file system, empty, with these options. It and its device go with their last descriptor.
+pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
+    aside(|| {
+        let image = File::from(sealed_memfd(0)?);
+        io::pwrite(&image, &formatted(), 0).setup("write the image")?;
+        let (_device, path) = loop_device(&image)?;
+        let mut all: Vec<(&CStr, Option<&CStr>)> = vec![(c"source", Some(&path))];
+        all.extend(options.iter().map(|option| (*option, None)));
+        mounts::mounted(c"ext4", &all, 0).map_err(|errno| match errno {
+            Errno::EPERM => Stop::untestable(
+                Lack::Privilege,
+                "no ext4 can be mounted here: EPERM",
+                "run as root, outside of user namespaces",
+            ),
+            Errno::ENODEV => {
+                Stop::untestable(Lack::Device, "the kernel has no ext4", "modprobe ext4")
+            }
+            errno => Stop::from_setup("mount an ext4", errno),
+        })
+    })
+}
+
+/// A loop device over a file, with its path. It goes with its last user.
+fn loop_device(file: &File) -> Result<(File, CString), Stop> {
+    /// `LOOP_CTL_GET_FREE` and `LOOP_CONFIGURE` of include/uapi/linux/loop.h, and `LO_FLAGS_AUTOCLEAR`.
+    const GET_FREE: libc::Ioctl = 0x4c82;
+    const CONFIGURE: libc::Ioctl = 0x4c0a;
+    const AUTOCLEAR: u32 = 4;
+    let mut options = File::options();
+    options.read(true).write(true);
+    let open = |path: &str| {
+        options.open(path).map_err(|error| {
+            let lack = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => Lack::Privilege,
+                _ => Lack::Device,
+            };
+            Stop::untestable(lack, format!("{path}: {error}"), "modprobe loop, as root")
+        })
+    };
+    let control = open("/dev/loop-control")?;
+    loop {
+        // SAFETY: the command takes no argument.
+        let number = unsafe { libc::ioctl(control.as_raw_fd(), GET_FREE) };
+        if number == -1 {
+            return Err(Stop::from_setup("LOOP_CTL_GET_FREE", last_errno()));
+        }
+        let path = format!("/dev/loop{number}");
+        let device = open(&path)?;
+        // struct loop_config: the descriptor, the size of a block, struct loop_info64 with its flags at byte 60, and a reserve.
+        let mut settings = [0_u32; 76];
+        settings[0] = file.as_raw_fd().cast_unsigned();
+        settings[15] = AUTOCLEAR;
+        // SAFETY: the command reads one loop_config, of 304 bytes.
+        if unsafe { libc::ioctl(device.as_raw_fd(), CONFIGURE, settings.as_ptr()) } == 0 {
+            let path = CString::new(path).map_err(|_| Stop::broken("a path with a zero"))?;
+            return Ok((device, path));
+        }
+        match last_errno() {
+            // Somebody else has taken it since.
+            Errno::EBUSY => {}
+            errno => return Err(Stop::from_setup("LOOP_CONFIGURE", errno)),
+        }
+    }
+}
+
+/// The bytes of an empty file system, as Documentation/filesystems/ext4 describes them: one group, no journal, files by extents.
+fn formatted() -> Vec<u8> {
+    const FIRST_FREE: u16 = ROOT + 1;
+    let mut image = vec![0; usize::from(BLOCKS) * BLOCK];
+    let mut put = |block: u16, offset: usize, bytes: &[u8]| {
+        let at = usize::from(block) * BLOCK + offset;
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+    };
+    let free_blocks = BLOCKS - FIRST_FREE;
+    let free_inodes = INODES - RESERVED_INODES;
+    let long = |number: u16| u32::from(number).to_le_bytes();
+    let short = u16::to_le_bytes;
+    for (offset, number) in [
+        (0, INODES),
+        (4, BLOCKS),
+        (12, free_blocks),
+        (16, free_inodes),
+        (20, SUPERBLOCK),          // s_first_data_block
+        (32, BITS),                // s_blocks_per_group
+        (36, BITS),                // s_clusters_per_group
+        (40, INODES),              // s_inodes_per_group
+        (76, 1),                   // s_rev_level
+        (84, RESERVED_INODES + 1), // s_first_ino
+        (96, 0x42),                // s_feature_incompat: types in directories, extents
+    ] {
+        put(SUPERBLOCK, offset, &long(number));
+    }
+    for (offset, number) in [
+        (54, u16::MAX), // s_max_mnt_count
+        (56, 0xef53),   // s_magic
+        (58, 1),        // s_state: clean
+        (60, 1),        // s_errors: go on
+        (88, 128),      // s_inode_size
+    ] {
+        put(SUPERBLOCK, offset, &short(number));
+    }
+    for (offset, number) in [(0, BLOCK_BITMAP), (4, INODE_BITMAP), (8, INODE_TABLE)] {
+        put(GROUP, offset, &long(number));
+    }
+    for (offset, number) in [(12, free_blocks), (14, free_inodes), (16, 1)] {
+        put(GROUP, offset, &short(number));
+    }
+    // The first bit is of the first block behind the boot block, and of the first inode.
+    put(BLOCK_BITMAP, 0, &bitmap(FIRST_FREE - 1, BLOCKS - 1));
+    put(INODE_BITMAP, 0, &bitmap(RESERVED_INODES, INODES));
+    // Inode 2: a directory of one block, with two links, found by the first of the block numbers.
+    for (offset, number) in [(0, 0o40755), (4, 1024), (26, 2), (28, 2), (40, ROOT)] {
+        put(INODE_TABLE, 128 + offset, &short(number));
+    }
+    put(ROOT, 0, b"\x02\0\0\0\x0c\0\x01\x02.\0\0\0");
+    put(ROOT, 12, b"\x02\0\0\0\xf4\x03\x02\x02..");
+    image
+}
+
+/// A bitmap in which the first `used` of `all` are used, and what is behind is, too.
+fn bitmap(used: u16, all: u16) -> Vec<u8> {
+    let mut bits = vec![0; BLOCK];
+    for bit in (0..used).chain(all..BITS) {
+        bits[usize::from(bit / 8)] |= 1 << (bit % 8);
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_free_as_the_superblock_and_the_group_say() {
+        let image = formatted();
+        let block = |number: u16| &image[usize::from(number) * BLOCK..][..BLOCK];
+        let free = |number| {
+            block(number)
+                .iter()
+                .map(|byte| byte.count_zeros())
+                .sum::<u32>()
+        };
+        let short = |number, offset| {
+            let bytes: [u8; 2] = block(number)[offset..offset + 2].try_into().expect("two");
+            u32::from(u16::from_le_bytes(bytes))
+        };
+        for (bitmap, in_superblock, in_group) in [(BLOCK_BITMAP, 12, 12), (INODE_BITMAP, 16, 14)] {
+            assert_eq!(free(bitmap), short(SUPERBLOCK, in_superblock));
+            assert_eq!(free(bitmap), short(GROUP, in_group));
+        }
+    }
+
+    #[test]
+    fn the_magic_number_is_where_it_is_looked_for() {
+        assert_eq!(formatted()[BLOCK + 56..][..2], [0x53, 0xef]);
+    }
+}
