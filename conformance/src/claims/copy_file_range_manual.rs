@@ -352,6 +352,10 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.moves.around-page",
             around_page,
             &[
+                (
+                    "last copy_file_range(file, file)",
+                    Answer::Is(PAGE as u64 + 1),
+                ),
                 ("copies of whole length", Answer::Is(64)),
                 ("targets as a copy of bytes", Answer::Is(64)),
             ],
@@ -727,7 +731,7 @@ fn around_page(lab: &Lab) -> Result<Observation, Stop> {
     const WHOLE: usize = 3 * PAGE;
     let content = pattern(WHOLE);
     let source = lab.file(&content)?;
-    let (mut whole, mut same) = (0, 0);
+    let (mut whole, mut same, mut last) = (0, 0, Ok(0));
     for (length, from, to) in AROUND.iter().flat_map(|length| {
         let pairs = AROUND.iter().flat_map(|from| AROUND.map(|to| (*from, to)));
         pairs.map(|(from, to)| (*length, from, to))
@@ -741,6 +745,7 @@ fn around_page(lab: &Lab) -> Result<Observation, Stop> {
                 length - done,
             )
         });
+        last = done;
         whole += u64::from(done == Ok(length));
         let mut expected = [b't'; WHOLE];
         expected[to..to + length].copy_from_slice(&content[from..from + length]);
@@ -749,7 +754,8 @@ fn around_page(lab: &Lab) -> Result<Observation, Stop> {
         same += u64::from(bytes[..count] == expected);
     }
     let mut seen = Observation::new();
-    seen.count("copies of whole length", whole)
+    seen.call("last copy_file_range(file, file)", last)
+        .count("copies of whole length", whole)
         .count("targets as a copy of bytes", same);
     Ok(seen)
 }

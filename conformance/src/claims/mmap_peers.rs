@@ -11,9 +11,9 @@ use crate::lab::Lab;
 use crate::lab::fds::sealed_memfd;
 use crate::lab::io::{self, NO_FD, ask};
 use crate::lab::pages::{
-    PAGE, UNHARMED, letter, lettered, letters, load, mapping_at, store, store_in_child,
+    PAGE, UNHARMED, letter, lettered, letters, load, mapping_at, store, store_in_child, touch,
 };
-use crate::verdict::{Observation, Setup, Stop};
+use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::fs::File;
 use syscalls::{Errno, Sysno};
 
@@ -475,6 +475,14 @@ fn mmap_protection_write_alone(lab: &Lab) -> Result<Observation, Stop> {
     note(&mut seen, "mmap(PROT_WRITE)", page);
     let page = page.setup("mmap")?;
     seen.text("load before the store", load(page)?);
+    // User-mode Linux looks at its own page table in place of the processor's.
+    if touch(page)? == Err(Errno::EFAULT) {
+        return Err(Stop::untestable(
+            Lack::Kernel,
+            "this kernel does not ask the processor what it may read for a call",
+            "use one that runs on the machine itself",
+        ));
+    }
     seen.text("byte before the store", letter(page)?);
     // SAFETY: the page is this function's own, and of the file.
     unsafe { store(page, b'b') };

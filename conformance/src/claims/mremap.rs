@@ -74,7 +74,7 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "munmap() of a range that is not in user memory, or goes beyond it, fails with EINVAL.",
+        statement: "munmap() of a range that is not in user memory fails with EINVAL.",
         sources: &[
             MUNMAP,
             Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap03.c"),
@@ -88,8 +88,6 @@ pub const CLAIMS: &[Claim] = &[
             &[
                 ("munmap(2^64 - 4096, 4096)", Answer::Fails(Errno::EINVAL)),
                 ("munmap(2^63, 4096)", Answer::Fails(Errno::EINVAL)),
-                ("munmap(page, 2^63)", Answer::Fails(Errno::EINVAL)),
-                ("the page", Answer::Says("mapped")),
             ],
         )
     },
@@ -187,22 +185,15 @@ fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
     unsafe { ask(Sysno::munmap, [address, length, 0, 0, 0, 0]) }
 }
 
-fn mmap_munmap_outside(lab: &Lab) -> Result<Observation, Stop> {
-    const HALF: usize = 1 << 63;
-    let page = mapped(&lettered(lab, 1)?, 1, READ, PRIVATE)?;
+fn mmap_munmap_outside(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    for (fact, address, length) in [
-        (
-            "munmap(2^64 - 4096, 4096)",
-            0_usize.wrapping_sub(PAGE),
-            PAGE,
-        ),
-        ("munmap(2^63, 4096)", HALF, PAGE),
-        ("munmap(page, 2^63)", page, HALF),
+    // A range that begins inside would take the experiment along where it is not refused.
+    for (fact, address) in [
+        ("munmap(2^64 - 4096, 4096)", 0_usize.wrapping_sub(PAGE)),
+        ("munmap(2^63, 4096)", 1 << 63),
     ] {
-        seen.call(fact, unmap(address, length));
+        seen.call(fact, unmap(address, PAGE));
     }
-    note_page(&mut seen, "the page", page);
     Ok(seen)
 }
 

@@ -8,7 +8,8 @@ use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::{Lab, io, pattern, privilege};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_splice::{Pipe, SpliceFlags, splice};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use syscalls::{Errno, Sysno};
 
@@ -240,7 +241,10 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let mut seen = Observation::new();
                 for name in ["limits", "comm"] {
-                    let file = open(&Path::new("/proc/self").join(name))?;
+                    let file = open(
+                        &Path::new("/proc/self").join(name),
+                        File::options().read(true),
+                    )?;
                     let pipe = pipe()?;
                     seen.call(
                         format!("splice(/proc/self/{name}, pipe, 4096)"),
@@ -271,7 +275,7 @@ pub const CLAIMS: &[Claim] = &[
             "splice.source.sysctl-parts",
             |lab| {
                 let path = Path::new("/proc/sys/kernel/ostype");
-                let text = aside(|| std::fs::read(path)).setup("read a file of /proc/sys")?;
+                let text = content(path)?;
                 let file = Descriptor::open(lab, Fd::ProcSysctl)?;
                 let pipe = pipe()?;
                 let mut seen = Observation::new();
@@ -321,8 +325,23 @@ fn whose(same: bool) -> &'static str {
     if same { "those of read()" } else { "others" }
 }
 
-fn open(path: &Path) -> Result<File, Stop> {
-    aside(|| File::open(path)).setup(&format!("open {}", path.display()))
+fn open(path: &Path, options: &OpenOptions) -> Result<File, Stop> {
+    aside(|| options.open(path)).map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            let what = format!("{} is not there", path.display());
+            return Stop::untestable(Lack::Kernel, what, "use a kernel with this file");
+        }
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        Stop::from_setup(&format!("open {}", path.display()), Errno::new(errno))
+    })
+}
+
+/// What read() brings of a file.
+fn content(path: &Path) -> Result<Vec<u8>, Stop> {
+    let mut file = open(path, File::options().read(true))?;
+    let mut bytes = Vec::new();
+    aside(|| file.read_to_end(&mut bytes)).setup(&format!("read {}", path.display()))?;
+    Ok(bytes)
 }
 
 fn splice_sink_sysctl(_lab: &Lab) -> Result<Observation, Stop> {
@@ -334,7 +353,7 @@ fn splice_sink_sysctl(_lab: &Lab) -> Result<Observation, Stop> {
             "run as root",
         )
     })?;
-    let file = aside(|| File::options().write(true).open(PATH)).setup("open domainname")?;
+    let file = open(Path::new(PATH), File::options().write(true))?;
     let pipe = filled(NAME)?;
     let mut seen = Observation::new();
     let done = io::again(|| splice(&pipe.read, None, &file, None, NAME.len(), NONBLOCK));
@@ -386,8 +405,8 @@ fn splice_source_module_attribute(_lab: &Lab) -> Result<Observation, Stop> {
     })?;
     let mut seen = Observation::new();
     for (what, path) in [("text", text), ("note", note)] {
-        let expected = aside(|| std::fs::read(&path)).setup("read an attribute")?;
-        let file = open(&path)?;
+        let expected = content(&path)?;
+        let file = open(&path, File::options().read(true))?;
         let pipe = pipe()?;
         let brought = io::until_done(4096, |done| {
             splice(&file, None, &pipe.write, None, 4096 - done, NONBLOCK)

@@ -91,6 +91,7 @@ pub const CLAIMS: &[Claim] = &[
             "vmsplice.moves.piecewise",
             piecewise,
             &[
+                ("last call", Answer::Succeeds),
                 ("times that poll() saw no room", Answer::Is(1)),
                 ("bytes in the file", Answer::Is(PIECES as u64)),
                 ("file's bytes", Answer::Says("those of the memory")),
@@ -173,7 +174,7 @@ fn piecewise(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.empty_file()?;
     let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
     let (mut given, mut taken, mut full) = (0, 0, 0);
-    let mut seen = Observation::new();
+    let mut last = Ok(0);
     while taken < PIECES {
         let gives = given < PIECES && has_room(&pipe)?;
         let moved = if gives {
@@ -194,20 +195,20 @@ fn piecewise(lab: &Lab) -> Result<Observation, Stop> {
                 )
             })
         };
+        last = moved;
         match moved {
             Ok(count @ 1..) if gives => given += count,
             Ok(count @ 1..) => taken += count,
             // A step that does nothing would be done for ever.
-            stuck => {
-                seen.call("last call", stuck);
-                break;
-            }
+            _ => break,
         }
     }
     let mut bytes = vec![0; PIECES + 1];
     let length = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
     let same = bytes[..length] == memory[..];
-    seen.count("times that poll() saw no room", full)
+    let mut seen = Observation::new();
+    seen.call("last call", last)
+        .count("times that poll() saw no room", full)
         .count("bytes in the file", length as u64)
         .text(
             "file's bytes",
