@@ -737,7 +737,8 @@ fn around_page(lab: &Lab) -> Result<Observation, Stop> {
         pairs.map(|(from, to)| (*length, from, to))
     }) {
         let target = lab.file(&[b't'; WHOLE])?;
-        let (mut input, mut output) = (from as i64, to as i64);
+        let offset = |at: usize| i64::try_from(at).expect("a few pages");
+        let (mut input, mut output) = (offset(from), offset(to));
         let done = io::until_done(length, |done| {
             copy(
                 (&source, Some(&mut input)),

@@ -103,7 +103,7 @@ fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
 
 /// A pipe of the default size, filled with pages.
 fn full() -> Result<Pipe, Stop> {
-    filled(&[0; 1 << 16])
+    filled(&vec![0; 1 << 16])
 }
 
 /// Two empty pipes.

@@ -336,7 +336,7 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File, Stop> {
     })
 }
 
-/// What read() brings of a file.
+/// What `read` brings of a file.
 fn content(path: &Path) -> Result<Vec<u8>, Stop> {
     let mut file = open(path, File::options().read(true))?;
     let mut bytes = Vec::new();

@@ -413,7 +413,7 @@ fn pipe_close_wakes_writer(_lab: &Lab) -> Result<Observation, Stop> {
     let (noted, signals) = raised(libc::SIGPIPE, || {
         let Pipe { read, write } = pipe()?;
         let caller = Caller::start(Sysno::write, move || {
-            io::again(|| io::write(&write, &[0; 1 << 17]))
+            io::again(|| io::write(&write, &vec![0; 1 << 17]))
         })?;
         let sleeps = caller.sleeps_with(|| Ok(aside(|| sockets::readable(&read))? == 1 << 16))?;
         drop(read);
