@@ -1,6 +1,6 @@
 //! `vmsplice`: what its manual page says of ends, vectors, flags and errors, and what it leaves out.
 
-use super::{note_readable, pipe, raised};
+use super::{full, note_readable, pipe, raised};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -8,11 +8,13 @@ use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
 use crate::lab::{Lab, map_file, sockets};
+use crate::process::{self, Ended};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_splice::{
-    IoVec, IoVecMut, PipeFlags, SpliceFlags, pipe2, vmsplice_from_pipe, vmsplice_to_pipe,
+    IoVec, IoVecMut, Pipe, PipeFlags, SpliceFlags, pipe2, vmsplice_from_pipe, vmsplice_to_pipe,
 };
+use std::os::fd::AsRawFd;
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("vmsplice(2), man-pages 6.20");
@@ -373,8 +375,7 @@ fn vmsplice_gift_alignment(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn vmsplice_flags_nonblock(_lab: &Lab) -> Result<Observation, Stop> {
     let memory = alias::memory(4096)?;
-    let (full, empty) = (pipe()?, pipe()?);
-    aside(|| io::write_all(&full.write, &vec![0; 1 << 16])).setup("fill a pipe")?;
+    let (full, empty) = (full()?, pipe()?);
     let mut seen = Observation::new();
     seen.call(
         "vmsplice(full pipe, SPLICE_F_NONBLOCK)",
@@ -504,31 +505,30 @@ fn vmsplice_read_end_copies(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A child of the experiment, which runs `inside` and ends. It has one thread, and `inside` makes system calls only.
-pub(super) fn child(inside: impl FnOnce() -> bool) -> Result<libc::pid_t, Stop> {
-    // SAFETY: an experiment has one thread here, so the child may do all that the parent may.
-    match unsafe { libc::fork() } {
-        -1 => Err(Stop::from_setup("fork", sockets::last_errno())),
-        0 => {
-            let status = i32::from(!inside());
-            // SAFETY: ends the child without running what the parent has registered.
-            unsafe { libc::_exit(status) }
-        }
-        pid => Ok(pid),
-    }
+/// A child of the experiment, which runs `inside` and ends: well, if that is true.
+fn child(inside: impl FnOnce() -> bool) -> Result<libc::pid_t, Stop> {
+    process::fork(|| process::exit(i32::from(!inside()))).setup("fork")
+}
+
+/// A child that has the memory of now, and does `then` to it when the other end of the pipe has been closed. It closes its own first.
+pub(super) fn child_that_waits(hold: &Pipe, then: impl FnOnce()) -> Result<libc::pid_t, Stop> {
+    let write = hold.write.as_raw_fd();
+    aside(|| {
+        child(|| {
+            // SAFETY: the child's own descriptor.
+            let closed = unsafe { libc::close(write) } == 0;
+            let waited = io::again(|| io::read(&hold.read, &mut [0])) == Ok(0);
+            then();
+            closed && waited
+        })
+    })
 }
 
 /// Waits for the child's end.
 pub(super) fn ended(pid: libc::pid_t) -> Result<(), Stop> {
-    let mut status = 0;
-    // SAFETY: the status is written during the call.
-    match io::again(|| match unsafe { libc::waitpid(pid, &raw mut status, 0) } {
-        -1 => Err(sockets::last_errno()),
-        _ => Ok(()),
-    }) {
-        Ok(()) if status == 0 => Ok(()),
-        Ok(()) => Err(Stop::broken(format!("the child ended with {status:#x}"))),
-        Err(errno) => Err(Stop::from_setup("waitpid", errno)),
+    match process::wait(pid) {
+        Ended::Exited(0) => Ok(()),
+        other => Err(Stop::broken(format!("the child: {other}"))),
     }
 }
 
@@ -571,16 +571,8 @@ fn vmsplice_memory_forked(_lab: &Lab) -> Result<Observation, Stop> {
         let pipe = pipe()?;
         let hold = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
         alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK)).setup("vmsplice")?;
-        // The child has the memory, too, until the other end of the pipe is closed: it closes its own first.
-        let write = std::os::fd::AsRawFd::as_raw_fd(&hold.write);
         let pid = if forks {
-            Some(aside(|| {
-                child(|| {
-                    // SAFETY: the child's own descriptor.
-                    let closed = unsafe { libc::close(write) } == 0;
-                    closed && io::again(|| io::read(&hold.read, &mut [0])) == Ok(0)
-                })
-            })?)
+            Some(child_that_waits(&hold, || {})?)
         } else {
             None
         };

@@ -1,18 +1,16 @@
 //! Memory that `vmsplice` gives and a process no longer has, or may not touch: what the kernel's own tests ask.
 
-use super::vmsplice_manual::{child, ended, give, taken};
+use super::vmsplice_manual::{child_that_waits, ended, give, taken};
 use super::{note_readable, pipe, two};
 use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::Lab;
 use crate::lab::alias::{self, LENGTH, NEW, OLD};
-use crate::lab::io::{self, ask};
+use crate::lab::io::ask;
 use crate::lab::pages::PAGE;
 use crate::verdict::{Lack, Observation, Setup, Stop};
-use nocopy_mmap::PrivateAnonymous;
 use nocopy_splice::{Pipe, SpliceFlags};
-use std::os::fd::AsRawFd;
 use syscalls::{Errno, Sysno};
 
 const VMSPLICE: &[Sysno] = &[Sysno::vmsplice];
@@ -70,20 +68,6 @@ fn give_all(pipe: &Pipe, memory: &[u8]) -> Result<(), Stop> {
     alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK)).setup("vmsplice")
 }
 
-/// A child that stores to its memory when the other end of the pipe has been closed. It closes its own first.
-fn store_later(memory: &mut PrivateAnonymous, hold: &Pipe) -> Result<libc::pid_t, Stop> {
-    let write = hold.write.as_raw_fd();
-    aside(|| {
-        child(|| {
-            // SAFETY: the child's own descriptor.
-            let closed = unsafe { libc::close(write) } == 0;
-            let waited = io::again(|| io::read(&hold.read, &mut [0])) == Ok(0);
-            memory.fill(NEW);
-            closed && waited
-        })
-    })
-}
-
 fn vmsplice_memory_parent_gives(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for when in ["before", "after"] {
@@ -92,7 +76,7 @@ fn vmsplice_memory_parent_gives(_lab: &Lab) -> Result<Observation, Stop> {
         if when == "before" {
             give_all(&pipe, &memory)?;
         }
-        let pid = store_later(&mut memory, &hold)?;
+        let pid = child_that_waits(&hold, || memory.fill(NEW))?;
         if when == "after" {
             give_all(&pipe, &memory)?;
         }
