@@ -50,7 +50,7 @@ pub const CLAIMS: &[Claim] = &[
                 let caller =
                     Caller::start(Sysno::write, move || io::again(|| io::write(&write, b"b")))?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "write(full pipe, 1)", caller, || {
+                note_sleeper(&mut seen, "write(full pipe, 1)", caller, |_| {
                     read_page(&read)
                 })?;
                 Ok(seen)
@@ -129,7 +129,7 @@ pub const CLAIMS: &[Claim] = &[
                     io::again(|| splice(&from.read, None, &second.write, None, 1, BLOCKING))
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "splice(empty pipe, pipe, 1)", caller, || {
+                note_sleeper(&mut seen, "splice(empty pipe, pipe, 1)", caller, |_| {
                     io::write_all(&first.write, b"b").setup("write to a pipe")
                 })?;
                 Ok(seen)
@@ -157,7 +157,7 @@ pub const CLAIMS: &[Claim] = &[
                     io::again(|| splice(&file, Some(&mut 0), &write, None, 1, BLOCKING))
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "splice(file, full pipe, 1)", caller, || {
+                note_sleeper(&mut seen, "splice(file, full pipe, 1)", caller, |_| {
                     read_page(&read)
                 })?;
                 Ok(seen)
@@ -264,7 +264,7 @@ pub const CLAIMS: &[Claim] = &[
                     io::again(|| tee(&from.read, &second.write, 1, BLOCKING))
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "tee(empty pipe, pipe, 1)", caller, || {
+                note_sleeper(&mut seen, "tee(empty pipe, pipe, 1)", caller, |_| {
                     io::write_all(&first.write, b"b").setup("write to a pipe")
                 })?;
                 Ok(seen)
@@ -292,7 +292,7 @@ pub const CLAIMS: &[Claim] = &[
                     io::again(|| tee(&source.read, &write, 1, BLOCKING))
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "tee(pipe, full pipe, 1)", caller, || {
+                note_sleeper(&mut seen, "tee(pipe, full pipe, 1)", caller, |_| {
                     read_page(&read)
                 })?;
                 Ok(seen)
@@ -326,7 +326,7 @@ pub const CLAIMS: &[Claim] = &[
                     })
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "vmsplice(full pipe, 1)", caller, || {
+                note_sleeper(&mut seen, "vmsplice(full pipe, 1)", caller, |_| {
                     read_page(&read)
                 })?;
                 Ok(seen)
@@ -356,7 +356,7 @@ pub const CLAIMS: &[Claim] = &[
                     io::again(|| sendfile(&write, &file, Some(&mut 0), 1))
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "sendfile(full pipe, file, 1)", caller, || {
+                note_sleeper(&mut seen, "sendfile(full pipe, file, 1)", caller, |_| {
                     read_page(&read)
                 })?;
                 Ok(seen)
@@ -379,12 +379,17 @@ fn note_sleeper(
     seen: &mut Observation,
     what: &str,
     caller: Caller,
-    wake: impl FnOnce() -> Result<(), Stop>,
+    wake: impl FnOnce(&Caller) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let sleeps = caller.sleeps()?;
-    aside(wake)?;
+    aside(|| wake(&caller))?;
+    note_end(seen, what, sleeps, caller)
+}
+
+/// Notes whether a call was seen asleep, and what it returns.
+fn note_end(seen: &mut Observation, what: &str, slept: bool, caller: Caller) -> Result<(), Stop> {
     let result = caller.join()?;
-    let word = if sleeps {
+    let word = if slept {
         "sleeps".to_owned()
     } else {
         returned(result)
@@ -403,7 +408,7 @@ fn pipe_close_wakes_writer(_lab: &Lab) -> Result<Observation, Stop> {
     let (noted, signals) = raised(libc::SIGPIPE, || {
         let Pipe { read, write } = full()?;
         let caller = Caller::start(Sysno::write, move || io::again(|| io::write(&write, b"b")))?;
-        note_sleeper(&mut seen, "write(full pipe, 1)", caller, || {
+        note_sleeper(&mut seen, "write(full pipe, 1)", caller, |_| {
             drop(read);
             Ok(())
         })
@@ -417,15 +422,7 @@ fn pipe_close_wakes_writer(_lab: &Lab) -> Result<Observation, Stop> {
         })?;
         let sleeps = caller.sleeps_with(|| Ok(aside(|| sockets::readable(&read))? == 1 << 16))?;
         drop(read);
-        let result = caller.join()?;
-        let word = if sleeps {
-            "sleeps".to_owned()
-        } else {
-            returned(result)
-        };
-        seen.text("write(pipe, 128 KiB)", word)
-            .call("write(pipe, 128 KiB), then", result);
-        Ok(())
+        note_end(&mut seen, "write(pipe, 128 KiB)", sleeps, caller)
     })?;
     noted?;
     seen.count("signals with that", signals);
@@ -464,17 +461,10 @@ fn splice_waits_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     let caller = Caller::start(Sysno::splice, move || {
         splice(&from.read, None, &write, None, 1, BLOCKING)
     })?;
-    let sleeps = caller.sleeps()?;
-    caller.signal(libc::SIGUSR1)?;
-    let result = caller.join()?;
-    let word = if sleeps {
-        "sleeps".to_owned()
-    } else {
-        returned(result)
-    };
     let mut seen = Observation::new();
-    seen.text("splice(pipe, full pipe, 1)", word)
-        .call("splice(pipe, full pipe, 1), then", result);
+    note_sleeper(&mut seen, "splice(pipe, full pipe, 1)", caller, |caller| {
+        caller.signal(libc::SIGUSR1)
+    })?;
     super::note_readable(&mut seen, "bytes in the first pipe", &source.read)?;
     drop(read);
     Ok(seen)
