@@ -366,10 +366,7 @@ fn splice_sink_sysctl(_lab: &Lab) -> Result<Observation, Stop> {
 fn splice_source_zeros(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let mut others = 0;
-    for (fact, kind) in [
-        ("zeros of /dev/zero", Fd::DevZero),
-        ("zeros of /dev/full", Fd::DevFull),
-    ] {
+    for kind in [Fd::DevZero, Fd::DevFull] {
         let device = Descriptor::open(lab, kind)?;
         let (mut returned, mut zeros) = (0, 0);
         for length in LENGTHS {
@@ -388,8 +385,8 @@ fn splice_source_zeros(lab: &Lab) -> Result<Observation, Stop> {
             zeros += of_these as u64;
             others += (count - of_these) as u64;
         }
-        seen.count(fact, zeros);
-        seen.count(format!("returned for {kind}"), returned);
+        seen.count(format!("zeros of {kind}"), zeros)
+            .count(format!("returned for {kind}"), returned);
     }
     seen.count("other bytes", others);
     Ok(seen)
