@@ -672,27 +672,12 @@ fn pipe_size_keeps(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// `poll` of one descriptor that does not wait: what it returns, and the events, which are all of them until the kernel says which.
-fn poll(fd: &impl AsFd, events: libc::c_short) -> (Result<usize, Errno>, libc::c_short) {
-    let mut polled = libc::pollfd {
-        fd: fd.as_fd().as_raw_fd(),
-        events,
-        revents: -1,
-    };
-    let answer = io::again(|| {
-        let pointer = (&raw mut polled).expose_provenance();
-        // SAFETY: poll reads and writes the one pollfd.
-        unsafe { ask(Sysno::poll, [pointer, 1, 0, 0, 0, 0]) }
-    });
-    (answer, polled.revents)
-}
-
 fn pipe_poll_writable(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe_of(2, PipeFlags::NONBLOCK)?;
     aside(|| io::write_all(&pipe.write, &[0; 2 * PAGE])).setup("write to a pipe")?;
     let mut seen = Observation::new();
     let mut note = |fact: &str| {
-        let (answer, events) = poll(&pipe.write, libc::POLLOUT);
+        let (answer, events) = io::poll(&pipe.write, libc::POLLOUT, 0);
         seen.call(fact, answer);
         seen.text(format!("events of {fact}"), named_events(events));
     };
@@ -706,7 +691,7 @@ fn pipe_poll_writable(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// The events that `poll` says, by their names.
 fn events(fd: &impl AsFd, asked: libc::c_short) -> String {
-    let (answer, events) = poll(fd, asked);
+    let (answer, events) = io::poll(fd, asked, 0);
     match answer {
         Ok(count) if count == usize::from(events != 0) => named_events(events),
         Ok(count) => format!("{count} descriptors, {}", named_events(events)),

@@ -1,7 +1,7 @@
 //! `vmsplice`.
 
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, gate, seed};
-use crate::interpose::lie::{Lie, What};
+use crate::claim::{Answer, Claim, Resource, Source, always, gate, seed};
+use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, Sharing};
 use crate::lab::sinks::{Kind, Sink};
@@ -9,8 +9,7 @@ use crate::lab::{Lab, io, pattern, sockets};
 use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_splice::{IoVec, Pipe, PipeFlags, SpliceFlags, pipe2, splice, vmsplice_to_pipe};
-use std::os::fd::AsRawFd;
-use syscalls::{Sysno, syscall};
+use syscalls::Sysno;
 
 const AFTER_STORE: &str = "memory changed after the transfer, receiver's bytes";
 
@@ -81,11 +80,6 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::vmsplice, libc::EINVAL),
             Lie::returned(Sysno::vmsplice, 1 << 17),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::poll,
-            What::Skipped,
-            "a call that sees nothing is as one that is not made",
-        )],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "vmsplice.moves.piecewise",
@@ -226,15 +220,9 @@ fn piecewise(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn has_room(pipe: &Pipe) -> Result<bool, Stop> {
-    let mut polled = libc::pollfd {
-        fd: pipe.write.as_raw_fd(),
-        events: libc::POLLOUT,
-        revents: 0,
-    };
-    // SAFETY: the pointer is to one pollfd, read and written during the call.
-    let ready = io::again(|| unsafe { syscall!(Sysno::poll, &raw mut polled, 1, 0) });
-    let ready = ready.setup("poll")? == 1;
-    if ready != (polled.revents & libc::POLLOUT != 0) {
+    let (answer, events) = io::poll(&pipe.write, libc::POLLOUT, 0);
+    let ready = answer.setup("poll")? == 1;
+    if ready != (events & libc::POLLOUT != 0) {
         return Err(Stop::broken("poll() counts what it does not name"));
     }
     Ok(ready)

@@ -483,28 +483,9 @@ fn zerocopy_queue_peek(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_queue_pollerr(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, _far) = complete_one()?;
-    let mut polled = libc::pollfd {
-        fd: std::os::fd::AsRawFd::as_raw_fd(&near),
-        events: 0,
-        revents: 0,
-    };
-    // SAFETY: the pointer is to one pollfd, read and written during the call.
-    let ready = io::again(|| unsafe {
-        ask(
-            Sysno::poll,
-            [
-                (&raw mut polled).expose_provenance(),
-                1,
-                usize::MAX,
-                0,
-                0,
-                0,
-            ],
-        )
-    });
+    let (ready, revents) = io::poll(&near, 0, -1);
     let mut seen = Observation::new();
     seen.call("descriptors with events", ready);
-    let revents = std::hint::black_box(polled).revents;
     let what = if revents == libc::POLLERR {
         "POLLERR".into()
     } else {

@@ -228,6 +228,24 @@ pub fn recvmsg(
     })
 }
 
+/// `poll(2)` of one descriptor, again after `EINTR`: what it returns, and the events, which are all of them until the kernel says which.
+///
+/// `timeout` is in milliseconds, 0 not to wait, -1 for ever: the process's time limits end a wait that never does.
+pub fn poll(
+    fd: &impl AsFd,
+    events: libc::c_short,
+    timeout: isize,
+) -> (Result<usize, Errno>, libc::c_short) {
+    let mut polled = libc::pollfd {
+        fd: fd.as_fd().as_raw_fd(),
+        events,
+        revents: -1,
+    };
+    // SAFETY: the pointer is to one pollfd, read and written during the call.
+    let answer = again(|| unsafe { syscall!(Sysno::poll, &raw mut polled, 1, timeout) });
+    (answer, polled.revents)
+}
+
 /// Waits for `POLLERR`, the sign of something in the error queue.
 pub fn wait_for_error_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     wait_for(fd, 0) // POLLERR is always reported
@@ -235,18 +253,7 @@ pub fn wait_for_error_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Waits for one of these `poll` events. The process's time limits end a wait that never does.
 pub fn wait_for(fd: BorrowedFd<'_>, events: libc::c_short) -> Result<(), Errno> {
-    let mut polled = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events,
-        revents: 0,
-    };
-    loop {
-        // SAFETY: the pointer is to one pollfd, read and written during the call.
-        match unsafe { syscall!(Sysno::poll, &raw mut polled, 1, -1_isize) } {
-            Err(Errno::EINTR) => {}
-            result => return result.map(drop),
-        }
-    }
+    poll(&fd, events, -1).0.map(drop)
 }
 
 #[cfg(test)]
