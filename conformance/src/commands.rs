@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod diff;
 pub mod falsify;
+pub mod grid;
 pub mod list;
 pub mod record;
 pub mod report;

@@ -23,6 +23,7 @@ pub mod claims;
 pub mod coverage;
 pub mod falsify;
 pub mod foreign;
+pub mod grids;
 pub mod interpose;
 pub mod kernel;
 pub mod lab;

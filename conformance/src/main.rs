@@ -15,7 +15,7 @@ use conformance::runner::{Runner, supervisor};
 use conformance::seed::Document;
 #[cfg(feature = "vm")]
 use conformance::vm::qemu::END_GROUP;
-use conformance::{claims, kernel};
+use conformance::{claims, grids, kernel};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Write};
@@ -50,6 +50,8 @@ enum Command {
     Record(commands::record::Record),
     /// Lie to the experiments: a claim that no lie can turn is worth nothing
     Falsify(commands::falsify::Falsify),
+    /// What every kind of descriptor answers to every call, as a grid
+    Fds(commands::grid::GridOptions),
     /// Decide claims on another kernel, or run a program there
     #[cfg(feature = "vm")]
     #[command(subcommand)]
@@ -165,7 +167,11 @@ fn main() -> ExitCode {
         conformance::vm::guest::main();
     }
     if supervisor::is_asked_for() {
-        return match supervisor::main(&claims::registry()) {
+        let experiments: Vec<_> = claims::registry()
+            .into_iter()
+            .chain(grids::rows())
+            .collect();
+        return match supervisor::main(&experiments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE, // whom it served notices the missing end
         };
@@ -195,6 +201,7 @@ fn main() -> ExitCode {
         Some(Command::Diff(options)) => commands::diff::diff_command(&options),
         Some(Command::Record(options)) => commands::record::record_command(&options),
         Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
+        Some(Command::Fds(options)) => commands::grid::grid_command(&grids::FDS, &options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]
         Some(Command::Vm(command)) => commands::vm::vm_command(&command),

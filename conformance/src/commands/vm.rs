@@ -4,6 +4,8 @@ use crate::{Failure, Selection, open_output, select};
 use clap::{Args, Subcommand, ValueEnum};
 use conformance::claim::Claim;
 use conformance::foreign::Foreign;
+use conformance::grids::Grid;
+use conformance::grids::sheet::Sheet;
 use conformance::recorded;
 use conformance::report::{Strictness, human, jsonl};
 use conformance::vm::error::Error;
@@ -181,6 +183,103 @@ pub struct GuestOptions {
     /// Run as this user instead of root
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
+}
+
+/// The kernels on which a grid is made, instead of the running one.
+#[derive(Args)]
+pub struct GridMachines {
+    /// Make it on these kernels of the matrix, separated by commas, or on `all`: of several, print what differs
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    kernels: Vec<String>,
+    /// How many guests run side by side [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    guests: Option<u16>,
+    #[command(flatten)]
+    guest: GuestOptions,
+    #[command(flatten)]
+    from: From_,
+    /// Where the grids of guests go, a file per kernel [default: target/grids/GRID]
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+}
+
+impl GridMachines {
+    /// Whether there are any.
+    pub fn are_named(&self) -> bool {
+        !self.kernels.is_empty()
+    }
+
+    /// Makes the grid on each, and keeps it. A kernel that the distribution has dropped is left out, with a word.
+    pub fn sheets(
+        &self,
+        grid: &Grid,
+        rows: &[&'static Claim],
+        arguments: Vec<String>,
+    ) -> Result<Vec<(String, Sheet)>, Failure> {
+        let all = self.kernels == ["all"];
+        let named = if all { &[][..] } else { &self.kernels };
+        let linux = self::rows(named)?.into_iter().filter_map(|row| match row {
+            Listed::Linux(row) => Some(Ok(row)),
+            Listed::Foreign(_) if all => None,
+            Listed::Foreign(row) => Some(Err(Failure::Usage(format!(
+                "{} has no grids: they are made by Linux kernels in guests",
+                row.name
+            )))),
+        });
+        let cache = Cache::open();
+        let mirror = self.from.mirror.as_deref();
+        let fetched = linux.map(|row| {
+            let row = row?;
+            Ok((
+                row.name.clone(),
+                packages::fetch(&cache, &row, mirror, &say),
+            ))
+        });
+        let images: Vec<(String, Result<Image, Error>)> =
+            fetched.collect::<Result<_, Failure>>()?;
+        let mut command = ["/init", grid.name, "--format", "jsonl"]
+            .map(str::to_owned)
+            .to_vec();
+        command.extend(arguments);
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let jobs = self.guests.map_or(cpus, usize::from);
+        let made = matrix::side_by_side(&images, jobs, |(name, image)| {
+            let made = image.clone().and_then(|image| {
+                let job = Job {
+                    commands: vec![command.clone()],
+                    ..Job::default()
+                };
+                let mut guest = self.guest.machine(&image, job);
+                guest.modules = matrix::modules(rows);
+                matrix::grid(&guest)
+            });
+            match &made {
+                Ok((_, ran)) => {
+                    let (boot, total) = (ran.boot.as_secs_f32(), ran.total.as_secs_f32());
+                    say(&format!(
+                        "{name}: {} up in {boot:.1} s, done in {total:.1} s",
+                        ran.release
+                    ));
+                }
+                Err(error) => say(&format!("{name}: {error}")),
+            }
+            (name.clone(), made)
+        });
+        let usual = Path::new("target/grids").join(grid.name);
+        let directory = self.results.as_ref().unwrap_or(&usual);
+        let mut sheets = Vec::new();
+        for (name, made) in made {
+            match made {
+                Ok((sheet, _)) => {
+                    matrix::store_grid(directory, &name, &sheet)?;
+                    sheets.push((name, sheet));
+                }
+                Err(Error::Gone(_)) if all => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(sheets)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

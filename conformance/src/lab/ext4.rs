@@ -51,7 +51,7 @@ pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
 }
 
 /// A loop device over a file, with its path. It goes with its last user.
-fn loop_device(file: &File) -> Result<(File, CString), Stop> {
+pub(super) fn loop_device(file: &File) -> Result<(File, CString), Stop> {
     /// `LOOP_CTL_GET_FREE` and `LOOP_CONFIGURE` of include/uapi/linux/loop.h, and `LO_FLAGS_AUTOCLEAR`.
     const GET_FREE: libc::Ioctl = 0x4c82;
     const CONFIGURE: libc::Ioctl = 0x4c0a;

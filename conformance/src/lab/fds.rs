@@ -1,5 +1,7 @@
 //! Descriptors of every kind, ready to be read from or written to without waiting.
 
+mod special;
+
 use crate::interpose::record::aside;
 use crate::lab::{Lab, alias, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
@@ -11,101 +13,120 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use syscalls::Errno;
 
-/// Kinds of descriptors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    missing_docs,
-    reason = "the names say it, and `Display` says it to the user"
-)]
-pub enum Kind {
-    RegularFile,
-    AppendFile,
-    Memfd,
-    PathOnly,
-    Directory,
-    PipeRead,
-    PipeWrite,
-    TcpSocket,
-    UdpSocket,
-    UnixStream,
-    Eventfd,
-    Timerfd,
-    Signalfd,
-    Inotify,
-    Epoll,
-    Pidfd,
-    DevNull,
-    DevZero,
-    DevFull,
-    DevUrandom,
-    Terminal,
-    ProcMaps,
-    ProcStatus,
-    ProcVersion,
-    ProcSysctl,
-    Sysfs,
+/// Every kind with its name: `$then! { Kind "name", … }`. This is the one list of them.
+macro_rules! for_each_kind {
+    ($then:ident) => {
+        $then! {
+            RegularFile "regular file",
+            AppendFile "O_APPEND file",
+            Memfd "memfd",
+            PathOnly "O_PATH",
+            Directory "directory",
+            PipeRead "pipe, read end",
+            PipeWrite "pipe, write end",
+            TcpSocket "TCP socket",
+            UdpSocket "UDP socket",
+            UnixStream "AF_UNIX socket",
+            Eventfd "eventfd",
+            Timerfd "timerfd",
+            Signalfd "signalfd",
+            Inotify "inotify",
+            Epoll "epoll",
+            Pidfd "pidfd",
+            DevNull "/dev/null",
+            DevZero "/dev/zero",
+            DevFull "/dev/full",
+            DevUrandom "/dev/urandom",
+            Terminal "terminal",
+            ProcMaps "/proc/self/maps",
+            ProcStatus "/proc/self/status",
+            ProcVersion "/proc/version",
+            ProcSysctl "/proc/sys/kernel/ostype",
+            Sysfs "/sys/kernel/notes",
+            TmpFile "O_TMPFILE",
+            ReadOnlyFile "O_RDONLY file",
+            WriteOnlyFile "O_WRONLY file",
+            MemfdSealedWrite "memfd, F_SEAL_WRITE",
+            MemfdSealedFutureWrite "memfd, F_SEAL_FUTURE_WRITE",
+            MemfdSealedGrow "memfd, F_SEAL_GROW",
+            MemfdSealedShrink "memfd, F_SEAL_SHRINK",
+            MemfdHuge "memfd, MFD_HUGETLB",
+            MemfdSecret "memfd_secret",
+            BlockDevice "block device",
+            UnixDatagram "AF_UNIX datagram",
+            UnixSeqpacket "AF_UNIX seqpacket",
+            TcpUnconnected "TCP, not connected",
+            TcpListener "TCP, listening",
+            MptcpSocket "MPTCP socket",
+            TlsSender "TLS socket, sender",
+            TlsReceiver "TLS socket, receiver",
+            VsockSocket "vsock socket",
+            RawSocket "raw socket",
+            PacketSocket "packet socket",
+            NetlinkSocket "netlink socket",
+            AlgSocket "AF_ALG hash",
+            Fanotify "fanotify",
+            Userfaultfd "userfaultfd",
+            PerfEvent "perf event",
+            IoUring "io_uring",
+            BpfMap "bpf map",
+            Fsopen "fsopen",
+            Fspick "fspick",
+            OpenTree "open_tree",
+            Landlock "landlock ruleset",
+            MessageQueue "message queue",
+            Namespace "/proc/self/ns/net",
+            PtyMaster "pseudo-terminal, master",
+            DevRandom "/dev/random",
+            DevKmsg "/dev/kmsg",
+            DevFuse "/dev/fuse",
+            ProcMem "/proc/self/mem",
+            ProcMounts "/proc/self/mounts",
+            ProcPagemap "/proc/self/pagemap",
+            ProcComm "/proc/self/comm",
+            ProcOom "/proc/self/oom_score_adj",
+            ProcNet "/proc/net/tcp",
+            ProcKallsyms "/proc/kallsyms",
+            SysctlWritable "/proc/sys/kernel/domainname",
+            SysfsText "/sys/kernel/uevent_seqnum",
+            Cgroup "cgroup.controllers",
+            Debugfs "debugfs file",
+            Tracefs "tracefs file",
+        }
+    };
 }
+pub(crate) use for_each_kind;
 
-/// Every kind.
-pub const ALL: &[Kind] = &[
-    Kind::RegularFile,
-    Kind::AppendFile,
-    Kind::Memfd,
-    Kind::PathOnly,
-    Kind::Directory,
-    Kind::PipeRead,
-    Kind::PipeWrite,
-    Kind::TcpSocket,
-    Kind::UdpSocket,
-    Kind::UnixStream,
-    Kind::Eventfd,
-    Kind::Timerfd,
-    Kind::Signalfd,
-    Kind::Inotify,
-    Kind::Epoll,
-    Kind::Pidfd,
-    Kind::DevNull,
-    Kind::DevZero,
-    Kind::DevFull,
-    Kind::DevUrandom,
-    Kind::Terminal,
-    Kind::ProcMaps,
-    Kind::ProcStatus,
-    Kind::ProcVersion,
-    Kind::ProcSysctl,
-    Kind::Sysfs,
-];
+macro_rules! kinds {
+    ($($kind:ident $name:literal,)*) => {
+        /// Kinds of descriptors.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[expect(
+            missing_docs,
+            reason = "the names say it, and `Display` says it to the user"
+        )]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        /// Every kind.
+        pub const ALL: &[Kind] = &[$(Kind::$kind,)*];
+
+        impl Kind {
+            /// The name that users are told.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+for_each_kind!(kinds);
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RegularFile => "regular file",
-            Self::AppendFile => "O_APPEND file",
-            Self::Memfd => "memfd",
-            Self::PathOnly => "O_PATH",
-            Self::Directory => "directory",
-            Self::PipeRead => "pipe, read end",
-            Self::PipeWrite => "pipe, write end",
-            Self::TcpSocket => "TCP socket",
-            Self::UdpSocket => "UDP socket",
-            Self::UnixStream => "AF_UNIX socket",
-            Self::Eventfd => "eventfd",
-            Self::Timerfd => "timerfd",
-            Self::Signalfd => "signalfd",
-            Self::Inotify => "inotify",
-            Self::Epoll => "epoll",
-            Self::Pidfd => "pidfd",
-            Self::DevNull => "/dev/null",
-            Self::DevZero => "/dev/zero",
-            Self::DevFull => "/dev/full",
-            Self::DevUrandom => "/dev/urandom",
-            Self::Terminal => "terminal",
-            Self::ProcMaps => "/proc/self/maps",
-            Self::ProcStatus => "/proc/self/status",
-            Self::ProcVersion => "/proc/version",
-            Self::ProcSysctl => "/proc/sys/kernel/ostype",
-            Self::Sysfs => "/sys/kernel/notes",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -120,16 +141,24 @@ pub struct Descriptor {
 
 impl Descriptor {
     /// How many bytes have been written to it since it was opened, as its other end or its file shows, of which `reported` may
-    /// still be on their way. None for a device, which keeps nothing, and for what cannot be written.
+    /// still be on their way. None for a device, which keeps nothing, for what cannot be written, and where nothing tells.
     pub fn written(&self, reported: usize) -> Result<Option<u64>, Stop> {
         let size = || Ok(self.file()?.metadata().setup("fstat")?.len());
         match (self.kind, &self.peer) {
-            (Kind::PipeRead, _) => Ok(None),
+            // FIONREAD of the peer is of other things, or not there on every kernel.
+            (
+                Kind::PipeRead
+                | Kind::TlsSender
+                | Kind::TlsReceiver
+                | Kind::VsockSocket
+                | Kind::MptcpSocket,
+                _,
+            ) => Ok(None),
             (_, Some(peer)) => {
                 // To a pipe or an AF_UNIX socket nothing is on its way.
                 if matches!(
                     self.kind,
-                    Kind::TcpSocket | Kind::UdpSocket | Kind::Terminal
+                    Kind::TcpSocket | Kind::UdpSocket | Kind::Terminal | Kind::PtyMaster
                 ) {
                     sockets::wait_for_arrival(peer, reported)?;
                 }
@@ -261,6 +290,106 @@ impl Descriptor {
             Kind::ProcVersion => readable("/proc/version"),
             Kind::ProcSysctl => readable("/proc/sys/kernel/ostype"),
             Kind::Sysfs => readable("/sys/kernel/notes"),
+            Kind::TmpFile => {
+                let file = File::options()
+                    .read(true)
+                    .write(true)
+                    .custom_flags(libc::O_TMPFILE)
+                    .open(lab.scratch()?);
+                let file = file.setup("open with O_TMPFILE")?;
+                io::pwrite(&file, &CONTENT, 0).setup("write a file")?;
+                alone(file.into())
+            }
+            Kind::ReadOnlyFile => again(&lab.file(&CONTENT)?, libc::O_RDONLY).and_then(alone),
+            Kind::WriteOnlyFile => again(&lab.file(&CONTENT)?, libc::O_WRONLY).and_then(alone),
+            Kind::MemfdSealedWrite => special::sealed(libc::F_SEAL_WRITE).and_then(alone),
+            Kind::MemfdSealedFutureWrite => {
+                special::sealed(libc::F_SEAL_FUTURE_WRITE).and_then(alone)
+            }
+            Kind::MemfdSealedGrow => special::sealed(libc::F_SEAL_GROW).and_then(alone),
+            Kind::MemfdSealedShrink => special::sealed(libc::F_SEAL_SHRINK).and_then(alone),
+            Kind::MemfdHuge => special::huge_memfd().and_then(alone),
+            Kind::MemfdSecret => {
+                let secret = File::from(memfd_secret()?);
+                secret.set_len(CONTENT.len() as u64).setup("ftruncate")?;
+                alone(secret.into())
+            }
+            Kind::BlockDevice => special::block_device().and_then(alone),
+            Kind::UnixDatagram => {
+                special::unix_pair(libc::SOCK_DGRAM).and_then(|(near, far)| between(near, far))
+            }
+            Kind::UnixSeqpacket => {
+                special::unix_pair(libc::SOCK_SEQPACKET).and_then(|(near, far)| between(near, far))
+            }
+            Kind::TcpUnconnected => sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)
+                .setup("socket")
+                .and_then(alone),
+            Kind::TcpListener => special::tcp_listener().and_then(alone),
+            Kind::MptcpSocket => {
+                let (near, far) = sockets::mptcp()?;
+                io::write(&far, &CONTENT).setup("fill a socket")?;
+                io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
+                between(near.into(), far.into())
+            }
+            Kind::TlsSender => {
+                let (near, far) = sockets::ktls()?;
+                io::write(&far, &CONTENT).setup("fill a socket")?;
+                sockets::wait_for_arrival(&near, CONTENT.len())?;
+                between(near.into(), far.into())
+            }
+            Kind::TlsReceiver => {
+                let (near, far) = sockets::ktls()?;
+                io::write(&near, &CONTENT).setup("send by TLS")?;
+                io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
+                between(far.into(), near.into())
+            }
+            Kind::VsockSocket => {
+                let (near, far) = sockets::vsock()?;
+                io::write(&far, &CONTENT).setup("fill a socket")?;
+                io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
+                between(near, far)
+            }
+            Kind::RawSocket => special::raw_socket().and_then(alone),
+            Kind::PacketSocket => special::packet_socket().and_then(alone),
+            Kind::NetlinkSocket => special::netlink_socket().and_then(alone),
+            Kind::AlgSocket => special::alg_socket().and_then(alone),
+            Kind::Fanotify => special::fanotify().and_then(alone),
+            Kind::Userfaultfd => special::userfaultfd().and_then(alone),
+            Kind::PerfEvent => special::perf_event().and_then(alone),
+            Kind::IoUring => special::io_uring().and_then(alone),
+            Kind::BpfMap => special::bpf_map().and_then(alone),
+            Kind::Fsopen => special::fsopen().and_then(alone),
+            Kind::Fspick => special::fspick().and_then(alone),
+            Kind::OpenTree => special::open_tree().and_then(alone),
+            Kind::Landlock => special::landlock().and_then(alone),
+            Kind::MessageQueue => special::message_queue().and_then(alone),
+            Kind::Namespace => readable("/proc/self/ns/net"),
+            Kind::PtyMaster => {
+                let Descriptor { fd, peer, .. } = terminal()?;
+                let master = peer.ok_or_else(|| Stop::broken("a terminal has a master"))?;
+                io::read(&fd, &mut [0; CONTENT.len()]).setup("read what was typed")?;
+                io::write(&fd, &CONTENT).setup("write to a terminal")?;
+                sockets::wait_for_arrival(&master, CONTENT.len())?;
+                between(master, fd)
+            }
+            Kind::DevRandom => device("/dev/random"),
+            Kind::DevKmsg => open("/dev/kmsg", libc::O_RDWR | libc::O_NONBLOCK).and_then(alone),
+            Kind::DevFuse => open("/dev/fuse", libc::O_RDWR | libc::O_NONBLOCK).and_then(alone),
+            Kind::ProcMem => device("/proc/self/mem"),
+            Kind::ProcMounts => readable("/proc/self/mounts"),
+            Kind::ProcPagemap => readable("/proc/self/pagemap"),
+            Kind::ProcComm => device("/proc/self/comm"),
+            Kind::ProcOom => device("/proc/self/oom_score_adj"),
+            Kind::ProcNet => readable("/proc/net/tcp"),
+            Kind::ProcKallsyms => readable("/proc/kallsyms"),
+            Kind::SysctlWritable => special::domain_name().and_then(alone),
+            Kind::SysfsText => readable("/sys/kernel/uevent_seqnum"),
+            Kind::Cgroup => special::on_mount(c"cgroup2", &[c"cgroup.controllers"]).and_then(alone),
+            Kind::Debugfs => {
+                let files = [c"sleep_time", c"wakeup_sources", c"split_huge_pages"];
+                special::on_mount(c"debugfs", &files).and_then(alone)
+            }
+            Kind::Tracefs => special::on_mount(c"tracefs", &[c"README"]).and_then(alone),
         }
     }
 }
@@ -314,6 +443,11 @@ fn open(path: &str, flags: libc::c_int) -> Result<OwnedFd, Stop> {
         )),
         failed => failed.map(OwnedFd::from).setup(&format!("open {path}")),
     }
+}
+
+/// Opens the file of a descriptor once more, with this access.
+fn again(file: &File, access: libc::c_int) -> Result<OwnedFd, Stop> {
+    open(&format!("/proc/self/fd/{}", file.as_raw_fd()), access)
 }
 
 /// Takes a descriptor from a call that made it.

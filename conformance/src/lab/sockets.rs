@@ -51,7 +51,8 @@ pub fn mptcp() -> Result<(TcpStream, TcpStream), Stop> {
     })
 }
 
-fn loopback_address(port: u16) -> (libc::sockaddr_in, libc::socklen_t) {
+/// The address of a port of IPv4 loopback, and its length.
+pub(super) fn loopback_address(port: u16) -> (libc::sockaddr_in, libc::socklen_t) {
     // SAFETY: sockaddr_in is plain integers, for which zero is valid.
     let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     address.sin_family = libc::sa_family_t::try_from(libc::AF_INET).expect("a small number");

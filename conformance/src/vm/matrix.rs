@@ -10,6 +10,7 @@ use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
 use crate::foreign::Foreign;
+use crate::grids::sheet::Sheet;
 use crate::recorded;
 use crate::report::{Record, Run, Strictness, jsonl, stored};
 use crate::verdict::Word;
@@ -159,6 +160,27 @@ pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
     Ok((run, ran))
 }
 
+/// Makes a grid in a guest, whose command writes its stored form.
+pub fn grid(machine: &Machine<'_>) -> Result<(Sheet, Ran), Error> {
+    let mut said = Said::default();
+    let ran = machine.run(|kind, bytes| said.hear(kind, bytes))?;
+    let sheet = Sheet::read(&said.output)
+        .and_then(|sheet| sheet_agrees(sheet, &ran))
+        .map_err(|what| said.error(&what, ran.end.status))?;
+    Ok((sheet, ran))
+}
+
+fn sheet_agrees(sheet: Sheet, ran: &Ran) -> Result<Sheet, String> {
+    if sheet.environment.kernel != ran.release {
+        return Err(format!(
+            "the grid is of Linux {}, and it is Linux {}",
+            plain(&sheet.environment.kernel),
+            ran.release
+        ));
+    }
+    Ok(sheet)
+}
+
 /// Decides the claims in gVisor.
 pub fn decide_in_gvisor(order: &Order) -> Result<(Run, Ran), Error> {
     let sandbox = Sandbox {
@@ -292,6 +314,15 @@ pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
     let path = directory.join(format!("{name}.jsonl"));
     let mut bytes = Vec::new();
     jsonl::write_run(&mut bytes, run).at(&path)?;
+    std::fs::write(&path, bytes).at(&path)
+}
+
+/// Writes a grid in its stored form to `DIRECTORY/NAME.jsonl`.
+pub fn store_grid(directory: &Path, name: &str, sheet: &Sheet) -> Result<(), Error> {
+    std::fs::create_dir_all(directory).at(directory)?;
+    let path = directory.join(format!("{name}.jsonl"));
+    let mut bytes = Vec::new();
+    sheet.write(&mut bytes).at(&path)?;
     std::fs::write(&path, bytes).at(&path)
 }
 

@@ -1,0 +1,269 @@
+//! Every kind of descriptor in every place of every call.
+
+use super::{Answer, attempt};
+use crate::claim::Claim;
+use crate::lab::fds::{Descriptor, Kind, for_each_kind};
+use crate::lab::sockets::KTLS_MODULES;
+use crate::lab::{Lab, alias, io, map_file, sockets};
+use crate::verdict::{Observation, Setup, Stop, Value, Verdict};
+use nocopy_msg_zerocopy::enable;
+use nocopy_sendfile::sendfile;
+use nocopy_splice::{
+    IoVec, IoVecMut, SpliceFlags, splice, tee, vmsplice_from_pipe, vmsplice_to_pipe,
+};
+use std::io::PipeReader;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use syscalls::{Errno, Sysno};
+
+/// What is done with a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the names say it, and `name` says it to the user"
+)]
+pub enum Column {
+    Read,
+    Write,
+    SendfileFrom,
+    SendfileTo,
+    SpliceFrom,
+    SpliceTo,
+    TeeFrom,
+    TeeTo,
+    Vmsplice,
+    Map,
+    WriteMapped,
+    CopyFrom,
+    CopyTo,
+    SoZerocopy,
+}
+
+/// Every column, in the order of the grid.
+pub const COLUMNS: &[Column] = &[
+    Column::Read,
+    Column::Write,
+    Column::SendfileFrom,
+    Column::SendfileTo,
+    Column::SpliceFrom,
+    Column::SpliceTo,
+    Column::TeeFrom,
+    Column::TeeTo,
+    Column::Vmsplice,
+    Column::Map,
+    Column::WriteMapped,
+    Column::CopyFrom,
+    Column::CopyTo,
+    Column::SoZerocopy,
+];
+
+impl Column {
+    /// The name that users are told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::SendfileFrom => "sendfile from",
+            Self::SendfileTo => "sendfile to",
+            Self::SpliceFrom => "splice from",
+            Self::SpliceTo => "splice to",
+            Self::TeeFrom => "tee from",
+            Self::TeeTo => "tee to",
+            Self::Vmsplice => "vmsplice",
+            Self::Map => "mmap",
+            Self::WriteMapped => "write mapped",
+            Self::CopyFrom => "copy_file_range from",
+            Self::CopyTo => "copy_file_range to",
+            Self::SoZerocopy => "SO_ZEROCOPY",
+        }
+    }
+
+    /// The system call that answers.
+    pub const fn call(self) -> Sysno {
+        match self {
+            Self::Read => Sysno::read,
+            Self::Write | Self::WriteMapped => Sysno::write,
+            Self::SendfileFrom | Self::SendfileTo => Sysno::sendfile,
+            Self::SpliceFrom | Self::SpliceTo => Sysno::splice,
+            Self::TeeFrom | Self::TeeTo => Sysno::tee,
+            Self::Vmsplice => Sysno::vmsplice,
+            Self::Map => Sysno::mmap,
+            Self::CopyFrom | Self::CopyTo => Sysno::copy_file_range,
+            Self::SoZerocopy => Sysno::setsockopt,
+        }
+    }
+}
+
+macro_rules! rows {
+    ($($kind:ident $name:literal,)*) => {
+        /// An experiment per kind.
+        pub const ROWS: &[Claim] = &[$(Claim {
+            statement: $name,
+            modules: modules(Kind::$kind),
+            ..Claim::new(concat!("fds: ", $name), row::<{ Kind::$kind as usize }>, |_| Verdict::Holds)
+        },)*];
+    };
+}
+for_each_kind!(rows);
+
+/// What a kind needs, where it is not built in.
+const fn modules(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::TlsSender | Kind::TlsReceiver => KTLS_MODULES,
+        Kind::VsockSocket => &["vsock_loopback"],
+        Kind::BlockDevice => &["loop"],
+        Kind::DevFuse => &["fuse"],
+        Kind::PacketSocket => &["af_packet"],
+        Kind::AlgSocket => &["algif_hash", "sha256_generic"],
+        _ => &[],
+    }
+}
+
+/// The row of the kind with this number.
+fn row<const KIND: usize>(lab: &Lab) -> Result<Observation, Stop> {
+    let kind = crate::lab::fds::ALL[KIND];
+    super::ignore_sigpipe()?;
+    let mut seen = Observation::new();
+    for column in COLUMNS {
+        let value = cell(lab, kind, *column)?;
+        seen.push(column.name(), value);
+    }
+    Ok(seen)
+}
+
+/// How many bytes are asked for.
+const LENGTH: usize = 16;
+
+/// What one kind answers in one place, with a descriptor of its own.
+///
+/// # Errors
+///
+/// If this machine has no such descriptor, or a helper of the call could not be made.
+pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
+    let cell = Tried {
+        call: column.call(),
+        fd: Arc::new(Descriptor::open(lab, kind)?),
+    };
+    let none = SpliceFlags::empty();
+    match column {
+        Column::Read => cell.asked(|fd| io::read(fd, &mut [0; LENGTH])),
+        Column::Write => cell.given(|fd| io::write(fd, &BYTES)),
+        Column::SendfileFrom => {
+            let (near, far) = UnixStream::pair().setup("socketpair")?;
+            cell.taken(&far, move |fd| sendfile(&near, fd, None, LENGTH))
+        }
+        Column::SendfileTo => {
+            let file = lab.file(&BYTES)?;
+            cell.given(move |fd| sendfile(fd, &file, None, LENGTH))
+        }
+        Column::SpliceFrom => {
+            let (read, write) = std::io::pipe().setup("pipe")?;
+            cell.taken(&read, move |fd| {
+                splice(fd, None, &write, None, LENGTH, none)
+            })
+        }
+        Column::SpliceTo => {
+            let pipe = full_pipe()?;
+            cell.given(move |fd| splice(&pipe, None, fd, None, LENGTH, none))
+        }
+        Column::TeeFrom => {
+            let (read, write) = std::io::pipe().setup("pipe")?;
+            cell.taken(&read, move |fd| tee(fd, &write, LENGTH, none))
+        }
+        Column::TeeTo => {
+            let pipe = full_pipe()?;
+            cell.given(move |fd| tee(&pipe, fd, LENGTH, none))
+        }
+        // The end of the pipe decides the direction.
+        Column::Vmsplice if kind == Kind::PipeRead => cell.asked(|fd| {
+            let mut memory = [0; LENGTH];
+            // SAFETY: the memory is this call's own, and the kernel does not keep it.
+            unsafe {
+                vmsplice_from_pipe(fd, &mut [IoVecMut::new(&mut memory)], SpliceFlags::empty())
+            }
+        }),
+        Column::Vmsplice => cell.given(|fd| {
+            // SAFETY: the bytes are a constant of the program, which nobody changes or frees.
+            unsafe { vmsplice_to_pipe(fd, &[IoVec::new(&BYTES)], SpliceFlags::empty()) }
+        }),
+        Column::Map => cell.asked(|fd| map_file(fd, LENGTH).map(|_| 0)),
+        Column::WriteMapped => match map_file(&*cell.fd, LENGTH) {
+            Err(_) => Ok(Value::Text("not mapped".into())),
+            Ok(mapping) => {
+                let (_read, write) = std::io::pipe().setup("pipe")?;
+                cell.asked(move |_| {
+                    // SAFETY: the mapping lives until the call is over, and nobody holds a reference to its bytes.
+                    unsafe { io::write_from(&write, mapping.as_ptr(), LENGTH) }
+                })
+            }
+        },
+        Column::CopyFrom => {
+            let target = lab.empty_file()?;
+            cell.asked(move |fd| io::copy_file_range(fd, &target, LENGTH))
+        }
+        Column::CopyTo => {
+            let file = lab.file(&BYTES)?;
+            cell.given(move |fd| io::copy_file_range(&file, fd, LENGTH))
+        }
+        Column::SoZerocopy => cell.asked(|fd| enable(fd.as_fd()).map(|_| 0)),
+    }
+}
+
+/// What is written, and looked for.
+static BYTES: [u8; LENGTH] = [alias::NEW; LENGTH];
+
+/// The read end of a pipe with enough to take, and no writer.
+fn full_pipe() -> Result<PipeReader, Stop> {
+    let (read, write) = std::io::pipe().setup("pipe")?;
+    io::write_all(&write, &BYTES).setup("fill a pipe")?;
+    Ok(read)
+}
+
+/// A call that is tried with a descriptor.
+struct Tried {
+    call: Sysno,
+    fd: Arc<Descriptor>,
+}
+
+impl Tried {
+    fn answer(
+        &self,
+        work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
+    ) -> Result<Answer, Stop> {
+        let fd = Arc::clone(&self.fd);
+        attempt(self.call, move || work(&fd))
+    }
+
+    /// A call of which nothing but its answer is looked at.
+    fn asked(
+        &self,
+        work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
+    ) -> Result<Value, Stop> {
+        Ok(self.answer(work)?.value(None))
+    }
+
+    /// A call that gives bytes to the descriptor: whether as many have come there as it says.
+    fn given(
+        &self,
+        work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
+    ) -> Result<Value, Stop> {
+        let answer = self.answer(work)?;
+        let came = match answer {
+            Answer::Returned(Ok(count)) => self.fd.written(count)?,
+            _ => None,
+        };
+        Ok(answer.value(came))
+    }
+
+    /// A call that takes bytes from the descriptor: whether as many have come at the other end as it says.
+    fn taken(
+        &self,
+        far: &impl AsFd,
+        work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
+    ) -> Result<Value, Stop> {
+        let answer = self.answer(work)?;
+        let came = sockets::readable(far)? as u64;
+        Ok(answer.value(Some(came)))
+    }
+}

@@ -1,0 +1,86 @@
+//! Grids: what everything of a kind answers to every call, on the running kernel.
+//!
+//! A grid is data of a run, not a claim: each cell is what was seen. Cells that differ between kernels, or from what is
+//! documented, have claims in the registry. A row is an experiment for the [runner](crate::runner), so it has a process of its
+//! own, with its limits; each cell has a thread, so that a call that sleeps is seen to do so and holds up no other.
+
+pub mod fds;
+pub mod sheet;
+
+use crate::claim::Claim;
+use crate::lab::sleeper::{Caller, interrupt_with};
+use crate::verdict::{Stop, Value};
+use std::time::Duration;
+use syscalls::{Errno, Sysno};
+
+/// A grid.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    /// The command by which it is made.
+    pub name: &'static str,
+    /// What is in the rows, for its title.
+    pub what: &'static str,
+    /// An experiment per row, whose facts are the cells. The row's name is its statement.
+    pub rows: &'static [Claim],
+}
+
+/// Every kind of descriptor × every call.
+pub const FDS: Grid = Grid {
+    name: "fds",
+    what: "descriptor",
+    rows: fds::ROWS,
+};
+
+/// Every grid.
+pub const ALL: &[Grid] = &[FDS];
+
+/// The experiments of all grids, for the supervisor.
+pub fn rows() -> impl Iterator<Item = &'static Claim> {
+    ALL.iter().flat_map(|grid| grid.rows)
+}
+
+/// What became of a call.
+enum Answer {
+    Returned(Result<usize, Errno>),
+    Sleeps,
+}
+
+impl Answer {
+    /// As the value of a cell: with the bytes that came at the other end, where that is known and another number.
+    fn value(self, came: Option<u64>) -> Value {
+        match (self, came) {
+            (Self::Sleeps, _) => Value::Text("sleeps".into()),
+            (Self::Returned(Err(errno)), Some(came)) if came > 0 => {
+                Value::Text(format!("{errno:?}, and {came} came"))
+            }
+            (Self::Returned(Err(errno)), _) => Value::Errno(errno.into_raw()),
+            (Self::Returned(Ok(count)), Some(came)) if came != count as u64 => {
+                Value::Text(format!("{count}, and {came} came"))
+            }
+            (Self::Returned(Ok(count)), _) => Value::Returned(count as u64),
+        }
+    }
+}
+
+/// How long a call that seems to sleep is given to return, lest what it waits for is only on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
+
+/// Makes a call in a thread of its own, and leaves it there if it sleeps: it ends with the process.
+fn attempt(
+    call: Sysno,
+    work: impl FnOnce() -> Result<usize, Errno> + Send + 'static,
+) -> Result<Answer, Stop> {
+    let caller = Caller::start(call, work)?;
+    if caller.sleeps()? {
+        std::thread::sleep(ON_ITS_WAY);
+        if !caller.has_returned() {
+            return Ok(Answer::Sleeps);
+        }
+    }
+    caller.join().map(Answer::Returned)
+}
+
+/// A write to what nobody reads is an answer, too: `EPIPE`.
+fn ignore_sigpipe() -> Result<(), Stop> {
+    interrupt_with(libc::SIGPIPE)
+}

@@ -1,0 +1,363 @@
+//! A grid that was made: stored, printed, compared.
+//!
+//! The stored form is JSON Lines of schema 1: first an object of type `grid` with the grid's name and the environment as in
+//! [`crate::report::jsonl`], then one of type `row` per row, last one of type `end` with the number of rows.
+
+#![forbid(unsafe_code)]
+
+use crate::report::{Environment, SCHEMA};
+use crate::runner::Outcome;
+use crate::verdict::{Observation, Reason, Value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// A grid with its cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sheet {
+    /// Which grid.
+    pub grid: String,
+    /// Where it was made.
+    pub environment: Environment,
+    /// Its rows, in the grid's order.
+    pub rows: Vec<Row>,
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// What is in it.
+    pub row: String,
+    /// What came of each column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cells: Option<Observation>,
+    /// Why this machine has none of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<Reason>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Line {
+    Grid {
+        grid: String,
+        environment: Environment,
+    },
+    Row(Row),
+    End {
+        rows: usize,
+    },
+}
+
+impl Row {
+    /// What the runner has brought of a row.
+    pub fn of(name: &str, outcome: Outcome) -> Self {
+        let mut row = Self {
+            row: name.to_owned(),
+            cells: None,
+            lacking: None,
+            failure: None,
+        };
+        match outcome {
+            Outcome::Seen(seen) => row.cells = Some(seen),
+            Outcome::Untestable(reason) => row.lacking = Some(reason),
+            Outcome::Broken(failure) | Outcome::TimedOut(failure) => row.failure = Some(failure),
+        }
+        row
+    }
+
+    /// What a cell says, in a word or two.
+    pub fn cell(&self, column: &str) -> String {
+        let Some(cells) = &self.cells else {
+            let why = if self.failure.is_some() {
+                "broken"
+            } else {
+                "-"
+            };
+            return why.to_owned();
+        };
+        let found = cells.facts().iter().find(|fact| fact.fact == column);
+        found.map_or_else(String::new, |fact| fact.value.to_string())
+    }
+}
+
+/// A cell that is not the same everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its row.
+    pub row: String,
+    /// Its column.
+    pub column: String,
+    /// What it says in each of the sheets, in their order.
+    pub cells: Vec<String>,
+}
+
+impl Sheet {
+    /// The columns, in the order in which they first come.
+    pub fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        for fact in self
+            .rows
+            .iter()
+            .filter_map(|row| row.cells.as_ref())
+            .flat_map(Observation::facts)
+        {
+            if !columns.contains(&fact.fact.as_str()) {
+                columns.push(&fact.fact);
+            }
+        }
+        columns
+    }
+
+    /// The rows that are no answer, a clause each.
+    pub fn red(&self) -> Vec<String> {
+        let failed = self.rows.iter().filter_map(|row| {
+            let failure = row.failure.as_ref()?;
+            Some(format!("{}: {failure}", row.row))
+        });
+        failed.collect()
+    }
+
+    /// Writes the stored form.
+    pub fn write(&self, output: &mut dyn Write) -> io::Result<()> {
+        let mut line = |line: &Line| -> io::Result<()> {
+            serde_json::to_writer(&mut *output, line)?;
+            output.write_all(b"\n")
+        };
+        line(&Line::Grid {
+            grid: self.grid.clone(),
+            environment: self.environment.clone(),
+        })?;
+        for row in &self.rows {
+            line(&Line::Row(row.clone()))?;
+        }
+        line(&Line::End {
+            rows: self.rows.len(),
+        })?;
+        output.flush()
+    }
+
+    /// Whether these bytes begin as the stored form of a grid does.
+    pub fn is_begun_by(bytes: &[u8]) -> bool {
+        bytes.starts_with(br#"{"type":"grid""#)
+    }
+
+    /// Reads the stored form, if it is whole.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in a clause about "the grid".
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        let text =
+            std::str::from_utf8(bytes).map_err(|error| format!("the grid is no text: {error}"))?;
+        let mut lines = (1..).zip(text.lines()).map(|(number, line)| {
+            serde_json::from_str(line)
+                .map_err(|error| format!("line {number} of the grid cannot be read: {error}"))
+        });
+        let Some(Line::Grid { grid, environment }) = lines.next().transpose()? else {
+            return Err("the grid does not begin with its name and environment".into());
+        };
+        if environment.schema != SCHEMA {
+            return Err(format!(
+                "the grid has schema {}, not {SCHEMA}",
+                environment.schema
+            ));
+        }
+        let mut rows: Vec<Row> = Vec::new();
+        let mut names = BTreeSet::new();
+        for line in &mut lines {
+            match line? {
+                Line::Row(row) if names.insert(row.row.clone()) => rows.push(row),
+                Line::Row(row) => return Err(format!("the grid has {} twice", row.row)),
+                Line::Grid { .. } => return Err("there are two grids in one".into()),
+                Line::End { rows: said } if said != rows.len() => {
+                    return Err(format!("{} rows came of {said} that were sent", rows.len()));
+                }
+                Line::End { .. } => {
+                    return match lines.next() {
+                        None => Ok(Self {
+                            grid,
+                            environment,
+                            rows,
+                        }),
+                        Some(_) => Err("there is more after the end of the grid".into()),
+                    };
+                }
+            }
+        }
+        Err(format!("the grid has no end, after {} rows", rows.len()))
+    }
+
+    /// Reads a file of the stored form.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in a line that begins with its path.
+    pub fn of_file(path: &Path) -> Result<Self, String> {
+        let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Self::read(&bytes).map_err(|what| format!("{}: {what}", path.display()))
+    }
+
+    /// Writes the grid as a table: a column's name is above it, what is not here below it with its reason.
+    pub fn table(&self, output: &mut dyn Write, markdown: bool) -> io::Result<()> {
+        let columns = self.columns();
+        let mut table = vec![
+            std::iter::once(self.grid.as_str())
+                .chain(columns.iter().copied())
+                .map(str::to_owned)
+                .collect(),
+        ];
+        for row in self.rows.iter().filter(|row| row.lacking.is_none()) {
+            let cells = columns.iter().map(|column| row.cell(column));
+            table.push(std::iter::once(row.row.clone()).chain(cells).collect());
+        }
+        draw(output, &table, markdown)?;
+        let lacking = self
+            .rows
+            .iter()
+            .filter_map(|row| Some((&row.row, row.lacking.as_ref()?)));
+        for (at, (row, reason)) in lacking.enumerate() {
+            if at == 0 {
+                writeln!(output, "\nnot here:{}", if markdown { "\n" } else { "" })?;
+            }
+            writeln!(
+                output,
+                "{} {row}: {reason}",
+                if markdown { "-" } else { " " }
+            )?;
+        }
+        let red = self.red();
+        for (at, reason) in red.iter().enumerate() {
+            if at == 0 {
+                writeln!(output, "\nRED:{}", if markdown { "\n" } else { "" })?;
+            }
+            writeln!(output, "{} {reason}", if markdown { "-" } else { " " })?;
+        }
+        Ok(())
+    }
+
+    /// How many cells there are, how many of them an answer other than an error.
+    pub fn summary(&self) -> String {
+        let cells = || {
+            self.rows
+                .iter()
+                .filter_map(|row| row.cells.as_ref())
+                .flat_map(Observation::facts)
+        };
+        let taken = cells()
+            .filter(|fact| matches!(fact.value, Value::Returned(_)))
+            .count();
+        let lacking = self.rows.iter().filter(|row| row.lacking.is_some()).count();
+        format!(
+            "{}: {} rows, {} cells, {taken} of them a success; {lacking} rows not here; kernel {}",
+            self.grid,
+            self.rows.len(),
+            cells().count(),
+            self.environment.kernel
+        )
+    }
+}
+
+/// The cells that are not the same in all of these sheets, in the order of the first. A row that one of them does not have is left
+/// out there: its cells are no answer.
+pub fn differences(sheets: &[&Sheet]) -> Vec<Difference> {
+    let Some((first, _)) = sheets.split_first() else {
+        return vec![];
+    };
+    let mut found = Vec::new();
+    let mut columns = first.columns();
+    for sheet in sheets {
+        let more: Vec<&str> = sheet.columns();
+        columns.extend(
+            more.into_iter()
+                .filter(|column| !columns.contains(column))
+                .collect::<Vec<_>>(),
+        );
+    }
+    for row in &first.rows {
+        for column in &columns {
+            let cells: Vec<String> = sheets
+                .iter()
+                .map(|sheet| {
+                    let same = sheet.rows.iter().find(|other| other.row == row.row);
+                    same.map_or_else(|| "-".to_owned(), |row| row.cell(column))
+                })
+                .collect();
+            let answers: BTreeSet<&String> = cells.iter().filter(|cell| *cell != "-").collect();
+            if answers.len() > 1 {
+                found.push(Difference {
+                    row: row.row.clone(),
+                    column: (*column).to_owned(),
+                    cells,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Writes what differs between sheets of these names, as a table.
+pub fn write_differences(
+    output: &mut dyn Write,
+    names: &[String],
+    differences: &[Difference],
+    markdown: bool,
+) -> io::Result<()> {
+    let head = ["", "call"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(names.iter().cloned());
+    let mut table = vec![head.collect()];
+    for difference in differences {
+        let place = [difference.row.clone(), difference.column.clone()];
+        table.push(
+            place
+                .into_iter()
+                .chain(difference.cells.iter().cloned())
+                .collect(),
+        );
+    }
+    draw(output, &table, markdown)
+}
+
+/// Columns as wide as what is in them.
+fn draw(output: &mut dyn Write, table: &[Vec<String>], markdown: bool) -> io::Result<()> {
+    let columns = table.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        table
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    for (at, row) in table.iter().enumerate() {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let bar = if markdown { "| " } else { "" };
+            let _ = write!(
+                line,
+                "{bar}{cell:<width$}{}",
+                if markdown { " " } else { "  " }
+            );
+        }
+        let end = if markdown { "|" } else { "" };
+        writeln!(
+            output,
+            "{}{end}",
+            if markdown { &line } else { line.trim_end() }
+        )?;
+        if markdown && at == 0 {
+            let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+            writeln!(output, "|{}|", rule.join("|"))?;
+        }
+    }
+    Ok(())
+}
