@@ -212,14 +212,14 @@ pub fn stdio_to_null() {
 /// Closes every descriptor but the standard ones and `kept`: a child of ours has no business with our other pipes.
 ///
 /// Only for processes that go on without the objects that own the others, and end by [`exit`].
-pub fn close_all_but(kept: c_int) {
+pub fn close_all_but(kept: &[c_int]) {
     let open: Vec<c_int> = match std::fs::read_dir("/proc/self/fd") {
         Ok(entries) => entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect(),
         Err(_) => (3..1024).collect(),
     };
-    for fd in open.into_iter().filter(|fd| *fd > 2 && *fd != kept) {
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !kept.contains(fd)) {
         // SAFETY: whoever owns the number is not used any more, as the caller says; the directory's own is closed already.
         unsafe { libc::close(fd) };
     }
@@ -270,6 +270,12 @@ pub fn kernel_log() -> Option<String> {
 pub fn effective_user() -> u32 {
     // SAFETY: geteuid takes nothing and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// The group that permissions are checked for.
+pub fn effective_group() -> u32 {
+    // SAFETY: getegid takes nothing and cannot fail.
+    unsafe { libc::getegid() }
 }
 
 /// Limits the CPU time of this process; beyond it comes `SIGXCPU`.

@@ -6,11 +6,12 @@ use crate::interpose::record::aside;
 use crate::lab::{Lab, alias, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use syscalls::Errno;
 
 /// Every kind with its name: `$then! { Kind "name", … }`. This is the one list of them.
@@ -429,19 +430,35 @@ pub fn each(
 
 fn open(path: &str, flags: libc::c_int) -> Result<OwnedFd, Stop> {
     let access = flags & libc::O_ACCMODE;
-    let opened = File::options()
+    let mut options = File::options();
+    options
         .read(access != libc::O_WRONLY)
         .write(access != libc::O_RDONLY)
-        .custom_flags(flags & !libc::O_ACCMODE)
-        .open(path);
+        .custom_flags(flags & !libc::O_ACCMODE);
+    let provide = format!("provide {path}");
+    open_present(path.as_ref(), &options, Lack::Device, &provide).map(OwnedFd::from)
+}
+
+/// Opens a file of `/proc`, `/sys` or `/dev`. One that is not there, or that nothing is behind, is a lack of the machine.
+pub fn open_present(
+    path: &Path,
+    options: &OpenOptions,
+    lack: Lack,
+    remedy: &str,
+) -> Result<File, Stop> {
+    let opened = aside(|| options.open(path));
+    let errno = |error: &std::io::Error| error.raw_os_error();
     match opened {
-        Ok(file) => Ok(file.into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Stop::untestable(
-            Lack::Device,
-            format!("{path} is not there"),
-            format!("provide {path}"),
-        )),
-        failed => failed.map(OwnedFd::from).setup(&format!("open {path}")),
+        Err(error)
+            if matches!(
+                errno(&error),
+                Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)
+            ) =>
+        {
+            let what = format!("{} is not there", path.display());
+            Err(Stop::untestable(lack, what, remedy))
+        }
+        other => other.setup(&format!("open {}", path.display())),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod ext4;
 pub mod fds;
 pub mod filesystems;
+pub mod fuse;
 pub mod io;
 pub mod mounts;
 pub mod netlink;

@@ -18,23 +18,31 @@ pub const NOEXEC: usize = 8;
 /// The calling process may be in a new user and mount namespace afterwards.
 pub fn empty_file(attributes: usize) -> Result<File, Stop> {
     aside(|| {
-        let mount = mounted(c"tmpfs", &[], attributes).or_else(|errno| match errno {
-            Errno::EPERM => {
-                enter_user_namespace()?;
-                mounted(c"tmpfs", &[], attributes)
-            }
-            other => Err(other),
-        });
-        let mount = mount.map_err(|errno| match errno {
-            // A kernel without the calls.
-            Errno::ENOSYS => Stop::from_setup("fsopen", errno),
-            _ => Stop::untestable(
-                Lack::Privilege,
-                format!("no file system can be mounted here: {errno:?}"),
-                "run as root, or allow user namespaces: sysctl user.max_user_namespaces=1000",
-            ),
-        })?;
+        let mount = as_allowed(|| mounted(c"tmpfs", &[], attributes))?;
         unnamed_file(&mount).setup("create a file on the new mount")
+    })
+}
+
+/// Mounts something, if need be in a new user and mount namespace, which the calling process is in afterwards.
+///
+/// What `mount` opens and makes, it makes once more there.
+pub(super) fn as_allowed<T>(mut mount: impl FnMut() -> Result<T, Errno>) -> Result<T, Stop> {
+    let mounted = mount().or_else(|errno| match errno {
+        Errno::EPERM => {
+            enter_user_namespace()?;
+            mount()
+        }
+        other => Err(other),
+    });
+    mounted.map_err(|errno| match errno {
+        // A kernel without the calls.
+        Errno::ENOSYS => Stop::from_setup("fsopen", errno),
+        Errno::ENODEV => Stop::from_setup("mount a file system that the kernel lacks", errno),
+        _ => Stop::untestable(
+            Lack::Privilege,
+            format!("no file system can be mounted here: {errno:?}"),
+            "run as root, or allow user namespaces: sysctl user.max_user_namespaces=1000",
+        ),
     })
 }
 
@@ -100,9 +108,7 @@ unsafe fn made(number: Result<usize, Errno>) -> Result<OwnedFd, Errno> {
 
 /// Enters a new user namespace, as the user that this process has been, with a mount namespace of its own.
 fn enter_user_namespace() -> Result<(), Errno> {
-    let user = process::effective_user();
-    // SAFETY: getegid takes nothing and cannot fail.
-    let group = unsafe { libc::getegid() };
+    let (user, group) = (process::effective_user(), process::effective_group());
     privilege::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
     // A file needs an owner that the namespace knows.
     for (path, map) in [

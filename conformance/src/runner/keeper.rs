@@ -37,7 +37,7 @@ pub fn keep(
     }
     // The lifeline and the supervisor's messages are not ours: an experiment must neither hold nor write them.
     process::stdio_to_null();
-    process::close_all_but(results.as_raw_fd());
+    process::close_all_but(&[results.as_raw_fd()]);
     let kept = lock(claim).and_then(|locks| Ok((locks, watch(claim, order, lab)?)));
     let report = match kept {
         Ok((_locks, report)) => report,
@@ -240,7 +240,7 @@ fn experiment(
         libc::setpgid(0, 0);
         libc::dup2(stderr.as_raw_fd(), 2);
     }
-    process::close_all_but(report.as_raw_fd());
+    process::close_all_but(&[report.as_raw_fd()]);
     process::default_signals();
     process::limit_cpu(limits.cpu_seconds);
     let run = || -> Result<Observation, Stop> {

@@ -1,0 +1,204 @@
+//! A file system in user space of the experiment's own (FUSE), whose server does as it is told.
+//!
+//! The server is a child: what waits for an answer of it ends with it, and it with the experiment.
+
+#![forbid(unsafe_code)]
+
+mod server;
+
+use crate::interpose::record::aside;
+use crate::lab::{fds, mounts, sockets};
+use crate::process;
+use crate::verdict::{Lack, Setup, Stop};
+use server::Server;
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use syscalls::Errno;
+
+/// The kernel module.
+pub const MODULES: &[&str] = &["fuse"];
+/// The file that is there from the beginning.
+pub const FILE: &str = "file";
+const DEVICE: &str = "/dev/fuse";
+
+/// What the server does otherwise than a plain file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// It has reads and writes made past the page cache: `FOPEN_DIRECT_IO`, libfuse's `direct_io`.
+    pub direct_io: bool,
+    /// It says of every file that it has no bytes, as those do that make up what is read.
+    pub hides_sizes: bool,
+    /// It answers no read before [`Fuse::answer`].
+    pub withholds_reads: bool,
+}
+
+/// A mount with a server. Both go with this.
+#[derive(Debug)]
+pub struct Fuse {
+    mount: OwnedFd,
+    line: UnixStream,
+    server: libc::pid_t,
+}
+
+impl Fuse {
+    /// Mounts one with [`FILE`] of this content. The experiment has one thread yet, and open files that the server need not hold.
+    ///
+    /// The calling process may be in a new user and mount namespace afterwards.
+    pub fn mount(content: &[u8], settings: Settings) -> Result<Self, Stop> {
+        aside(|| {
+            let mut options = File::options();
+            options.read(true).write(true);
+            fds::open_present(DEVICE.as_ref(), &options, Lack::Device, "modprobe fuse")?;
+            let (mount, device) = mounts::as_allowed(|| {
+                // A namespace mounts what was opened in it.
+                let device = options.open(DEVICE).map_err(|error| errno(&error))?;
+                Ok((mounted(&device)?, device))
+            })?;
+            let (line, far) = UnixStream::pair().setup("socketpair")?;
+            let server = process::fork(|| {
+                aside(|| {
+                    process::die_with_parent();
+                    process::close_all_but(&[device.as_raw_fd(), far.as_raw_fd()]);
+                    Server::new(&device, &far, content, settings).serve();
+                });
+            })
+            .setup("fork")?;
+            Ok(Self {
+                mount,
+                line,
+                server,
+            })
+        })
+    }
+
+    /// The root directory, by a path that this process alone has.
+    pub fn directory(&self) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.mount.as_raw_fd().to_string())
+    }
+
+    /// Opens [`FILE`].
+    pub fn open(&self, options: &OpenOptions) -> Result<File, Stop> {
+        aside(|| options.open(self.directory().join(FILE))).setup("open a file of the FUSE mount")
+    }
+
+    /// Whether the server has a read that it withholds.
+    pub fn is_asked(&self) -> Result<bool, Stop> {
+        Ok(aside(|| sockets::readable(&self.line))? > 0)
+    }
+
+    /// Has the reads answered that are withheld, and every later one at once.
+    pub fn answer(&self) -> Result<(), Stop> {
+        aside(|| (&self.line).write_all(b"a")).setup("tell the server to answer")
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        aside(|| {
+            process::kill(self.server);
+            process::wait(self.server);
+        });
+    }
+}
+
+/// A mount whose server is whoever reads this open file.
+fn mounted(device: &File) -> Result<OwnedFd, Errno> {
+    let text = |text: String| CString::new(text).map_err(|_| Errno::EINVAL);
+    let fd = text(device.as_raw_fd().to_string())?;
+    let user = text(process::effective_user().to_string())?;
+    let group = text(process::effective_group().to_string())?;
+    let options = [
+        (c"source", Some(c"nocopy")),
+        (c"fd", Some(&*fd)),
+        (c"rootmode", Some(c"40755")),
+        (c"user_id", Some(&*user)),
+        (c"group_id", Some(&*group)),
+    ];
+    mounts::mounted(c"fuse", &options, 0)
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::new(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Other tests run beside these, in threads. Of what belongs to them, the child that is forked needs memory alone, whose lock the C
+    //! library sees to.
+
+    use super::*;
+    use crate::lab::{Lab, filesystems, pattern};
+    use rstest::rstest;
+    use std::io::{Read, Seek};
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    /// A mount, where this machine lets us have one.
+    fn mount(settings: Settings) -> Option<Fuse> {
+        match Fuse::mount(b"bytes", settings) {
+            Ok(fuse) => Some(fuse),
+            Err(Stop::Untestable(reason)) => {
+                eprintln!("not tested: {reason}");
+                None
+            }
+            Err(stop) => panic!("{stop:?}"),
+        }
+    }
+
+    fn direct_io(direct_io: bool) -> Settings {
+        Settings {
+            direct_io,
+            ..Settings::default()
+        }
+    }
+
+    #[rstest]
+    #[case(direct_io(false))]
+    #[case(direct_io(true))]
+    fn its_files_are_files(#[case] settings: Settings) {
+        let Some(fuse) = mount(settings) else { return };
+        let directory = fuse.directory();
+        assert_eq!(
+            filesystems::filesystem_of(&directory).expect("statfs"),
+            "fuse"
+        );
+        let mut options = File::options();
+        let there = fuse.open(options.read(true)).expect("the file");
+        assert_eq!(there.metadata().expect("fstat").len(), 5);
+        // Two pieces as large as the kernel makes them, and a rest.
+        let content = pattern((1 << 18) + 777);
+        let lab = Lab::new(Some(directory.clone()));
+        let mut file = lab.file(&content).expect("a new file");
+        assert_eq!(file.metadata().expect("fstat").nlink(), 0);
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).expect("read");
+        assert_eq!(read, content);
+        file.write_all_at(b"hole", 1 << 20).expect("pwrite");
+        file.set_len((1 << 20) + 2).expect("ftruncate");
+        let mut end = [1; 4];
+        file.read_exact_at(&mut end, (1 << 20) - 2).expect("pread");
+        assert_eq!(&end, b"\0\0ho");
+        assert_eq!(file.stream_position().expect("lseek"), content.len() as u64);
+        filesystems::set_old_time(&file).expect("futimens");
+        assert_eq!(file.metadata().expect("fstat").mtime(), 1_000_000_000);
+        let names = std::fs::read_dir(&directory).expect("readdir").count();
+        assert_eq!(names, 1, "the file without a name has none");
+    }
+
+    #[test]
+    fn a_hidden_size_is_no_size() {
+        let settings = Settings {
+            hides_sizes: true,
+            ..direct_io(true)
+        };
+        let Some(fuse) = mount(settings) else { return };
+        let mut file = fuse.open(File::options().read(true)).expect("the file");
+        assert_eq!(file.metadata().expect("fstat").len(), 0);
+        let mut read = String::new();
+        file.read_to_string(&mut read).expect("read");
+        assert_eq!(read, "bytes");
+    }
+}
