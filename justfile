@@ -69,7 +69,7 @@ setup:
     set -euo pipefail
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
     packages="qemu-system-x86 debian-archive-keyring busybox-static python3-venv \
-        e2fsprogs xfsprogs btrfs-progs f2fs-tools dosfstools exfatprogs"
+        e2fsprogs xfsprogs btrfs-progs f2fs-tools dosfstools exfatprogs ntfs-3g squashfs-tools erofs-utils xorriso"
     if ! dpkg --status $packages >/dev/null 2>&1; then
         $as_root apt-get update --quiet=2
         DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages

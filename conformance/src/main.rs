@@ -52,6 +52,8 @@ enum Command {
     Falsify(commands::falsify::Falsify),
     /// What every kind of descriptor answers to every call, as a grid
     Fds(commands::grid::GridOptions),
+    /// What every file system does under every call, as a grid
+    Fs(commands::grid::GridOptions),
     /// Decide claims on another kernel, or run a program there
     #[cfg(feature = "vm")]
     #[command(subcommand)]
@@ -202,6 +204,7 @@ fn main() -> ExitCode {
         Some(Command::Record(options)) => commands::record::record_command(&options),
         Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
         Some(Command::Fds(options)) => commands::grid::grid_command(&grids::FDS, &options),
+        Some(Command::Fs(options)) => commands::grid::grid_command(&grids::FS, &options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]
         Some(Command::Vm(command)) => commands::vm::vm_command(&command),

@@ -6,6 +6,7 @@ use conformance::claim::Claim;
 use conformance::foreign::Foreign;
 use conformance::grids::Grid;
 use conformance::grids::sheet::Sheet;
+use conformance::lab::images;
 use conformance::recorded;
 use conformance::report::{Strictness, human, jsonl};
 use conformance::vm::error::Error;
@@ -251,6 +252,10 @@ impl GridMachines {
                 };
                 let mut guest = self.guest.machine(&image, job);
                 guest.modules = matrix::modules(rows);
+                if grid.on_disks {
+                    let names = images::ALL.iter().map(|image| image.name.to_owned());
+                    guest.job.disks = names.collect();
+                }
                 matrix::grid(&guest)
             });
             match &made {

@@ -5,6 +5,7 @@
 //! own, with its limits; each cell has a thread, so that a call that sleeps is seen to do so and holds up no other.
 
 pub mod fds;
+pub mod fs;
 pub mod sheet;
 
 use crate::claim::Claim;
@@ -22,6 +23,8 @@ pub struct Grid {
     pub what: &'static str,
     /// An experiment per row, whose facts are the cells. The row's name is its statement.
     pub rows: &'static [Claim],
+    /// Whether a guest needs a disk of every kind.
+    pub on_disks: bool,
 }
 
 /// Every kind of descriptor × every call.
@@ -29,10 +32,19 @@ pub const FDS: Grid = Grid {
     name: "fds",
     what: "descriptor",
     rows: fds::ROWS,
+    on_disks: false,
+};
+
+/// Every file system × every call, and what can happen to a file.
+pub const FS: Grid = Grid {
+    name: "fs",
+    what: "file system",
+    rows: fs::ROWS,
+    on_disks: true,
 };
 
 /// Every grid.
-pub const ALL: &[Grid] = &[FDS];
+pub const ALL: &[Grid] = &[FDS, FS];
 
 /// The experiments of all grids, for the supervisor.
 pub fn rows() -> impl Iterator<Item = &'static Claim> {

@@ -5,10 +5,12 @@ mod special;
 use crate::interpose::record::aside;
 use crate::lab::{Lab, alias, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
+use std::ffi::CString;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -460,6 +462,16 @@ pub fn open_present(
         }
         other => other.setup(&format!("open {}", path.display())),
     }
+}
+
+/// `open(2)` of a path with any flags; a file that is made can be read and written by its owner.
+pub fn open_with(path: &Path, flags: libc::c_int) -> Result<File, Stop> {
+    let name = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Stop::broken("a path with a zero"))?;
+    let mode: libc::c_uint = 0o600;
+    // SAFETY: the path ends with a zero.
+    let fd = aside(|| unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC, mode) });
+    made(fd, &format!("open {}", path.display())).map(File::from)
 }
 
 /// Opens the file of a descriptor once more, with this access.

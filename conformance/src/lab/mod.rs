@@ -9,6 +9,7 @@ pub mod ext4;
 pub mod fds;
 pub mod filesystems;
 pub mod fuse;
+pub mod images;
 pub mod io;
 pub mod mounts;
 pub mod netlink;
@@ -19,6 +20,7 @@ pub mod sinks;
 pub mod sleeper;
 pub mod sockets;
 pub mod usage;
+pub mod volumes;
 
 use crate::interpose::record::{self, aside};
 use crate::verdict::{Lack, Setup, Stop, Value};

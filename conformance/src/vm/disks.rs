@@ -1,69 +1,15 @@
-//! Disks with empty file systems, made by the mkfs tools once and kept in the cache. Guests write to a snapshot of them.
+//! Disks with file systems, empty where they can be written, made once and kept in the cache. Guests write to a snapshot of them.
 
 use super::error::{Context, Error};
 use super::kernels::Cache;
-use std::fs::File;
+use crate::lab::images;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
-
-/// A file system that a disk can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filesystem {
-    /// Its name, for the kernel and its module too.
-    pub name: &'static str,
-    /// The tool and its options; the file comes last.
-    mkfs: &'static [&'static str],
-    /// Debian's package with the tool.
-    package: &'static str,
-    /// The smallest size that the tool takes, in MiB. Sparse: an empty file system takes little of it.
-    mib: u64,
-}
-
-/// Every file system that can be written and has a tool.
-pub const ALL: &[Filesystem] = &[
-    Filesystem {
-        name: "ext4",
-        mkfs: &["mkfs.ext4", "-q", "-F", "-O", "^has_journal"],
-        package: "e2fsprogs",
-        mib: 64,
-    },
-    Filesystem {
-        name: "xfs",
-        mkfs: &["mkfs.xfs", "-q", "-f"],
-        package: "xfsprogs",
-        mib: 320,
-    },
-    Filesystem {
-        name: "btrfs",
-        mkfs: &["mkfs.btrfs", "-q", "-f"],
-        package: "btrfs-progs",
-        mib: 128,
-    },
-    Filesystem {
-        name: "f2fs",
-        mkfs: &["mkfs.f2fs", "-q", "-f"],
-        package: "f2fs-tools",
-        mib: 128,
-    },
-    Filesystem {
-        name: "vfat",
-        mkfs: &["mkfs.vfat"],
-        package: "dosfstools",
-        mib: 64,
-    },
-    Filesystem {
-        name: "exfat",
-        mkfs: &["mkfs.exfat"],
-        package: "exfatprogs",
-        mib: 64,
-    },
-];
 
 /// The image of a disk with this file system.
 pub fn image(cache: &Cache, name: &str) -> Result<PathBuf, Error> {
-    let filesystem = ALL.iter().find(|known| known.name == name).ok_or_else(|| {
-        let names: Vec<&str> = ALL.iter().map(|known| known.name).collect();
+    let filesystem = images::find(name).ok_or_else(|| {
+        let names: Vec<&str> = images::ALL.iter().map(|known| known.name).collect();
         Error::host(format!(
             "no disk can have a `{name}`: there are {}",
             names.join(", ")
@@ -75,7 +21,11 @@ pub fn image(cache: &Cache, name: &str) -> Result<PathBuf, Error> {
         .canonicalize()
         .at(&directory)?
         .join(format!("{name}.img"));
-    once(&path, |making| filesystem.make(making))?;
+    once(&path, |making| {
+        filesystem
+            .make(making)
+            .context(format!("make a disk ({})", filesystem.remedy()))
+    })?;
     Ok(path)
 }
 
@@ -95,33 +45,6 @@ fn once(path: &Path, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<()
         let _ = std::fs::remove_file(&making);
     }
     made
-}
-
-impl Filesystem {
-    fn make(&self, path: &Path) -> Result<(), Error> {
-        File::create(path)
-            .and_then(|file| file.set_len(self.mib << 20))
-            .at(path)?;
-        let output = Command::new(self.mkfs[0])
-            .args(&self.mkfs[1..])
-            .arg(path)
-            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-            .stdin(Stdio::null())
-            .output()
-            .context(format!(
-                "run {} (apt-get install {}, or `just setup`)",
-                self.mkfs[0], self.package
-            ))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let first = said
-            .lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("no message");
-        Err(Error::host(format!("{}: {first}", self.mkfs[0])))
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,173 @@
+//! Images of file systems, made by the tools of their authors at run time.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A file system that a tool makes an image of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filesystem {
+    /// Its name, for the kernel and, but for ISO 9660, its module too.
+    pub name: &'static str,
+    /// The tool and its options; [`IMAGE`] and [`DIRECTORY`] stand for the file and for what is put into it.
+    mkfs: &'static [&'static str],
+    /// Debian's package with the tool.
+    package: &'static str,
+    /// The smallest size that the tool takes, in MiB. Sparse: an empty file system takes little of it.
+    ///
+    /// None for one that can only be read: it is as large as its content.
+    mib: Option<u64>,
+}
+
+const IMAGE: &str = "IMAGE";
+const DIRECTORY: &str = "DIRECTORY";
+
+/// Every file system that has a tool.
+pub const ALL: &[Filesystem] = &[
+    Filesystem {
+        name: "ext4",
+        mkfs: &["mkfs.ext4", "-q", "-F", "-O", "^has_journal", IMAGE],
+        package: "e2fsprogs",
+        mib: Some(64),
+    },
+    Filesystem {
+        name: "xfs",
+        mkfs: &["mkfs.xfs", "-q", "-f", IMAGE],
+        package: "xfsprogs",
+        mib: Some(320),
+    },
+    Filesystem {
+        name: "btrfs",
+        mkfs: &["mkfs.btrfs", "-q", "-f", IMAGE],
+        package: "btrfs-progs",
+        mib: Some(128),
+    },
+    Filesystem {
+        name: "f2fs",
+        mkfs: &["mkfs.f2fs", "-q", "-f", IMAGE],
+        package: "f2fs-tools",
+        mib: Some(128),
+    },
+    Filesystem {
+        name: "vfat",
+        mkfs: &["mkfs.vfat", IMAGE],
+        package: "dosfstools",
+        mib: Some(64),
+    },
+    Filesystem {
+        name: "exfat",
+        mkfs: &["mkfs.exfat", IMAGE],
+        package: "exfatprogs",
+        mib: Some(64),
+    },
+    Filesystem {
+        name: "ntfs3",
+        mkfs: &["mkntfs", "--quiet", "--fast", "--force", IMAGE],
+        package: "ntfs-3g",
+        mib: Some(64),
+    },
+    Filesystem {
+        name: "squashfs",
+        mkfs: &[
+            "mksquashfs",
+            DIRECTORY,
+            IMAGE,
+            "-noappend",
+            "-quiet",
+            "-no-progress",
+        ],
+        package: "squashfs-tools",
+        mib: None,
+    },
+    Filesystem {
+        name: "erofs",
+        mkfs: &["mkfs.erofs", "--quiet", IMAGE, DIRECTORY],
+        package: "erofs-utils",
+        mib: None,
+    },
+    Filesystem {
+        name: "iso9660",
+        mkfs: &[
+            "xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", IMAGE, DIRECTORY,
+        ],
+        package: "xorriso",
+        mib: None,
+    },
+];
+
+/// What is on a file system that can only be read: a file of these many bytes, each of them [`BYTE`].
+pub const CONTENT: &str = "content";
+/// The length of [`CONTENT`] and of [`HOLE`].
+pub const LENGTH: usize = 4 * 4096;
+/// Every byte of [`CONTENT`].
+pub const BYTE: u8 = b'O';
+/// Beside it, a file without a byte that was written.
+pub const HOLE: &str = "hole";
+
+/// The file system of this name.
+pub fn find(name: &str) -> Option<&'static Filesystem> {
+    ALL.iter().find(|known| known.name == name)
+}
+
+impl Filesystem {
+    /// Whether it can be written once it is made.
+    pub fn is_writable(&self) -> bool {
+        self.mib.is_some()
+    }
+
+    /// The tool that makes it.
+    pub fn tool(&self) -> &'static str {
+        self.mkfs[0]
+    }
+
+    /// How to get the tool.
+    pub fn remedy(&self) -> String {
+        format!("apt-get install {}, or `just setup`", self.package)
+    }
+
+    /// Makes the image. What stands beside it under its name and `.content` is used and removed.
+    ///
+    /// # Errors
+    ///
+    /// That of the tool's start, or of the tool with what it says first.
+    pub fn make(&self, path: &Path) -> io::Result<()> {
+        let content = path.with_extension("content");
+        match self.mib {
+            Some(mib) => File::create(path)?.set_len(mib << 20)?,
+            None => self.fill(&content)?,
+        }
+        let argument = |word: &'static str| match word {
+            IMAGE => path.as_os_str(),
+            DIRECTORY => content.as_os_str(),
+            other => other.as_ref(),
+        };
+        let output = Command::new(self.tool())
+            .args(self.mkfs[1..].iter().copied().map(argument))
+            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .output();
+        if self.mib.is_none() {
+            std::fs::remove_dir_all(&content)?;
+        }
+        let output = output?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let line = said.lines().find(|line| !line.trim().is_empty());
+        let first = line.unwrap_or("no message");
+        Err(io::Error::other(format!("{}: {first}", self.tool())))
+    }
+
+    fn fill(&self, directory: &Path) -> io::Result<()> {
+        std::fs::create_dir(directory)?;
+        std::fs::write(directory.join(CONTENT), [BYTE; LENGTH])?;
+        let mut hole = File::create(directory.join(HOLE))?;
+        // A last byte of zero, so that tools that look for content find the same as those that look for holes.
+        hole.seek(SeekFrom::Start(LENGTH as u64 - 1))?;
+        hole.write_all(&[0])
+    }
+}

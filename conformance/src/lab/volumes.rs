@@ -1,0 +1,222 @@
+//! File systems of the experiment's own, of every kind: mounted for it alone, and gone with it.
+//!
+//! Those of disks are a guest's disks, or are made at run time and mounted by a loop device.
+
+use crate::interpose::record::aside;
+use crate::lab::filesystems::filesystem_of;
+use crate::lab::fuse::{Fuse, Settings};
+use crate::lab::images::{self, Filesystem};
+use crate::lab::{Lab, ext4, mounts, netns};
+use crate::verdict::{Lack, Setup, Stop};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use syscalls::Errno;
+
+/// What keeps a volume mounted.
+#[derive(Debug)]
+enum Keeper {
+    /// The machine, as one of its disks.
+    Machine,
+    Mount(#[expect(dead_code, reason = "it is held")] Vec<OwnedFd>),
+    Fuse(#[expect(dead_code, reason = "it is held")] Fuse),
+}
+
+/// A mounted file system.
+#[derive(Debug)]
+pub struct Volume {
+    /// Its root, by a path that this process has.
+    pub directory: PathBuf,
+    /// Whether files can be made on it.
+    pub is_writable: bool,
+    /// Whether its space comes to an end before the machine's does.
+    pub is_limited: bool,
+    _keeper: Keeper,
+}
+
+/// Every kind, by the kernel's name of the file system and what is special, if anything.
+pub const ALL: &[&str] = &[
+    "ext4",
+    "xfs",
+    "btrfs",
+    "f2fs",
+    "vfat",
+    "exfat",
+    "ntfs3",
+    "tmpfs",
+    "ramfs",
+    "hugetlbfs",
+    "overlay",
+    "squashfs",
+    "erofs",
+    "iso9660",
+    "fuse",
+    "fuse, direct_io",
+    "fuse, direct_io, no size",
+];
+
+impl Volume {
+    /// Mounts one.
+    ///
+    /// The experiment has one thread yet. It may be in a new user and mount namespace afterwards.
+    pub fn mount(lab: &Lab, kind: &str) -> Result<Self, Stop> {
+        aside(|| match kind {
+            "tmpfs" => Self::of_memory(c"tmpfs", &[(c"size", Some(c"1M"))], true),
+            "ramfs" => Self::of_memory(c"ramfs", &[], false),
+            "hugetlbfs" => {
+                reserve_huge_pages()?;
+                Self::of_memory(c"hugetlbfs", &[], false)
+            }
+            "overlay" => Self::overlay(),
+            "fuse" => Self::fuse(Settings::default()),
+            "fuse, direct_io" => Self::fuse(Settings {
+                direct_io: true,
+                ..Settings::default()
+            }),
+            "fuse, direct_io, no size" => Self::fuse(Settings {
+                direct_io: true,
+                hides_sizes: true,
+                ..Settings::default()
+            }),
+            name => {
+                let filesystem = images::find(name)
+                    .ok_or_else(|| Stop::broken(format!("nobody makes a {name}")))?;
+                Self::of_image(lab, filesystem)
+            }
+        })
+    }
+
+    fn of_mount(mount: OwnedFd, is_writable: bool, is_limited: bool) -> Self {
+        Self {
+            directory: path_of(&mount),
+            is_writable,
+            is_limited,
+            _keeper: Keeper::Mount(vec![mount]),
+        }
+    }
+
+    fn of_memory(
+        name: &CStr,
+        options: &[(&CStr, Option<&CStr>)],
+        is_limited: bool,
+    ) -> Result<Self, Stop> {
+        let mount = mounts::as_allowed(|| mounts::mounted(name, options, 0))?;
+        Ok(Self::of_mount(mount, true, is_limited))
+    }
+
+    /// One whose upper and lower layers are on one tmpfs.
+    fn overlay() -> Result<Self, Stop> {
+        let (mount, below) = mounts::as_allowed(|| {
+            let below = mounts::mounted(c"tmpfs", &[(c"size", Some(c"1M"))], 0)?;
+            let layer = |name: &str| {
+                let path = path_of(&below).join(name);
+                std::fs::create_dir(&path).map_err(|error| errno(&error))?;
+                CString::new(path.into_os_string().into_encoded_bytes()).map_err(|_| Errno::EINVAL)
+            };
+            let (lower, upper, work) = (layer("lower")?, layer("upper")?, layer("work")?);
+            let options = [
+                (c"lowerdir", Some(&*lower)),
+                (c"upperdir", Some(&*upper)),
+                (c"workdir", Some(&*work)),
+            ];
+            Ok((mounts::mounted(c"overlay", &options, 0)?, below))
+        })?;
+        Ok(Self {
+            directory: path_of(&mount),
+            is_writable: true,
+            is_limited: true,
+            _keeper: Keeper::Mount(vec![mount, below]),
+        })
+    }
+
+    fn fuse(settings: Settings) -> Result<Self, Stop> {
+        let fuse = Fuse::mount(&[images::BYTE; images::LENGTH], settings)?;
+        Ok(Self {
+            directory: fuse.directory(),
+            is_writable: true,
+            is_limited: false,
+            _keeper: Keeper::Fuse(fuse),
+        })
+    }
+
+    /// The machine's disk with this file system, or an image that is made now.
+    fn of_image(lab: &Lab, filesystem: &Filesystem) -> Result<Self, Stop> {
+        let below_mnt = Path::new("/mnt").join(filesystem.name);
+        for directory in [below_mnt.as_path(), Path::new("/var/tmp")] {
+            let is_one = filesystem_of(directory).is_ok_and(|found| is_of(filesystem, &found));
+            if netns::is_disposable() && is_one {
+                return Ok(Self {
+                    directory: directory.to_owned(),
+                    is_writable: filesystem.is_writable(),
+                    is_limited: true,
+                    _keeper: Keeper::Machine,
+                });
+            }
+        }
+        let image = made(lab.scratch()?, filesystem)?;
+        let (_device, path) = ext4::loop_device(&image)?;
+        let name = CString::new(filesystem.name).map_err(|_| Stop::broken("a name with a zero"))?;
+        let mount = mounts::mounted(&name, &[(c"source", Some(&path))], 0).map_err(|errno| {
+            let (lack, remedy) = match errno {
+                Errno::EPERM => (Lack::Privilege, "run as root, outside of user namespaces"),
+                _ => (Lack::Device, "use a kernel with this file system"),
+            };
+            let said = format!("no {} can be mounted here: {errno:?}", filesystem.name);
+            Stop::untestable(lack, said, remedy)
+        })?;
+        Ok(Self::of_mount(mount, filesystem.is_writable(), true))
+    }
+}
+
+fn is_of(filesystem: &Filesystem, found: &str) -> bool {
+    found == filesystem.name
+}
+
+/// An image of the file system, without a name any more.
+fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
+    let path = scratch.join(format!("{}.img", filesystem.name));
+    let image = filesystem
+        .make(&path)
+        .and_then(|()| File::options().read(true).write(true).open(&path));
+    let _ = std::fs::remove_file(&path);
+    image.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Stop::untestable(
+            Lack::Resource,
+            format!("there is no {} here", filesystem.tool()),
+            filesystem.remedy(),
+        ),
+        _ => Stop::untestable(
+            Lack::Resource,
+            format!("no image of {} can be made: {error}", filesystem.name),
+            "name a directory with space by --scratch DIR",
+        ),
+    })
+}
+
+/// Huge pages, on a machine that nobody else has.
+fn reserve_huge_pages() -> Result<(), Stop> {
+    const SETTING: &str = "/proc/sys/vm/nr_hugepages";
+    const WANTED: u32 = 8;
+    let there = std::fs::read_to_string(SETTING).unwrap_or_default();
+    if there.trim().parse().unwrap_or(0) >= WANTED {
+        return Ok(());
+    }
+    if !netns::is_disposable() {
+        return Err(Stop::untestable(
+            Lack::Resource,
+            "this machine has no huge pages reserved, and is not disposable",
+            "reserve some as root: sysctl vm.nr_hugepages=8",
+        ));
+    }
+    std::fs::write(SETTING, WANTED.to_string()).setup("reserve huge pages")
+}
+
+fn path_of(mount: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(mount.as_raw_fd().to_string())
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::new(error.raw_os_error().unwrap_or(libc::EIO))
+}
