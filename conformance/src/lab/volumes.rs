@@ -158,7 +158,9 @@ impl Volume {
         let image = made(lab.scratch()?, filesystem)?;
         let (_device, path) = ext4::loop_device(&image)?;
         let name = CString::new(filesystem.name).map_err(|_| Stop::broken("a name with a zero"))?;
-        let mount = mounts::mounted(&name, &[(c"source", Some(&path))], 0).map_err(|errno| {
+        let options = [(c"source", Some(&*path)), (c"ro", None)];
+        let options = &options[..if filesystem.is_writable() { 1 } else { 2 }];
+        let mount = mounts::mounted(&name, options, 0).map_err(|errno| {
             let (lack, remedy) = match errno {
                 Errno::EPERM => (Lack::Privilege, "run as root, outside of user namespaces"),
                 _ => (Lack::Device, "use a kernel with this file system"),

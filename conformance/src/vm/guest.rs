@@ -4,7 +4,7 @@
 //! fails, the host is told, or notices that the end marker is missing.
 
 use super::frames::{self, End, Kind};
-use crate::lab::{netlink, netns};
+use crate::lab::{images, netlink, netns};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -276,6 +276,16 @@ fn mount_all() {
 }
 
 fn mount(source: &str, at: &str, kind: &str, options: &str) -> io::Result<()> {
+    mount_with(0, source, at, kind, options)
+}
+
+fn mount_with(
+    flags: libc::c_ulong,
+    source: &str,
+    at: &str,
+    kind: &str,
+    options: &str,
+) -> io::Result<()> {
     let [source, at, kind, options] =
         [source, at, kind, options].map(|text| CString::new(text).expect("no zero inside"));
     // SAFETY: four strings that end with a zero, read during the call.
@@ -284,7 +294,7 @@ fn mount(source: &str, at: &str, kind: &str, options: &str) -> io::Result<()> {
             source.as_ptr(),
             at.as_ptr(),
             kind.as_ptr(),
-            0,
+            flags,
             options.as_ptr().cast(),
         )
     };
@@ -317,7 +327,11 @@ fn mount_disk(filesystem: &str) -> io::Result<()> {
         format!("/mnt/{filesystem}")
     };
     std::fs::create_dir_all(&at)?;
-    mount(&format!("/dev/{name}n1"), &at, filesystem, "")?;
+    let flags = match images::find(filesystem) {
+        Some(known) if !known.is_writable() => libc::MS_RDONLY,
+        _ => 0,
+    };
+    mount_with(flags, &format!("/dev/{name}n1"), &at, filesystem, "")?;
     open_to_all(&[&at]);
     Ok(())
 }
