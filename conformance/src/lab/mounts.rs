@@ -17,8 +17,17 @@ pub const NOEXEC: usize = 8;
 ///
 /// The calling process may be in a new user and mount namespace afterwards.
 pub fn empty_file(attributes: usize) -> Result<File, Stop> {
+    on_tmpfs(&[], attributes)
+}
+
+/// The same, where no more than this many bytes have room: the option `size`.
+pub fn empty_file_within(size: &CStr) -> Result<File, Stop> {
+    on_tmpfs(&[(c"size", Some(size))], 0)
+}
+
+fn on_tmpfs(options: &[(&CStr, Option<&CStr>)], attributes: usize) -> Result<File, Stop> {
     aside(|| {
-        let mount = as_allowed(|| mounted(c"tmpfs", &[], attributes))?;
+        let mount = as_allowed(|| mounted(c"tmpfs", options, attributes))?;
         unnamed_file(&mount).setup("create a file on the new mount")
     })
 }
