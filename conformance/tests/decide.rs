@@ -8,7 +8,7 @@ use conformance::runner::{Outcome, Runner};
 use conformance::verdict::{Fact, Lack, Observation, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What each claim sees on this kernel, and the claims that another kernel is needed for; others that cannot be tried are left out.
+/// What each claim sees on this kernel, and the claims that another kernel or machine is needed for; others that cannot be tried are left out.
 fn observations() -> (Vec<(&'static Claim, Observation)>, Vec<String>) {
     let runner = Runner {
         program: env!("CARGO_BIN_EXE_conformance").into(),
@@ -24,7 +24,7 @@ fn observations() -> (Vec<(&'static Claim, Observation)>, Vec<String>) {
         }
         Outcome::Untestable(reason) => {
             println!("{} not tried: {reason}", claim.id);
-            if matches!(reason.kind, Lack::Kernel) {
+            if matches!(reason.kind, Lack::Kernel | Lack::Device) {
                 not_here.push(claim.id.to_owned());
             }
         }
@@ -168,7 +168,7 @@ fn every_verdict_can_turn() {
             }
         }
     }
-    // What needs a module, a tracer, or a call of a newer kernel, may not be had here.
+    // What needs a module, a tracer, a device, or a call of a newer kernel, may not be had here.
     for claim in claims::registry()
         .iter()
         .filter(|claim| claim.modules.is_empty() && !claim.traced)

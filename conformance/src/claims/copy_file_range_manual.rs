@@ -8,7 +8,7 @@ use crate::lab::fds::{Descriptor, Kind as Fd, sealed_memfd};
 use crate::lab::filesystems::{Status, file_on, set_old_time};
 use crate::lab::io::{self, NO_FD, argument, ask};
 use crate::lab::pages::PAGE;
-use crate::lab::{Lab, mounts, pattern, privilege, sockets};
+use crate::lab::{Lab, loops, mounts, pattern, privilege, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::fs::File;
 use std::io::Seek;
@@ -424,6 +424,44 @@ pub const CLAIMS: &[Claim] = &[
                 ),
                 (
                     "copy_file_range(file, /dev/null)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "A block device, as the target or as the source, fails with EINVAL.",
+        method: "A loop device over a memfd, and a file.",
+        sources: &[LTP02, MAN],
+        finds: always(true),
+        about: CALL,
+        lies: OTHERWISE,
+        modules: &["loop"],
+        ..Claim::of_answers(
+            "copy-file-range.errors.block-device",
+            |lab| {
+                let file = lab.file(b"abc")?;
+                let disk = File::from(sealed_memfd(0)?);
+                aside(|| disk.set_len(1 << 16)).setup("ftruncate")?;
+                let (device, _path) = loops::device_over(&disk)?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "copy_file_range(file, block device)",
+                    copy((&file, None), (&device, None), 1),
+                );
+                seen.call(
+                    "copy_file_range(block device, file)",
+                    copy((&device, None), (&file, None), 1),
+                );
+                Ok(seen)
+            },
+            &[
+                (
+                    "copy_file_range(file, block device)",
+                    Answer::Fails(Errno::EINVAL),
+                ),
+                (
+                    "copy_file_range(block device, file)",
                     Answer::Fails(Errno::EINVAL),
                 ),
             ],

@@ -2,6 +2,7 @@
 
 mod copy_file_range;
 mod copy_file_range_manual;
+mod fuse;
 mod madvise;
 mod mmap;
 mod mmap_end;
@@ -70,6 +71,7 @@ const FILES: &[&[Claim]] = &[
     pipe::CLAIMS,
     pipe_manual::CLAIMS,
     waiting::CLAIMS,
+    fuse::CLAIMS,
     copy_file_range::CLAIMS,
     copy_file_range_manual::CLAIMS,
     zerocopy::CLAIMS,

@@ -1,13 +1,20 @@
 //! Pipes: their capacity, and what limits it.
 
-use super::pipe;
+use super::{pipe, raised};
 use crate::claim::{Answer, Claim, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::fds::open_present;
 use crate::lab::io::{self, ask};
-use crate::lab::{Lab, privilege};
+use crate::lab::settings::Setting;
+use crate::lab::{Lab, privilege, wait_until};
+use crate::runner::SUPERVISE;
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_splice::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe2};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::process::{Child, Command, Stdio};
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("pipe(7) and F_SETPIPE_SZ(2const), man-pages 6.20");
@@ -162,6 +169,67 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
+        statement: "Without CAP_SYS_RESOURCE a new pipe is no larger than /proc/sys/fs/pipe-max-size.",
+        method: "On a machine that nobody needs afterwards: sets the limit to 32768, makes a pipe, and puts the limit back.",
+        sources: &[
+            MAN,
+            Source::Thread(
+                "LTP @6958277, testcases/kernel/syscalls/fcntl/fcntl35.c; Linux commit 086e774a57fb",
+            ),
+        ],
+        finds: always(true),
+        about: FCNTL,
+        lies: &[Lie::returned(Sysno::fcntl, 1 << 16)],
+        resources: &[Resource::Machine, Resource::UserPipePages],
+        ..Claim::of_answers(
+            "pipe.size.limit-of-new",
+            |_lab| {
+                let setting = Setting::change(MAXIMUM, "32768")?;
+                privilege::drop_sys_resource().setup("drop CAP_SYS_RESOURCE")?;
+                let pipe = pipe()?;
+                drop(setting);
+                let mut seen = Observation::new();
+                seen.call("F_GETPIPE_SZ", fcntl_getpipe_size(&pipe.read));
+                Ok(seen)
+            },
+            &[("F_GETPIPE_SZ", Answer::Is(32768))],
+        )
+    },
+    Claim {
+        statement: "A program that is executed has neither end of a pipe with O_CLOEXEC, and both of one without.",
+        method: "Starts a program that waits, closes one end here, and asks the pipe whether somebody else has it: write() fails with \
+                 EPIPE if nobody reads, and read() returns 0 if nobody writes.",
+        sources: &[
+            Source::Man("pipe(2), man-pages 6.20"),
+            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_02.c"),
+        ],
+        finds: always(true),
+        about: &[Sysno::pipe2],
+        lies: &[
+            Lie::refused(Sysno::read, libc::EAGAIN),
+            Lie::accepted(Sysno::write),
+        ],
+        ..Claim::of_answers(
+            "pipe.flags.executed",
+            pipe_flags_executed,
+            &[
+                (
+                    "write(pipe with O_CLOEXEC, read end closed here)",
+                    Answer::Fails(Errno::EPIPE),
+                ),
+                (
+                    "read(pipe with O_CLOEXEC, write end closed here)",
+                    Answer::Is(0),
+                ),
+                ("write(pipe, read end closed here)", Answer::Is(1)),
+                (
+                    "read(pipe, write end closed here)",
+                    Answer::Fails(Errno::EAGAIN),
+                ),
+            ],
+        )
+    },
+    Claim {
         statement: "Writes of one byte each fill a pipe like any other bytes: they share its pages.",
         method: "Writes single bytes into a pipe of one page until there is no room.",
         sources: &[MAN],
@@ -202,6 +270,9 @@ fn pipe_size_rounded(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
+/// The limit of pipes, but for those who have `CAP_SYS_RESOURCE`.
+const MAXIMUM: &str = "/proc/sys/fs/pipe-max-size";
+
 fn pipe_size_busy(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     io::write_all(&pipe.write, &[0; 8192]).setup("write to a pipe")?;
@@ -215,13 +286,12 @@ fn pipe_size_busy(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn pipe_size_maximum(_lab: &Lab) -> Result<Observation, Stop> {
-    let text = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").map_err(|error| {
-        Stop::untestable(
-            Lack::Kernel,
-            format!("the limit of pipes cannot be read: /proc/sys/fs/pipe-max-size: {error}"),
-            "use a kernel that shows it",
-        )
-    })?;
+    let remedy = "use a kernel that shows the limit of pipes";
+    let mut options = File::options();
+    let mut file = open_present(MAXIMUM.as_ref(), options.read(true), Lack::Kernel, remedy)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)
+        .setup("read the limit of pipes")?;
     let maximum: usize = text
         .trim()
         .parse()
@@ -297,5 +367,51 @@ fn pipe_pages_small_writes(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.count("single bytes that a pipe of 4096 takes", taken)
         .call("the next write", full);
+    Ok(seen)
+}
+
+/// Starts this program, to wait for orders on its standard input and end with that.
+fn program_that_waits() -> Result<Child, Stop> {
+    aside(|| {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(SUPERVISE).stdin(Stdio::piped());
+        let program = command
+            .stdout(Stdio::null())
+            .spawn()
+            .setup("start a program")?;
+        let pid = libc::pid_t::try_from(program.id()).map_err(|_| Stop::broken("a wide pid"))?;
+        // execve() lets its caller go on before it has closed anything. The program itself begins a session.
+        // SAFETY: getsid takes no pointer.
+        wait_until(|| match unsafe { libc::getsid(pid) } {
+            -1 => Err(Stop::broken("the program has ended")),
+            session => Ok(session == pid),
+        })?;
+        Ok(program)
+    })
+}
+
+fn pipe_flags_executed(_lab: &Lab) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    for (name, flags) in [
+        ("pipe with O_CLOEXEC", PipeFlags::CLOEXEC),
+        ("pipe", PipeFlags::empty()),
+    ] {
+        let flags = flags | PipeFlags::NONBLOCK;
+        let written = pipe2(flags).setup("pipe2")?;
+        let read = pipe2(flags).setup("pipe2")?;
+        let mut program = program_that_waits()?;
+        drop((written.read, read.write));
+        let (done, _) = raised(libc::SIGPIPE, || {
+            io::again(|| io::write(&written.write, b"b"))
+        })?;
+        seen.call(format!("write({name}, read end closed here)"), done);
+        let done = io::again(|| io::read(&read.read, &mut [0]));
+        seen.call(format!("read({name}, write end closed here)"), done);
+        aside(|| {
+            drop(program.stdin.take());
+            program.wait()
+        })
+        .setup("wait for the program")?;
+    }
     Ok(seen)
 }

@@ -6,7 +6,7 @@ use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::io::{self, argument, ask};
 use crate::lab::pages::PAGE;
-use crate::lab::{alias, fds, sockets, wait_until};
+use crate::lab::{alias, fds, mounts, sockets, wait_until};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
@@ -19,6 +19,9 @@ use syscalls::{Errno, Sysno};
 const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
 const SENDFILE: &[Sysno] = &[Sysno::sendfile];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
+
+pub(super) const COREUTILS_277: Source =
+    Source::Thread("coreutils/coreutils#277: ENOSPC of a full tmpfs is told, /dev/full is not");
 
 /// Claims about what is sent.
 pub const CLAIMS: &[Claim] = &[
@@ -527,6 +530,50 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
+    Claim {
+        statement: "When the target's disk gets full, sendfile() returns what there was room for, and the next one fails with ENOSPC.",
+        method: "Sends 64 KiB to a file on a tmpfs of 40 KiB, and the rest of them, until a call fails.",
+        sources: &[COREUTILS_277],
+        finds: always(true),
+        about: SENDFILE,
+        lies: &[
+            Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)),
+            Lie::returned(Sysno::sendfile, 1 << 16),
+        ],
+        ..Claim::of_answers(
+            "sendfile.errors.enospc",
+            |_lab| {
+                let bytes = crate::lab::pattern(1 << 16);
+                let target = mounts::empty_file_within(c"40k")?;
+                let source = File::from(fds::sealed_memfd(0)?);
+                aside(|| io::write_all(&source, &bytes)).setup("write a memfd")?;
+                let mut offset = 0;
+                let (sent, last) = until_refused(bytes.len(), |done| {
+                    sendfile(&target, &source, Some(&mut offset), bytes.len() - done)
+                });
+                let mut seen = Observation::new();
+                seen.count("returned in all", sent as u64)
+                    .count("offset", offset)
+                    .call("last sendfile(full tmpfs, file)", last);
+                let mut now = vec![0; bytes.len()];
+                let came = aside(|| io::pread_full(&target, &mut now, 0)).setup("pread")?;
+                let same = now[..came] == bytes[..came];
+                seen.count("bytes in the target", came as u64)
+                    .text("which", if same { "the source's" } else { "others" });
+                Ok(seen)
+            },
+            &[
+                ("returned in all", Answer::Is(40 << 10)),
+                ("offset", Answer::Is(40 << 10)),
+                (
+                    "last sendfile(full tmpfs, file)",
+                    Answer::Fails(Errno::ENOSPC),
+                ),
+                ("bytes in the target", Answer::Is(40 << 10)),
+                ("which", Answer::Says("the source's")),
+            ],
+        )
+    },
 ];
 
 /// The length of [`holed`].
@@ -554,4 +601,20 @@ fn content(file: &mut File) -> Result<String, Stop> {
     let mut text = String::new();
     aside(|| file.rewind().and_then(|()| file.read_to_string(&mut text))).setup("read the file")?;
     Ok(text)
+}
+
+/// Makes a call with the bytes done so far until it fails, does nothing, or has done `length`: how many, and the last answer.
+pub(super) fn until_refused(
+    length: usize,
+    mut call: impl FnMut(usize) -> Result<usize, Errno>,
+) -> (usize, Result<usize, Errno>) {
+    let (mut done, mut last) = (0, Ok(0));
+    while done < length {
+        last = io::again(|| call(done));
+        match last {
+            Ok(count @ 1..) => done += count,
+            Ok(0) | Err(_) => break,
+        }
+    }
+    (done, last)
 }

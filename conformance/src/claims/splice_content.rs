@@ -1,14 +1,14 @@
 //! `splice`: what stays whose, what arrives, and what is left in the pipe when something goes wrong.
 
-use super::sendfile_content::{HOLED, holed, holed_bytes};
-use super::{arrived, filled, note_readable, pipe, reopen};
-use crate::claim::{Answer, Claim, Exception, Source, always, between, gate};
+use super::sendfile_content::{COREUTILS_277, HOLED, holed, holed_bytes, until_refused};
+use super::{arrived, filled, note_length, note_readable, pipe, reopen};
+use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::filesystems::{self, is_on_disk, places};
 use crate::lab::sleeper::{Caller, returned};
-use crate::lab::{Lab, alias, io, sockets, wait_until};
+use crate::lab::{Lab, alias, io, mounts, sockets, wait_until};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_splice::{SpliceFlags, splice};
 use std::fs::File;
@@ -183,6 +183,44 @@ pub const CLAIMS: &[Claim] = &[
                         && seen.counted("bytes left in the pipe") == 0,
                 )
             },
+        )
+    },
+    Claim {
+        statement: "When the target's disk gets full, splice() returns what there was room for, and the next one fails with ENOSPC: the \
+                    rest stays in the pipe.",
+        method: "Splices a pipe with 64 KiB into a file on a tmpfs of 40 KiB, until a call fails.",
+        sources: &[COREUTILS_277],
+        finds: always(true),
+        about: SPLICE,
+        lies: &[
+            Lie::about(Sysno::splice, What::OtherErrno(libc::EINVAL)),
+            Lie::returned(Sysno::splice, 1 << 16),
+        ],
+        resources: &[Resource::UserPipePages],
+        ..Claim::of_answers(
+            "splice.errors.enospc",
+            |_lab| {
+                let target = mounts::empty_file_within(c"40k")?;
+                let pipe = super::full()?;
+                let (moved, last) = until_refused(1 << 16, |done| {
+                    splice(&pipe.read, None, &target, None, (1 << 16) - done, NONBLOCK)
+                });
+                let mut seen = Observation::new();
+                seen.count("returned in all", moved as u64)
+                    .call("last splice(pipe, full tmpfs)", last);
+                note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
+                note_length(&mut seen, "bytes in the target", &target)?;
+                Ok(seen)
+            },
+            &[
+                ("returned in all", Answer::Is(40 << 10)),
+                (
+                    "last splice(pipe, full tmpfs)",
+                    Answer::Fails(Errno::ENOSPC),
+                ),
+                ("bytes left in the pipe", Answer::Is(24 << 10)),
+                ("bytes in the target", Answer::Is(40 << 10)),
+            ],
         )
     },
     Claim {

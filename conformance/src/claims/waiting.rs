@@ -23,7 +23,7 @@ const BLOCKING: SpliceFlags = SpliceFlags::empty();
 const OF_USER: &[Resource] = &[Resource::UserPipePages];
 
 /// What a kernel would do that does not wait.
-const fn does_not_wait(call: Sysno) -> [Lie; 2] {
+pub(super) const fn does_not_wait(call: Sysno) -> [Lie; 2] {
     [
         Lie::refused(call, libc::EAGAIN),
         Lie::about(call, What::Undone(0)),
@@ -387,7 +387,12 @@ fn note_sleeper(
 }
 
 /// Notes whether a call was seen asleep, and what it returns.
-fn note_end(seen: &mut Observation, what: &str, slept: bool, caller: Caller) -> Result<(), Stop> {
+pub(super) fn note_end(
+    seen: &mut Observation,
+    what: &str,
+    slept: bool,
+    caller: Caller,
+) -> Result<(), Stop> {
     let result = caller.join()?;
     let word = if slept {
         "sleeps".to_owned()

@@ -2,14 +2,16 @@
 
 use crate::{Failure, open_output};
 use clap::{Args, ValueEnum};
+use conformance::grids::sheet::{self, Sheet};
 use conformance::recorded;
 use conformance::report::diff;
 use conformance::report::stored::{self, Stored};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Diff {
-    /// A kernel by name (its results in target/conformance, or else its record), recorded:NAME, or a file of results
+    /// A kernel by name (its results in target/conformance, or else its record), recorded:NAME, or a file of results or of a grid
     #[arg(value_name = "A")]
     first: String,
     /// The same of the other
@@ -34,6 +36,9 @@ enum Format {
 }
 
 pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
+    if let Some(sheets) = grids(options)? {
+        return diff_of_grids(options, &sheets);
+    }
     let first = find(&options.first)?;
     let second = find(&options.second)?;
     let found = diff::Diff::of(&first, &second);
@@ -42,6 +47,48 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
         Format::Human => diff::human(&mut output, &found, &first, &second)?,
         Format::Markdown => diff::markdown(&mut output, &found, &first, &second)?,
         Format::Json => diff::json(&mut output, &found, &first, &second)?,
+    }
+    output.flush()?;
+    Ok(found.is_empty())
+}
+
+/// Both as grids, if they are files of such.
+fn grids(options: &Diff) -> Result<Option<[Sheet; 2]>, Failure> {
+    let read = |name: &str| {
+        let path = Path::new(name);
+        let bytes = path.is_file().then(|| std::fs::read(path)).transpose()?;
+        let grid = bytes.filter(|bytes| Sheet::is_begun_by(bytes));
+        let sheet = grid.map(|bytes| Sheet::read(&bytes)).transpose();
+        sheet.map_err(|what| Failure::Usage(format!("{name}: {what}")))
+    };
+    match (read(&options.first)?, read(&options.second)?) {
+        (Some(first), Some(second)) if first.grid == second.grid => Ok(Some([first, second])),
+        (Some(first), Some(second)) => Err(Failure::Usage(format!(
+            "{} is of the grid `{}`, {} of `{}`: two of one can be compared",
+            options.first, first.grid, options.second, second.grid
+        ))),
+        (None, None) => Ok(None),
+        _ => Err(Failure::Usage(
+            "one of them is a grid and the other is not: two grids can be compared, or two results of claims".into(),
+        )),
+    }
+}
+
+fn diff_of_grids(options: &Diff, sheets: &[Sheet; 2]) -> Result<bool, Failure> {
+    let found = sheet::differences(&sheets.each_ref());
+    let mut output = open_output(options.output.as_deref())?;
+    let names = sheets
+        .each_ref()
+        .map(|sheet| sheet.environment.kernel.clone());
+    match options.format {
+        Format::Json => {
+            serde_json::to_writer(&mut output, &found).map_err(io::Error::from)?;
+            writeln!(output)?;
+        }
+        Format::Human | Format::Markdown => {
+            let markdown = options.format == Format::Markdown;
+            sheet::write_differences(&mut output, &names, &found, markdown)?;
+        }
     }
     output.flush()?;
     Ok(found.is_empty())

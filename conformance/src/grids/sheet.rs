@@ -87,7 +87,7 @@ impl Row {
 }
 
 /// A cell that is not the same everywhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Its row.
     pub row: String,

@@ -2,13 +2,11 @@
 
 use crate::interpose::record::aside;
 use crate::lab::fds::sealed_memfd;
-use crate::lab::io;
-use crate::lab::mounts;
-use crate::lab::sockets::last_errno;
+use crate::lab::{io, loops, mounts};
 use crate::verdict::{Lack, Setup, Stop};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use syscalls::Errno;
 
 /// A block, in bytes.
@@ -33,7 +31,7 @@ pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
     aside(|| {
         let image = File::from(sealed_memfd(0)?);
         io::pwrite(&image, &formatted(), 0).setup("write the image")?;
-        let (_device, path) = loop_device(&image)?;
+        let (_device, path) = loops::device_over(&image)?;
         let mut all: Vec<(&CStr, Option<&CStr>)> = vec![(c"source", Some(&path))];
         all.extend(options.iter().map(|option| (*option, None)));
         mounts::mounted(c"ext4", &all, 0).map_err(|errno| match errno {
@@ -48,49 +46,6 @@ pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
             errno => Stop::from_setup("mount an ext4", errno),
         })
     })
-}
-
-/// A loop device over a file, with its path. It goes with its last user.
-pub(super) fn loop_device(file: &File) -> Result<(File, CString), Stop> {
-    /// `LOOP_CTL_GET_FREE` and `LOOP_CONFIGURE` of include/uapi/linux/loop.h, and `LO_FLAGS_AUTOCLEAR`.
-    const GET_FREE: libc::Ioctl = 0x4c82;
-    const CONFIGURE: libc::Ioctl = 0x4c0a;
-    const AUTOCLEAR: u32 = 4;
-    let mut options = File::options();
-    options.read(true).write(true);
-    let open = |path: &str| {
-        options.open(path).map_err(|error| {
-            let lack = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => Lack::Privilege,
-                _ => Lack::Device,
-            };
-            Stop::untestable(lack, format!("{path}: {error}"), "modprobe loop, as root")
-        })
-    };
-    let control = open("/dev/loop-control")?;
-    loop {
-        // SAFETY: the command takes no argument.
-        let number = unsafe { libc::ioctl(control.as_raw_fd(), GET_FREE) };
-        if number == -1 {
-            return Err(Stop::from_setup("LOOP_CTL_GET_FREE", last_errno()));
-        }
-        let path = format!("/dev/loop{number}");
-        let device = open(&path)?;
-        // struct loop_config: the descriptor, the size of a block, struct loop_info64 with its flags at byte 60, and a reserve.
-        let mut settings = [0_u32; 76];
-        settings[0] = file.as_raw_fd().cast_unsigned();
-        settings[15] = AUTOCLEAR;
-        // SAFETY: the command reads one loop_config, of 304 bytes.
-        if unsafe { libc::ioctl(device.as_raw_fd(), CONFIGURE, settings.as_ptr()) } == 0 {
-            let path = CString::new(path).map_err(|_| Stop::broken("a path with a zero"))?;
-            return Ok((device, path));
-        }
-        match last_errno() {
-            // Somebody else has taken it since.
-            Errno::EBUSY => {}
-            errno => return Err(Stop::from_setup("LOOP_CONFIGURE", errno)),
-        }
-    }
 }
 
 /// The bytes of an empty file system, as Documentation/filesystems/ext4 describes them: one group, no journal, files by extents.

@@ -13,7 +13,7 @@ use crate::verdict::{Lack, Setup, Stop};
 use server::Server;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -92,7 +92,17 @@ impl Fuse {
 
     /// Has the reads answered that are withheld, and every later one at once.
     pub fn answer(&self) -> Result<(), Stop> {
-        aside(|| (&self.line).write_all(b"a")).setup("tell the server to answer")
+        aside(|| (&self.line).write_all(&[server::ANSWER])).setup("tell the server to answer")
+    }
+
+    /// Has all bytes of [`FILE`] be this one from now on, of which the kernel is not told.
+    pub fn change(&self, byte: u8) -> Result<(), Stop> {
+        aside(|| {
+            (&self.line)
+                .write_all(&[byte])
+                .and_then(|()| (&self.line).read_exact(&mut [0]))
+        })
+        .setup("have the server change the file")
     }
 }
 
@@ -133,7 +143,7 @@ mod tests {
     use super::*;
     use crate::lab::{Lab, filesystems, pattern};
     use rstest::rstest;
-    use std::io::{Read, Seek};
+    use std::io::Seek;
     use std::os::unix::fs::{FileExt, MetadataExt};
 
     /// A mount, where this machine lets us have one.

@@ -5,7 +5,7 @@ use crate::lab::io::{self, argument, ask};
 use crate::lab::privilege;
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
 use syscalls::{Errno, Sysno};
@@ -17,8 +17,17 @@ pub const NOEXEC: usize = 8;
 ///
 /// The calling process may be in a new user and mount namespace afterwards.
 pub fn empty_file(attributes: usize) -> Result<File, Stop> {
+    on_tmpfs(&[], attributes)
+}
+
+/// The same, where no more than this many bytes have room: the option `size`.
+pub fn empty_file_within(size: &CStr) -> Result<File, Stop> {
+    on_tmpfs(&[(c"size", Some(size))], 0)
+}
+
+fn on_tmpfs(options: &[(&CStr, Option<&CStr>)], attributes: usize) -> Result<File, Stop> {
     aside(|| {
-        let mount = as_allowed(|| mounted(c"tmpfs", &[], attributes))?;
+        let mount = as_allowed(|| mounted(c"tmpfs", options, attributes))?;
         unnamed_file(&mount).setup("create a file on the new mount")
     })
 }
@@ -78,6 +87,24 @@ pub(super) fn mounted(
             [argument(&context), 0, attributes, 0, 0, 0],
         ))
     }
+}
+
+/// Puts a mount into the tree, over this directory, in a mount namespace of the process's own.
+pub(super) fn attach(mount: &OwnedFd, directory: &str) -> Result<(), Errno> {
+    /// `MOVE_MOUNT_F_EMPTY_PATH` of include/uapi/linux/mount.h.
+    const EMPTY_PATH: usize = 4;
+    process::mounts_of_its_own();
+    let directory = CString::new(directory).map_err(|_| Errno::EINVAL)?;
+    let [from, to] = [c"", &*directory].map(|path| path.as_ptr().expose_provenance());
+    let here = (libc::AT_FDCWD as isize).cast_unsigned();
+    // SAFETY: both paths end with a zero.
+    unsafe {
+        ask(
+            Sysno::move_mount,
+            [argument(mount), from, here, to, EMPTY_PATH, 0],
+        )
+    }?;
+    Ok(())
 }
 
 /// A file without a name on a mount.

@@ -6,8 +6,9 @@ use crate::interpose::record::aside;
 use crate::lab::filesystems::filesystem_of;
 use crate::lab::fuse::{Fuse, Settings};
 use crate::lab::images::{self, Filesystem};
-use crate::lab::{Lab, ext4, mounts, netns};
-use crate::verdict::{Lack, Setup, Stop};
+use crate::lab::settings::Setting;
+use crate::lab::{Lab, loops, mounts, netns};
+use crate::verdict::{Lack, Stop};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -20,7 +21,9 @@ use syscalls::Errno;
 enum Keeper {
     /// The machine, as one of its disks.
     Machine,
-    Mount(#[expect(dead_code, reason = "it is held")] Vec<OwnedFd>),
+    /// The descriptors of what is mounted, and a setting that it needs.
+    #[expect(dead_code, reason = "they are held")]
+    Mount(Vec<OwnedFd>, Option<Setting>),
     Fuse(#[expect(dead_code, reason = "it is held")] Fuse),
 }
 
@@ -66,8 +69,14 @@ impl Volume {
             "tmpfs" => Self::of_memory(c"tmpfs", &[(c"size", Some(c"1M"))], true),
             "ramfs" => Self::of_memory(c"ramfs", &[], false),
             "hugetlbfs" => {
-                reserve_huge_pages()?;
-                Self::of_memory(c"hugetlbfs", &[], false)
+                let setting = huge_pages()?;
+                let mount = mounts::as_allowed(|| mounts::mounted(c"hugetlbfs", &[], 0))?;
+                Ok(Self {
+                    directory: path_of(&mount),
+                    is_writable: true,
+                    is_limited: false,
+                    _keeper: Keeper::Mount(vec![mount], setting),
+                })
             }
             "overlay" => Self::overlay(),
             "fuse" => Self::fuse(Settings::default()),
@@ -93,7 +102,7 @@ impl Volume {
             directory: path_of(&mount),
             is_writable,
             is_limited,
-            _keeper: Keeper::Mount(vec![mount]),
+            _keeper: Keeper::Mount(vec![mount], None),
         }
     }
 
@@ -108,26 +117,23 @@ impl Volume {
 
     /// One whose upper and lower layers are on one tmpfs.
     fn overlay() -> Result<Self, Stop> {
-        let (mount, below) = mounts::as_allowed(|| {
+        let mounts = mounts::as_allowed(|| {
             let below = mounts::mounted(c"tmpfs", &[(c"size", Some(c"1M"))], 0)?;
-            let layer = |name: &str| {
-                let path = path_of(&below).join(name);
-                std::fs::create_dir(&path).map_err(|error| errno(&error))?;
-                CString::new(path.into_os_string().into_encoded_bytes()).map_err(|_| Errno::EINVAL)
-            };
-            let (lower, upper, work) = (layer("lower")?, layer("upper")?, layer("work")?);
-            let options = [
-                (c"lowerdir", Some(&*lower)),
-                (c"upperdir", Some(&*upper)),
-                (c"workdir", Some(&*work)),
-            ];
-            Ok((mounts::mounted(c"overlay", &options, 0)?, below))
+            let mount = overlay_on(&path_of(&below)).or_else(|errno| match errno {
+                // Old kernels take layers of mounts alone that are in the tree of the process.
+                Errno::EINVAL => {
+                    mounts::attach(&below, SEEN_BY_NOBODY)?;
+                    overlay_on(SEEN_BY_NOBODY.as_ref())
+                }
+                errno => Err(errno),
+            })?;
+            Ok(vec![mount, below])
         })?;
         Ok(Self {
-            directory: path_of(&mount),
+            directory: path_of(&mounts[0]),
             is_writable: true,
             is_limited: true,
-            _keeper: Keeper::Mount(vec![mount, below]),
+            _keeper: Keeper::Mount(mounts, None),
         })
     }
 
@@ -145,7 +151,7 @@ impl Volume {
     fn of_image(lab: &Lab, filesystem: &Filesystem) -> Result<Self, Stop> {
         let below_mnt = Path::new("/mnt").join(filesystem.name);
         for directory in [below_mnt.as_path(), Path::new("/var/tmp")] {
-            let is_one = filesystem_of(directory).is_ok_and(|found| is_of(filesystem, &found));
+            let is_one = filesystem_of(directory).is_ok_and(|found| found == filesystem.name);
             if netns::is_disposable() && is_one {
                 return Ok(Self {
                     directory: directory.to_owned(),
@@ -156,7 +162,7 @@ impl Volume {
             }
         }
         let image = made(lab.scratch()?, filesystem)?;
-        let (_device, path) = ext4::loop_device(&image)?;
+        let (_device, path) = loops::device_over(&image)?;
         let name = CString::new(filesystem.name).map_err(|_| Stop::broken("a name with a zero"))?;
         let options = [(c"source", Some(&*path)), (c"ro", None)];
         let options = &options[..if filesystem.is_writable() { 1 } else { 2 }];
@@ -170,10 +176,6 @@ impl Volume {
         })?;
         Ok(Self::of_mount(mount, filesystem.is_writable(), true))
     }
-}
-
-fn is_of(filesystem: &Filesystem, found: &str) -> bool {
-    found == filesystem.name
 }
 
 /// An image of the file system, without a name any more.
@@ -197,22 +199,39 @@ fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
     })
 }
 
-/// Huge pages, on a machine that nobody else has.
-fn reserve_huge_pages() -> Result<(), Stop> {
+/// Huge pages where there are too few, on a machine that nobody else has.
+fn huge_pages() -> Result<Option<Setting>, Stop> {
     const SETTING: &str = "/proc/sys/vm/nr_hugepages";
     const WANTED: u32 = 8;
     let there = std::fs::read_to_string(SETTING).unwrap_or_default();
     if there.trim().parse().unwrap_or(0) >= WANTED {
-        return Ok(());
+        return Ok(None);
     }
-    if !netns::is_disposable() {
-        return Err(Stop::untestable(
-            Lack::Resource,
-            "this machine has no huge pages reserved, and is not disposable",
-            "reserve some as root: sysctl vm.nr_hugepages=8",
-        ));
-    }
-    std::fs::write(SETTING, WANTED.to_string()).setup("reserve huge pages")
+    Setting::change(SETTING, &WANTED.to_string()).map(Some)
+}
+
+/// A directory of every machine, below which this experiment looks for nothing more; its mounts are its own.
+const SEEN_BY_NOBODY: &str = "/mnt";
+
+/// An overlay with layers in this directory.
+fn overlay_on(directory: &Path) -> Result<OwnedFd, Errno> {
+    let layer = |name: &str| {
+        let path = directory.join(name);
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(errno(&error));
+            }
+            _ => {}
+        }
+        CString::new(path.into_os_string().into_encoded_bytes()).map_err(|_| Errno::EINVAL)
+    };
+    let (lower, upper, work) = (layer("lower")?, layer("upper")?, layer("work")?);
+    let options = [
+        (c"lowerdir", Some(&*lower)),
+        (c"upperdir", Some(&*upper)),
+        (c"workdir", Some(&*work)),
+    ];
+    mounts::mounted(c"overlay", &options, 0)
 }
 
 fn path_of(mount: &OwnedFd) -> PathBuf {

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 /// What `depends=` does not say: modules that must be there before these work.
 const SOFT: &[(&str, &[&str])] = &[
     ("libcrc32c", &["crc32c_generic"]),
-    ("btrfs", &["crc32c_generic", "xxhash_generic"]),
+    (
+        "btrfs",
+        &["crc32c_generic", "crc32c_cryptoapi", "xxhash_generic"],
+    ),
     ("f2fs", &["crc32_generic"]),
     (
         "vfat",

@@ -2,7 +2,7 @@
 
 use super::{CONTENT, made, open, sealed_memfd};
 use crate::lab::sockets::last_errno;
-use crate::lab::{ext4, io, mounts, privilege, sockets};
+use crate::lab::{io, loops, mounts, privilege, sockets};
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::CStr;
 use std::fs::File;
@@ -40,7 +40,7 @@ pub fn huge_memfd() -> Result<OwnedFd, Stop> {
 pub fn block_device() -> Result<OwnedFd, Stop> {
     let image = File::from(sealed_memfd(0)?);
     io::pwrite(&image, &[super::alias::OLD; 1 << 16], 0).setup("write the image")?;
-    ext4::loop_device(&image).map(|(device, _)| device.into())
+    loops::device_over(&image).map(|(device, _)| device.into())
 }
 
 /// Two ends of a pair of `AF_UNIX` sockets, with a message for the near one.

@@ -13,6 +13,8 @@ use syscalls::Errno;
 
 /// The most bytes that are written at once; a request is a little longer.
 const MAX_WRITE: usize = 1 << 16;
+/// What the experiment says when reads are to be answered; any other byte is what the file is to be full of.
+pub(super) const ANSWER: u8 = 0;
 /// The number of the root directory. The files follow.
 const ROOT: u64 = 1;
 
@@ -192,13 +194,25 @@ impl<'ends> Server<'ends> {
         }
     }
 
-    /// Takes a word of the experiment: what was withheld is answered. Whether it is still there.
+    /// Takes a word of the experiment. Whether it is still there.
     fn hear(&mut self) -> bool {
-        self.withholds = false;
-        for (unique, bytes) in std::mem::take(&mut self.withheld) {
-            self.reply(unique, Ok(bytes));
+        let mut word = [0];
+        if !self.line.read(&mut word).is_ok_and(|count| count > 0) {
+            return false;
         }
-        self.line.read(&mut [0; 16]).is_ok_and(|count| count > 0)
+        match word {
+            [ANSWER] => {
+                self.withholds = false;
+                for (unique, bytes) in std::mem::take(&mut self.withheld) {
+                    self.reply(unique, Ok(bytes));
+                }
+                true
+            }
+            [byte] => {
+                self.nodes[0].content.fill(byte);
+                self.line.write_all(&word).is_ok()
+            }
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) {

@@ -1,0 +1,296 @@
+//! `splice` and `sendfile` of files whose content a server in user space makes up (FUSE): what comes of them, and who waits.
+
+use super::waiting::{does_not_wait, note_end};
+use super::{note_readable, pipe};
+use crate::claim::{Answer, Claim, Gate, Source, always, between, gate};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::fuse::{self, Fuse, Settings};
+use crate::lab::sleeper::Caller;
+use crate::lab::{Lab, io, sockets};
+use crate::verdict::{Find, Observation, Setup, Stop};
+use nocopy_sendfile::sendfile;
+use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use syscalls::Sysno;
+
+const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
+const UUTILS: Source =
+    Source::Thread("uutils/coreutils#9609, whose cat showed nothing of such files");
+const REDIS: Source = Source::Thread(
+    "redis/redis#7096, merged and reverted: sendfile() from the event loop waits for the disk",
+);
+const HIDDEN: &str = "A server of the experiment's own, with FOPEN_DIRECT_IO, says of a file that it is empty, and answers reads with \
+                      five bytes. Reads it and makes the call.";
+const WITHHELD: &str = "A server of the experiment's own does not answer the read of a file. Makes the call in a thread, looks into \
+                        /proc until it sleeps there or has returned, and has the read answered.";
+
+/// It was so as long as `splice` read such a file as `read` does.
+const UNTIL_6_5: &[Find] = &[
+    between((5, 10), (6, 1), true),
+    between((6, 12), (7, 3), false),
+];
+const PAGE_CACHE: &[Gate] = &[gate(
+    "6.5",
+    "splice takes what the page cache has, up to the size, in place of reading",
+    Source::Thread("openzfs/zfs#15155; Linux commit 2cb1e08985e3"),
+)];
+const KOONG: Source = Source::Thread(
+    "fuse-devel, 2026-05-12: \"fuse: use copy_splice_read() for FOPEN_DIRECT_IO splice read\", Joanne Koong",
+);
+
+/// A kernel of which the opposite is true: it brings nothing, or all.
+const fn otherwise(call: Sysno) -> [Lie; 2] {
+    [
+        Lie::about(call, What::Undone(0)).where_it(true),
+        Lie::returned(call, 5).where_it(false),
+    ]
+}
+
+/// Claims about files of servers.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "Of a file that fstat() shows as empty, splice() brings what read() does: 0 is the end of the file.",
+        method: HIDDEN,
+        sources: &[UUTILS, KOONG],
+        finds: UNTIL_6_5,
+        about: &[Sysno::splice],
+        lies: &otherwise(Sysno::splice),
+        gates: PAGE_CACHE,
+        modules: fuse::MODULES,
+        ..Claim::of_answers(
+            "splice.source.hidden-size",
+            |_lab| hidden_spliced(0),
+            &[
+                ("read(file)", Answer::Is(5)),
+                ("splice(file, pipe)", Answer::Is(5)),
+            ],
+        )
+    },
+    Claim {
+        statement: "Of a file that fstat() shows as empty, splice() brings what read() does, if it is open with O_DIRECT.",
+        method: HIDDEN,
+        sources: &[UUTILS, Source::Measured],
+        finds: always(true),
+        about: &[Sysno::splice],
+        lies: &otherwise(Sysno::splice),
+        modules: fuse::MODULES,
+        ..Claim::of_answers(
+            "splice.source.hidden-size-o-direct",
+            |_lab| hidden_spliced(libc::O_DIRECT),
+            &[
+                ("read(file)", Answer::Is(5)),
+                ("splice(file, pipe)", Answer::Is(5)),
+            ],
+        )
+    },
+    Claim {
+        statement: "Of a file that fstat() shows as empty, sendfile() sends what read() brings: 0 is the end of the file.",
+        method: HIDDEN,
+        sources: &[UUTILS, Source::Measured],
+        finds: UNTIL_6_5,
+        about: &[Sysno::sendfile],
+        lies: &otherwise(Sysno::sendfile),
+        gates: PAGE_CACHE,
+        modules: fuse::MODULES,
+        ..Claim::of_answers(
+            "sendfile.source.hidden-size",
+            sendfile_source_hidden_size,
+            &[
+                ("read(file)", Answer::Is(5)),
+                ("sendfile(socket, file)", Answer::Is(5)),
+            ],
+        )
+    },
+    Claim {
+        statement: "Of a file that its server wants read past the page cache, splice() brings what the server has now.",
+        method: "A server of the experiment's own opens its file with FOPEN_DIRECT_IO. Splices the file, changes it at the server, and \
+                 splices it again, with a read() after that, for contrast.",
+        sources: &[KOONG],
+        finds: UNTIL_6_5,
+        about: &[Sysno::splice],
+        lies: &[
+            Lie::bytes(Sysno::read, b'n', b'o').where_it(true),
+            Lie::bytes(Sysno::read, b'o', b'n').where_it(false),
+        ],
+        gates: PAGE_CACHE,
+        modules: fuse::MODULES,
+        ..Claim::of_answers(
+            "splice.source.direct-io-server",
+            splice_source_direct_io_server,
+            &[
+                ("splice(file, pipe)", Answer::Is(1)),
+                ("splice(file, pipe) after the change", Answer::Is(1)),
+                ("byte spliced after the change", Answer::Says("n")),
+                ("byte read after the change", Answer::Says("n")),
+            ],
+        )
+    },
+    Claim {
+        statement: "O_NONBLOCK is about the socket: sendfile() sleeps until the file has been read.",
+        method: WITHHELD,
+        sources: &[REDIS],
+        finds: always(true),
+        about: &[Sysno::sendfile],
+        lies: &does_not_wait(Sysno::sendfile),
+        modules: fuse::MODULES,
+        ..Claim::of_answers(
+            "sendfile.waits.file-read",
+            sendfile_waits_file_read,
+            &[
+                (
+                    "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1)",
+                    Answer::Says("sleeps"),
+                ),
+                (
+                    "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1), then",
+                    Answer::Is(1),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "SPLICE_F_NONBLOCK is about the pipe: splice() sleeps until the file has been read.",
+        method: WITHHELD,
+        sources: &[Source::Man("splice(2), man-pages 6.20"), Source::Measured],
+        finds: always(true),
+        about: &[Sysno::splice],
+        lies: &does_not_wait(Sysno::splice),
+        modules: fuse::MODULES,
+        ..Claim::of_answers(
+            "splice.waits.file-read",
+            splice_waits_file_read,
+            &[
+                (
+                    "splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK)",
+                    Answer::Says("sleeps"),
+                ),
+                (
+                    "splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK), then",
+                    Answer::Is(1),
+                ),
+            ],
+        )
+    },
+];
+
+/// A mount on which the file is said to be empty, and is not.
+fn hiding() -> Result<Fuse, Stop> {
+    let settings = Settings {
+        direct_io: true,
+        hides_sizes: true,
+        ..Settings::default()
+    };
+    Fuse::mount(b"bytes", settings)
+}
+
+/// Opens the file with flags besides, and notes what `fstat` and `read` say of it.
+fn opened(seen: &mut Observation, fuse: &Fuse, flags: libc::c_int) -> Result<File, Stop> {
+    let file = fuse.open(File::options().read(true).custom_flags(flags))?;
+    super::note_length(seen, "length that fstat() shows", &file)?;
+    seen.call("read(file)", aside(|| io::pread(&file, &mut [0; 99], 0)));
+    Ok(file)
+}
+
+fn hidden_spliced(flags: libc::c_int) -> Result<Observation, Stop> {
+    let fuse = hiding()?;
+    let mut seen = Observation::new();
+    let file = opened(&mut seen, &fuse, flags)?;
+    let pipe = pipe()?;
+    let mut offset = 0;
+    let done = io::until_done(5, |_| {
+        splice(&file, Some(&mut offset), &pipe.write, None, 4096, NONBLOCK)
+    });
+    seen.call("splice(file, pipe)", done);
+    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
+    Ok(seen)
+}
+
+fn sendfile_source_hidden_size(_lab: &Lab) -> Result<Observation, Stop> {
+    let fuse = hiding()?;
+    let mut seen = Observation::new();
+    let file = opened(&mut seen, &fuse, 0)?;
+    let (near, far) = sockets::tcp()?;
+    let mut offset = 0;
+    let done = io::until_done(5, |_| sendfile(&near, &file, Some(&mut offset), 4096));
+    seen.call("sendfile(socket, file)", done);
+    sockets::wait_until_acknowledged(&near, &far)?;
+    note_readable(&mut seen, "bytes at the receiver", &far)?;
+    Ok(seen)
+}
+
+fn splice_source_direct_io_server(_lab: &Lab) -> Result<Observation, Stop> {
+    let settings = Settings {
+        direct_io: true,
+        ..Settings::default()
+    };
+    let fuse = Fuse::mount(b"o", settings)?;
+    let file = fuse.open(File::options().read(true))?;
+    let pipe = aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
+    let spliced = || splice(&file, Some(&mut 0), &pipe.write, None, 1, NONBLOCK);
+    let mut seen = Observation::new();
+    seen.call("splice(file, pipe)", spliced());
+    fuse.change(b'n')?;
+    seen.call("splice(file, pipe) after the change", spliced());
+    // Where a splice has failed there is less, and EAGAIN.
+    let mut bytes = [b'?'; 2];
+    let _ = io::read_full(&pipe.read, &mut bytes);
+    seen.text("byte spliced after the change", char::from(bytes[1]));
+    let mut byte = [b'?'];
+    aside(|| io::pread(&file, &mut byte, 0)).setup("pread")?;
+    seen.text("byte read after the change", char::from(byte[0]));
+    Ok(seen)
+}
+
+/// A mount whose reads wait, and its file, open with `O_NONBLOCK`.
+fn withholding() -> Result<(Fuse, File), Stop> {
+    let settings = Settings {
+        withholds_reads: true,
+        ..Settings::default()
+    };
+    let fuse = Fuse::mount(b"b", settings)?;
+    let mut options = File::options();
+    let file = fuse.open(options.read(true).custom_flags(libc::O_NONBLOCK))?;
+    Ok((fuse, file))
+}
+
+/// Notes whether a call sleeps while the server has its read, and what it returns after the answer.
+fn note_reader(
+    seen: &mut Observation,
+    what: &str,
+    fuse: &Fuse,
+    caller: Caller,
+) -> Result<(), Stop> {
+    let sleeps = caller.sleeps_with(|| fuse.is_asked())?;
+    fuse.answer()?;
+    note_end(seen, what, sleeps, caller)
+}
+
+fn sendfile_waits_file_read(_lab: &Lab) -> Result<Observation, Stop> {
+    let (fuse, file) = withholding()?;
+    let (near, far) = sockets::tcp()?;
+    aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+    let caller = Caller::start(Sysno::sendfile, move || {
+        io::again(|| sendfile(&near, &file, Some(&mut 0), 1))
+    })?;
+    let mut seen = Observation::new();
+    let what = "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1)";
+    note_reader(&mut seen, what, &fuse, caller)?;
+    drop(far);
+    Ok(seen)
+}
+
+fn splice_waits_file_read(_lab: &Lab) -> Result<Observation, Stop> {
+    let (fuse, file) = withholding()?;
+    let pipe = aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
+    let (read, write) = (pipe.read, pipe.write);
+    let caller = Caller::start(Sysno::splice, move || {
+        io::again(|| splice(&file, Some(&mut 0), &write, None, 1, NONBLOCK))
+    })?;
+    let mut seen = Observation::new();
+    let what = "splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK)";
+    note_reader(&mut seen, what, &fuse, caller)?;
+    drop(read);
+    Ok(seen)
+}

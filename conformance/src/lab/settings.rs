@@ -1,0 +1,47 @@
+//! Settings of the whole machine, which are changed where nobody needs the machine afterwards, and put back.
+
+use crate::interpose::record::aside;
+use crate::lab::fds;
+use crate::lab::netns::is_disposable;
+use crate::verdict::{Lack, Setup, Stop};
+use std::fs::{self, File};
+use std::io::Write;
+
+/// A changed setting. It is put back with this.
+#[derive(Debug)]
+pub struct Setting {
+    file: File,
+    before: String,
+}
+
+impl Setting {
+    /// Changes a file of `/proc/sys`.
+    pub fn change(path: &str, value: &str) -> Result<Self, Stop> {
+        if !is_disposable() {
+            return Err(Stop::untestable(
+                Lack::Device,
+                format!("this machine is not disposable: {path} is left alone"),
+                "run it in a guest: conformance vm run --kernel 6.1",
+            ));
+        }
+        aside(|| {
+            let mut options = File::options();
+            options.read(true).write(true);
+            let remedy = "use a kernel that has it";
+            let mut file = fds::open_present(path.as_ref(), &options, Lack::Kernel, remedy)?;
+            let before = fs::read_to_string(path).setup(&format!("read {path}"))?;
+            file.write_all(value.as_bytes())
+                .setup(&format!("write {path}"))?;
+            Ok(Self { file, before })
+        })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        // Whoever could change it can put it back: the file is open, as it was.
+        aside(|| {
+            let _ = self.file.write_all(self.before.as_bytes());
+        });
+    }
+}
