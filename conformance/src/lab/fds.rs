@@ -1,18 +1,18 @@
 //! Descriptors of every kind, ready to be read from or written to without waiting.
 
+mod plain;
 mod special;
 
 use crate::interpose::record::aside;
-use crate::lab::{Lab, alias, io, sockets};
+use crate::lab::{Lab, alias, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
+use std::io::Seek;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use syscalls::Errno;
 
@@ -197,112 +197,38 @@ impl Descriptor {
     }
 
     fn make(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
-        let alone = |fd: OwnedFd| {
-            Ok(Self {
-                fd,
-                peer: None,
-                kind,
-            })
-        };
-        let between = |fd: OwnedFd, peer: OwnedFd| {
-            Ok(Self {
-                fd,
-                peer: Some(peer),
-                kind,
-            })
-        };
+        let alone = |fd| Ok((fd, None));
+        let between = |(near, far)| Ok((near, Some(far)));
         let device = |path: &str| open(path, libc::O_RDWR).and_then(alone);
         let readable = |path: &str| open(path, libc::O_RDONLY).and_then(alone);
-        match kind {
+        let (fd, peer) = match kind {
             Kind::RegularFile => alone(lab.file(&CONTENT)?.into()),
-            Kind::AppendFile => {
-                let file = lab.file(&CONTENT)?;
-                set_status_flags(&file, libc::O_APPEND)?;
-                alone(file.into())
-            }
-            Kind::Memfd => {
-                let mut file = File::from(memfd()?);
-                file.write_all(&CONTENT).setup("write a memfd")?;
-                file.rewind().setup("lseek")?;
-                alone(file.into())
-            }
+            Kind::AppendFile => plain::append_file(lab).and_then(alone),
+            Kind::Memfd => plain::memfd_with_content().and_then(alone),
             Kind::PathOnly => open("/proc/version", libc::O_PATH).and_then(alone),
             Kind::Directory => open("/", libc::O_DIRECTORY).and_then(alone),
-            Kind::PipeRead => {
-                let (read, write) = std::io::pipe().setup("pipe")?;
-                io::write(&write, &CONTENT).setup("fill a pipe")?;
-                between(read.into(), write.into())
-            }
-            Kind::PipeWrite => {
-                let (read, write) = std::io::pipe().setup("pipe")?;
-                between(write.into(), read.into())
-            }
-            Kind::TcpSocket => {
-                let (near, far) = sockets::tcp()?;
-                io::write(&far, &CONTENT).setup("fill a socket")?;
-                sockets::wait_for_arrival(&near, CONTENT.len())?;
-                between(near.into(), far.into())
-            }
-            Kind::UdpSocket => {
-                let (near, far) = sockets::udp()?;
-                far.connect(near.local_addr().setup("getsockname")?)
-                    .setup("connect")?;
-                io::write(&far, &CONTENT).setup("fill a socket")?;
-                sockets::wait_for_arrival(&near, CONTENT.len())?;
-                between(near.into(), far.into())
-            }
-            Kind::UnixStream => {
-                let (near, far) = UnixStream::pair().setup("socketpair")?;
-                io::write(&far, &CONTENT).setup("fill a socket")?;
-                between(near.into(), far.into())
-            }
-            Kind::Eventfd => {
-                // SAFETY: eventfd takes no pointer. Its count of one makes it readable.
-                made(unsafe { libc::eventfd(1, libc::EFD_CLOEXEC) }, "eventfd").and_then(alone)
-            }
-            Kind::Timerfd => {
-                // SAFETY: timerfd_create takes no pointer.
-                let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK) };
-                made(fd, "timerfd_create").and_then(alone)
-            }
-            Kind::Signalfd => signalfd().and_then(alone),
-            // SAFETY: inotify_init1 takes no pointer.
-            Kind::Inotify => made(
-                unsafe { libc::inotify_init1(libc::IN_NONBLOCK) },
-                "inotify_init1",
-            )
-            .and_then(alone),
-            // SAFETY: epoll_create1 takes no pointer.
-            Kind::Epoll => made(
-                unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) },
-                "epoll_create1",
-            )
-            .and_then(alone),
-            Kind::Pidfd => {
-                // SAFETY: pidfd_open takes no pointer.
-                let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
-                made(libc::c_int::try_from(fd).unwrap_or(-1), "pidfd_open").and_then(alone)
-            }
+            Kind::PipeRead => plain::pipe_with_content().and_then(between),
+            Kind::PipeWrite => plain::pipe_to_write().and_then(between),
+            Kind::TcpSocket => plain::tcp().and_then(between),
+            Kind::UdpSocket => plain::udp().and_then(between),
+            Kind::UnixStream => plain::unix_stream().and_then(between),
+            Kind::Eventfd => plain::eventfd().and_then(alone),
+            Kind::Timerfd => plain::timerfd().and_then(alone),
+            Kind::Signalfd => plain::signalfd().and_then(alone),
+            Kind::Inotify => plain::inotify().and_then(alone),
+            Kind::Epoll => plain::epoll().and_then(alone),
+            Kind::Pidfd => plain::pidfd().and_then(alone),
             Kind::DevNull => device("/dev/null"),
             Kind::DevZero => device("/dev/zero"),
             Kind::DevFull => device("/dev/full"),
             Kind::DevUrandom => device("/dev/urandom"),
-            Kind::Terminal => terminal(),
+            Kind::Terminal => plain::terminal().and_then(between),
             Kind::ProcMaps => readable("/proc/self/maps"),
             Kind::ProcStatus => readable("/proc/self/status"),
             Kind::ProcVersion => readable("/proc/version"),
             Kind::ProcSysctl => readable("/proc/sys/kernel/ostype"),
             Kind::Sysfs => readable("/sys/kernel/notes"),
-            Kind::TmpFile => {
-                let file = File::options()
-                    .read(true)
-                    .write(true)
-                    .custom_flags(libc::O_TMPFILE)
-                    .open(lab.scratch()?);
-                let file = file.setup("open with O_TMPFILE")?;
-                io::pwrite(&file, &CONTENT, 0).setup("write a file")?;
-                alone(file.into())
-            }
+            Kind::TmpFile => plain::unnamed_file(lab).and_then(alone),
             Kind::ReadOnlyFile => again(&lab.file(&CONTENT)?, libc::O_RDONLY).and_then(alone),
             Kind::WriteOnlyFile => again(&lab.file(&CONTENT)?, libc::O_WRONLY).and_then(alone),
             Kind::MemfdSealedWrite => special::sealed(libc::F_SEAL_WRITE).and_then(alone),
@@ -312,46 +238,16 @@ impl Descriptor {
             Kind::MemfdSealedGrow => special::sealed(libc::F_SEAL_GROW).and_then(alone),
             Kind::MemfdSealedShrink => special::sealed(libc::F_SEAL_SHRINK).and_then(alone),
             Kind::MemfdHuge => special::huge_memfd().and_then(alone),
-            Kind::MemfdSecret => {
-                let secret = File::from(memfd_secret()?);
-                secret.set_len(CONTENT.len() as u64).setup("ftruncate")?;
-                alone(secret.into())
-            }
+            Kind::MemfdSecret => plain::secret().and_then(alone),
             Kind::BlockDevice => special::block_device().and_then(alone),
-            Kind::UnixDatagram => {
-                special::unix_pair(libc::SOCK_DGRAM).and_then(|(near, far)| between(near, far))
-            }
-            Kind::UnixSeqpacket => {
-                special::unix_pair(libc::SOCK_SEQPACKET).and_then(|(near, far)| between(near, far))
-            }
-            Kind::TcpUnconnected => sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)
-                .setup("socket")
-                .and_then(alone),
+            Kind::UnixDatagram => special::unix_pair(libc::SOCK_DGRAM).and_then(between),
+            Kind::UnixSeqpacket => special::unix_pair(libc::SOCK_SEQPACKET).and_then(between),
+            Kind::TcpUnconnected => plain::tcp_unconnected().and_then(alone),
             Kind::TcpListener => special::tcp_listener().and_then(alone),
-            Kind::MptcpSocket => {
-                let (near, far) = sockets::mptcp()?;
-                io::write(&far, &CONTENT).setup("fill a socket")?;
-                io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
-                between(near.into(), far.into())
-            }
-            Kind::TlsSender => {
-                let (near, far) = sockets::ktls()?;
-                io::write(&far, &CONTENT).setup("fill a socket")?;
-                sockets::wait_for_arrival(&near, CONTENT.len())?;
-                between(near.into(), far.into())
-            }
-            Kind::TlsReceiver => {
-                let (near, far) = sockets::ktls()?;
-                io::write(&near, &CONTENT).setup("send by TLS")?;
-                io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
-                between(far.into(), near.into())
-            }
-            Kind::VsockSocket => {
-                let (near, far) = sockets::vsock()?;
-                io::write(&far, &CONTENT).setup("fill a socket")?;
-                io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
-                between(near, far)
-            }
+            Kind::MptcpSocket => plain::mptcp().and_then(between),
+            Kind::TlsSender => plain::tls_sender().and_then(between),
+            Kind::TlsReceiver => plain::tls_receiver().and_then(between),
+            Kind::VsockSocket => plain::vsock().and_then(between),
             Kind::RawSocket => special::raw_socket().and_then(alone),
             Kind::PacketSocket => special::packet_socket().and_then(alone),
             Kind::NetlinkSocket => special::netlink_socket().and_then(alone),
@@ -367,14 +263,7 @@ impl Descriptor {
             Kind::Landlock => special::landlock().and_then(alone),
             Kind::MessageQueue => special::message_queue().and_then(alone),
             Kind::Namespace => readable("/proc/self/ns/net"),
-            Kind::PtyMaster => {
-                let Descriptor { fd, peer, .. } = terminal()?;
-                let master = peer.ok_or_else(|| Stop::broken("a terminal has a master"))?;
-                io::read(&fd, &mut [0; CONTENT.len()]).setup("read what was typed")?;
-                io::write(&fd, &CONTENT).setup("write to a terminal")?;
-                sockets::wait_for_arrival(&master, CONTENT.len())?;
-                between(master, fd)
-            }
+            Kind::PtyMaster => plain::pty_master().and_then(between),
             Kind::DevRandom => device("/dev/random"),
             Kind::DevKmsg => open("/dev/kmsg", libc::O_RDWR | libc::O_NONBLOCK).and_then(alone),
             Kind::DevFuse => open("/dev/fuse", libc::O_RDWR | libc::O_NONBLOCK).and_then(alone),
@@ -388,12 +277,10 @@ impl Descriptor {
             Kind::SysctlWritable => special::domain_name().and_then(alone),
             Kind::SysfsText => readable("/sys/kernel/uevent_seqnum"),
             Kind::Cgroup => special::on_mount(c"cgroup2", &[c"cgroup.controllers"]).and_then(alone),
-            Kind::Debugfs => {
-                let files = [c"sleep_time", c"wakeup_sources", c"split_huge_pages"];
-                special::on_mount(c"debugfs", &files).and_then(alone)
-            }
+            Kind::Debugfs => special::debugfs().and_then(alone),
             Kind::Tracefs => special::on_mount(c"tracefs", &[c"README"]).and_then(alone),
-        }
+        }?;
+        Ok(Self { fd, peer, kind })
     }
 }
 
@@ -525,49 +412,5 @@ pub fn sealed_memfd(seals: libc::c_int) -> Result<OwnedFd, Stop> {
             return Err(Stop::from_setup("F_ADD_SEALS", sockets::last_errno()));
         }
         Ok(memfd)
-    })
-}
-
-fn signalfd() -> Result<OwnedFd, Stop> {
-    // SAFETY: sigset_t is plain integers, for which zero is valid; signalfd reads it.
-    let fd = unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGUSR1);
-        libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK)
-    };
-    made(fd, "signalfd")
-}
-
-/// The user's side of a pseudo-terminal in raw mode, with input waiting.
-fn terminal() -> Result<Descriptor, Stop> {
-    let master = open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY)?;
-    let mut number: libc::c_uint = 0;
-    let unlock: libc::c_int = 0;
-    // SAFETY: TIOCSPTLCK reads an int and TIOCGPTN writes an unsigned int through their pointers.
-    let done = unsafe {
-        libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock)
-            | libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number)
-    };
-    if done == -1 {
-        return Err(Stop::from_setup(
-            "make a pseudo-terminal",
-            sockets::last_errno(),
-        ));
-    }
-    let slave = open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY)?;
-    // SAFETY: termios is plain integers, for which zero is valid; the calls read and write this one.
-    unsafe {
-        let mut modes: libc::termios = std::mem::zeroed();
-        libc::tcgetattr(slave.as_raw_fd(), &raw mut modes);
-        libc::cfmakeraw(&raw mut modes);
-        libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &raw const modes);
-    }
-    io::write(&master, &CONTENT).setup("type into a terminal")?;
-    sockets::wait_for_arrival(&slave, CONTENT.len())?;
-    Ok(Descriptor {
-        fd: slave,
-        peer: Some(master),
-        kind: Kind::Terminal,
     })
 }

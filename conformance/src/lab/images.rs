@@ -137,7 +137,7 @@ impl Filesystem {
         let content = path.with_extension("content");
         match self.mib {
             Some(mib) => File::create(path)?.set_len(mib << 20)?,
-            None => self.fill(&content)?,
+            None => Self::fill(&content)?,
         }
         let argument = |word: &'static str| match word {
             IMAGE => path.as_os_str(),
@@ -162,7 +162,7 @@ impl Filesystem {
         Err(io::Error::other(format!("{}: {first}", self.tool())))
     }
 
-    fn fill(&self, directory: &Path) -> io::Result<()> {
+    fn fill(directory: &Path) -> io::Result<()> {
         std::fs::create_dir(directory)?;
         std::fs::write(directory.join(CONTENT), [BYTE; LENGTH])?;
         let mut hole = File::create(directory.join(HOLE))?;

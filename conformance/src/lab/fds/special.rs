@@ -39,7 +39,7 @@ pub fn huge_memfd() -> Result<OwnedFd, Stop> {
 /// A loop device over 64 KiB of memory.
 pub fn block_device() -> Result<OwnedFd, Stop> {
     let image = File::from(sealed_memfd(0)?);
-    io::pwrite(&image, &[super::alias::OLD; 1 << 16], 0).setup("write the image")?;
+    io::pwrite(&image, &vec![super::alias::OLD; 1 << 16], 0).setup("write the image")?;
     loops::device_over(&image).map(|(device, _)| device.into())
 }
 
@@ -190,7 +190,7 @@ pub fn userfaultfd() -> Result<OwnedFd, Stop> {
 
 /// A count of this thread's own time.
 pub fn perf_event() -> Result<OwnedFd, Stop> {
-    /// `PERF_ATTR_SIZE_VER0`, `PERF_TYPE_SOFTWARE` and `PERF_COUNT_SW_TASK_CLOCK` of include/uapi/linux/perf_event.h, and
+    /// `PERF_ATTR_SIZE_VER0`, `PERF_TYPE_SOFTWARE` and `PERF_COUNT_SW_TASK_CLOCK` of `include/uapi/linux/perf_event.h`, and
     /// the bits of `exclude_kernel` and `exclude_hv`.
     const SIZE: u32 = 64;
     const SOFTWARE: u32 = 1;
@@ -268,7 +268,7 @@ pub fn landlock() -> Result<OwnedFd, Stop> {
     };
     from_call(number, "landlock_create_ruleset").map_err(|stop| match stop {
         Stop::Broken(said) => Stop::untestable(Lack::Kernel, said, "boot with lsm=landlock"),
-        other => other,
+        Stop::Untestable(_) => stop,
     })
 }
 
@@ -296,6 +296,12 @@ pub fn message_queue() -> Result<OwnedFd, Stop> {
 pub fn domain_name() -> Result<OwnedFd, Stop> {
     privilege::unshare(libc::CLONE_NEWUTS).setup("unshare(CLONE_NEWUTS)")?;
     open("/proc/sys/kernel/domainname", libc::O_RDWR)
+}
+
+/// A file of debugfs that is there on most kernels.
+pub fn debugfs() -> Result<OwnedFd, Stop> {
+    let files = [c"sleep_time", c"wakeup_sources", c"split_huge_pages"];
+    on_mount(c"debugfs", &files)
 }
 
 /// The first of these files that is there on a mount of this file system made for it.
