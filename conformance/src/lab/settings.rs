@@ -5,7 +5,7 @@ use crate::lab::fds;
 use crate::lab::netns::is_disposable;
 use crate::verdict::{Lack, Setup, Stop};
 use std::fs::{self, File};
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 /// A changed setting. It is put back with this.
 #[derive(Debug)]
@@ -28,9 +28,9 @@ impl Setting {
             let mut options = File::options();
             options.read(true).write(true);
             let remedy = "use a kernel that has it";
-            let mut file = fds::open_present(path.as_ref(), &options, Lack::Kernel, remedy)?;
+            let file = fds::open_present(path.as_ref(), &options, Lack::Kernel, remedy)?;
             let before = fs::read_to_string(path).setup(&format!("read {path}"))?;
-            file.write_all(value.as_bytes())
+            file.write_all_at(value.as_bytes(), 0)
                 .setup(&format!("write {path}"))?;
             Ok(Self { file, before })
         })
@@ -39,9 +39,12 @@ impl Setting {
 
 impl Drop for Setting {
     fn drop(&mut self) {
-        // Whoever could change it can put it back: the file is open, as it was.
-        aside(|| {
-            let _ = self.file.write_all(self.before.as_bytes());
-        });
+        // Whoever could change it can put it back: the file is open, as it was. At its start: behind it Linux 7.3 takes nothing, and
+        // the kernels before it took the value all the same (sysctl_writes_strict).
+        let restored = aside(|| self.file.write_all_at(self.before.as_bytes(), 0));
+        assert!(
+            restored.is_ok() || std::thread::panicking(),
+            "a setting is not put back: {restored:?}"
+        );
     }
 }

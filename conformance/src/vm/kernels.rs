@@ -53,6 +53,9 @@ impl ForeignRow {
     /// [`Error::NotRun`], if it is not.
     pub fn user_mode_linux(&self) -> Result<Image, Error> {
         const MODULES: &str = "/usr/lib/uml/modules";
+        if let Some(why) = unfit_processor() {
+            return Err(Error::NotRun(why));
+        }
         let directories = std::env::var_os("PATH").unwrap_or_default();
         let program = std::env::split_paths(&directories)
             .map(|directory| directory.join(&self.program))
@@ -73,6 +76,23 @@ impl ForeignRow {
             user_mode: true,
         })
     }
+}
+
+/// Why this machine's processor cannot have a guest of User-mode Linux, if so.
+///
+/// Debian's, of Linux 6.1, keeps 2696 bytes of a process's floating-point state (`HOST_FP_SIZE` in arch/x86/um/user-offsets.c),
+/// as much as with AVX-512 and protection keys. With AMX there are 11 KiB, and the host's ptrace refuses its state with EFAULT: the
+/// guest's first program is killed.
+fn unfit_processor() -> Option<String> {
+    const KEPT: u32 = 2696;
+    // XSAVE's leaf: the bytes of the state that this machine's kernel has enabled.
+    let enabled = std::arch::x86_64::__cpuid_count(0xd, 0).ebx;
+    (enabled > KEPT).then(|| {
+        format!(
+            "this processor's floating-point state has {enabled} bytes (AMX), and User-mode Linux knows {KEPT}: run it on another \
+             machine, or in a virtual one without AMX"
+        )
+    })
 }
 
 /// A kernel of the matrix, by series. The package is resolved when it is fetched.
