@@ -53,9 +53,6 @@ impl ForeignRow {
     /// [`Error::NotRun`], if it is not.
     pub fn user_mode_linux(&self) -> Result<Image, Error> {
         const MODULES: &str = "/usr/lib/uml/modules";
-        if let Some(why) = unfit_processor() {
-            return Err(Error::NotRun(why));
-        }
         let directories = std::env::var_os("PATH").unwrap_or_default();
         let program = std::env::split_paths(&directories)
             .map(|directory| directory.join(&self.program))
@@ -66,6 +63,9 @@ impl ForeignRow {
                 self.program, self.package
             ))
         })?;
+        if let Some(why) = unfit_processor() {
+            return Err(Error::NotRun(why));
+        }
         Ok(Image {
             name: self.name.clone(),
             expect: self.series.clone(),
