@@ -1,6 +1,6 @@
 //! `mmap` and `write`.
 
-use super::{ENTRIES_LENGTH, count_copies, entries_to_tcp, mmap_write_hops, read_write_hops};
+use super::{all_arrived, count_copies, entries_of, mmap_write_hops, read_write_hops};
 use crate::claim::{Claim, Exception, Source, always, seed};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::lab::alias::{self, OLD};
@@ -8,7 +8,7 @@ use crate::lab::completions::Completions;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::usage::Usage;
 use crate::lab::{Lab, io, map_file, netns, sockets};
-use crate::routes::mmap_write;
+use crate::routes::{Route, WHOLE};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_mmap::{MapFlags, Prot, mmap, munmap};
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
@@ -248,11 +248,10 @@ fn mmap_write_sample_truncated_efault(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn mmap_write_entries_count(lab: &Lab) -> Result<Observation, Stop> {
-    let (entries, faults) = entries_to_tcp(lab, |file, socket| {
-        let before = Usage::now();
-        mmap_write::send(file, socket, ENTRIES_LENGTH).setup("mmap and write")?;
-        Ok(Usage::now().since(before).minor_faults)
-    })?;
+    let before = Usage::now();
+    let (entries, _, arrived) = entries_of(lab, Route::MmapWrite { window: WHOLE })?;
+    let faults = Usage::now().since(before).minor_faults;
+    all_arrived(arrived)?;
     let mut seen = Observation::new();
     seen.push("1 MiB mapped, written, unmapped", entries)
         .count("page faults meanwhile", faults);

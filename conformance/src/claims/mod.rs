@@ -38,6 +38,7 @@ use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, map_file, sockets};
+use crate::routes::{self, Ended, Outcome, Route, Transfer};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_splice::{Pipe, PipeFlags, pipe2};
 use std::fs::{File, OpenOptions};
@@ -238,28 +239,76 @@ fn entries_to_tcp<T>(
     lab: &Lab,
     send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
 ) -> Result<(crate::verdict::Value, T), Stop> {
-    match entries_and_bytes(lab, send)? {
-        (entries, sent, true) => Ok((entries, sent)),
-        (_, _, false) => Err(Stop::broken("the receiver got other bytes")),
+    let run = FileToTcp::ready(lab)?;
+    let (entries, sent) = lab.entries(|| send(&run.file, &run.near));
+    let sent = sent?;
+    all_arrived(run.has_arrived()?)?;
+    Ok((entries, sent))
+}
+
+/// The same by a route, without what makes it ready; whether the peer has got the file's bytes is for the caller to look at.
+fn entries_of(lab: &Lab, route: Route) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
+    let run = FileToTcp::ready(lab)?;
+    let mut transfer =
+        aside(|| Transfer::begin(route, &run.file, 0, ENTRIES_LENGTH as u64, &run.near))
+            .setup(route.name())?;
+    let (entries, ()) = lab.entries(|| transfer.drive());
+    let outcome = transfer.outcome();
+    outcome.result().setup(route.name())?;
+    if outcome.ended != Ended::Complete {
+        return Err(Stop::broken(format!("{route}: {:?}", outcome.ended)));
+    }
+    Ok((entries, outcome, run.has_arrived()?))
+}
+
+/// An experiment on calls, not on bytes, has sent them all or is none.
+fn all_arrived(arrived: bool) -> Result<(), Stop> {
+    if arrived {
+        Ok(())
+    } else {
+        Err(Stop::broken("the receiver got other bytes"))
     }
 }
 
-/// The same, and whether the peer has got the file's bytes.
-fn entries_and_bytes<T>(
-    lab: &Lab,
-    send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
-) -> Result<(crate::verdict::Value, T, bool), Stop> {
-    let content = crate::lab::pattern(ENTRIES_LENGTH);
-    let file = lab.file(&content)?;
-    let (near, far) = Sink::open(lab, Kind::Tcp)?.into_ends();
-    let reader = drain(far.ok_or_else(|| Stop::broken("a socket has two ends"))?);
-    let (entries, sent) = lab.entries(|| send(&file, &near));
-    let sent = sent?;
-    drop(near);
-    Ok((entries, sent, drained(reader)? == content))
+/// A file of 1 MiB, and a TCP socket whose peer reads to the end.
+struct FileToTcp {
+    content: Vec<u8>,
+    file: File,
+    near: OwnedFd,
+    reader: JoinHandle<std::io::Result<Vec<u8>>>,
 }
 
-/// What [`entries_to_tcp`] sends, in bytes.
+impl FileToTcp {
+    fn ready(lab: &Lab) -> Result<Self, Stop> {
+        let content = crate::lab::pattern(ENTRIES_LENGTH);
+        let file = lab.file(&content)?;
+        let (near, far) = Sink::open(lab, Kind::Tcp)?.into_ends();
+        let reader = drain(far.ok_or_else(|| Stop::broken("a socket has two ends"))?);
+        Ok(Self {
+            content,
+            file,
+            near,
+            reader,
+        })
+    }
+
+    /// Closes the socket, and says whether the peer has got the file's bytes.
+    fn has_arrived(self) -> Result<bool, Stop> {
+        drop(self.near);
+        Ok(drained(self.reader)? == self.content)
+    }
+}
+
+/// Sends the first `length` bytes of `file` by a route, to the end: the bytes that the sink has taken.
+fn carry(route: Route, file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Stop> {
+    let sent = routes::send(route, file, sink, length).setup(route.name())?;
+    sent.result().setup(route.name())
+}
+
+/// `splice` through a pipe of the size that pipes are made with.
+const SPLICE: Route = Route::Splice { pipe: 64 << 10 };
+
+/// What [`entries_to_tcp`] and [`entries_of`] send, in bytes.
 const ENTRIES_LENGTH: usize = 1 << 20;
 
 /// Reads exactly what was sent to `far`, and says whether it is `expected`.

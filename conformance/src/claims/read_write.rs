@@ -9,12 +9,12 @@ use crate::lab::filesystems::{self, Place, is_on_disk, places};
 use crate::lab::sinks::Kind;
 use crate::lab::usage::{self, Io, Usage};
 use crate::lab::{Lab, io, sockets};
-use crate::routes::read_write;
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use std::fs::File;
 use std::io::Seek;
+use std::os::fd::AsFd;
 use std::time::Duration;
-use syscalls::Sysno;
+use syscalls::{Errno, Sysno};
 
 const INTO_BUFFER: &str = "file changed after read(), buffer's bytes";
 const INTO_SINK: &str = "buffer changed after write(), receiver's bytes";
@@ -42,6 +42,26 @@ fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
         .text(INTO_SINK, hops[1])
         .count("CPU copies", count_copies(&hops));
     Ok(seen)
+}
+
+/// Sends `length` bytes of `file`, from its position, through `buffer`: the sample's loop, with `read` and not with `pread`.
+pub(super) fn send(
+    file: &impl AsFd,
+    sink: &impl AsFd,
+    length: usize,
+    buffer: &mut [u8],
+) -> Result<u64, Errno> {
+    let mut filled = 0..0;
+    io::until_done(length, |done| {
+        if filled.is_empty() {
+            let wanted = buffer.len().min(length - done);
+            filled = 0..io::read(file, &mut buffer[..wanted])?;
+        }
+        let count = io::write(sink, &buffer[filled.clone()])?;
+        filled.start += count;
+        Ok(count)
+    })
+    .map(|done| done as u64)
 }
 
 /// Claims about reading into a buffer and writing from it.
@@ -237,8 +257,7 @@ fn rw_entries_one_chunk(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let (near, far) = sockets::tcp()?;
     let mut buffer = vec![0; alias::LENGTH];
-    let (entries, sent) =
-        lab.entries(|| read_write::send(&file, &near, alias::LENGTH, &mut buffer));
+    let (entries, sent) = lab.entries(|| send(&file, &near, alias::LENGTH, &mut buffer));
     alias::all_sent(sent.setup("read and write")?)?;
     sockets::wait_for_arrival(&far, alias::LENGTH)?;
     if !arrived(&far, &[alias::OLD; alias::LENGTH])? {
@@ -252,7 +271,7 @@ fn rw_entries_one_chunk(lab: &Lab) -> Result<Observation, Stop> {
 fn rw_entries_whole_file(lab: &Lab) -> Result<Observation, Stop> {
     let mut buffer = vec![0; 65536];
     let (entries, _) = entries_to_tcp(lab, |file, socket| {
-        read_write::send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
+        send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
     })?;
     let mut seen = Observation::new();
     seen.push("1 MiB through a 64 KiB buffer", entries);

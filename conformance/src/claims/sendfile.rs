@@ -1,7 +1,7 @@
 //! `sendfile`.
 
 use super::{
-    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, count_copies, entries_to_tcp, note_length,
+    AFTER_CHANGE, ZERO, all_arrived, arrived, carry, copies, count_copies, entries_of, note_length,
     note_readable, read_write_hops,
 };
 use crate::claim::{Claim, Gate, Source, always, between, gate, seed};
@@ -10,7 +10,7 @@ use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{FAR, FAR_OFFSET, Lab, alias, io, pattern, sockets};
-use crate::routes;
+use crate::routes::{Route, send};
 use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
 use nocopy_sendfile::sendfile;
 use std::io::Seek;
@@ -40,7 +40,7 @@ macro_rules! copies_claim {
 
 fn send_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     copies(lab, kind, |file, sink| {
-        routes::sendfile::send(file, sink, alias::LENGTH).setup("sendfile")
+        carry(Route::Sendfile, file, sink, alias::LENGTH)
     })
 }
 
@@ -361,7 +361,8 @@ fn sendfile_target_ktls(lab: &Lab) -> Result<Observation, Stop> {
     let content = pattern(alias::LENGTH);
     let file = lab.file(&content)?;
     let (near, far) = sockets::ktls()?;
-    let sent = routes::sendfile::send(&file, &near, content.len());
+    let sent =
+        send(Route::Sendfile, &file, &near, content.len()).and_then(|outcome| outcome.result());
     let mut seen = Observation::new();
     seen.call(
         "sendfile(socket with TLS, file)",
@@ -375,7 +376,7 @@ fn sendfile_target_ktls(lab: &Lab) -> Result<Observation, Stop> {
 fn sendfile_copies_ktls(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let (near, far) = sockets::ktls()?;
-    alias::all_sent(routes::sendfile::send(&file, &near, alias::LENGTH).setup("sendfile")?)?;
+    alias::all_sent(carry(Route::Sendfile, &file, &near, alias::LENGTH)?)?;
     alias::change(&file)?;
     let mut bytes = vec![0; alias::LENGTH];
     io::read_full(&far, &mut bytes).setup("read at the receiver")?;
@@ -387,7 +388,7 @@ fn sendfile_copies_ktls(lab: &Lab) -> Result<Observation, Stop> {
 
 fn sendfile_copies_two_fewer(lab: &Lab) -> Result<Observation, Stop> {
     let hop = alias::after_sending(lab, Kind::Tcp, |file, sink| {
-        routes::sendfile::send(file, sink, alias::LENGTH).setup("sendfile")
+        carry(Route::Sendfile, file, sink, alias::LENGTH)
     })?;
     let mut seen = Observation::new();
     seen.count(
@@ -401,7 +402,7 @@ fn sendfile_copies_two_fewer(lab: &Lab) -> Result<Observation, Stop> {
 fn sendfile_path_socket_buffer(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let (near, far) = sockets::tcp()?;
-    alias::all_sent(routes::sendfile::send(&file, &near, alias::LENGTH).setup("sendfile")?)?;
+    alias::all_sent(carry(Route::Sendfile, &file, &near, alias::LENGTH)?)?;
     sockets::wait_for_arrival(&far, alias::LENGTH)?;
     let mut seen = Observation::new();
     seen.count(
@@ -432,9 +433,8 @@ fn sendfile_path_in_kernel(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn sendfile_entries_one_call(lab: &Lab) -> Result<Observation, Stop> {
-    let (entries, _) = entries_to_tcp(lab, |file, socket| {
-        routes::sendfile::send(file, socket, ENTRIES_LENGTH).setup("sendfile")
-    })?;
+    let (entries, _, arrived) = entries_of(lab, Route::Sendfile)?;
+    all_arrived(arrived)?;
     let mut seen = Observation::new();
     seen.push("1 MiB to a blocking socket", entries);
     Ok(seen)

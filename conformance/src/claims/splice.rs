@@ -1,8 +1,8 @@
 //! `splice`.
 
 use super::{
-    AFTER_CHANGE, ENTRIES_LENGTH, ZERO, arrived, copies, entries_and_bytes, entries_to_tcp,
-    note_length, note_readable, pipe,
+    AFTER_CHANGE, ENTRIES_LENGTH, SPLICE, ZERO, all_arrived, arrived, carry, copies, entries_of,
+    entries_to_tcp, note_length, note_readable, pipe, read_write,
 };
 use crate::claim::{Claim, Exception, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
@@ -11,9 +11,9 @@ use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::filesystems;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{FAR, FAR_OFFSET, Lab, alias, io, pattern, sockets};
-use crate::routes;
+use crate::routes::Route;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
-use nocopy_splice::{BorrowedFd, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe2, splice};
+use nocopy_splice::{BorrowedFd, PipeFlags, SpliceFlags, pipe2, splice};
 use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
 
@@ -53,7 +53,7 @@ fn splice_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
             .setup("splice")?;
             return Ok(alias::LENGTH as u64);
         }
-        routes::splice::send(file, sink, alias::LENGTH, &pipe()?).setup("splice")
+        carry(SPLICE, file, sink, alias::LENGTH)
     })
 }
 
@@ -332,8 +332,7 @@ fn splice_sample_file_to_socket(lab: &Lab) -> Result<Observation, Stop> {
         "splice(file, NULL, socket, NULL, 16384, SPLICE_F_MOVE)",
         splice(&file, None, &near, None, alias::LENGTH, SpliceFlags::MOVE),
     );
-    let through_a_pipe = routes::splice::send(&file, &near, alias::LENGTH, &pipe()?)
-        .setup("splice through a pipe")?;
+    let through_a_pipe = carry(SPLICE, &file, &near, alias::LENGTH)?;
     seen.count("bytes sent through a pipe", through_a_pipe);
     if !arrived(&far, &[alias::OLD; alias::LENGTH])? {
         return Err(Stop::broken("the receiver got other bytes"));
@@ -458,8 +457,6 @@ const WITHOUT_A_PIPE: &str = "splice(file, TCP socket)";
 const RECEIVED: &str = "bytes at the receiver";
 
 fn splice_entries(lab: &Lab, pipe_size: usize) -> Result<Observation, Stop> {
-    let pipe = pipe()?;
-    fcntl_setpipe_size(&pipe.write, pipe_size).setup("F_SETPIPE_SZ")?;
     let file = alias::source(lab)?;
     let (near, _far) = sockets::tcp()?;
     let at_once = splice(
@@ -470,9 +467,7 @@ fn splice_entries(lab: &Lab, pipe_size: usize) -> Result<Observation, Stop> {
         alias::LENGTH,
         SpliceFlags::empty(),
     );
-    let (entries, _, arrived) = entries_and_bytes(lab, |file, socket| {
-        routes::splice::send(file, socket, ENTRIES_LENGTH, &pipe).setup("splice")
-    })?;
+    let (entries, _, arrived) = entries_of(lab, Route::Splice { pipe: pipe_size })?;
     let mut seen = Observation::new();
     seen.call(WITHOUT_A_PIPE, at_once).push(
         format!("1 MiB through a pipe of {} KiB", pipe_size >> 10),
@@ -490,13 +485,11 @@ fn sent_with_one_call(seen: &Observation, through_a_pipe: &str) -> Verdict {
 }
 
 fn splice_entries_fewer_than_read_write(lab: &Lab) -> Result<Observation, Stop> {
-    let pipe = pipe()?;
-    let (by_splice, _) = entries_to_tcp(lab, |file, socket| {
-        routes::splice::send(file, socket, ENTRIES_LENGTH, &pipe).setup("splice")
-    })?;
+    let (by_splice, _, arrived) = entries_of(lab, SPLICE)?;
+    all_arrived(arrived)?;
     let mut buffer = vec![0; 1 << 16];
     let (by_read_write, _) = entries_to_tcp(lab, |file, socket| {
-        routes::read_write::send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
+        read_write::send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
     })?;
     let mut seen = Observation::new();
     seen.push("splice, pipe of 64 KiB", by_splice)

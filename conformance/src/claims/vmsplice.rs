@@ -6,10 +6,10 @@ use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, Sharing};
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, pattern, sockets};
-use crate::routes;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_splice::{IoVec, Pipe, PipeFlags, SpliceFlags, pipe2, splice, vmsplice_to_pipe};
-use syscalls::Sysno;
+use std::os::fd::AsFd;
+use syscalls::{Errno, Sysno};
 
 const AFTER_STORE: &str = "memory changed after the transfer, receiver's bytes";
 
@@ -95,6 +95,28 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
+/// Sends memory through `pipe`, which is empty before and, after a success, again.
+///
+/// # Safety
+///
+/// The kernel keeps references to the pages of `bytes` after the return, for as long as the data is in a queue, and tells
+/// nobody when it is done: the memory must not be freed before the receiver has read all (changing it is what an experiment
+/// may be about).
+unsafe fn through(bytes: &[u8], sink: &impl AsFd, pipe: &Pipe) -> Result<u64, Errno> {
+    let mut queued = 0;
+    let sent = io::until_done(bytes.len(), |done| {
+        if queued == 0 {
+            let rest = [IoVec::new(&bytes[done..])];
+            // SAFETY: the write end of a pipe; the caller keeps the memory.
+            queued = unsafe { vmsplice_to_pipe(&pipe.write, &rest, SpliceFlags::empty()) }?;
+        }
+        let count = splice(&pipe.read, None, sink, None, queued, SpliceFlags::empty())?;
+        queued -= count;
+        Ok(count)
+    });
+    sent.map(|done| done as u64)
+}
+
 fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     let sink = Sink::open(lab, kind)?;
     let mut memory = alias::memory(LENGTH)?;
@@ -107,7 +129,7 @@ fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     } else {
         let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
         // SAFETY: as above.
-        let sent = unsafe { routes::vmsplice::send(&memory, &sink, &pipe) };
+        let sent = unsafe { through(&memory, &sink, &pipe) };
         alias::all_sent(sent.setup("vmsplice")?)?;
         let left = aside(|| sockets::readable(&pipe.read))?;
         if left > 0 {

@@ -1,6 +1,6 @@
 //! `MSG_ZEROCOPY`.
 
-use super::{arrived, entries_to_tcp};
+use super::{all_arrived, arrived, entries_of};
 use crate::claim::{Claim, Exception, Gate, Resource, Source, always, between, gate, seed};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
@@ -8,7 +8,7 @@ use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::completions::Completions;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, netns, privilege, sockets, wait_until};
-use crate::routes;
+use crate::routes::{Route, WHOLE};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_zerocopy};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -905,13 +905,16 @@ fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_entries_notifications(lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
-    let (entries, sent) = entries_to_tcp(lab, |file, socket| {
-        routes::msg_zerocopy::send(file, socket, super::ENTRIES_LENGTH, 1 << 14)
-            .setup("send and wait")
-    })?;
+    let route = Route::MsgZerocopy {
+        window: WHOLE,
+        chunk: 1 << 14,
+    };
+    let (entries, sent, arrived) = entries_of(lab, route)?;
+    all_arrived(arrived)?;
+    let sends = sent.notified.map_or(0, |notified| notified.sends);
     let mut seen = Observation::new();
     seen.push("1 MiB in chunks of 16 KiB, completions read", entries)
-        .count("sends", sent.sends);
+        .count("sends", sends);
     Ok(seen)
 }
 

@@ -43,9 +43,15 @@ impl Completions {
     /// Reads all that are there now.
     pub fn now(socket: &impl AsFd) -> Result<Self, Errno> {
         let mut completions = Self::default();
+        completions.read_now(socket)?;
+        Ok(completions)
+    }
+
+    /// Reads all more that are there now.
+    pub fn read_now(&mut self, socket: &impl AsFd) -> Result<(), Errno> {
         loop {
-            match completions.read_one(socket) {
-                Err(Errno::EAGAIN) => return Ok(completions),
+            match self.read_one(socket) {
+                Err(Errno::EAGAIN) => return Ok(()),
                 done => done?,
             }
         }

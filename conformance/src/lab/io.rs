@@ -113,6 +113,30 @@ pub fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> 
     }
 }
 
+/// `fstat(2)`.
+pub fn status(fd: &impl AsFd) -> Result<libc::stat, Errno> {
+    // SAFETY: stat is plain integers, for which zero is valid.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a stat, written during the call.
+    unsafe { syscall!(Sysno::fstat, number(fd), &raw mut status) }?;
+    Ok(status)
+}
+
+/// Whether a descriptor's file has `O_NONBLOCK`.
+pub fn is_nonblocking(fd: &impl AsFd) -> Result<bool, Errno> {
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_GETFL) }?;
+    Ok(flags & libc::O_NONBLOCK.cast_unsigned() as usize != 0)
+}
+
+/// What an `ioctl` counts, in bytes: `FIONREAD` or one of its kind.
+pub fn count_of(fd: &impl AsFd, request: libc::Ioctl) -> Result<u64, Errno> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: such a request writes one int through the pointer.
+    unsafe { syscall!(Sysno::ioctl, number(fd), request, &raw mut count) }?;
+    u64::try_from(count).map_err(|_| Errno::ERANGE)
+}
+
 /// `pread(2)`.
 pub fn pread(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     // SAFETY: the pointer and length are of `buffer`, which the kernel writes during the call.

@@ -1,15 +1,36 @@
 //! `mmap` the file, `write` the mapping, `munmap`: as in the source document's section 3.1.
 
-use super::until_done;
-use crate::lab::{io, map_file};
-use std::os::fd::AsFd;
-use syscalls::Errno;
+use super::window::Window;
+use super::{Carrier, Halt, Left, asked};
+use crate::lab::io;
+use std::os::fd::BorrowedFd;
+use syscalls::Sysno;
 
-/// Sends the first `length` bytes of `file`, mapped as a whole.
-pub fn send(file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Errno> {
-    let mapping = map_file(file, length)?;
-    until_done(length, |done| {
-        // SAFETY: the range is inside the mapping, which lives until the end of this function; nobody holds a reference to it.
-        unsafe { io::write_from(sink, mapping.as_ptr().add(done), length - done) }
-    })
+#[derive(Debug)]
+pub(super) struct MmapWrite(Window);
+
+impl MmapWrite {
+    pub(super) const fn new(window: usize) -> Self {
+        Self(Window::new(window))
+    }
+}
+
+impl Carrier for MmapWrite {
+    fn step(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<usize, Halt> {
+        let (address, length) = self.0.at(source, left)?;
+        // SAFETY: the range is inside the window's mapping, to which nobody holds a reference.
+        asked(Sysno::write, unsafe {
+            io::write_from(&sink, address, length)
+        })
+    }
+
+    fn finish(&mut self, _sink: BorrowedFd<'_>) -> Result<(), Halt> {
+        self.0.close();
+        Ok(())
+    }
 }

@@ -1,22 +1,449 @@
 //! The ways to bring a file's bytes to a sink, a file per route, over the crates.
 //!
-//! Each is the plain loop that a program would write: it goes on after a short count and after `EINTR`, and stops at an error
-//! or at the end of the file. All begin at offset 0 and return the bytes that the sink has taken.
+//! A [`Transfer`] is one range of a file on its way to a sink by a [`Route`]. It goes on after a short count and after
+//! `EINTR`, and stops where it must: at the end of a budget, where the sink or the completions must be waited for, at the end. So
+//! many of them can share one event loop, and a program with one of them calls [`send`].
+//!
+//! The source is read at an explicit offset: its file position stays as it is, and a transfer that ended early can be resumed at the
+//! range's start plus [`Outcome::bytes`], by any route. Writing to a peer that is gone raises `SIGPIPE`; only `MSG_ZEROCOPY` has
+//! a flag against it, so the program ignores the signal (a Rust program does).
 
-pub mod mmap_write;
-pub mod msg_zerocopy;
-pub mod read_write;
-pub mod sendfile;
-pub mod splice;
-pub mod vmsplice;
+mod copy_file_range;
+pub mod delivery;
+mod mmap_write;
+mod msg_zerocopy;
+mod read_write;
+mod sendfile;
+mod splice;
+mod vmsplice;
+mod window;
 
 use crate::lab::io;
-use syscalls::Errno;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::str::FromStr;
+use std::time::Duration;
+use syscalls::{Errno, Sysno};
 
-/// [`io::until_done`], as the bytes that the sink has taken.
-fn until_done(
+/// A way to bring a file's bytes to a sink. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `pread` into a buffer, `write` from it.
+    ReadWrite {
+        /// The buffer's size.
+        buffer: usize,
+    },
+    /// `mmap`, `write` of the mapping, `munmap`.
+    MmapWrite {
+        /// How much is mapped at a time.
+        window: usize,
+    },
+    /// `sendfile`.
+    Sendfile,
+    /// `splice` into a pipe and out of it; once, where the sink is a pipe.
+    Splice {
+        /// The capacity of the pipe between.
+        pipe: usize,
+    },
+    /// `mmap`, `vmsplice` of the mapping into a pipe, `splice` out of it; `vmsplice` alone, where the sink is a pipe.
+    Vmsplice {
+        /// How much is mapped at a time.
+        window: usize,
+        /// The capacity of the pipe between.
+        pipe: usize,
+    },
+    /// `mmap`, `send` of the mapping with `MSG_ZEROCOPY`, and every completion read.
+    MsgZerocopy {
+        /// How much is mapped at a time.
+        window: usize,
+        /// How much is sent with one call.
+        chunk: usize,
+    },
+    /// `copy_file_range`, to a file.
+    CopyFileRange,
+}
+
+/// As much as is asked for: a window of the whole range, a chunk without limit.
+pub const WHOLE: usize = usize::MAX;
+
+impl Route {
+    /// Every route, with the parameters that a program would begin with.
+    pub const ALL: &[Self] = &[
+        Self::ReadWrite { buffer: 64 << 10 },
+        Self::MmapWrite { window: WHOLE },
+        Self::Sendfile,
+        Self::Splice { pipe: 64 << 10 },
+        Self::Vmsplice {
+            window: WHOLE,
+            pipe: 64 << 10,
+        },
+        Self::MsgZerocopy {
+            window: WHOLE,
+            chunk: 64 << 10,
+        },
+        Self::CopyFileRange,
+    ];
+
+    /// What it is called on a command line.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ReadWrite { .. } => "read-write",
+            Self::MmapWrite { .. } => "mmap-write",
+            Self::Sendfile => "sendfile",
+            Self::Splice { .. } => "splice",
+            Self::Vmsplice { .. } => "vmsplice",
+            Self::MsgZerocopy { .. } => "msg-zerocopy",
+            Self::CopyFileRange => "copy-file-range",
+        }
+    }
+
+    /// Whether the sink has its own copy when a call returns. By the other routes it may still be given the file's pages, and what
+    /// is done to the file meanwhile.
+    pub const fn takes_a_copy(&self) -> bool {
+        matches!(self, Self::ReadWrite { .. } | Self::CopyFileRange)
+    }
+
+    fn carrier(self, sink: BorrowedFd<'_>) -> Result<Box<dyn Carrier>, Errno> {
+        Ok(match self {
+            Self::ReadWrite { buffer } => Box::new(read_write::ReadWrite::new(buffer)),
+            Self::MmapWrite { window } => Box::new(mmap_write::MmapWrite::new(window)),
+            Self::Sendfile => Box::new(sendfile::Sendfile),
+            Self::Splice { pipe } => Box::new(splice::Splice::new(sink, pipe)?),
+            Self::Vmsplice { window, pipe } => {
+                Box::new(vmsplice::Vmsplice::new(sink, window, pipe)?)
+            }
+            Self::MsgZerocopy { window, chunk } => {
+                Box::new(msg_zerocopy::MsgZerocopy::new(sink, window, chunk)?)
+            }
+            Self::CopyFileRange => Box::new(copy_file_range::CopyFileRange),
+        })
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Route {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.iter().find(|route| route.name() == name);
+        found.copied().ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(Self::name).collect();
+            format!(
+                "there is no route `{name}`: it is one of {}",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// What is left to take from the source.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    offset: u64,
     length: usize,
-    step: impl FnMut(usize) -> Result<usize, Errno>,
-) -> Result<u64, Errno> {
-    io::until_done(length, step).map(|done| done as u64)
+}
+
+/// Why a step took nothing to the sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Halt {
+    Call(Sysno, Errno),
+    /// A call says that there is nothing more at this offset.
+    Nothing(Sysno),
+    /// A call's count is not how far its offset went.
+    Disagrees(Sysno),
+    Completions,
+}
+
+/// What `call` answered, as a step's result.
+fn asked(call: Sysno, answer: Result<usize, Errno>) -> Result<usize, Halt> {
+    match answer {
+        Ok(0) => Err(Halt::Nothing(call)),
+        Ok(count) => Ok(count),
+        Err(errno) => Err(Halt::Call(call, errno)),
+    }
+}
+
+/// The same of a call that has moved an offset: by its count, or one of the two is not so.
+fn moved(call: Sysno, answer: Result<usize, Errno>, from: u64, to: u64) -> Result<usize, Halt> {
+    match asked(call, answer)? {
+        count if from.checked_add(count as u64) == Some(to) => Ok(count),
+        _ => Err(Halt::Disagrees(call)),
+    }
+}
+
+/// What a route does, a call or two at a time.
+trait Carrier: fmt::Debug + Send {
+    /// Brings some of what is left to the sink: the bytes that it has taken, 0 where they have only left the source. `held`
+    /// bytes have left it before, so a step may be made with nothing but these. After a failure it can be made again.
+    fn step(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<usize, Halt>;
+
+    /// Bytes that have left the source and not reached the sink: in a buffer or a pipe.
+    fn held(&self) -> u64 {
+        0
+    }
+
+    /// Once all is with the sink: gives back what is not needed any more.
+    fn finish(&mut self, _sink: BorrowedFd<'_>) -> Result<(), Halt> {
+        Ok(())
+    }
+
+    /// What the kernel has said about the sends.
+    fn notified(&self) -> Option<Notified> {
+        None
+    }
+}
+
+/// Where a transfer stands after [`Transfer::advance`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The budget is used up.
+    Budget,
+    /// It goes on once this has happened.
+    Waits(Wait),
+    /// It has ended.
+    Ended,
+}
+
+/// What a transfer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The sink takes more: `POLLOUT`.
+    Sink,
+    /// A completion is in the sink's error queue: `POLLERR`, which `poll` always reports.
+    Completions,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The sink has taken the whole range.
+    Complete,
+    /// The source ended before the range did.
+    SourceEnded,
+    /// A call moves nothing, though the source has more.
+    Stuck(Sysno),
+    /// A call says that it moved so much, and left an offset behind that says otherwise.
+    Disagrees(Sysno),
+    /// A call failed. `EAGAIN` is the timeout of a blocking sink (`SO_SNDTIMEO`).
+    Failed(Sysno, Errno),
+    /// Nobody let it end.
+    Abandoned,
+}
+
+/// What the kernel said about `MSG_ZEROCOPY` sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notified {
+    /// Sends that took bytes.
+    pub sends: u64,
+    /// Sends whose completion says that their bytes were copied after all.
+    pub copied: u64,
+    /// Sends without a completion so far: the kernel still holds the file's pages.
+    pub outstanding: u64,
+}
+
+/// What has become of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Bytes that the sink has taken, of the range's beginning.
+    pub bytes: u64,
+    /// How it ended.
+    pub ended: Ended,
+    /// Bytes behind these that had left the source, and were dropped with the buffer or pipe that they stood in. They are in the
+    /// file as before.
+    pub held: u64,
+    /// The source's size, where it is now smaller than what was sent: by a route that sends the file's pages, bytes beyond it may
+    /// have become zeros before they were sent.
+    pub shrank_to: Option<u64>,
+    /// Of `MSG_ZEROCOPY`.
+    pub notified: Option<Notified>,
+}
+
+impl Outcome {
+    /// Bytes taken, or the errno of the call that failed, as the calls themselves answer.
+    pub const fn result(&self) -> Result<u64, Errno> {
+        match self.ended {
+            Ended::Failed(_, errno) => Err(errno),
+            _ => Ok(self.bytes),
+        }
+    }
+}
+
+/// A range of a file on its way to a sink. Either may be a descriptor or a reference to one.
+#[derive(Debug)]
+pub struct Transfer<Source, Sink> {
+    source: Source,
+    sink: Sink,
+    carrier: Box<dyn Carrier>,
+    takes_a_copy: bool,
+    /// Whether the sink says `EAGAIN` where it would have to be waited for.
+    is_nonblocking: bool,
+    start: u64,
+    length: u64,
+    taken: u64,
+    ended: Option<Ended>,
+}
+
+impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
+    /// Makes ready what the route needs; nothing is sent. Fails with what the kernel says to that: a pipe that may not be as large,
+    /// a socket without `SO_ZEROCOPY`.
+    pub fn begin(
+        route: Route,
+        source: Source,
+        start: u64,
+        length: u64,
+        sink: Sink,
+    ) -> Result<Self, Errno> {
+        Ok(Self {
+            carrier: route.carrier(sink.as_fd())?,
+            takes_a_copy: route.takes_a_copy(),
+            is_nonblocking: io::is_nonblocking(&sink)?,
+            source,
+            sink,
+            start,
+            length,
+            taken: 0,
+            ended: None,
+        })
+    }
+
+    /// Goes on until `budget` bytes more are with the sink, or as far as it can. The last call may sleep, if the sink is blocking.
+    pub fn advance(&mut self, budget: u64) -> State {
+        let goal = self.taken.saturating_add(budget).min(self.length);
+        while self.ended.is_none() {
+            let done = if self.taken == self.length {
+                self.carrier.finish(self.sink.as_fd()).map(|()| None)
+            } else if self.taken == goal {
+                return State::Budget;
+            } else {
+                self.step(goal).map(Some)
+            };
+            match done {
+                Ok(Some(count)) => self.taken += count as u64,
+                Ok(None) => self.ended = Some(Ended::Complete),
+                Err(Halt::Call(_, Errno::EINTR)) => {}
+                Err(Halt::Call(_, Errno::EAGAIN)) if self.is_nonblocking => {
+                    return State::Waits(Wait::Sink);
+                }
+                Err(Halt::Completions) => return State::Waits(Wait::Completions),
+                Err(Halt::Nothing(call)) => self.ended = Some(self.without_progress(call)),
+                Err(Halt::Disagrees(call)) => self.ended = Some(Ended::Disagrees(call)),
+                Err(Halt::Call(call, errno)) => self.ended = Some(self.failed(call, errno)),
+            }
+        }
+        State::Ended
+    }
+
+    fn step(&mut self, goal: u64) -> Result<usize, Halt> {
+        let left = Left {
+            offset: self.start + self.taken,
+            length: usize::try_from(goal - self.taken).unwrap_or(usize::MAX),
+        };
+        self.carrier
+            .step(self.source.as_fd(), self.sink.as_fd(), left)
+    }
+
+    fn without_progress(&self, call: Sysno) -> Ended {
+        if self.is_behind_the_end() {
+            Ended::SourceEnded
+        } else {
+            Ended::Stuck(call)
+        }
+    }
+
+    /// The end of the source is an error where its mapping is read.
+    fn failed(&self, call: Sysno, errno: Errno) -> Ended {
+        if errno == Errno::EFAULT && self.is_behind_the_end() {
+            Ended::SourceEnded
+        } else {
+            Ended::Failed(call, errno)
+        }
+    }
+
+    /// Whether the source has nothing beyond what was taken. Where it does not say its size (`/proc`), it has nothing.
+    fn is_behind_the_end(&self) -> bool {
+        let at = self.start + self.taken + self.carrier.held();
+        io::status(&self.source).map_or(true, |status| size(&status) <= at)
+    }
+
+    /// Sleeps until what it waits for has happened.
+    pub fn wait(&self, wait: Wait) -> Result<(), Errno> {
+        let events = match wait {
+            Wait::Sink => libc::POLLOUT,
+            Wait::Completions => 0, // POLLERR is always reported
+        };
+        let (answer, happened) = io::poll(&self.sink, events, -1);
+        answer?;
+        // A connection that has ended is ready for ever; its last completions come when the kernel drops what it has queued.
+        if wait == Wait::Completions && happened & libc::POLLHUP != 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Goes on to the end, sleeping where it must wait, and says what has become of it. `O_NONBLOCK` of the sink is as it was at
+    /// the beginning.
+    pub fn run(mut self) -> Outcome {
+        self.drive();
+        self.outcome()
+    }
+
+    /// Goes on to the end, sleeping where it must wait.
+    pub fn drive(&mut self) {
+        loop {
+            match self.advance(u64::MAX) {
+                State::Ended => return,
+                State::Budget => {}
+                State::Waits(wait) => {
+                    if let Err(errno) = self.wait(wait) {
+                        self.ended = Some(Ended::Failed(Sysno::poll, errno));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What has become of it, at whatever point. What is held is dropped.
+    pub fn outcome(self) -> Outcome {
+        let end = self.start + self.taken;
+        let shrank_to = || {
+            let status = io::status(&self.source).ok()?;
+            let is_regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
+            (is_regular && size(&status) < end).then(|| size(&status))
+        };
+        Outcome {
+            bytes: self.taken,
+            ended: self.ended.unwrap_or(Ended::Abandoned),
+            held: self.carrier.held(),
+            shrank_to: if self.takes_a_copy || self.taken == 0 {
+                None
+            } else {
+                shrank_to()
+            },
+            notified: self.carrier.notified(),
+        }
+    }
+}
+
+fn size(status: &libc::stat) -> u64 {
+    u64::try_from(status.st_size).unwrap_or(0)
+}
+
+/// Sends the first `length` bytes of `source` by `route`, to the end.
+pub fn send(
+    route: Route,
+    source: &impl AsFd,
+    sink: &impl AsFd,
+    length: usize,
+) -> Result<Outcome, Errno> {
+    Ok(Transfer::begin(route, source, 0, length as u64, sink)?.run())
 }

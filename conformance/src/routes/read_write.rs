@@ -1,25 +1,52 @@
-//! The classic way: `read` into a buffer, `write` from it.
+//! The classic way: `pread` into a buffer, `write` from it.
 
-use super::until_done;
+use super::{Carrier, Halt, Left, asked};
 use crate::lab::io;
-use std::os::fd::AsFd;
-use syscalls::Errno;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use syscalls::Sysno;
 
-/// Sends `length` bytes of `file` through `buffer`.
-pub fn send(
-    file: &impl AsFd,
-    sink: &impl AsFd,
-    length: usize,
-    buffer: &mut [u8],
-) -> Result<u64, Errno> {
-    let mut filled = 0..0;
-    until_done(length, |done| {
-        if filled.is_empty() {
-            let wanted = buffer.len().min(length - done);
-            filled = 0..io::read(file, &mut buffer[..wanted])?;
+#[derive(Debug)]
+pub(super) struct ReadWrite {
+    buffer: Vec<u8>,
+    /// What has been read and not been written.
+    filled: Range<usize>,
+}
+
+impl ReadWrite {
+    pub(super) fn new(buffer: usize) -> Self {
+        Self {
+            buffer: vec![0; buffer.max(1)],
+            filled: 0..0,
         }
-        let count = io::write(sink, &buffer[filled.clone()])?;
-        filled.start += count;
+    }
+}
+
+impl Carrier for ReadWrite {
+    fn step(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<usize, Halt> {
+        if self.filled.is_empty() {
+            let wanted = self.buffer.len().min(left.length);
+            let read = io::pread(&source, &mut self.buffer[..wanted], left.offset);
+            self.filled = 0..asked(Sysno::pread64, read)?;
+        }
+        let end = self
+            .filled
+            .end
+            .min(self.filled.start.saturating_add(left.length));
+        let count = asked(
+            Sysno::write,
+            io::write(&sink, &self.buffer[self.filled.start..end]),
+        )?;
+        self.filled.start += count;
         Ok(count)
-    })
+    }
+
+    fn held(&self) -> u64 {
+        self.filled.len() as u64
+    }
 }

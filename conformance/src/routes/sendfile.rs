@@ -1,14 +1,22 @@
 //! `sendfile`, with an offset of its own.
 
-use super::until_done;
+use super::{Carrier, Halt, Left, moved};
 use nocopy_sendfile::sendfile;
-use std::os::fd::AsFd;
-use syscalls::Errno;
+use std::os::fd::BorrowedFd;
+use syscalls::Sysno;
 
-/// Sends the first `length` bytes of `file`.
-pub fn send(file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Errno> {
-    let mut offset = 0;
-    until_done(length, |done| {
-        sendfile(sink, file, Some(&mut offset), length - done)
-    })
+#[derive(Debug)]
+pub(super) struct Sendfile;
+
+impl Carrier for Sendfile {
+    fn step(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<usize, Halt> {
+        let mut offset = left.offset;
+        let answer = sendfile(sink, source, Some(&mut offset), left.length);
+        moved(Sysno::sendfile, answer, left.offset, offset)
+    }
 }

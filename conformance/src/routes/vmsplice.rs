@@ -1,27 +1,67 @@
-//! `vmsplice` memory into a pipe, `splice` the pipe into the sink.
+//! `vmsplice` the file's mapping into a pipe, `splice` the pipe into the sink; `vmsplice` alone, where the sink is a pipe.
 
-use super::until_done;
-use nocopy_splice::{IoVec, Pipe, SpliceFlags, splice, vmsplice_to_pipe};
-use std::os::fd::AsFd;
-use syscalls::Errno;
+use super::splice::Through;
+use super::window::Window;
+use super::{Carrier, Halt, Left, asked};
+use crate::lab::io;
+use nocopy_splice::{IoVec, SpliceFlags, vmsplice_to_pipe};
+use std::os::fd::BorrowedFd;
+use syscalls::{Errno, Sysno};
 
-/// Sends `bytes` through `pipe`, which is empty before and, after a success, again.
-///
-/// # Safety
-///
-/// The kernel keeps references to the pages of `bytes` after the return, for as long as the data is in a queue, and tells
-/// nobody when it is done: the memory must not be freed before the receiver has read all (changing it is what an experiment
-/// may be about).
-pub unsafe fn send(bytes: &[u8], sink: &impl AsFd, pipe: &Pipe) -> Result<u64, Errno> {
-    let mut queued = 0;
-    until_done(bytes.len(), |done| {
-        if queued == 0 {
-            let rest = [IoVec::new(&bytes[done..])];
-            // SAFETY: the write end of a pipe; the caller keeps the memory.
-            queued = unsafe { vmsplice_to_pipe(&pipe.write, &rest, SpliceFlags::empty()) }?;
+#[derive(Debug)]
+pub(super) struct Vmsplice {
+    window: Window,
+    through: Option<Through>,
+    /// Of a sink that is a pipe: `vmsplice` does not look at `O_NONBLOCK`.
+    flags: SpliceFlags,
+}
+
+impl Vmsplice {
+    pub(super) fn new(sink: BorrowedFd<'_>, window: usize, pipe: usize) -> Result<Self, Errno> {
+        let through = Through::unless_pipe(sink, pipe)?;
+        let flags = if through.is_none() && io::is_nonblocking(&sink)? {
+            SpliceFlags::NONBLOCK
+        } else {
+            SpliceFlags::empty()
+        };
+        Ok(Self {
+            window: Window::new(window),
+            through,
+            flags,
+        })
+    }
+}
+
+impl Carrier for Vmsplice {
+    fn step(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<usize, Halt> {
+        let window = &mut self.window;
+        let flags = self.flags;
+        let mut into = |pipe: BorrowedFd<'_>| {
+            let (address, length) = window.at(source, left)?;
+            let part = [IoVec::from_raw(address, length)];
+            // SAFETY: the pages are the file's, to which the kernel takes references: they stay when the mapping goes, and
+            // nobody writes them through it. The descriptor is a pipe's write end.
+            asked(Sysno::vmsplice, unsafe {
+                vmsplice_to_pipe(pipe, &part, flags)
+            })
+        };
+        match &mut self.through {
+            None => into(sink),
+            Some(through) => through.step(sink, left.length, into),
         }
-        let count = splice(&pipe.read, None, sink, None, queued, SpliceFlags::empty())?;
-        queued -= count;
-        Ok(count)
-    })
+    }
+
+    fn held(&self) -> u64 {
+        self.through.as_ref().map_or(0, Through::queued)
+    }
+
+    fn finish(&mut self, _sink: BorrowedFd<'_>) -> Result<(), Halt> {
+        self.window.close();
+        Ok(())
+    }
 }

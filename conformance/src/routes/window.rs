@@ -1,0 +1,69 @@
+//! A part of the source that is mapped.
+
+use super::{Halt, Left};
+use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
+use std::os::fd::BorrowedFd;
+use syscalls::{Errno, Sysno};
+
+/// What a mapping's offset is a multiple of, for pages of every size that Linux has on small machines and large.
+const ALIGNMENT: u64 = 64 << 10;
+
+/// A part of the source that is mapped, for reading and private, as the source document does.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// How much is mapped at a time, at most.
+    size: usize,
+    /// The offset of what is mapped, and it.
+    mapped: Option<(u64, Mapping)>,
+}
+
+impl Window {
+    pub(super) const fn new(size: usize) -> Self {
+        Self { size, mapped: None }
+    }
+
+    /// Where what is left stands in memory, and how much of it. It need not be readable: the source may have become shorter.
+    pub(super) fn at(
+        &mut self,
+        source: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<(*const u8, usize), Halt> {
+        if self.inside(left.offset).is_none() {
+            self.map(source, left)?;
+        }
+        let (address, length) = self
+            .inside(left.offset)
+            .ok_or(Halt::Call(Sysno::mmap, Errno::EINVAL))?;
+        Ok((address, length.min(left.length)))
+    }
+
+    fn inside(&self, offset: u64) -> Option<(*const u8, usize)> {
+        let (start, mapping) = self.mapped.as_ref()?;
+        let skipped = usize::try_from(offset.checked_sub(*start)?).ok()?;
+        let length = mapping
+            .len()
+            .checked_sub(skipped)
+            .filter(|rest| *rest > 0)?;
+        Some((mapping.as_ptr().wrapping_add(skipped), length))
+    }
+
+    fn map(&mut self, source: BorrowedFd<'_>, left: Left) -> Result<(), Halt> {
+        self.mapped = None;
+        let start = left.offset / ALIGNMENT * ALIGNMENT;
+        let skipped = usize::try_from(left.offset - start).expect("less than the alignment");
+        let length = skipped.saturating_add(left.length.min(self.size.max(1)));
+        let mapping = Mapping::of_file(length, Prot::READ, MapFlags::PRIVATE, source, start);
+        self.mapped = match mapping {
+            Ok(mapping) => Some((start, mapping)),
+            Err(MapError::Kernel(errno)) => return Err(Halt::Call(Sysno::mmap, errno)),
+            // What else is checked (an empty or anonymous mapping, seals) is EINVAL to the kernel.
+            Err(_) => return Err(Halt::Call(Sysno::mmap, Errno::EINVAL)),
+        };
+        Ok(())
+    }
+
+    /// Nothing is read through it any more.
+    pub(super) fn close(&mut self) {
+        self.mapped = None;
+    }
+}
