@@ -103,6 +103,14 @@ impl Route {
         matches!(self, Self::ReadWrite { .. } | Self::CopyFileRange)
     }
 
+    /// Whether the source is read through a mapping: what is behind its end there is zeros or `EFAULT`.
+    const fn maps(&self) -> bool {
+        matches!(
+            self,
+            Self::MmapWrite { .. } | Self::Vmsplice { .. } | Self::MsgZerocopy { .. }
+        )
+    }
+
     fn carrier(self, sink: BorrowedFd<'_>) -> Result<Box<dyn Carrier>, Errno> {
         Ok(match self {
             Self::ReadWrite { buffer } => Box::new(read_write::ReadWrite::new(buffer)),
@@ -290,6 +298,13 @@ pub struct Transfer<Source, Sink> {
     start: u64,
     length: u64,
     taken: u64,
+    maps: bool,
+    /// The source's size at the beginning, if it is a file.
+    size_before: Option<u64>,
+    /// Of a source that is mapped: its size, as far as it is known to be less than the range.
+    limit: Option<u64>,
+    /// Why nothing more is sent, while completions may be waited for.
+    ending: Option<Ended>,
     ended: Option<Ended>,
 }
 
@@ -303,8 +318,12 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         length: u64,
         sink: Sink,
     ) -> Result<Self, Errno> {
-        Ok(Self {
+        let mut transfer = Self {
             carrier: route.carrier(sink.as_fd())?,
+            maps: route.maps(),
+            size_before: None,
+            limit: None,
+            ending: None,
             takes_a_copy: route.takes_a_copy(),
             is_nonblocking: io::is_nonblocking(&sink)?,
             source,
@@ -313,66 +332,96 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             length,
             taken: 0,
             ended: None,
-        })
+        };
+        transfer.size_before = transfer.size();
+        transfer.look_at_size();
+        Ok(transfer)
     }
 
     /// Goes on until `budget` bytes more are with the sink, or as far as it can. The last call may sleep, if the sink is blocking.
     pub fn advance(&mut self, budget: u64) -> State {
         let goal = self.taken.saturating_add(budget).min(self.length);
         while self.ended.is_none() {
-            let done = if self.taken == self.length {
-                self.carrier.finish(self.sink.as_fd()).map(|()| None)
+            if self.ending.is_none() && self.taken == self.length {
+                self.ending = Some(Ended::Complete);
+            }
+            let done = if let Some(ending) = self.ending {
+                let finished = self.carrier.finish(self.sink.as_fd());
+                finished.map(|()| self.ended = Some(ending))
+            } else if self.limit.is_some_and(|limit| limit <= self.at()) {
+                self.ending = self.is_behind_the_end().then_some(Ended::SourceEnded);
+                Ok(())
             } else if self.taken == goal {
                 return State::Budget;
             } else {
-                self.step(goal).map(Some)
+                self.step(goal).map(|count| self.taken += count as u64)
             };
-            match done {
-                Ok(Some(count)) => self.taken += count as u64,
-                Ok(None) => self.ended = Some(Ended::Complete),
-                Err(Halt::Call(_, Errno::EINTR)) => {}
-                Err(Halt::Call(_, Errno::EAGAIN)) if self.is_nonblocking => {
-                    return State::Waits(Wait::Sink);
-                }
-                Err(Halt::Completions) => return State::Waits(Wait::Completions),
-                Err(Halt::Nothing(call)) => self.ended = Some(self.without_progress(call)),
-                Err(Halt::Disagrees(call)) => self.ended = Some(Ended::Disagrees(call)),
-                Err(Halt::Call(call, errno)) => self.ended = Some(self.failed(call, errno)),
+            if let Err(halt) = done
+                && let Some(wait) = self.halted(halt)
+            {
+                return State::Waits(wait);
             }
         }
         State::Ended
     }
 
     fn step(&mut self, goal: u64) -> Result<usize, Halt> {
+        let offset = self.at();
+        let end = self.limit.unwrap_or(u64::MAX).min(self.start + goal);
         let left = Left {
-            offset: self.start + self.taken,
-            length: usize::try_from(goal - self.taken).unwrap_or(usize::MAX),
+            offset,
+            length: usize::try_from(end - offset).unwrap_or(usize::MAX),
         };
         self.carrier
             .step(self.source.as_fd(), self.sink.as_fd(), left)
     }
 
-    fn without_progress(&self, call: Sysno) -> Ended {
-        if self.is_behind_the_end() {
-            Ended::SourceEnded
-        } else {
-            Ended::Stuck(call)
+    /// What is to be waited for, if anything: otherwise it goes on or ends.
+    fn halted(&mut self, halt: Halt) -> Option<Wait> {
+        match halt {
+            Halt::Call(_, Errno::EINTR) => {}
+            Halt::Call(_, Errno::EAGAIN) if self.is_nonblocking => return Some(Wait::Sink),
+            Halt::Completions => return Some(Wait::Completions),
+            Halt::Nothing(_) if self.is_behind_the_end() => self.ending = Some(Ended::SourceEnded),
+            // A write that meets the end of the mapping may take nothing of what is before it.
+            Halt::Call(_, Errno::EFAULT) if self.look_at_size() => {}
+            Halt::Nothing(call) => self.give_up(Ended::Stuck(call)),
+            Halt::Disagrees(call) => self.give_up(Ended::Disagrees(call)),
+            Halt::Call(call, errno) => self.give_up(Ended::Failed(call, errno)),
         }
+        None
     }
 
-    /// The end of the source is an error where its mapping is read.
-    fn failed(&self, call: Sysno, errno: Errno) -> Ended {
-        if errno == Errno::EFAULT && self.is_behind_the_end() {
-            Ended::SourceEnded
-        } else {
-            Ended::Failed(call, errno)
-        }
+    fn give_up(&mut self, ended: Ended) {
+        // The completions that are there are read; nobody waits for more.
+        let _ = self.carrier.finish(self.sink.as_fd());
+        self.ended = Some(ended);
     }
 
-    /// Whether the source has nothing beyond what was taken. Where it does not say its size (`/proc`), it has nothing.
-    fn is_behind_the_end(&self) -> bool {
-        let at = self.start + self.taken + self.carrier.held();
-        io::status(&self.source).map_or(true, |status| size(&status) <= at)
+    /// Where in the source it is.
+    const fn at(&self) -> u64 {
+        self.start + self.taken
+    }
+
+    /// Whether the source has nothing beyond what was taken, with its size looked at again. A source without one (`/proc`) has
+    /// nothing.
+    fn is_behind_the_end(&mut self) -> bool {
+        self.look_at_size();
+        let at = self.at() + self.carrier.held();
+        self.size().is_none_or(|size| size <= at)
+    }
+
+    /// Whether the source's size shows the limit to be another one than was thought.
+    fn look_at_size(&mut self) -> bool {
+        let end = self.start.saturating_add(self.length);
+        let limit = self.size().filter(|size| self.maps && *size < end);
+        std::mem::replace(&mut self.limit, limit) != limit
+    }
+
+    fn size(&self) -> Option<u64> {
+        let status = io::status(&self.source).ok()?;
+        let is_file = status.st_mode & libc::S_IFMT == libc::S_IFREG;
+        u64::try_from(status.st_size).ok().filter(|_| is_file)
     }
 
     /// Sleeps until what it waits for has happened.
@@ -414,11 +463,9 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
 
     /// What has become of it, at whatever point. What is held is dropped.
     pub fn outcome(self) -> Outcome {
-        let end = self.start + self.taken;
         let shrank_to = || {
-            let status = io::status(&self.source).ok()?;
-            let is_regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
-            (is_regular && size(&status) < end).then(|| size(&status))
+            let has_shrunk = |size: &u64| *size < self.at() && Some(*size) < self.size_before;
+            self.size().filter(has_shrunk)
         };
         Outcome {
             bytes: self.taken,
@@ -432,10 +479,6 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             notified: self.carrier.notified(),
         }
     }
-}
-
-fn size(status: &libc::stat) -> u64 {
-    u64::try_from(status.st_size).unwrap_or(0)
 }
 
 /// Sends the first `length` bytes of `source` by `route`, to the end.
