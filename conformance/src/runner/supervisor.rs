@@ -45,14 +45,33 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
             .find(|claim| claim.id == order.claim)
     };
     let claims: Vec<Option<&Claim>> = orders.tasks.iter().map(claim).collect();
-    let mut waiting: VecDeque<usize> = (0..orders.tasks.len()).collect();
     let mut running: Vec<Kept> = Vec::new();
+    // Whoever started us may be gone at any moment, and a message fail for it: what follows is done in any case.
+    let served = serve(&orders, &claims, namespaces.as_ref().ok(), &mut running);
+    for kept in &running {
+        process::kill(kept.pid);
+    }
+    process::kill_descendants();
+    // Already empty after a whole run.
+    drop(orders.directory.map(scratch::RunDirectory));
+    send(&Message::End { reports: served? })
+}
+
+/// Runs every task, at most so many side by side, until all are done or the lifeline has ended: how many were reported. `running`
+/// are those that still run.
+fn serve(
+    orders: &Orders,
+    claims: &[Option<&Claim>],
+    namespaces: Option<&Namespaces>,
+    running: &mut Vec<Kept>,
+) -> io::Result<usize> {
+    let mut waiting: VecDeque<usize> = (0..orders.tasks.len()).collect();
     let mut reports = 0;
     while !(waiting.is_empty() && running.is_empty()) {
         while running.len() < orders.jobs
-            && let Some(task) = next(&claims, &mut waiting, &running)
+            && let Some(task) = next(claims, &mut waiting, running)
         {
-            match Kept::start(claims[task], task, &orders, namespaces.as_ref().ok()) {
+            match Kept::start(claims[task], task, orders, namespaces) {
                 Ok(kept) => running.push(kept),
                 Err(error) => {
                     reports += 1;
@@ -65,13 +84,12 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
                 }
             }
         }
-        if !wait_for_any(&mut running)? {
+        if !wait_for_any(running)? {
             break; // the lifeline ended
         }
-        let (done, still) = running.into_iter().partition(|kept: &Kept| kept.ended);
-        running = still;
-        let messages: Vec<_> = done.into_iter().map(Kept::finish).collect();
-        if namespaces.is_err() && !messages.is_empty() {
+        let done = running.extract_if(.., |kept| kept.ended);
+        let messages: Vec<_> = done.map(Kept::finish).collect();
+        if namespaces.is_none() && !messages.is_empty() {
             // What the experiment of a keeper that was killed has started is ours now.
             let keepers: Vec<_> = running.iter().map(|kept| kept.pid).collect();
             process::kill_children_but(&keepers);
@@ -81,13 +99,7 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
             send(message)?;
         }
     }
-    for kept in &running {
-        process::kill(kept.pid);
-    }
-    process::kill_descendants();
-    // Already empty after a whole run.
-    drop(orders.directory.map(scratch::RunDirectory));
-    send(&Message::End { reports })
+    Ok(reports)
 }
 
 /// Takes the first task out of the queue that would not wait for what a running one holds.
