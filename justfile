@@ -63,6 +63,10 @@ falsify *arguments:
 falsify-kernel kernel *arguments:
     cargo run --quiet --release --package conformance -- vm falsify --kernel {{ kernel }} --limit 1800 {{ arguments }}
 
+# Random ranges by every route, with dying peers, changing sources and signals: is all that is lost told of? (arguments go to `conformance soak`)
+soak *arguments="--gib 20":
+    cargo run --quiet --release --package conformance -- soak {{ arguments }}
+
 # What the virtual machines need, installed on this machine (Debian; asks for root where it is not)
 setup:
     #!/usr/bin/env bash
@@ -142,9 +146,9 @@ test-old:
     for option in "" --without-zerocopy; do
         "$built/examples/older" $option "$built/conformance" check --format jsonl --output "$built/old.jsonl"
     done
-    # The crate mmap and the grids need memfd_create, which came with 3.17.
+    # The crate mmap and the grids need memfd_create, which came with 3.17, and a route needs copy_file_range, of 4.5.
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$built/examples/older" cargo test --workspace \
-        --exclude nocopy-mmap --lib --tests -- --skip host_only --skip every_kind_of_descriptor
+        --exclude nocopy-mmap --lib --tests -- --skip host_only --skip every_kind_of_descriptor --skip copy_file_range
 
 # The README's recipe for other repositories, in a scratch one with a crate copied in and a test of its own
 vendored-example:

@@ -7,5 +7,6 @@ pub mod grid;
 pub mod list;
 pub mod record;
 pub mod report;
+pub mod soak;
 #[cfg(feature = "vm")]
 pub mod vm;

@@ -34,6 +34,7 @@ pub mod report;
 pub mod routes;
 pub mod runner;
 pub mod seed;
+pub mod soak;
 pub mod verdict;
 #[cfg(feature = "vm")]
 pub mod vm;

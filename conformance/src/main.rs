@@ -54,6 +54,8 @@ enum Command {
     Fds(commands::grid::GridOptions),
     /// What every file system does under every call, as a grid
     Fs(commands::grid::GridOptions),
+    /// Send random ranges by every route with faults: is every byte that is lost told of?
+    Soak(commands::soak::Options),
     /// Decide claims on another kernel, or run a program there
     #[cfg(feature = "vm")]
     #[command(subcommand)]
@@ -205,6 +207,7 @@ fn main() -> ExitCode {
         Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
         Some(Command::Fds(options)) => commands::grid::grid_command(&grids::FDS, &options),
         Some(Command::Fs(options)) => commands::grid::grid_command(&grids::FS, &options),
+        Some(Command::Soak(options)) => commands::soak::soak_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]
         Some(Command::Vm(command)) => commands::vm::vm_command(&command),
@@ -309,18 +312,7 @@ impl SourceKind {
 
 /// What runs claims as asked, and the directories that could not be used for files.
 fn runner(running: &Running) -> Result<(Runner, Vec<String>), Failure> {
-    let (scratch, passed_over) = find_scratch(running.scratch.as_deref());
-    let passed_over: Vec<String> = passed_over
-        .iter()
-        .map(|place| format!("no files in {}: {}", place.directory.display(), place.error))
-        .collect();
-    if let (None, Some(asked)) = (&scratch, &running.scratch) {
-        let why = passed_over.join("; ");
-        return Err(Failure::Usage(format!(
-            "--scratch {} cannot be used: {why}",
-            asked.display()
-        )));
-    }
+    let (scratch, passed_over) = scratch(running.scratch.as_deref())?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runner = Runner {
         program: PathBuf::from("/proc/self/exe"),
@@ -435,6 +427,23 @@ fn open_output(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     let file = File::create(path)
         .map_err(|error| Failure::Usage(format!("cannot write {}: {error}", path.display())))?;
     Ok(Box::new(file))
+}
+
+/// The directory for files, and why others are not it.
+fn scratch(asked: Option<&Path>) -> Result<(Option<PathBuf>, Vec<String>), Failure> {
+    let (scratch, passed_over) = find_scratch(asked);
+    let passed_over: Vec<String> = passed_over
+        .iter()
+        .map(|place| format!("no files in {}: {}", place.directory.display(), place.error))
+        .collect();
+    match (&scratch, asked) {
+        (None, Some(asked)) => Err(Failure::Usage(format!(
+            "--scratch {} cannot be used: {}",
+            asked.display(),
+            passed_over.join("; ")
+        ))),
+        _ => Ok((scratch, passed_over)),
+    }
 }
 
 /// A bar on a terminal, a plain line elsewhere.

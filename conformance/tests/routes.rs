@@ -259,25 +259,31 @@ fn what_is_dropped_halfway_is_told() {
     }
 }
 
-#[test]
-fn a_sink_that_cannot_be_one_is_told_by_the_call() {
-    let file = source(&pattern(100));
+fn sent_to_appended(route: Route, file: &File) -> Ended {
     let target = source(b"");
     let appended = std::fs::OpenOptions::new()
         .append(true)
         .open(format!("/proc/self/fd/{}", target.as_raw_fd()))
         .expect("the file again");
-    let refused = |route, sink: &File| {
-        let transfer = Transfer::begin(route, &file, 0, 100, sink).expect("what it needs");
-        transfer.run().ended
-    };
+    let transfer = Transfer::begin(route, file, 0, 100, &appended).expect("what it needs");
+    transfer.run().ended
+}
+
+#[test]
+fn a_sink_that_cannot_be_one_is_told_by_the_call() {
+    let file = source(&pattern(100));
     let einval = Ended::Failed(Sysno::sendfile, Errno::EINVAL);
-    assert_eq!(refused(Route::Sendfile, &appended), einval);
-    let ebadf = Ended::Failed(Sysno::copy_file_range, Errno::EBADF);
-    assert_eq!(refused(Route::CopyFileRange, &appended), ebadf);
+    assert_eq!(sent_to_appended(Route::Sendfile, &file), einval);
     let (near, _far) = UnixStream::pair().expect("a pair");
     let begun = Transfer::begin(ZEROCOPY, &file, 0, 100, &near).map(drop);
     assert!(matches!(begun, Err(errno) if [Errno::EOPNOTSUPP, Errno::new(524)].contains(&errno)));
+}
+
+#[test]
+fn copy_file_range_does_not_append() {
+    let ebadf = Ended::Failed(Sysno::copy_file_range, Errno::EBADF);
+    let file = source(&pattern(100));
+    assert_eq!(sent_to_appended(Route::CopyFileRange, &file), ebadf);
 }
 
 #[test]

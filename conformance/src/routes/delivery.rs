@@ -1,6 +1,6 @@
 //! Whether what a sink has taken has been read: a call that sends returns when the kernel has the bytes, not the peer.
 
-use crate::lab::io;
+use crate::lab::{io, sockets};
 use std::os::fd::AsFd;
 use std::time::Duration;
 use syscalls::{Errno, Sysno, syscall};
@@ -41,12 +41,35 @@ fn end_of_connection(socket: &impl AsFd) -> Result<Delivery, Errno> {
     let mut bytes = [0; 4096];
     loop {
         match io::again(|| io::read(socket, &mut bytes)) {
-            Ok(0) => return Ok(Delivery::All),
+            Ok(0) => return Ok(acknowledged(socket)),
             Ok(_) => {}
             Err(Errno::EAGAIN) => io::wait_for(socket.as_fd(), libc::POLLIN)?,
             Err(errno) => return Ok(Delivery::Broken(errno)),
         }
     }
+}
+
+/// A TCP peer that has closed may still be sent what it will answer with a reset: all is acknowledged, or the connection is no more.
+fn acknowledged(socket: &impl AsFd) -> Delivery {
+    /// Of `include/net/tcp_states.h`.
+    const TCP_CLOSE: libc::c_int = 7;
+    loop {
+        let Some(state) = tcp_state(socket) else {
+            return Delivery::All; // not TCP: nothing is on the way
+        };
+        match io::count_of(socket, libc::TIOCOUTQ) {
+            Ok(0) => return Delivery::All,
+            Err(errno) => return Delivery::Broken(errno),
+            Ok(_) if state == TCP_CLOSE => return Delivery::Broken(Errno::ECONNRESET),
+            Ok(_) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+/// The connection's state, the first byte of `struct tcp_info`.
+fn tcp_state(socket: &impl AsFd) -> Option<libc::c_int> {
+    let value = sockets::get_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
+    Some(value & 0xff)
 }
 
 fn end_of_pipe(pipe: &impl AsFd) -> Result<Delivery, Errno> {

@@ -424,6 +424,21 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         u64::try_from(status.st_size).ok().filter(|_| is_file)
     }
 
+    /// Bytes of the range that the sink has taken so far.
+    pub const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Where it comes from.
+    pub const fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Where it goes.
+    pub const fn sink(&self) -> &Sink {
+        &self.sink
+    }
+
     /// Sleeps until what it waits for has happened.
     pub fn wait(&self, wait: Wait) -> Result<(), Errno> {
         let events = match wait {

@@ -1,0 +1,444 @@
+//! Random transfers by every route with faults: whether every byte that was reported as sent arrives unchanged, or its loss is told.
+//!
+//! A [`Case`] is drawn from its seed alone, so a seed that failed shows what failed. Timing is the kernel's: a case may have to be
+//! run more than once.
+
+use crate::lab::sinks::Kind;
+use crate::lab::sockets::{self, last_errno};
+use crate::lab::{Lab, io, pattern};
+use crate::routes::delivery::{self, Delivery};
+use crate::routes::{Ended, Outcome, Route, State, Transfer, WHOLE};
+use crate::verdict::{Setup, Stop};
+use fastrand::Rng;
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use syscalls::Errno;
+
+/// The longest range of a case, in bytes.
+pub const LONGEST: u64 = 4 << 20;
+
+/// What somebody does to the source while it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Cuts it to so many bytes.
+    Truncate(u64),
+    /// Adds so many bytes.
+    Grow(u64),
+    /// Makes zeros of a part.
+    Punch {
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+    },
+}
+
+/// What the receiver does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// It reads at most so many bytes with one call.
+    pub at_most: usize,
+    /// It rests after every call.
+    pub is_slow: bool,
+    /// It closes its end after so many bytes, if it does.
+    pub dies_after: Option<u64>,
+}
+
+/// One transfer, with all that is done to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// What it is drawn from.
+    pub seed: u64,
+    /// The way.
+    pub route: Route,
+    /// Where to.
+    pub sink: Kind,
+    /// Where the range begins.
+    pub start: u64,
+    /// How long it is.
+    pub length: u64,
+    /// How much of it is in the source: the range may go beyond its end.
+    pub available: u64,
+    /// The sink does not block, and this much is sent at a time.
+    pub budget: Option<u64>,
+    /// The receiver's ways.
+    pub receiver: Receiver,
+    /// What is done to the source, once this much has been sent.
+    pub change: Option<(u64, Change)>,
+    /// A signal comes a thousand times a second.
+    pub has_signals: bool,
+}
+
+impl Case {
+    /// The case of a seed.
+    pub fn of(seed: u64) -> Self {
+        let rng = &mut Rng::with_seed(seed);
+        let window = |rng: &mut Rng| match rng.u8(0..3) {
+            0 => WHOLE,
+            _ => rng.usize(1..1 << 20),
+        };
+        let pipe = |rng: &mut Rng| 1 << rng.u8(12..=20);
+        let route = match rng.choice(Route::ALL).expect("there are routes") {
+            Route::ReadWrite { .. } => Route::ReadWrite {
+                buffer: rng.usize(1000..300_000),
+            },
+            Route::MmapWrite { .. } => Route::MmapWrite {
+                window: window(rng),
+            },
+            Route::Splice { .. } => Route::Splice { pipe: pipe(rng) },
+            Route::Vmsplice { .. } => Route::Vmsplice {
+                window: window(rng),
+                pipe: pipe(rng),
+            },
+            Route::MsgZerocopy { .. } => Route::MsgZerocopy {
+                window: window(rng),
+                chunk: rng.usize(1000..200_000),
+            },
+            route @ (Route::Sendfile | Route::CopyFileRange) => *route,
+        };
+        let sink = match route {
+            Route::MsgZerocopy { .. } => Kind::Tcp,
+            Route::CopyFileRange => Kind::File,
+            _ => [Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File][rng.usize(0..4)],
+        };
+        let length = rng.u64(1..=LONGEST);
+        let available = if rng.u8(0..8) == 0 {
+            rng.u64(0..length)
+        } else {
+            length
+        };
+        let is_stream = sink != Kind::File;
+        let change = |rng: &mut Rng| match rng.u8(0..3) {
+            0 => Change::Truncate(rng.u64(0..=length)),
+            1 => Change::Grow(rng.u64(1..100_000)),
+            _ => Change::Punch {
+                offset: rng.u64(0..length),
+                length: rng.u64(1..=length),
+            },
+        };
+        Self {
+            seed,
+            route,
+            sink,
+            start: rng.u64(0..200_000),
+            length,
+            available,
+            budget: rng.bool().then(|| rng.u64(1000..1 << 20)),
+            receiver: Receiver {
+                at_most: rng.usize(500..300_000),
+                is_slow: is_stream && rng.u8(0..16) == 0,
+                dies_after: (is_stream && rng.u8(0..5) == 0).then(|| rng.u64(0..length)),
+            },
+            change: (rng.u8(0..5) == 0).then(|| (rng.u64(0..length), change(rng))),
+            has_signals: rng.u8(0..3) == 0,
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// How a case went that lost nothing in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Bytes that the sink has taken.
+    pub bytes: u64,
+    /// The transfer did not bring the whole range to a living reader, and said so.
+    pub told: bool,
+}
+
+/// Why a case is no evidence, or what went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// Bytes were lost or are others, and nobody was told.
+    Silent(String),
+    /// It could not be run.
+    Stopped(Stop),
+}
+
+impl From<Stop> for Failed {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
+/// Runs cases one after the other.
+#[derive(Debug)]
+pub struct Soak {
+    lab: Lab,
+    /// The content of every source, and more.
+    content: Vec<u8>,
+}
+
+/// What changes a byte that is not its own: for the test that a loss is noticed.
+pub type Spoil = fn(&mut Outcome, &mut Vec<u8>);
+
+impl Soak {
+    /// With files in the lab's scratch directory. From now on the signal of [`Case::has_signals`] interrupts calls of this process.
+    pub fn new(lab: Lab) -> Result<Self, Stop> {
+        crate::lab::sleeper::interrupt_with(libc::SIGUSR1)?;
+        let longest = usize::try_from(LONGEST).expect("a length") + 400_000;
+        Ok(Self {
+            lab,
+            content: pattern(longest),
+        })
+    }
+
+    /// Runs a case.
+    pub fn run(&self, case: &Case) -> Result<Passed, Failed> {
+        self.run_spoilt(case, |_, _| ())
+    }
+
+    /// Runs a case, and lets `spoil` change what was reported or received before it is judged.
+    pub fn run_spoilt(&self, case: &Case, spoil: Spoil) -> Result<Passed, Failed> {
+        let end = usize::try_from(case.start + case.available).expect("within the content");
+        let source = self.lab.file(&self.content[..end])?;
+        let (near, far) = open(&self.lab, case.sink)?;
+        if case.budget.is_some() && case.sink != Kind::File {
+            set_nonblocking(&near).setup("O_NONBLOCK")?;
+        }
+        let transfer = Transfer::begin(case.route, source, case.start, case.length, near)
+            .setup(case.route.name())?;
+        let over = AtomicBool::new(false);
+        // SAFETY: pthread_self takes nothing.
+        let sender = unsafe { libc::pthread_self() };
+        let (sent, received) = thread::scope(|scope| {
+            let reader =
+                far.map(|far| scope.spawn(move || receive(File::from(far), case.receiver)));
+            let over = Over(&over);
+            if case.has_signals {
+                let is_over = over.0;
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Acquire) {
+                        // SAFETY: the sender is the thread that waits for this one to end.
+                        unsafe { libc::pthread_kill(sender, libc::SIGUSR1) };
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            let sent = send(case, transfer);
+            drop(over);
+            (sent, reader.map(thread::ScopedJoinHandle::join))
+        });
+        let Sent {
+            mut outcome,
+            delivery,
+            file,
+        } = sent?;
+        let mut bytes = match (received, &file) {
+            (Some(received), _) => received.map_err(|_| Stop::broken("the receiver panicked"))?,
+            (None, Some(file)) => all_of(file)?,
+            (None, None) => Vec::new(),
+        };
+        spoil(&mut outcome, &mut bytes);
+        self.judge(case, &outcome, delivery, &bytes)
+    }
+
+    fn judge(
+        &self,
+        case: &Case,
+        outcome: &Outcome,
+        delivery: Delivery,
+        received: &[u8],
+    ) -> Result<Passed, Failed> {
+        let silent = |what: String| {
+            Err(Failed::Silent(format!(
+                "{what}; {outcome:?}, {delivery:?}, {} received",
+                received.len()
+            )))
+        };
+        let count = received.len() as u64;
+        let is_cut_off = matches!(
+            outcome.ended,
+            Ended::Failed(_, Errno::EPIPE | Errno::ECONNRESET)
+        ) && case.receiver.dies_after.is_some();
+        let expected = match delivery {
+            // The call that failed has taken the error, and told of it.
+            Delivery::All if is_cut_off => 0..=outcome.bytes,
+            Delivery::All => outcome.bytes..=outcome.bytes,
+            Delivery::Unread(unread) => outcome.bytes - unread..=outcome.bytes - unread,
+            Delivery::Broken(_) => 0..=outcome.bytes,
+        };
+        if !expected.contains(&count) {
+            return silent(format!("{expected:?} bytes were to be received"));
+        }
+        let whole = case.start + case.length;
+        let was_cut = matches!(case.change, Some((_, Change::Truncate(_))));
+        let is_whole = outcome.ended == Ended::Complete && outcome.bytes == case.length;
+        let is_rest = outcome.ended == Ended::SourceEnded
+            && (case.available < case.length || was_cut)
+            && outcome.bytes < case.length;
+        if !(is_whole || is_rest || is_cut_off) {
+            return silent("it has no reason to end so".to_owned());
+        }
+        if outcome
+            .notified
+            .is_some_and(|notified| notified.outstanding > 0)
+            && !is_cut_off
+        {
+            return silent("completions are outstanding".to_owned());
+        }
+        // What the source was, or what it has been made while references to its pages were on the way.
+        let end = case.start + case.available; // it may grow, by zeros
+        let sure = outcome.shrank_to.unwrap_or(whole).min(end);
+        let zeros = match case.change {
+            Some((_, Change::Punch { offset, length })) => {
+                case.start + offset..case.start + offset + length
+            }
+            _ => 0..0,
+        };
+        let source = &self.content[usize::try_from(case.start).expect("within the content")..];
+        let differs = received.iter().zip(source).zip(case.start..);
+        let wrong = differs
+            .filter(|((got, was), at)| {
+                let may_be_zero = *at >= sure || zeros.contains(at);
+                got != was && !(may_be_zero && **got == 0)
+            })
+            .count();
+        if wrong > 0 {
+            return silent(format!("{wrong} bytes are others"));
+        }
+        Ok(Passed {
+            bytes: outcome.bytes,
+            told: !is_whole || delivery != Delivery::All,
+        })
+    }
+}
+
+/// Tells the others when the sender ends, however it does.
+struct Over<'over>(&'over AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+struct Sent {
+    outcome: Outcome,
+    delivery: Delivery,
+    /// What it was sent to, if that is a file. Anything else is closed, or its reader would not see the end.
+    file: Option<OwnedFd>,
+}
+
+fn send(case: &Case, mut transfer: Transfer<File, OwnedFd>) -> Result<Sent, Stop> {
+    let source = transfer.source().try_clone().setup("dup")?;
+    let sink = transfer.sink().try_clone().setup("dup")?;
+    let mut change = case.change;
+    loop {
+        let until_change = change.map(|(at, _)| at.saturating_sub(transfer.taken()).max(1));
+        let budget = case.budget.unwrap_or(u64::MAX);
+        let state = transfer.advance(until_change.unwrap_or(u64::MAX).min(budget));
+        if let Some((at, what)) = change
+            && transfer.taken() >= at
+        {
+            make(what, case, &source)?;
+            change = None;
+        }
+        match state {
+            State::Ended => break,
+            State::Budget => {}
+            State::Waits(wait) => transfer.wait(wait).setup("poll")?,
+        }
+    }
+    let outcome = transfer.outcome();
+    let delivery = delivery::confirm(&sink).setup("wait for the receiver")?;
+    Ok(Sent {
+        outcome,
+        delivery,
+        file: (case.sink == Kind::File).then_some(sink),
+    })
+}
+
+fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {
+    match change {
+        Change::Truncate(rest) => {
+            let rest = case.start + rest.min(case.available);
+            source.set_len(rest).setup("ftruncate")
+        }
+        Change::Grow(more) => {
+            let size = source.metadata().setup("fstat")?.len();
+            // Nothing but zeros: what the file is extended by is not of the range, or is the zeros that were to be sent.
+            io::pwrite(source, &[0], size + more - 1)
+                .setup("pwrite")
+                .map(drop)
+        }
+        Change::Punch { offset, length } => {
+            let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+            let at = i64::try_from(case.start + offset).expect("a small offset");
+            let length = i64::try_from(length).expect("a small length");
+            // SAFETY: fallocate takes no pointer.
+            match unsafe { libc::fallocate(source.as_raw_fd(), mode, at, length) } {
+                0 => Ok(()),
+                _ => Err(Stop::from_setup("fallocate", last_errno())),
+            }
+        }
+    }
+}
+
+/// Reads to the end, or until it is to die; what it has read.
+fn receive(mut far: File, ways: Receiver) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; ways.at_most];
+    loop {
+        let more = ways
+            .dies_after
+            .map_or(u64::MAX, |end| end - bytes.len() as u64);
+        let wanted = usize::try_from(more)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        if wanted == 0 {
+            return bytes; // with whatever is unread
+        }
+        match far.read(&mut buffer[..wanted]) {
+            Ok(count) if count > 0 => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            _ => return bytes,
+        }
+        if ways.is_slow {
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+fn open(lab: &Lab, sink: Kind) -> Result<(OwnedFd, Option<OwnedFd>), Stop> {
+    Ok(match sink {
+        Kind::Tcp => {
+            let (near, far) = sockets::tcp()?;
+            (near.into(), Some(far.into()))
+        }
+        Kind::Unix => {
+            let (near, far) = UnixStream::pair().setup("socketpair")?;
+            (near.into(), Some(far.into()))
+        }
+        Kind::Pipe => {
+            let (read, write) = std::io::pipe().setup("pipe")?;
+            (write.into(), Some(read.into()))
+        }
+        Kind::File => (lab.empty_file()?.into(), None),
+    })
+}
+
+fn all_of(file: &OwnedFd) -> Result<Vec<u8>, Stop> {
+    let size = io::status(file).setup("fstat")?.st_size;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    io::pread_full(file, &mut bytes, 0).setup("read the sink")?;
+    Ok(bytes)
+}
+
+fn set_nonblocking(fd: &impl AsFd) -> Result<(), Errno> {
+    // SAFETY: F_SETFL takes no pointer.
+    match unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}

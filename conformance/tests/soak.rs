@@ -1,0 +1,132 @@
+//! The soak: cases are their seeds', nothing is lost in silence, and a loss that is made is noticed.
+
+use conformance::lab::Lab;
+use conformance::lab::sinks::Kind;
+use conformance::routes::{Ended, Route};
+use conformance::soak::{Case, Failed, Receiver, Soak, Spoil};
+use rstest::rstest;
+use serial_test::serial;
+use std::path::PathBuf;
+use std::process::Command;
+
+fn soak() -> Soak {
+    let lab = Lab::new(Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))));
+    Soak::new(lab).expect("a scratch directory")
+}
+
+/// Nothing happens to it.
+fn quiet(route: Route, sink: Kind) -> Case {
+    Case {
+        seed: 0,
+        route,
+        sink,
+        start: 5000,
+        length: 300_000,
+        available: 300_000,
+        budget: None,
+        receiver: Receiver {
+            at_most: 10_000,
+            is_slow: false,
+            dies_after: None,
+        },
+        change: None,
+        has_signals: false,
+    }
+}
+
+#[test]
+fn a_seed_is_its_case() {
+    let seeds = || 0..2000;
+    assert!(seeds().map(Case::of).eq(seeds().map(Case::of)));
+    let met = |wanted: fn(&Case) -> bool| seeds().map(Case::of).filter(wanted).count();
+    for name in Route::ALL.iter().map(Route::name) {
+        let cases = seeds().map(Case::of);
+        let count = cases.filter(|case| case.route.name() == name).count();
+        assert!(count > 100, "{name}: {count} of 2000");
+    }
+    assert!(met(|case| case.change.is_some()) > 200);
+    assert!(met(|case| case.receiver.dies_after.is_some()) > 200);
+    assert!(met(|case| case.has_signals) > 200);
+    assert!(met(|case| case.budget.is_some()) > 200);
+}
+
+// The kernel's filter of `just test-old` hides copy_file_range, which cases need.
+#[test]
+#[serial]
+fn copy_file_range_and_all_other_routes_lose_nothing_in_silence() {
+    let soak = soak();
+    for seed in 0..60 {
+        let case = Case::of(seed);
+        let passed = soak.run(&case);
+        assert!(passed.is_ok(), "{case}: {passed:?}");
+    }
+}
+
+const SPOILS: [(&str, Spoil); 7] = [
+    ("a byte is missing", |_, bytes| {
+        bytes.pop();
+    }),
+    ("a byte is too many", |_, bytes| bytes.push(0)),
+    ("a byte is another", |_, bytes| bytes[100_000] ^= 1),
+    ("a page is zeros", |_, bytes| bytes[4096..8192].fill(0)),
+    ("a page came twice", |_, bytes| {
+        bytes.copy_within(4096..8192, 8192);
+    }),
+    ("more was told than sent", |outcome, _| outcome.bytes += 1),
+    ("it ended early", |outcome, bytes| {
+        outcome.bytes -= 1;
+        outcome.ended = Ended::SourceEnded;
+        bytes.pop();
+    }),
+];
+
+#[rstest]
+#[serial]
+fn a_loss_is_noticed(#[values(Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File)] sink: Kind) {
+    let soak = soak();
+    let case = quiet(Route::ReadWrite { buffer: 7000 }, sink);
+    assert!(soak.run(&case).is_ok());
+    for (what, spoil) in SPOILS {
+        let spoilt = soak.run_spoilt(&case, spoil);
+        assert!(
+            matches!(spoilt, Err(Failed::Silent(_))),
+            "{what}: {spoilt:?}"
+        );
+    }
+}
+
+#[test]
+#[serial]
+fn the_command_says_what_it_did_and_how_to_repeat_it() {
+    let soak = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+        let output = command.arg("soak").args(arguments).output();
+        let output = output.expect("the program");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let error = String::from_utf8(output.stderr).expect("text");
+        (output.status.code(), text, error)
+    };
+    // A seed whose case needs no call of after 3.17.
+    let seed = (0..1000)
+        .find(|seed| Case::of(*seed).route == Route::Sendfile)
+        .expect("a seed")
+        .to_string();
+    let (status, text, error) = soak(&["--case", &seed, "--times", "3"]);
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+    assert!(text.contains(&format!("seed: {seed}")), "{text}");
+    assert!(text.contains("3 transfers"), "{text}");
+    assert!(text.contains("0 bytes lost in silence"), "{text}");
+    for wrong in [
+        ["--gib", "0"].as_slice(),
+        &["--gib", "much"],
+        &["--seed", "-1"],
+        &["--times", "2"],
+        &["--case", "1", "--seed", "1"],
+        &["--scratch", "/nonexistent"],
+    ] {
+        let (status, text, error) = soak(wrong);
+        assert_eq!(status, Some(2), "{wrong:?}: {text}{error}");
+        assert!(text.is_empty(), "{wrong:?}: {text}");
+        assert_eq!(error.lines().count(), 1, "{wrong:?}: {error}");
+    }
+}
