@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Receiver, lab, page_size, position, set_nonblocking, wait_for};
-use conformance::lab::fds::{Descriptor, Kind};
+use conformance::lab::fds::{self, Descriptor, Kind};
 use conformance::lab::sinks::{Kind as SinkKind, Sink};
 use conformance::lab::{Lab, io, pattern};
 use conformance::verdict::{Stop, errno_name};
@@ -592,4 +592,29 @@ fn the_kinds_are_all_different_and_most_are_everywhere() {
     }
     let everywhere = KNOWN.iter().filter(|kind| is_everywhere(**kind)).count();
     assert!(everywhere >= 15, "only {everywhere} kinds must be tested");
+}
+
+#[test]
+#[parallel]
+fn of_two_kinds_one_is_a_pipe_or_splice_refuses() {
+    let lab = lab();
+    let is_pipe = |descriptor: &Descriptor| {
+        let status = io::status(descriptor).expect("a descriptor");
+        status.st_mode & libc::S_IFMT == libc::S_IFIFO
+    };
+    let open: Vec<(Kind, Descriptor)> = fds::ALL
+        .iter()
+        .filter_map(|kind| Some((*kind, Descriptor::open(&lab, *kind).ok()?)))
+        .filter(|(_, descriptor)| !is_pipe(descriptor))
+        .collect();
+    assert!(open.len() > 30, "{} kinds can be made here", open.len());
+    for (from, input) in &open {
+        for (to, output) in &open {
+            let moved = splice(input, None, output, None, 1, SpliceFlags::NONBLOCK);
+            assert!(
+                matches!(moved, Err(Errno::EINVAL | Errno::EBADF)),
+                "splice({from}, {to}): {moved:?}"
+            );
+        }
+    }
 }

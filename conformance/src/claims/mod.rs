@@ -19,6 +19,7 @@ mod redis;
 mod sendfile;
 mod sendfile_content;
 mod sendfile_manual;
+mod sockets_peers;
 mod splice;
 mod splice_content;
 mod splice_manual;
@@ -30,8 +31,10 @@ mod vmsplice_memory;
 mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
+mod zerocopy_peers;
 mod zerocopy_receive;
 mod zerocopy_sends;
+mod zerocopy_vsock;
 
 use crate::claim::{Claim, Gate, Source, gate};
 use crate::interpose::record::aside;
@@ -65,6 +68,7 @@ const FILES: &[&[Claim]] = &[
     splice_manual::CLAIMS,
     splice_content::CLAIMS,
     splice_peers::CLAIMS,
+    sockets_peers::CLAIMS,
     tee::CLAIMS,
     vmsplice::CLAIMS,
     vmsplice_manual::CLAIMS,
@@ -78,6 +82,8 @@ const FILES: &[&[Claim]] = &[
     zerocopy::CLAIMS,
     zerocopy_manual::CLAIMS,
     zerocopy_sends::CLAIMS,
+    zerocopy_peers::CLAIMS,
+    zerocopy_vsock::CLAIMS,
     zerocopy_receive::CLAIMS,
     redis::CLAIMS,
 ];

@@ -956,6 +956,9 @@ fn zerocopy_option_inherited(_lab: &Lab) -> Result<Observation, Stop> {
         let address = listener.local_addr().setup("getsockname")?;
         let _near = TcpStream::connect(address).setup("connect over loopback")?;
         let (accepted, _) = listener.accept().setup("accept")?;
+        if accepted.local_addr().setup("getsockname")? != address {
+            return Err(Stop::broken("what was accepted is another socket"));
+        }
         seen.call(
             format!("SO_ZEROCOPY of an accepted socket, listener {value}"),
             option(&accepted),

@@ -2,18 +2,26 @@
 //!
 //! The structure has grown: 16 bytes with Linux 4.18, 40 with 5.10 (a longer one is cut off there, whatever it says), 64 on 6.1 and newer.
 
+use super::zerocopy::completions_come;
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
+use crate::lab::alias;
+use crate::lab::completions::Completions;
 use crate::lab::io::{self, argument, ask};
-use crate::lab::sockets;
+use crate::lab::pages::{self, PAGE};
+use crate::lab::{Lab, sockets};
 use crate::verdict::{Observation, Setup, Stop};
+use nocopy_mmap::PrivateAnonymous;
+use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use syscalls::{Errno, Sysno};
 
 /// `TCP_ZEROCOPY_RECEIVE` of include/uapi/linux/tcp.h.
 const TCP_ZEROCOPY_RECEIVE: usize = 35;
 const SOURCE: Source = Source::Thread("Linux 7.3, net/ipv4/tcp.c, tcp_zerocopy_receive");
+const TCP_MMAP: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net/tcp_mmap.c");
 const GETSOCKOPT: &[Sysno] = &[Sysno::getsockopt];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::getsockopt);
 const ASKED: &[Exception] = &[Exception::asked(Sysno::getsockopt)];
@@ -220,6 +228,60 @@ pub const CLAIMS: &[Claim] = &[
         })
     },
     Claim {
+        statement: "What a sender has sent with MSG_ZEROCOPY over loopback can be mapped by whole pages, and is what was sent.",
+        method: "Sends eight pages of memory with the flag, asks for them at a mapping of the socket, and reads the mapping.",
+        sources: &[TCP_MMAP, Source::Measured],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.from-zerocopy",
+            zerocopy_recv_from_zerocopy,
+            &[
+                ("getsockopt(eight pages)", Answer::Is(0)),
+                ("bytes mapped", Answer::Is(8 * PAGE as u64)),
+                ("mapping", Answer::Says("abcdefgh")),
+                ("bytes left to be read", Answer::Is(0)),
+            ],
+        )
+    },
+    Claim {
+        statement: "The pages that a receiver maps over loopback are not the sender's own, though it sent them with MSG_ZEROCOPY.",
+        method: "Changes the sender's memory once the pages are mapped, and reads the mapping again.",
+        sources: &[TCP_MMAP, Source::Measured],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.sharing",
+            zerocopy_recv_sharing,
+            &[
+                ("mapping", Answer::Says("abcdefgh")),
+                (
+                    "mapping after the sender's change",
+                    Answer::Says("abcdefgh"),
+                ),
+            ],
+        )
+    },
+    Claim {
+        statement: "Who reads as many bytes as recv_skip_hint says, and asks again, gets all of a stream of odd pieces.",
+        method: "Sends pages by MSG_ZEROCOPY and odd pieces by write() in turn; takes what is mapped from there and reads the rest as the \
+                 hint says.",
+        sources: &[TCP_MMAP],
+        finds: always(true),
+        about: GETSOCKOPT,
+        lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
+        exceptions: ASKED,
+        ..Claim::of_answers(
+            "zerocopy.recv.skip-hint",
+            zerocopy_recv_skip_hint,
+            &[("bytes", Answer::Says("as sent"))],
+        )
+    },
+    Claim {
         statement: "On a listening socket it fails with ENOTCONN.",
         sources: &[SOURCE],
         finds: always(true),
@@ -313,8 +375,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
 ];
-
-const PAGE: usize = 4096;
 
 /// `struct tcp_zerocopy_receive` of include/uapi/linux/tcp.h, with room behind it.
 struct Request {
@@ -419,5 +479,118 @@ fn zerocopy_recv_loopback(_lab: &crate::lab::Lab) -> Result<Observation, Stop> {
         .count("recv_skip_hint", request.skip_hint());
     // What has been mapped is no longer to be read.
     seen.count("bytes left to be read", sockets::readable(&near)? as u64);
+    Ok(seen)
+}
+
+/// A connection at whose first end eight pages wait that were sent with the flag, the pages, and the receiver's mapping.
+fn lettered() -> Result<(TcpStream, TcpStream, PrivateAnonymous, usize), Stop> {
+    completions_come()?;
+    let (near, far) = sockets::tcp()?;
+    let mut memory = alias::memory(8 * PAGE)?;
+    for (page, letter) in memory.chunks_mut(PAGE).zip(b'a'..) {
+        page.fill(letter);
+    }
+    send_pages(&far, &memory)?;
+    aside(|| sockets::wait_for_arrival(&near, 8 * PAGE))?;
+    let mapping = map(&near, libc::MAP_SHARED)?;
+    Ok((near, far, memory, mapping))
+}
+
+/// Sends memory with the flag and waits for the completions.
+fn send_pages(socket: &TcpStream, memory: &[u8]) -> Result<(), Stop> {
+    aside(|| {
+        let zerocopy = enable(socket).setup("SO_ZEROCOPY")?;
+        let mut sends = 0;
+        let mut done = 0;
+        while done < memory.len() {
+            // SAFETY: the memory is not freed before the completions have come.
+            let sent = unsafe { send_zerocopy(zerocopy, &memory[done..], SendFlags::empty()) };
+            done += sent.setup("send")?;
+            sends += 1;
+        }
+        Completions::wait(socket, sends).setup("read the completions")?;
+        Ok(())
+    })
+}
+
+/// Asks for eight pages.
+fn ask_for_all(near: &TcpStream, mapping: usize) -> Result<(Request, Result<usize, Errno>), Stop> {
+    let mut request = Request::at(mapping);
+    request.bytes[8..12].copy_from_slice(&(8 * 4096_u32).to_ne_bytes());
+    let done = request.ask(near);
+    request.is_whole(mapping)?;
+    Ok((request, done))
+}
+
+fn zerocopy_recv_from_zerocopy(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, _far, _memory, mapping) = lettered()?;
+    let (request, done) = ask_for_all(&near, mapping)?;
+    let mut seen = Observation::new();
+    seen.call("getsockopt(eight pages)", done)
+        .count("bytes mapped", request.mapped());
+    seen.text("mapping", letters(mapping, &request, done)?);
+    seen.count("bytes left to be read", sockets::readable(&near)? as u64);
+    Ok(seen)
+}
+
+/// The letters of what has been mapped.
+fn letters(mapping: usize, request: &Request, done: Result<usize, Errno>) -> Result<String, Stop> {
+    let pages = usize::try_from(request.mapped()).unwrap_or(0) / PAGE;
+    if done.is_err() || pages == 0 || pages > 8 {
+        return Ok("nothing".to_owned());
+    }
+    aside(|| pages::letters(mapping, pages))
+}
+
+fn zerocopy_recv_sharing(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, _far, mut memory, mapping) = lettered()?;
+    let (request, done) = ask_for_all(&near, mapping)?;
+    let mut seen = Observation::new();
+    seen.text("mapping", letters(mapping, &request, done)?);
+    memory.fill(b'z');
+    seen.text(
+        "mapping after the sender's change",
+        letters(mapping, &request, done)?,
+    );
+    Ok(seen)
+}
+
+fn zerocopy_recv_skip_hint(_lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
+    let (near, far) = sockets::tcp()?;
+    let mut memory = alias::memory(4 * PAGE)?;
+    memory.copy_from_slice(&crate::lab::pattern(4 * PAGE));
+    let mut sent = Vec::new();
+    for odd in [1, 100, 5000] {
+        send_pages(&far, &memory)?;
+        aside(|| io::write_all(&far, &memory[..odd])).setup("write")?;
+        sent.extend_from_slice(&memory);
+        sent.extend_from_slice(&memory[..odd]);
+    }
+    aside(|| sockets::wait_for_arrival(&near, sent.len()))?;
+    let mapping = map(&near, libc::MAP_SHARED)?;
+    let mut received = Vec::new();
+    let mut seen = Observation::new();
+    while received.len() < sent.len() {
+        let (request, done) = ask_for_all(&near, mapping)?;
+        let (mapped, hint) = (request.mapped(), request.skip_hint());
+        if done.is_err() || mapped + hint == 0 || mapped > 8 * PAGE as u64 {
+            break; // no way on
+        }
+        let mapped = usize::try_from(mapped).expect("eight pages at most");
+        received.extend(aside(|| pages::bytes(mapping, mapped))?);
+        let hint = usize::try_from(hint).expect("a number of 32 bits");
+        let mut rest = vec![0; hint.min(sent.len() - received.len())];
+        let read = aside(|| io::read_full(&near, &mut rest)).setup("read as hinted")?;
+        received.extend_from_slice(&rest[..read]);
+    }
+    seen.text(
+        "bytes",
+        if received == sent {
+            "as sent"
+        } else {
+            "others"
+        },
+    );
     Ok(seen)
 }

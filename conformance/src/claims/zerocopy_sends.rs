@@ -42,6 +42,8 @@ macro_rules! packetdrill {
     };
 }
 
+pub(super) use packetdrill;
+
 /// Claims about sends with the flag.
 pub const CLAIMS: &[Claim] = &[
     Claim {
@@ -423,6 +425,26 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
+        statement: "With EPOLLET and EPOLLEXCLUSIVE, epoll tells of a completion once, and again when the next one comes.",
+        sources: &[packetdrill!("epoll_exclusive")],
+        finds: always(true),
+        about: EPOLL,
+        lies: &[
+            Lie::returned(Sysno::epoll_wait, 1),
+            Lie::returned(Sysno::epoll_wait, 0),
+        ],
+        exceptions: EPOLL_EXCEPTIONS,
+        ..Claim::of_answers(
+            "zerocopy.queue.epoll-exclusive",
+            |_lab| epoll(libc::EPOLLET | libc::EPOLLEXCLUSIVE),
+            &[
+                ("first wait", Answer::Says("EPOLLERR")),
+                ("second wait", Answer::Says("nothing")),
+                ("after another completion", Answer::Says("EPOLLERR")),
+            ],
+        )
+    },
+    Claim {
         statement: "On an IPv6 socket a completion is a control message of level SOL_IPV6 (41) and type IPV6_RECVERR (25).",
         sources: &[
             DOC,
@@ -539,7 +561,7 @@ pub const CLAIMS: &[Claim] = &[
 ];
 
 /// Sends a byte with the flag, waits until nothing can come any more, and notes the completions.
-fn send_byte_and_note(
+pub(super) fn send_byte_and_note(
     seen: &mut Observation,
     near: &TcpStream,
     far: &TcpStream,
@@ -571,15 +593,9 @@ fn zerocopy_ids_before_connect(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// `sendmsg` with the flag of the same page in so many pieces of one byte each.
 fn send_pieces(socket: &TcpStream, page: &'static [u8], pieces: usize) -> Result<usize, Errno> {
-    let vectors: Vec<IoSlice> = page.chunks(1).take(pieces).map(IoSlice::new).collect();
-    // SAFETY: msghdr is plain integers and pointers, for which zero is valid.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = vectors.as_ptr().cast_mut().cast(); // IoSlice has the layout of iovec; sendmsg does not write it
-    message.msg_iovlen = vectors.len() as _;
-    let flags = usize::try_from(libc::MSG_ZEROCOPY).expect("a small number");
-    let message = (&raw const message).expose_provenance();
-    // SAFETY: the message and its vectors are read during the call; the bytes are a static, which is never freed.
-    io::again(|| unsafe { ask(Sysno::sendmsg, [argument(socket), message, flags, 0, 0, 0]) })
+    let pieces: Vec<IoSlice> = page.chunks(1).take(pieces).map(IoSlice::new).collect();
+    // SAFETY: the bytes are a static, which is never freed.
+    io::again(|| unsafe { io::sendmsg_of(socket, &pieces, libc::MSG_ZEROCOPY) })
 }
 
 fn zerocopy_ids_many_pieces(_lab: &Lab) -> Result<Observation, Stop> {
@@ -616,7 +632,7 @@ fn zerocopy_ids_many_pieces(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 /// The first and the last id of ranges, which may be split in any way.
-fn ids(completions: &Completions) -> String {
+pub(super) fn ids(completions: &Completions) -> String {
     let first = completions.0.iter().map(|range| range.lo).min();
     let last = completions.0.iter().map(|range| range.hi).max();
     first.zip(last).map_or_else(
@@ -795,8 +811,8 @@ pub(super) fn secret_page() -> Result<usize, Stop> {
     })
 }
 
-/// Sends a byte with the flag, aside, and waits until its completion is in the queue.
-fn complete(near: &TcpStream, far: &TcpStream, bytes: usize) -> Result<(), Stop> {
+/// Sends a byte with the flag, aside, and waits until its completion is in the queue: `bytes` have been sent by then.
+pub(super) fn complete(near: &TcpStream, far: &TcpStream, bytes: usize) -> Result<(), Stop> {
     aside(|| {
         let zerocopy = enable(near).setup("SO_ZEROCOPY")?;
         // SAFETY: a static is never freed.

@@ -199,12 +199,26 @@ pub fn copy_file_range(
 /// If the socket has `SO_ZEROCOPY` and `flags` has `MSG_ZEROCOPY`, the bytes must stay until the kernel has reported
 /// completion (changing them is what an experiment may be about, freeing them is not).
 pub unsafe fn sendmsg(fd: &impl AsFd, bytes: &[u8], flags: libc::c_int) -> Result<usize, Errno> {
-    let slice = IoSlice::new(bytes);
+    let piece = [IoSlice::new(bytes)];
+    // SAFETY: the piece is a readable buffer; the caller answers for what the kernel keeps.
+    unsafe { sendmsg_of(fd, &piece, flags) }
+}
+
+/// `sendmsg(2)` of several buffers, with whatever flags.
+///
+/// # Safety
+///
+/// As [`sendmsg`], for each of them.
+pub unsafe fn sendmsg_of(
+    fd: &impl AsFd,
+    pieces: &[IoSlice<'_>],
+    flags: libc::c_int,
+) -> Result<usize, Errno> {
     // SAFETY: msghdr is plain integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = (&raw const slice).cast_mut().cast(); // IoSlice has the layout of iovec; sendmsg does not write it
-    message.msg_iovlen = 1;
-    // SAFETY: the message names one readable buffer; the caller answers for what the kernel keeps.
+    message.msg_iov = pieces.as_ptr().cast_mut().cast(); // IoSlice has the layout of iovec; sendmsg does not write it
+    message.msg_iovlen = pieces.len() as _;
+    // SAFETY: the message names readable buffers; the caller answers for what the kernel keeps.
     unsafe {
         syscall!(
             Sysno::sendmsg,

@@ -55,6 +55,18 @@ fn enter() -> Result<(), Stop> {
         })
 }
 
+/// A new network namespace with nothing but loopback, in which these settings of `/proc/sys` are made.
+pub fn alone(settings: &[(&str, &str)]) -> Result<(), Stop> {
+    aside(|| {
+        enter()?;
+        netlink::up("lo").setup("bring up loopback")?;
+        for (name, value) in settings {
+            std::fs::write(format!("/proc/sys/{name}"), value).setup(name)?;
+        }
+        Ok(())
+    })
+}
+
 /// Creates the device that drops what it sends, as the first kind that the kernel has.
 fn create_dropping_device() -> Result<(), Stop> {
     let mut refused = Vec::new();
@@ -93,6 +105,21 @@ fn connect_over_veth() -> Result<Remote, Stop> {
     })?;
     netlink::configure(DEVICE, NEAR, None).setup("configure the device")?;
     peer.connect()
+}
+
+/// A UDP socket over a veth pair, connected to a peer in another network namespace that sends back what comes.
+///
+/// The calling process is in a new network namespace afterwards.
+pub fn udp_over_veth() -> Result<(UdpSocket, impl Sized), Stop> {
+    aside(|| {
+        let Remote { socket, peer } = connect_over_veth()?;
+        let port = socket.local_addr().setup("getsockname")?.port();
+        let datagrams = UdpSocket::bind((NEAR, port)).setup("bind a UDP socket")?;
+        datagrams
+            .connect((FAR, PORT))
+            .setup("connect a UDP socket")?;
+        Ok((datagrams, (socket, peer)))
+    })
 }
 
 /// A TCP connection over two network cards that are wired to each other. Only on a disposable machine: the cards are taken from
@@ -169,7 +196,7 @@ pub fn is_disposable() -> bool {
 pub struct Remote {
     /// Our end.
     pub socket: TcpStream,
-    _peer: Peer,
+    peer: Peer,
 }
 
 // What the peer says, and what it is told.
@@ -224,10 +251,7 @@ impl Peer {
         self.next_step()?;
         let socket = TcpStream::connect((FAR, PORT)).setup("connect to the peer")?;
         socket.set_nodelay(true).setup("TCP_NODELAY")?;
-        Ok(Remote {
-            socket,
-            _peer: self,
-        })
+        Ok(Remote { socket, peer: self })
     }
 }
 
@@ -245,8 +269,20 @@ fn serve(device: &str, say: &PipeWriter, mut hear: &PipeReader) -> Result<(), St
     hear.read_exact(&mut byte).setup("hear")?;
     netlink::configure(device, FAR, None).setup("configure the peer's device")?;
     let listener = TcpListener::bind((FAR, PORT)).setup("listen")?;
+    let datagrams = UdpSocket::bind((FAR, PORT)).setup("bind a UDP socket")?;
     io::write(say, &[LISTENING]).setup("say")?;
     let (mut socket, _) = listener.accept().setup("accept")?;
+    std::thread::spawn(move || send_back(&datagrams));
     std::io::copy(&mut socket, &mut std::io::sink()).setup("read")?;
     Ok(())
+}
+
+/// Sends every datagram back, until the process ends.
+fn send_back(datagrams: &UdpSocket) {
+    let mut bytes = vec![0; 1 << 16];
+    loop {
+        if let Ok((count, from)) = datagrams.recv_from(&mut bytes) {
+            let _ = aside(|| datagrams.send_to(&bytes[..count], from)); // who misses it notices
+        }
+    }
 }

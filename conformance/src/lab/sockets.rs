@@ -4,7 +4,7 @@ use crate::interpose::record::aside;
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use syscalls::Errno;
 
@@ -52,7 +52,7 @@ pub fn mptcp() -> Result<(TcpStream, TcpStream), Stop> {
 }
 
 /// The address of a port of IPv4 loopback, and its length.
-pub(super) fn loopback_address(port: u16) -> (libc::sockaddr_in, libc::socklen_t) {
+pub fn loopback_address(port: u16) -> (libc::sockaddr_in, libc::socklen_t) {
     // SAFETY: sockaddr_in is plain integers, for which zero is valid.
     let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     address.sin_family = libc::sa_family_t::try_from(libc::AF_INET).expect("a small number");
@@ -78,8 +78,13 @@ fn connect_from(socket: OwnedFd, listener: &TcpListener) -> Result<(TcpStream, T
 
 /// A UDP socket connected to another over loopback.
 pub fn udp() -> Result<(UdpSocket, UdpSocket), Stop> {
-    let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind a UDP socket to 127.0.0.1")?;
-    let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind a UDP socket to 127.0.0.1")?;
+    udp_of(Ipv4Addr::LOCALHOST.into())
+}
+
+/// The same by a loopback address.
+pub fn udp_of(address: IpAddr) -> Result<(UdpSocket, UdpSocket), Stop> {
+    let bind = || UdpSocket::bind((address, 0)).setup("bind a UDP socket to loopback");
+    let (near, far) = (bind()?, bind()?);
     near.connect(far.local_addr().setup("getsockname")?)
         .setup("connect a UDP socket")?;
     Ok((near, far))
@@ -87,10 +92,15 @@ pub fn udp() -> Result<(UdpSocket, UdpSocket), Stop> {
 
 /// Two ends of a vsock connection from this machine to itself.
 pub fn vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
-    aside(connect_vsock)
+    vsock_of(libc::SOCK_STREAM)
 }
 
-fn connect_vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
+/// The same by sockets of a type.
+pub fn vsock_of(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
+    aside(|| connect_vsock(kind))
+}
+
+fn connect_vsock(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
     let length =
         libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>()).expect("a small structure");
     // SAFETY: sockaddr_vm is plain integers, for which zero is valid.
@@ -105,8 +115,8 @@ fn connect_vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
             Ok(result)
         }
     };
-    let listener = socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
-    let near = socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
+    let listener = socket(libc::AF_VSOCK, kind, 0).setup("socket(AF_VSOCK)")?;
+    let near = socket(libc::AF_VSOCK, kind, 0).setup("socket(AF_VSOCK)")?;
     let name = (&raw mut address).cast::<libc::sockaddr>();
     let mut size = length;
     // SAFETY: `name` is a sockaddr_vm of `length` bytes, read by bind and connect and written by getsockname; the descriptor
@@ -184,19 +194,8 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
 
 /// Whether TLS stands between TCP and the user of a socket.
 fn has_tls(socket: &TcpStream) -> bool {
-    let mut name = [0_u8; 16];
-    let mut length = libc::socklen_t::try_from(name.len()).expect("a short name");
-    // SAFETY: the pointers are to an array of `length` bytes and to `length`, written during the call.
-    let done = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_TCP,
-            libc::TCP_ULP,
-            name.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    done == 0 && name.starts_with(b"tls\0")
+    get_bytes::<16>(socket, libc::SOL_TCP, libc::TCP_ULP)
+        .is_ok_and(|name| name.starts_with(b"tls\0"))
 }
 
 /// A socket of any family and type.
@@ -313,15 +312,24 @@ pub fn get_option(
     level: libc::c_int,
     name: libc::c_int,
 ) -> Result<libc::c_int, Errno> {
-    let mut value: libc::c_int = -1;
-    let mut length = libc::socklen_t::try_from(size_of_val(&value)).expect("an int");
-    // SAFETY: the pointers are to an int of `length` bytes and to `length`, written during the call.
+    get_bytes(fd, level, name).map(libc::c_int::from_ne_bytes)
+}
+
+/// Reads the first `N` bytes of an option. What the kernel does not write is 0xff.
+pub fn get_bytes<const N: usize>(
+    fd: &impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> Result<[u8; N], Errno> {
+    let mut value = [0xff_u8; N];
+    let mut length = libc::socklen_t::try_from(N).expect("a short option");
+    // SAFETY: the pointers are to an array of `length` bytes and to `length`, written during the call.
     let done = unsafe {
         libc::getsockopt(
             fd.as_fd().as_raw_fd(),
             level,
             name,
-            (&raw mut value).cast(),
+            value.as_mut_ptr().cast(),
             &raw mut length,
         )
     };
@@ -333,7 +341,7 @@ pub fn get_option(
 }
 
 /// Sets an option of any type.
-fn set_bytes(
+pub fn set_bytes(
     fd: &impl AsFd,
     level: libc::c_int,
     name: libc::c_int,

@@ -18,7 +18,8 @@ use syscalls::{Sysno, syscall3, syscall6};
 /// the next id of the socket, counted from 0 and wrapping after `u32::MAX`: give it to
 /// [`Tracker::sent`](crate::Tracker::sent). An empty send takes none. Neither does a failed send over TCP; over UDP one
 /// that fails late (`ENOBUFS` from the device queue, seen with `IP_RECVERR` set) **has taken one**.
-/// Over vsock the ids have not been measured.
+/// Over vsock a call that waits for the receiver to make room takes an id for each part (claim `zerocopy.vsock.ids`): a
+/// [`Tracker`](crate::Tracker) that counts calls does not fit there.
 ///
 /// The flag is a hint. Over loopback, to a local receiver, past a packet capture or in fragments the kernel copies after
 /// all and says so in the notification ([`Completion::copied`](crate::Completion)).
@@ -44,7 +45,7 @@ use syscalls::{Sysno, syscall3, syscall6};
 ///
 /// # Kernel
 ///
-/// TCP since Linux 4.14, UDP since 5.0 (claim `zerocopy.socket.tcp`). Copied over loopback at every size on all kernels
+/// TCP since Linux 4.14, UDP since 5.0, vsock since 6.7 (claims `zerocopy.socket.tcp`, `zerocopy.socket.vsock`). Copied over loopback at every size on all kernels
 /// measured, 5.10 to 7.3 (claim `zerocopy.copies.tcp`).
 ///
 /// # Example

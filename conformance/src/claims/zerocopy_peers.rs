@@ -1,0 +1,307 @@
+//! `MSG_ZEROCOPY`: what the kernel's own tests assert of it over UDP and by TCP fast open.
+
+use super::zerocopy::completions_come;
+use super::zerocopy_sends::{complete, ids, packetdrill, send_byte_and_note};
+use crate::claim::{Answer, Claim, Exception, Source, always};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::completions::Completions;
+use crate::lab::io::{self, argument, ask};
+use crate::lab::{Lab, netns, sockets, wait_until};
+use crate::verdict::{Observation, Setup, Stop};
+use nocopy_msg_zerocopy::{SendFlags, enable, send_copied, send_zerocopy};
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use syscalls::{Errno, Sysno};
+
+const KSELFTEST: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c");
+const SENDTO: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
+const ONE_SHIFTED: &[Lie] = &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))];
+const WHOLE_OR_NOT: &str = "a datagram is sent whole or not";
+/// Sets what a side of TCP fast open may do without a cookie: 1 and 4 the client, 2 and 0x200 the server.
+const FAST_OPEN: &[(&str, &str)] = &[("net/ipv4/tcp_fastopen", "519")];
+
+/// Claims about it.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "Of parts of one UDP datagram that are sent with and without the flag, those with it are completed, and all arrive.",
+        method: "Sends three parts under MSG_MORE, the second without the flag, and reads the datagram and the completions.",
+        sources: &[KSELFTEST],
+        finds: always(true),
+        about: SENDTO,
+        lies: ONE_SHIFTED,
+        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, WHOLE_OR_NOT)],
+        ..Claim::of_answers(
+            "zerocopy.udp.corked-mixed",
+            zerocopy_udp_corked_mixed,
+            &[
+                ("datagram", Answer::Says("whole")),
+                ("ids", Answer::Says("0 to 1")),
+            ],
+        )
+    },
+    Claim {
+        statement: "A UDP datagram of several pieces that is sent with the flag arrives whole, under MSG_MORE or not.",
+        method: "Sends 1, 100, 4096 and 3001 bytes by one sendmsg(), then the same in two under MSG_MORE, and compares.",
+        sources: &[
+            Source::Thread("liburing @27255f4, test/send-zerocopy.c"),
+            KSELFTEST,
+        ],
+        finds: always(true),
+        about: &[Sysno::sendmsg],
+        lies: &[Lie::refused(Sysno::sendmsg, libc::EMSGSIZE)],
+        exceptions: &[Exception::Of(Sysno::sendmsg, What::Shortened, WHOLE_OR_NOT)],
+        ..Claim::of_answers(
+            "zerocopy.udp.pieces",
+            zerocopy_udp_pieces,
+            &[
+                ("sendmsg(4 pieces, MSG_ZEROCOPY)", Answer::Is(PIECES_LENGTH)),
+                ("datagram", Answer::Says("whole")),
+                (
+                    "sendmsg(4 pieces, MSG_ZEROCOPY | MSG_MORE)",
+                    Answer::Is(PIECES_LENGTH),
+                ),
+                ("datagram of two sends", Answer::Says("whole")),
+            ],
+        )
+    },
+    Claim {
+        statement: "Over veth a UDP datagram that is sent with the flag arrives whole, and its completion says that it was copied.",
+        sources: &[Source::Thread(
+            "Linux 7.3, tools/testing/selftests/net/msg_zerocopy.sh",
+        )],
+        finds: always(true),
+        about: SENDTO,
+        modules: &["veth"],
+        lies: ONE_SHIFTED,
+        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, WHOLE_OR_NOT)],
+        ..Claim::of_answers(
+            "zerocopy.udp.veth",
+            zerocopy_udp_veth,
+            &[
+                ("datagram that came back", Answer::Says("whole")),
+                ("completions", Answer::Says("[0, 0] copied")),
+            ],
+        )
+    },
+    Claim {
+        statement: "Sends that are completed one after the other, before anybody reads, are one entry of the error queue.",
+        method: "Sends a byte and waits for its acknowledgement, twice, and then reads the error queue.",
+        sources: &[packetdrill!("batch")],
+        finds: always(true),
+        about: &[Sysno::recvmsg],
+        lies: ONE_SHIFTED,
+        ..Claim::of_answers(
+            "zerocopy.notify.batch",
+            |_lab| {
+                completions_come()?;
+                let (near, far) = sockets::tcp()?;
+                complete(&near, &far, 1)?;
+                complete(&near, &far, 2)?;
+                let mut seen = Observation::new();
+                let completions = Completions::now(&near).setup("read the completions")?;
+                seen.text("completions", completions);
+                Ok(seen)
+            },
+            &[("completions", Answer::Says("[0, 1] copied"))],
+        )
+    },
+    Claim {
+        statement: "Bytes that MSG_FASTOPEN and MSG_ZEROCOPY send with the connection's first packet are completed, as id 0.",
+        method: "In a network namespace whose TCP fast open needs no cookie, sends to a listener and reads the completions.",
+        sources: &[packetdrill!("fastopen-client")],
+        finds: always(true),
+        about: SENDTO,
+        lies: ONE_SHIFTED,
+        ..Claim::of_answers(
+            "zerocopy.ids.fastopen-client",
+            zerocopy_ids_fastopen_client,
+            &[
+                ("send(MSG_FASTOPEN | MSG_ZEROCOPY)", Answer::Succeeds),
+                ("bytes with the first packet", Answer::Says("the sender's")),
+                ("completions", Answer::Says("[0, 0] copied")),
+            ],
+        )
+    },
+    Claim {
+        statement: "A connection that a listener has accepted by TCP fast open completes its sends from the id 0 on.",
+        method: "In a network namespace whose TCP fast open needs no cookie, sends from the accepted end and reads the completions.",
+        sources: &[packetdrill!("fastopen-server")],
+        finds: always(true),
+        about: SENDTO,
+        lies: ONE_SHIFTED,
+        ..Claim::of_answers(
+            "zerocopy.ids.fastopen-server",
+            |_lab| {
+                completions_come()?;
+                let (near, far, sent) = fast_open(0)?;
+                let mut seen = Observation::new();
+                seen.call("send(MSG_FASTOPEN)", Ok(sent));
+                send_byte_and_note(&mut seen, &far, &near)?;
+                Ok(seen)
+            },
+            &[
+                ("send(1 byte, MSG_ZEROCOPY)", Answer::Is(1)),
+                ("completions", Answer::Says("[0, 0] copied")),
+            ],
+        )
+    },
+];
+
+/// The next datagram at a socket.
+fn datagram(socket: &UdpSocket) -> Result<Vec<u8>, Stop> {
+    let mut buffer = vec![0; 1 << 16];
+    io::wait_for(socket.as_fd(), libc::POLLIN).setup("poll")?;
+    let count = io::again(|| io::read(socket, &mut buffer)).setup("read the datagram")?;
+    buffer.truncate(count);
+    Ok(buffer)
+}
+
+fn note_datagram(seen: &mut Observation, fact: &str, datagram: &[u8], expected: &[u8]) {
+    let is_whole = datagram == expected;
+    let length = datagram.len();
+    seen.text(
+        fact,
+        if is_whole {
+            "whole".to_owned()
+        } else {
+            format!("{length} bytes, not those that were sent")
+        },
+    );
+}
+
+fn zerocopy_udp_corked_mixed(_lab: &Lab) -> Result<Observation, Stop> {
+    static PARTS: [[u8; 100]; 3] = [[b'a'; 100], [b'b'; 100], [b'c'; 100]];
+    completions_come()?;
+    let (near, far) = aside(sockets::udp)?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let [first, second, third] = &PARTS;
+    let mut seen = Observation::new();
+    // SAFETY: a static is never freed.
+    let sent = io::again(|| unsafe { send_zerocopy(zerocopy, first, SendFlags::MORE) });
+    seen.call("send(MSG_ZEROCOPY | MSG_MORE)", sent);
+    let sent = io::again(|| send_copied(&near, second, SendFlags::MORE));
+    seen.call("send(MSG_MORE)", sent);
+    // SAFETY: as above.
+    let sent = io::again(|| unsafe { send_zerocopy(zerocopy, third, SendFlags::empty()) });
+    seen.call("send(MSG_ZEROCOPY)", sent);
+    sent.setup("send")?;
+    note_datagram(
+        &mut seen,
+        "datagram",
+        &datagram(&far)?,
+        PARTS.as_flattened(),
+    );
+    let completions = Completions::wait(&near, 2).setup("read the completions")?;
+    seen.text("ids", ids(&completions));
+    Ok(seen)
+}
+
+static PIECES: [&[u8]; 4] = [b"1", &[b'2'; 100], &[b'3'; 4096], &[b'4'; 3001]];
+/// Of all of them.
+const PIECES_LENGTH: u64 = 1 + 100 + 4096 + 3001;
+
+fn zerocopy_udp_pieces(_lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
+    let (near, far) = aside(sockets::udp)?;
+    aside(|| enable(&near).map(drop)).setup("SO_ZEROCOPY")?;
+    let pieces = PIECES.map(IoSlice::new);
+    let send = |flags| {
+        // SAFETY: statics are never freed.
+        io::again(|| unsafe { io::sendmsg_of(&near, &pieces, libc::MSG_ZEROCOPY | flags) })
+    };
+    let mut seen = Observation::new();
+    let whole = PIECES.concat();
+    // What was not sent does not come.
+    let got = |sent: Result<usize, Errno>| sent.map_or(Ok(Vec::new()), |_| datagram(&far));
+    let sent = send(0);
+    seen.call("sendmsg(4 pieces, MSG_ZEROCOPY)", sent);
+    note_datagram(&mut seen, "datagram", &got(sent)?, &whole);
+    let first = send(libc::MSG_MORE);
+    seen.call("sendmsg(4 pieces, MSG_ZEROCOPY | MSG_MORE)", first);
+    let second = send(0);
+    seen.call("sendmsg(4 more, MSG_ZEROCOPY)", second);
+    let twice = [whole.as_slice(), &whole].concat();
+    note_datagram(&mut seen, "datagram of two sends", &got(second)?, &twice);
+    Ok(seen)
+}
+
+fn zerocopy_udp_veth(_lab: &Lab) -> Result<Observation, Stop> {
+    static BYTES: [u8; 1000] = [b'd'; 1000];
+    completions_come()?;
+    let (near, _peer) = netns::udp_over_veth()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    // SAFETY: a static is never freed.
+    let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &BYTES, SendFlags::empty()) });
+    sent.setup("send")?;
+    let mut seen = Observation::new();
+    seen.call("send(1000 bytes, MSG_ZEROCOPY)", sent);
+    note_datagram(
+        &mut seen,
+        "datagram that came back",
+        &datagram(&near)?,
+        &BYTES,
+    );
+    let completions = Completions::wait(&near, 1).setup("read the completions")?;
+    seen.text("completions", completions);
+    Ok(seen)
+}
+
+static FIRST: [u8; 500] = [b'f'; 500];
+
+/// A connection whose first packet has [`FIRST`], sent with these flags: the client, the server, and what the send returned.
+fn fast_open(flags: libc::c_int) -> Result<(TcpStream, TcpStream, usize), Stop> {
+    /// `TCPI_OPT_SYN_DATA` of `include/uapi/linux/tcp.h`.
+    const SYN_DATA: u8 = 32;
+    netns::alone(FAST_OPEN)?;
+    let listener = aside(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
+        sockets::set_option(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 5)
+            .setup("TCP_FASTOPEN")?;
+        Ok::<_, Stop>(listener)
+    })?;
+    let near = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)).setup("socket")?;
+    if flags & libc::MSG_ZEROCOPY != 0 {
+        aside(|| enable(&near).map(drop)).setup("SO_ZEROCOPY")?;
+    }
+    let port = listener.local_addr().setup("getsockname")?.port();
+    let (address, length) = sockets::loopback_address(port);
+    let flags = usize::try_from(flags | libc::MSG_FASTOPEN).expect("small numbers");
+    let arguments = [
+        argument(&near),
+        FIRST.as_ptr().expose_provenance(),
+        FIRST.len(),
+        flags,
+        (&raw const address).expose_provenance(),
+        length as usize,
+    ];
+    // SAFETY: the bytes are a static, which is never freed; the address is read during the call.
+    let sent = io::again(|| unsafe { ask(Sysno::sendto, arguments) }).setup("send")?;
+    let (far, _) = aside(|| listener.accept()).setup("accept")?;
+    let near = TcpStream::from(near);
+    aside(|| near.set_nodelay(true)).setup("TCP_NODELAY")?;
+    // The options are the sixth byte of `struct tcp_info`.
+    let options = aside(|| sockets::get_bytes::<8>(&far, libc::IPPROTO_TCP, libc::TCP_INFO));
+    if options.setup("TCP_INFO")?[5] & SYN_DATA == 0 {
+        return Err(Stop::broken("the first packet had no data"));
+    }
+    Ok((near, far, sent))
+}
+
+fn zerocopy_ids_fastopen_client(_lab: &Lab) -> Result<Observation, Stop> {
+    completions_come()?;
+    let (near, far, sent) = fast_open(libc::MSG_ZEROCOPY)?;
+    let mut seen = Observation::new();
+    seen.call("send(MSG_FASTOPEN | MSG_ZEROCOPY)", Ok(sent));
+    let same = super::arrived(&far, &FIRST[..sent])?;
+    seen.text(
+        "bytes with the first packet",
+        if same { "the sender's" } else { "others" },
+    );
+    wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+    aside(|| near.set_nodelay(true)).setup("TCP_NODELAY")?;
+    let completions = Completions::now(&near).setup("read the completions")?;
+    seen.text("completions", completions);
+    Ok(seen)
+}
