@@ -2,6 +2,7 @@
 
 mod copy_file_range;
 mod copy_file_range_manual;
+mod faults;
 mod fuse;
 mod madvise;
 mod mmap;
@@ -76,6 +77,7 @@ const FILES: &[&[Claim]] = &[
     pipe::CLAIMS,
     pipe_manual::CLAIMS,
     waiting::CLAIMS,
+    faults::CLAIMS,
     fuse::CLAIMS,
     copy_file_range::CLAIMS,
     copy_file_range_manual::CLAIMS,
