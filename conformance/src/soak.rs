@@ -3,8 +3,7 @@
 //! A [`Case`] is drawn from its seed alone, so a seed that failed shows what failed. Timing is the kernel's: a case may have to be
 //! run more than once.
 
-use crate::lab::sinks::Kind;
-use crate::lab::sockets::{self, last_errno};
+use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, pattern};
 use crate::routes::delivery::{self, Delivery};
 use crate::routes::{Ended, Outcome, Route, State, Transfer, WHOLE};
@@ -13,8 +12,7 @@ use fastrand::Rng;
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -202,9 +200,9 @@ impl Soak {
     pub fn run_spoilt(&self, case: &Case, spoil: Spoil) -> Result<Passed, Failed> {
         let end = usize::try_from(case.start + case.available).expect("within the content");
         let source = self.lab.file(&self.content[..end])?;
-        let (near, far) = open(&self.lab, case.sink)?;
+        let (near, far) = Sink::open(&self.lab, case.sink)?.into_ends();
         if case.budget.is_some() && case.sink != Kind::File {
-            set_nonblocking(&near).setup("O_NONBLOCK")?;
+            io::set_nonblocking(&near).setup("O_NONBLOCK")?;
         }
         let transfer = Transfer::begin(case.route, source, case.start, case.length, near)
             .setup(case.route.name())?;
@@ -373,14 +371,7 @@ fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {
                 .map(drop)
         }
         Change::Punch { offset, length } => {
-            let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-            let at = i64::try_from(case.start + offset).expect("a small offset");
-            let length = i64::try_from(length).expect("a small length");
-            // SAFETY: fallocate takes no pointer.
-            match unsafe { libc::fallocate(source.as_raw_fd(), mode, at, length) } {
-                0 => Ok(()),
-                _ => Err(Stop::from_setup("fallocate", last_errno())),
-            }
+            io::punch(source, case.start + offset, length).setup("fallocate")
         }
     }
 }
@@ -410,35 +401,9 @@ fn receive(mut far: File, ways: Receiver) -> Vec<u8> {
     }
 }
 
-fn open(lab: &Lab, sink: Kind) -> Result<(OwnedFd, Option<OwnedFd>), Stop> {
-    Ok(match sink {
-        Kind::Tcp => {
-            let (near, far) = sockets::tcp()?;
-            (near.into(), Some(far.into()))
-        }
-        Kind::Unix => {
-            let (near, far) = UnixStream::pair().setup("socketpair")?;
-            (near.into(), Some(far.into()))
-        }
-        Kind::Pipe => {
-            let (read, write) = std::io::pipe().setup("pipe")?;
-            (write.into(), Some(read.into()))
-        }
-        Kind::File => (lab.empty_file()?.into(), None),
-    })
-}
-
 fn all_of(file: &OwnedFd) -> Result<Vec<u8>, Stop> {
     let size = io::status(file).setup("fstat")?.st_size;
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     io::pread_full(file, &mut bytes, 0).setup("read the sink")?;
     Ok(bytes)
-}
-
-fn set_nonblocking(fd: &impl AsFd) -> Result<(), Errno> {
-    // SAFETY: F_SETFL takes no pointer.
-    match unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } {
-        0 => Ok(()),
-        _ => Err(last_errno()),
-    }
 }

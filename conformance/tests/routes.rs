@@ -7,7 +7,7 @@ use rstest::rstest;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -104,12 +104,6 @@ fn complete(route: Route, outcome: &Outcome) {
     assert_eq!(notified.map_or(0, |notified| notified.outstanding), 0);
 }
 
-fn nonblocking(fd: &impl AsFd) {
-    // SAFETY: F_SETFL takes no pointer.
-    let done = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-    assert_eq!(done, 0);
-}
-
 #[rstest]
 #[case::read_write(READ_WRITE, &[Sink::Tcp, Sink::Unix, Sink::Pipe, Sink::File])]
 #[case::mmap_write(MMAP_WRITE, &[Sink::Tcp, Sink::Unix, Sink::Pipe, Sink::File])]
@@ -129,7 +123,7 @@ fn a_range_arrives(
         file.seek(std::io::SeekFrom::Start(17)).expect("a file");
         let (near, far) = open(*sink);
         if by_and_by {
-            nonblocking(&near);
+            io::set_nonblocking(&near).expect("O_NONBLOCK");
         }
         let reader = read_all(far);
         let mut transfer = Transfer::begin(route, &file, START as u64, LENGTH as u64, &near)
@@ -173,7 +167,7 @@ fn a_peer_that_dies_ends_it_and_the_loss_is_told(#[case] route: Route) {
     let content = pattern(LENGTH << 2);
     let file = source(&content);
     let (near, mut far) = tcp();
-    nonblocking(&near);
+    io::set_nonblocking(&near).expect("O_NONBLOCK");
     let mut transfer = Transfer::begin(route, &file, 0, content.len() as u64, &near)
         .expect("what the route needs");
     while transfer.advance(u64::MAX) != State::Waits(Wait::Sink) {
@@ -204,7 +198,7 @@ fn a_source_that_shrinks_ends_it_and_what_may_be_zeros_is_told(#[case] route: Ro
     let content = pattern(LENGTH);
     let file = source(&content);
     let (near, far) = tcp();
-    nonblocking(&near);
+    io::set_nonblocking(&near).expect("O_NONBLOCK");
     let mut transfer =
         Transfer::begin(route, &file, 0, LENGTH as u64, &near).expect("what the route needs");
     assert_eq!(transfer.advance(200_000), State::Budget);
@@ -249,7 +243,7 @@ fn what_is_dropped_halfway_is_told() {
     let file = source(&content);
     for (route, holds) in [(READ_WRITE, true), (SPLICE, true), (Route::Sendfile, false)] {
         let (near, _far) = tcp();
-        nonblocking(&near);
+        io::set_nonblocking(&near).expect("O_NONBLOCK");
         let mut transfer =
             Transfer::begin(route, &file, 0, content.len() as u64, &near).expect("what it needs");
         assert_eq!(transfer.advance(u64::MAX), State::Waits(Wait::Sink));

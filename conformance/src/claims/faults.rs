@@ -1,6 +1,6 @@
 //! What goes wrong on the way: signals, changed files, closed halves, and what the bytes at the receiver are then.
 
-use super::{arrived, drain, pipe};
+use super::{AS_SENT, RECEIVED, arrived, drain, note_bytes, pipe};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -15,7 +15,7 @@ use nocopy_sendfile::sendfile;
 use nocopy_splice::{IoVec, SpliceFlags, fcntl_setpipe_size, splice, vmsplice_to_pipe};
 use std::fs::File;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use syscalls::{Errno, Sysno};
 
@@ -25,14 +25,11 @@ const BLOCKING: SpliceFlags = SpliceFlags::empty();
 const METHOD: &str = "Makes the call in a thread to a receiver that does not read, sends it a signal once it sleeps, and then lets the \
                       receiver read to the end.";
 const WHAT_RETURNED: &str = "interrupted call";
-const RECEIVED: &str = "receiver's bytes";
-const SHORT: &[(&str, Answer)] = &[
-    (WHAT_RETURNED, Answer::Says("short")),
-    (
-        RECEIVED,
-        Answer::Says("as many as returned, the first ones"),
-    ),
-];
+const SHORT: (&str, Answer) = (WHAT_RETURNED, Answer::Says("short"));
+const THESE: (&str, Answer) = (
+    RECEIVED,
+    Answer::Says("as many as returned, the first ones"),
+);
 /// What is to be sent: more than the sockets hold.
 const LENGTH: usize = 4 << 20;
 
@@ -72,7 +69,7 @@ pub const CLAIMS: &[Claim] = &[
                     io::write(near, &from)
                 })
             },
-            SHORT,
+            &[SHORT, THESE],
         )
     },
     Claim {
@@ -101,7 +98,7 @@ pub const CLAIMS: &[Claim] = &[
                     })
                 })
             },
-            SHORT,
+            &[SHORT, THESE],
         )
     },
     Claim {
@@ -118,11 +115,8 @@ pub const CLAIMS: &[Claim] = &[
             "splice.faults.interrupted",
             splice_faults_interrupted,
             &[
-                (WHAT_RETURNED, Answer::Says("short")),
-                (
-                    RECEIVED,
-                    Answer::Says("as many as returned, the first ones"),
-                ),
+                SHORT,
+                THESE,
                 ("rest in the pipe", Answer::Says("what was not sent")),
             ],
         )
@@ -153,10 +147,7 @@ pub const CLAIMS: &[Claim] = &[
             },
             &[
                 (WHAT_RETURNED, Answer::Says("not asleep, returned 65536")),
-                (
-                    RECEIVED,
-                    Answer::Says("as many as returned, the first ones"),
-                ),
+                THESE,
             ],
         )
     },
@@ -171,14 +162,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.faults.interrupted",
             zerocopy_faults_interrupted,
-            &[
-                (WHAT_RETURNED, Answer::Says("short")),
-                (
-                    RECEIVED,
-                    Answer::Says("as many as returned, the first ones"),
-                ),
-                ("completions", Answer::Says("[0, 0] copied")),
-            ],
+            &[SHORT, THESE, ("completions", Answer::Says("[0, 0] copied"))],
         )
     },
     Claim {
@@ -259,12 +243,12 @@ pub const CLAIMS: &[Claim] = &[
                 let mut seen = Observation::new();
                 seen.call("sendfile(socket, file)", sent);
                 drop(near);
-                note_received(&mut seen, arrived(&far, &content)?);
+                note_bytes(&mut seen, arrived(&far, &content)?);
                 Ok(seen)
             },
             &[
                 ("sendfile(socket, file)", Answer::Is(3 * PAGE as u64)),
-                (RECEIVED, Answer::Says("as sent")),
+                (RECEIVED, Answer::Says(AS_SENT)),
             ],
         )
     },
@@ -285,7 +269,7 @@ pub const CLAIMS: &[Claim] = &[
                 ("splice(socket, pipe)", Answer::Is(3000)),
                 ("splice(socket that has ended, pipe)", Answer::Is(0)),
                 ("splice(pipe, other socket)", Answer::Is(3000)),
-                (RECEIVED, Answer::Says("as sent")),
+                (RECEIVED, Answer::Says(AS_SENT)),
             ],
         )
     },
@@ -295,10 +279,6 @@ const PUNCHED: &[(&str, Answer)] = &[
     ("pages", Answer::Says("ab?d")),
     ("punched half of the third", Answer::Says("0")),
 ];
-
-fn note_received(seen: &mut Observation, same: bool) {
-    seen.text(RECEIVED, if same { "as sent" } else { "others" });
-}
 
 /// A TCP connection that holds less than [`LENGTH`] on its way.
 fn narrow() -> Result<(TcpStream, TcpStream), Stop> {
@@ -389,10 +369,9 @@ fn splice_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     })?;
     drop((near, pipe.write));
     note_prefix(&mut seen, sent, far, &content)?;
-    let mut rest = Vec::new();
-    let mut buffer = vec![0; PIPE];
-    let count = aside(|| io::read_full(&*read, &mut buffer)).setup("read the pipe")?;
-    rest.extend_from_slice(&buffer[..count]);
+    let mut rest = vec![0; PIPE];
+    let count = aside(|| io::read_full(&*read, &mut rest)).setup("read the pipe")?;
+    rest.truncate(count);
     seen.text(
         "rest in the pipe",
         if content.get(sent..) == Some(&rest) {
@@ -441,20 +420,10 @@ fn lettered_memfd() -> Result<File, Stop> {
 
 /// Punches out the second page of a file and the second half of the third one, and notes what the receiver reads.
 fn punched(mut seen: Observation, file: &File, far: &impl AsFd) -> Result<Observation, Stop> {
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    let punch = |at: usize, length: usize| {
-        let (at, length) = (
-            i64::try_from(at).expect("a small offset"),
-            i64::try_from(length).expect("a small length"),
-        );
-        // SAFETY: fallocate takes no pointer.
-        match aside(|| unsafe { libc::fallocate(file.as_raw_fd(), mode, at, length) }) {
-            0 => Ok(()),
-            _ => Err(Stop::from_setup("fallocate", sockets::last_errno())),
-        }
-    };
-    punch(PAGE, PAGE)?;
-    punch(2 * PAGE + PAGE / 2, PAGE / 2)?;
+    let (page, half) = (PAGE as u64, PAGE as u64 / 2);
+    for (at, length) in [(page, page), (2 * page + half, half)] {
+        aside(|| io::punch(file, at, length)).setup("fallocate")?;
+    }
     let mut bytes = vec![b'x'; 4 * PAGE + 1];
     let count = io::read_full(far, &mut bytes).setup("read at the receiver")?;
     bytes.truncate(count);
@@ -499,6 +468,6 @@ fn splice_end_left_in_pipe(_lab: &Lab) -> Result<Observation, Stop> {
     });
     seen.call("splice(pipe, other socket)", sent);
     drop(other);
-    note_received(&mut seen, arrived(&receiver, &content)?);
+    note_bytes(&mut seen, arrived(&receiver, &content)?);
     Ok(seen)
 }

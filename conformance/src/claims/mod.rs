@@ -319,6 +319,16 @@ const SPLICE: Route = Route::Splice { pipe: 64 << 10 };
 /// What [`entries_to_tcp`] and [`entries_of`] send, in bytes.
 const ENTRIES_LENGTH: usize = 1 << 20;
 
+/// What the receiver's bytes are, as a fact.
+const RECEIVED: &str = "receiver's bytes";
+/// The answer where nothing happened to them.
+const AS_SENT: &str = "as sent";
+
+/// Notes whether the receiver has got what was sent.
+fn note_bytes(seen: &mut Observation, same: bool) {
+    seen.text(RECEIVED, if same { AS_SENT } else { "others" });
+}
+
 /// Reads exactly what was sent to `far`, and says whether it is `expected`.
 fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let mut bytes = vec![0; expected.len()];

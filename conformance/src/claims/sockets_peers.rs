@@ -1,6 +1,6 @@
 //! `sendfile` and `splice` with sockets: what the tests of other projects assert of connections that end, encrypt or take datagrams.
 
-use super::{arrived, filled, pipe, raised};
+use super::{AS_SENT, RECEIVED, arrived, filled, note_bytes, pipe, raised};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -34,7 +34,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.target.ktls-parts",
             sendfile_target_ktls_parts,
-            &[("receiver's bytes", Answer::Says("as sent"))],
+            &[(RECEIVED, Answer::Says(AS_SENT))],
         )
     },
     Claim {
@@ -48,7 +48,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.sink.ktls-more",
             splice_sink_ktls_more,
-            &[("receiver's bytes", Answer::Says("as sent"))],
+            &[(RECEIVED, Answer::Says(AS_SENT))],
         )
     },
     Claim {
@@ -96,7 +96,7 @@ pub const CLAIMS: &[Claim] = &[
             },
             &[
                 ("splice(pipe, multipath TCP socket)", Answer::Is(20_000)),
-                ("receiver's bytes", Answer::Says("as sent")),
+                (RECEIVED, Answer::Says(AS_SENT)),
             ],
         )
     },
@@ -213,10 +213,6 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-fn note_bytes(seen: &mut Observation, same: bool) {
-    seen.text("receiver's bytes", if same { "as sent" } else { "others" });
-}
-
 fn sendfile_target_ktls_parts(lab: &Lab) -> Result<Observation, Stop> {
     let content = pattern(50_000);
     let file = lab.file(&content)?;
@@ -272,12 +268,11 @@ fn splice_sink_ktls_more(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// Sends a record of a type that is neither data nor of TLS itself.
 fn send_record(socket: &impl AsFd, bytes: &[u8]) -> Result<(), Stop> {
-    /// Of `include/linux/socket.h` and `include/uapi/linux/tls.h`.
-    const SOL_TLS: libc::c_int = 282;
+    /// Of `include/uapi/linux/tls.h`.
     const TLS_SET_RECORD_TYPE: libc::c_int = 1;
     let mut control = [0_u8; 24];
     control[..8].copy_from_slice(&17_usize.to_ne_bytes());
-    control[8..12].copy_from_slice(&SOL_TLS.to_ne_bytes());
+    control[8..12].copy_from_slice(&sockets::SOL_TLS.to_ne_bytes());
     control[12..16].copy_from_slice(&TLS_SET_RECORD_TYPE.to_ne_bytes());
     control[16] = 100;
     let mut piece = libc::iovec {

@@ -242,7 +242,7 @@ pub const CLAIMS: &[Claim] = &[
                 value: 0,
             },
         )
-        .with(1, 0x894b)],
+        .with(1, sockets::SIOCOUTQNSD)],
         ..Claim::new("splice.flags.more-holds", splice_flags_more_holds, |seen| {
             Verdict::holds_if(seen.counted("bytes held with SPLICE_F_MORE") == 0)
         })

@@ -974,15 +974,6 @@ fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
     let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
     // SAFETY: the memory is freed after the completions.
     let send = |length: usize| unsafe { send_all(zerocopy, &memory[..length]) };
-    // Ranges of one read may be split in any way; together they are what they begin and end with.
-    let ids = |completions: &Completions| {
-        let first = completions.0.iter().map(|range| range.lo).min();
-        let last = completions.0.iter().map(|range| range.hi).max();
-        first.zip(last).map_or_else(
-            || "none".to_owned(),
-            |(first, last)| format!("{first} to {last}"),
-        )
-    };
     let mut seen = Observation::new();
     let sends = send(4096)?;
     let first = Completions::wait(&near, sends).setup("read the completions")?;
@@ -994,8 +985,8 @@ fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
     more += send(1)?;
     let next = Completions::wait(&near, more).setup("read the completions")?;
     let last = sends + more - 1;
-    seen.text("ids of the first send", ids(&first))
-        .text("ids of the next three", ids(&next));
+    seen.text("ids of the first send", first.ids())
+        .text("ids of the next three", next.ids());
     seen.text(
         "first ids by the calls that took bytes",
         format!("0 to {}", sends - 1),

@@ -1,7 +1,7 @@
 //! `MSG_ZEROCOPY`: what the kernel's own tests assert of it over UDP and by TCP fast open.
 
 use super::zerocopy::completions_come;
-use super::zerocopy_sends::{complete, ids, packetdrill, send_byte_and_note};
+use super::zerocopy_sends::{complete, packetdrill, send_byte_and_note};
 use crate::claim::{Answer, Claim, Exception, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -194,7 +194,7 @@ fn zerocopy_udp_corked_mixed(_lab: &Lab) -> Result<Observation, Stop> {
         PARTS.as_flattened(),
     );
     let completions = Completions::wait(&near, 2).setup("read the completions")?;
-    seen.text("ids", ids(&completions));
+    seen.text("ids", completions.ids());
     Ok(seen)
 }
 

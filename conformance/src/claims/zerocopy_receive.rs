@@ -3,6 +3,7 @@
 //! The structure has grown: 16 bytes with Linux 4.18, 40 with 5.10 (a longer one is cut off there, whatever it says), 64 on 6.1 and newer.
 
 use super::zerocopy::completions_come;
+use super::{AS_SENT, RECEIVED, note_bytes};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -278,7 +279,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.recv.skip-hint",
             zerocopy_recv_skip_hint,
-            &[("bytes", Answer::Says("as sent"))],
+            &[(RECEIVED, Answer::Says(AS_SENT))],
         )
     },
     Claim {
@@ -584,13 +585,6 @@ fn zerocopy_recv_skip_hint(_lab: &Lab) -> Result<Observation, Stop> {
         let read = aside(|| io::read_full(&near, &mut rest)).setup("read as hinted")?;
         received.extend_from_slice(&rest[..read]);
     }
-    seen.text(
-        "bytes",
-        if received == sent {
-            "as sent"
-        } else {
-            "others"
-        },
-    );
+    note_bytes(&mut seen, received == sent);
     Ok(seen)
 }

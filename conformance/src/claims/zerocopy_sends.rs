@@ -141,7 +141,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.ids.many-pieces",
             zerocopy_ids_many_pieces,
             &[
-                ("receiver's bytes", Answer::Says("as sent")),
+                (super::RECEIVED, Answer::Says(super::AS_SENT)),
                 ("ids", Answer::Says("one per sendmsg()")),
             ],
         )
@@ -615,11 +615,11 @@ fn zerocopy_ids_many_pieces(_lab: &Lab) -> Result<Observation, Stop> {
     sockets::wait_for_arrival(&far, bytes)?;
     let mut seen = Observation::new();
     let whole = sockets::readable(&far)? == bytes && super::arrived(&far, &vec![b'p'; bytes])?;
-    seen.text("receiver's bytes", if whole { "as sent" } else { "others" });
+    super::note_bytes(&mut seen, whole);
     sockets::wait_until_acknowledged(&near, &far)?;
     let completions = Completions::now(&near).setup("read the completions")?;
     let one_each =
-        ids(&completions) == format!("0 to {}", sends - 1) && completions.count() == sends;
+        completions.ids() == format!("0 to {}", sends - 1) && completions.count() == sends;
     seen.text(
         "ids",
         if one_each {
@@ -629,16 +629,6 @@ fn zerocopy_ids_many_pieces(_lab: &Lab) -> Result<Observation, Stop> {
         },
     );
     Ok(seen)
-}
-
-/// The first and the last id of ranges, which may be split in any way.
-pub(super) fn ids(completions: &Completions) -> String {
-    let first = completions.0.iter().map(|range| range.lo).min();
-    let last = completions.0.iter().map(|range| range.hi).max();
-    first.zip(last).map_or_else(
-        || "none".to_owned(),
-        |(first, last)| format!("{first} to {last}"),
-    )
 }
 
 fn zerocopy_udp_largest(_lab: &Lab) -> Result<Observation, Stop> {
@@ -702,7 +692,7 @@ fn zerocopy_udp_corked(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.count("bytes of the datagram", read as u64);
     let completions = Completions::wait(&near, 3).setup("read the completions")?;
-    seen.text("ids", ids(&completions));
+    seen.text("ids", completions.ids());
     Ok(seen)
 }
 

@@ -78,6 +78,16 @@ impl Completions {
         self.0.iter().map(|completion| completion.count()).sum()
     }
 
+    /// The first and the last id of the ranges, which may be split in any way.
+    pub fn ids(&self) -> String {
+        let first = self.0.iter().map(|range| range.lo).min();
+        let last = self.0.iter().map(|range| range.hi).max();
+        first.zip(last).map_or_else(
+            || "none".to_owned(),
+            |(first, last)| format!("{first} to {last}"),
+        )
+    }
+
     /// How many sends are in ranges marked as copied.
     pub fn copied(&self) -> u64 {
         self.0

@@ -129,6 +129,22 @@ pub fn is_nonblocking(fd: &impl AsFd) -> Result<bool, Errno> {
     Ok(flags & libc::O_NONBLOCK.cast_unsigned() as usize != 0)
 }
 
+/// Sets `O_NONBLOCK` for a descriptor's file, and leaves the other flags.
+pub fn set_nonblocking(fd: &impl AsFd) -> Result<(), Errno> {
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_GETFL) }?;
+    let flags = flags | libc::O_NONBLOCK.cast_unsigned() as usize;
+    // SAFETY: F_SETFL takes no pointer.
+    unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_SETFL, flags) }.map(drop)
+}
+
+/// Makes a hole of a part of a file: `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`, which leaves its size.
+pub fn punch(fd: &impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: fallocate takes no pointer.
+    unsafe { syscall!(Sysno::fallocate, number(fd), mode, offset, length) }.map(drop)
+}
+
 /// What an `ioctl` counts, in bytes: `FIONREAD` or one of its kind.
 pub fn count_of(fd: &impl AsFd, request: libc::Ioctl) -> Result<u64, Errno> {
     let mut count: libc::c_int = 0;

@@ -1,6 +1,7 @@
 //! Connected pairs of sockets, and what stands in their queues.
 
 use crate::interpose::record::aside;
+use crate::lab::io::count_of;
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
 use std::io;
@@ -153,8 +154,10 @@ pub fn ktls() -> Result<(TcpStream, TcpStream), Stop> {
     Ok((near, far))
 }
 
+/// Of `include/linux/socket.h`, which `libc` does not have for this target.
+pub const SOL_TLS: libc::c_int = 282;
+
 fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
-    const SOL_TLS: libc::c_int = 282;
     const TLS_TX: libc::c_int = 1;
     const TLS_RX: libc::c_int = 2;
     /// `struct tls12_crypto_info_aes_gcm_128` of include/uapi/linux/tls.h: version 1.2, cipher 51, then nonce, key, salt and
@@ -239,10 +242,11 @@ pub fn unacknowledged(fd: &impl AsFd) -> Result<usize, Stop> {
     ioctl_count(fd, libc::TIOCOUTQ, "SIOCOUTQ")
 }
 
+/// Of `include/uapi/linux/sockios.h`.
+pub const SIOCOUTQNSD: libc::Ioctl = 0x894b;
+
 /// Bytes that TCP has accepted and not sent so far (`SIOCOUTQNSD`): the peer's window has no room for them.
 pub fn unsent(fd: &impl AsFd) -> Result<usize, Stop> {
-    /// Of include/uapi/linux/sockios.h.
-    const SIOCOUTQNSD: libc::Ioctl = 0x894b;
     match ioctl_count(fd, SIOCOUTQNSD, "SIOCOUTQNSD") {
         Err(Stop::Broken(what)) if what.contains("ENOTTY") => Err(Stop::untestable(
             Lack::Kernel,
@@ -254,12 +258,7 @@ pub fn unsent(fd: &impl AsFd) -> Result<usize, Stop> {
 }
 
 fn ioctl_count(fd: &impl AsFd, request: libc::Ioctl, name: &str) -> Result<usize, Stop> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: both requests write one int through the pointer.
-    let done = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), request, &raw mut count) };
-    if done == -1 {
-        return Err(Stop::from_setup(name, last_errno()));
-    }
+    let count = count_of(fd, request).setup(name)?;
     usize::try_from(count).map_err(|_| Stop::broken(format!("{name} says {count}")))
 }
 

@@ -33,13 +33,7 @@ pub fn page_size() -> usize {
 
 /// Makes calls on a descriptor return instead of waiting.
 pub fn set_nonblocking(fd: &impl AsFd) {
-    let number = fd.as_fd().as_raw_fd();
-    // SAFETY: both requests take their argument by value.
-    let done = unsafe {
-        let flags = libc::fcntl(number, libc::F_GETFL);
-        libc::fcntl(number, libc::F_SETFL, flags | libc::O_NONBLOCK)
-    };
-    assert_eq!(done, 0, "F_SETFL");
+    conformance::lab::io::set_nonblocking(fd).expect("F_SETFL");
 }
 
 /// The receiver's end of a stream, and all that it has read.
