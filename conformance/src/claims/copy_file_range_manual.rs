@@ -1,7 +1,7 @@
 //! What the manual page of `copy_file_range` says of offsets, counts and errors.
 
 use super::{note_length, raised};
-use crate::claim::{Answer, Claim, Source, always};
+use crate::claim::{Answer, Claim, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd, sealed_memfd};
@@ -426,6 +426,46 @@ pub const CLAIMS: &[Claim] = &[
                     "copy_file_range(file, /dev/null)",
                     Answer::Fails(Errno::EINVAL),
                 ),
+            ],
+        )
+    },
+    Claim {
+        statement: "A pidfd, as the target or as the source, fails with EINVAL, as all that is no regular file.",
+        method: "Copies from one and to one. On pidfs they are regular files, so what is left to refuse is the other file system: EXDEV.",
+        sources: &[MAN, Source::Measured],
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        about: CALL,
+        gates: &[gate(
+            "6.9",
+            "pidfds have a file system of their own, pidfs",
+            Source::Thread("the commit \"pidfd: add pidfs\""),
+        )],
+        lies: &[
+            Lie::about(Sysno::copy_file_range, What::OtherErrno(libc::EXDEV)).where_it(true),
+            Lie::about(Sysno::copy_file_range, What::OtherErrno(libc::EINVAL)).where_it(false),
+        ],
+        ..Claim::of_answers(
+            "copy-file-range.errors.pidfd",
+            |lab| {
+                let file = lab.file(b"abc")?;
+                let pidfd = Descriptor::open(lab, Fd::Pidfd)?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "copy_file_range(pidfd, file)",
+                    copy((&pidfd, None), (&file, None), 1),
+                );
+                seen.call(
+                    "copy_file_range(file, pidfd)",
+                    copy((&file, None), (&pidfd, None), 1),
+                );
+                Ok(seen)
+            },
+            &[
+                ("copy_file_range(pidfd, file)", Answer::Fails(Errno::EINVAL)),
+                ("copy_file_range(file, pidfd)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },

@@ -137,6 +137,22 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
+        statement: "A file whose file system does not support mapping fails with ENODEV: one of /proc.",
+        method: "Maps /proc/version, which belongs to the whole system, and /proc/self/maps, which belongs to a process.",
+        sources: &[MAN],
+        finds: always(false),
+        about: MMAP,
+        lies: &[Lie::about(Sysno::mmap, What::OtherErrno(libc::ENODEV))],
+        ..Claim::of_answers(
+            "mmap.errors.proc",
+            |lab| map_each(lab, &[Fd::ProcVersion, Fd::ProcMaps]),
+            &[
+                ("mmap(/proc/version)", Answer::Fails(Errno::ENODEV)),
+                ("mmap(/proc/self/maps)", Answer::Fails(Errno::ENODEV)),
+            ],
+        )
+    },
+    Claim {
         statement: "A descriptor that refers to no regular file fails with EACCES.",
         method: "Maps a directory, a pipe's read end, sockets, an eventfd and /dev/urandom.",
         sources: &[MAN],

@@ -13,6 +13,7 @@ mod mmap_peers;
 mod mmap_write;
 mod mremap;
 mod msync;
+mod o_direct;
 mod pipe;
 mod pipe_manual;
 mod read_write;
@@ -69,6 +70,7 @@ const FILES: &[&[Claim]] = &[
     splice_manual::CLAIMS,
     splice_content::CLAIMS,
     splice_peers::CLAIMS,
+    o_direct::CLAIMS,
     sockets_peers::CLAIMS,
     tee::CLAIMS,
     vmsplice::CLAIMS,

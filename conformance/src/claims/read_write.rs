@@ -1,10 +1,11 @@
 //! `read` and `write`: what the others are compared with.
 
 use super::{ENTRIES_LENGTH, arrived, count_copies, entries_to_tcp, read_write_hops};
-use crate::claim::{Claim, Exception, Source, always, seed};
-use crate::interpose::lie::Lie;
+use crate::claim::{Answer, Claim, Exception, Source, always, between, gate, seed};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
 use crate::lab::alias;
-use crate::lab::fds::set_status_flags;
+use crate::lab::fds::{Descriptor, Kind as Fd, set_status_flags};
 use crate::lab::filesystems::{self, Place, is_on_disk, places};
 use crate::lab::sinks::Kind;
 use crate::lab::usage::{self, Io, Usage};
@@ -151,6 +152,53 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::new("rw.switches.scheduler", rw_switches_scheduler, |seen| {
             Verdict::holds_if(seen.counted("fewest switches of one read() and write()") >= 4)
         })
+    },
+    Claim {
+        statement: "A write() of more than eight bytes to an eventfd fails with EINVAL.",
+        method: "Writes sixteen bytes, the first eight of them as the number 1, and reads the eventfd.",
+        sources: &[Source::Measured],
+        finds: &[
+            between((5, 10), (6, 1), false),
+            between((6, 12), (7, 3), true),
+        ],
+        about: &[Sysno::write],
+        gates: &[gate(
+            "6.9",
+            "an eventfd is written eight bytes at a time, no more",
+            Source::Thread(
+                "Linux commit 325e56e9236e, \"eventfd: strictly check the count parameter of eventfd_write\"",
+            ),
+        )],
+        lies: &[
+            Lie::about(Sysno::write, What::OtherErrno(libc::ENOLINK)).where_it(true),
+            Lie::refused(Sysno::write, libc::EINVAL).where_it(false),
+        ],
+        ..Claim::of_answers(
+            "rw.write.eventfd",
+            |lab| {
+                let eventfd = Descriptor::open(lab, Fd::Eventfd)?;
+                io::set_nonblocking(&eventfd).setup("O_NONBLOCK")?;
+                aside(|| io::read(&eventfd, &mut [0; 8])).setup("read the eventfd")?;
+                let mut bytes = [0; 16];
+                bytes[..8].copy_from_slice(&1_u64.to_ne_bytes());
+                let mut seen = Observation::new();
+                seen.call(
+                    "write(eventfd, 16 bytes)",
+                    io::again(|| io::write(&eventfd, &bytes)),
+                );
+                let mut now = [0; 8];
+                match aside(|| io::read(&eventfd, &mut now)) {
+                    Ok(_) | Err(Errno::EAGAIN) => {}
+                    Err(errno) => return Err(Stop::from_setup("read the eventfd", errno)),
+                }
+                seen.count("its number", u64::from_ne_bytes(now));
+                Ok(seen)
+            },
+            &[
+                ("write(eventfd, 16 bytes)", Answer::Fails(Errno::EINVAL)),
+                ("its number", Answer::Is(0)),
+            ],
+        )
     },
 ];
 

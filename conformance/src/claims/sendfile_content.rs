@@ -4,16 +4,17 @@ use super::{arrived, note_length, note_readable, pipe};
 use crate::claim::{Answer, Claim, Resource, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
+use crate::lab::fuse::{self, Fuse};
 use crate::lab::io::{self, argument, ask};
 use crate::lab::pages::PAGE;
-use crate::lab::{alias, fds, mounts, sockets, wait_until};
+use crate::lab::{Lab, alias, fds, mounts, sockets, wait_until};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{PipeFlags, pipe2};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
@@ -542,39 +543,167 @@ pub const CLAIMS: &[Claim] = &[
         ],
         ..Claim::of_answers(
             "sendfile.errors.enospc",
-            |_lab| {
-                let bytes = crate::lab::pattern(1 << 16);
-                let target = mounts::empty_file_within(c"40k")?;
-                let source = File::from(fds::sealed_memfd(0)?);
-                aside(|| io::write_all(&source, &bytes)).setup("write a memfd")?;
-                let mut offset = 0;
-                let (sent, last) = until_refused(bytes.len(), |done| {
-                    sendfile(&target, &source, Some(&mut offset), bytes.len() - done)
-                });
-                let mut seen = Observation::new();
-                seen.count("returned in all", sent as u64)
-                    .count("offset", offset)
-                    .call("last sendfile(full tmpfs, file)", last);
-                let mut now = vec![0; bytes.len()];
-                let came = aside(|| io::pread_full(&target, &mut now, 0)).setup("pread")?;
-                let same = now[..came] == bytes[..came];
-                seen.count("bytes in the target", came as u64)
-                    .text("which", if same { "the source's" } else { "others" });
-                Ok(seen)
-            },
+            |_lab| sent_until_refused(ON_FULL, &mounts::empty_file_within(c"40k")?),
+            &refused_after_40k(ON_FULL, Errno::ENOSPC),
+        )
+    },
+    Claim {
+        statement: "When the user's quota is used up, sendfile() returns what there was room for, and the next one fails with EDQUOT.",
+        method: "Sends 64 KiB to a file whose server, of the experiment's own, takes 40 KiB and has a quota then, and the rest of them, until \
+                 a call fails.",
+        sources: &[Source::Man("write(2), man-pages 6.20"), Source::Measured],
+        finds: always(true),
+        about: SENDFILE,
+        modules: fuse::MODULES,
+        lies: &[
+            Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSPC)),
+            Lie::returned(Sysno::sendfile, 1 << 16),
+        ],
+        ..Claim::of_answers(
+            "sendfile.errors.edquot",
+            |_lab| sent_until_refused(OVER_QUOTA, &Fuse::with_quota(40 << 10)?.1),
+            &refused_after_40k(OVER_QUOTA, Errno::EDQUOT),
+        )
+    },
+    Claim {
+        statement: "A file whose name is taken over by another with rename() is sent to its end: the descriptor is of the old one.",
+        method: "Sends half of a file, renames another file over it, and sends the rest.",
+        sources: &[Source::Man("rename(2), man-pages 6.20"), Source::Measured],
+        finds: always(true),
+        about: SENDFILE,
+        lies: &[
+            Lie::returned(Sysno::sendfile, 0),
+            Lie::bytes(Sysno::read, alias::OLD, alias::NEW),
+        ],
+        ..Claim::of_answers(
+            "sendfile.faults.replaced",
+            sendfile_faults_replaced,
             &[
-                ("returned in all", Answer::Is(40 << 10)),
-                ("offset", Answer::Is(40 << 10)),
+                ("sendfile(socket, file, half of it)", HALF_SENT),
                 (
-                    "last sendfile(full tmpfs, file)",
-                    Answer::Fails(Errno::ENOSPC),
+                    "sendfile(socket, file, the rest), name taken over",
+                    HALF_SENT,
                 ),
-                ("bytes in the target", Answer::Is(40 << 10)),
-                ("which", Answer::Says("the source's")),
+                (super::RECEIVED, Answer::Says("the old file's")),
+            ],
+        )
+    },
+    Claim {
+        statement: "0 from sendfile() is the end that the file has then: when it has grown, the next call sends more.",
+        method: "Sends a file, sends again, appends as many bytes, and sends once more.",
+        sources: &[Source::Measured],
+        finds: always(true),
+        about: SENDFILE,
+        lies: &[
+            Lie::returned(Sysno::sendfile, 0),
+            Lie::skipped(Sysno::sendfile),
+        ],
+        ..Claim::of_answers(
+            "sendfile.faults.grown",
+            sendfile_faults_grown,
+            &[
+                ("sendfile(socket, file)", HALF_SENT),
+                ("sendfile(socket, file), at its end", Answer::Is(0)),
+                ("sendfile(socket, file), grown", HALF_SENT),
+                (super::RECEIVED, Answer::Says("the file's")),
             ],
         )
     },
 ];
+
+/// What the targets are that take no more, in the names of facts.
+const ON_FULL: &str = "last sendfile(full tmpfs, file)";
+const OVER_QUOTA: &str = "last sendfile(file at its quota, file)";
+
+/// What is seen when a target has taken 40 KiB, and takes no more.
+const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, Answer); 5] {
+    [
+        ("returned in all", Answer::Is(40 << 10)),
+        ("offset", Answer::Is(40 << 10)),
+        (last, Answer::Fails(errno)),
+        ("bytes in the target", Answer::Is(40 << 10)),
+        ("which", Answer::Says("the source's")),
+    ]
+}
+
+/// Sends 64 KiB, until a call fails.
+fn sent_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
+    let bytes = crate::lab::pattern(1 << 16);
+    let source = File::from(fds::sealed_memfd(0)?);
+    aside(|| io::write_all(&source, &bytes)).setup("write a memfd")?;
+    let mut offset = 0;
+    let (sent, refused) = until_refused(bytes.len(), |done| {
+        sendfile(target, &source, Some(&mut offset), bytes.len() - done)
+    });
+    let mut seen = Observation::new();
+    seen.count("returned in all", sent as u64)
+        .count("offset", offset)
+        .call(last, refused);
+    let mut now = vec![0; bytes.len()];
+    let came = aside(|| io::pread_full(target, &mut now, 0)).setup("pread")?;
+    let same = now[..came] == bytes[..came];
+    seen.count("bytes in the target", came as u64)
+        .text("which", if same { "the source's" } else { "others" });
+    Ok(seen)
+}
+
+/// Half of a file of [`alias::LENGTH`] bytes.
+const HALF: usize = alias::LENGTH / 2;
+const HALF_SENT: Answer = Answer::Is(HALF as u64);
+
+fn sendfile_faults_replaced(lab: &Lab) -> Result<Observation, Stop> {
+    let scratch = lab.scratch()?;
+    let (path, other) = (scratch.join("replaced"), scratch.join("replacing"));
+    let file = aside(|| {
+        std::fs::write(&path, [alias::OLD; alias::LENGTH]).setup("write a file")?;
+        std::fs::write(&other, [alias::NEW; alias::LENGTH]).setup("write a file")?;
+        File::open(&path).setup("open")
+    })?;
+    let (near, far) = UnixStream::pair().setup("socketpair")?;
+    let mut seen = Observation::new();
+    seen.call(
+        "sendfile(socket, file, half of it)",
+        io::until_done(HALF, |done| sendfile(&near, &file, None, HALF - done)),
+    );
+    let replaced = aside(|| std::fs::rename(&other, &path)).setup("rename");
+    let removed = aside(|| std::fs::remove_file(&path)).setup("unlink");
+    replaced.and(removed)?;
+    seen.call(
+        "sendfile(socket, file, the rest), name taken over",
+        io::until_done(HALF, |done| sendfile(&near, &file, None, HALF - done)),
+    );
+    drop(near);
+    let mut bytes = vec![0; 2 * alias::LENGTH];
+    let came = io::read_full(&far, &mut bytes).setup("read what arrived")?;
+    let old = bytes[..came] == [alias::OLD; alias::LENGTH];
+    seen.text(
+        super::RECEIVED,
+        if old { "the old file's" } else { "others" },
+    );
+    Ok(seen)
+}
+
+fn sendfile_faults_grown(lab: &Lab) -> Result<Observation, Stop> {
+    let all = crate::lab::pattern(alias::LENGTH);
+    let file = lab.file(&all[..HALF])?;
+    let (near, far) = UnixStream::pair().setup("socketpair")?;
+    let mut offset = 0;
+    let mut seen = Observation::new();
+    let mut send = |seen: &mut Observation, what: &str| {
+        let sent = sendfile(&near, &file, Some(&mut offset), alias::LENGTH);
+        seen.call(what, sent);
+    };
+    send(&mut seen, "sendfile(socket, file)");
+    send(&mut seen, "sendfile(socket, file), at its end");
+    aside(|| io::pwrite(&file, &all[HALF..], HALF as u64)).setup("append to the file")?;
+    send(&mut seen, "sendfile(socket, file), grown");
+    drop(near);
+    let mut bytes = vec![0; 2 * alias::LENGTH];
+    let came = io::read_full(&far, &mut bytes).setup("read what arrived")?;
+    let same = bytes[..came] == all;
+    seen.text(super::RECEIVED, if same { "the file's" } else { "others" });
+    Ok(seen)
+}
 
 /// The length of [`holed`].
 pub(super) const HOLED: usize = 5 * 4096;

@@ -22,6 +22,30 @@ const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
 const SENDFILE: &[Sysno] = &[Sysno::sendfile];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
 
+const WIRED_UP: Source =
+    Source::Thread("Linux 5.11 to 5.19: random: wire up fops->splice_{read,write}_iter()");
+
+/// A claim that a device is a source of `sendfile()`.
+macro_rules! device_source {
+    ($id:literal, $kind:ident $name:literal, $source:expr, $finds:expr,) => {
+        Claim {
+            statement: concat!($name, " is a source of sendfile()."),
+            sources: &[$source, Source::Measured],
+            finds: $finds,
+            about: SENDFILE,
+            lies: &[
+                Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
+                Lie::accepted(Sysno::sendfile),
+            ],
+            ..Claim::of_answers(
+                $id,
+                |lab| sendfile_from(lab, Fd::$kind),
+                &[(concat!("sendfile(file, ", $name, ")"), Answer::Is(1))],
+            )
+        }
+    };
+}
+
 /// Claims about what `sendfile` answers.
 pub const CLAIMS: &[Claim] = &[
     Claim {
@@ -464,48 +488,30 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
-    Claim {
-        statement: "/dev/urandom is a source of sendfile().",
-        sources: &[
-            Source::Thread("Linux 5.11 to 5.19: random: wire up fops->splice_{read,write}_iter()"),
-            Source::Measured,
-        ],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
-        about: SENDFILE,
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
-            Lie::accepted(Sysno::sendfile),
-        ],
-        ..Claim::of_answers(
-            "sendfile.source.urandom",
-            |lab| sendfile_from(lab, Fd::DevUrandom),
-            &[("sendfile(file, /dev/urandom)", Answer::Is(1))],
-        )
-    },
-    Claim {
-        statement: "/dev/zero is a source of sendfile().",
-        sources: &[
-            Source::Thread("LTP splice08; Linux 6.7, commit 1b057bd800c3"),
-            Source::Measured,
-        ],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
-        about: SENDFILE,
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
-            Lie::accepted(Sysno::sendfile),
-        ],
-        ..Claim::of_answers(
-            "sendfile.source.dev-zero",
-            |lab| sendfile_from(lab, Fd::DevZero),
-            &[("sendfile(file, /dev/zero)", Answer::Is(1))],
-        )
-    },
+    device_source!(
+        "sendfile.source.urandom",
+        DevUrandom "/dev/urandom",
+        WIRED_UP,
+        &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
+    ),
+    device_source!(
+        "sendfile.source.dev-random",
+        DevRandom "/dev/random",
+        WIRED_UP,
+        &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
+    ),
+    device_source!(
+        "sendfile.source.dev-zero",
+        DevZero "/dev/zero",
+        Source::Thread("LTP splice08; Linux 6.7, commit 1b057bd800c3"),
+        &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
+    ),
+    device_source!(
+        "sendfile.source.dev-full",
+        DevFull "/dev/full",
+        Source::Thread("LTP splice09; Linux 6.7, commit 1b057bd800c3"),
+        &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
+    ),
     Claim {
         statement: "/dev/zero is a target of sendfile().",
         sources: &[

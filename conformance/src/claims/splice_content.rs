@@ -2,11 +2,12 @@
 
 use super::sendfile_content::{COREUTILS_277, HOLED, holed, holed_bytes, until_refused};
 use super::{arrived, filled, note_length, note_readable, pipe, reopen};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between, gate};
+use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::filesystems::{self, is_on_disk, places};
+use crate::lab::fuse::{self, Fuse};
 use crate::lab::sleeper::{Caller, returned};
 use crate::lab::{Lab, alias, io, mounts, sockets, wait_until};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
@@ -199,28 +200,28 @@ pub const CLAIMS: &[Claim] = &[
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "splice.errors.enospc",
-            |_lab| {
-                let target = mounts::empty_file_within(c"40k")?;
-                let pipe = super::full()?;
-                let (moved, last) = until_refused(1 << 16, |done| {
-                    splice(&pipe.read, None, &target, None, (1 << 16) - done, NONBLOCK)
-                });
-                let mut seen = Observation::new();
-                seen.count("returned in all", moved as u64)
-                    .call("last splice(pipe, full tmpfs)", last);
-                note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
-                note_length(&mut seen, "bytes in the target", &target)?;
-                Ok(seen)
-            },
-            &[
-                ("returned in all", Answer::Is(40 << 10)),
-                (
-                    "last splice(pipe, full tmpfs)",
-                    Answer::Fails(Errno::ENOSPC),
-                ),
-                ("bytes left in the pipe", Answer::Is(24 << 10)),
-                ("bytes in the target", Answer::Is(40 << 10)),
-            ],
+            |_lab| spliced_until_refused(ON_FULL, &mounts::empty_file_within(c"40k")?),
+            &refused_after_40k(ON_FULL, Errno::ENOSPC),
+        )
+    },
+    Claim {
+        statement: "When the user's quota is used up, splice() returns what there was room for, and the next one fails with EDQUOT: \
+                    the rest stays in the pipe.",
+        method: "Splices a pipe with 64 KiB into a file whose server, of the experiment's own, takes 40 KiB and has a quota then, until a call \
+                 fails.",
+        sources: &[Source::Man("write(2), man-pages 6.20"), Source::Measured],
+        finds: always(true),
+        about: SPLICE,
+        modules: fuse::MODULES,
+        lies: &[
+            Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSPC)),
+            Lie::returned(Sysno::splice, 1 << 16),
+        ],
+        resources: &[Resource::UserPipePages],
+        ..Claim::of_answers(
+            "splice.errors.edquot",
+            |_lab| spliced_until_refused(OVER_QUOTA, &Fuse::with_quota(40 << 10)?.1),
+            &refused_after_40k(OVER_QUOTA, Errno::EDQUOT),
         )
     },
     Claim {
@@ -493,70 +494,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "A file on tmpfs cannot be open with O_DIRECT.",
-        sources: &[Source::Man("open(2), man-pages 6.20"), Source::Measured],
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
-        about: &[Sysno::openat],
-        gates: &[gate(
-            "6.6",
-            "tmpfs takes O_DIRECT",
-            Source::Thread("the commit \"tmpfs: trivial support for direct IO\""),
-        )],
-        lies: &[
-            Lie::refused(Sysno::openat, libc::EINVAL).where_it(false),
-            Lie::about(Sysno::openat, What::OtherErrno(libc::ENOLINK)).where_it(true),
-        ],
-        exceptions: &[
-            Exception::asked(Sysno::openat),
-            Exception::Of(
-                Sysno::openat,
-                What::Returned(0),
-                "a number is no descriptor",
-            ),
-        ],
-        ..Claim::of_answers(
-            "splice.o-direct.memfd",
-            |_lab| {
-                let memfd = fds::sealed_memfd(0)?;
-                let path = format!("/proc/self/fd/{}\0", memfd.as_raw_fd());
-                let flags = usize::try_from(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECT)
-                    .expect("small numbers");
-                let at = (libc::AT_FDCWD as isize).cast_unsigned();
-                // SAFETY: the path ends with a zero; the descriptor, if any, is of this process, which ends.
-                let opened = unsafe {
-                    io::ask(
-                        Sysno::openat,
-                        [at, path.as_ptr().expose_provenance(), flags, 0, 0, 0],
-                    )
-                };
-                let mut seen = Observation::new();
-                seen.call("open(memfd, O_DIRECT)", opened.map(|_| 0));
-                if let Ok(fd) = opened {
-                    // SAFETY: F_GETFL takes no pointer, and any number.
-                    let now = aside(|| unsafe {
-                        libc::fcntl(libc::c_int::try_from(fd).unwrap_or(-1), libc::F_GETFL)
-                    });
-                    seen.text(
-                        "O_DIRECT afterwards",
-                        if now != -1 && now & libc::O_DIRECT != 0 {
-                            "set"
-                        } else {
-                            "not set"
-                        },
-                    );
-                    if now == -1 || now & libc::O_DIRECT == 0 {
-                        return Err(Stop::broken("the descriptor is none, or has no O_DIRECT"));
-                    }
-                }
-                Ok(seen)
-            },
-            &[("open(memfd, O_DIRECT)", Answer::Fails(Errno::EINVAL))],
-        )
-    },
-    Claim {
         statement: "From a file that is open with O_DIRECT, splice() gives the pages of the page cache, as without.",
         method: "Splices a file on a disk by a descriptor with O_DIRECT into a pipe, changes the file, and looks at the pipe's bytes.",
         sources: &[
@@ -575,6 +512,34 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
 ];
+
+/// What the targets are that take no more, in the names of facts.
+const ON_FULL: &str = "last splice(pipe, full tmpfs)";
+const OVER_QUOTA: &str = "last splice(pipe, file at its quota)";
+
+/// What is seen when a target has taken 40 KiB, and takes no more.
+const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, Answer); 4] {
+    [
+        ("returned in all", Answer::Is(40 << 10)),
+        (last, Answer::Fails(errno)),
+        ("bytes left in the pipe", Answer::Is(24 << 10)),
+        ("bytes in the target", Answer::Is(40 << 10)),
+    ]
+}
+
+/// Splices a pipe with 64 KiB, until a call fails.
+fn spliced_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
+    let pipe = super::full()?;
+    let (moved, refused) = until_refused(1 << 16, |done| {
+        splice(&pipe.read, None, target, None, (1 << 16) - done, NONBLOCK)
+    });
+    let mut seen = Observation::new();
+    seen.count("returned in all", moved as u64)
+        .call(last, refused);
+    note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
+    note_length(&mut seen, "bytes in the target", target)?;
+    Ok(seen)
+}
 
 fn splice_sharing_written_behind(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[b'f'; 4096])?;

@@ -65,6 +65,21 @@ pub const CLAIMS: &[Claim] = &[
         libc::SOCK_DGRAM
     ),
     unsupported_claim!(
+        "zerocopy.socket.unix-seqpacket",
+        "an AF_UNIX socket of type SOCK_SEQPACKET",
+        libc::AF_UNIX,
+        libc::SOCK_SEQPACKET
+    ),
+    Claim {
+        modules: &["af_alg"],
+        ..unsupported_claim!(
+            "zerocopy.socket.alg",
+            "a socket of the kernel's ciphers, AF_ALG,",
+            libc::AF_ALG,
+            libc::SOCK_SEQPACKET
+        )
+    },
+    unsupported_claim!(
         "zerocopy.socket.netlink",
         "a netlink socket",
         libc::AF_NETLINK,

@@ -3,6 +3,8 @@
 use super::{Call, Entry, Hook};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use syscalls::Sysno;
 
 /// First argument of the `getpid` calls that mark a stretch; `getpid` takes none and ignores it.
@@ -36,6 +38,16 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     let result = work();
     mark(BACK, 0);
     result
+}
+
+/// Has the program that a command starts do all of its work aside: a tool of one thread.
+pub fn start_aside(command: &mut Command) -> &mut Command {
+    let marked = || {
+        mark(ASIDE, 0);
+        Ok(())
+    };
+    // SAFETY: between fork and exec nothing is done but a system call.
+    unsafe { command.pre_exec(marked) }
 }
 
 fn mark(edge: usize, index: usize) {

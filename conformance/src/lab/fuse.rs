@@ -34,6 +34,8 @@ pub struct Settings {
     pub hides_sizes: bool,
     /// It answers no read before [`Fuse::answer`].
     pub withholds_reads: bool,
+    /// It takes this many bytes of a file: what goes on from there is `EDQUOT`.
+    pub quota: Option<usize>,
 }
 
 /// A mount with a server. Both go with this.
@@ -78,6 +80,17 @@ impl Fuse {
     /// The root directory, by a path that this process alone has.
     pub fn directory(&self) -> PathBuf {
         Path::new("/proc/self/fd").join(self.mount.as_raw_fd().to_string())
+    }
+
+    /// Mounts one that takes so many bytes of a file, and its file, empty.
+    pub fn with_quota(bytes: usize) -> Result<(Self, File), Stop> {
+        let settings = Settings {
+            quota: Some(bytes),
+            ..Settings::default()
+        };
+        let fuse = Self::mount(b"", settings)?;
+        let file = fuse.open(File::options().read(true).write(true))?;
+        Ok((fuse, file))
     }
 
     /// Opens [`FILE`].

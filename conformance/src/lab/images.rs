@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::interpose::record::start_aside;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -144,11 +145,12 @@ impl Filesystem {
             DIRECTORY => content.as_os_str(),
             other => other.as_ref(),
         };
-        let output = Command::new(self.tool())
+        let mut command = Command::new(self.tool());
+        command
             .args(self.mkfs[1..].iter().copied().map(argument))
             .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-            .stdin(Stdio::null())
-            .output();
+            .stdin(Stdio::null());
+        let output = start_aside(&mut command).output();
         if self.mib.is_none() {
             std::fs::remove_dir_all(&content)?;
         }

@@ -11,6 +11,7 @@ use super::talk::plain;
 use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::grids::sheet::Sheet;
+use crate::lab::images;
 use crate::recorded;
 use crate::report::{Record, Run, Strictness, jsonl, stored};
 use crate::verdict::Word;
@@ -135,6 +136,16 @@ pub fn modules(claims: &[&'static Claim]) -> BTreeSet<String> {
     names.map(|name| (*name).to_owned()).collect()
 }
 
+/// The disks that were asked for, and those that claims need: of a file system that can only be read, which is made with its content.
+pub fn disks(asked: &[String], claims: &[&'static Claim]) -> Vec<String> {
+    let is_needed = |name: &String| {
+        let image = images::find(name);
+        image.is_some_and(|image| !image.is_writable()) && !asked.contains(name)
+    };
+    let needed = modules(claims).into_iter().filter(is_needed);
+    asked.iter().cloned().chain(needed).collect()
+}
+
 /// Decides the claims in a guest with this kernel.
 pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
     let machine = Machine {
@@ -142,7 +153,7 @@ pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
         job: Job {
             commands: vec![order.command()],
             uid: order.uid,
-            disks: order.disks.clone(),
+            disks: disks(&order.disks, &order.claims),
             ..Job::default()
         },
         modules: modules(&order.claims),

@@ -272,8 +272,11 @@ pub fn landlock() -> Result<OwnedFd, Stop> {
     })
 }
 
-/// A message queue without a name any more, which its namespace of messages has had for a moment.
+/// A message queue without a name any more. It has had one for a moment: in a namespace of its own, where there can be one, so that
+/// whoever is killed just then leaves nothing.
 pub fn message_queue() -> Result<OwnedFd, Stop> {
+    let _ = privilege::unshare(libc::CLONE_NEWIPC)
+        .or_else(|_| privilege::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWIPC));
     let name = format!("/nocopy-{}\0", std::process::id());
     let name = CStr::from_bytes_with_nul(name.as_bytes()).expect("one zero, at the end");
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NONBLOCK;

@@ -436,7 +436,12 @@ impl<'ends> Server<'ends> {
 
     fn write(&mut self, request: &Request) -> Result<Vec<u8>, Errno> {
         const HEADER: usize = 40;
-        let (offset, size) = (request.body.size(8)?, request.body.word(16)? as usize);
+        let (offset, asked) = (request.body.size(8)?, request.body.word(16)? as usize);
+        let size = match self.settings.quota {
+            Some(quota) if offset >= quota => return Err(Errno::EDQUOT),
+            Some(quota) => asked.min(quota - offset),
+            None => asked,
+        };
         let bytes = request
             .body
             .0
@@ -446,7 +451,8 @@ impl<'ends> Server<'ends> {
         node.resize(offset.saturating_add(size).max(node.content.len()))?;
         node.content[offset..offset + size].copy_from_slice(bytes);
         node.changed = now();
-        Ok(Answer::default().word(request.body.word(16)?).filled(8))
+        let size = u32::try_from(size).map_err(|_| Errno::EINVAL)?;
+        Ok(Answer::default().word(size).filled(8))
     }
 
     fn change(&mut self, request: &Request) -> Result<(), Errno> {
