@@ -67,6 +67,23 @@ falsify-kernel kernel *arguments:
 soak *arguments="--gib 20":
     cargo run --quiet --release --package conformance -- soak {{ arguments }}
 
+# Every kind of descriptor × every call, on this kernel (arguments go to `conformance fds`)
+fds *arguments:
+    cargo run --quiet --release --package conformance -- fds {{ arguments }}
+
+# Every file system × every call, on this kernel (arguments go to `conformance fs`)
+fs *arguments:
+    cargo run --quiet --release --package conformance -- fs {{ arguments }}
+
+# Make both grids on every kernel of the matrix and keep them: fixtures/grids, which tests compare with the claims
+record-grids:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for grid in fds fs; do
+        cargo run --quiet --release --package conformance -- $grid --kernels all
+        cargo run --quiet --release --package conformance -- record $grid
+    done
+
 # What the virtual machines need, installed on this machine (Debian; asks for root where it is not)
 setup:
     #!/usr/bin/env bash

@@ -7,8 +7,7 @@
 
 use crate::claims;
 use crate::report::stored::Stored;
-use crate::report::{Environment, Record, Run, jsonl};
-use crate::runner::Isolation;
+use crate::report::{Record, Run, jsonl};
 use crate::verdict::{Observation, Word};
 use std::sync::OnceLock;
 
@@ -85,16 +84,9 @@ pub fn compact(run: &Run) -> Result<String, String> {
             other.id
         ));
     }
-    let environment = Environment {
-        arguments: vec![],
-        scratch: None,
-        passed_over: vec![],
-        lost: Isolation::default(),
-        ..run.environment.clone()
-    };
     let mut text = Vec::new();
     let run = Run {
-        environment,
+        environment: run.environment.steady(),
         records,
     };
     jsonl::write_run(&mut text, &run).map_err(|error| error.to_string())?;

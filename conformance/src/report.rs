@@ -295,6 +295,18 @@ impl Environment {
             lost: Isolation::default(),
         }
     }
+
+    /// Without what differs from run to run on one kernel: for a record.
+    #[must_use]
+    pub fn steady(&self) -> Self {
+        Self {
+            arguments: vec![],
+            scratch: None,
+            passed_over: vec![],
+            lost: Isolation::default(),
+            ..self.clone()
+        }
+    }
 }
 
 #[cfg(test)]

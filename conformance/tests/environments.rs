@@ -45,6 +45,15 @@ fn main() {
         trial("interrupted-half-way.nothing-is-left", || {
             ended_by(libc::SIGINT)
         }),
+        trial("grid-killed-at-any-moment.nothing-is-left", || {
+            grids_ended_by(libc::SIGKILL)
+        }),
+        trial("grid-terminated-at-any-moment.nothing-is-left", || {
+            grids_ended_by(libc::SIGTERM)
+        }),
+        trial("grid-interrupted-at-any-moment.nothing-is-left", || {
+            grids_ended_by(libc::SIGINT)
+        }),
         trial("supervisor-killed.the-rest-is-broken", supervisor_killed),
     ];
     libtest_mimic::run(&arguments, trials).exit();
@@ -532,6 +541,69 @@ fn ended_by(signal: c_int) -> Test {
         mounts == std::fs::read_to_string("/proc/self/mountinfo")?,
         || "a mount is left".into(),
     )?;
+    Ok(Completion::Completed)
+}
+
+/// What of this machine a grid could leave otherwise than it was: mounts, settings, loop devices over files of the run.
+#[derive(Debug, PartialEq, Eq)]
+struct Machine {
+    mounts: String,
+    settings: Vec<String>,
+    loops: Vec<String>,
+}
+
+impl Machine {
+    fn now(scratch: &Path) -> Result<Self, Failed> {
+        const SETTINGS: [&str; 5] = [
+            "vm/nr_hugepages",
+            "fs/pipe-max-size",
+            "fs/pipe-user-pages-soft",
+            "kernel/domainname",
+            "net/core/optmem_max",
+        ];
+        let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+        let settings = SETTINGS.map(|name| read(format!("/proc/sys/{name}")));
+        let devices = std::fs::read_dir("/sys/block").into_iter().flatten();
+        let files = devices.flatten().map(|device| {
+            let name = device.file_name();
+            read(format!("/sys/block/{}/loop/backing_file", name.display()))
+        });
+        let scratch = scratch.display().to_string();
+        Ok(Self {
+            mounts: std::fs::read_to_string("/proc/self/mountinfo")?,
+            settings: settings.to_vec(),
+            loops: files.filter(|file| file.contains(&scratch)).collect(),
+        })
+    }
+}
+
+/// Ends runs of both grids, each at a moment of its own between their first process and their end.
+fn grids_ended_by(signal: c_int) -> Test {
+    const RUNS: u64 = 6;
+    let seed = std::process::id();
+    for (grid, longest) in [("fds", 600), ("fs", 1500)] {
+        for run in 0..RUNS {
+            let mut marked = Marked::new(&[grid, "--format", "jsonl"]);
+            let before = Machine::now(marked.scratch.path())?;
+            // Any moment will do, so it need not be a good random number.
+            let random = u64::from(seed).wrapping_mul(6_364_136_223_846_793_005);
+            let moment = random.rotate_left(20).wrapping_add(run * longest / RUNS) % longest;
+            let mut child = marked
+                .command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()?;
+            std::thread::sleep(Duration::from_millis(moment));
+            // SAFETY: kill takes no pointer; the child has not been waited for.
+            unsafe { libc::kill(child.id().cast_signed(), signal) };
+            child.wait()?;
+            let what = format!("{grid}, ended after {moment} ms");
+            let left = marked.nothing_is_left();
+            left.map_err(|failed| format!("{what}: {}", failed.message().unwrap_or_default()))?;
+            let after = Machine::now(marked.scratch.path())?;
+            check(before == after, || format!("{what}: {before:?}, {after:?}"))?;
+        }
+    }
     Ok(Completion::Completed)
 }
 

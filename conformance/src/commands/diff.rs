@@ -87,7 +87,8 @@ fn diff_of_grids(options: &Diff, sheets: &[Sheet; 2]) -> Result<bool, Failure> {
         }
         Format::Human | Format::Markdown => {
             let markdown = options.format == Format::Markdown;
-            sheet::write_differences(&mut output, &names, &found, markdown)?;
+            let grid = &sheets[0].grid;
+            sheet::write_differences(&mut output, grid, &names, &found, markdown)?;
         }
     }
     output.flush()?;

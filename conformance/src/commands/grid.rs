@@ -6,7 +6,8 @@ use crate::{Failure, Running, open_output, runner};
 use clap::{Args, ValueEnum};
 use conformance::claim::Claim;
 use conformance::grids::Grid;
-use conformance::grids::sheet::{Row, Sheet};
+use conformance::grids::records;
+use conformance::grids::sheet::{Row, Sheet, differences, write_differences};
 use conformance::report::Environment;
 use conformance::runner::Isolation;
 use std::io::Write;
@@ -25,6 +26,9 @@ pub struct GridOptions {
     /// Write the report there instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Show what was recorded on these kernels of the matrix, separated by commas, or on `all`: of several, what differs
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    recorded: Vec<String>,
     #[cfg(feature = "vm")]
     #[command(flatten)]
     machines: GridMachines,
@@ -59,6 +63,11 @@ impl GridOptions {
 
 pub fn grid_command(grid: &Grid, options: &GridOptions) -> Result<bool, Failure> {
     let rows = options.rows(grid)?;
+    if !options.recorded.is_empty() {
+        let sheets = recorded(grid, &rows, &options.recorded)?;
+        let mut output = open_output(options.output.as_deref())?;
+        return report_all(&mut *output, &sheets, options.format);
+    }
     #[cfg(feature = "vm")]
     if options.machines.are_named() {
         let arguments: Vec<String> = options
@@ -68,7 +77,8 @@ pub fn grid_command(grid: &Grid, options: &GridOptions) -> Result<bool, Failure>
             .collect();
         let sheets = options.machines.sheets(grid, &rows, arguments)?;
         let mut output = open_output(options.output.as_deref())?;
-        return report_all(&mut *output, &sheets, options.format);
+        let green = report_all(&mut *output, &sheets, options.format)?;
+        return Ok(options.machines.are_as_recorded(grid, &sheets)? && green);
     }
     let mut output = open_output(options.output.as_deref())?;
     let sheet = here(grid, &rows, &options.running)?;
@@ -88,14 +98,40 @@ fn report(output: &mut dyn Write, sheet: &Sheet, format: Format) -> Result<(), F
     Ok(())
 }
 
-/// One sheet as a table; of several what differs between them.
-#[cfg(feature = "vm")]
+/// The records of kernels with these names, as far as the rows are wanted.
+fn recorded(
+    grid: &Grid,
+    rows: &[&'static Claim],
+    names: &[String],
+) -> Result<Vec<(String, Sheet)>, Failure> {
+    let known = conformance::recorded::names();
+    let all = ["all".to_owned()];
+    let names = if names == all {
+        known.iter().copied().map(str::to_owned).collect()
+    } else {
+        names.to_vec()
+    };
+    let found = names.into_iter().map(|name| {
+        let mut sheet = records::find(grid, &name).ok_or_else(|| {
+            let known = known.join(", ");
+            Failure::Usage(format!(
+                "no grid is recorded of `{name}`: there are {known}"
+            ))
+        })?;
+        sheet
+            .rows
+            .retain(|row| rows.iter().any(|wanted| wanted.statement == row.row));
+        Ok((name, sheet))
+    });
+    found.collect()
+}
+
+/// One sheet as a table; of several what differs between them, with the claims that decide it.
 fn report_all(
     output: &mut dyn Write,
     sheets: &[(String, Sheet)],
     format: Format,
 ) -> Result<bool, Failure> {
-    use conformance::grids::sheet::{differences, write_differences};
     let green = sheets.iter().all(|(_, sheet)| sheet.red().is_empty());
     if let [(_, sheet)] = sheets {
         report(output, sheet, format)?;
@@ -103,13 +139,14 @@ fn report_all(
     }
     if format == Format::Jsonl {
         return Err(Failure::Usage(
-            "--format jsonl is for one kernel: the grids of several are in --results".into(),
+            "--format jsonl is for one kernel: the grids of several guests are in --results".into(),
         ));
     }
     let all: Vec<&Sheet> = sheets.iter().map(|(_, sheet)| sheet).collect();
     let names: Vec<String> = sheets.iter().map(|(name, _)| name.clone()).collect();
     let found = differences(&all);
-    write_differences(output, &names, &found, format == Format::Markdown)?;
+    let grid = all.first().map_or("", |sheet| &sheet.grid);
+    write_differences(output, grid, &names, &found, format == Format::Markdown)?;
     writeln!(output)?;
     for (name, sheet) in sheets {
         writeln!(output, "{name}: {}", sheet.summary())?;

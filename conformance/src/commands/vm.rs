@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use conformance::claim::Claim;
 use conformance::foreign::Foreign;
 use conformance::grids::Grid;
+use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
 use conformance::lab::images;
 use conformance::recorded;
@@ -170,7 +171,7 @@ pub struct GuestOptions {
     /// Seconds after which a guest is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
-    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat (none: --disks=)
+    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat, ntfs3, squashfs, erofs, iso9660 (none: --disks=)
     #[arg(
         long,
         value_name = "NAMES",
@@ -202,12 +203,39 @@ pub struct GridMachines {
     /// Where the grids of guests go, a file per kernel [default: target/grids/GRID]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
+    /// Red, too: what is not as recorded on the same kernel
+    #[arg(long, requires = "kernels")]
+    strict: bool,
 }
 
 impl GridMachines {
     /// Whether there are any.
     pub fn are_named(&self) -> bool {
         !self.kernels.is_empty()
+    }
+
+    /// Whether all is as recorded, if that was asked for; what is not, is said.
+    pub fn are_as_recorded(
+        &self,
+        grid: &Grid,
+        sheets: &[(String, Sheet)],
+    ) -> Result<bool, Failure> {
+        if !self.strict {
+            return Ok(true);
+        }
+        let mut green = true;
+        for (name, sheet) in sheets {
+            let record = records::find(grid, name).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "no grid is recorded of {name}, so --strict has nothing to compare with"
+                ))
+            })?;
+            for reason in records::unlike(&record, sheet) {
+                green = false;
+                say(&format!("{name}: RED: {reason}"));
+            }
+        }
+        Ok(green)
     }
 
     /// Makes the grid on each, and keeps it. A kernel that the distribution has dropped is left out, with a word.
@@ -270,7 +298,7 @@ impl GridMachines {
             }
             (name.clone(), made)
         });
-        let usual = Path::new("target/grids").join(grid.name);
+        let usual = Path::new(records::MADE).join(grid.name);
         let directory = self.results.as_ref().unwrap_or(&usual);
         let mut sheets = Vec::new();
         for (name, made) in made {
@@ -602,6 +630,7 @@ fn falsify(
     };
     let mut guest = machine.guest.machine(&image, job);
     guest.modules = matrix::modules(&claims);
+    guest.job.disks = matrix::disks(&guest.job.disks, &claims);
     run_through(&guest)
 }
 

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::cells::Cells;
 use crate::report::{Environment, SCHEMA};
 use crate::runner::Outcome;
 use crate::verdict::{Observation, Reason, Value};
@@ -301,9 +302,10 @@ pub fn differences(sheets: &[&Sheet]) -> Vec<Difference> {
     found
 }
 
-/// Writes what differs between sheets of these names, as a table.
+/// Writes what differs between sheets of a grid with these names, as a table, with the claims that decide each cell.
 pub fn write_differences(
     output: &mut dyn Write,
+    grid: &str,
     names: &[String],
     differences: &[Difference],
     markdown: bool,
@@ -311,14 +313,18 @@ pub fn write_differences(
     let head = ["", "call"]
         .into_iter()
         .map(str::to_owned)
-        .chain(names.iter().cloned());
+        .chain(names.iter().cloned())
+        .chain(["decided by".to_owned()]);
     let mut table = vec![head.collect()];
+    let cells = Cells::load();
     for difference in differences {
         let place = [difference.row.clone(), difference.column.clone()];
+        let claims = cells.claims((grid, &difference.row, &difference.column));
         table.push(
             place
                 .into_iter()
                 .chain(difference.cells.iter().cloned())
+                .chain([claims.join(", ")])
                 .collect(),
         );
     }

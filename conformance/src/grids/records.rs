@@ -1,0 +1,101 @@
+//! What every kernel of the matrix answered, as `just record-grids` has written it to `fixtures/grids`.
+//!
+//! A record is a whole grid in the stored form without what differs from run to run, so another run on the same kernel makes the
+//! same record.
+
+#![forbid(unsafe_code)]
+
+use super::sheet::Sheet;
+use super::{ALL, Grid};
+use crate::recorded;
+
+/// Where the grids of guests are kept, below the directory in which the program runs: a directory per grid, a file per kernel.
+pub const MADE: &str = "target/grids";
+
+macro_rules! records {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, [
+            include_str!(concat!("../../../fixtures/grids/fds/", $name, ".jsonl")),
+            include_str!(concat!("../../../fixtures/grids/fs/", $name, ".jsonl")),
+        ])),+]
+    };
+}
+
+/// The records, as they were when the program was built: of each kernel one for each of [`ALL`].
+const RECORDS: &[(&str, [&str; ALL.len()])] = records!(
+    "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"
+);
+
+/// The record of a grid on a kernel of the matrix.
+///
+/// # Panics
+///
+/// Never in a build whose tests pass: the records are part of the program.
+pub fn find(grid: &Grid, kernel: &str) -> Option<Sheet> {
+    let at = ALL.iter().position(|other| other.name == grid.name)?;
+    let (_, of_kernel) = RECORDS.iter().find(|(name, _)| *name == kernel)?;
+    Some(Sheet::read(of_kernel[at].as_bytes()).expect("the records are checked by a test"))
+}
+
+/// The records of a grid with the kernels' names, oldest first.
+pub fn of_grid(grid: &Grid) -> Vec<(&'static str, Sheet)> {
+    let names = recorded::names().into_iter();
+    names
+        .filter_map(|name| Some((name, find(grid, name)?)))
+        .collect()
+}
+
+/// A grid as a record, if it is whole and green.
+///
+/// # Errors
+///
+/// What keeps it from being one.
+pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
+    if sheet.grid != grid.name {
+        return Err(format!(
+            "it is of the grid `{}`, not of `{}`",
+            sheet.grid, grid.name
+        ));
+    }
+    if let Some(red) = sheet.red().first() {
+        return Err(format!("{red}: that says nothing of the kernel"));
+    }
+    let here: Vec<&str> = sheet.rows.iter().map(|row| row.row.as_str()).collect();
+    let all: Vec<&str> = grid.rows.iter().map(|row| row.statement).collect();
+    if here != all {
+        return Err(format!(
+            "it has {} rows of {}: a record is of all",
+            here.len(),
+            all.len()
+        ));
+    }
+    Ok(Sheet {
+        environment: sheet.environment.steady(),
+        ..sheet.clone()
+    })
+}
+
+/// What of a grid is not as recorded, a clause each: cells with another answer, and rows of the record that are not there.
+/// Rows that were left out on purpose are not looked for.
+pub fn unlike(record: &Sheet, sheet: &Sheet) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in &sheet.rows {
+        let Some(known) = record.rows.iter().find(|other| other.row == row.row) else {
+            found.push(format!("{}: the record has no such row", row.row));
+            continue;
+        };
+        match (&known.lacking, &row.lacking) {
+            (None, Some(reason)) => found.push(format!("{}: {reason}", row.row)),
+            (Some(_), None) => found.push(format!("{}: the record has none of it", row.row)),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+    let cells = super::sheet::differences(&[record, sheet]);
+    found.extend(cells.iter().map(|cell| {
+        let [known, now] = cell.cells.as_slice() else {
+            unreachable!("two sheets were compared");
+        };
+        format!("{}, {}: {now}, recorded {known}", cell.row, cell.column)
+    }));
+    found
+}

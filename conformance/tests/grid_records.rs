@@ -1,0 +1,231 @@
+//! The recorded grids: whole, compact, and every cell that differs has its claims.
+
+use conformance::claims;
+use conformance::grids::cells::{Cell, Cells};
+use conformance::grids::sheet::{Sheet, differences};
+use conformance::grids::{self, Grid, fds, records};
+use conformance::kernel::{MEASURED, Release};
+use conformance::verdict::Value;
+use rstest::rstest;
+use std::collections::BTreeSet;
+
+fn grid(name: &str) -> &'static Grid {
+    let found = grids::ALL.iter().find(|grid| grid.name == name);
+    found.expect("a grid")
+}
+
+#[rstest]
+fn every_grid_is_recorded_whole_on_every_kernel(#[values("fds", "fs")] name: &str) {
+    let grid = grid(name);
+    let records = records::of_grid(grid);
+    let kernels: Vec<String> = records.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let measured: Vec<String> = MEASURED.iter().map(ToString::to_string).collect();
+    assert_eq!(kernels, measured);
+    for (kernel, record) in &records {
+        let release: Release = record.environment.kernel.parse().expect("a release");
+        assert_eq!(release.series.to_string(), *kernel);
+        let again = records::compact(grid, record).expect("it is a record");
+        assert_eq!(again, *record, "{kernel}: `just record-grids`");
+        let columns = record.columns().len();
+        for row in &record.rows {
+            match (&row.cells, &row.lacking) {
+                (Some(cells), None) => {
+                    assert_eq!(cells.facts().len(), columns, "{kernel} {}", row.row);
+                }
+                (None, Some(reason)) => assert!(!reason.what.is_empty(), "{kernel} {}", row.row),
+                _ => panic!("{kernel} {}: neither there nor lacking", row.row),
+            }
+        }
+    }
+}
+
+/// A row that no kernel has is none.
+#[rstest]
+fn every_row_is_there_on_some_kernel(#[values("fds", "fs")] name: &str) {
+    // Debian's kernels for clouds have neither, those for all machines have f2fs.
+    const NOWHERE: [&str; 2] = ["f2fs", "ntfs3"];
+    let records = records::of_grid(grid(name));
+    for row in grid(name).rows {
+        let is_there = records.iter().any(|(_, record)| {
+            let of_row = record.rows.iter().find(|other| other.row == row.statement);
+            of_row.is_some_and(|row| row.cells.is_some())
+        });
+        assert_eq!(
+            is_there,
+            !NOWHERE.contains(&row.statement),
+            "{}",
+            row.statement
+        );
+    }
+}
+
+/// Whoever records a kernel that answers otherwise writes the claim, and a cell that is the same everywhere has to go.
+#[test]
+fn the_cells_that_differ_are_those_that_have_claims() {
+    let mut differ = BTreeSet::new();
+    for grid in grids::ALL {
+        let records = records::of_grid(grid);
+        let sheets: Vec<&Sheet> = records.iter().map(|(_, sheet)| sheet).collect();
+        let found = differences(&sheets).into_iter();
+        differ.extend(found.map(|found| (grid.name.to_owned(), found.row, found.column)));
+    }
+    assert!(differ.len() > 20, "{}", differ.len());
+    let owned =
+        |(grid, row, column): Cell<'_>| (grid.to_owned(), row.to_owned(), column.to_owned());
+    let cells = Cells::load();
+    let entries = cells
+        .entries
+        .iter()
+        .filter(|entry| entry.document.is_none());
+    let listed: BTreeSet<_> = entries.flat_map(|entry| entry.cells().map(owned)).collect();
+    let without: Vec<_> = differ.difference(&listed).collect();
+    assert!(
+        without.is_empty(),
+        "no claim in fixtures/grids/cells.toml decides {without:?}"
+    );
+    let stale: Vec<_> = listed.difference(&differ).collect();
+    assert!(stale.is_empty(), "the same on every kernel: {stale:?}");
+}
+
+#[test]
+fn every_entry_names_cells_and_claims_that_are() {
+    for entry in Cells::load().entries {
+        let records = records::of_grid(grid(&entry.grid));
+        for (_, row, column) in entry.cells() {
+            let (_, newest) = records.last().expect("a record");
+            assert!(newest.rows.iter().any(|other| other.row == row), "{row}");
+            assert!(newest.columns().contains(&column), "{column}");
+        }
+        for id in &entry.claims {
+            assert!(claims::find(id).is_some(), "{id} is no claim");
+        }
+    }
+}
+
+/// A claim that differs between kernels changes where its cell does.
+#[test]
+fn what_differs_is_decided_by_claims_that_differ() {
+    for entry in Cells::load().entries {
+        let claims = entry.claims.iter().filter_map(|id| claims::find(id));
+        let mut finds = claims.flat_map(|claim| claim.finds);
+        assert!(
+            entry.document.is_some() || finds.any(|find| !find.holds),
+            "{entry:?}: it holds on every kernel"
+        );
+    }
+}
+
+#[test]
+fn what_contradicts_a_document_cites_it() {
+    let mut documents = 0;
+    for entry in Cells::load().entries {
+        let Some(document) = &entry.document else {
+            continue;
+        };
+        documents += 1;
+        let claims = entry.claims.iter().filter_map(|id| claims::find(id));
+        let mut sources = claims.flat_map(|claim| claim.sources);
+        assert!(
+            sources.any(|source| source.to_string().contains(document.as_str())),
+            "no claim of {entry:?} cites it"
+        );
+    }
+    assert!(documents >= 10, "{documents}");
+}
+
+/// The answers of LTP's splice07 and of the manual pages that hold for every kind there is.
+#[test]
+fn what_is_no_pipe_is_refused_by_tee_everywhere() {
+    let mut refused = 0;
+    for (kernel, record) in records::of_grid(&grids::FDS) {
+        for row in &record.rows {
+            let Some(cells) = &row.cells else { continue };
+            if row.row.starts_with("pipe, ") {
+                continue;
+            }
+            for column in [fds::Column::TeeFrom, fds::Column::TeeTo] {
+                let fact = cells.facts().iter().find(|fact| fact.fact == column.name());
+                let value = &fact.expect("a cell").value;
+                let is_refused = matches!(value, Value::Errno(libc::EINVAL | libc::EBADF));
+                assert!(is_refused, "{kernel}: tee of {}: {value}", row.row);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+}
+
+#[test]
+fn what_is_not_whole_or_not_green_is_no_record() {
+    let record = records::find(&grids::FDS, "6.1").expect("it is recorded");
+    let error = |change: &dyn Fn(&mut Sheet)| {
+        let mut sheet = record.clone();
+        change(&mut sheet);
+        records::compact(&grids::FDS, &sheet).expect_err("no record")
+    };
+    let fewer = error(&|sheet| {
+        sheet.rows.pop();
+    });
+    assert!(fewer.contains("74 rows of 75"), "{fewer}");
+    let red = error(&|sheet| sheet.rows[0].failure = Some("it hung".into()));
+    assert!(red.contains("regular file: it hung"), "{red}");
+    let other = error(&|sheet| sheet.grid = "fs".into());
+    assert!(other.contains("of the grid `fs`"), "{other}");
+}
+
+#[test]
+fn what_is_not_as_recorded_is_told() {
+    let record = records::find(&grids::FDS, "6.1").expect("it is recorded");
+    assert_eq!(records::unlike(&record, &record), Vec::<String>::new());
+    let mut sheet = record.clone();
+    sheet.rows.truncate(3);
+    assert_eq!(
+        records::unlike(&record, &sheet),
+        Vec::<String>::new(),
+        "left out on purpose"
+    );
+    let newest = records::find(&grids::FDS, "7.3").expect("it is recorded");
+    let told = records::unlike(&record, &newest);
+    assert!(
+        told.contains(&"eventfd, write: EINVAL, recorded 8".to_owned()),
+        "{told:#?}"
+    );
+    let lacking = newest.rows.len() - 1;
+    sheet = newest.clone();
+    sheet.rows[lacking].cells = None;
+    sheet.rows[lacking].lacking = Some(conformance::verdict::Reason {
+        kind: conformance::verdict::Lack::Resource,
+        what: "there is none".into(),
+        remedy: "make one".into(),
+    });
+    let told = records::unlike(&newest, &sheet);
+    assert!(
+        told.iter().any(|line| line.contains("there is none")),
+        "{told:#?}"
+    );
+}
+
+mod host_only {
+    use super::{Sheet, grid};
+    use rstest::rstest;
+    use std::process::Command;
+
+    fn made(name: &str) -> Sheet {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+        let output = command.args([name, "--format", "jsonl"]).output();
+        let output = output.expect("the program");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", output.status);
+        Sheet::read(&output.stdout).expect("a grid")
+    }
+
+    #[rstest]
+    fn three_grids_of_one_kernel_are_the_same(#[values("fds", "fs")] name: &str) {
+        let first = made(name);
+        assert_eq!(first.rows.len(), grid(name).rows.len());
+        assert_eq!(first.red(), Vec::<String>::new());
+        for _ in 0..2 {
+            assert_eq!(made(name), first);
+        }
+    }
+}
