@@ -7,7 +7,8 @@ use crate::interpose::record::aside;
 use crate::lab::fuse::{self, Fuse};
 use crate::lab::io::{self, argument, ask};
 use crate::lab::pages::PAGE;
-use crate::lab::{Lab, alias, fds, mounts, sockets, wait_until};
+use crate::lab::volumes::Volume;
+use crate::lab::{Lab, alias, fds, mounts, nfs, sockets, wait_until};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
@@ -563,6 +564,45 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.errors.edquot",
             |_lab| sent_until_refused(OVER_QUOTA, &Fuse::with_quota(40 << 10)?.1),
             &refused_after_40k(OVER_QUOTA, Errno::EDQUOT),
+        )
+    },
+    Claim {
+        statement: "When sendfile() into a file has returned a count, there was room for it: fsync() of the target succeeds.",
+        method: "Exports a tmpfs by the kernel's server of NFS, in a network namespace of the experiment's own, mounts it, fills it up, \
+                 and sends 16 KiB to a file there.",
+        sources: &[COREUTILS_277, Source::Measured],
+        finds: always(false),
+        about: &[Sysno::sendfile, Sysno::fsync],
+        lies: &[Lie::accepted(Sysno::fsync)],
+        modules: nfs::MODULES,
+        ..Claim::of_answers(
+            "sendfile.errors.nfs-full",
+            |lab| {
+                let source = alias::source(lab)?;
+                let volume = Volume::mount(lab, "nfs")?;
+                let target = aside(|| File::create(volume.directory.join("target")));
+                let target = target.setup("create a file")?;
+                let _filler = volume.fill_up()?;
+                let mut seen = Observation::new();
+                seen.call(
+                    "sendfile(file on a full NFS, file)",
+                    io::until_done(alias::LENGTH, |done| {
+                        sendfile(&target, &source, None, alias::LENGTH - done)
+                    }),
+                );
+                let fsync = [argument(&target), 0, 0, 0, 0, 0];
+                // SAFETY: fsync takes no pointer.
+                let synced = io::again(|| unsafe { ask(Sysno::fsync, fsync) });
+                seen.call("fsync(file)", synced);
+                Ok(seen)
+            },
+            &[
+                (
+                    "sendfile(file on a full NFS, file)",
+                    Answer::Is(alias::LENGTH as u64),
+                ),
+                ("fsync(file)", Answer::Succeeds),
+            ],
         )
     },
     Claim {

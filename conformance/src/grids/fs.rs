@@ -5,7 +5,7 @@ use crate::claim::Claim;
 use crate::lab::alias::{self, NEW, OLD, Sharing};
 use crate::lab::images::{self, CONTENT, HOLE, LENGTH};
 use crate::lab::volumes::{ALL, Volume};
-use crate::lab::{Lab, fds, io, map_file, sockets};
+use crate::lab::{Lab, fds, io, map_file, nfs, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Value, Verdict};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
@@ -46,6 +46,7 @@ rows! {
     14 &["fuse"],
     15 &["fuse"],
     16 &["fuse"],
+    17 nfs::MODULES,
 }
 const _: () = assert!(ROWS.len() == ALL.len(), "every file system has a row");
 
@@ -333,11 +334,19 @@ impl Files<'_> {
             return Err(none("-"));
         }
         let target = self.target(0)?;
-        let filler = self.path("filler");
-        let filled = fill_up(&filler);
-        let answer = filled.and_then(|()| self.give(&target, call));
-        let value = answer.and_then(|answer| self.written(answer));
-        std::fs::remove_file(&filler).setup("unlink")?;
+        let filler = self.volume.fill_up()?;
+        let answer = self.give(&target, call);
+        // What is only in the page cache yet may have no place where it is to go.
+        let synced = target.sync_all();
+        let value = answer.and_then(|answer| match synced {
+            Ok(()) => self.written(answer),
+            Err(error) => {
+                let errno = Errno::new(error.raw_os_error().unwrap_or(libc::EIO));
+                let returned = answer.value(None);
+                Ok(Value::Text(format!("{returned}, then fsync: {errno:?}")))
+            }
+        });
+        drop(filler);
         value
     }
 
@@ -352,22 +361,6 @@ impl Files<'_> {
 
 /// The smallest file that hugetlbfs has.
 const HUGE_PAGE: usize = 2 << 20;
-
-/// Takes all the space that there is.
-fn fill_up(path: &std::path::Path) -> Result<(), Stop> {
-    const CHUNK: usize = 1 << 20;
-    let file = fds::open_with(path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
-    let bytes = vec![OLD; CHUNK];
-    let mut step = CHUNK;
-    loop {
-        match io::write(&file, &bytes[..step]) {
-            Ok(count) if count > 0 => {}
-            Ok(_) | Err(Errno::ENOSPC) if step > 1 => step /= 2,
-            Ok(_) | Err(Errno::ENOSPC) => return Ok(()),
-            Err(errno) => return Err(Stop::from_setup("fill the file system", errno)),
-        }
-    }
-}
 
 /// Makes every byte of a file [`OLD`].
 fn fill(file: &File) -> Result<(), Stop> {

@@ -145,6 +145,12 @@ pub fn punch(fd: &impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
     unsafe { syscall!(Sysno::fallocate, number(fd), mode, offset, length) }.map(drop)
 }
 
+/// Takes the space for a part of a file: `fallocate(2)`.
+pub fn allocate(fd: &impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
+    // SAFETY: fallocate takes no pointer.
+    unsafe { syscall!(Sysno::fallocate, number(fd), 0, offset, length) }.map(drop)
+}
+
 /// What an `ioctl` counts, in bytes: `FIONREAD` or one of its kind.
 pub fn count_of(fd: &impl AsFd, request: libc::Ioctl) -> Result<u64, Errno> {
     let mut count: libc::c_int = 0;

@@ -15,6 +15,7 @@ pub mod loops;
 pub mod mounts;
 pub mod netlink;
 pub mod netns;
+pub mod nfs;
 pub mod pages;
 pub mod privilege;
 pub mod settings;

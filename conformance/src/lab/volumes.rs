@@ -6,8 +6,9 @@ use crate::interpose::record::aside;
 use crate::lab::filesystems::filesystem_of;
 use crate::lab::fuse::{Fuse, Settings};
 use crate::lab::images::{self, Filesystem};
+use crate::lab::nfs::Nfs;
 use crate::lab::settings::Setting;
-use crate::lab::{Lab, loops, mounts, netns};
+use crate::lab::{Lab, fds, io as lab_io, loops, mounts, netns};
 use crate::verdict::{Lack, Stop};
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -25,6 +26,7 @@ enum Keeper {
     #[expect(dead_code, reason = "they are held")]
     Mount(Vec<OwnedFd>, Option<Setting>),
     Fuse(#[expect(dead_code, reason = "it is held")] Fuse),
+    Nfs(#[expect(dead_code, reason = "it is held")] Nfs),
 }
 
 /// A mounted file system.
@@ -58,6 +60,7 @@ pub const ALL: &[&str] = &[
     "fuse",
     "fuse, direct_io",
     "fuse, direct_io, no size",
+    "nfs",
 ];
 
 impl Volume {
@@ -79,6 +82,15 @@ impl Volume {
                 })
             }
             "overlay" => Self::overlay(),
+            "nfs" => {
+                let nfs = Nfs::mount(c"1M")?;
+                Ok(Self {
+                    directory: nfs.directory(),
+                    is_writable: true,
+                    is_limited: true,
+                    _keeper: Keeper::Nfs(nfs),
+                })
+            }
             "fuse" => Self::fuse(Settings::default()),
             "fuse, direct_io" => Self::fuse(Settings {
                 direct_io: true,
@@ -94,6 +106,20 @@ impl Volume {
                     .ok_or_else(|| Stop::broken(format!("nobody makes a {name}")))?;
                 Self::of_image(lab, filesystem)
             }
+        })
+    }
+
+    /// Takes all the space that there is, until what is returned is dropped.
+    pub fn fill_up(&self) -> Result<Filler, Stop> {
+        aside(|| {
+            let path = self.directory.join("filler");
+            let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
+            let filler = Filler {
+                file: fds::open_with(&path, flags)?,
+                path,
+            };
+            filler.fill()?;
+            Ok(filler)
         })
     }
 
@@ -175,6 +201,43 @@ impl Volume {
             Stop::untestable(lack, said, remedy)
         })?;
         Ok(Self::of_mount(mount, filesystem.is_writable(), true))
+    }
+}
+
+/// A file that takes all the space of a volume.
+#[derive(Debug)]
+pub struct Filler {
+    file: File,
+    path: PathBuf,
+}
+
+impl Filler {
+    fn fill(&self) -> Result<(), Stop> {
+        const CHUNK: usize = 1 << 20;
+        // What is written to a file elsewhere has its place there later: so that it is told now, it is asked for.
+        let is_remote = filesystem_of(&self.path).is_ok_and(|name| name == "nfs");
+        let bytes = vec![images::BYTE; CHUNK];
+        let mut step = CHUNK;
+        let mut length = 0;
+        loop {
+            let taken = if is_remote {
+                lab_io::allocate(&self.file, length as u64, step as u64).map(|()| step)
+            } else {
+                lab_io::write(&self.file, &bytes[..step])
+            };
+            match taken {
+                Ok(count) if count > 0 => length += count,
+                Ok(_) | Err(Errno::ENOSPC) if step > 1 => step /= 2,
+                Ok(_) | Err(Errno::ENOSPC) => return Ok(()),
+                Err(errno) => return Err(Stop::from_setup("fill the file system", errno)),
+            }
+        }
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
