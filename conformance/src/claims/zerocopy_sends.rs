@@ -8,14 +8,16 @@ use crate::lab::alias;
 use crate::lab::completions::Completions;
 use crate::lab::fds;
 use crate::lab::io::{self, argument, ask};
+use crate::lab::settings::Setting;
 use crate::lab::{Lab, netns, privilege, sockets, wait_until};
-use crate::verdict::{Observation, Setup, Stop, Verdict};
+use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_msg_zerocopy::{
     Message, MsgFlags, SendFlags, enable, messages, recv_error_queue, send_zerocopy,
 };
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 use syscalls::{Errno, Sysno};
 
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
@@ -251,6 +253,28 @@ pub const CLAIMS: &[Claim] = &[
                 ),
                 ("send(30000 bytes, MSG_ZEROCOPY)", Answer::Is(30_000)),
                 ("bytes at the receiver", Answer::Is(30_000)),
+            ],
+        )
+    },
+    Claim {
+        statement: "When a socket has used up net.core.optmem_max, a send with MSG_ZEROCOPY fails with ENOBUFS and takes nothing: a plain \
+                    one is taken.",
+        method: "Sets the limit to 0, in a guest or in a network namespace that has one of its own, and sends with and without the flag.",
+        sources: &[DOC],
+        finds: always(true),
+        about: &[Sysno::sendto],
+        resources: &[Resource::Machine],
+        lies: &[
+            Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)),
+            Lie::accepted(Sysno::sendto),
+        ],
+        ..Claim::of_answers(
+            "zerocopy.limit.optmem",
+            zerocopy_limit_optmem,
+            &[
+                ("send(1 byte, MSG_ZEROCOPY)", Answer::Fails(Errno::ENOBUFS)),
+                ("write(1 byte)", Answer::Is(1)),
+                ("bytes at the receiver", Answer::Is(1)),
             ],
         )
     },
@@ -708,6 +732,34 @@ fn zerocopy_limit_pinned_bytes(_lab: &Lab) -> Result<Observation, Stop> {
         let sent = unsafe { send_zerocopy(zerocopy, &BYTES[..length], SendFlags::empty()) };
         seen.call(format!("send({length} bytes, MSG_ZEROCOPY)"), sent);
     }
+    wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+    super::note_readable(&mut seen, "bytes at the receiver", &far)?;
+    Ok(seen)
+}
+
+fn zerocopy_limit_optmem(_lab: &Lab) -> Result<Observation, Stop> {
+    const LIMIT: &str = "/proc/sys/net/core/optmem_max";
+    let _setting = if netns::is_disposable() {
+        Some(Setting::change(LIMIT, "0")?)
+    } else {
+        netns::alone(&[])?;
+        if !Path::new(LIMIT).exists() {
+            return Err(Stop::untestable(
+                Lack::Device,
+                "net.core.optmem_max is of the whole machine, which is not disposable",
+                "run it in a guest: conformance vm run --kernel 6.1",
+            ));
+        }
+        aside(|| std::fs::write(LIMIT, "0")).setup(LIMIT)?;
+        None
+    };
+    let (near, far) = sockets::tcp()?;
+    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let mut seen = Observation::new();
+    // SAFETY: a static is never freed.
+    let sent = io::again(|| unsafe { send_zerocopy(zerocopy, b"z", SendFlags::empty()) });
+    seen.call("send(1 byte, MSG_ZEROCOPY)", sent);
+    seen.call("write(1 byte)", io::write(&near, b"w"));
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
     super::note_readable(&mut seen, "bytes at the receiver", &far)?;
     Ok(seen)

@@ -30,8 +30,14 @@ impl Setting {
             let remedy = "use a kernel that has it";
             let file = fds::open_present(path.as_ref(), &options, Lack::Kernel, remedy)?;
             let before = fs::read_to_string(path).setup(&format!("read {path}"))?;
-            file.write_all_at(value.as_bytes(), 0)
-                .setup(&format!("write {path}"))?;
+            match file.write_all_at(value.as_bytes(), 0) {
+                // What gVisor says of a setting that is there to be read.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => {
+                    let what = format!("{path} cannot be changed: EIO");
+                    return Err(Stop::untestable(Lack::Kernel, what, remedy));
+                }
+                written => written.setup(&format!("write {path}"))?,
+            }
             Ok(Self { file, before })
         })
     }
