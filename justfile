@@ -75,11 +75,15 @@ fds *arguments:
 fs *arguments:
     cargo run --quiet --release --package conformance -- fs {{ arguments }}
 
-# Make both grids on every kernel of the matrix and keep them: fixtures/grids, which tests compare with the claims
+# What each way of sending costs, counted: copies, system calls, faults, switches (arguments go to `conformance ledger`)
+ledger *arguments:
+    cargo run --quiet --release --package conformance -- ledger {{ arguments }}
+
+# Make the grids and the ledger on every kernel of the matrix and keep them: fixtures/grids, which tests compare with the claims
 record-grids:
     #!/usr/bin/env bash
     set -euo pipefail
-    for grid in fds fs; do
+    for grid in fds fs ledger; do
         cargo run --quiet --release --package conformance -- $grid --kernels all
         cargo run --quiet --release --package conformance -- record $grid
     done

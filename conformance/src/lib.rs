@@ -27,6 +27,7 @@ pub mod grids;
 pub mod interpose;
 pub mod kernel;
 pub mod lab;
+pub mod ledger;
 pub mod open;
 pub(crate) mod process;
 pub mod recorded;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::claim::{Claim, Source};
 use conformance::foreign::Foreign;
 use conformance::lab::filesystems::find_scratch;
+use conformance::ledger::LEDGER;
 use conformance::report::jsonl::{self, Line};
 use conformance::report::{Environment, Record, Run, Strictness, human};
 use conformance::runner::{Runner, supervisor};
@@ -54,6 +55,8 @@ enum Command {
     Fds(commands::grid::GridOptions),
     /// What every file system does under every call, as a grid
     Fs(commands::grid::GridOptions),
+    /// What each way of sending costs, counted: copies, system calls, page faults, switches; the article's tables beside it
+    Ledger(commands::grid::GridOptions),
     /// Send random ranges by every route with faults: is every byte that is lost told of?
     Soak(commands::soak::Options),
     /// Decide claims on another kernel, or run a program there
@@ -207,6 +210,7 @@ fn main() -> ExitCode {
         Some(Command::Falsify(options)) => commands::falsify::falsify_command(&options),
         Some(Command::Fds(options)) => commands::grid::grid_command(&grids::FDS, &options),
         Some(Command::Fs(options)) => commands::grid::grid_command(&grids::FS, &options),
+        Some(Command::Ledger(options)) => commands::grid::grid_command(&LEDGER, &options),
         Some(Command::Soak(options)) => commands::soak::soak_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]

@@ -192,6 +192,12 @@ pub fn poll(fds: &[c_int], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     Ok(polled.iter().map(|polled| polled.revents != 0).collect())
 }
 
+/// Has programs that this process starts put their mappings at the same addresses each time, where that is allowed.
+pub fn fix_addresses() {
+    // SAFETY: personality takes no pointer.
+    unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE.cast_unsigned().into()) };
+}
+
 /// Ends this process when its parent ends.
 pub fn die_with_parent() {
     // SAFETY: PR_SET_PDEATHSIG takes no pointer.

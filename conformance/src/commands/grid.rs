@@ -8,6 +8,7 @@ use conformance::claim::Claim;
 use conformance::grids::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::{Row, Sheet, differences, write_differences};
+use conformance::ledger::{self, LEDGER};
 use conformance::report::Environment;
 use conformance::runner::Isolation;
 use std::io::Write;
@@ -89,6 +90,10 @@ pub fn grid_command(grid: &Grid, options: &GridOptions) -> Result<bool, Failure>
 fn report(output: &mut dyn Write, sheet: &Sheet, format: Format) -> Result<(), Failure> {
     match format {
         Format::Jsonl => sheet.write(output)?,
+        Format::Human | Format::Markdown if sheet.grid == LEDGER.name => {
+            ledger::table::write(output, sheet, format == Format::Markdown)?;
+            writeln!(output, "\nkernel {}", sheet.environment.kernel)?;
+        }
         Format::Human | Format::Markdown => {
             sheet.table(output, format == Format::Markdown)?;
             writeln!(output, "\n{}", sheet.summary())?;
@@ -161,6 +166,7 @@ fn report_all(
 
 /// Makes a grid on the running kernel.
 fn here(grid: &Grid, rows: &[&'static Claim], running: &Running) -> Result<Sheet, Failure> {
+    (grid.prepare)();
     let (runner, passed_over) = runner(running)?;
     let scratch = runner.scratch.as_ref();
     let mut environment =
@@ -177,9 +183,19 @@ fn here(grid: &Grid, rows: &[&'static Claim], running: &Running) -> Result<Sheet
     )?;
     environment.lost = lost;
     found.sort_by_key(|(at, _)| *at);
+    let mut rows: Vec<Row> = Vec::new();
+    for (_, row) in found {
+        match rows.last_mut().filter(|last| last.row == row.row) {
+            Some(last) => last.join(row),
+            None => rows.push(row),
+        }
+    }
+    for cells in rows.iter_mut().filter_map(|row| row.cells.as_mut()) {
+        *cells = (grid.tidy)(cells);
+    }
     Ok(Sheet {
         grid: grid.name.to_owned(),
         environment,
-        rows: found.into_iter().map(|(_, row)| row).collect(),
+        rows,
     })
 }

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use conformance::grids::sheet::Sheet;
 use conformance::grids::{self, Grid, records};
 use conformance::kernel::MEASURED;
+use conformance::ledger::LEDGER;
 use conformance::recorded;
 use conformance::report::human::plural;
 use conformance::report::stored;
@@ -32,6 +33,8 @@ enum What {
     Fds,
     /// The grids that `conformance fs --kernels all` has made
     Fs,
+    /// The ledgers that `conformance ledger --kernels all` has made
+    Ledger,
 }
 
 impl What {
@@ -41,6 +44,7 @@ impl What {
             Self::Claims => None,
             Self::Fds => Some(&grids::FDS),
             Self::Fs => Some(&grids::FS),
+            Self::Ledger => Some(&LEDGER),
         }
     }
 }

@@ -12,7 +12,8 @@ pub mod sheet;
 
 use crate::claim::Claim;
 use crate::lab::sleeper::{Caller, interrupt_with};
-use crate::verdict::{Stop, Value};
+use crate::ledger::LEDGER;
+use crate::verdict::{Observation, Stop, Value};
 use std::time::Duration;
 use syscalls::{Errno, Sysno};
 
@@ -27,6 +28,21 @@ pub struct Grid {
     pub rows: &'static [Claim],
     /// Whether a guest needs a disk of every kind.
     pub on_disks: bool,
+    /// What is done before its experiments are started.
+    pub prepare: fn(),
+    /// Which columns differ from run to run: they are no part of a record, and their differences are none.
+    pub varies: fn(&str) -> bool,
+    /// What is made of the facts of a row.
+    pub tidy: fn(&Observation) -> Observation,
+}
+
+impl Grid {
+    /// The names of its rows. Several experiments after each other may fill one row.
+    pub fn row_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = self.rows.iter().map(|row| row.statement).collect();
+        names.dedup();
+        names
+    }
 }
 
 /// Every kind of descriptor × every call.
@@ -35,6 +51,9 @@ pub const FDS: Grid = Grid {
     what: "descriptor",
     rows: fds::ROWS,
     on_disks: false,
+    prepare: || {},
+    varies: |_| false,
+    tidy: Observation::clone,
 };
 
 /// Every file system × every call, and what can happen to a file.
@@ -43,10 +62,18 @@ pub const FS: Grid = Grid {
     what: "file system",
     rows: fs::ROWS,
     on_disks: true,
+    prepare: || {},
+    varies: |_| false,
+    tidy: Observation::clone,
 };
 
 /// Every grid.
-pub const ALL: &[Grid] = &[FDS, FS];
+pub const ALL: &[Grid] = &[FDS, FS, LEDGER];
+
+/// The grid of this name.
+pub fn find(name: &str) -> Option<&'static Grid> {
+    ALL.iter().find(|grid| grid.name == name)
+}
 
 /// The experiments of all grids, for the supervisor.
 pub fn rows() -> impl Iterator<Item = &'static Claim> {
@@ -95,6 +122,6 @@ fn attempt(
 }
 
 /// A write to what nobody reads is an answer, too: `EPIPE`.
-fn ignore_sigpipe() -> Result<(), Stop> {
+pub(crate) fn ignore_sigpipe() -> Result<(), Stop> {
     interrupt_with(libc::SIGPIPE)
 }

@@ -8,6 +8,7 @@
 use super::sheet::Sheet;
 use super::{ALL, Grid};
 use crate::recorded;
+use crate::verdict::Observation;
 
 /// Where the grids of guests are kept, below the directory in which the program runs: a directory per grid, a file per kernel.
 pub const MADE: &str = "target/grids";
@@ -17,6 +18,7 @@ macro_rules! records {
         &[$(($name, [
             include_str!(concat!("../../../fixtures/grids/fds/", $name, ".jsonl")),
             include_str!(concat!("../../../fixtures/grids/fs/", $name, ".jsonl")),
+            include_str!(concat!("../../../fixtures/grids/ledger/", $name, ".jsonl")),
         ])),+]
     };
 }
@@ -61,7 +63,7 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
         return Err(format!("{red}: that says nothing of the kernel"));
     }
     let here: Vec<&str> = sheet.rows.iter().map(|row| row.row.as_str()).collect();
-    let all: Vec<&str> = grid.rows.iter().map(|row| row.statement).collect();
+    let all = grid.row_names();
     if here != all {
         return Err(format!(
             "it has {} rows of {}: a record is of all",
@@ -69,10 +71,22 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
             all.len()
         ));
     }
-    Ok(Sheet {
+    let mut record = Sheet {
         environment: sheet.environment.steady(),
         ..sheet.clone()
-    })
+    };
+    for cells in record.rows.iter_mut().filter_map(|row| row.cells.as_mut()) {
+        let mut steady = Observation::new();
+        for fact in cells
+            .facts()
+            .iter()
+            .filter(|fact| !(grid.varies)(&fact.fact))
+        {
+            steady.push(fact.fact.clone(), fact.value.clone());
+        }
+        *cells = steady;
+    }
+    Ok(record)
 }
 
 /// What of a grid is not as recorded, a clause each: cells with another answer, and rows of the record that are not there.

@@ -72,6 +72,20 @@ impl Row {
         row
     }
 
+    /// Adds what another experiment has brought of the same row.
+    pub fn join(&mut self, other: Self) {
+        match (&mut self.cells, other.cells) {
+            (Some(cells), Some(more)) => {
+                for fact in more.facts() {
+                    cells.push(fact.fact.clone(), fact.value.clone());
+                }
+            }
+            (_, more) => self.cells = self.cells.take().and(more),
+        }
+        self.lacking = self.lacking.take().or(other.lacking);
+        self.failure = self.failure.take().or(other.failure);
+    }
+
     /// What a cell says, in a word or two.
     pub fn cell(&self, column: &str) -> String {
         let Some(cells) = &self.cells else {
@@ -264,7 +278,7 @@ impl Sheet {
     }
 }
 
-/// The cells that are not the same in all of these sheets, in the order of the first. A row that one of them does not have is left
+/// The cells that are not the same in all of these sheets, in the order of the first, but for those that differ from run to run. A row that one of them does not have is left
 /// out there: its cells are no answer.
 pub fn differences(sheets: &[&Sheet]) -> Vec<Difference> {
     let Some((first, _)) = sheets.split_first() else {
@@ -280,6 +294,9 @@ pub fn differences(sheets: &[&Sheet]) -> Vec<Difference> {
                 .collect::<Vec<_>>(),
         );
     }
+    let varies =
+        super::find(&first.grid).map_or((|_| false) as fn(&str) -> bool, |grid| grid.varies);
+    columns.retain(|column| !varies(column));
     for row in &first.rows {
         for column in &columns {
             let cells: Vec<String> = sheets
@@ -332,7 +349,7 @@ pub fn write_differences(
 }
 
 /// Columns as wide as what is in them.
-fn draw(output: &mut dyn Write, table: &[Vec<String>], markdown: bool) -> io::Result<()> {
+pub fn draw(output: &mut dyn Write, table: &[Vec<String>], markdown: bool) -> io::Result<()> {
     let columns = table.first().map_or(0, Vec::len);
     let width = |column: usize| {
         table

@@ -5,6 +5,7 @@
 
 pub mod alias;
 pub mod completions;
+pub mod copied;
 pub mod ext4;
 pub mod fds;
 pub mod filesystems;

@@ -1,0 +1,207 @@
+//! Where the ledger sends to, and who takes it out at the other end.
+
+use crate::lab::usage::Usage;
+use crate::lab::{Lab, io, sockets, wait_until};
+use crate::verdict::{Setup, Stop};
+use nocopy_splice::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, splice};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::thread::{self, JoinHandle};
+use syscalls::Errno;
+
+/// What the receiver takes at a time.
+const BUFFER: usize = 256 << 10;
+
+/// A sink, with what its receiver does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// TCP over loopback, read.
+    Tcp,
+    /// TCP over loopback, dropped by `MSG_TRUNC`.
+    TcpDropped,
+    /// An `AF_UNIX` stream socket, read.
+    Unix,
+    /// A pipe of 64 KiB, read.
+    Pipe,
+    /// A pipe of 1 MiB, read.
+    LargePipe,
+    /// A pipe of 1 MiB, spliced to /dev/null.
+    PipeToNull,
+    /// A file on the file system of the source.
+    File,
+}
+
+/// Both ends.
+pub struct Ends {
+    /// Where it is sent to.
+    pub near: OwnedFd,
+    /// Where it comes out. A file has one end.
+    pub far: Option<OwnedFd>,
+}
+
+impl Sink {
+    /// Every sink, in the order of the tables.
+    pub const ALL: &[Self] = &[
+        Self::Tcp,
+        Self::TcpDropped,
+        Self::Unix,
+        Self::Pipe,
+        Self::LargePipe,
+        Self::PipeToNull,
+        Self::File,
+    ];
+
+    /// The name that users are told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::TcpDropped => "TCP, dropped",
+            Self::Unix => "AF_UNIX",
+            Self::Pipe => "pipe 64 KiB",
+            Self::LargePipe => "pipe 1 MiB",
+            Self::PipeToNull => "pipe to null",
+            Self::File => "file",
+        }
+    }
+
+    /// The same where the bytes can be looked at.
+    #[must_use]
+    pub const fn to_be_read(self) -> Self {
+        match self {
+            Self::TcpDropped => Self::Tcp,
+            Self::PipeToNull => Self::LargePipe,
+            other => other,
+        }
+    }
+
+    /// Whether sends to it take flags.
+    pub const fn is_socket(self) -> bool {
+        matches!(self, Self::Tcp | Self::TcpDropped | Self::Unix)
+    }
+
+    /// A new one.
+    pub fn open(self, lab: &Lab) -> Result<Ends, Stop> {
+        let (near, far): (OwnedFd, OwnedFd) = match self {
+            Self::Tcp | Self::TcpDropped => {
+                let (near, far) = sockets::tcp()?;
+                (near.into(), far.into())
+            }
+            Self::Unix => {
+                let (near, far) = UnixStream::pair().setup("socketpair")?;
+                (near.into(), far.into())
+            }
+            Self::Pipe | Self::LargePipe | Self::PipeToNull => {
+                let (read, write) = std::io::pipe().setup("pipe")?;
+                if self != Self::Pipe {
+                    fcntl_setpipe_size(&write, 1 << 20).setup("F_SETPIPE_SZ")?;
+                }
+                (write.into(), read.into())
+            }
+            Self::File => {
+                return Ok(Ends {
+                    near: lab.empty_file()?.into(),
+                    far: None,
+                });
+            }
+        };
+        Ok(Ends {
+            near,
+            far: Some(far),
+        })
+    }
+}
+
+/// Who takes the bytes out, in a thread.
+pub struct Receiver(JoinHandle<Result<u64, Stop>>);
+
+impl Receiver {
+    /// Takes what comes, to the end, and compares it with what is to come. Nobody where nothing comes out.
+    ///
+    /// One that is `patient` takes from a pipe when that is full: how much there is room for, and so what a call to send can take, is the
+    /// same in each run then.
+    pub fn start(sink: Sink, far: Option<OwnedFd>, expected: &[u8], patient: bool) -> Option<Self> {
+        let far = far?;
+        let expected = expected.to_vec();
+        Some(Self(thread::spawn(move || {
+            let before = Usage::now();
+            // Only a pipe has a capacity.
+            let capacity = fcntl_getpipe_size(&far).ok().filter(|_| patient);
+            let ready = |came: usize| match capacity {
+                None => Ok(()),
+                Some(capacity) => {
+                    let full = capacity.min(expected.len() - came);
+                    wait_until(|| Ok(sockets::readable(&far)? >= full))
+                }
+            };
+            let came = match sink {
+                Sink::TcpDropped => drop_all(&far),
+                Sink::PipeToNull => splice_all(&far, ready),
+                _ => compare(&far, &expected, ready),
+            }?;
+            if came == expected.len() {
+                Ok(Usage::now().since(before).voluntary)
+            } else {
+                let all = expected.len();
+                Err(Stop::broken(format!(
+                    "{came} bytes of {all} came, or others"
+                )))
+            }
+        })))
+    }
+
+    /// Waits for the end: how often it was woken.
+    pub fn end(self) -> Result<u64, Stop> {
+        self.0
+            .join()
+            .map_err(|_| Stop::broken("the receiver panicked"))?
+    }
+}
+
+/// How many bytes came that are as expected, until the end.
+fn compare(
+    far: &OwnedFd,
+    expected: &[u8],
+    ready: impl Fn(usize) -> Result<(), Stop>,
+) -> Result<usize, Stop> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut came = 0;
+    loop {
+        ready(came)?;
+        match io::again(|| io::read(far, &mut buffer)).setup("read")? {
+            0 => return Ok(came),
+            count if expected.get(came..came + count) == Some(&buffer[..count]) => came += count,
+            _ => return Err(Stop::broken(format!("other bytes came behind {came}"))),
+        }
+    }
+}
+
+fn drop_all(far: &OwnedFd) -> Result<usize, Stop> {
+    let mut buffer = vec![0; BUFFER];
+    let mut came = 0;
+    loop {
+        let dropped = io::again(|| io::recvmsg(far, &mut buffer, &mut [], libc::MSG_TRUNC));
+        match dropped.setup("recvmsg")?.bytes {
+            0 => return Ok(came),
+            count => came += count,
+        }
+    }
+}
+
+fn splice_all(far: &OwnedFd, ready: impl Fn(usize) -> Result<(), Stop>) -> Result<usize, Stop> {
+    let null = File::options()
+        .write(true)
+        .open("/dev/null")
+        .setup("/dev/null")?;
+    let mut came = 0;
+    loop {
+        ready(came)?;
+        let spliced = splice(far, None, &null, None, 1 << 20, SpliceFlags::empty());
+        match spliced {
+            Ok(0) => return Ok(came),
+            Ok(count) => came += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Stop::from_setup("splice", errno)),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A ledger as people read it: a table per quantity, and the article's own table with what was counted.
+
+#![forbid(unsafe_code)]
+
+use super::methods::{self, Method};
+use super::sinks::Sink;
+use super::{CHUNK, QUARTER, Quantity, WHOLE, fact};
+use crate::grids::sheet::{Row, Sheet, draw};
+use crate::routes::Route;
+use crate::verdict::Value;
+use std::io::{self, Write};
+
+/// What costs are given for.
+const GIB: u64 = 1 << 30;
+
+/// A table: what is in it, and the cell of a method and a sink.
+struct Table {
+    title: &'static str,
+    cell: fn(&Row, Sink) -> Option<String>,
+}
+
+const TABLES: &[Table] = &[
+    Table {
+        title: "CPU copies of each byte on the way to the sink; the receiver's read() is one more",
+        cell: |row, sink| Some(value(row, sink, Quantity::Copies)?.to_string()),
+    },
+    Table {
+        title: "the same as the kernel's copy functions count it, and the receiver's own copies",
+        cell: |row, sink| {
+            let sender = value(row, sink, Quantity::Counted)?;
+            let receiver = value(row, sink, Quantity::CountedOfReceiver)?;
+            Some(if sender == receiver && matches!(sender, Value::Text(_)) {
+                sender.to_string()
+            } else {
+                format!("{sender} and {receiver}")
+            })
+        },
+    },
+    Table {
+        title: "system calls of the sender for 1 GiB, from those for 4 and 16 MiB",
+        cell: |row, sink| {
+            let quarter = entries(row, sink, Quantity::CallsOfQuarter)?;
+            let whole = entries(row, sink, Quantity::Calls)?;
+            Some(for_a_gib(quarter, whole).to_string())
+        },
+    },
+    Table {
+        title: "page faults of the sender for 1 GiB, from those for 12 MiB",
+        cell: |row, sink| {
+            let Value::Count(faults) = value(row, sink, Quantity::Faults)? else {
+                return None;
+            };
+            Some((faults * GIB / (WHOLE - QUARTER) as u64).to_string())
+        },
+    },
+    Table {
+        title: "MSG_ZEROCOPY sends for 16 MiB, by their completions",
+        cell: |row, sink| Some(value(row, sink, Quantity::Completions)?.to_string()),
+    },
+    Table {
+        title: "context switches for 16 MiB, different in each run: sender slept, sender preempted, receiver woken",
+        cell: |row, sink| {
+            let of = |quantity| Some(value(row, sink, quantity)?.to_string());
+            let (slept, preempted) = (of(Quantity::Slept)?, of(Quantity::Preempted)?);
+            Some(format!("{slept} {preempted} {}", of(Quantity::Woken)?))
+        },
+    },
+];
+
+/// A line of the article's table in section 3.5, and of the one in 6.1.
+struct Claimed {
+    name: &'static str,
+    method: &'static str,
+    /// Copies, with two by DMA: from the disk and to the network.
+    copies: u64,
+    /// "Context switches" of one transfer, by which it means crossings between user and kernel.
+    crossings: u64,
+}
+
+const CLAIMED: &[Claimed] = &[
+    Claimed {
+        name: "read+write",
+        method: "read+write 64 KiB",
+        copies: 4,
+        crossings: 4,
+    },
+    Claimed {
+        name: "mmap+write",
+        method: "mmap+write",
+        copies: 3,
+        crossings: 2,
+    },
+    Claimed {
+        name: "sendfile",
+        method: "sendfile",
+        copies: 2,
+        crossings: 2,
+    },
+    Claimed {
+        name: "splice",
+        method: "splice, pipe 64 KiB",
+        copies: 2,
+        crossings: 2,
+    },
+    Claimed {
+        name: "MSG_ZEROCOPY",
+        method: "MSG_ZEROCOPY, memory",
+        copies: 1,
+        crossings: 2,
+    },
+];
+
+fn value(row: &Row, sink: Sink, quantity: Quantity) -> Option<&Value> {
+    let name = fact(sink, quantity);
+    let facts = row.cells.as_ref()?.facts();
+    Some(&facts.iter().find(|fact| fact.fact == name)?.value)
+}
+
+/// How many system calls a fact counts.
+fn entries(row: &Row, sink: Sink, quantity: Quantity) -> Option<u64> {
+    match value(row, sink, quantity)? {
+        Value::Entries(calls) => Some(calls.iter().map(|(_, count)| count).sum()),
+        _ => None,
+    }
+}
+
+/// What is paid once, and what is paid for every byte.
+fn for_a_gib(quarter: u64, whole: u64) -> u64 {
+    let more = (GIB - WHOLE as u64) / (WHOLE - QUARTER) as u64;
+    whole + whole.saturating_sub(quarter) * more
+}
+
+/// Writes all of it.
+pub fn write(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Result<()> {
+    for (at, table) in TABLES.iter().enumerate() {
+        if at > 0 {
+            writeln!(output)?;
+        }
+        writeln!(
+            output,
+            "{}{}\n",
+            if markdown { "### " } else { "" },
+            table.title
+        )?;
+        let mut lines = vec![head()];
+        for row in &sheet.rows {
+            let cells = Sink::ALL.iter().map(|sink| (table.cell)(row, *sink));
+            let cells: Vec<Option<String>> = cells.collect();
+            if at > 0 && cells.iter().all(Option::is_none) {
+                continue;
+            }
+            let cells = cells
+                .into_iter()
+                .map(|cell| cell.unwrap_or_else(|| "-".into()));
+            lines.push(std::iter::once(row.row.clone()).chain(cells).collect());
+        }
+        draw(output, &lines, markdown)?;
+    }
+    writeln!(output)?;
+    document(output, sheet, markdown)
+}
+
+fn head() -> Vec<String> {
+    let sinks = Sink::ALL.iter().map(|sink| sink.name().to_owned());
+    std::iter::once(String::new()).chain(sinks).collect()
+}
+
+/// The article's table beside what was counted, to TCP over loopback. It has no disk and no network, so no copy by DMA.
+pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Result<()> {
+    let title = "the article's table (3.5, 6.1), with what was counted to TCP over loopback";
+    writeln!(output, "{}{title}\n", if markdown { "### " } else { "" })?;
+    let mut lines = vec![
+        [
+            "",
+            "copies, two by DMA",
+            "by the CPU",
+            "counted",
+            "",
+            "switches, of one transfer",
+            "crossings counted for 64 KiB",
+            "",
+            "for 1 GiB",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    for claimed in CLAIMED {
+        let Some(row) = sheet.rows.iter().find(|row| row.row == claimed.method) else {
+            continue;
+        };
+        let by_cpu = claimed.copies.saturating_sub(2);
+        let copies = value(row, Sink::Tcp, Quantity::Copies);
+        let calls = entries(row, Sink::Tcp, Quantity::CallsOfChunk);
+        let crossings = calls.map(|calls| 2 * calls);
+        let quarter = entries(row, Sink::Tcp, Quantity::CallsOfQuarter);
+        let whole = entries(row, Sink::Tcp, Quantity::Calls);
+        let of_gib = quarter
+            .zip(whole)
+            .map(|(quarter, whole)| 2 * for_a_gib(quarter, whole));
+        let word = |holds: bool| if holds { "holds" } else { "does not hold" };
+        let shown =
+            |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
+        lines.push(vec![
+            claimed.name.to_owned(),
+            claimed.copies.to_string(),
+            by_cpu.to_string(),
+            copies.map_or_else(|| "-".into(), Value::to_string),
+            word(copies == Some(&Value::Count(by_cpu))).to_owned(),
+            claimed.crossings.to_string(),
+            shown(crossings),
+            word(crossings == Some(claimed.crossings)).to_owned(),
+            shown(of_gib),
+        ]);
+    }
+    draw(output, &lines, markdown)
+}
+
+// What is looked up above is there.
+const _: () = {
+    assert!(CHUNK == 64 << 10 && QUARTER == 4 << 20 && WHOLE == 16 << 20);
+    assert!(matches!(methods::ALL[4].1, Method::Route(Route::Sendfile)));
+};

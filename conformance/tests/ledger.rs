@@ -1,0 +1,118 @@
+//! The recorded ledgers: what two ways of counting say of a copy, what the claims say, and what the README shows.
+
+use conformance::claims;
+use conformance::grids::records;
+use conformance::grids::sheet::{Row, Sheet};
+use conformance::ledger::sinks::Sink;
+use conformance::ledger::{LEDGER, Quantity, fact};
+use conformance::recorded;
+use conformance::verdict::{Value, Word};
+use rstest::rstest;
+
+fn value(row: &Row, sink: Sink, quantity: Quantity) -> Option<&Value> {
+    let name = fact(sink, quantity);
+    let facts = row.cells.as_ref()?.facts();
+    facts
+        .iter()
+        .find(|fact| fact.fact == name)
+        .map(|fact| &fact.value)
+}
+
+fn find<'sheet>(ledger: &'sheet Sheet, method: &str) -> &'sheet Row {
+    let row = ledger.rows.iter().find(|row| row.row == method);
+    row.unwrap_or_else(|| panic!("no row {method}"))
+}
+
+/// Whether the page is shared, and how many bytes the kernel's copy functions were called with, are independent of each other.
+#[test]
+fn both_ways_of_counting_copies_agree_on_every_kernel() {
+    let mut compared = 0;
+    for (kernel, ledger) in records::of_grid(&LEDGER) {
+        for row in &ledger.rows {
+            for sink in [Sink::Tcp, Sink::TcpDropped] {
+                let Some(counted) = value(row, sink, Quantity::Counted) else {
+                    continue;
+                };
+                let copies = value(row, sink, Quantity::Copies);
+                let place = format!("{kernel}: {} to {}", row.row, sink.name());
+                assert_eq!(Some(counted), copies, "{place}");
+                let receiver = value(row, sink, Quantity::CountedOfReceiver);
+                let expected = Value::Count(u64::from(sink == Sink::Tcp));
+                assert_eq!(receiver, Some(&expected), "{place}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 11 * 22, "{compared}");
+}
+
+#[rstest]
+#[case("read+write 64 KiB", Sink::Tcp, 2, "rw.copies.tcp")]
+#[case("read+write 64 KiB", Sink::Unix, 2, "rw.copies.unix")]
+#[case("read+write 64 KiB", Sink::Pipe, 2, "rw.copies.pipe")]
+#[case("read+write 64 KiB", Sink::File, 2, "rw.copies.file")]
+#[case("mmap+write", Sink::Tcp, 1, "mmap-write.copies.tcp")]
+#[case("mmap+write", Sink::Unix, 1, "mmap-write.copies.unix")]
+#[case("mmap+write", Sink::Pipe, 1, "mmap-write.copies.pipe")]
+#[case("mmap+write", Sink::File, 1, "mmap-write.copies.file")]
+#[case("sendfile", Sink::Tcp, 0, "sendfile.copies.tcp")]
+#[case("sendfile", Sink::Unix, 0, "sendfile.copies.unix")]
+#[case("sendfile", Sink::Pipe, 0, "sendfile.copies.pipe")]
+#[case("sendfile", Sink::File, 0, "sendfile.copies.file")]
+#[case("splice, pipe 64 KiB", Sink::Tcp, 0, "splice.copies.tcp")]
+#[case("splice, pipe 64 KiB", Sink::Unix, 0, "splice.copies.unix")]
+#[case("splice, pipe 64 KiB", Sink::Pipe, 0, "splice.copies.pipe")]
+#[case("splice, pipe 64 KiB", Sink::File, 0, "splice.copies.file")]
+fn the_ledger_says_what_the_claims_say(
+    #[case] method: &str,
+    #[case] sink: Sink,
+    #[case] claimed: u64,
+    #[case] claim: &str,
+) {
+    assert!(claims::find(claim).is_some(), "{claim} is no claim");
+    for (kernel, ledger) in records::of_grid(&LEDGER) {
+        let counted = value(find(&ledger, method), sink, Quantity::Copies);
+        let record = recorded::find(kernel).expect("it is recorded");
+        let verdict = record.run.find(claim).expect("it is recorded").verdict;
+        let holds = counted == Some(&Value::Count(claimed));
+        assert_eq!(
+            holds,
+            verdict == Word::Holds,
+            "{kernel}: {claim}, {counted:?} counted"
+        );
+    }
+}
+
+/// Nothing that differs from run to run is recorded.
+#[test]
+fn a_record_has_what_is_the_same_in_each_run() {
+    for (kernel, ledger) in records::of_grid(&LEDGER) {
+        for column in ledger.columns() {
+            let quantity = Quantity::of_fact(column).expect("a quantity");
+            assert!(!quantity.varies(), "{kernel}: {column}");
+        }
+    }
+}
+
+mod host_only {
+    use super::{LEDGER, records};
+    use conformance::ledger::table;
+
+    #[test]
+    fn the_readme_has_the_table_of_the_newest_kernel() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+        let readme = std::fs::read_to_string(readme).expect("the README");
+        let records = records::of_grid(&LEDGER);
+        let (_, newest) = records.last().expect("a record");
+        let mut block = Vec::new();
+        table::document(&mut block, newest, true).expect("a table");
+        let block = String::from_utf8(block).expect("UTF-8");
+        let table = block.split_once("\n\n").expect("a title").1;
+        assert!(
+            readme.contains(table),
+            "the README's table of the ledger is to be\n{table}"
+        );
+        let kernel = format!("Linux {}", newest.environment.kernel);
+        assert!(readme.contains(&kernel), "{kernel}");
+    }
+}
