@@ -79,6 +79,10 @@ fs *arguments:
 ledger *arguments:
     cargo run --quiet --release --package conformance -- ledger {{ arguments }}
 
+# Time the ways of sending against each other (arguments go to `conformance bench`)
+bench *arguments:
+    cargo run --quiet --release --package conformance -- bench {{ arguments }}
+
 # Make the grids and the ledger on every kernel of the matrix and keep them: fixtures/grids, which tests compare with the claims
 record-grids:
     #!/usr/bin/env bash

@@ -1,5 +1,6 @@
 //! The commands that have a file of their own.
 
+pub mod bench;
 pub mod coverage;
 pub mod diff;
 pub mod falsify;

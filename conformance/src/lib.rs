@@ -18,6 +18,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("the claims are about 64-bit Linux");
 
+pub mod bench;
 pub mod claim;
 pub mod claims;
 pub mod coverage;

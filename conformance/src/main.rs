@@ -57,6 +57,8 @@ enum Command {
     Fs(commands::grid::GridOptions),
     /// What each way of sending costs, counted: copies, system calls, page faults, switches; the article's tables beside it
     Ledger(commands::grid::GridOptions),
+    /// Time the ways of sending against each other, round by round; the article's table beside it
+    Bench(commands::bench::Options),
     /// Send random ranges by every route with faults: is every byte that is lost told of?
     Soak(commands::soak::Options),
     /// Decide claims on another kernel, or run a program there
@@ -211,6 +213,7 @@ fn main() -> ExitCode {
         Some(Command::Fds(options)) => commands::grid::grid_command(&grids::FDS, &options),
         Some(Command::Fs(options)) => commands::grid::grid_command(&grids::FS, &options),
         Some(Command::Ledger(options)) => commands::grid::grid_command(&LEDGER, &options),
+        Some(Command::Bench(options)) => commands::bench::bench_command(&options),
         Some(Command::Soak(options)) => commands::soak::soak_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),
         #[cfg(feature = "vm")]

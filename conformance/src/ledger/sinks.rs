@@ -80,6 +80,25 @@ impl Sink {
         matches!(self, Self::Tcp | Self::TcpDropped | Self::Unix)
     }
 
+    /// Takes what comes, to the end, and compares it with what is to come, if that is said: how much came.
+    pub fn take_all(self, far: &OwnedFd, expected: Option<&[u8]>) -> Result<usize, Stop> {
+        self.take(far, expected, |_| Ok(()))
+    }
+
+    /// The same, where `ready` is asked before more is taken.
+    fn take(
+        self,
+        far: &OwnedFd,
+        expected: Option<&[u8]>,
+        ready: impl Fn(usize) -> Result<(), Stop>,
+    ) -> Result<usize, Stop> {
+        match self {
+            Self::TcpDropped => drop_all(far),
+            Self::PipeToNull => splice_all(far, ready),
+            _ => read_all(far, expected, ready),
+        }
+    }
+
     /// A new one.
     pub fn open(self, lab: &Lab) -> Result<Ends, Stop> {
         let (near, far): (OwnedFd, OwnedFd) = match self {
@@ -134,11 +153,7 @@ impl Receiver {
                     wait_until(|| Ok(sockets::readable(&far)? >= full))
                 }
             };
-            let came = match sink {
-                Sink::TcpDropped => drop_all(&far),
-                Sink::PipeToNull => splice_all(&far, ready),
-                _ => compare(&far, &expected, ready),
-            }?;
+            let came = sink.take(&far, Some(&expected), ready)?;
             if came == expected.len() {
                 Ok(Usage::now().since(before).voluntary)
             } else {
@@ -158,19 +173,25 @@ impl Receiver {
     }
 }
 
-/// How many bytes came that are as expected, until the end.
-fn compare(
+/// How many bytes came that are as expected, if that is said, until the end.
+fn read_all(
     far: &OwnedFd,
-    expected: &[u8],
+    expected: Option<&[u8]>,
     ready: impl Fn(usize) -> Result<(), Stop>,
 ) -> Result<usize, Stop> {
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = vec![0; if expected.is_some() { 1 << 20 } else { BUFFER }];
     let mut came = 0;
     loop {
         ready(came)?;
         match io::again(|| io::read(far, &mut buffer)).setup("read")? {
             0 => return Ok(came),
-            count if expected.get(came..came + count) == Some(&buffer[..count]) => came += count,
+            count
+                if expected.is_none_or(|expected| {
+                    expected.get(came..came + count) == Some(&buffer[..count])
+                }) =>
+            {
+                came += count;
+            }
             _ => return Err(Stop::broken(format!("other bytes came behind {came}"))),
         }
     }
