@@ -204,6 +204,8 @@ impl fmt::Debug for Claim {
 pub enum Exception {
     /// It reads counters inside the kernel, which no lie reaches: controls of its own show that it can fail, these.
     Controls(&'static str),
+    /// Where the kernel has none of it, no lie brings it: a refuted verdict need not turn.
+    Lacking(&'static str),
     /// Lies of this kind about this call.
     Of(Sysno, What, &'static str),
 }
@@ -217,7 +219,7 @@ impl Exception {
     /// The reason, in a line.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Controls(reason) | Self::Of(_, _, reason) => reason,
+            Self::Controls(reason) | Self::Lacking(reason) | Self::Of(_, _, reason) => reason,
         }
     }
 

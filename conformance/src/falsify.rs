@@ -83,6 +83,9 @@ pub struct Examined {
     pub why: Option<String>,
     /// Whether controls stand in place of lies.
     pub controls: bool,
+    /// Whether it is refuted, and the kernel has none of what no lie can bring.
+    #[serde(default)]
+    pub lacking: bool,
     /// What it was told.
     pub trials: Vec<Trial>,
 }
@@ -141,11 +144,12 @@ impl Examined {
         matches!(self.verdict, Word::Holds | Word::Refuted)
     }
 
-    /// Whether something has turned its verdict, or its own controls stand for that.
+    /// Whether something has turned its verdict, or its own controls stand for that, or it is refuted where the kernel has none of
+    /// what no lie can bring.
     pub fn is_falsifiable(&self) -> bool {
         let turned =
             |trial: &Trial| trial.kind == Kind::Contradicting && trial.effect == Effect::Turned;
-        self.controls || self.trials.iter().any(turned)
+        self.controls || self.lacking || self.trials.iter().any(turned)
     }
 
     /// How many lies of a kind came out as they should.
@@ -291,6 +295,7 @@ pub fn examine(
             verdict: truth.record.verdict,
             why: truth.unstable.clone().or_else(|| sentence(&truth.record)),
             controls: has_controls(claim),
+            lacking: truth.record.verdict == Word::Refuted && is_excused_where_refuted(claim),
             trials: Vec::new(),
         })
         .collect();
@@ -309,6 +314,11 @@ pub fn examine(
         });
     }
     Ok(examined)
+}
+
+fn is_excused_where_refuted(claim: &Claim) -> bool {
+    let is_one = |exception: &Exception| matches!(exception, Exception::Lacking(_));
+    claim.exceptions.iter().any(is_one)
 }
 
 fn has_controls(claim: &Claim) -> bool {
@@ -655,6 +665,7 @@ mod tests {
             verdict: Word::Holds,
             why: None,
             controls: false,
+            lacking: false,
             trials,
         }
     }

@@ -776,9 +776,12 @@ pub const CLAIMS: &[Claim] = &[
         ],
         about: REMAP,
         lies: &[
-            Lie::refused(Sysno::mremap, libc::EINVAL),
-            Lie::bytes(Sysno::read, b'a', b'x'),
+            Lie::refused(Sysno::mremap, libc::EINVAL).where_it(true),
+            Lie::bytes(Sysno::read, b'a', b'x').where_it(true),
         ],
+        exceptions: &[Exception::Lacking(
+            "no lie moves a page and leaves its old range mapped",
+        )],
         ..Claim::of_answers(
             "mmap.mremap.dontunmap",
             mmap_mremap_dontunmap,

@@ -578,8 +578,9 @@ pub const CLAIMS: &[Claim] = &[
         ],
         about: SENDFILE,
         lies: &[
-            Lie::returned(Sysno::sendfile, 61440),
-            Lie::about(Sysno::sendfile, What::OtherErrno(libc::EIO)),
+            Lie::returned(Sysno::sendfile, 61440).where_it(true),
+            Lie::about(Sysno::sendfile, What::OtherErrno(libc::EIO)).where_it(true),
+            Lie::refused(Sysno::sendfile, libc::EMSGSIZE).where_it(false),
         ],
         ..Claim::of_answers(
             "sendfile.udp.too-long",

@@ -426,18 +426,19 @@ pub const CLAIMS: &[Claim] = &[
                     })
                 })
                 .setup("splice")?;
-                alias::send_all(|done| {
+                let sent = io::until_done(alias::LENGTH, |done| {
                     splice(
                         &pipe.read,
                         None,
                         &near,
                         None,
                         alias::LENGTH - done,
-                        SpliceFlags::empty(),
+                        NONBLOCK,
                     )
-                })
-                .setup("splice")?;
+                });
                 let mut seen = Observation::new();
+                seen.call("splice(pipe, kTLS socket)", sent);
+                drop(near);
                 let same = arrived(&far, &[alias::OLD; alias::LENGTH])?;
                 seen.text(
                     "receiver's bytes",
@@ -445,7 +446,13 @@ pub const CLAIMS: &[Claim] = &[
                 );
                 Ok(seen)
             },
-            &[("receiver's bytes", Answer::Says("the file's"))],
+            &[
+                (
+                    "splice(pipe, kTLS socket)",
+                    Answer::Is(alias::LENGTH as u64),
+                ),
+                ("receiver's bytes", Answer::Says("the file's")),
+            ],
         )
     },
     Claim {
@@ -475,6 +482,7 @@ pub const CLAIMS: &[Claim] = &[
                 });
                 let mut seen = Observation::new();
                 seen.call("splice(kTLS socket, pipe)", done);
+                drop(pipe.write);
                 let mut bytes = [0; 5];
                 let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
                 seen.text(

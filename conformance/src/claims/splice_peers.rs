@@ -213,10 +213,8 @@ pub const CLAIMS: &[Claim] = &[
             between((6, 12), (7, 3), true),
         ],
         about: SPLICE,
-        lies: &[
-            Lie::refused(Sysno::splice, libc::EINVAL),
-            Lie::returned(Sysno::splice, 1 << 13).where_it(false),
-        ],
+        lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true)],
+        exceptions: &[Exception::Lacking("no lie brings zeros into a pipe")],
         gates: &[super::ZERO],
         ..Claim::of_answers(
             "splice.source.zeros",
@@ -309,7 +307,9 @@ pub const CLAIMS: &[Claim] = &[
             splice_source_module_attribute,
             &[
                 ("bytes of the text", Answer::Says("those of read()")),
+                ("splice(text, pipe, 4096)", Answer::Says("as many as came")),
                 ("bytes of the note", Answer::Says("those of read()")),
+                ("splice(note, pipe, 4096)", Answer::Says("as many as came")),
             ],
         )
     },
@@ -408,12 +408,16 @@ fn splice_source_module_attribute(_lab: &Lab) -> Result<Observation, Stop> {
         let brought = io::until_done(4096, |done| {
             splice(&file, None, &pipe.write, None, 4096 - done, NONBLOCK)
         });
-        seen.call(format!("splice({what}, pipe, 4096)"), brought.map(|_| 0));
         drop(pipe.write);
         let mut bytes = vec![0; 4096];
         let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
         let same = bytes[..count] == expected;
         seen.text(format!("bytes of the {what}"), whose(same));
+        let told = match brought {
+            Ok(told) if told == count => "as many as came".to_owned(),
+            other => format!("{other:?}"),
+        };
+        seen.text(format!("splice({what}, pipe, 4096)"), told);
     }
     Ok(seen)
 }

@@ -134,11 +134,11 @@ pub const CLAIMS: &[Claim] = &[
             between((7, 1), (7, 3), false),
         ],
         about: &[Sysno::socket],
-        lies: &[
-            Lie::refused(Sysno::socket, libc::EPROTONOSUPPORT).where_it(true),
-            Lie::accepted(Sysno::socket).where_it(false),
+        lies: &[Lie::refused(Sysno::socket, libc::EPROTONOSUPPORT).where_it(true)],
+        exceptions: &[
+            Exception::asked(Sysno::socket),
+            Exception::Lacking("no lie makes a socket"),
         ],
-        exceptions: &[Exception::asked(Sysno::socket)],
         ..Claim::of_answers(
             "zerocopy.socket.udplite-made",
             |_lab| {

@@ -325,14 +325,17 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("the commit \"net: increase optmem_max default value\""),
         )],
         lies: &[
-            Lie::bytes(Sysno::read, b'1', b'7'),
-            Lie::bytes(Sysno::read, b'2', b'7'),
+            Lie::bytes(Sysno::read, b'1', b'7').where_it(true),
+            Lie::bytes(Sysno::read, b'2', b'7').where_it(true),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::read,
-            What::TooFew,
-            "what is missing then is the newline",
-        )],
+        exceptions: &[
+            Exception::Of(
+                Sysno::read,
+                What::TooFew,
+                "what is missing then is the newline",
+            ),
+            Exception::Lacking("a lie changes digits, not how many there are"),
+        ],
         ..Claim::of_answers(
             "zerocopy.limit.optmem-default",
             |_lab| {
@@ -514,8 +517,9 @@ pub const CLAIMS: &[Claim] = &[
         ],
         about: &[Sysno::recvmsg],
         lies: &[
-            Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)),
-            Lie::accepted(Sysno::recvmsg),
+            Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)).where_it(true),
+            Lie::accepted(Sysno::recvmsg).where_it(true),
+            Lie::refused(Sysno::recvmsg, libc::EAGAIN).where_it(false),
         ],
         exceptions: &[Exception::asked(Sysno::recvmsg)],
         modules: &["vsock_loopback"],
@@ -524,10 +528,14 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let (near, far) = sockets::vsock()?;
                 // Where the flag is not known, it is an ordinary read, which would wait.
-                drop(far);
+                aside(|| io::write_all(&far, b"b")).setup("write")?;
                 io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
                 let mut seen = Observation::new();
-                let received = io::recvmsg(&near, &mut [0; 16], &mut [0; 256], libc::MSG_ERRQUEUE);
+                let mut data = [b'-'; 16];
+                let received = io::recvmsg(&near, &mut data, &mut [0; 256], libc::MSG_ERRQUEUE);
+                let flags = received.map_or(0, |one| one.flags);
+                seen.text("data", data[0].escape_ascii())
+                    .text("its flags", format!("{flags:#x}"));
                 seen.call(
                     "recvmsg(vsock socket, MSG_ERRQUEUE)",
                     received.map(|one| one.bytes),
@@ -553,11 +561,11 @@ pub const CLAIMS: &[Claim] = &[
             "vsock has SOCK_SEQPACKET",
             Source::Thread("the series \"virtio/vsock: introduce SOCK_SEQPACKET support\""),
         )],
-        lies: &[
-            Lie::refused(Sysno::socket, libc::ESOCKTNOSUPPORT),
-            Lie::accepted(Sysno::socket),
+        lies: &[Lie::refused(Sysno::socket, libc::ESOCKTNOSUPPORT).where_it(true)],
+        exceptions: &[
+            Exception::asked(Sysno::socket),
+            Exception::Lacking("no lie makes a socket"),
         ],
-        exceptions: &[Exception::asked(Sysno::socket)],
         modules: &["vsock_loopback"],
         ..Claim::of_answers(
             "zerocopy.socket.vsock-seqpacket",
