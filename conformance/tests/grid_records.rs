@@ -69,6 +69,7 @@ fn the_cells_that_differ_are_those_that_have_claims() {
         let records = records::of_grid(grid);
         let sheets: Vec<&Sheet> = records.iter().map(|(_, sheet)| sheet).collect();
         let found = differences(&sheets).into_iter();
+        let found = found.filter(|found| is_an_answer(&sheets, &found.row, &found.column));
         differ.extend(found.map(|found| (grid.name.to_owned(), found.row, found.column)));
     }
     assert!(differ.len() > 20, "{}", differ.len());
@@ -87,6 +88,22 @@ fn the_cells_that_differ_are_those_that_have_claims() {
     );
     let stale: Vec<_> = listed.difference(&differ).collect();
     assert!(stale.is_empty(), "the same on every kernel: {stale:?}");
+}
+
+/// Whether kernels answer otherwise, and not only lack a module without which a sink of the ledger is not there. Of `io_uring`, with
+/// which the ledger compares, nothing is claimed, and faults depend on where a mapping comes to stand.
+fn is_an_answer(sheets: &[&Sheet], row: &str, column: &str) -> bool {
+    if row.starts_with("io_uring") || column.ends_with("page faults per MiB") {
+        return false;
+    }
+    let sink = column.split(": ").next().unwrap_or_default();
+    let rows = sheets.iter().map(|sheet| {
+        let found = sheet.rows.iter().find(|other| other.row == row);
+        found.expect("every kernel has the row")
+    });
+    let there = rows.filter(|row| row.cell(&format!("{sink}: copies")) != "not here");
+    let cells: BTreeSet<String> = there.map(|row| row.cell(column)).collect();
+    cells.len() > 1
 }
 
 #[test]

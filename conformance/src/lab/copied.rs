@@ -22,23 +22,33 @@ enum Register {
     Si = 4,
 }
 
-/// A function that copies, with the register in which its count is. Of a pair the first one that the kernel has is watched.
+/// A function that copies, with the register in which its count is.
 struct Function {
-    names: &'static [&'static str],
+    name: &'static str,
     count: Register,
 }
 
 const FROM_USER: Function = Function {
-    names: &["_copy_from_iter_full", "_copy_from_iter"],
+    name: "_copy_from_iter",
     count: Register::Si,
 };
+/// By which most sockets take what they send, before Linux 5.13.
+const FROM_USER_FULL: Function = Function {
+    name: "_copy_from_iter_full",
+    count: Register::Si,
+};
+/// By which `AF_UNIX` takes it then, beside the first. A processor has four breakpoints, so not all are watched at once.
+const PAGE_FROM_USER: Function = Function {
+    name: "copy_page_from_iter",
+    count: Register::Dx,
+};
 const TO_USER: Function = Function {
-    names: &["_copy_to_iter"],
+    name: "_copy_to_iter",
     count: Register::Si,
 };
 /// By which `read` copies before Linux 6.1. It also gives pages to pipes, so it is watched for `read` alone.
 const PAGE_TO_USER: Function = Function {
-    names: &["copy_page_to_iter"],
+    name: "copy_page_to_iter",
     count: Register::Dx,
 };
 
@@ -185,9 +195,21 @@ impl Breakpoint {
 
 /// The functions of the kernel that were called while this was there, and with how many bytes.
 pub struct Watch {
+    by_workers: bool,
     from_user: Vec<Breakpoint>,
     to_user: Vec<Breakpoint>,
     packets: Packets,
+}
+
+/// What is known of the sender that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// It calls `read`.
+    pub reads: bool,
+    /// It sends to an `AF_UNIX` socket.
+    pub is_unix: bool,
+    /// Threads of the kernel send for it.
+    pub by_workers: bool,
 }
 
 /// Bytes that the kernel has copied.
@@ -200,11 +222,11 @@ pub struct Copied {
 }
 
 impl Watch {
-    /// Begins to watch. `reads` is whether the sender calls `read`.
-    pub fn begin(reads: bool) -> Result<Self, Stop> {
+    /// Begins to watch such a sender.
+    pub fn begin(sender: Sender) -> Result<Self, Stop> {
         let symbols = Symbols::read()?;
         let set = |function: &Function| {
-            let Some(address) = symbols.find(function.names) else {
+            let Some(address) = symbols.find(function.name) else {
                 return Ok(vec![]);
             };
             let set = |cpu| Breakpoint::set(address, function.count, cpu);
@@ -219,12 +241,22 @@ impl Watch {
             )
         };
         let mut to_user = set(&TO_USER).map_err(lacks)?;
-        let old_kernel = symbols.find(&["_copy_from_iter_full"]).is_some();
-        if reads && old_kernel {
+        let old_kernel = symbols.find(FROM_USER_FULL.name).is_some();
+        if sender.reads && old_kernel {
             to_user.extend(set(&PAGE_TO_USER).map_err(lacks)?);
         }
+        let mut from_user = Vec::new();
+        let functions: &[Function] = match (old_kernel, sender.is_unix) {
+            (false, _) => &[FROM_USER],
+            (true, false) => &[FROM_USER_FULL],
+            (true, true) => &[FROM_USER, PAGE_FROM_USER],
+        };
+        for function in functions {
+            from_user.extend(set(function).map_err(lacks)?);
+        }
         Ok(Self {
-            from_user: set(&FROM_USER).map_err(lacks)?,
+            by_workers: sender.by_workers,
+            from_user,
             to_user,
             packets: Packets::watch()?,
         })
@@ -239,7 +271,8 @@ impl Watch {
             receiving: 0,
         };
         for (thread, count) in all(&self.from_user)? {
-            copied.sending += if thread == sender { count } else { 0 };
+            let is_ours = thread == sender || self.by_workers;
+            copied.sending += if is_ours { count } else { 0 };
         }
         for (thread, count) in all(&self.to_user)? {
             if thread == sender {
@@ -281,14 +314,12 @@ impl Symbols {
             .ok_or_else(|| Stop::broken("no symbols were read"))
     }
 
-    /// The address of the first of these that the kernel has, and shows.
-    fn find(&self, names: &[&str]) -> Option<u64> {
-        names.iter().find_map(|name| {
-            self.0.lines().find_map(|line| {
-                let mut words = line.split_ascii_whitespace();
-                let address = words.next()?;
-                (words.nth(1) == Some(name)).then(|| u64::from_str_radix(address, 16).ok())?
-            })
+    /// The address of a function, if the kernel has it, and shows it.
+    fn find(&self, name: &str) -> Option<u64> {
+        self.0.lines().find_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let address = words.next()?;
+            (words.nth(1) == Some(name)).then(|| u64::from_str_radix(address, 16).ok())?
         })
     }
 }

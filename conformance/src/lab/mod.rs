@@ -10,6 +10,7 @@ pub mod ext4;
 pub mod fds;
 pub mod filesystems;
 pub mod fuse;
+pub mod handover;
 pub mod images;
 pub mod io;
 pub mod loops;

@@ -6,12 +6,16 @@
 
 use crate::interpose::record::aside;
 use crate::lab::privilege::unshare;
-use crate::lab::{io, netlink, wait_until};
+use crate::lab::{handover, io, netlink, sockets, wait_until};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::c_int;
-use std::io::{PipeReader, PipeWriter, Read};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
 
 /// The device's address, of the block for documentation (RFC 5737). It exists in the namespaces only.
 const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -35,6 +39,10 @@ fn make_udp_into_nothing() -> Result<UdpSocket, Stop> {
     enter()?;
     create_dropping_device()?;
     netlink::configure(DEVICE, NEAR, Some(9000)).setup("configure the device")?;
+    udp_from_device()
+}
+
+fn udp_from_device() -> Result<UdpSocket, Stop> {
     let socket = UdpSocket::bind((NEAR, 0)).setup("bind to the device's address")?;
     socket
         .connect((FAR, 9))
@@ -284,5 +292,145 @@ fn send_back(datagrams: &UdpSocket) {
         if let Ok((count, from)) = datagrams.recv_from(&mut bytes) {
             let _ = aside(|| datagrams.send_to(&bytes[..count], from)); // who misses it notices
         }
+    }
+}
+
+/// Over what the sockets of [`Elsewhere`] send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// TCP, over a veth pair between two namespaces.
+    Veth,
+    /// UDP, by a device that drops it: datagrams of up to [`LARGEST`] in one packet.
+    Dropped,
+}
+
+/// As large a datagram as a packet of [`Way::Dropped`] is sure to hold.
+pub const LARGEST: usize = 60 << 10;
+
+/// A process with network namespaces of its own, which makes sockets there and hands them over: who asks stays where it is.
+///
+/// The namespaces are there as long as this is, or a socket of theirs.
+#[derive(Debug)]
+pub struct Elsewhere {
+    pid: libc::pid_t,
+    asked: UnixStream,
+}
+
+impl Elsewhere {
+    /// Starts it.
+    pub fn start(way: Way) -> Result<Self, Stop> {
+        aside(|| {
+            let (asked, asks) = UnixStream::pair().setup("socketpair")?;
+            let asked_fd = asked.as_raw_fd();
+            let pid = process::fork(|| {
+                process::die_with_parent();
+                // SAFETY: the child's copy of the parent's end, which nothing here uses.
+                unsafe { libc::close(asked_fd) };
+                process::exit(c_int::from(answer(way, &asks).is_err()));
+            })
+            .setup("fork")?;
+            Ok(Self { pid, asked })
+        })
+    }
+
+    /// A new connection: the end that sends, and the one that receives if anything is received. TCP is under the congestion control
+    /// that is named, at most 16 bytes, or the system's own.
+    pub fn connect(&self, congestion: &str) -> Result<(OwnedFd, Option<OwnedFd>), Stop> {
+        aside(|| {
+            let mut name = [0; CONGESTION];
+            name[..congestion.len()].copy_from_slice(congestion.as_bytes());
+            (&self.asked).write_all(&name).setup("ask for a socket")?;
+            let mut ends = handover::take(&self.asked)?.into_iter();
+            match ends.next() {
+                Some(near) => Ok((near, ends.next())),
+                None => Err(Stop::untestable(
+                    Lack::Privilege,
+                    "no network namespace with a device of ours can be made here",
+                    "run as root: modprobe veth; modprobe dummy",
+                )),
+            }
+        })
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // It ends when it is asked no more.
+        let _ = self.asked.shutdown(std::net::Shutdown::Both);
+        process::wait(self.pid);
+    }
+}
+
+/// `TCP_CA_NAME_MAX`: as long as the name of a congestion control is.
+const CONGESTION: usize = 16;
+
+/// The other process: answers until it is asked no more.
+fn answer(way: Way, asks: &UnixStream) -> Result<(), Stop> {
+    enter()?;
+    let listener = match way {
+        Way::Dropped => {
+            create_dropping_device()?;
+            netlink::configure(DEVICE, NEAR, Some(65535)).setup("configure the device")?;
+            None
+        }
+        Way::Veth => Some(listen_over_veth()?),
+    };
+    let mut name = [0; CONGESTION];
+    while { asks }.read_exact(&mut name).is_ok() {
+        let length = name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(CONGESTION);
+        match &listener {
+            None => handover::give(asks, &[udp_from_device()?.as_fd()])?,
+            Some(listener) => {
+                let (near, far) = sockets::tcp_to(listener, &name[..length])?;
+                handover::give(asks, &[near.as_fd(), far.as_fd()])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A listener behind a veth pair, in a namespace of a thread that has made it.
+fn listen_over_veth() -> Result<TcpListener, Stop> {
+    let (entered, has_entered) = mpsc::channel();
+    let (configure, is_there) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || -> Result<TcpListener, Stop> {
+        unshare(libc::CLONE_NEWNET).setup("unshare")?;
+        // SAFETY: gettid takes nothing.
+        let _ = entered.send(unsafe { libc::gettid() });
+        let _ = is_there.recv();
+        netlink::configure("nocopy1", FAR, None).setup("configure the peer's device")?;
+        TcpListener::bind((FAR, 0)).setup("listen")
+    });
+    let ended = || Stop::broken("the thread of the other namespace has ended early");
+    let tid = has_entered.recv().map_err(|_| ended())?;
+    netlink::create_veth(DEVICE, "nocopy1", tid).setup("make a veth pair")?;
+    netlink::configure(DEVICE, NEAR, None).setup("configure the device")?;
+    drop(configure);
+    thread.join().map_err(|_| ended())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_lives_as_long_as_its_sockets() {
+        let elsewhere = Elsewhere::start(Way::Veth).expect("a process");
+        let (near, far) = match elsewhere.connect("reno") {
+            Ok((near, far)) => (near, far.expect("two ends")),
+            // As for the claims: what the machine does not let us do is no failure of ours.
+            Err(stop) => {
+                assert!(matches!(stop, Stop::Untestable(_)), "{stop:?}");
+                return;
+            }
+        };
+        drop(elsewhere);
+        io::write_all(&near, b"a").expect("written");
+        drop(near);
+        let mut bytes = [0; 2];
+        assert_eq!(io::read_full(&far, &mut bytes), Ok(1));
     }
 }

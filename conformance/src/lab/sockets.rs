@@ -63,9 +63,24 @@ pub fn loopback_address(port: u16) -> (libc::sockaddr_in, libc::socklen_t) {
     (address, length)
 }
 
+/// Two ends of a TCP connection to a listener, under a congestion control, if one is named. It is set before they are connected: what
+/// BBR has begun to pace stays paced.
+pub fn tcp_to(listener: &TcpListener, congestion: &[u8]) -> Result<(TcpStream, TcpStream), Stop> {
+    let near = of_protocol(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    if !congestion.is_empty() {
+        let (level, name) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
+        set_bytes(&near, level, name, congestion).setup("TCP_CONGESTION")?;
+    }
+    connect_from(near, listener)
+}
+
 fn connect_from(socket: OwnedFd, listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
+    let IpAddr::V4(host) = listener.local_addr().setup("getsockname")?.ip() else {
+        return Err(Stop::broken("the listener is not one of IPv4"));
+    };
     let port = listener.local_addr().setup("getsockname")?.port();
-    let (address, length) = loopback_address(port);
+    let (mut address, length) = loopback_address(port);
+    address.sin_addr.s_addr = u32::from(host).to_be();
     // SAFETY: the pointer is to a sockaddr_in of `length` bytes, read during the call.
     let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
     if done == -1 {

@@ -1,12 +1,14 @@
 //! The ways of sending that the ledger and the benchmark compare: the routes with their parameters, and memory.
 
 use super::sinks::Sink;
+use super::uring::{Request, Uring};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::completions::Completions;
 use crate::lab::{Lab, io, sockets};
-use crate::routes::{Ended, Notified, Outcome, Route, Transfer, WHOLE};
+use crate::routes::{Ended, Notified, Route, State, Transfer, WHOLE};
 use crate::verdict::{Setup, Stop};
+use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,16 +19,40 @@ use syscalls::Errno;
 pub enum Method {
     /// A file, by a route.
     Route(Route),
+    /// A file, by a route that is asked for so much at a time, as in an event loop.
+    Capped {
+        /// The route.
+        route: Route,
+        /// How much.
+        most: usize,
+    },
     /// Memory, by `write`: what a program does that has the bytes already.
     Memory {
         /// How much with one call.
         chunk: usize,
+        /// Where the bytes are.
+        pages: Pages,
     },
     /// Memory, by `send` with `MSG_ZEROCOPY`, and every completion read.
     MemoryZerocopy {
         /// How much with one call.
         chunk: usize,
+        /// Where the bytes are.
+        pages: Pages,
     },
+    /// By `io_uring`: a file or memory.
+    Uring(Request),
+}
+
+/// What the memory consists of that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Whatever the content is in.
+    Any,
+    /// Pages of 4 KiB.
+    Small,
+    /// Pages of 2 MiB: transparent huge pages.
+    Huge,
 }
 
 const KIB: usize = 1 << 10;
@@ -74,10 +100,27 @@ pub const ALL: &[(&str, Method)] = &[
         }),
     ),
     ("copy_file_range", Method::Route(Route::CopyFileRange)),
-    ("write of memory", Method::Memory { chunk: MIB }),
+    (
+        "write of memory",
+        Method::Memory {
+            chunk: MIB,
+            pages: Pages::Any,
+        },
+    ),
     (
         "MSG_ZEROCOPY, memory",
-        Method::MemoryZerocopy { chunk: MIB },
+        Method::MemoryZerocopy {
+            chunk: MIB,
+            pages: Pages::Any,
+        },
+    ),
+    (
+        "io_uring splice, pipe 1 MiB",
+        Method::Uring(Request::Splice { pipe: MIB }),
+    ),
+    (
+        "io_uring SEND_ZC, memory",
+        Method::Uring(Request::SendZerocopy { chunk: MIB }),
     ),
 ];
 
@@ -105,14 +148,57 @@ impl From<Errno> for Refused {
 impl Method {
     /// Whether it is meant for such a sink, or else why not, in a word.
     pub fn is_for(self, sink: Sink) -> Result<(), &'static str> {
-        match self {
-            Self::Route(Route::CopyFileRange) if sink != Sink::File => Err("no file"),
-            Self::Route(Route::MsgZerocopy { .. }) | Self::MemoryZerocopy { .. }
-                if !sink.is_socket() =>
-            {
-                Err("no socket")
+        match (self, sink) {
+            (Self::Route(Route::CopyFileRange), sink) if sink != Sink::File => Err("no file"),
+            (Self::Route(Route::MsgZerocopy { .. }) | Self::MemoryZerocopy { .. }, Sink::Vsock) => {
+                // What completes is not counted in sends there: the claim zerocopy.vsock.ids.
+                Err("other ids")
             }
+            // It is notified when all is received, and what is received is looked at after that: one cannot wait for the other.
+            (Self::Uring(Request::SendZerocopy { .. }), Sink::Vsock) => Err("on receipt"),
+            (
+                Self::Route(Route::MsgZerocopy { .. })
+                | Self::MemoryZerocopy { .. }
+                | Self::Uring(Request::SendZerocopy { .. }),
+                sink,
+            ) if !sink.is_socket() => Err("no socket"),
+            // They take what fits into a pipe, not what fits into a datagram.
+            (
+                Self::Route(Route::Sendfile | Route::Splice { .. } | Route::Vmsplice { .. })
+                | Self::Uring(Request::Splice { .. }),
+                Sink::Udp,
+            ) => Err("no datagrams"),
             _ => Ok(()),
+        }
+    }
+
+    /// The same, with calls that send as much as such a sink takes.
+    #[must_use]
+    pub fn within(self, sink: Sink) -> Self {
+        let most = sink.limit();
+        match self {
+            Self::Route(Route::ReadWrite { buffer }) => Self::Route(Route::ReadWrite {
+                buffer: buffer.min(most),
+            }),
+            Self::Route(Route::MmapWrite { window }) => Self::Route(Route::MmapWrite {
+                window: window.min(most),
+            }),
+            Self::Route(Route::MsgZerocopy { window, chunk }) => Self::Route(Route::MsgZerocopy {
+                window,
+                chunk: chunk.min(most),
+            }),
+            Self::Memory { chunk, pages } => Self::Memory {
+                chunk: chunk.min(most),
+                pages,
+            },
+            Self::MemoryZerocopy { chunk, pages } => Self::MemoryZerocopy {
+                chunk: chunk.min(most),
+                pages,
+            },
+            Self::Uring(Request::SendZerocopy { chunk }) => Self::Uring(Request::SendZerocopy {
+                chunk: chunk.min(most),
+            }),
+            other => other,
         }
     }
 
@@ -133,30 +219,47 @@ impl Method {
         sink: &'ends OwnedFd,
         content: &'ends [u8],
     ) -> Result<Sending<'ends>, Errno> {
-        let of_memory = |chunk| Memory {
-            content,
-            sink,
-            chunk,
-            is_zerocopy: false,
-            notified: None,
+        let of_memory = |chunk, pages, is_zerocopy| {
+            Ok(Sending::Memory(Memory {
+                held: Held::of(content, pages)?,
+                length: content.len(),
+                sink,
+                chunk,
+                is_zerocopy,
+                notified: None,
+            }))
         };
-        Ok(match self {
-            Self::Route(route) => {
-                let length = content.len() as u64;
-                Sending::Route(Transfer::begin(route, source, 0, length, sink)?, None)
-            }
-            Self::Memory { chunk } => Sending::Memory(of_memory(chunk)),
-            Self::MemoryZerocopy { chunk } => {
+        let of_route = |route, most: usize| {
+            let length = content.len() as u64;
+            let transfer = Transfer::begin(route, source, 0, length, sink)?;
+            Ok(Sending::Route(transfer, most as u64))
+        };
+        match self {
+            Self::Route(route) => of_route(route, WHOLE),
+            Self::Capped { route, most } => of_route(route, most),
+            Self::Memory { chunk, pages } => of_memory(chunk, pages, false),
+            Self::MemoryZerocopy { chunk, pages } => {
                 enable(sink.as_fd())?;
-                Sending::Memory(Memory {
-                    is_zerocopy: true,
-                    ..of_memory(chunk)
-                })
+                of_memory(chunk, pages, true)
             }
-        })
+            Self::Uring(request) => {
+                let uring = Uring::new(request, source, sink, content)?;
+                Ok(Sending::Uring(Box::new(uring)))
+            }
+        }
     }
 
-    /// What became of the bytes at each hop on the way from the source to the sink.
+    /// Whether it sends memory, and no file.
+    const fn is_of_memory(self) -> bool {
+        matches!(
+            self,
+            Self::Memory { .. }
+                | Self::MemoryZerocopy { .. }
+                | Self::Uring(Request::SendZerocopy { .. })
+        )
+    }
+
+    /// What became of the bytes at each hop on the way from the source to the sink, as far as they can be looked at.
     pub fn hops(self, lab: &Lab, sink: Sink) -> Result<Vec<Sharing>, Refused> {
         let mut hops = Vec::new();
         let file = alias::source(lab)?;
@@ -171,7 +274,10 @@ impl Method {
         }
         // The second hop of a buffer is that of memory.
         let method = if is_through_buffer {
-            Self::Memory { chunk: MIB }
+            Self::Memory {
+                chunk: MIB,
+                pages: Pages::Any,
+            }
         } else {
             self
         };
@@ -181,12 +287,21 @@ impl Method {
             sending.drive()?;
             sending.end()?;
         }
-        if let Some(far) = &ends.far {
-            sockets::wait_for_arrival(far, alias::LENGTH)?;
+        if sink.is_lost() {
+            return Ok(hops);
         }
-        match method {
-            Self::Route(_) => alias::change(&file)?,
-            Self::Memory { .. } | Self::MemoryZerocopy { .. } => memory.fill(alias::NEW),
+        match &ends.far {
+            // How much can be read there, not every kernel says: it is there once anything is.
+            Some(far) if sink == Sink::Vsock => {
+                io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
+            }
+            Some(far) => sockets::wait_for_arrival(far, alias::LENGTH)?,
+            None => {}
+        }
+        if method.is_of_memory() {
+            memory.fill(alias::NEW);
+        } else {
+            alias::change(&file)?;
         }
         let mut bytes = [0; alias::LENGTH];
         let count = match &ends.far {
@@ -201,31 +316,95 @@ impl Method {
 
 /// All of a content on its way.
 pub enum Sending<'ends> {
-    /// Of a file, and what has become of it.
-    Route(Transfer<&'ends File, &'ends OwnedFd>, Option<Outcome>),
+    /// Of a file, and how much is asked for at a time.
+    Route(Transfer<&'ends File, &'ends OwnedFd>, u64),
     /// Of memory.
     Memory(Memory<'ends>),
+    /// By `io_uring`.
+    Uring(Box<Uring<'ends>>),
 }
 
 /// Memory on its way.
 pub struct Memory<'ends> {
-    content: &'ends [u8],
+    held: Held<'ends>,
+    length: usize,
     sink: &'ends OwnedFd,
     chunk: usize,
     is_zerocopy: bool,
     notified: Option<Notified>,
 }
 
+/// The bytes that are sent.
+enum Held<'ends> {
+    /// Where they are.
+    There(&'ends [u8]),
+    /// A copy in pages of a kind.
+    Here(PrivateAnonymous, usize),
+}
+
+/// How much of this process's memory consists of huge pages.
+fn huge_bytes() -> Result<u64, Errno> {
+    let failed = |error: std::io::Error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO));
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").map_err(failed)?;
+    let line = text.lines().find(|line| line.starts_with("AnonHugePages:"));
+    let kib = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.map(|kib| kib << 10).ok_or(Errno::ENODATA)
+}
+
+/// The size of a huge page.
+const HUGE: usize = 2 << 20;
+
+impl<'ends> Held<'ends> {
+    fn of(content: &'ends [u8], pages: Pages) -> Result<Self, Errno> {
+        let advice = match pages {
+            Pages::Any => return Ok(Self::There(content)),
+            Pages::Small => libc::MADV_NOHUGEPAGE,
+            Pages::Huge => libc::MADV_HUGEPAGE,
+        };
+        let before = huge_bytes()?;
+        // So that one of it is aligned as a huge page is.
+        let mut memory = PrivateAnonymous::new(content.len().next_multiple_of(HUGE) + HUGE)?;
+        let (start, length) = (memory.as_mut_ptr(), memory.len());
+        // SAFETY: the range is the mapping's own, and the advice changes no byte of it.
+        if unsafe { libc::madvise(start.cast(), length, advice) } == -1 {
+            return Err(sockets::last_errno());
+        }
+        let begin = start.align_offset(HUGE);
+        memory[begin..][..content.len()].copy_from_slice(content);
+        let is_huge = huge_bytes()? >= before + content.len() as u64 / 2;
+        if is_huge == (pages == Pages::Huge) {
+            Ok(Self::Here(memory, begin))
+        } else {
+            Err(Errno::EOPNOTSUPP)
+        }
+    }
+
+    /// The first so many of them.
+    fn bytes(&self, length: usize) -> &[u8] {
+        match self {
+            Self::There(content) => &content[..length],
+            Self::Here(memory, begin) => &memory[*begin..][..length],
+        }
+    }
+}
+
 impl Sending<'_> {
     /// Sends it to the end.
     pub fn drive(&mut self) -> Result<(), Errno> {
         match self {
-            Self::Route(transfer, _) => {
-                transfer.drive();
-                Ok(())
-            }
+            Self::Route(transfer, most) => loop {
+                match transfer.advance(*most) {
+                    State::Ended => return Ok(()),
+                    State::Budget => {}
+                    State::Waits(_) => {
+                        transfer.drive();
+                        return Ok(());
+                    }
+                }
+            },
             Self::Memory(memory) if memory.is_zerocopy => memory.send_zerocopy(),
             Self::Memory(memory) => memory.write(),
+            Self::Uring(uring) => uring.drive(),
         }
     }
 
@@ -241,13 +420,14 @@ impl Sending<'_> {
                 }
             }
             Self::Memory(memory) => Ok(memory.notified),
+            Self::Uring(uring) => Ok(uring.notified()),
         }
     }
 }
 
 impl Memory<'_> {
     fn write(&self) -> Result<(), Errno> {
-        for chunk in self.content.chunks(self.chunk) {
+        for chunk in self.held.bytes(self.length).chunks(self.chunk) {
             io::write_all(self.sink, chunk)?;
         }
         Ok(())
@@ -256,7 +436,7 @@ impl Memory<'_> {
     fn send_zerocopy(&mut self) -> Result<(), Errno> {
         let socket = enable(self.sink.as_fd())?;
         let mut sends = 0;
-        for chunk in self.content.chunks(self.chunk) {
+        for chunk in self.held.bytes(self.length).chunks(self.chunk) {
             io::all_done(chunk.len(), |done| {
                 // SAFETY: the content outlives the completions, which are read below.
                 let sent = unsafe { send_zerocopy(socket, &chunk[done..], SendFlags::empty()) };

@@ -1,5 +1,6 @@
 //! Where the ledger sends to, and who takes it out at the other end.
 
+use crate::lab::netns::{self, Elsewhere, Way};
 use crate::lab::usage::Usage;
 use crate::lab::{Lab, io, sockets, wait_until};
 use crate::verdict::{Setup, Stop};
@@ -7,6 +8,7 @@ use nocopy_splice::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, splice}
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use syscalls::Errno;
 
@@ -20,8 +22,14 @@ pub enum Sink {
     Tcp,
     /// TCP over loopback, dropped by `MSG_TRUNC`.
     TcpDropped,
+    /// TCP over a veth pair between two network namespaces, read.
+    Veth,
     /// An `AF_UNIX` stream socket, read.
     Unix,
+    /// A vsock connection of the machine to itself, read.
+    Vsock,
+    /// UDP by a device that drops it: nobody receives it, and nothing is copied for a receiver.
+    Udp,
     /// A pipe of 64 KiB, read.
     Pipe,
     /// A pipe of 1 MiB, read.
@@ -36,7 +44,7 @@ pub enum Sink {
 pub struct Ends {
     /// Where it is sent to.
     pub near: OwnedFd,
-    /// Where it comes out. A file has one end.
+    /// Where it comes out. A file has one end, and nobody receives what is dropped.
     pub far: Option<OwnedFd>,
 }
 
@@ -45,7 +53,10 @@ impl Sink {
     pub const ALL: &[Self] = &[
         Self::Tcp,
         Self::TcpDropped,
+        Self::Veth,
         Self::Unix,
+        Self::Vsock,
+        Self::Udp,
         Self::Pipe,
         Self::LargePipe,
         Self::PipeToNull,
@@ -57,7 +68,10 @@ impl Sink {
         match self {
             Self::Tcp => "TCP",
             Self::TcpDropped => "TCP, dropped",
+            Self::Veth => "veth",
             Self::Unix => "AF_UNIX",
+            Self::Vsock => "vsock",
+            Self::Udp => "UDP, no receiver",
             Self::Pipe => "pipe 64 KiB",
             Self::LargePipe => "pipe 1 MiB",
             Self::PipeToNull => "pipe to null",
@@ -77,12 +91,42 @@ impl Sink {
 
     /// Whether sends to it take flags.
     pub const fn is_socket(self) -> bool {
-        matches!(self, Self::Tcp | Self::TcpDropped | Self::Unix)
+        matches!(
+            self,
+            Self::Tcp | Self::TcpDropped | Self::Veth | Self::Unix | Self::Vsock | Self::Udp
+        )
+    }
+
+    /// Whether it has a congestion control.
+    pub const fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::TcpDropped | Self::Veth)
+    }
+
+    /// Whether nothing comes out of it, and nothing can be looked at.
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::Udp)
+    }
+
+    /// As much as one call may send to it.
+    pub const fn limit(self) -> usize {
+        match self {
+            Self::Udp => netns::LARGEST,
+            _ => usize::MAX,
+        }
+    }
+
+    /// The way to its network namespaces, if it has some.
+    pub const fn way(self) -> Option<Way> {
+        match self {
+            Self::Veth => Some(Way::Veth),
+            Self::Udp => Some(Way::Dropped),
+            _ => None,
+        }
     }
 
     /// Takes what comes, to the end, and compares it with what is to come, if that is said: how much came.
     pub fn take_all(self, far: &OwnedFd, expected: Option<&[u8]>) -> Result<usize, Stop> {
-        self.take(far, expected, |_| Ok(()))
+        self.take(far, expected, &mut buffer(expected), |_| Ok(()))
     }
 
     /// The same, where `ready` is asked before more is taken.
@@ -90,18 +134,25 @@ impl Sink {
         self,
         far: &OwnedFd,
         expected: Option<&[u8]>,
+        buffer: &mut [u8],
         ready: impl Fn(usize) -> Result<(), Stop>,
     ) -> Result<usize, Stop> {
         match self {
-            Self::TcpDropped => drop_all(far),
+            Self::TcpDropped => drop_all(far, buffer),
             Self::PipeToNull => splice_all(far, ready),
-            _ => read_all(far, expected, ready),
+            _ => read_all(far, expected, buffer, ready),
         }
     }
 
     /// A new one.
     pub fn open(self, lab: &Lab) -> Result<Ends, Stop> {
         let (near, far): (OwnedFd, OwnedFd) = match self {
+            Self::Veth | Self::Udp => {
+                let way = self.way().unwrap_or(Way::Veth);
+                let (near, far) = Elsewhere::start(way)?.connect("")?;
+                return Ok(Ends { near, far });
+            }
+            Self::Vsock => sockets::vsock()?,
             Self::Tcp | Self::TcpDropped => {
                 let (near, far) = sockets::tcp()?;
                 (near.into(), far.into())
@@ -137,12 +188,16 @@ pub struct Receiver(JoinHandle<Result<u64, Stop>>);
 impl Receiver {
     /// Takes what comes, to the end, and compares it with what is to come. Nobody where nothing comes out.
     ///
-    /// One that is `patient` takes from a pipe when that is full: how much there is room for, and so what a call to send can take, is the
+    /// It has all memory that it needs when this returns: where the sender's mappings come to stand, and so how often they fault, does
+    /// not depend on who is first. One that is `patient` takes from a pipe when that is full: how much there is room for, and so what a call to send can take, is the
     /// same in each run then.
     pub fn start(sink: Sink, far: Option<OwnedFd>, expected: &[u8], patient: bool) -> Option<Self> {
         let far = far?;
         let expected = expected.to_vec();
-        Some(Self(thread::spawn(move || {
+        let (prepared, is_prepared) = mpsc::channel::<()>();
+        let receiver = Self(thread::spawn(move || {
+            let mut buffer = buffer(Some(&expected));
+            drop(prepared);
             let before = Usage::now();
             // Only a pipe has a capacity.
             let capacity = fcntl_getpipe_size(&far).ok().filter(|_| patient);
@@ -153,7 +208,7 @@ impl Receiver {
                     wait_until(|| Ok(sockets::readable(&far)? >= full))
                 }
             };
-            let came = sink.take(&far, Some(&expected), ready)?;
+            let came = sink.take(&far, Some(&expected), &mut buffer, ready)?;
             if came == expected.len() {
                 Ok(Usage::now().since(before).voluntary)
             } else {
@@ -162,7 +217,10 @@ impl Receiver {
                     "{came} bytes of {all} came, or others"
                 )))
             }
-        })))
+        }));
+        // It says nothing and lets go.
+        let _ = is_prepared.recv();
+        Some(receiver)
     }
 
     /// Waits for the end: how often it was woken.
@@ -173,17 +231,22 @@ impl Receiver {
     }
 }
 
+/// What the receiver reads into, with pages of its own.
+fn buffer(expected: Option<&[u8]>) -> Vec<u8> {
+    vec![1; if expected.is_some() { 1 << 20 } else { BUFFER }]
+}
+
 /// How many bytes came that are as expected, if that is said, until the end.
 fn read_all(
     far: &OwnedFd,
     expected: Option<&[u8]>,
+    buffer: &mut [u8],
     ready: impl Fn(usize) -> Result<(), Stop>,
 ) -> Result<usize, Stop> {
-    let mut buffer = vec![0; if expected.is_some() { 1 << 20 } else { BUFFER }];
     let mut came = 0;
     loop {
         ready(came)?;
-        match io::again(|| io::read(far, &mut buffer)).setup("read")? {
+        match io::again(|| io::read(far, buffer)).setup("read")? {
             0 => return Ok(came),
             count
                 if expected.is_none_or(|expected| {
@@ -197,11 +260,10 @@ fn read_all(
     }
 }
 
-fn drop_all(far: &OwnedFd) -> Result<usize, Stop> {
-    let mut buffer = vec![0; BUFFER];
+fn drop_all(far: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Stop> {
     let mut came = 0;
     loop {
-        let dropped = io::again(|| io::recvmsg(far, &mut buffer, &mut [], libc::MSG_TRUNC));
+        let dropped = io::again(|| io::recvmsg(far, buffer, &mut [], libc::MSG_TRUNC));
         match dropped.setup("recvmsg")?.bytes {
             0 => return Ok(came),
             count => came += count,

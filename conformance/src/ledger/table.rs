@@ -50,7 +50,7 @@ const TABLES: &[Table] = &[
             let Value::Count(faults) = value(row, sink, Quantity::Faults)? else {
                 return None;
             };
-            Some((faults * GIB / (WHOLE - QUARTER) as u64).to_string())
+            Some((faults * (GIB >> 20)).to_string())
         },
     },
     Table {
