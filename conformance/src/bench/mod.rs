@@ -1,46 +1,90 @@
 //! The benchmark: the ways of sending, timed against each other.
 //!
-//! Every round has one [trial] of each method, in another order each time, so that what disturbs the machine disturbs all. A
-//! method is compared with the base, `read` and `write` of 64 KiB, round by round: the [ratio] of each pair, its median and
-//! interval. `sendfile` is there twice; what it differs from itself is the noise, and where that is too wide nothing is decided.
-//! Times say nothing about right or wrong, so no test looks at them.
+//! A [`Plan`] says what is compared. Every round has one [trial] of each [`Contender`], in another order each time, so that what
+//! disturbs the machine disturbs all. Each is compared with the first, round by round: the [ratio] of each pair, its median and
+//! interval. One is there twice; what it differs from itself is the noise, and where that is too wide nothing is decided. Times say
+//! nothing about right or wrong, so no test looks at them.
 
+pub mod peers;
+pub mod plans;
+pub mod plots;
 pub mod report;
 pub mod stats;
 pub mod trial;
 
 use crate::lab::{Lab, fds, io, pattern};
-use crate::ledger::methods::{self, Method};
+use crate::ledger::methods::Method;
 use crate::ledger::sinks::Sink;
 use crate::verdict::{Setup, Stop};
-use serde::Serialize;
+use peers::Peer;
+use serde::{Deserialize, Serialize};
 use stats::{Interval, median, ratio};
 use std::fs::File;
 use trial::{Figures, Placement, Trial};
 
-/// The method with which all are compared.
-pub const BASE: &str = "read+write 64 KiB";
-/// The method that is measured twice.
-pub const TWICE: &str = "sendfile";
-/// What its second time is called.
-pub const AGAIN: &str = "sendfile again";
+/// What the one that is measured twice is called the second time.
+pub const AGAIN: &str = " again";
 /// How far the two may be apart, in percent.
 pub const NOISE: f64 = 10.0;
 
-/// What is compared: each way of sending to one sink.
+/// One of those that are compared.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    /// The name that users are told.
+    pub name: String,
+    /// How it sends.
+    pub how: How,
+}
+
+/// How a contender sends.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// As a method of ours, in this program.
+    Method(Method),
+    /// By another program.
+    Peer(Peer),
+}
+
+/// Why a plan is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The ways of sending to a sink.
+    Ways,
+    /// The same for a file of another size, sent again and again: what is paid once for each file is in it.
+    Size,
+    /// `splice` with pipes of other capacities.
+    Pipe,
+    /// Calls that send more or less at a time.
+    Chunk,
+    /// What others have written.
+    Peers,
+}
+
+/// What is compared: contenders that send to one sink.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Why.
+    pub kind: Kind,
     /// The sink.
     pub sink: Sink,
     /// On which processors.
     pub placement: Placement,
     /// The congestion control of TCP, if not the system's own.
     pub congestion: Option<String>,
-    /// The methods, by their names in [`methods::ALL`].
-    pub methods: Vec<&'static str>,
+    /// How many bytes are sent.
+    pub length: usize,
+    /// How often, in one trial.
+    pub repeat: usize,
+    /// How many rounds are made.
+    pub rounds: usize,
+    /// Who, the one with which all are compared first.
+    pub contenders: Vec<Contender>,
+    /// Which of them is measured twice: its second time is the last of them.
+    pub twice: usize,
 }
 
-/// What is sent.
+/// What is sent: a file, and what is in it.
 pub struct Source {
     file: File,
     content: Vec<u8>,
@@ -57,6 +101,11 @@ impl Source {
     /// The same on the file system of files that are written.
     pub fn on_scratch(lab: &Lab, length: usize) -> Result<Self, Stop> {
         Self::of(lab.empty_file()?, length)
+    }
+
+    /// The file.
+    pub const fn file(&self) -> &File {
+        &self.file
     }
 
     fn of(file: File, length: usize) -> Result<Self, Stop> {
@@ -77,11 +126,11 @@ impl Source {
     }
 }
 
-/// What came of a method.
-#[derive(Clone, Debug, Serialize)]
+/// What came of a contender.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// Its name.
-    pub method: &'static str,
+    pub name: String,
     /// Milliseconds for 1 GiB, the medians: from start to end.
     pub wall: f64,
     /// CPU of the sender.
@@ -97,19 +146,27 @@ pub struct Line {
 }
 
 /// What came of a plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
+    /// Why it was made.
+    pub kind: Kind,
     /// The sink.
-    pub sink: &'static str,
+    pub sink: String,
     /// On which processors.
     pub placement: Placement,
     /// The congestion control that was asked for.
     pub congestion: Option<String>,
+    /// How many bytes were sent.
+    pub length: usize,
+    /// How often, in one trial.
+    pub repeat: usize,
     /// How many rounds.
     pub rounds: usize,
-    /// How many times as fast `sendfile` is as itself.
+    /// Which was measured twice.
+    pub twice: String,
+    /// How many times as fast that is as itself.
     pub noise: Interval,
-    /// The methods, the base first.
+    /// The contenders, the base first.
     pub lines: Vec<Line>,
 }
 
@@ -119,10 +176,50 @@ impl Outcome {
         self.noise.low >= 1.0 - NOISE / 100.0 && self.noise.high <= 1.0 + NOISE / 100.0
     }
 
-    /// The line of a method.
-    pub fn find(&self, method: &str) -> Option<&Line> {
-        self.lines.iter().find(|line| line.method == method)
+    /// The line of a contender.
+    pub fn find(&self, name: &str) -> Option<&Line> {
+        self.lines.iter().find(|line| line.name == name)
     }
+
+    /// With what all are compared.
+    pub fn base(&self) -> Option<&Line> {
+        self.lines.first()
+    }
+}
+
+/// A run of the benchmark, with what it ran on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The kernel's release.
+    pub kernel: String,
+    /// The processor's name.
+    pub processor: String,
+    /// The day, as 2026-11-28.
+    pub date: String,
+    /// The system's own congestion control.
+    pub congestion: String,
+    /// Whether the source was locked in memory.
+    pub is_locked: bool,
+    /// The load average of a minute, before and after.
+    pub load: [String; 2],
+    /// What was not measured, and why.
+    pub missing: Vec<String>,
+    /// What came of each plan.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The day, in UTC.
+pub fn today() -> String {
+    // SAFETY: time takes no pointer here; gmtime_r reads one number and writes one structure of plain integers and a pointer to a
+    // static name, for which zero is valid.
+    let day = unsafe {
+        let now = libc::time(std::ptr::null_mut());
+        let mut day: libc::tm = std::mem::zeroed();
+        libc::gmtime_r(&raw const now, &raw mut day);
+        day
+    };
+    let (year, month) = (day.tm_year + 1900, day.tm_mon + 1);
+    format!("{year}-{month:02}-{:02}", day.tm_mday)
 }
 
 /// Makes all trials of a plan. `told` hears of each.
@@ -130,58 +227,40 @@ pub fn run(
     lab: &Lab,
     source: &Source,
     plan: &Plan,
-    rounds: usize,
     mut told: impl FnMut(),
 ) -> Result<Outcome, Stop> {
-    let trial = Trial {
-        lab,
-        source: &source.file,
-        content: &source.content,
-        congestion: plan.congestion.as_deref(),
-    };
-    let find = |name: &'static str| -> Result<(&'static str, Method), Stop> {
-        let known = if name == AGAIN { TWICE } else { name };
-        let found = methods::ALL.iter().find(|(other, _)| *other == known);
-        let (_, method) = found.ok_or_else(|| Stop::broken(format!("no method {name}")))?;
-        Ok((name, *method))
-    };
-    let named: Vec<(&'static str, Method)> = plan
-        .methods
-        .iter()
-        .copied()
-        .map(find)
-        .collect::<Result<_, _>>()?;
+    let trial = Trial::of(lab, &source.file, &source.content[..plan.length], plan)?;
     // The first round is to warm up, and every byte is compared in it.
-    for (_, method) in &named {
-        trial.run(*method, plan.sink, plan.placement, true)?;
+    let make = |contender: &Contender, verify| {
+        let made = trial.run(contender.how, verify);
+        made.map_err(|stop| match stop {
+            Stop::Broken(what) => Stop::broken(format!("{}: {what}", contender.name)),
+            stop @ Stop::Untestable(_) => stop,
+        })
+    };
+    for contender in &plan.contenders {
+        make(contender, true)?;
         told();
     }
-    let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); named.len()];
-    for round in 0..rounds {
-        for step in 0..named.len() {
-            let at = (round + step) % named.len();
-            let made = trial.run(named[at].1, plan.sink, plan.placement, false)?;
-            figures[at].push(made);
+    let number = plan.contenders.len();
+    let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); number];
+    for round in 0..plan.rounds {
+        for step in 0..number {
+            let at = (round + step) % number;
+            figures[at].push(make(&plan.contenders[at], false)?);
             told();
         }
     }
-    Ok(outcome(plan, source.content.len(), &named, &figures))
+    Ok(outcome(plan, &figures))
 }
 
-fn outcome(
-    plan: &Plan,
-    length: usize,
-    named: &[(&'static str, Method)],
-    figures: &[Vec<Figures>],
-) -> Outcome {
+fn outcome(plan: &Plan, figures: &[Vec<Figures>]) -> Outcome {
     const GIB: usize = 1 << 30;
     #[expect(clippy::cast_precision_loss, reason = "lengths are powers of two")]
-    let per_gib = GIB as f64 / length as f64 * 1e3;
+    let per_gib = GIB as f64 / (plan.length * plan.repeat) as f64 * 1e3;
     let of = |at: usize, figure: fn(&Figures) -> f64| -> Vec<f64> {
         figures[at].iter().map(figure).collect()
     };
-    let at = |name: &str| named.iter().position(|(other, _)| *other == name);
-    let base = at(BASE).unwrap_or(0);
     let compared = |one: usize, other: usize, figure: fn(&Figures) -> f64| {
         let pairs: Vec<(f64, f64)> = of(one, figure).into_iter().zip(of(other, figure)).collect();
         ratio(&pairs)
@@ -190,22 +269,26 @@ fn outcome(
     let sender: fn(&Figures) -> f64 = |figures| figures.sender.as_secs_f64();
     let receiver: fn(&Figures) -> f64 = |figures| figures.receiver.as_secs_f64();
     let both: fn(&Figures) -> f64 = |figures| figures.cpu().as_secs_f64();
-    let lines = named.iter().enumerate().map(|(at, (name, _))| Line {
-        method: name,
+    let lines = plan.contenders.iter().enumerate();
+    let lines = lines.map(|(at, contender)| Line {
+        name: contender.name.clone(),
         wall: median(&of(at, wall)) * per_gib,
         sender: median(&of(at, sender)) * per_gib,
         receiver: median(&of(at, receiver)) * per_gib,
-        faster: compared(base, at, wall),
-        sender_saves: compared(base, at, sender),
-        both_save: compared(base, at, both),
+        faster: compared(0, at, wall),
+        sender_saves: compared(0, at, sender),
+        both_save: compared(0, at, both),
     });
-    let (one, other) = (at(TWICE).unwrap_or(base), at(AGAIN).unwrap_or(base));
     Outcome {
-        sink: plan.sink.name(),
+        kind: plan.kind,
+        sink: plan.sink.name().to_owned(),
         placement: plan.placement,
         congestion: plan.congestion.clone(),
-        rounds: figures.first().map_or(0, Vec::len),
-        noise: compared(one, other, wall),
+        length: plan.length,
+        repeat: plan.repeat,
+        rounds: plan.rounds,
+        twice: plan.contenders[plan.twice].name.clone(),
+        noise: compared(plan.twice, plan.contenders.len() - 1, wall),
         lines: lines.collect(),
     }
 }

@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How often the sample is drawn again.
 const RESAMPLES: usize = 2000;
 
 /// A median with the interval in which 95 % of the medians of resamples lie.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
     pub low: f64,

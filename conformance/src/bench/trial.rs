@@ -1,18 +1,23 @@
 //! One transfer, timed: a process that sends and one that receives, both new and connected before the clock starts.
 
+use super::peers::{self, Peer};
+use super::{How, Kind, Plan};
+use crate::lab::netns::Elsewhere;
 use crate::lab::{Lab, io, sockets};
 use crate::ledger::methods::Method;
-use crate::ledger::sinks::{Ends, Sink};
+use crate::ledger::sinks::Ends;
 use crate::process;
 use crate::verdict::{Setup, Stop};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::ffi::c_int;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// On which processors the two processes run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
     /// Both on the same one: the wall is what both cost.
@@ -39,79 +44,120 @@ impl Figures {
     }
 }
 
-/// What is the same in all trials.
+/// What is the same in all trials of a plan.
 pub struct Trial<'run> {
-    /// Where files are made.
-    pub lab: &'run Lab,
+    lab: &'run Lab,
     /// The file that is sent.
-    pub source: &'run File,
+    source: &'run File,
     /// Its content.
-    pub content: &'run [u8],
-    /// The congestion control of TCP, if not the system's own.
-    pub congestion: Option<&'run str>,
+    content: &'run [u8],
+    plan: &'run Plan,
+    /// Where the sink's network namespaces are.
+    elsewhere: Option<Elsewhere>,
 }
 
 /// What a process reports: when it began and ended, by the monotonic clock, and its CPU time, all in nanoseconds; the bytes.
 type Report = [u64; 4];
 
-impl Trial<'_> {
-    /// Sends the content once. `verify` compares every byte at the receiver, so its figures are not to be used.
-    pub fn run(
-        &self,
-        method: Method,
-        sink: Sink,
-        placement: Placement,
-        verify: bool,
-    ) -> Result<Figures, Stop> {
-        let Ends { near, far } = match self.congestion {
-            Some(name) if matches!(sink, Sink::Tcp | Sink::TcpDropped) => tcp_under(name)?,
-            _ => sink.open(self.lab)?,
-        };
+/// What is sent before.
+const LITTLE: usize = 1 << 20;
+/// The descriptor by which another program is told to go.
+const GO: c_int = 3;
+/// The descriptor by which it reports.
+const REPORT: c_int = 4;
+
+impl<'run> Trial<'run> {
+    /// Makes ready what all trials of a plan share: the content is the beginning of the source.
+    pub fn of(
+        lab: &'run Lab,
+        source: &'run File,
+        content: &'run [u8],
+        plan: &'run Plan,
+    ) -> Result<Self, Stop> {
+        let way = plan.sink.way();
+        Ok(Self {
+            lab,
+            source,
+            content,
+            plan,
+            elsewhere: way.map(Elsewhere::start).transpose()?,
+        })
+    }
+
+    /// Two ends. The congestion control is set before they are connected: what BBR has begun to pace stays paced.
+    fn ends(&self) -> Result<Ends, Stop> {
+        let sink = self.plan.sink;
+        let congestion = self.plan.congestion.as_deref().unwrap_or("");
+        if let Some(elsewhere) = &self.elsewhere {
+            let (near, far) = elsewhere.connect(congestion)?;
+            return Ok(Ends { near, far });
+        }
+        if sink.is_tcp() {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("listen")?;
+            let (near, far) = sockets::tcp_to(&listener, congestion.as_bytes())?;
+            return Ok(Ends {
+                near: near.into(),
+                far: Some(far.into()),
+            });
+        }
+        sink.open(self.lab)
+    }
+
+    /// Sends the content, as often as the plan says. With `verify` once, and every byte is compared at the receiver, so its figures are
+    /// not to be used.
+    pub fn run(&self, how: How, verify: bool) -> Result<Figures, Stop> {
+        if let How::Peer(Peer::Nginx(server)) = how {
+            return self.fetch(server, verify);
+        }
+        let sink = self.plan.sink;
+        let (before, ends) = (self.ends()?, self.ends()?);
+        let Ends { near, far } = ends;
         let (go, mut start) = std::io::pipe().setup("pipe")?;
         let (sent, send) = std::io::pipe().setup("pipe")?;
         let (received, receive) = std::io::pipe().setup("pipe")?;
         let written = match &far {
-            None => Some(near.try_clone().setup("dup")?),
-            Some(_) => None,
+            None if !sink.is_lost() => Some(near.try_clone().setup("dup")?),
+            _ => None,
         };
         let receiver = far.map(|far| {
-            let receive = &receive;
-            let child = process::fork(move || {
-                process::close_all_but(&[far.as_raw_fd(), receive.as_raw_fd()]);
-                pin(0);
-                let expected = verify.then_some(self.content);
-                let stamp = Stamp::now();
-                if let Ok(came) = sink.take_all(&far, expected) {
-                    stamp.report(receive, came);
-                }
-            });
-            child.setup("fork")
+            let warm = before.far.as_ref();
+            self.receive(&far, &receive, verify, warm, || Ok(()))
         });
         let receiver = receiver.transpose()?;
-        let sender = process::fork(move || {
-            let keep = [near.as_fd(), self.source.as_fd(), go.as_fd(), send.as_fd()];
-            process::close_all_but(&keep.map(|fd| fd.as_raw_fd()));
-            pin(usize::from(placement == Placement::Split));
-            let Ok(mut sending) = method.begin(self.source, &near, self.content) else {
-                return;
-            };
-            if (&go).read_exact(&mut [0]).is_err() {
-                return;
-            }
-            let stamp = Stamp::now();
-            let all = sending.drive().is_ok() && sending.end().is_ok();
-            drop(near);
-            if all {
-                stamp.report(&send, self.content.len());
+        let repeat = if verify { 1 } else { self.plan.repeat };
+        let sender = process::fork(|| {
+            let warm = &before.near;
+            let keep = [&near, warm].map(AsRawFd::as_raw_fd);
+            let keep = [keep, [self.source.as_raw_fd(), go.as_raw_fd()]].concat();
+            process::close_all_but(&[keep, vec![send.as_raw_fd()]].concat());
+            pin(usize::from(self.plan.placement == Placement::Split));
+            match how {
+                How::Method(method) => {
+                    let all = self.send(method, warm, &near, &go, repeat);
+                    drop(near);
+                    match all {
+                        Ok(stamp) => stamp.report(&send, self.content.len() * repeat),
+                        Err(stop) => eprintln!("the sender: {stop:?}"),
+                    }
+                    // What it costs to end a process is not to be in the receiver's time: until all is received.
+                    let _ = { &go }.read(&mut [0]);
+                }
+                How::Peer(peer) => {
+                    let ends = [self.source.as_fd(), near.as_fd(), go.as_fd(), send.as_fd()];
+                    let error = peer.exec(ends, [GO, REPORT], self.content.len());
+                    eprintln!("{}: {error}", peer.name());
+                }
             }
         })
         .setup("fork")?;
-        drop(receive);
+        // Whoever holds an end keeps it open.
+        drop((receive, send, go, before));
         start.write_all(&[1]).setup("start the sender")?;
         let sent = read_report(sent);
+        let received = receiver.map(|pid| (pid, read_report(received)));
+        drop(start);
         process::wait(sender);
-        let received = receiver.map(|pid| {
-            let report = read_report(received);
+        let received = received.map(|(pid, report)| {
             process::wait(pid);
             report
         });
@@ -125,9 +171,101 @@ impl Trial<'_> {
                 return Err(Stop::broken("other bytes were written"));
             }
         }
-        if received.is_some_and(|received| received[3] != length as u64) {
+        self.figures(sent, received, repeat)
+    }
+
+    /// Has a process take what comes at the far end, and report. Before it takes what comes at `warm`, and does `first`.
+    fn receive(
+        &self,
+        far: &OwnedFd,
+        receive: &PipeWriter,
+        verify: bool,
+        warm: Option<&OwnedFd>,
+        first: impl FnOnce() -> Result<(), Stop>,
+    ) -> Result<libc::pid_t, Stop> {
+        let child = process::fork(move || {
+            let keep = [far.as_raw_fd(), receive.as_raw_fd()];
+            let warm_fd = warm.map(AsRawFd::as_raw_fd);
+            process::close_all_but(&keep.into_iter().chain(warm_fd).collect::<Vec<_>>());
+            pin(0);
+            let sink = self.plan.sink;
+            let expected = verify.then_some(self.content);
+            let warmed = warm.map_or(Ok(0), |warm| sink.take_all(warm, None));
+            let stamp = Stamp::now();
+            let came = warmed.and_then(|_| first());
+            let came = came.and_then(|()| sink.take_all(far, expected));
+            match came {
+                Ok(came) => stamp.report(receive, came),
+                Err(stop) => eprintln!("the receiver: {stop:?}"),
+            }
+        });
+        child.setup("fork")
+    }
+
+    /// The sender's part, in a process of its own: when it began. It sends a little to `warm` before: what a process pays once, as for
+    /// its own pages, is not what sending costs. What is made ready before the clock starts is the program's, not the file's; where
+    /// small files are sent, it is made ready for each.
+    fn send(
+        &self,
+        method: Method,
+        warm: &OwnedFd,
+        near: &OwnedFd,
+        mut go: &PipeReader,
+        repeat: usize,
+    ) -> Result<Stamp, Stop> {
+        let method = method.within(self.plan.sink);
+        let little = &self.content[..self.content.len().min(LITTLE)];
+        let mut sending = method.begin(self.source, warm, little)?;
+        sending.drive().setup("send a little before")?;
+        sending.end()?;
+        // SAFETY: nobody uses the number any more, and this process ends without its owner.
+        unsafe { libc::close(warm.as_raw_fd()) };
+        let begin = || method.begin(self.source, near, self.content);
+        let is_small = self.plan.kind == Kind::Size;
+        let ready = if is_small { None } else { Some(begin()?) };
+        go.read_exact(&mut [0])
+            .map_err(|_| Stop::broken("nobody starts it"))?;
+        let stamp = Stamp::now();
+        if let Some(mut sending) = ready {
+            sending.drive().setup("send")?;
+            sending.end()?;
+            return Ok(stamp);
+        }
+        for _ in 0..repeat {
+            let mut sending = begin()?;
+            sending.drive().setup("send")?;
+            sending.end()?;
+        }
+        Ok(stamp)
+    }
+
+    /// What `nginx` takes to send the file to one who asks for it.
+    fn fetch(&self, server: peers::Nginx, verify: bool) -> Result<Figures, Stop> {
+        let far = OwnedFd::from(server.connect()?);
+        let (received, receive) = std::io::pipe().setup("pipe")?;
+        let before = server.cpu()?;
+        let child = self.receive(&far, &receive, verify, None, || peers::ask(&far))?;
+        drop(far);
+        drop(receive);
+        let received = read_report(received);
+        process::wait(child);
+        let received = received?;
+        let cpu = server.cpu()?.saturating_sub(before);
+        let sent = [received[0], received[1], cpu, received[3]];
+        self.figures(sent, Some(received), 1)
+    }
+
+    fn figures(
+        &self,
+        sent: Report,
+        received: Option<Report>,
+        repeat: usize,
+    ) -> Result<Figures, Stop> {
+        let all = (self.content.len() * repeat) as u64;
+        let came = received.map_or(sent[3], |received| received[3]);
+        if came != all {
             return Err(Stop::broken(format!(
-                "{received:?}: fewer bytes came than {length}, or others"
+                "{came} bytes of {all} came, or others"
             )));
         }
         let end = received.map_or(sent[1], |received| received[1]);
@@ -191,23 +329,11 @@ fn nanoseconds(clock: libc::clockid_t) -> u64 {
 }
 
 /// Keeps this process on a processor, if there are as many.
-fn pin(cpu: usize) {
+pub fn pin(cpu: usize) {
     // SAFETY: a set is plain bits, for which zero is valid; the macros set one of them, and the kernel reads it.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(cpu, &mut set);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
     }
-}
-
-/// A connection under a congestion control, which is set before it is made: what BBR has begun to pace stays paced.
-fn tcp_under(congestion: &str) -> Result<Ends, Stop> {
-    let socket = sockets::of_protocol(libc::AF_INET, libc::SOCK_STREAM, 0)?;
-    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
-    sockets::set_bytes(&socket, level, name, congestion.as_bytes()).setup("TCP_CONGESTION")?;
-    let (near, far) = sockets::tcp_from(socket)?;
-    Ok(Ends {
-        near: near.into(),
-        far: Some(far.into()),
-    })
 }

@@ -3,14 +3,17 @@
 use crate::{Failure, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, ValueEnum};
-use conformance::bench::trial::Placement;
-use conformance::bench::{self, AGAIN, BASE, Outcome, Plan, Source, TWICE, report};
+use conformance::bench::peers::Peers;
+use conformance::bench::plans::{CONGESTION, Wanted};
+use conformance::bench::{self, Kind, Outcome, Run, Source, plots, report};
+use conformance::kernel;
 use conformance::lab::Lab;
 use conformance::ledger::sinks::Sink;
 use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
@@ -20,6 +23,12 @@ pub struct Options {
     /// How much one transfer sends, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = mebibytes)]
     mib: usize,
+    /// Also 1 GiB, files of every size, pipes of every capacity, and calls that send more or less: about 20 minutes
+    #[arg(long)]
+    full: bool,
+    /// Also what others have written, on the same work: libraries of Rust, Python and nginx where they are installed
+    #[arg(long)]
+    peers: bool,
     /// Only sinks whose name contains this (can be repeated)
     #[arg(long, value_name = "TEXT")]
     sink: Vec<String>,
@@ -29,6 +38,12 @@ pub struct Options {
     /// Write the report there instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Draw what was measured as SVG into this directory
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Report an earlier run, which `--format json` has written, and measure nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "mib", "full", "peers", "sink", "scratch"])]
+    from: Option<PathBuf>,
     /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
@@ -58,56 +73,43 @@ fn mebibytes(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The methods that are compared, where the sink takes them.
-const METHODS: &[&str] = &[
-    BASE,
-    "read+write 1 MiB",
-    "mmap+write",
-    "mmap+write 1 MiB",
-    TWICE,
-    AGAIN,
-    "splice, pipe 64 KiB",
-    "splice, pipe 1 MiB",
-    "vmsplice, pipe 1 MiB",
-    "write of memory",
-];
-/// To TCP besides.
-const TO_TCP: &[&str] = &["MSG_ZEROCOPY, mapped", "MSG_ZEROCOPY, memory"];
-/// To a file besides.
-const TO_FILE: &[&str] = &["copy_file_range"];
-/// What is asked of TCP: the default of many systems paces even on loopback.
-const CONGESTION: &str = "reno";
-
-/// All that is compared, as far as the sinks are wanted.
-fn plans(options: &Options) -> Vec<Plan> {
-    let is_tcp = |sink| matches!(sink, Sink::Tcp | Sink::TcpDropped);
-    let plan = |sink, placement, congestion: Option<&str>| Plan {
-        sink,
-        placement,
-        congestion: congestion.map(str::to_owned),
-        methods: match sink {
-            Sink::Tcp => [METHODS, TO_TCP].concat(),
-            Sink::File => [METHODS, TO_FILE].concat(),
-            _ => METHODS.to_vec(),
-        },
+pub fn bench_command(options: &Options) -> Result<bool, Failure> {
+    let run = match &options.from {
+        Some(path) => read(path)?,
+        None => measure(options)?,
     };
-    let mut plans: Vec<Plan> = Sink::ALL
-        .iter()
-        .map(|sink| plan(*sink, Placement::Same, is_tcp(*sink).then_some(CONGESTION)))
-        .collect();
-    plans.push(plan(Sink::Tcp, Placement::Split, Some(CONGESTION)));
-    plans.push(Plan {
-        methods: vec![BASE, TWICE, AGAIN],
-        ..plan(Sink::Tcp, Placement::Same, None)
-    });
-    plans.retain(|plan| {
-        let named = |text: &String| plan.sink.name().contains(text.as_str());
-        options.sink.is_empty() || options.sink.iter().any(named)
-    });
-    plans
+    if let Some(directory) = &options.plots {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::Usage(format!("{}: {error}", directory.display()))
+        };
+        fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+        for (name, picture) in plots::draw(&run).map_err(|error| failed(&error))? {
+            fs::write(directory.join(name), picture).map_err(|error| failed(&error))?;
+        }
+    }
+    let mut output = open_output(options.output.as_deref())?;
+    if options.format == Format::Json {
+        serde_json::to_writer(&mut output, &run).map_err(io::Error::from)?;
+        writeln!(output)?;
+    } else {
+        report::write(&mut *output, &run, options.format == Format::Markdown)?;
+    }
+    output.flush()?;
+    Ok(true)
 }
 
-pub fn bench_command(options: &Options) -> Result<bool, Failure> {
+fn read(path: &Path) -> Result<Run, Failure> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| {
+        let path = path.display();
+        Failure::Usage(format!(
+            "{path}: {error}: it is to be what `bench --format json` has written"
+        ))
+    })
+}
+
+fn measure(options: &Options) -> Result<Run, Failure> {
     let (scratch, passed_over) = crate::scratch(options.scratch.as_deref())?;
     if scratch.is_none() {
         let why = passed_over.join("; ");
@@ -115,7 +117,34 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
             "{why} (name a writable directory with --scratch)"
         )));
     }
-    let plans = plans(options);
+    let lab = Lab::new(scratch);
+    let unusable = |stop: Stop| {
+        let reason = why(stop);
+        Failure::Usage(format!("nothing can be measured here: {reason}"))
+    };
+    let mut wanted = Wanted {
+        rounds: options.rounds,
+        length: options.mib << 20,
+        full: options.full,
+        peers: Vec::new(),
+    };
+    let source = Source::on_tmpfs(wanted.largest()).map_err(unusable)?;
+    // A file is copied on one file system.
+    let beside = Source::on_scratch(&lab, wanted.length).map_err(unusable)?;
+    let mut missing = Vec::new();
+    let mut peers = None;
+    if options.peers {
+        let first = Source::on_tmpfs(wanted.length).map_err(unusable)?;
+        let found = Peers::find(first.file(), CONGESTION).map_err(unusable)?;
+        wanted.peers.clone_from(&found.found);
+        missing.extend(found.missing.iter().cloned());
+        peers = Some((found, first));
+    }
+    let mut plans = wanted.plans();
+    plans.retain(|plan| {
+        let named = |text: &String| plan.sink.name().contains(text.as_str());
+        options.sink.is_empty() || options.sink.iter().any(named)
+    });
     if plans.is_empty() {
         let names: Vec<&str> = Sink::ALL.iter().map(|sink| sink.name()).collect();
         return Err(Failure::Usage(format!(
@@ -123,49 +152,52 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
             names.join(", ")
         )));
     }
-    let lab = Lab::new(scratch);
-    let unusable = |stop: Stop| Failure::Usage(format!("nothing can be measured here: {stop:?}"));
-    let length = options.mib << 20;
-    let source = Source::on_tmpfs(length).map_err(unusable)?;
-    // A file is copied on one file system.
-    let beside = Source::on_scratch(&lab, length).map_err(unusable)?;
-    let trials: usize = plans.iter().map(|plan| plan.methods.len()).sum();
-    let progress = progress(trials * (options.rounds + 1));
+    let trials = plans
+        .iter()
+        .map(|plan| plan.contenders.len() * (plan.rounds + 1));
+    let progress = progress(trials.sum());
     let before = load();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for plan in &plans {
         let name = plan.sink.name();
         progress.set_message(name);
-        let source = if plan.sink == Sink::File {
-            &beside
-        } else {
-            &source
+        let source = match (plan.sink, plan.kind, &peers) {
+            (Sink::File, _, _) => &beside,
+            (_, Kind::Peers, Some((_, first))) => first,
+            _ => &source,
         };
-        let made = bench::run(&lab, source, plan, options.rounds, || progress.inc(1));
-        outcomes.push(made.map_err(|stop| Failure::Usage(format!("{name}: {stop:?}")))?);
+        match bench::run(&lab, source, plan, || progress.inc(1)) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(stop @ Stop::Untestable(_)) => missing.push(format!("{name}: {}", why(stop))),
+            Err(stop) => return Err(Failure::Usage(format!("{name}: {}", why(stop)))),
+        }
     }
     progress.finish_and_clear();
-    let mut output = open_output(options.output.as_deref())?;
-    if options.format == Format::Json {
-        serde_json::to_writer(&mut output, &outcomes).map_err(io::Error::from)?;
-        writeln!(output)?;
-    } else {
-        report::write(&mut *output, &outcomes, options.format == Format::Markdown)?;
-        writeln!(
-            output,
-            "\n{} MiB of tmpfs (to a file: of its file system), {}; the system's congestion control is {}; load average {before} before, {} after",
-            options.mib,
-            if source.is_locked {
-                "locked in memory"
-            } else {
-                "not locked: RLIMIT_MEMLOCK"
-            },
-            setting("/proc/sys/net/ipv4/tcp_congestion_control"),
-            load()
-        )?;
+    Ok(Run {
+        kernel: kernel::uname().0,
+        processor: processor(),
+        date: bench::today(),
+        congestion: setting("/proc/sys/net/ipv4/tcp_congestion_control"),
+        is_locked: source.is_locked,
+        load: [before, load()],
+        missing,
+        outcomes,
+    })
+}
+
+fn why(stop: Stop) -> String {
+    match stop {
+        Stop::Untestable(reason) => format!("{} ({})", reason.what, reason.remedy),
+        Stop::Broken(what) => what,
     }
-    output.flush()?;
-    Ok(true)
+}
+
+/// Its name, as far as Linux knows it.
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()));
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
 fn setting(path: &str) -> String {

@@ -1,0 +1,305 @@
+//! What others have written, on the same work: programs that are told when to go and report what they took.
+//!
+//! Such a program finds the source at descriptor 0, the sink at 1, reads a byte from 3 before it begins, and writes to 4 when it
+//! has: when it began and ended by the monotonic clock, its CPU time between, and the bytes, four 64-bit numbers. It is named the
+//! contender and the length. `nocopy-peers` (`conformance/peers`) is one of them for each library of Rust; Python is given a script. `nginx`
+//! is asked for the file instead.
+
+use crate::lab::{io, sockets, wait_until};
+use crate::verdict::{Lack, Setup, Stop};
+use std::ffi::c_int;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Someone else's way of sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// One that the program `nocopy-peers` knows.
+    Program(&'static str),
+    /// Python's `socket.sendfile`.
+    Python,
+    /// A server that is asked for the file.
+    Nginx(Nginx),
+}
+
+/// A server that runs as long as the benchmark does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nginx {
+    name: &'static str,
+    pid: libc::pid_t,
+    port: u16,
+}
+
+/// What `nocopy-peers` knows.
+const OF_RUST: &[&str] = &[
+    "libc",
+    "rustix",
+    "nix",
+    "sendfile crate",
+    "std::io::copy",
+    "tokio::io::copy",
+];
+
+/// Python's own, as the others are driven.
+const SCRIPT: &str = include_str!("peer.py");
+
+impl Peer {
+    /// What users are told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Program(name) => name,
+            Self::Python => "Python socket.sendfile",
+            Self::Nginx(server) => server.name,
+        }
+    }
+
+    /// Replaces this process by the program, with these as the source, the sink, and where it is told to go and reports. It returns with
+    /// what is wrong.
+    pub fn exec(
+        self,
+        ends: [BorrowedFd<'_>; 4],
+        told: [c_int; 2],
+        length: usize,
+    ) -> std::io::Error {
+        let (program, arguments) = match self {
+            Self::Program(name) => (program(), vec![name.to_owned(), length.to_string()]),
+            Self::Python => (
+                PathBuf::from("python3"),
+                ["-I", "-S", "-c", SCRIPT].map(str::to_owned).to_vec(),
+            ),
+            Self::Nginx(_) => return std::io::ErrorKind::Unsupported.into(),
+        };
+        // Some read from where the file's position is.
+        // SAFETY: lseek takes no pointer.
+        unsafe { libc::lseek(ends[0].as_raw_fd(), 0, libc::SEEK_SET) };
+        // None of them may be one of those that are replaced.
+        let moved = ends.map(|fd| {
+            // SAFETY: a duplicate, in a process that is about to be another program.
+            unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, FREE) }
+        });
+        for (from, to) in moved.into_iter().zip([0, 1, told[0], told[1]]) {
+            // SAFETY: as above.
+            if unsafe { libc::dup2(from, to) } == -1 {
+                return std::io::Error::last_os_error();
+            }
+            // SAFETY: as above.
+            unsafe { libc::close(from) };
+        }
+        Command::new(program).args(arguments).exec()
+    }
+}
+
+/// Descriptors from here on are not those of a peer.
+const FREE: c_int = 10;
+
+/// The program that is built beside this one.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name("nocopy-peers")
+}
+
+/// The peers of this machine, and what there is not, with what to do.
+pub struct Peers {
+    /// Those that are there.
+    pub found: Vec<Peer>,
+    /// Those that are not.
+    pub missing: Vec<String>,
+    /// Servers, which end with this.
+    servers: Vec<Server>,
+}
+
+impl Peers {
+    /// Finds them, and starts the servers for a file.
+    pub fn find(source: &File, congestion: &str) -> Result<Self, Stop> {
+        let mut peers = Self {
+            found: Vec::new(),
+            missing: Vec::new(),
+            servers: Vec::new(),
+        };
+        if program().exists() {
+            peers
+                .found
+                .extend(OF_RUST.iter().copied().map(Peer::Program));
+        } else {
+            let what = OF_RUST.join(", ");
+            return Err(Stop::broken(format!(
+                "{what} and our own are compared by {}, which is not there: cargo build --release --package nocopy-peers",
+                program().display()
+            )));
+        }
+        if is_installed("python3") {
+            peers.found.push(Peer::Python);
+        } else {
+            peers.missing.push("Python: apt install python3".to_owned());
+        }
+        if is_installed("nginx") {
+            for (name, is_on) in [("nginx, sendfile on", true), ("nginx, sendfile off", false)] {
+                let server = Server::start(name, is_on, source, congestion)?;
+                peers.found.push(Peer::Nginx(server.nginx));
+                peers.servers.push(server);
+            }
+        } else {
+            peers
+                .missing
+                .push("nginx: apt install nginx-light".to_owned());
+        }
+        Ok(peers)
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    // Debian has nginx where a user's path does not lead.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
+    path.split(':')
+        .any(|directory| Path::new(directory).join(program).exists())
+}
+
+/// One that runs.
+struct Server {
+    nginx: Nginx,
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It ends its worker as well. One that has ended by itself is not waited for long.
+        if let Ok(pid) = libc::pid_t::try_from(self.child.id()) {
+            // SAFETY: kill takes no pointer; the child has not been waited for, so the number is still its own.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Server {
+    fn start(
+        name: &'static str,
+        is_on: bool,
+        source: &File,
+        congestion: &str,
+    ) -> Result<Self, Stop> {
+        // Connections have the congestion control of the socket that they come to.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("listen")?;
+        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
+        let set = sockets::set_bytes(&listener, level, option, congestion.as_bytes());
+        set.setup("TCP_CONGESTION")?;
+        let port = listener.local_addr().setup("getsockname")?.port();
+        let directory = std::env::temp_dir().join(format!("nocopy-nginx-{port}"));
+        fs::create_dir(&directory).setup("make a directory")?;
+        let own = std::process::id();
+        let root = format!("/proc/{own}/fd");
+        let word = if is_on { "on" } else { "off" };
+        let directory_name = directory.display();
+        let configuration = format!(
+            "daemon off; user root; worker_processes 1; pid {directory_name}/pid; error_log {directory_name}/log;\n\
+             events {{ worker_connections 16; }}\n\
+             http {{ access_log off; sendfile {word}; keepalive_timeout 0; default_type text/plain;\n\
+             client_body_temp_path {directory_name}; proxy_temp_path {directory_name};\n\
+             fastcgi_temp_path {directory_name}; uwsgi_temp_path {directory_name}; scgi_temp_path {directory_name};\n\
+             server {{ listen 127.0.0.1:{port}; location = /source {{ alias {root}/{}; }} }} }}\n",
+            source.as_raw_fd()
+        );
+        let path = directory.join("nginx.conf");
+        fs::write(&path, configuration).setup("write nginx.conf")?;
+        // SAFETY: a duplicate for the server alone, which is not closed when it becomes one; ours is closed below.
+        let inherited = unsafe { libc::dup(listener.as_raw_fd()) };
+        let mut command = Command::new(if Path::new("/usr/sbin/nginx").exists() {
+            "/usr/sbin/nginx"
+        } else {
+            "nginx"
+        });
+        command
+            .arg("-c")
+            .arg(&path)
+            .arg("-e")
+            .arg(directory.join("log"))
+            .env("NGINX", format!("{inherited};"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // SAFETY: these calls take no lock and no memory.
+        unsafe {
+            command.pre_exec(|| {
+                // Told to end, it ends its worker as well.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                super::trial::pin(0);
+                Ok(())
+            });
+        }
+        let child = command.spawn();
+        // SAFETY: made above, for nobody else.
+        unsafe { libc::close(inherited) };
+        let mut server = Self {
+            nginx: Nginx { name, pid: 0, port },
+            child: child.setup("start nginx")?,
+            directory,
+        };
+        server.nginx.pid = server.worker()?;
+        Ok(server)
+    }
+}
+
+impl Server {
+    /// The process that sends, once it is there.
+    fn worker(&mut self) -> Result<libc::pid_t, Stop> {
+        let master = self.child.id();
+        let path = format!("/proc/{master}/task/{master}/children");
+        let mut worker = None;
+        wait_until(|| {
+            let ended = self.child.try_wait().setup("wait for nginx")?;
+            if let Some(status) = ended {
+                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+                let what = format!("nginx has ended: {status}: {log}");
+                return Err(Stop::untestable(Lack::Kernel, what, "leave out --peers"));
+            }
+            let text = fs::read_to_string(&path).setup("nginx's worker")?;
+            worker = text
+                .split_ascii_whitespace()
+                .next()
+                .and_then(|word| word.parse().ok());
+            Ok(worker.is_some())
+        })?;
+        worker.ok_or_else(|| Stop::broken("nginx has no worker"))
+    }
+}
+
+impl Nginx {
+    /// A connection, which waits until the server takes it.
+    pub fn connect(self) -> Result<TcpStream, Stop> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        TcpStream::connect(address).setup("connect to nginx")
+    }
+
+    /// The CPU time that it has taken, in nanoseconds.
+    pub fn cpu(self) -> Result<u64, Stop> {
+        let path = format!("/proc/{}/schedstat", self.pid);
+        let text = fs::read_to_string(path).setup("nginx's CPU time")?;
+        let first = text.split(' ').next().and_then(|word| word.parse().ok());
+        first.ok_or_else(|| Stop::broken("nginx has no CPU time"))
+    }
+}
+
+/// Asks for the file, and reads what comes before its bytes.
+pub fn ask(server: &OwnedFd) -> Result<(), Stop> {
+    io::write_all(server, b"GET /source HTTP/1.0\r\n\r\n").setup("ask nginx")?;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if io::read_full(server, &mut byte).setup("read the head")? == 0 {
+            return Err(Stop::broken("nginx has no answer"));
+        }
+        head.push(byte[0]);
+    }
+    if head.starts_with(b"HTTP/1.1 200") {
+        Ok(())
+    } else {
+        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        Err(Stop::broken(format!("nginx says {}", line.escape_ascii())))
+    }
+}

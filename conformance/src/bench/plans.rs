@@ -1,0 +1,321 @@
+//! What the benchmark compares.
+
+#![forbid(unsafe_code)]
+
+use super::peers::Peer;
+use super::trial::Placement;
+use super::{AGAIN, Contender, How, Kind, Plan};
+use crate::ledger::methods::{self, Method, Pages};
+use crate::ledger::sinks::Sink;
+use crate::routes::{Route, WHOLE};
+
+/// The method with which the ways of sending are compared.
+pub const BASE: &str = "read+write 64 KiB";
+/// Our own, as its peers are measured: in a program of its own.
+pub const OURS: &str = "nocopy";
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// The methods that are compared, where the sink takes them.
+const METHODS: &[&str] = &[
+    BASE,
+    "read+write 1 MiB",
+    "mmap+write",
+    "mmap+write 1 MiB",
+    "sendfile",
+    "splice, pipe 64 KiB",
+    "splice, pipe 1 MiB",
+    "vmsplice, pipe 1 MiB",
+    "write of memory",
+];
+/// To TCP besides.
+const TO_TCP: &[&str] = &[
+    "MSG_ZEROCOPY, mapped",
+    "MSG_ZEROCOPY, memory",
+    "io_uring splice, pipe 1 MiB",
+    "io_uring SEND_ZC, memory",
+];
+/// To a file besides.
+const TO_FILE: &[&str] = &["copy_file_range"];
+/// Where it is asked whether the way or the system's congestion control decides.
+const FEW: &[&str] = &[BASE, "sendfile"];
+/// What is asked of TCP: the default of many systems paces even on loopback.
+pub const CONGESTION: &str = "reno";
+/// A trial of small files sends as much as this.
+const ENOUGH: usize = 16 * MIB;
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How many rounds of each.
+    pub rounds: usize,
+    /// How many bytes are sent.
+    pub length: usize,
+    /// 1 GiB, and every size, pipe and chunk.
+    pub full: bool,
+    /// Those peers.
+    pub peers: Vec<Peer>,
+}
+
+impl Wanted {
+    /// The largest file of all plans.
+    pub fn largest(&self) -> usize {
+        if self.full {
+            LARGEST.max(self.length)
+        } else {
+            self.length
+        }
+    }
+
+    /// Every plan, as far as this asks for it.
+    pub fn plans(&self) -> Vec<Plan> {
+        let mut plans: Vec<Plan> = Sink::ALL.iter().map(|sink| self.ways(*sink)).collect();
+        plans.push(Plan {
+            placement: Placement::Split,
+            ..self.ways(Sink::Tcp)
+        });
+        plans.push(Plan {
+            congestion: None,
+            ..self.plan(Kind::Ways, Sink::Tcp, named(FEW), "sendfile")
+        });
+        if !self.peers.is_empty() {
+            plans.push(self.peers());
+        }
+        if self.full {
+            self.sweeps(&mut plans);
+        }
+        plans
+    }
+
+    fn plan(&self, kind: Kind, sink: Sink, mut contenders: Vec<Contender>, twice: &str) -> Plan {
+        let found = contenders.iter().position(|one| one.name == twice);
+        let twice = found.unwrap_or(0);
+        let mut again = contenders[twice].clone();
+        again.name.push_str(AGAIN);
+        contenders.push(again);
+        Plan {
+            kind,
+            sink,
+            placement: Placement::Same,
+            congestion: sink.is_tcp().then(|| CONGESTION.to_owned()),
+            length: self.length,
+            repeat: 1,
+            rounds: self.rounds,
+            contenders,
+            twice,
+        }
+    }
+
+    /// The ways of sending to a sink.
+    fn ways(&self, sink: Sink) -> Plan {
+        if sink == Sink::Udp {
+            return self.plan(Kind::Ways, sink, datagrams(), "write of huge pages");
+        }
+        let besides = match sink {
+            Sink::Tcp => TO_TCP,
+            Sink::File => TO_FILE,
+            _ => &[],
+        };
+        let contenders = named(&[METHODS, besides].concat());
+        self.plan(Kind::Ways, sink, contenders, "sendfile")
+    }
+
+    fn peers(&self) -> Plan {
+        let peers = std::iter::once(Peer::Program(OURS)).chain(self.peers.iter().copied());
+        let contenders = peers.map(|peer| Contender {
+            name: peer.name().to_owned(),
+            how: How::Peer(peer),
+        });
+        self.plan(Kind::Peers, Sink::Tcp, contenders.collect(), OURS)
+    }
+
+    /// With other sizes.
+    fn sweeps(&self, plans: &mut Vec<Plan>) {
+        let rounds = self.rounds.div_ceil(3);
+        for placement in [Placement::Same, Placement::Split] {
+            plans.push(Plan {
+                length: LARGEST,
+                placement,
+                rounds,
+                ..self.ways(Sink::Tcp)
+            });
+        }
+        let to_compare = [
+            "mmap+write",
+            "sendfile",
+            "splice, pipe 64 KiB",
+            "MSG_ZEROCOPY, mapped",
+        ];
+        let to_compare = named(&[&[BASE], &to_compare[..]].concat());
+        for length in SIZES {
+            plans.push(Plan {
+                length: *length,
+                repeat: (ENOUGH / length).max(1),
+                rounds,
+                ..self.plan(Kind::Size, Sink::Tcp, to_compare.clone(), "sendfile")
+            });
+        }
+        for sink in [Sink::Tcp, Sink::TcpDropped] {
+            let mut contenders = named(&[BASE, "sendfile"]);
+            contenders.extend(PIPES.iter().map(|pipe| {
+                let name = format!("splice, pipe {}", size(*pipe));
+                of_route(name, Route::Splice { pipe: *pipe })
+            }));
+            plans.push(Plan {
+                rounds,
+                ..self.plan(Kind::Pipe, sink, contenders, "sendfile")
+            });
+        }
+        plans.push(Plan {
+            rounds,
+            ..self.plan(Kind::Chunk, Sink::Tcp, chunks(), "sendfile, whole")
+        });
+    }
+}
+
+/// The largest file that `--full` sends.
+const LARGEST: usize = 1 << 30;
+/// The files that it sends.
+const SIZES: &[usize] = &[
+    4 * KIB,
+    16 * KIB,
+    64 * KIB,
+    256 * KIB,
+    MIB,
+    4 * MIB,
+    16 * MIB,
+    64 * MIB,
+    256 * MIB,
+    LARGEST,
+];
+/// The pipes between.
+const PIPES: &[usize] = &[4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
+/// What one call sends.
+const CHUNKS: &[usize] = &[4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB];
+
+fn of_route(name: String, route: Route) -> Contender {
+    Contender {
+        name,
+        how: How::Method(Method::Route(route)),
+    }
+}
+
+/// A size as people write it.
+pub fn size(bytes: usize) -> String {
+    match bytes {
+        WHOLE => "whole".to_owned(),
+        _ if bytes >= 1 << 30 => format!("{} GiB", bytes >> 30),
+        _ if bytes >= MIB => format!("{} MiB", bytes / MIB),
+        _ => format!("{} KiB", bytes / KIB),
+    }
+}
+
+/// The methods of the ledger with these names.
+fn named(names: &[&str]) -> Vec<Contender> {
+    let of_name = |name: &&str| {
+        let (name, method) = methods::ALL.iter().find(|(other, _)| other == name)?;
+        Some(Contender {
+            name: (*name).to_owned(),
+            how: How::Method(*method),
+        })
+    };
+    names.iter().filter_map(of_name).collect()
+}
+
+/// Memory of either kind, copied and not: what no receiver copies after all.
+fn datagrams() -> Vec<Contender> {
+    let chunk = Sink::Udp.limit();
+    let kinds = [("huge pages", Pages::Huge), ("4 KiB pages", Pages::Small)];
+    let contenders = kinds.into_iter().flat_map(|(of, pages)| {
+        [
+            (format!("write of {of}"), Method::Memory { chunk, pages }),
+            (
+                format!("MSG_ZEROCOPY of {of}"),
+                Method::MemoryZerocopy { chunk, pages },
+            ),
+        ]
+    });
+    let mut contenders: Vec<Contender> = contenders
+        .map(|(name, method)| Contender {
+            name,
+            how: How::Method(method),
+        })
+        .collect();
+    contenders.extend(named(&[BASE]));
+    contenders
+}
+
+/// Calls that send more or less.
+fn chunks() -> Vec<Contender> {
+    let mut contenders = named(&[BASE]);
+    for buffer in CHUNKS {
+        let name = format!("read+write, {}", size(*buffer));
+        contenders.push(of_route(name, Route::ReadWrite { buffer: *buffer }));
+    }
+    for window in CHUNKS.iter().chain(&[WHOLE]) {
+        let name = format!("mmap+write, {}", size(*window));
+        contenders.push(of_route(name, Route::MmapWrite { window: *window }));
+    }
+    for most in CHUNKS.iter().chain(&[WHOLE]) {
+        contenders.push(Contender {
+            name: format!("sendfile, {}", size(*most)),
+            how: How::Method(Method::Capped {
+                route: Route::Sendfile,
+                most: *most,
+            }),
+        });
+    }
+    contenders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(full: bool) -> Wanted {
+        Wanted {
+            rounds: 21,
+            length: 64 * MIB,
+            full,
+            peers: vec![Peer::Program("libc")],
+        }
+    }
+
+    /// What is compared is there, and the last is the second time of another.
+    #[test]
+    fn every_plan_compares_what_its_sink_takes() {
+        for plan in wanted(true).plans() {
+            assert!(plan.contenders.len() >= 3, "{plan:?}");
+            let (last, others) = plan.contenders.split_last().expect("some");
+            assert_eq!(last.name, format!("{}{AGAIN}", others[plan.twice].name));
+            for contender in &plan.contenders {
+                if let How::Method(method) = contender.how {
+                    assert_eq!(method.is_for(plan.sink), Ok(()), "{}", contender.name);
+                }
+            }
+            assert!(plan.length <= wanted(true).largest());
+        }
+    }
+
+    #[test]
+    fn no_name_is_there_twice() {
+        for plan in wanted(true).plans() {
+            let mut names: Vec<&str> = plan
+                .contenders
+                .iter()
+                .map(|one| one.name.as_str())
+                .collect();
+            names.sort_unstable();
+            let all = names.len();
+            names.dedup();
+            assert_eq!(names.len(), all, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn the_short_run_has_one_size() {
+        let plans = wanted(false).plans();
+        assert!(plans.iter().all(|plan| plan.length == 64 * MIB));
+        assert!(wanted(true).plans().len() > plans.len() + SIZES.len());
+    }
+}

@@ -1,0 +1,53 @@
+//! The recorded run of the benchmark: what the README shows of it is what it says. No time is judged.
+
+mod host_only {
+    use conformance::bench::{Kind, Run, plots, report};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    fn fixtures() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/bench")
+    }
+
+    fn run() -> Run {
+        let text = fs::read_to_string(fixtures().join("run.json")).expect("a recorded run");
+        serde_json::from_str(&text).expect("a run")
+    }
+
+    #[test]
+    fn every_comparison_was_made() {
+        let run = run();
+        for kind in [Kind::Ways, Kind::Size, Kind::Pipe, Kind::Chunk, Kind::Peers] {
+            assert!(
+                run.outcomes.iter().any(|outcome| outcome.kind == kind),
+                "no {kind:?}: just record-bench"
+            );
+        }
+        assert!(run.is_locked, "the source was not kept in memory");
+    }
+
+    #[test]
+    fn the_readme_has_the_article_s_table() {
+        let readme = fixtures().join("../../README.md");
+        let readme = fs::read_to_string(readme).expect("the README");
+        let mut block = Vec::new();
+        let run = run();
+        report::article(&mut block, &run, true).expect("a table");
+        let block = String::from_utf8(block).expect("UTF-8");
+        assert!(
+            readme.contains(&block),
+            "the README's table of the benchmark is to be\n{block}"
+        );
+        let day = format!("Linux {}, {}, {}", run.kernel, run.processor, run.date);
+        assert!(readme.contains(&day), "{day}");
+        assert!(readme.contains("(fixtures/bench/faster.svg)"), "no plot");
+    }
+
+    #[test]
+    fn the_pictures_are_of_the_run() {
+        for (name, picture) in plots::draw(&run()).expect("pictures") {
+            let kept = fs::read_to_string(fixtures().join(name)).expect(name);
+            assert_eq!(kept, picture, "{name}: just record-bench");
+        }
+    }
+}
