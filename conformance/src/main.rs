@@ -61,6 +61,8 @@ enum Command {
     Bench(commands::bench::Options),
     /// Send random ranges by every route with faults: is every byte that is lost told of?
     Soak(commands::soak::Options),
+    #[command(subcommand)]
+    Redis(commands::redis::Redis),
     /// Decide claims on another kernel, or run a program there
     #[cfg(feature = "vm")]
     #[command(subcommand)]
@@ -213,6 +215,7 @@ fn main() -> ExitCode {
         Some(Command::Fds(options)) => commands::grid::grid_command(&grids::FDS, &options),
         Some(Command::Fs(options)) => commands::grid::grid_command(&grids::FS, &options),
         Some(Command::Ledger(options)) => commands::grid::grid_command(&LEDGER, &options),
+        Some(Command::Redis(command)) => commands::redis::redis_command(&command),
         Some(Command::Bench(options)) => commands::bench::bench_command(&options),
         Some(Command::Soak(options)) => commands::soak::soak_command(&options),
         Some(Command::Show { id, running }) => show(&id, &running),

@@ -298,6 +298,7 @@ pub struct Transfer<Source, Sink> {
     start: u64,
     length: u64,
     taken: u64,
+    steps: u64,
     maps: bool,
     /// The source's size at the beginning, if it is a file.
     size_before: Option<u64>,
@@ -331,6 +332,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             start,
             length,
             taken: 0,
+            steps: 0,
             ended: None,
         };
         transfer.size_before = transfer.size();
@@ -366,6 +368,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     }
 
     fn step(&mut self, goal: u64) -> Result<usize, Halt> {
+        self.steps += 1;
         let offset = self.at();
         let end = self.limit.unwrap_or(u64::MAX).min(self.start + goal);
         let left = Left {
@@ -427,6 +430,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     /// Bytes of the range that the sink has taken so far.
     pub const fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// How often the route was asked to bring something to the sink: each time is a call or two.
+    pub const fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Where it comes from.

@@ -1,0 +1,312 @@
+//! `redis`.
+
+use crate::{Failure, open_output};
+use anstream::stream::IsTerminal;
+use clap::{Args, Subcommand, ValueEnum};
+use conformance::redis::rdb::{self, Format as Program, Server as Version};
+use conformance::redis::resp;
+use conformance::redis::serve::{self, Framing, News, Options, Server, Summary};
+use conformance::redis::stop::Signals;
+use conformance::routes::{Route, WHOLE};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Send an RDB file to replicas without a copy, and what else section 4 of the source document says of Redis
+#[derive(Subcommand)]
+pub enum Redis {
+    /// Be a master with one RDB file: replicas (REPLICAOF 127.0.0.1 PORT) and `redis-cli --rdb` sync from it
+    ///
+    /// A replica that syncs loses the data that it has. So the file is checked before (header, end, checksum), a replica is asked
+    /// what it can load, and only this machine is served, unless it is said otherwise. The password, if replicas are to give one, is
+    /// taken from `NOCOPY_PASSWORD`.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// The file. It must be replaced by rename, never written in place: what is on its way are its pages
+    #[arg(long, value_name = "FILE")]
+    rdb: PathBuf,
+    /// Where to listen; with port 0 any that is free, which is said
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// How the bytes are brought to the socket; auto is sendfile, at most 1 MiB a call
+    #[arg(long, value_enum, default_value_t = By::Auto)]
+    route: By,
+    /// The most bytes that one call is asked for, and one replica gets before the others [default: 1 MiB]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    most: Option<u64>,
+    /// How the file is announced
+    #[arg(long, value_enum, default_value_t = Announced::Length)]
+    framing: Announced,
+    /// The user that replicas are to name; the password is that of `NOCOPY_PASSWORD`
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    user: String,
+    /// Seconds that a replica waits for the file, while it hears that its master is alive
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
+    delay: f64,
+    /// Seconds between the PINGs to a replica that has all
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    ping: f64,
+    /// Commands that follow the file, as Redis writes them to an append-only file; - for a pipe at standard input, as they come
+    #[arg(long, value_name = "FILE")]
+    commands: Option<PathBuf>,
+    /// End when so many replicas have all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    until: Option<u32>,
+    /// What the replicas are, if they do not say it: redis-7.0, valkey-9.1
+    #[arg(long, value_name = "PROGRAM-VERSION", value_parser = version)]
+    replica_version: Option<Version>,
+    /// Listen on, and serve, addresses that are not of this machine
+    #[arg(long)]
+    allow_remote: bool,
+    /// Send a file that is damaged, or that a replica cannot load or does not say that it can
+    #[arg(long)]
+    force: bool,
+    /// How to report at the end
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Write the report there instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    Auto,
+    Sendfile,
+    Splice,
+    MmapWrite,
+    ReadWrite,
+    MsgZerocopy,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Announced {
+    /// Its length before, which every replica knows
+    Length,
+    /// A mark before and behind, for replicas that know it
+    Mark,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=86400.0).contains(&number) => Ok(number),
+        _ => Err("a number of seconds, a day at most".into()),
+    }
+}
+
+fn version(text: &str) -> Result<Version, String> {
+    let (program, version) = text.split_once('-').unwrap_or((text, ""));
+    let program = match program.to_ascii_lowercase().as_str() {
+        "redis" => Program::Redis,
+        "valkey" => Program::Valkey,
+        _ => return Err("as redis-7.0 or valkey-9.1".into()),
+    };
+    let version = rdb::version(version).ok_or("as redis-7.0 or valkey-9.1")?;
+    Ok(Version { program, version })
+}
+
+pub fn redis_command(command: &Redis) -> Result<bool, Failure> {
+    let Redis::Serve(serve) = command;
+    serve_command(serve)
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Serve {
+    fn route(&self) -> Route {
+        // As much at a time as a call is asked for.
+        let most = usize::try_from(self.most()).unwrap_or(WHOLE);
+        match self.route {
+            By::Auto | By::Sendfile => Route::Sendfile,
+            By::Splice => Route::Splice { pipe: 1 << 20 },
+            By::MmapWrite => Route::MmapWrite { window: WHOLE },
+            By::ReadWrite => Route::ReadWrite { buffer: most },
+            By::MsgZerocopy => Route::MsgZerocopy {
+                window: WHOLE,
+                chunk: most.min(256 << 10),
+            },
+        }
+    }
+
+    fn most(&self) -> u64 {
+        match self.route {
+            By::Auto => self.most.unwrap_or(MIB).min(MIB),
+            _ => self.most.unwrap_or(MIB),
+        }
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        let password = std::env::var("NOCOPY_PASSWORD").ok();
+        let is_file = |path: &&Path| *path != Path::new("-");
+        let commands = self.commands.as_deref().filter(is_file);
+        let commands = commands.map(commands_of).transpose()?;
+        Ok(Options {
+            route: self.route(),
+            budget: self.most(),
+            framing: match self.framing {
+                Announced::Length => Framing::Length,
+                Announced::Mark => Framing::Mark,
+            },
+            login: password.map(|password| (self.user.clone(), password)),
+            delay: Duration::from_secs_f64(self.delay),
+            ping: Duration::from_secs_f64(self.ping.max(0.1)),
+            allow_remote: self.allow_remote,
+            force: self.force,
+            version: self.replica_version.clone(),
+            commands: commands.unwrap_or_default(),
+            until: self.until.map(|until| until as usize),
+        })
+    }
+}
+
+/// Whole commands of a file.
+fn commands_of(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
+    let bytes = fs::read(path).map_err(|error| failed(&error))?;
+    let whole = resp::whole(&bytes).map_err(|bad| failed(&bad))?;
+    if whole < bytes.len() {
+        let left = bytes.len() - whole;
+        return Err(failed(&format!(
+            "its last command is cut off: {left} bytes behind {whole} are none"
+        )));
+    }
+    Ok(bytes)
+}
+
+fn serve_command(serve: &Serve) -> Result<bool, Failure> {
+    if !serve::is_local(serve.listen.ip()) && !serve.allow_remote {
+        return Err(Failure::Usage(format!(
+            "{}: who syncs from here loses its data, so only this machine is served: listen on 127.0.0.1, or give --allow-remote",
+            serve.listen
+        )));
+    }
+    let options = serve.options()?;
+    let name = serve.rdb.display();
+    let unusable = |why: &dyn std::fmt::Display| Failure::Usage(format!("{name}: {why}"));
+    let file = File::open(&serve.rdb).map_err(|error| unusable(&error))?;
+    let is_file = file.metadata().is_ok_and(|data| data.is_file());
+    if !is_file {
+        return Err(unusable(
+            &"it is no regular file, of which the same can be sent to every replica",
+        ));
+    }
+    let checked = match rdb::check(&file) {
+        Ok(checked) => checked,
+        Err(bad) if serve.force => forced(&file).ok_or_else(|| unusable(&bad))?,
+        Err(bad) => return Err(unusable(&bad)),
+    };
+    let listener = TcpListener::bind(serve.listen)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", serve.listen)))?;
+    // From here on they are read, and end it in order.
+    let signals = Signals::take()?;
+    let checksum = if checked.has_checksum {
+        ""
+    } else {
+        ", without a checksum"
+    };
+    let address = listener.local_addr()?;
+    eprintln!(
+        "{name}: {}, {} bytes{checksum}; listening on {address}: REPLICAOF {} {}",
+        checked.header,
+        checked.length,
+        address.ip(),
+        address.port()
+    );
+    let progress = progress(checked.length);
+    let mut server = Server::new(listener, file, checked, &options)?;
+    if serve.commands.as_deref() == Some(Path::new("-")) {
+        let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        server.follow(stdin).map_err(|error| {
+            Failure::Usage(format!(
+                "standard input: {error}: a pipe is followed, a file is named"
+            ))
+        })?;
+    }
+    let summary = server.run(&signals, |news| tell(&progress, &news))?;
+    progress.finish_and_clear();
+    let mut output = open_output(serve.output.as_deref())?;
+    match serve.format {
+        Format::Json => {
+            serde_json::to_writer(&mut output, &summary).map_err(io::Error::from)?;
+            writeln!(output)?;
+        }
+        Format::Human => report(&mut *output, &summary)?,
+    }
+    output.flush()?;
+    let is_good = summary.replicas.iter().all(|one| one.error.is_none());
+    Ok(is_good && summary.error.is_none())
+}
+
+/// What is sent of a file that is damaged: as long as it has a header.
+fn forced(mut file: &File) -> Option<rdb::Checked> {
+    let mut bytes = [0; 9];
+    io::Seek::rewind(&mut file).ok()?;
+    file.read_exact(&mut bytes).ok()?;
+    Some(rdb::Checked {
+        header: rdb::Header::of(&bytes)?,
+        length: file.metadata().ok()?.len(),
+        has_checksum: false,
+    })
+}
+
+fn tell(progress: &ProgressBar, news: &News) {
+    match news {
+        News::Progress(_, bytes) => progress.set_position(*bytes),
+        News::Begins(peer) => progress.suspend(|| eprintln!("{peer}: gets the file")),
+        News::Done(peer) => progress.suspend(|| eprintln!("{peer}: has all")),
+        News::Left(peer, why) => progress.suspend(|| eprintln!("{peer}: {why}")),
+    }
+}
+
+fn report(output: &mut dyn Write, summary: &Summary) -> io::Result<()> {
+    for one in &summary.replicas {
+        write!(
+            output,
+            "{}: {} bytes in {:.2} s, {} steps",
+            one.peer, one.bytes, one.seconds, one.steps
+        )?;
+        if one.sends > 0 {
+            write!(output, ", {} of {} sends copied", one.copied, one.sends)?;
+        }
+        match &one.error {
+            Some(error) => writeln!(output, ": {error}")?,
+            None => writeln!(output)?,
+        }
+    }
+    if let Some(error) = &summary.error {
+        writeln!(output, "{error}")?;
+    }
+    let bytes: u64 = summary.replicas.iter().map(|one| one.bytes).sum();
+    writeln!(
+        output,
+        "{} replicas, {bytes} bytes, {:.3} s of CPU; one was served for {:.2} ms at most, for {:.2} ms or less 99 times of 100",
+        summary.replicas.len(),
+        summary.cpu,
+        summary.longest,
+        summary.percentile
+    )
+}
+
+fn progress(length: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}");
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

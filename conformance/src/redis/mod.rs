@@ -1,0 +1,9 @@
+//! Redis and Valkey: what can be sent to a replica without a copy, and put together as an append-only file.
+
+pub mod aof;
+pub mod link;
+pub mod rdb;
+pub mod resp;
+pub mod serve;
+pub mod servers;
+pub mod stop;

@@ -1,0 +1,333 @@
+//! Files that Redis and Valkey save: what is looked at before one is sent, and who can load it.
+//!
+//! A replica that is sent a damaged file has thrown its own data away before, and may end (Redis 7.0 does where the checksum is wrong).
+//! So everything is checked here that can be without reading keys: the header, the mark of the end, the checksum.
+
+#![forbid(unsafe_code)]
+
+use crc::{CRC_64_REDIS, Crc, Table};
+use std::fmt;
+use std::io::{self, Read};
+
+/// Who has written the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `REDIS`: Redis, and Valkey up to 8.
+    Redis,
+    /// `VALKEY`: Valkey from 9 on.
+    Valkey,
+}
+
+/// The first nine bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Who has written it.
+    pub format: Format,
+    /// The version of the format.
+    pub version: u32,
+}
+
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.format {
+            Format::Redis => write!(f, "REDIS{:04}", self.version),
+            Format::Valkey => write!(f, "VALKEY{:03}", self.version),
+        }
+    }
+}
+
+/// How long a header is.
+const HEADER: usize = 9;
+/// The checksum at the end.
+const CHECKSUM: usize = 8;
+/// The mark of the end, before it.
+const END: u8 = 0xff;
+/// Since this version of the format there is a checksum.
+const CHECKED: u32 = 5;
+
+impl Header {
+    /// Of a file's first bytes, if they are one.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let header = std::str::from_utf8(bytes.get(..HEADER)?).ok()?;
+        let number = |digits: &str| {
+            let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| all)
+        };
+        let (format, digits) = match header.strip_prefix("REDIS") {
+            Some(digits) => (Format::Redis, digits),
+            None => (Format::Valkey, header.strip_prefix("VALKEY")?),
+        };
+        let version = number(digits)?;
+        Some(Self { format, version })
+    }
+}
+
+/// What was found out about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its header.
+    pub header: Header,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Whether it has a checksum: one that was saved with `rdbchecksum no` has none, and damage to it is not noticed.
+    pub has_checksum: bool,
+}
+
+/// Why a file is not sent.
+#[derive(Debug)]
+pub enum Bad {
+    /// It begins otherwise, with these bytes.
+    Header(Vec<u8>),
+    /// It is cut off: so many bytes, and no mark of the end.
+    CutOff(u64),
+    /// Its checksum is another than that of its bytes.
+    Checksum {
+        /// What it says.
+        said: u64,
+        /// What its bytes have.
+        counted: u64,
+    },
+    /// It cannot be read.
+    Unreadable(io::Error),
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(bytes) => write!(
+                f,
+                "it is no RDB file: it begins with \"{}\", not with REDIS or VALKEY and a version",
+                bytes.escape_ascii()
+            ),
+            Self::CutOff(length) => write!(
+                f,
+                "it is cut off: the last of its {length} bytes are not the mark of the end and a checksum"
+            ),
+            Self::Checksum { said, counted } => write!(
+                f,
+                "it is damaged: its checksum is {said:016x}, and that of its bytes {counted:016x}"
+            ),
+            Self::Unreadable(error) => write!(f, "it cannot be read: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Bad {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Reads a file to its end and checks it.
+pub fn check(mut file: impl Read) -> Result<Checked, Bad> {
+    let crc = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
+    let mut digest = crc.digest();
+    let mut buffer = vec![0; 1 << 20];
+    let mut header = None;
+    // What may be the end is kept back: it is not known before it is.
+    let mut kept = Vec::new();
+    let mut length = 0_u64;
+    loop {
+        let count = match file.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if count == 0 {
+            break;
+        }
+        length += count as u64;
+        kept.extend_from_slice(&buffer[..count]);
+        if header.is_none() && kept.len() >= HEADER {
+            let first = kept[..HEADER].to_vec();
+            header = Some(Header::of(&first).ok_or(Bad::Header(first))?);
+        }
+        if let Some(known) = kept.len().checked_sub(CHECKSUM + 1)
+            && header.is_some()
+        {
+            digest.update(&kept[..known]);
+            kept.drain(..known);
+        }
+    }
+    let header = header.ok_or_else(|| Bad::Header(kept.clone()))?;
+    if header.version < CHECKED && header.format == Format::Redis {
+        return match kept.last() {
+            Some(&END) => Ok(Checked {
+                header,
+                length,
+                has_checksum: false,
+            }),
+            _ => Err(Bad::CutOff(length)),
+        };
+    }
+    let (mark, checksum) = match kept.split_first() {
+        Some((&END, checksum)) if length >= (HEADER + CHECKSUM + 1) as u64 => (END, checksum),
+        _ => return Err(Bad::CutOff(length)),
+    };
+    digest.update(&[mark]);
+    let said = u64::from_le_bytes(checksum.try_into().map_err(|_| Bad::CutOff(length))?);
+    let counted = digest.finalize();
+    if said != 0 && said != counted {
+        return Err(Bad::Checksum { said, counted });
+    }
+    Ok(Checked {
+        header,
+        length,
+        has_checksum: said != 0,
+    })
+}
+
+/// A server's program and version, as it tells them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Redis or Valkey.
+    pub program: Format,
+    /// Its version: major and minor.
+    pub version: (u32, u32),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = match self.program {
+            Format::Redis => "Redis",
+            Format::Valkey => "Valkey",
+        };
+        write!(f, "{program} {}.{}", self.version.0, self.version.1)
+    }
+}
+
+/// The newest version of the format that a Redis loads, by its own version.
+const REDIS: &[((u32, u32), u32)] = &[
+    ((2, 6), 6),
+    ((3, 2), 7),
+    ((4, 0), 8),
+    ((5, 0), 9),
+    ((7, 0), 10),
+    ((7, 2), 11),
+    ((7, 4), 12),
+];
+/// A Valkey refuses what Redis has written since 7.4: versions from here on are not its own.
+const VALKEY_REDIS: u32 = 11;
+/// Since this version it writes a format of its own.
+const VALKEY_OWN: (u32, u32) = (9, 0);
+
+impl Server {
+    /// Of what `INFO server` says, or a line `version` of `REPLCONF` for Valkey.
+    pub fn of_info(info: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = info.lines().find_map(|line| line.trim().strip_prefix(name));
+            line.and_then(version)
+        };
+        if let Some(version) = field("valkey_version:") {
+            let program = Format::Valkey;
+            return Some(Self { program, version });
+        }
+        let program = Format::Redis;
+        field("redis_version:").map(|version| Self { program, version })
+    }
+
+    /// Whether it loads such a file. What a server newer than any known here loads is at least what the newest known does.
+    pub fn loads(&self, header: Header) -> bool {
+        match (self.program, header.format) {
+            (Format::Redis, Format::Redis) => {
+                let known = REDIS.iter().rev().find(|(since, _)| *since <= self.version);
+                known.is_some_and(|(_, newest)| header.version <= *newest)
+            }
+            (Format::Redis, Format::Valkey) => false,
+            (Format::Valkey, Format::Redis) => header.version <= VALKEY_REDIS,
+            (Format::Valkey, Format::Valkey) => self.version >= VALKEY_OWN,
+        }
+    }
+}
+
+/// The first two numbers of a version.
+pub fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    /// A file with nothing in it but these bytes, which are no keys: what is checked here does not read them.
+    pub(crate) fn file(body: &[u8]) -> Vec<u8> {
+        let mut bytes = [b"REDIS0010", body, &[END]].concat();
+        let sum = Crc::<u64, Table<16>>::new(&CRC_64_REDIS).checksum(&bytes);
+        bytes.extend(sum.to_le_bytes());
+        bytes
+    }
+
+    /// What `redis-server` 7.0.15 has saved without a key, but for the times in it.
+    #[test]
+    fn the_checksum_is_that_of_redis() {
+        let crc = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
+        // The value that Redis' own test of crc64.c has.
+        assert_eq!(crc.checksum(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
+    }
+
+    quickcheck! {
+        fn a_whole_file_is_good(body: Vec<u8>) -> bool {
+            let bytes = file(&body);
+            let found = check(&bytes[..]).expect("a file");
+            found.length == bytes.len() as u64 && found.has_checksum
+        }
+
+        fn a_changed_byte_is_noticed(body: Vec<u8>, at: usize, other: u8) -> bool {
+            let mut bytes = file(&body);
+            let at = at % bytes.len();
+            if bytes[at] == other {
+                return true;
+            }
+            bytes[at] = other;
+            // A checksum of zeros is none, and cannot come of one changed byte but in a file that has seven already.
+            check(&bytes[..]).is_err() || bytes.ends_with(&[0; 8])
+        }
+
+        fn a_file_that_is_cut_off_is_noticed(body: Vec<u8>, at: usize) -> bool {
+            let bytes = file(&body);
+            let at = at % bytes.len();
+            check(&bytes[..at]).is_err()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let said = |bytes: &[u8]| check(bytes).expect_err("bad").to_string();
+        assert!(said(b"").contains("no RDB file"));
+        assert!(said(b"*1\r\n$4\r\nPING\r\n").contains("*1\\r\\n$4\\r"));
+        assert!(said(b"REDISx010").contains("no RDB file"));
+        assert!(said(b"REDIS0010").contains("cut off"));
+        assert!(said(&file(b"keys")[..20]).contains("cut off"));
+        let mut bytes = file(b"keys");
+        bytes[10] ^= 1;
+        assert!(said(&bytes).contains("damaged"));
+    }
+
+    #[test]
+    fn one_without_a_checksum_has_none() {
+        let mut bytes = file(b"keys");
+        let end = bytes.len() - CHECKSUM;
+        bytes[end..].fill(0);
+        assert!(!check(&bytes[..]).expect("a file").has_checksum);
+    }
+
+    #[test]
+    fn who_loads_what() {
+        let header = |text: &str| Header::of(text.as_bytes()).expect("a header");
+        let server = |info: &str| Server::of_info(info).expect("a server");
+        let redis = server("# Server\r\nredis_version:7.0.15\r\n");
+        assert_eq!(redis.to_string(), "Redis 7.0");
+        assert!(redis.loads(header("REDIS0010")) && !redis.loads(header("REDIS0011")));
+        assert!(!redis.loads(header("VALKEY080")));
+        let valkey = server(
+            "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n",
+        );
+        assert!(valkey.loads(header("REDIS0011")) && !valkey.loads(header("REDIS0012")));
+        assert!(!valkey.loads(header("VALKEY080")));
+        assert!(server("valkey_version:9.1.2").loads(header("VALKEY080")));
+        assert!(server("redis_version:8.0.2").loads(header("REDIS0012")));
+        assert_eq!(Server::of_info("nonsense"), None);
+    }
+}

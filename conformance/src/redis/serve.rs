@@ -1,0 +1,929 @@
+//! A master that has one file and nothing else: replicas sync from it, in one thread, by any route.
+//!
+//! All that can be waited for is waited for in one place, [`Server::run`]. A replica is a [`Link`] in a phase; what is sent of the
+//! file is a [`Transfer`] with an offset, pipe and error queue of its own, which is given a budget each time its socket takes more, so
+//! that no replica waits for another.
+
+use super::link::Link;
+use super::rdb::{Checked, Server as Version};
+use super::resp;
+use crate::routes::{Ended, Route, State, Transfer, Wait};
+use rustix::event::{Timespec, epoll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How the file is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// `$` and its length before.
+    Length,
+    /// `$EOF:` and a mark of 40 bytes before and behind, for those who know that.
+    Mark,
+}
+
+/// What is sent to replicas, and under which conditions.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the file's bytes are brought to the socket.
+    pub route: Route,
+    /// As many bytes as one replica gets before the others have their turn, and as one call is asked for.
+    pub budget: u64,
+    /// How the file is announced.
+    pub framing: Framing,
+    /// The user, if it is not the default one, and the password.
+    pub login: Option<(String, String)>,
+    /// How long a replica waits for the file, and hears that its master is alive.
+    pub delay: Duration,
+    /// How often a replica that has all hears a `PING`.
+    pub ping: Duration,
+    /// Whether a replica that is not of this machine loses its data.
+    pub allow_remote: bool,
+    /// Whether the file is sent to who cannot load it, or does not say what it is.
+    pub force: bool,
+    /// What every replica is, where they do not say it.
+    pub version: Option<Version>,
+    /// Commands that follow the file, whole ones. More may come: see [`Server::follow`].
+    pub commands: Vec<u8>,
+    /// After so many replicas it ends.
+    pub until: Option<usize>,
+}
+
+/// What is known of a replica that got the file, or did not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Served {
+    /// Its address.
+    pub peer: String,
+    /// Bytes of the file that its socket has taken.
+    pub bytes: u64,
+    /// How often a call or two were made for them.
+    pub steps: u64,
+    /// Seconds from the announcement to the last byte.
+    pub seconds: f64,
+    /// `MSG_ZEROCOPY` sends.
+    pub sends: u64,
+    /// Those that were copied after all.
+    pub copied: u64,
+    /// What it has said that it has, behind the file.
+    pub acknowledged: Option<u64>,
+    /// What went wrong, if anything.
+    pub error: Option<String>,
+}
+
+/// What was done in all.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// What was wrong with the commands, if anything.
+    pub error: Option<String>,
+    /// Each replica.
+    pub replicas: Vec<Served>,
+    /// Seconds of CPU, of this thread.
+    pub cpu: f64,
+    /// Of the stretches for which one replica was served: the longest, in milliseconds.
+    pub longest: f64,
+    /// The 99th percentile of them.
+    pub percentile: f64,
+}
+
+/// What is told while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// This replica gets the file.
+    Begins(SocketAddr),
+    /// So many bytes of it are with its socket.
+    Progress(SocketAddr, u64),
+    /// It has all, and says so.
+    Done(SocketAddr),
+    /// It is not served, or no longer.
+    Left(SocketAddr, String),
+}
+
+/// How long a replica may take to say what it is.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often one hears that its master is alive, before the file.
+const ALIVE: Duration = Duration::from_secs(1);
+/// How long an orderly end may take.
+const END: Duration = Duration::from_secs(2);
+
+/// What a replica waits for.
+enum Phase {
+    /// It says who it is.
+    Greeting,
+    /// It is asked, over another connection, what it can load.
+    Asked(Link, Instant),
+    /// It waits for the file until then.
+    Delayed(Instant),
+    /// It gets the file, and what that waits for.
+    Sending(Box<Transfer<Rc<File>, Rc<TcpStream>>>, Option<Wait>),
+    /// It has the file, and gets the commands.
+    Streaming,
+    /// Nothing more is sent, and it is to end.
+    Ending,
+}
+
+/// What a replica says of itself.
+struct Said {
+    /// Where it listens.
+    port: Option<u16>,
+    version: Option<Version>,
+    /// `redis-cli --rdb`, which stores the file and loads nothing.
+    stores_only: bool,
+    knows_mark: bool,
+}
+
+struct Replica {
+    link: Link,
+    peer: SocketAddr,
+    phase: Phase,
+    said: Said,
+    is_known: bool,
+    /// Whether it says what it has got.
+    acknowledges: bool,
+    mark: String,
+    /// Bytes of the commands that were said.
+    passed: usize,
+    is_done: bool,
+    heard: Instant,
+    began: Instant,
+    served: Served,
+}
+
+/// Who ends a connection.
+enum End {
+    /// The replica, and nothing is missing.
+    Orderly,
+    /// Something is wrong, in a sentence.
+    Wrong(String),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Wrong(error.to_string())
+    }
+}
+
+/// A master that has one file.
+pub struct Server<'run> {
+    listener: TcpListener,
+    epoll: OwnedFd,
+    rdb: Rc<File>,
+    checked: Checked,
+    options: &'run Options,
+    identity: String,
+    replicas: BTreeMap<u64, Replica>,
+    next: u64,
+    summary: Vec<Served>,
+    stretches: Vec<Duration>,
+    news: VecDeque<News>,
+    commands: Vec<u8>,
+    /// Where more of them come from, and what is there of one that is not whole.
+    more: Option<(File, Vec<u8>)>,
+    error: Option<String>,
+    ends: Option<Instant>,
+}
+
+const LISTENER: u64 = 0;
+const STOP: u64 = 1;
+const MORE: u64 = 2;
+/// Keys of replicas are even from here on, those of the connections by which they are asked what they are odd.
+const FIRST: u64 = 4;
+/// As many commands are kept for replicas that come later.
+const KEPT: usize = 256 << 20;
+/// As much of them is said at a time.
+const PIECE: usize = 64 << 10;
+/// As many stretches are remembered.
+const REMEMBERED: usize = 1 << 20;
+
+impl<'run> Server<'run> {
+    /// Makes ready to serve a file that was [checked](super::rdb::check).
+    pub fn new(
+        listener: TcpListener,
+        rdb: File,
+        checked: Checked,
+        options: &'run Options,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let data = epoll::EventData::new_u64(LISTENER);
+        epoll::add(&epoll, &listener, data, epoll::EventFlags::IN)?;
+        Ok(Self {
+            listener,
+            epoll,
+            rdb: Rc::new(rdb),
+            checked,
+            options,
+            identity: identity()?,
+            replicas: BTreeMap::new(),
+            next: FIRST,
+            summary: Vec::new(),
+            stretches: Vec::new(),
+            news: VecDeque::new(),
+            commands: options.commands.clone(),
+            more: None,
+            error: None,
+            ends: None,
+        })
+    }
+
+    /// Has commands passed on as they come from a pipe or socket.
+    pub fn follow(&mut self, more: File) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(MORE);
+        epoll::add(&self.epoll, &more, data, epoll::EventFlags::IN)?;
+        self.more = Some((more, Vec::new()));
+        Ok(())
+    }
+
+    /// Serves until `stop` can be read, or as many replicas are served as was asked for. `told` hears what happens.
+    pub fn run(mut self, stop: impl AsFd, mut told: impl FnMut(News)) -> io::Result<Summary> {
+        let data = epoll::EventData::new_u64(STOP);
+        epoll::add(&self.epoll, &stop, data, epoll::EventFlags::IN)?;
+        let before = cpu();
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            let timeout = Timespec::try_from(Duration::from_millis(100)).ok();
+            let buffer = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.epoll, buffer, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => self.accept()?,
+                    STOP => {
+                        epoll::delete(&self.epoll, &stop)?;
+                        self.stop()?;
+                    }
+                    MORE => self.hear_more()?,
+                    key => self.serve(key, event.flags),
+                }
+            }
+            self.look_at_clocks();
+            for news in self.news.drain(..) {
+                told(news);
+            }
+            let served = self
+                .summary
+                .iter()
+                .filter(|one| one.error.is_none())
+                .count();
+            let done = self.replicas.values().filter(|one| one.is_done).count();
+            if self
+                .options
+                .until
+                .is_some_and(|until| served + done >= until)
+            {
+                self.stop()?;
+            }
+            if let Some(since) = self.ends {
+                self.end_all();
+                if self.replicas.is_empty() || since.elapsed() > END {
+                    break;
+                }
+            }
+        }
+        let keys: Vec<u64> = self.replicas.keys().copied().collect();
+        for key in keys {
+            // Whoever got nothing misses nothing.
+            let has_some = self
+                .replicas
+                .get(&key)
+                .is_some_and(|one| one.served.bytes > 0);
+            let late = End::Wrong("it did not end in time".to_owned());
+            self.leave(key, if has_some { &late } else { &End::Orderly });
+        }
+        for news in self.news.drain(..) {
+            told(news);
+        }
+        self.stretches.sort_unstable();
+        let milliseconds = |at: usize| {
+            let stretch = self.stretches.get(at).copied().unwrap_or_default();
+            stretch.as_secs_f64() * 1e3
+        };
+        let last = self.stretches.len().saturating_sub(1);
+        Ok(Summary {
+            error: self.error,
+            cpu: cpu().saturating_sub(before).as_secs_f64(),
+            longest: milliseconds(last),
+            percentile: milliseconds(last * 99 / 100),
+            replicas: self.summary,
+        })
+    }
+
+    /// Takes nobody any more.
+    fn stop(&mut self) -> io::Result<()> {
+        if self.ends.is_none() {
+            self.ends = Some(Instant::now());
+            epoll::delete(&self.epoll, &self.listener)?;
+        }
+        Ok(())
+    }
+
+    /// More commands: those that are whole are passed on.
+    fn hear_more(&mut self) -> io::Result<()> {
+        let Some((file, rest)) = &mut self.more else {
+            return Ok(());
+        };
+        let mut piece = vec![0; PIECE];
+        let count = match file.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            count => count?,
+        };
+        rest.extend_from_slice(&piece[..count]);
+        let is_cut_off = count == 0 && !rest.is_empty();
+        let why = match resp::whole(rest) {
+            Err(bad) => Some(bad.to_string()),
+            Ok(length) => {
+                self.commands.extend(rest.drain(..length));
+                let is_too_much = self.commands.len() + rest.len() > KEPT;
+                if is_cut_off {
+                    Some("the last one is cut off".to_owned())
+                } else if is_too_much {
+                    Some(format!(
+                        "they are more than {KEPT} bytes, which are kept for replicas that come later"
+                    ))
+                } else {
+                    None
+                }
+            }
+        };
+        if count == 0 || why.is_some() {
+            epoll::delete(&self.epoll, &*file)?;
+            self.more = None;
+        }
+        self.error = self
+            .error
+            .take()
+            .or(why.map(|why| format!("the commands: {why}")));
+        let keys: Vec<u64> = self.replicas.keys().copied().collect();
+        for key in keys {
+            match self.send(key) {
+                Ok(()) => self.wait_for(key),
+                Err(end) => self.leave(key, &end),
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        let (socket, peer) = match self.listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            // It has gone again, or there are too many: the next may be better.
+            Err(error) => {
+                let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+                self.news.push_back(News::Left(unknown, error.to_string()));
+                return Ok(());
+            }
+        };
+        let key = self.next;
+        self.next += 2;
+        let link = Link::new(socket)?;
+        epoll::add(
+            &self.epoll,
+            &link,
+            epoll::EventData::new_u64(key),
+            epoll::EventFlags::IN,
+        )?;
+        let now = Instant::now();
+        let replica = Replica {
+            link,
+            peer,
+            phase: Phase::Greeting,
+            said: Said {
+                port: None,
+                version: self.options.version.clone(),
+                stores_only: false,
+                knows_mark: false,
+            },
+            is_known: self.options.login.is_none(),
+            acknowledges: false,
+            mark: identity()?,
+            passed: 0,
+            is_done: false,
+            heard: now,
+            began: now,
+            served: Served {
+                peer: peer.to_string(),
+                bytes: 0,
+                steps: 0,
+                seconds: 0.0,
+                sends: 0,
+                copied: 0,
+                acknowledged: None,
+                error: None,
+            },
+        };
+        self.replicas.insert(key, replica);
+        if !peer.ip().is_loopback() && !self.options.allow_remote {
+            let why = "it is not of this machine, and would lose its own data: --allow-remote if it is to";
+            self.refuse(key, why);
+        }
+        Ok(())
+    }
+
+    /// What has happened to one replica, and what it is waiting for now.
+    fn serve(&mut self, key: u64, flags: epoll::EventFlags) {
+        let replica = key & !1;
+        let began = Instant::now();
+        let served = if key == replica {
+            self.hear(key, flags)
+        } else {
+            self.hear_what_it_is(replica, flags)
+        };
+        if self.stretches.len() < REMEMBERED {
+            self.stretches.push(began.elapsed());
+        }
+        match served {
+            Ok(()) => self.wait_for(replica),
+            Err(end) => self.leave(replica, &end),
+        }
+    }
+
+    fn hear(&mut self, key: u64, flags: epoll::EventFlags) -> Result<(), End> {
+        let Some(replica) = self.replicas.get_mut(&key) else {
+            return Ok(());
+        };
+        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
+            match replica.link.read() {
+                Ok(true) => {}
+                Ok(false) => return Err(replica.closed("it has closed the connection")),
+                Err(error) => return Err(replica.closed(&error.to_string())),
+            }
+        }
+        loop {
+            let Some(replica) = self.replicas.get_mut(&key) else {
+                return Ok(());
+            };
+            match replica.link.command() {
+                Ok(Some(command)) => self.obey(key, &command)?,
+                Ok(None) => break,
+                Err(bad) => return Err(End::Wrong(bad.to_string())),
+            }
+        }
+        let is_sending = self.replicas.get(&key).is_some_and(|replica| {
+            let is_full = matches!(replica.phase, Phase::Sending(_, Some(_)));
+            is_full && !flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR)
+        });
+        // What its socket had no room for has none now.
+        if is_sending { Ok(()) } else { self.send(key) }
+    }
+
+    /// Answers a command.
+    fn obey(&mut self, key: u64, command: &[Vec<u8>]) -> Result<(), End> {
+        let Some(replica) = self.replicas.get_mut(&key) else {
+            return Ok(());
+        };
+        let word = |at: usize| {
+            let bytes = command.get(at).map_or(&[][..], Vec::as_slice);
+            String::from_utf8_lossy(bytes).to_ascii_lowercase()
+        };
+        let text = |at: usize| {
+            String::from_utf8_lossy(command.get(at).map_or(&[][..], Vec::as_slice)).into_owned()
+        };
+        match word(0).as_str() {
+            "auth" => {
+                let user = if command.len() > 2 {
+                    text(1)
+                } else {
+                    "default".to_owned()
+                };
+                let given = (user, text(command.len() - 1));
+                replica.is_known |= self.options.login.as_ref() == Some(&given);
+                replica.link.say(if replica.is_known {
+                    b"+OK\r\n"
+                } else {
+                    b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+                });
+            }
+            "quit" => {
+                replica.link.say(b"+OK\r\n");
+                replica.phase = Phase::Ending;
+            }
+            _ if !replica.is_known => replica.link.say(b"-NOAUTH Authentication required.\r\n"),
+            "ping" => replica.link.say(b"+PONG\r\n"),
+            "replconf" if word(1) == "ack" => {
+                let offset = text(2).parse().ok();
+                replica.acknowledge(offset);
+                let has_all = replica.has_all(self.commands.len());
+                if has_all && self.more.is_none() && !replica.is_done {
+                    replica.is_done = true;
+                    self.news.push_back(News::Done(replica.peer));
+                }
+            }
+            "replconf" => {
+                for pair in command[1..].chunks(2) {
+                    if let [name, value] = pair {
+                        replica.said.note(name, value);
+                    }
+                }
+                replica.link.say(b"+OK\r\n");
+            }
+            "psync" | "sync" if matches!(replica.phase, Phase::Greeting) => {
+                replica.acknowledges = word(0) == "psync";
+                if replica.acknowledges {
+                    let line = format!("+FULLRESYNC {} 0\r\n", self.identity);
+                    // Whoever cannot load the file is not to throw its own data away before it is asked.
+                    if self.may_have_it(key)? {
+                        self.announce(key, &line);
+                    }
+                } else if self.may_have_it(key)? {
+                    self.announce(key, "");
+                }
+            }
+            other => {
+                let name: String = other.chars().filter(|c| !c.is_control()).take(40).collect();
+                replica.link.say(format!("-ERR unknown command '{name}': this is a file for replicas, not a server\r\n").as_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this replica is known to load the file, or is to get it in any case. Otherwise it is asked.
+    fn may_have_it(&mut self, key: u64) -> Result<bool, End> {
+        let Some(replica) = self.replicas.get_mut(&key) else {
+            return Ok(false);
+        };
+        let header = self.checked.header;
+        if self.options.force || replica.said.stores_only {
+            return Ok(true);
+        }
+        match (&replica.said.version, replica.said.port) {
+            (Some(version), _) if version.loads(header) => Ok(true),
+            (Some(version), _) => Err(End::Wrong(format!(
+                "{version} does not load {header}, and would lose its own data: --force if it is to"
+            ))),
+            (None, Some(port)) => {
+                let address = SocketAddr::new(replica.peer.ip(), port);
+                let asked = ask(address).and_then(|link| {
+                    let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+                    epoll::add(
+                        &self.epoll,
+                        &link,
+                        epoll::EventData::new_u64(key | 1),
+                        flags,
+                    )?;
+                    Ok(link)
+                });
+                match asked {
+                    Ok(link) => replica.phase = Phase::Asked(link, Instant::now()),
+                    Err(error) => return Err(unknown(&error.to_string())),
+                }
+                Ok(false)
+            }
+            (None, None) => Err(unknown("it has named no port")),
+        }
+    }
+
+    /// What a replica says of itself over the other connection.
+    fn hear_what_it_is(&mut self, key: u64, flags: epoll::EventFlags) -> Result<(), End> {
+        let Some(replica) = self.replicas.get_mut(&key) else {
+            return Ok(());
+        };
+        let Phase::Asked(link, _) = &mut replica.phase else {
+            return Ok(());
+        };
+        if flags.contains(epoll::EventFlags::OUT) {
+            link.flush().map_err(|error| unknown(&error.to_string()))?;
+            if link.is_flushed() {
+                let data = epoll::EventData::new_u64(key | 1);
+                epoll::modify(&self.epoll, &*link, data, epoll::EventFlags::IN)
+                    .map_err(io::Error::from)?;
+            }
+        }
+        let is_open = link.read().map_err(|error| unknown(&error.to_string()))?;
+        let answer = String::from_utf8_lossy(link.came()).into_owned();
+        match (Version::of_info(&answer), answer.starts_with('-')) {
+            (Some(version), _) => replica.said.version = Some(version),
+            (None, true) => return Err(unknown(answer.trim())),
+            (None, false) if !is_open => return Err(unknown("it has closed the connection")),
+            (None, false) => return Ok(()),
+        }
+        // It is dropped, and so no longer waited for.
+        replica.phase = Phase::Greeting;
+        if self.may_have_it(key)? {
+            let line = format!("+FULLRESYNC {} 0\r\n", self.identity);
+            self.announce(key, &line);
+        }
+        Ok(())
+    }
+
+    /// Says that the file comes, and when it is to.
+    fn announce(&mut self, key: u64, line: &str) {
+        if let Some(replica) = self.replicas.get_mut(&key) {
+            replica.link.say(if replica.acknowledges {
+                line.as_bytes()
+            } else {
+                b""
+            });
+            replica.phase = Phase::Delayed(Instant::now() + self.options.delay);
+            self.news.push_back(News::Begins(replica.peer));
+        }
+    }
+
+    /// Sends what a socket takes, within the budget.
+    fn send(&mut self, key: u64) -> Result<(), End> {
+        let Some(replica) = self.replicas.get_mut(&key) else {
+            return Ok(());
+        };
+        replica.link.flush()?;
+        if !replica.link.is_flushed() {
+            return Ok(());
+        }
+        match &mut replica.phase {
+            Phase::Delayed(until) if *until <= Instant::now() => {
+                let marked = self.options.framing == Framing::Mark && replica.said.knows_mark;
+                let head = if marked {
+                    format!("$EOF:{}\r\n", replica.mark)
+                } else {
+                    replica.mark.clear();
+                    format!("${}\r\n", self.checked.length)
+                };
+                replica.link.say(head.as_bytes());
+                replica.link.flush()?;
+                replica.began = Instant::now();
+                let (source, sink) = (Rc::clone(&self.rdb), replica.link.socket());
+                let transfer =
+                    Transfer::begin(self.options.route, source, 0, self.checked.length, sink);
+                let transfer = transfer.map_err(|errno| {
+                    End::Wrong(format!(
+                        "{} cannot be prepared: {errno:?}",
+                        self.options.route
+                    ))
+                })?;
+                replica.phase = Phase::Sending(Box::new(transfer), Some(Wait::Sink));
+            }
+            Phase::Sending(transfer, waits) => {
+                let state = transfer.advance(self.options.budget);
+                replica.served.bytes = transfer.taken();
+                replica.served.steps = transfer.steps();
+                self.news
+                    .push_back(News::Progress(replica.peer, transfer.taken()));
+                *waits = match state {
+                    State::Budget => Some(Wait::Sink),
+                    State::Waits(wait) => Some(wait),
+                    State::Ended => return replica.finish(),
+                };
+            }
+            Phase::Streaming if replica.acknowledges && replica.passed < self.commands.len() => {
+                let left = &self.commands[replica.passed..];
+                let piece = &left[..left.len().min(PIECE)];
+                replica.link.say(piece);
+                replica.passed += piece.len();
+                replica.heard = Instant::now();
+                replica.link.flush()?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is to be done because time has passed.
+    fn look_at_clocks(&mut self) {
+        let now = Instant::now();
+        let keys: Vec<u64> = self.replicas.keys().copied().collect();
+        for key in keys {
+            let Some(replica) = self.replicas.get_mut(&key) else {
+                continue;
+            };
+            let is_late = now - replica.heard >= ALIVE;
+            let has_commands = replica.passed == self.commands.len();
+            let is_due = match &replica.phase {
+                Phase::Asked(_, since) if now - *since > PATIENCE => {
+                    self.leave(key, &unknown("it does not answer"));
+                    continue;
+                }
+                Phase::Asked(..) | Phase::Delayed(_) if is_late && replica.acknowledges => {
+                    replica.heard = now;
+                    replica.link.say(b"\n");
+                    true
+                }
+                Phase::Delayed(until) => *until <= now,
+                // Between commands, not in one.
+                Phase::Streaming if replica.acknowledges && has_commands => {
+                    let is_late = now - replica.heard >= self.options.ping;
+                    if is_late {
+                        replica.heard = now;
+                        replica.link.say(&resp::command(&[b"PING"]));
+                    }
+                    is_late
+                }
+                Phase::Streaming => replica.acknowledges,
+                _ => false,
+            };
+            if !is_due {
+                continue;
+            }
+            match self.send(key) {
+                Ok(()) => self.wait_for(key),
+                Err(end) => self.leave(key, &end),
+            }
+        }
+    }
+
+    /// Tells the kernel what a replica waits for.
+    fn wait_for(&mut self, key: u64) {
+        let Some(replica) = self.replicas.get(&key) else {
+            return;
+        };
+        let takes = matches!(&replica.phase, Phase::Sending(_, Some(Wait::Sink)));
+        let mut flags = epoll::EventFlags::IN;
+        if takes || !replica.link.is_flushed() {
+            flags |= epoll::EventFlags::OUT;
+        }
+        let data = epoll::EventData::new_u64(key);
+        if let Err(errno) = epoll::modify(&self.epoll, &replica.link, data, flags) {
+            self.leave(key, &End::Wrong(io::Error::from(errno).to_string()));
+        }
+    }
+
+    fn refuse(&mut self, key: u64, why: &str) {
+        self.leave(key, &End::Wrong(why.to_owned()));
+    }
+
+    /// Ends a connection, and keeps what is known of it.
+    fn leave(&mut self, key: u64, end: &End) {
+        let Some(mut replica) = self.replicas.remove(&key) else {
+            return;
+        };
+        if let End::Wrong(why) = end {
+            if replica.served.bytes == 0 {
+                // As far as it takes it: it says why in its log.
+                let line: String = why
+                    .chars()
+                    .map(|c| if c.is_control() { ' ' } else { c })
+                    .collect();
+                replica.link.say(format!("-ERR {line}\r\n").as_bytes());
+                let _ = replica.link.flush();
+            }
+            replica.served.error = Some(why.clone());
+            self.news.push_back(News::Left(replica.peer, why.clone()));
+        } else if let Some(why) = &replica.served.error {
+            self.news.push_back(News::Left(replica.peer, why.clone()));
+        } else if !replica.is_done {
+            self.news.push_back(News::Done(replica.peer));
+        }
+        // Who has only looked whether somebody listens was no replica.
+        if replica.served.bytes > 0 || replica.served.error.is_some() {
+            self.summary.push(replica.served);
+        }
+    }
+
+    /// Ends what can be ended in order: the replica reads what is on its way, and closes.
+    fn end_all(&mut self) {
+        for replica in self.replicas.values_mut() {
+            if matches!(replica.phase, Phase::Ending) {
+                continue;
+            }
+            if !matches!(replica.phase, Phase::Greeting | Phase::Streaming) {
+                replica.served.error = Some("the master was stopped".to_owned());
+            }
+            replica.phase = Phase::Ending;
+            let _ = replica.link.socket().shutdown(Shutdown::Write);
+        }
+    }
+}
+
+fn unknown(why: &str) -> End {
+    End::Wrong(format!(
+        "it is not known what the replica loads ({why}), and it would lose its own data: name it with --replica-version, or --force"
+    ))
+}
+
+/// Asks a server what it is, once it can be written to.
+fn ask(address: SocketAddr) -> io::Result<Link> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let mut link = Link::new(TcpStream::from(socket))?;
+    link.say(&resp::command(&[b"INFO", b"server"]));
+    Ok(link)
+}
+
+impl Said {
+    /// What `REPLCONF` says.
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        let value = String::from_utf8_lossy(value);
+        match name.to_ascii_lowercase().as_slice() {
+            b"listening-port" => self.port = value.parse().ok(),
+            b"capa" => self.knows_mark |= value == "eof",
+            b"rdb-only" => self.stores_only = value == "1",
+            // Valkey says this, and Redis nothing.
+            b"version" => {
+                let version = super::rdb::version(&value);
+                let program = super::rdb::Format::Valkey;
+                self.version = version.map(|version| Version { program, version });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Replica {
+    fn acknowledge(&mut self, offset: Option<u64>) {
+        if matches!(self.phase, Phase::Streaming | Phase::Ending) {
+            self.served.acknowledged = offset;
+        }
+    }
+
+    /// Whether it has said that it has so many bytes behind the file.
+    fn has_all(&self, commands: usize) -> bool {
+        let acknowledged = self.served.acknowledged;
+        acknowledged.is_some_and(|offset| offset >= commands as u64)
+    }
+
+    /// The file is with the socket, or is not to be.
+    fn finish(&mut self) -> Result<(), End> {
+        let Phase::Sending(transfer, _) = std::mem::replace(&mut self.phase, Phase::Streaming)
+        else {
+            return Ok(());
+        };
+        let outcome = transfer.outcome();
+        self.served.seconds = self.began.elapsed().as_secs_f64();
+        if let Some(notified) = outcome.notified {
+            self.served.sends = notified.sends;
+            self.served.copied = notified.copied;
+        }
+        match (outcome.ended, outcome.shrank_to) {
+            (Ended::Complete, None) => {}
+            (Ended::Complete, Some(size)) => {
+                return Err(End::Wrong(format!(
+                    "the file was cut off to {size} bytes while it was sent: what the replica has may not be what it was"
+                )));
+            }
+            (Ended::SourceEnded, _) => {
+                return Err(End::Wrong(format!(
+                    "the file was cut off while it was sent: {} bytes were announced that are not there",
+                    outcome.bytes
+                )));
+            }
+            (Ended::Failed(call, errno), _) => {
+                return Err(End::Wrong(format!(
+                    "{} behind {} bytes: {errno:?}",
+                    call.name(),
+                    outcome.bytes
+                )));
+            }
+            (ended, _) => return Err(End::Wrong(format!("it ended early: {ended:?}"))),
+        }
+        let mark = std::mem::take(&mut self.mark);
+        self.link.say(mark.as_bytes());
+        self.heard = Instant::now();
+        self.link.flush()?;
+        Ok(())
+    }
+
+    /// The connection has ended, in this way: whether it may.
+    fn closed(&self, how: &str) -> End {
+        match self.phase {
+            Phase::Greeting | Phase::Streaming | Phase::Ending => End::Orderly,
+            Phase::Sending(..) => End::Wrong(format!("{how} behind {} bytes", self.served.bytes)),
+            Phase::Asked(..) | Phase::Delayed(_) => {
+                End::Wrong(format!("{how} before it got the file"))
+            }
+        }
+    }
+}
+
+/// 40 hexadecimal digits that nobody else has.
+fn identity() -> io::Result<String> {
+    let mut bytes = [0; 20];
+    let mut random = File::open("/dev/urandom")?;
+    random.read_exact(&mut bytes)?;
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    Ok(digits.collect())
+}
+
+/// The CPU time of this thread.
+fn cpu() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanoseconds)
+}
+
+/// Whether an address is one of this machine alone.
+pub fn is_local(address: IpAddr) -> bool {
+    address.is_loopback()
+}

@@ -1,0 +1,396 @@
+//! Real servers, started for a test or an experiment: on a free port of loopback, in a directory of their own, ended by their pid.
+
+#![forbid(unsafe_code)]
+
+use super::resp;
+use crate::verdict::{Lack, Setup, Stop};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A server that is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Redis or Valkey.
+    pub name: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Names the directory below which `just setup-redis` has put a Valkey.
+pub const VALKEY: &str = "NOCOPY_VALKEY";
+/// That directory, if it is not named: in the workspace's own.
+const IN_TARGET: &str = "target/redis";
+
+impl Program {
+    /// `redis-server`, if it is installed.
+    pub fn redis() -> Result<Self, Stop> {
+        let path = on_path("redis-server").ok_or_else(|| missing("redis-server"))?;
+        Ok(Self {
+            name: "Redis",
+            path,
+        })
+    }
+
+    /// A `valkey-server`, if one is installed.
+    pub fn valkey() -> Result<Self, Stop> {
+        let named = std::env::var_os(VALKEY).map(PathBuf::from);
+        let below = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .join(IN_TARGET);
+        let put = named.unwrap_or(below).join("valkey-server");
+        let path = Some(put).filter(|path| path.exists());
+        let path = path.or_else(|| on_path("valkey-server"));
+        Ok(Self {
+            name: "Valkey",
+            path: path.ok_or_else(|| missing("valkey-server"))?,
+        })
+    }
+}
+
+/// A tool of Redis, if it is installed.
+pub fn tool(name: &'static str) -> Result<PathBuf, Stop> {
+    on_path(name).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Stop {
+    Stop::untestable(
+        Lack::Device,
+        format!("{name} is not installed"),
+        "just setup-redis (apt install redis-server redis-tools, and a Valkey by pip)",
+    )
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
+    places.find(|place| place.exists())
+}
+
+/// A directory of a test's own, which is removed with it.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// A new one.
+    pub fn new() -> Result<Self, Stop> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nocopy-redis-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).setup("make a directory")?;
+        Ok(Self(path))
+    }
+
+    /// A file in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What a failed test leaves behind is looked at.
+        if !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// What a server answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A line: `+OK`, or a number.
+    Line(String),
+    /// An error's line.
+    Error(String),
+    /// Bytes, or none at all.
+    Bytes(Option<Vec<u8>>),
+    /// Several.
+    Many(Vec<Self>),
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(text) | Self::Error(text) => f.write_str(text),
+            Self::Bytes(None) => f.write_str("none"),
+            Self::Bytes(Some(bytes)) => f.write_str(&String::from_utf8_lossy(bytes)),
+            Self::Many(replies) => replies.iter().try_for_each(|reply| writeln!(f, "{reply}")),
+        }
+    }
+}
+
+/// A connection as a client.
+#[derive(Debug)]
+pub struct Client(BufReader<TcpStream>);
+
+impl Client {
+    /// To a server.
+    pub fn new(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_mins(1)))?;
+        Ok(Self(BufReader::new(socket)))
+    }
+
+    /// Asks and waits for the answer.
+    pub fn ask(&mut self, words: &[&str]) -> io::Result<Reply> {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        self.0.get_mut().write_all(&resp::command(&words))?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> io::Result<Reply> {
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        let strange = || io::Error::other(format!("no answer: {line:?}"));
+        let line = line.trim_end();
+        let (kind, text) = line.split_at_checked(1).ok_or_else(strange)?;
+        let number = || text.parse::<i64>().map_err(|_| strange());
+        Ok(match kind {
+            "-" => Reply::Error(text.to_owned()),
+            "$" => match usize::try_from(number()?) {
+                Err(_) => Reply::Bytes(None),
+                Ok(length) => {
+                    let mut bytes = vec![0; length + 2];
+                    self.0.read_exact(&mut bytes)?;
+                    bytes.truncate(length);
+                    Reply::Bytes(Some(bytes))
+                }
+            },
+            "*" => {
+                let number = number()?;
+                let replies = (0..number).map(|_| self.reply());
+                Reply::Many(replies.collect::<Result<_, _>>()?)
+            }
+            _ => Reply::Line(text.to_owned()),
+        })
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+    directory: Directory,
+    client: Option<Client>,
+}
+
+/// How long a server may take for anything.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl Running {
+    /// Starts one, with nothing saved by itself and `DEBUG` allowed, and waits until it answers.
+    pub fn start(program: &Program, options: &[&str]) -> Result<Self, Stop> {
+        Self::start_in(Directory::new()?, program, options)
+    }
+
+    /// The same in a directory that may have files.
+    pub fn start_in(
+        mut directory: Directory,
+        program: &Program,
+        options: &[&str],
+    ) -> Result<Self, Stop> {
+        // Another may take the port before the server does.
+        for _ in 0..5 {
+            let port = free_port()?;
+            let log = File::create(directory.join("log")).setup("make a log")?;
+            let child = Command::new(&program.path)
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+                .args(["--save", "", "--enable-debug-command", "yes"])
+                .arg("--dir")
+                .arg(directory.path())
+                .args(options)
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().setup("dup")?)
+                .stderr(log)
+                .spawn()
+                .setup("start a server")?;
+            let mut running = Self {
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                child,
+                directory,
+                client: None,
+            };
+            if running.is_up()? {
+                return Ok(running);
+            }
+            let is_taken = running.log().contains("Address already in use");
+            if !is_taken {
+                let log = running.log();
+                return Err(Stop::broken(format!("{} has ended: {log}", program.name)));
+            }
+            directory = std::mem::replace(&mut running.directory, Directory::new()?);
+        }
+        Err(Stop::broken("no port stays free"))
+    }
+
+    /// Waits until it answers, or has ended.
+    fn is_up(&mut self) -> Result<bool, Stop> {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if self
+                .child
+                .try_wait()
+                .setup("wait for the server")?
+                .is_some()
+            {
+                return Ok(false);
+            }
+            if let Ok(mut client) = Client::new(self.address)
+                && matches!(client.ask(&["PING"]), Ok(Reply::Line(_) | Reply::Error(_)))
+            {
+                self.client = Some(client);
+                return Ok(true);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err(Stop::broken(format!("it does not answer: {}", self.log())))
+    }
+
+    /// Asks it.
+    pub fn ask(&mut self, words: &[&str]) -> Result<Reply, Stop> {
+        let client = self.client.as_mut();
+        let client = client.ok_or_else(|| Stop::broken("nobody is connected"))?;
+        client
+            .ask(words)
+            .map_err(|error| Stop::broken(format!("{}: {error}", words.join(" "))))
+    }
+
+    /// What it has in memory, in one number, and how many keys.
+    pub fn digest(&mut self) -> Result<String, Stop> {
+        let digest = self.ask(&["DEBUG", "DIGEST"])?;
+        Ok(format!("{digest} {}", self.ask(&["DBSIZE"])?))
+    }
+
+    /// A line of `INFO`.
+    pub fn info(&mut self, section: &str, name: &str) -> Result<String, Stop> {
+        let text = self.ask(&["INFO", section])?.to_string();
+        let found = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(found.unwrap_or_default().to_owned())
+    }
+
+    /// Waits until something is so: whether it is.
+    pub fn wait_until(
+        &mut self,
+        mut is_so: impl FnMut(&mut Self) -> Result<bool, Stop>,
+    ) -> Result<bool, Stop> {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if is_so(self)? {
+                return Ok(true);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(false)
+    }
+
+    /// Waits until it has synced with its master, and is connected to it.
+    pub fn wait_for_sync(&mut self) -> Result<(), Stop> {
+        let is_synced = self.wait_until(|server| {
+            Ok(server.info("replication", "master_link_status")? == "up"
+                && server.info("replication", "master_sync_in_progress")? == "0")
+        })?;
+        if is_synced {
+            Ok(())
+        } else {
+            Err(Stop::broken(format!("it has not synced: {}", self.log())))
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// A file in its directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// Ends it, and leaves its files to be looked at.
+    pub fn end(mut self) -> Result<Directory, Stop> {
+        self.kill();
+        Ok(std::mem::replace(&mut self.directory, Directory::new()?))
+    }
+
+    fn kill(&mut self) {
+        // It has ended by itself, or does now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("{}: {}", self.address, self.log());
+        }
+    }
+}
+
+/// A port that nobody listens on, now.
+pub fn free_port() -> Result<u16, Stop> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
+    Ok(listener.local_addr().setup("getsockname")?.port())
+}
+
+/// Fills a server with values of every type, with times to live, in two databases, and a function where it knows these.
+pub fn fill(server: &mut Running) -> Result<(), Stop> {
+    for words in [
+        &["DEBUG", "POPULATE", "5000", "key", "700"][..],
+        &["SET", "text", "a\r\n$5\r\nb"],
+        &["SET", "number", "12345"],
+        &["SETEX", "later", "100000", "x"],
+        &["RPUSH", "list", "a", "b", "c"],
+        &["SADD", "set", "a", "b", "c"],
+        &["SADD", "numbers", "1", "2", "3"],
+        &["ZADD", "sorted", "1.5", "a", "-2", "b"],
+        &["HSET", "hash", "field", "value", "other", "1"],
+        &["XADD", "stream", "1-1", "field", "value"],
+        &["PFADD", "log", "a", "b"],
+        &["SELECT", "1"],
+        &["SET", "elsewhere", "1"],
+        &["SELECT", "0"],
+    ] {
+        let answer = server.ask(words)?;
+        if let Reply::Error(error) = answer {
+            return Err(Stop::broken(format!("{}: {error}", words.join(" "))));
+        }
+    }
+    Ok(())
+}
+
+/// What a server saves: a file in its directory.
+pub fn saved(server: &mut Running) -> Result<PathBuf, Stop> {
+    match server.ask(&["SAVE"])? {
+        Reply::Line(_) => Ok(server.file("dump.rdb")),
+        other => Err(Stop::broken(format!("SAVE: {other}"))),
+    }
+}

@@ -1,0 +1,640 @@
+//! A file to real replicas: Redis and Valkey, in each of their modes, by each route. Where they are not installed it is said, and not
+//! counted as passed.
+
+use conformance::redis::rdb;
+use conformance::redis::resp::command;
+use conformance::redis::servers::{self, Client, Directory, Program, Reply, Running};
+use conformance::verdict::Stop;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+type Tried = Result<(), Failed>;
+
+/// How long a master may take to say what is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const ROUTES: &[&str] = &[
+    "sendfile",
+    "splice",
+    "mmap-write",
+    "read-write",
+    "msg-zerocopy",
+    "auto",
+];
+const MODES: &[&str] = &["disabled", "on-empty-db", "swapdb"];
+const FRAMINGS: &[&str] = &["length", "mark"];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for (name, program) in [("redis", Program::redis()), ("valkey", Program::valkey())] {
+        // Guests and kernels of long ago have no servers.
+        let of = |what: &str| format!("host_only::{name}::{what}");
+        let program = match program {
+            Ok(program) => program,
+            Err(Stop::Untestable(reason)) => {
+                // Nothing is counted as passed that was not tried.
+                eprintln!("UNTESTABLE {name}: {} ({})", reason.what, reason.remedy);
+                let ignored = Trial::test(of("untestable"), || Ok(())).with_ignored_flag(true);
+                trials.push(ignored);
+                continue;
+            }
+            Err(Stop::Broken(what)) => panic!("{what}"),
+        };
+        for route in ROUTES {
+            for mode in MODES {
+                for framing in FRAMINGS {
+                    let program = program.clone();
+                    let of_trial = of(&format!("syncs::{route}::{mode}::{framing}"));
+                    trials.push(Trial::test(of_trial, move || {
+                        syncs(&program, route, mode, framing)
+                    }));
+                }
+            }
+        }
+        for (what, case) in CASES {
+            let program = program.clone();
+            trials.push(Trial::test(of(what), move || case(&program)));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+type Case = (&'static str, fn(&Program) -> Tried);
+
+/// Each of them with one server's program.
+const CASES: &[Case] = &[
+    (
+        "a_client_stores_the_same_file",
+        a_client_stores_the_same_file,
+    ),
+    ("a_password_is_asked_for", a_password_is_asked_for),
+    ("commands_follow_the_file", commands_follow_the_file),
+    (
+        "a_waiting_replica_hears_that_its_master_is_alive",
+        a_waiting_replica_hears_that_its_master_is_alive,
+    ),
+    ("a_damaged_file_is_not_sent", a_damaged_file_is_not_sent),
+    (
+        "a_file_that_is_too_new_is_not_sent",
+        a_file_that_is_too_new_is_not_sent,
+    ),
+    (
+        "a_file_that_is_cut_off_meanwhile_is_told",
+        a_file_that_is_cut_off_meanwhile_is_told,
+    ),
+    (
+        "a_replica_that_is_killed_is_told",
+        a_replica_that_is_killed_is_told,
+    ),
+    (
+        "a_replica_that_is_stopped_keeps_nobody_waiting",
+        a_replica_that_is_stopped_keeps_nobody_waiting,
+    ),
+    ("five_replicas_at_once", five_replicas_at_once),
+    ("tls_is_refused", tls_is_refused),
+    (
+        "strangers_are_answered_and_leave_nothing",
+        strangers_are_answered_and_leave_nothing,
+    ),
+    ("the_old_command_syncs", the_old_command_syncs),
+];
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it stands where a value is mapped"
+)]
+fn told(stop: Stop) -> Failed {
+    format!("{stop:?}").into()
+}
+
+/// `conformance redis serve`, which is ended when this is dropped.
+struct Master {
+    child: Child,
+    address: SocketAddr,
+    /// What it says, line by line, to its end.
+    said: Receiver<String>,
+    seen: Vec<String>,
+    report: PathBuf,
+    _directory: Directory,
+}
+
+impl Master {
+    fn start(rdb: &Path, options: &[&str]) -> Result<Self, Failed> {
+        Self::start_as(rdb, options, None)
+    }
+
+    fn start_as(rdb: &Path, options: &[&str], password: Option<&str>) -> Result<Self, Failed> {
+        let directory = Directory::new().map_err(told)?;
+        let report = directory.join("report");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+        command
+            .args([
+                "redis",
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--format",
+                "json",
+                "--ping",
+                "0.2",
+            ])
+            .arg("--rdb")
+            .arg(rdb)
+            .arg("--output")
+            .arg(&report)
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if let Some(password) = password {
+            command.env("NOCOPY_PASSWORD", password);
+        }
+        let mut child = command.spawn()?;
+        let stderr = BufReader::new(child.stderr.take().ok_or("no standard error")?);
+        let (say, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // Nobody listens once the test has ended.
+                let _ = say.send(line);
+            }
+        });
+        let line = said.recv_timeout(PATIENCE).unwrap_or_default();
+        let port = line
+            .trim_end()
+            .rsplit(' ')
+            .next()
+            .and_then(|word| word.parse().ok());
+        let Some(port) = port else {
+            let rest: Vec<String> = said.iter().collect();
+            let status = child.wait()?;
+            return Err(format!("{status}: {line} {}", rest.join(" ")).into());
+        };
+        Ok(Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            said,
+            seen: Vec::new(),
+            report,
+            _directory: directory,
+        })
+    }
+
+    /// Waits until it has said this of somebody.
+    fn hears(&mut self, words: &str) -> Tried {
+        loop {
+            if self.seen.iter().any(|line| line.contains(words)) {
+                return Ok(());
+            }
+            match self.said.recv_timeout(PATIENCE) {
+                Ok(line) => self.seen.push(line),
+                Err(_) => return Err(format!("it has not said {words:?}: {:?}", self.seen).into()),
+            }
+        }
+    }
+
+    /// Tells it to end, and waits until it has: its report.
+    fn end(mut self) -> Result<(ExitStatus, serde_json::Value), Failed> {
+        let pid = libc::pid_t::try_from(self.child.id())?;
+        // SAFETY: kill takes no pointer; the child has not been waited for, so the number is its own.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    fn wait(&mut self) -> Result<(ExitStatus, serde_json::Value), Failed> {
+        let status = self.child.wait()?;
+        let text = fs::read_to_string(&self.report)?;
+        Ok((status, serde_json::from_str(&text)?))
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file that a server of this program has saved, and what it has in memory with it.
+struct Saved {
+    path: PathBuf,
+    digest: String,
+    directory: Directory,
+}
+
+fn saved(program: &Program) -> Result<Saved, Failed> {
+    let mut server = Running::start(program, &[]).map_err(told)?;
+    servers::fill(&mut server).map_err(told)?;
+    servers::saved(&mut server).map_err(told)?;
+    let directory = server.end().map_err(told)?;
+    // The digest is that of the file once loaded: what is volatile in memory is not in it.
+    let path = directory.join("source.rdb");
+    fs::rename(directory.join("dump.rdb"), &path)?;
+    let loads = Directory::new().map_err(told)?;
+    fs::copy(&path, loads.join("dump.rdb"))?;
+    let mut reference = Running::start_in(loads, program, &[]).map_err(told)?;
+    let digest = reference.digest().map_err(told)?;
+    Ok(Saved {
+        path,
+        digest,
+        directory,
+    })
+}
+
+fn replica(program: &Program, master: SocketAddr, options: &[&str]) -> Result<Running, Failed> {
+    let port = master.port().to_string();
+    let all = [&["--replicaof", "127.0.0.1", &port][..], options].concat();
+    Running::start(program, &all).map_err(told)
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that calls read as sentences"
+)]
+fn equal<T: PartialEq + std::fmt::Debug>(found: T, expected: T, what: &str) -> Tried {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what}: {found:?}, not {expected:?}").into())
+    }
+}
+
+fn syncs(program: &Program, route: &str, mode: &str, framing: &str) -> Tried {
+    let saved = saved(program)?;
+    let options = ["--route", route, "--framing", framing];
+    let master = Master::start(&saved.path, &options)?;
+    let mut server = replica(program, master.address, &["--repl-diskless-load", mode])?;
+    server.wait_for_sync().map_err(told)?;
+    equal(
+        server.digest().map_err(told)?,
+        saved.digest.clone(),
+        "what the replica has",
+    )?;
+    if mode == "disabled" {
+        let stored = fs::read(server.file("dump.rdb"))?;
+        equal(
+            stored == fs::read(&saved.path)?,
+            true,
+            "the file is the same",
+        )?;
+    }
+    let mut master = master;
+    master.hears("has all")?;
+    let (status, report) = master.end()?;
+    equal(status.code(), Some(0), "exit status")?;
+    let length = fs::metadata(&saved.path)?.len();
+    let one = &report["replicas"][0];
+    equal(one["bytes"].as_u64(), Some(length), "bytes of the report")?;
+    equal(
+        report["replicas"].as_array().map(Vec::len),
+        Some(1),
+        "replicas of the report",
+    )?;
+    if route == "msg-zerocopy" {
+        // Over loopback every one of them is copied after all.
+        equal(one["copied"].as_u64(), one["sends"].as_u64(), "copied")?;
+    }
+    drop(saved.directory);
+    Ok(())
+}
+
+fn a_client_stores_the_same_file(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let client = servers::tool("redis-cli").map_err(told)?;
+    for framing in FRAMINGS {
+        let mut master = Master::start(&saved.path, &["--framing", framing, "--until", "1"])?;
+        let got = saved.directory.join("got.rdb");
+        let port = master.address.port().to_string();
+        let output = Command::new(&client)
+            .args(["-p", &port, "--rdb"])
+            .arg(&got)
+            .output()?;
+        equal(output.status.success(), true, "redis-cli")?;
+        equal(
+            fs::read(&got)? == fs::read(&saved.path)?,
+            true,
+            "the file is the same",
+        )?;
+        let (status, _) = master.wait()?;
+        equal(status.code(), Some(0), "it ends after one")?;
+    }
+    Ok(())
+}
+
+fn a_password_is_asked_for(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let options = ["--replica-version", "valkey-9.1", "--force"];
+    let mut master = Master::start_as(&saved.path, &options, Some("secret"))?;
+    let mut stranger = Client::new(master.address)?;
+    let refused = stranger.ask(&["PSYNC", "?", "-1"])?;
+    equal(
+        matches!(refused, Reply::Error(ref line) if line.starts_with("NOAUTH")),
+        true,
+        "without one",
+    )?;
+    let refused = stranger.ask(&["AUTH", "wrong"])?;
+    equal(
+        matches!(refused, Reply::Error(ref line) if line.starts_with("WRONGPASS")),
+        true,
+        "with another",
+    )?;
+    let mut server = replica(program, master.address, &["--masterauth", "secret"])?;
+    server.wait_for_sync().map_err(told)?;
+    master.hears("has all")?;
+    let (_, report) = master.end()?;
+    equal(
+        report["replicas"].as_array().map(Vec::len),
+        Some(1),
+        "replicas of the report",
+    )
+}
+
+fn commands_follow_the_file(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = saved.directory.join("commands");
+    let commands = [
+        command(&[b"SELECT", b"0"]),
+        command(&[b"SET", b"added", b"later"]),
+    ]
+    .concat();
+    fs::write(&path, &commands)?;
+    let options = ["--commands", path.to_str().ok_or("a name")?];
+    let mut master = Master::start(&saved.path, &options)?;
+    let mut server = replica(program, master.address, &[])?;
+    server.wait_for_sync().map_err(told)?;
+    master.hears("has all")?;
+    let value = server.ask(&["GET", "added"]).map_err(told)?;
+    equal(value, Reply::Bytes(Some(b"later".to_vec())), "the value")?;
+    let offset = server
+        .info("replication", "slave_repl_offset")
+        .map_err(told)?;
+    equal(
+        offset.parse::<usize>()? >= commands.len(),
+        true,
+        "the offset",
+    )
+}
+
+/// It has a patience of three seconds, and waits for four.
+fn a_waiting_replica_hears_that_its_master_is_alive(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut master = Master::start(&saved.path, &["--delay", "4"])?;
+    let mut server = replica(program, master.address, &["--repl-timeout", "3"])?;
+    server.wait_for_sync().map_err(told)?;
+    master.hears("has all")?;
+    let (_, report) = master.end()?;
+    equal(
+        report["replicas"].as_array().map(Vec::len),
+        Some(1),
+        "replicas of the report",
+    )
+}
+
+fn a_damaged_file_is_not_sent(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let whole = fs::read(&saved.path)?;
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    let cases: [(&str, &[u8]); 3] = [
+        ("damaged", &changed),
+        ("cut off", &whole[..whole.len() / 2]),
+        ("no RDB file", b"*1\r\n$4\r\nPING\r\n"),
+    ];
+    for (words, bytes) in cases {
+        let path = saved.directory.join("bad.rdb");
+        fs::write(&path, bytes)?;
+        match Master::start(&path, &[]) {
+            Err(failed) => {
+                let said = failed.message().unwrap_or_default().to_owned();
+                equal(
+                    said.contains(words) && said.contains("exit status: 2"),
+                    true,
+                    &said,
+                )?;
+            }
+            Ok(_) => return Err(format!("{words}: it was served").into()),
+        }
+    }
+    Ok(())
+}
+
+/// The replica keeps what it has.
+fn a_file_that_is_too_new_is_not_sent(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut bytes = fs::read(&saved.path)?;
+    bytes[..9].copy_from_slice(b"REDIS0099");
+    let end = bytes.len() - 8;
+    // As of a server that writes no checksums.
+    bytes[end..].fill(0);
+    let path = saved.directory.join("new.rdb");
+    fs::write(&path, &bytes)?;
+    let mut server = Running::start(program, &[]).map_err(told)?;
+    server.ask(&["SET", "own", "1"]).map_err(told)?;
+    let mut master = Master::start(&path, &[])?;
+    let port = master.address.port().to_string();
+    server
+        .ask(&["REPLICAOF", "127.0.0.1", &port])
+        .map_err(told)?;
+    master.hears("does not load REDIS0099")?;
+    equal(
+        server.ask(&["GET", "own"]).map_err(told)?,
+        Reply::Bytes(Some(b"1".to_vec())),
+        "its own data",
+    )?;
+    let (status, _) = master.end()?;
+    equal(status.code(), Some(1), "exit status")
+}
+
+/// Large enough that no socket takes it at once.
+fn large(saved: &Saved) -> Result<PathBuf, Failed> {
+    let path = saved.directory.join("large.rdb");
+    let mut file = File::create(&path)?;
+    file.write_all(b"REDIS0007")?;
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..64 {
+        file.write_all(&piece)?;
+    }
+    // No keys, which nobody here reads.
+    file.write_all(&[0xff, 0, 0, 0, 0, 0, 0, 0, 0])?;
+    rdb::check(File::open(&path)?).map_err(|bad| bad.to_string())?;
+    Ok(path)
+}
+
+/// One that takes the file as slowly as it likes.
+fn slow_replica(master: SocketAddr) -> Result<TcpStream, Failed> {
+    let mut socket = TcpStream::connect(master)?;
+    socket.write_all(b"*3\r\n$8\r\nREPLCONF\r\n$8\r\nrdb-only\r\n$1\r\n1\r\nSYNC\r\n")?;
+    Ok(socket)
+}
+
+fn a_file_that_is_cut_off_meanwhile_is_told(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = large(&saved)?;
+    for route in ROUTES {
+        let mut master = Master::start(&path, &["--route", route])?;
+        let mut socket = slow_replica(master.address)?;
+        master.hears("gets the file")?;
+        std::thread::sleep(Duration::from_millis(100));
+        File::options().write(true).open(&path)?.set_len(60 << 20)?;
+        let mut all = Vec::new();
+        // It ends early: the connection is closed, in whatever way.
+        let _ = socket.read_to_end(&mut all);
+        master.hears("cut off")?;
+        let (status, _) = master.end()?;
+        equal(status.code(), Some(1), route)?;
+        large(&saved)?;
+    }
+    Ok(())
+}
+
+fn a_replica_that_is_killed_is_told(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = large(&saved)?;
+    for route in ROUTES {
+        let mut master = Master::start(&path, &["--route", route])?;
+        let mut socket = slow_replica(master.address)?;
+        socket.read_exact(&mut [0; 1000])?;
+        // With bytes unread it is reset.
+        drop(socket);
+        master.hears("behind")?;
+        let (status, report) = master.end()?;
+        equal(status.code(), Some(1), route)?;
+        equal(
+            report["replicas"][0]["error"].is_string(),
+            true,
+            "the report says it",
+        )?;
+    }
+    Ok(())
+}
+
+fn a_replica_that_is_stopped_keeps_nobody_waiting(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = large(&saved)?;
+    for route in ROUTES {
+        let mut master = Master::start(&path, &["--route", route])?;
+        let stopped = slow_replica(master.address)?;
+        master.hears("gets the file")?;
+        let mut other = slow_replica(master.address)?;
+        let mut head = [0; 64];
+        let first = other.read(&mut head)?;
+        equal(
+            head.starts_with(b"+OK\r\n"),
+            true,
+            &head[..first].escape_ascii().to_string(),
+        )?;
+        // A third of a gigabyte a second at least, if the other has not to be waited for: it ends at all.
+        let length = fs::metadata(&path)?.len();
+        let mut left = length.saturating_sub(first as u64 - 5);
+        let mut piece = vec![0; 1 << 20];
+        while left > 64 {
+            left = left.saturating_sub(other.read(&mut piece)? as u64);
+        }
+        drop(stopped);
+        let (_, report) = master.end()?;
+        let whole = report["replicas"].as_array().ok_or("replicas")?;
+        let whole = whole
+            .iter()
+            .filter(|one| one["bytes"].as_u64() == Some(length));
+        equal(whole.count(), 1, "those that got all")?;
+    }
+    Ok(())
+}
+
+fn five_replicas_at_once(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut master = Master::start(&saved.path, &["--route", "auto", "--most", "65536"])?;
+    let mut servers = Vec::new();
+    for mode in ["disabled", "swapdb", "on-empty-db", "disabled", "swapdb"] {
+        servers.push(replica(
+            program,
+            master.address,
+            &["--repl-diskless-load", mode],
+        )?);
+    }
+    for server in &mut servers {
+        server.wait_for_sync().map_err(told)?;
+        equal(
+            server.digest().map_err(told)?,
+            saved.digest.clone(),
+            "what the replica has",
+        )?;
+    }
+    master.hears("has all")?;
+    let began = Instant::now();
+    let (_, report) = master.end()?;
+    equal(began.elapsed() < Duration::from_secs(10), true, "it ends")?;
+    equal(
+        report["replicas"].as_array().map(Vec::len),
+        Some(5),
+        "replicas of the report",
+    )
+}
+
+fn tls_is_refused(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut master = Master::start(&saved.path, &[])?;
+    let mut socket = TcpStream::connect(master.address)?;
+    socket.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")?;
+    master.hears("TLS")?;
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    Ok(())
+}
+
+fn strangers_are_answered_and_leave_nothing(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let master = Master::start(&saved.path, &[])?;
+    let mut client = Client::new(master.address)?;
+    equal(client.ask(&["PING"])?, Reply::Line("PONG".into()), "PING")?;
+    let refused = client.ask(&["GET", "key"])?;
+    equal(
+        matches!(refused, Reply::Error(ref line) if line.contains("unknown command")),
+        true,
+        "GET",
+    )?;
+    drop(client);
+    drop(TcpStream::connect(master.address)?);
+    let mut nonsense = TcpStream::connect(master.address)?;
+    nonsense.write_all(b"*1\r\n:1\r\n")?;
+    let mut answer = String::new();
+    nonsense.read_to_string(&mut answer)?;
+    equal(answer.contains("was to come"), true, &answer)?;
+    let (status, report) = master.end()?;
+    equal(status.code(), Some(1), "who has said nonsense is told of")?;
+    equal(
+        report["replicas"].as_array().map(Vec::len),
+        Some(1),
+        "replicas of the report",
+    )
+}
+
+/// As a replica does whose `PSYNC` is not known.
+fn the_old_command_syncs(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut master = Master::start(&saved.path, &["--force", "--until", "1"])?;
+    let mut socket = TcpStream::connect(master.address)?;
+    socket.write_all(b"SYNC\r\n")?;
+    let mut reader = BufReader::new(socket);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let length = fs::metadata(&saved.path)?.len();
+    equal(line, format!("${length}\r\n"), "the announcement")?;
+    let mut bytes = vec![0; usize::try_from(length)?];
+    reader.read_exact(&mut bytes)?;
+    equal(
+        bytes == fs::read(&saved.path)?,
+        true,
+        "the file is the same",
+    )?;
+    drop(reader);
+    let (status, _) = master.wait()?;
+    equal(status.code(), Some(0), "exit status")
+}
