@@ -43,7 +43,7 @@ pub enum Quantity {
     CallsOfQuarter,
     /// System calls of the sender for [`WHOLE`].
     Calls,
-    /// Page faults of the sender for each MiB.
+    /// Page faults of the sender for each MiB: by where a mapping comes to stand, one more or less.
     Faults,
     /// `MSG_ZEROCOPY` sends for [`WHOLE`], and what their completions say.
     Completions,
@@ -96,7 +96,7 @@ impl Quantity {
     pub const fn varies(self) -> bool {
         matches!(
             self,
-            Self::CompletionCalls | Self::Slept | Self::Preempted | Self::Woken
+            Self::Faults | Self::CompletionCalls | Self::Slept | Self::Preempted | Self::Woken
         )
     }
 
@@ -278,8 +278,11 @@ impl Account<'_> {
         let faults = (faults(WHOLE)? + ONCE).saturating_sub(faults(QUARTER)?);
         let faults = faults / ((WHOLE - QUARTER) >> 20) as u64;
         let whole = self.send(WHOLE)?;
+        // Datagrams are mapped one by one, and how often each faults depends on where it comes to stand.
+        if !self.sink.is_lost() {
+            seen.count(fact(self.sink, Quantity::Faults), faults);
+        }
         for (quantity, count) in [
-            (Quantity::Faults, faults),
             (Quantity::Slept, whole.usage.voluntary),
             (Quantity::Preempted, whole.usage.involuntary),
             (Quantity::Woken, whole.woken),
