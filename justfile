@@ -156,6 +156,10 @@ setup-redis:
 redis-test *arguments:
     cargo test --package conformance --test redis {{ arguments }}
 
+# What it costs to send a file to a replica, beside real masters (arguments go to `conformance redis bench`)
+redis-bench *arguments:
+    cargo run --quiet --release --package conformance -- redis bench {{ arguments }}
+
 # The claims on every kernel of the matrix, as a table (arguments go to `conformance matrix`)
 matrix *arguments:
     cargo run --quiet --release --package conformance -- matrix {{ arguments }}

@@ -27,6 +27,13 @@ const ROUTES: &[&str] = &[
     "msg-zerocopy",
     "auto",
 ];
+const INTO_FILES: &[&str] = &[
+    "sendfile",
+    "splice",
+    "mmap-write",
+    "read-write",
+    "copy-file-range",
+];
 const MODES: &[&str] = &["disabled", "on-empty-db", "swapdb"];
 const FRAMINGS: &[&str] = &["length", "mark"];
 
@@ -56,6 +63,13 @@ fn main() {
                         syncs(&program, route, mode, framing)
                     }));
                 }
+            }
+        }
+        for route in INTO_FILES {
+            for shape in ["one", "many", "single"] {
+                let program = program.clone();
+                let of_trial = of(&format!("aof::{route}::{shape}"));
+                trials.push(Trial::test(of_trial, move || aof(&program, route, shape)));
             }
         }
         for (what, case) in CASES {
@@ -104,6 +118,29 @@ const CASES: &[Case] = &[
         strangers_are_answered_and_leave_nothing,
     ),
     ("the_old_command_syncs", the_old_command_syncs),
+    (
+        "a_file_that_grows_meanwhile_is_sent_as_announced",
+        a_file_that_grows_meanwhile_is_sent_as_announced,
+    ),
+    (
+        "a_file_that_is_replaced_meanwhile_is_sent_as_it_was",
+        a_file_that_is_replaced_meanwhile_is_sent_as_it_was,
+    ),
+    (
+        "a_file_that_is_written_meanwhile_arrives_as_it_is",
+        a_file_that_is_written_meanwhile_arrives_as_it_is,
+    ),
+    ("little_memory_may_be_locked", little_memory_may_be_locked),
+    ("a_stopped_master_goes_on", a_stopped_master_goes_on),
+    ("more_than_one_call_can_send", more_than_one_call_can_send),
+    (
+        "commands_are_passed_on_as_they_come",
+        commands_are_passed_on_as_they_come,
+    ),
+    (
+        "two_that_add_at_once_do_not_lose_commands",
+        two_that_add_at_once_do_not_lose_commands,
+    ),
 ];
 
 #[expect(
@@ -172,8 +209,12 @@ impl Master {
             .next()
             .and_then(|word| word.parse().ok());
         let Some(port) = port else {
-            let rest: Vec<String> = said.iter().collect();
+            // It ends by itself, or has said nothing for too long.
+            if line.is_empty() {
+                child.kill()?;
+            }
             let status = child.wait()?;
+            let rest: Vec<String> = said.iter().collect();
             return Err(format!("{status}: {line} {}", rest.join(" ")).into());
         };
         Ok(Self {
@@ -548,6 +589,274 @@ fn a_replica_that_is_stopped_keeps_nobody_waiting(program: &Program) -> Tried {
     Ok(())
 }
 
+/// What a slow replica gets, of which it has not read a byte so far, once `meanwhile` has happened.
+fn arrives(
+    route: &str,
+    path: &Path,
+    meanwhile: impl FnOnce(&Path) -> Tried,
+) -> Result<Vec<u8>, Failed> {
+    let mut master = Master::start(path, &["--route", route])?;
+    let mut socket = slow_replica(master.address)?;
+    master.hears("gets the file")?;
+    std::thread::sleep(Duration::from_millis(50));
+    let length = fs::metadata(path)?.len();
+    meanwhile(path)?;
+    let head = format!("+OK\r\n${length}\r\n");
+    let mut all = vec![0; head.len() + usize::try_from(length)?];
+    socket.read_exact(&mut all)?;
+    let rest = all.split_off(head.len());
+    equal(
+        String::from_utf8_lossy(&all).into_owned(),
+        head,
+        "the announcement",
+    )?;
+    Ok(rest)
+}
+
+fn a_file_that_grows_meanwhile_is_sent_as_announced(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    for route in ROUTES {
+        let path = large(&saved)?;
+        let before = fs::read(&path)?;
+        let came = arrives(route, &path, |path| {
+            let mut file = File::options().append(true).open(path)?;
+            Ok(file.write_all(&[b'y'; 1000])?)
+        })?;
+        equal(came == before, true, route)?;
+    }
+    Ok(())
+}
+
+/// As a server saves: beside, then in its place.
+fn a_file_that_is_replaced_meanwhile_is_sent_as_it_was(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    for route in ROUTES {
+        let path = large(&saved)?;
+        let before = fs::read(&path)?;
+        let came = arrives(route, &path, |path| {
+            let beside = path.with_extension("temp");
+            fs::write(&beside, b"other")?;
+            Ok(fs::rename(beside, path)?)
+        })?;
+        equal(came == before, true, route)?;
+    }
+    Ok(())
+}
+
+/// In place, so it is not to be done: of what a call has taken already, the pages may still be the file's.
+fn a_file_that_is_written_meanwhile_arrives_as_it_is(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    for route in ROUTES {
+        let path = large(&saved)?;
+        let came = arrives(route, &path, |path| {
+            let mut file = File::options().write(true).open(path)?;
+            file.write_all(b"REDIS0007")?;
+            let piece = vec![b'y'; 1 << 20];
+            for _ in 0..64 {
+                file.write_all(&piece)?;
+            }
+            Ok(())
+        })?;
+        // The first megabyte had left the file when it was written, by every route.
+        let old = came[9..100_000]
+            .iter()
+            .filter(|byte| **byte == b'x')
+            .count();
+        let copies = matches!(*route, "read-write" | "mmap-write" | "msg-zerocopy");
+        // Over loopback MSG_ZEROCOPY copies what is delivered: all of it that a socket holds may be.
+        if *route != "msg-zerocopy" {
+            equal(old > 0, copies, route)?;
+        }
+        // The last had not.
+        let end = &came[came.len() - 100_000..came.len() - 9];
+        equal(end.iter().all(|byte| *byte == b'y'), true, route)?;
+    }
+    Ok(())
+}
+
+/// Less than a call pins: what cannot be pinned is waited for, and is no loss.
+fn little_memory_may_be_locked(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = large(&saved)?;
+    let script = "ulimit -l 1024; exec \"$0\" \"$@\"";
+    let directory = Directory::new().map_err(told)?;
+    let report = directory.join("report");
+    let program_path = env!("CARGO_BIN_EXE_conformance");
+    let port = servers::free_port().map_err(told)?;
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            script,
+            program_path,
+            "redis",
+            "serve",
+            "--route",
+            "msg-zerocopy",
+        ])
+        .args([
+            "--until",
+            "1",
+            "--format",
+            "json",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+        ])
+        .arg("--rdb")
+        .arg(&path)
+        .arg("--output")
+        .arg(&report)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let since = Instant::now();
+    let mut socket = loop {
+        match slow_replica(address) {
+            Ok(socket) => break socket,
+            Err(_) if since.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+            Err(failed) => return Err(failed),
+        }
+    };
+    let mut all = Vec::new();
+    let length = fs::metadata(&path)?.len();
+    let head = format!("+OK\r\n${length}\r\n").len() as u64;
+    Read::by_ref(&mut socket)
+        .take(head + length)
+        .read_to_end(&mut all)?;
+    drop(socket);
+    let status = child.wait()?;
+    equal(status.code(), Some(0), "exit status")?;
+    equal(
+        all.ends_with(&fs::read(&path)?),
+        true,
+        "the file is the same",
+    )
+}
+
+/// It is stopped and goes on, again and again: calls are interrupted, and nothing is lost.
+fn a_stopped_master_goes_on(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    for route in ROUTES {
+        let path = large(&saved)?;
+        let master = Master::start(&path, &["--route", route])?;
+        let pid = libc::pid_t::try_from(master.child.id())?;
+        let mut socket = slow_replica(master.address)?;
+        let length = fs::metadata(&path)?.len();
+        let mut left = length + format!("+OK\r\n${length}\r\n").len() as u64;
+        let mut piece = vec![0; 1 << 20];
+        let mut all = Vec::new();
+        while left > 0 {
+            for signal in [libc::SIGSTOP, libc::SIGCONT] {
+                // SAFETY: kill takes no pointer; the child has not been waited for, so the number is its own.
+                unsafe { libc::kill(pid, signal) };
+            }
+            let count = socket.read(&mut piece)?;
+            equal(count > 0, true, "it ends early")?;
+            all.extend_from_slice(&piece[..count]);
+            left -= count as u64;
+        }
+        equal(all.ends_with(&fs::read(&path)?), true, route)?;
+        drop(socket);
+        let (status, _) = master.end()?;
+        equal(status.code(), Some(0), route)?;
+    }
+    Ok(())
+}
+
+/// Two gigabytes and more, most of which are a hole.
+fn more_than_one_call_can_send(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = saved.directory.join("huge.rdb");
+    let file = File::create(&path)?;
+    let length = (2_u64 << 30) + (1 << 20);
+    (&file).write_all(b"REDIS0007")?;
+    file.set_len(length)?;
+    let options = [
+        "--force",
+        "--route",
+        "sendfile",
+        "--most",
+        "4294967296",
+        "--until",
+        "1",
+    ];
+    let mut master = Master::start(&path, &options)?;
+    let socket = slow_replica(master.address)?;
+    let head = format!("+OK\r\n${length}\r\n").len() as u64;
+    let came = std::io::copy(&mut socket.take(head + length), &mut std::io::sink())?;
+    equal(came, head + length, "bytes")?;
+    let (status, _) = master.wait()?;
+    equal(status.code(), Some(0), "exit status")
+}
+
+fn commands_are_passed_on_as_they_come(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_conformance"))
+        .args([
+            "redis",
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--commands",
+            "-",
+            "--ping",
+            "0.1",
+            "--rdb",
+        ])
+        .arg(&saved.path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut said = BufReader::new(child.stderr.take().ok_or("no standard error")?);
+    let mut line = String::new();
+    said.read_line(&mut line)?;
+    let port = line
+        .trim_end()
+        .rsplit(' ')
+        .next()
+        .and_then(|word| word.parse().ok());
+    let address = SocketAddr::from(([127, 0, 0, 1], port.ok_or("no port")?));
+    let mut first = replica(program, address, &[])?;
+    first.wait_for_sync().map_err(told)?;
+    let mut commands = child.stdin.take().ok_or("no standard input")?;
+    let all = [
+        command(&[b"SELECT", b"0"]),
+        command(&[b"SET", b"added", b"later"]),
+    ]
+    .concat();
+    let (half, rest) = all.split_at(all.len() - 9);
+    commands.write_all(half)?;
+    std::thread::sleep(Duration::from_millis(300));
+    // Half a command is not passed on, and the link stays up.
+    equal(
+        first.ask(&["EXISTS", "added"]).map_err(told)?,
+        Reply::Line("0".into()),
+        "half of it",
+    )?;
+    commands.write_all(rest)?;
+    let mut second = replica(program, address, &[])?;
+    second.wait_for_sync().map_err(told)?;
+    for server in [&mut first, &mut second] {
+        let is_there = server
+            .wait_until(|server| Ok(server.ask(&["EXISTS", "added"])? == Reply::Line("1".into())));
+        equal(is_there.map_err(told)?, true, "the whole of it")?;
+    }
+    let status = server_link(&mut first)?;
+    equal(status.as_str(), "up", "the link")?;
+    drop(commands);
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+fn server_link(server: &mut Running) -> Result<String, Failed> {
+    server
+        .info("replication", "master_link_status")
+        .map_err(told)
+}
+
 fn five_replicas_at_once(program: &Program) -> Tried {
     let saved = saved(program)?;
     let mut master = Master::start(&saved.path, &["--route", "auto", "--most", "65536"])?;
@@ -637,4 +946,169 @@ fn the_old_command_syncs(program: &Program) -> Tried {
     drop(reader);
     let (status, _) = master.wait()?;
     equal(status.code(), Some(0), "exit status")
+}
+
+/// `conformance redis aof`: its exit status, and what it says.
+fn put_together(arguments: &[&str]) -> Result<(Option<i32>, String), Failed> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    let output = command.args(["redis", "aof"]).args(arguments).output()?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    ))
+}
+
+/// Commands that set as many keys, with names that begin so.
+fn commands(prefix: &str, number: usize) -> Vec<u8> {
+    let value = "v".repeat(300);
+    let set = |at: usize| command(&[b"SET", format!("{prefix}{at}").as_bytes(), value.as_bytes()]);
+    let sets = (0..number).flat_map(set);
+    command(&[b"SELECT", b"0"])
+        .into_iter()
+        .chain(sets)
+        .collect()
+}
+
+/// A server loads what was put together, adds to it, and loads what was put behind that.
+fn aof(program: &Program, route: &str, shape: &str) -> Tried {
+    let saved = saved(program)?;
+    let home = Directory::new().map_err(told)?;
+    let name = |path: &Path| path.to_str().map(str::to_owned).ok_or("a name");
+    let file = |what: &str, bytes: &[u8]| -> Result<String, Failed> {
+        let path = saved.directory.join(what);
+        fs::write(&path, bytes)?;
+        Ok(name(&path)?)
+    };
+    let (first, second) = (commands("a", 500), commands("b", 500));
+    let (one, other) = (file("one", &first)?, file("other", &second)?);
+    // What a server has that loads the file and gets the commands.
+    let loads = Directory::new().map_err(told)?;
+    fs::copy(&saved.path, loads.join("dump.rdb"))?;
+    let mut reference = Running::start_in(loads, program, &[]).map_err(told)?;
+    for at in 0..500 {
+        for prefix in ["a", "b"] {
+            let value = "v".repeat(300);
+            reference
+                .ask(&["SET", &format!("{prefix}{at}"), &value])
+                .map_err(told)?;
+        }
+    }
+    let expected = reference.digest().map_err(told)?;
+    let place = match shape {
+        "single" => name(home.path())?,
+        _ => name(&home.join("appendonlydir"))?,
+    };
+    let rdb = name(&saved.path)?;
+    let build = [
+        "build",
+        "--directory",
+        &place,
+        "--route",
+        route,
+        "--shape",
+        shape,
+        "--rdb",
+        &rdb,
+        &one,
+        &other,
+    ];
+    let (code, said) = put_together(&build)?;
+    equal(code, Some(0), &said)?;
+    if program.name == "Redis" {
+        let checks = servers::tool("redis-check-aof").map_err(told)?;
+        let path = match shape {
+            "single" => home.join("appendonly.aof"),
+            _ => home.join("appendonlydir/appendonly.aof.manifest"),
+        };
+        let checked = Command::new(checks).arg(path).output()?;
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        equal(checked.status.code(), Some(0), &said)?;
+    }
+    let options = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Running::start_in(home, program, &options).map_err(told)?;
+    equal(
+        server.digest().map_err(told)?,
+        expected,
+        "what the server has",
+    )?;
+    server.ask(&["SET", "of the server", "1"]).map_err(told)?;
+    // Since Redis 7 it is a directory, whatever it was.
+    let place = name(&server.file("appendonlydir"))?;
+    let third = file("third", &commands("c", 10))?;
+    let extend = ["extend", "--directory", &place, "--route", route, &third];
+    let (code, said) = put_together(&extend)?;
+    equal((code, said.contains("has it open")), (Some(2), true), &said)?;
+    let home = server.end().map_err(told)?;
+    let cut_off = file("cut off", &first[..first.len() - 3])?;
+    let (code, said) = put_together(&["extend", "--directory", &place, &third, &cut_off])?;
+    equal((code, said.contains("cut off")), (Some(2), true), &said)?;
+    let (code, said) = put_together(&extend)?;
+    equal(code, Some(0), &said)?;
+    let mut server = Running::start_in(home, program, &options).map_err(told)?;
+    let size = server.ask(&["DBSIZE"]).map_err(told)?.to_string();
+    let before: usize = reference
+        .ask(&["DBSIZE"])
+        .map_err(told)?
+        .to_string()
+        .parse()?;
+    equal(
+        size,
+        (before + 11).to_string(),
+        "keys behind the second start",
+    )?;
+    let last = server
+        .ask(&["EXISTS", "of the server", "c9"])
+        .map_err(told)?;
+    equal(last, Reply::Line("2".into()), "the last ones")
+}
+
+/// The second is refused, or waits for its turn and stands behind: no command is lost.
+fn two_that_add_at_once_do_not_lose_commands(program: &Program) -> Tried {
+    let home = Directory::new().map_err(told)?;
+    let path = home.join("first");
+    fs::write(&path, commands("a", 2000))?;
+    let (place, source) = (
+        home.join("appendonlydir"),
+        path.to_str().ok_or("a name")?.to_owned(),
+    );
+    let place = place.to_str().ok_or("a name")?.to_owned();
+    let (code, said) = put_together(&["build", "--directory", &place, &source])?;
+    equal(code, Some(0), &said)?;
+    let (mut added, mut refused) = (1, 0);
+    for _ in 0..10 {
+        let both = [0, 1].map(|_| {
+            let (place, source) = (place.clone(), source.clone());
+            std::thread::spawn(move || {
+                put_together(&[
+                    "extend",
+                    "--directory",
+                    &place,
+                    "--route",
+                    "sendfile",
+                    &source,
+                ])
+            })
+        });
+        for one in both {
+            let (code, said) = one.join().map_err(|_| "it panicked")??;
+            match code {
+                Some(0) => added += 1,
+                Some(2) if said.contains("has it open") || said.contains("adds to it") => {
+                    refused += 1;
+                }
+                _ => return Err(said.into()),
+            }
+        }
+    }
+    equal(added + refused, 21, "all of them")?;
+    let file = fs::metadata(Path::new(&place).join("appendonly.aof.1.incr.aof"))?;
+    let one = fs::metadata(&path)?.len();
+    equal(file.len(), added * one, "bytes")?;
+    let mut server = Running::start_in(home, program, &["--appendonly", "yes"]).map_err(told)?;
+    equal(
+        server.ask(&["DBSIZE"]).map_err(told)?,
+        Reply::Line("2000".into()),
+        "keys",
+    )
 }

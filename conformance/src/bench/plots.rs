@@ -211,6 +211,46 @@ fn faster(area: &Area<'_>, outcome: &Outcome) -> Drawn {
     Ok(())
 }
 
+/// A bar for each of these, of its median, with the least and the most.
+pub fn bars(
+    title: &str,
+    caption: &str,
+    rows: &[(String, [f64; 3])],
+) -> Result<String, Box<dyn Error>> {
+    let height = TOP + i32::try_from(rows.len())? * ROW + 34;
+    let mut text = String::new();
+    {
+        let size = (WIDTH, height.cast_unsigned());
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        area.fill(&WHITE)?;
+        write(&area, title, (8, 8), 16, BLACK)?;
+        let whole = rows
+            .iter()
+            .map(|(_, [_, _, most])| *most)
+            .fold(f64::MIN_POSITIVE, f64::max);
+        for (at, (name, [least, median, most])) in (0..).zip(rows) {
+            let top = TOP + at * ROW + 2;
+            let x = |value: f64| LEFT + pixels(value, whole);
+            let middle = top + (ROW - 8) / 2;
+            write(&area, name, (8, top + 3), 14, BLACK)?;
+            let bar = [(LEFT, top), (x(*median), top + ROW - 8)];
+            area.draw(&Rectangle::new(bar, RECEIVER.filled()))?;
+            let ends = [(x(*least), middle), (x(*most), middle)];
+            area.draw(&PathElement::new(ends, SENDER.stroke_width(2)))?;
+            write(
+                &area,
+                &format!("{median:.2}"),
+                (x(*most) + 8, top + 3),
+                12,
+                BLACK,
+            )?;
+        }
+        write(&area, caption, (8, height - 22), 11, GRAY)?;
+        area.present()?;
+    }
+    Ok(text)
+}
+
 /// A line of a chart: bytes and milliseconds for 1 GiB.
 type Series = (String, Vec<(f64, f64)>);
 

@@ -3,17 +3,23 @@
 use crate::{Failure, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, Subcommand, ValueEnum};
-use conformance::redis::rdb::{self, Format as Program, Server as Version};
+use conformance::bench::{plots, today};
+use conformance::redis::aof::{Aof, Shape};
+use conformance::redis::bench::{self, Bench, Line, Receiver};
+use conformance::redis::rdb::{self, Format as Writer, Server as Version};
 use conformance::redis::resp;
 use conformance::redis::serve::{self, Framing, News, Options, Server, Summary};
+use conformance::redis::servers::Program;
 use conformance::redis::stop::Signals;
 use conformance::routes::{Route, WHOLE};
+use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 /// Send an RDB file to replicas without a copy, and what else section 4 of the source document says of Redis
@@ -25,6 +31,104 @@ pub enum Redis {
     /// what it can load, and only this machine is served, unless it is said otherwise. The password, if replicas are to give one, is
     /// taken from `NOCOPY_PASSWORD`.
     Serve(Serve),
+    /// Put an append-only file together from files, or put commands behind one, while no server has it open
+    ///
+    /// A running server writes what it has in memory, for which there is nothing to be gained: this is for its files.
+    #[command(subcommand)]
+    Aof(AofCommand),
+    /// Time what it costs to send a file to a replica: by each route, and by real masters, in one run
+    Bench(BenchOptions),
+}
+
+#[derive(Args)]
+pub struct BenchOptions {
+    /// How many rounds, each with every sender once
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// How long the file is, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=16384))]
+    mib: u16,
+    /// Only to those that read and drop it: real replicas take seconds to load it
+    #[arg(long)]
+    null: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = BenchFormat::Human)]
+    format: BenchFormat,
+    /// Write the report there instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Draw what was measured as SVG into this directory
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchFormat {
+    /// For people
+    Human,
+    /// For a page
+    Markdown,
+    /// For programs
+    Json,
+}
+
+#[derive(Subcommand)]
+pub enum AofCommand {
+    /// Build a new one of an RDB file and files of commands
+    Build {
+        #[command(flatten)]
+        place: Place,
+        /// What was in memory, as SAVE writes it
+        #[arg(long, value_name = "FILE")]
+        rdb: Option<PathBuf>,
+        /// Into which files they go
+        #[arg(long, value_enum, default_value_t = Shaped::One)]
+        shape: Shaped,
+        /// Files of commands that follow, whole ones, in this order
+        #[arg(value_name = "COMMANDS")]
+        commands: Vec<PathBuf>,
+    },
+    /// Put commands behind the last increment
+    Extend {
+        #[command(flatten)]
+        place: Place,
+        /// Files of commands, whole ones, in this order
+        #[arg(value_name = "COMMANDS", required = true)]
+        commands: Vec<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+pub struct Place {
+    /// The directory with the manifest (`appenddirname`); for --shape single that of the server (`dir`)
+    #[arg(long, value_name = "DIR")]
+    directory: PathBuf,
+    /// What its files' names begin with (`appendfilename`)
+    #[arg(long, value_name = "NAME", default_value = "appendonly.aof")]
+    name: String,
+    /// How the bytes are brought there: read-write, mmap-write, sendfile, splice, copy-file-range
+    #[arg(long, value_name = "ROUTE", default_value = "copy-file-range", value_parser = into_files)]
+    route: Route,
+    /// Have `redis-check-aof` look at it afterwards
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shaped {
+    /// A base and one increment
+    One,
+    /// A base and an increment for each file of commands
+    Many,
+    /// One file, as before Redis 7
+    Single,
+}
+
+fn into_files(text: &str) -> Result<Route, String> {
+    match text.parse()? {
+        Route::MsgZerocopy { .. } => Err("msg-zerocopy sends to sockets".into()),
+        route => Ok(route),
+    }
 }
 
 #[derive(Args)]
@@ -112,8 +216,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 fn version(text: &str) -> Result<Version, String> {
     let (program, version) = text.split_once('-').unwrap_or((text, ""));
     let program = match program.to_ascii_lowercase().as_str() {
-        "redis" => Program::Redis,
-        "valkey" => Program::Valkey,
+        "redis" => Writer::Redis,
+        "valkey" => Writer::Valkey,
         _ => return Err("as redis-7.0 or valkey-9.1".into()),
     };
     let version = rdb::version(version).ok_or("as redis-7.0 or valkey-9.1")?;
@@ -121,8 +225,146 @@ fn version(text: &str) -> Result<Version, String> {
 }
 
 pub fn redis_command(command: &Redis) -> Result<bool, Failure> {
-    let Redis::Serve(serve) = command;
-    serve_command(serve)
+    match command {
+        Redis::Serve(serve) => serve_command(serve),
+        Redis::Aof(command) => aof_command(command),
+        Redis::Bench(options) => bench_command(options),
+    }
+}
+
+fn bench_command(options: &BenchOptions) -> Result<bool, Failure> {
+    let failed = |stop: Stop| match stop {
+        Stop::Untestable(reason) => Failure::Usage(format!("{} ({})", reason.what, reason.remedy)),
+        Stop::Broken(what) => Failure::Usage(what),
+    };
+    let program = Program::redis().map_err(failed)?;
+    let own = std::env::current_exe()?;
+    eprintln!(
+        "making a file of {} MiB, and masters that have it",
+        options.mib
+    );
+    let bench = Bench::new(program, own, options.mib.into()).map_err(failed)?;
+    let receivers: &[Receiver] = if options.null {
+        &[Receiver::Null]
+    } else {
+        &[Receiver::Null, Receiver::Replica]
+    };
+    let number = bench::SENDERS.len();
+    let rounds = usize::from(options.rounds);
+    let progress = progress((receivers.len() * number * rounds) as u64);
+    progress.set_style(ProgressStyle::default_bar());
+    let mut lines = Vec::new();
+    for receiver in receivers {
+        let mut taken = vec![Vec::new(); number];
+        for round in 0..rounds {
+            for step in 0..number {
+                let at = (round + step) % number;
+                taken[at].push(bench.run(bench::SENDERS[at].1, *receiver).map_err(failed)?);
+                progress.inc(1);
+            }
+        }
+        lines.extend(
+            bench::SENDERS
+                .iter()
+                .zip(taken)
+                .map(|((name, _), taken)| Line {
+                    sender: (*name).to_owned(),
+                    receiver: *receiver,
+                    taken,
+                }),
+        );
+    }
+    progress.finish_and_clear();
+    let caption = format!(
+        "Linux {}, {} bytes, {} rounds, {}",
+        conformance::kernel::uname().0,
+        bench.length,
+        options.rounds,
+        today()
+    );
+    if let Some(directory) = &options.plots {
+        let unusable = |error: &dyn std::fmt::Display| {
+            Failure::Usage(format!("{}: {error}", directory.display()))
+        };
+        fs::create_dir_all(directory).map_err(|error| unusable(&error))?;
+        for (receiver, name) in [
+            (Receiver::Null, "null.svg"),
+            (Receiver::Replica, "replica.svg"),
+        ] {
+            let of = lines.iter().filter(|line| line.receiver == receiver);
+            let rows: Vec<_> = of
+                .map(|line| (line.sender.clone(), line.of(|one| one.cpu)))
+                .collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let title = format!(
+                "seconds of the sender's CPU, to a {}",
+                bench::word(receiver)
+            );
+            let picture = plots::bars(&title, &caption, &rows).map_err(|error| unusable(&error))?;
+            fs::write(directory.join(name), picture).map_err(|error| unusable(&error))?;
+        }
+    }
+    let mut output = open_output(options.output.as_deref())?;
+    if options.format == BenchFormat::Json {
+        serde_json::to_writer(&mut output, &lines).map_err(io::Error::from)?;
+        writeln!(output)?;
+    } else {
+        bench::write(
+            &mut *output,
+            &lines,
+            options.format == BenchFormat::Markdown,
+        )?;
+        writeln!(output, "\n{caption}")?;
+    }
+    output.flush()?;
+    Ok(true)
+}
+
+fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
+    let (AofCommand::Build { place, .. } | AofCommand::Extend { place, .. }) = command;
+    let aof = Aof {
+        path: place.directory.clone(),
+        name: place.name.clone(),
+        route: place.route,
+    };
+    let written = match command {
+        AofCommand::Build {
+            rdb,
+            shape,
+            commands,
+            ..
+        } => {
+            let shape = match shape {
+                Shaped::One => Shape::One,
+                Shaped::Many => Shape::Many,
+                Shaped::Single => Shape::Single,
+            };
+            aof.build(rdb.as_deref(), commands, shape)
+        }
+        AofCommand::Extend { commands, .. } => aof.extend(commands),
+    };
+    let written = written.map_err(|bad| Failure::Usage(bad.to_string()))?;
+    for (path, bytes) in &written.files {
+        println!("{}: {bytes} bytes", path.display());
+    }
+    let whole = written
+        .manifest
+        .or_else(|| Some(written.files.first()?.0.clone()));
+    let (Some(whole), true) = (whole, place.check) else {
+        return Ok(true);
+    };
+    let checked = process::Command::new("redis-check-aof")
+        .arg(&whole)
+        .output();
+    let checked = checked.map_err(|error| {
+        Failure::Usage(format!(
+            "redis-check-aof: {error} (apt install redis-tools)"
+        ))
+    })?;
+    io::stdout().write_all(&checked.stdout)?;
+    Ok(checked.status.success())
 }
 
 const MIB: u64 = 1 << 20;
@@ -206,10 +448,11 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
             &"it is no regular file, of which the same can be sent to every replica",
         ));
     }
-    let checked = match rdb::check(&file) {
-        Ok(checked) => checked,
-        Err(bad) if serve.force => forced(&file).ok_or_else(|| unusable(&bad))?,
-        Err(bad) => return Err(unusable(&bad)),
+    // What is sent in any case is not read before.
+    let forced = serve.force.then(|| forced(&file)).flatten();
+    let checked = match forced {
+        Some(checked) => checked,
+        None => rdb::check(&file).map_err(|bad| unusable(&bad))?,
     };
     let listener = TcpListener::bind(serve.listen)
         .map_err(|error| Failure::Usage(format!("{}: {error}", serve.listen)))?;
@@ -253,7 +496,7 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
     Ok(is_good && summary.error.is_none())
 }
 
-/// What is sent of a file that is damaged: as long as it has a header.
+/// What is sent of a file that may be damaged: all of it, if it has a header.
 fn forced(mut file: &File) -> Option<rdb::Checked> {
     let mut bytes = [0; 9];
     io::Seek::rewind(&mut file).ok()?;

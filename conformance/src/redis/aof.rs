@@ -133,7 +133,7 @@ impl fmt::Display for Manifest {
 
 /// An append-only file's directory, and how it is named.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct Aof {
     /// The directory, which a server calls `appenddirname`.
     pub path: PathBuf,
     /// What its files' names begin with, `appendfilename`.
@@ -151,7 +151,7 @@ pub struct Written {
     pub manifest: Option<PathBuf>,
 }
 
-impl Directory {
+impl Aof {
     fn manifest_path(&self) -> PathBuf {
         self.path.join(format!("{}.manifest", self.name))
     }
@@ -241,7 +241,7 @@ impl Directory {
             check_commands(path)?;
         }
         let manifest = self.manifest()?;
-        let (path, offset) = match &manifest {
+        let path = match &manifest {
             Some(manifest) => {
                 for named in &manifest.0 {
                     refuse_if_open(&self.path.join(&named.name))?;
@@ -249,9 +249,9 @@ impl Directory {
                 let last = manifest
                     .last()
                     .ok_or_else(|| bad(&self.manifest_path(), "it names no increment"))?;
-                (self.path.join(&last.name), 0)
+                self.path.join(&last.name)
             }
-            None => (self.path.join(&self.name), 0_u64),
+            None => self.path.join(&self.name),
         };
         refuse_if_open(&path)?;
         // Not O_APPEND, into which sendfile, splice and copy_file_range do not go.
@@ -261,7 +261,7 @@ impl Directory {
             .open(&path)
             .at(&path)?;
         lock(&file, &path)?;
-        check_end(&file, &path, offset)?;
+        check_whole(&file, &path)?;
         let sources: Vec<&Path> = commands.iter().map(PathBuf::as_path).collect();
         let length = self.append(&file, &path, &sources)?;
         Ok(Written {
@@ -368,8 +368,12 @@ fn refuse_if_open(path: &Path) -> Result<(), Bad> {
         .write(true)
         .open(path)
         .at(path)?;
-    // SAFETY: fcntl with F_SETLEASE takes a number.
-    let given = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+    // Who opens it meanwhile waits, and we are told by a signal: not by SIGIO, which ends a program that does not expect it.
+    // SAFETY: fcntl with F_SETSIG and F_SETLEASE takes a number.
+    let given = unsafe {
+        libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG);
+        libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
+    };
     let why = io::Error::last_os_error();
     if given == 0 {
         return Ok(());
@@ -390,6 +394,9 @@ fn refuse_if_open(path: &Path) -> Result<(), Bad> {
         (false, None) => Ok(()),
     }
 }
+
+/// Of `asm-generic/fcntl.h`.
+const F_SETSIG: libc::c_int = 10;
 
 /// Another process that has a file open, as far as it can be seen.
 fn who_has(file: &File) -> Option<u32> {
@@ -412,12 +419,12 @@ fn who_has(file: &File) -> Option<u32> {
 /// Reads a file of commands to its end: every one is whole.
 fn check_commands(path: &Path) -> Result<(), Bad> {
     let file = File::open(path).at(path)?;
-    check_end(&file, path, 0)
+    check_whole(&file, path)
 }
 
-/// Whether everything from here on is whole commands, or an RDB with such behind, which is not looked into.
-fn check_end(mut file: &File, path: &Path, offset: u64) -> Result<(), Bad> {
-    file.seek(SeekFrom::Start(offset)).at(path)?;
+/// Whether it is whole commands, or an RDB with such behind, which is not looked into.
+fn check_whole(mut file: &File, path: &Path) -> Result<(), Bad> {
+    file.rewind().at(path)?;
     let mut rest = Vec::new();
     let mut whole = 0_u64;
     let mut buffer = vec![0; 1 << 20];
@@ -455,5 +462,116 @@ fn check_end(mut file: &File, path: &Path, offset: u64) -> Result<(), Bad> {
                 rest.len()
             ),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::rdb::tests::file as rdb_file;
+    use crate::redis::servers::Directory;
+    use quickcheck::quickcheck;
+    use rstest::rstest;
+
+    quickcheck! {
+        fn a_manifest_is_read_as_it_was_written(numbers: Vec<(u64, u8)>) -> bool {
+            let named = numbers.into_iter().map(|(sequence, kind)| Named {
+                name: format!("appendonly.aof.{sequence}.incr.aof"),
+                sequence,
+                kind: ['b', 'i', 'h'][usize::from(kind % 3)],
+                rest: if kind > 127 { "startoffset 7".to_owned() } else { String::new() },
+            });
+            let manifest = Manifest(named.collect());
+            Manifest::parse(&manifest.to_string()) == Ok(manifest)
+        }
+
+        fn no_text_is_a_panic(text: String) -> bool {
+            Manifest::parse(&text).is_ok() || Manifest::parse(&text).is_err()
+        }
+    }
+
+    #[rstest]
+    #[case("file a seq 1 type b", "no end")]
+    #[case("file a seq x type b\n", "names no file")]
+    #[case("file a/b seq 1 type b\n", "names no file")]
+    #[case("file a seq 1 type z\n", "names no file")]
+    #[case("nonsense\n", "names no file")]
+    fn what_is_no_manifest(#[case] text: &str, #[case] why: &str) {
+        let said = Manifest::parse(text).expect_err("none");
+        assert!(said.contains(why), "{said}");
+    }
+
+    fn in_new_directory() -> (Directory, Aof) {
+        let directory = Directory::new().expect("a directory");
+        let aof = Aof {
+            path: directory.join("appendonlydir"),
+            name: "appendonly.aof".to_owned(),
+            route: Route::Sendfile,
+        };
+        (directory, aof)
+    }
+
+    fn write(directory: &Directory, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = directory.join(name);
+        fs::write(&path, bytes).expect("written");
+        path
+    }
+
+    const COMMAND: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
+    #[test]
+    fn what_is_added_stands_behind() {
+        let (directory, aof) = in_new_directory();
+        let rdb = write(&directory, "rdb", &rdb_file(b"keys"));
+        let commands = write(&directory, "commands", COMMAND);
+        let written = aof
+            .build(Some(&rdb), std::slice::from_ref(&commands), Shape::One)
+            .expect("built");
+        assert_eq!(written.files.len(), 2);
+        let text = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+        let manifest = written.manifest.expect("a manifest");
+        assert_eq!(fs::read_to_string(manifest).expect("read"), text);
+        let added = aof.extend(&[commands.clone(), commands]).expect("extended");
+        assert_eq!(added.files[0].1, 2 * COMMAND.len() as u64);
+        assert_eq!(
+            fs::read(&added.files[0].0).expect("read"),
+            COMMAND.repeat(3)
+        );
+    }
+
+    /// Nothing is changed by what is refused.
+    #[test]
+    fn what_is_not_whole_is_not_added() {
+        let (directory, aof) = in_new_directory();
+        let commands = write(&directory, "commands", COMMAND);
+        let written = aof
+            .build(None, std::slice::from_ref(&commands), Shape::Many)
+            .expect("built");
+        let path = &written.files[0].0;
+        for (bytes, why) in [
+            (&COMMAND[..9], "cut off"),
+            (&b"PING\r\n"[..], "begins no command"),
+            (&b"*1\r\n:1\r\n"[..], "was to come"),
+        ] {
+            let bad = write(&directory, "bad", bytes);
+            let said = aof
+                .extend(&[commands.clone(), bad])
+                .expect_err("refused")
+                .to_string();
+            assert!(said.contains(why), "{said}");
+            assert_eq!(fs::read(path).expect("read"), COMMAND);
+        }
+        let said = aof
+            .build(None, std::slice::from_ref(&commands), Shape::One)
+            .expect_err("refused");
+        assert!(said.to_string().contains("already"), "{said}");
+        // Somebody else adds, or has it open.
+        let file = File::open(path).expect("opened");
+        file.lock().expect("locked");
+        let said = aof.extend(&[commands]).expect_err("refused").to_string();
+        assert!(
+            said.contains("adds to it") || said.contains("has it open"),
+            "{said}"
+        );
     }
 }

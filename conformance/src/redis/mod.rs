@@ -1,6 +1,7 @@
 //! Redis and Valkey: what can be sent to a replica without a copy, and put together as an append-only file.
 
 pub mod aof;
+pub mod bench;
 pub mod link;
 pub mod rdb;
 pub mod resp;

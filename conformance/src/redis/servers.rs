@@ -238,7 +238,7 @@ impl Running {
         Err(Stop::broken("no port stays free"))
     }
 
-    /// Waits until it answers, or has ended.
+    /// Waits until it has loaded what it has and answers, or has ended.
     fn is_up(&mut self) -> Result<bool, Stop> {
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
@@ -251,7 +251,8 @@ impl Running {
                 return Ok(false);
             }
             if let Ok(mut client) = Client::new(self.address)
-                && matches!(client.ask(&["PING"]), Ok(Reply::Line(_) | Reply::Error(_)))
+                && let Ok(answer) = client.ask(&["PING"])
+                && !answer.to_string().starts_with("LOADING")
             {
                 self.client = Some(client);
                 return Ok(true);
