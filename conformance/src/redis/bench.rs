@@ -2,6 +2,7 @@
 //!
 //! What is compared is the CPU time of who sends, the main thread of a real master. How long it takes is decided by the replica.
 
+use super::resp;
 use super::servers::{self, Directory, Program, Reply, Running};
 use crate::bench::stats::median;
 use crate::grids::sheet::draw;
@@ -195,7 +196,13 @@ impl Bench {
     ) -> Result<Taken, Stop> {
         let before = master.log().len();
         let (address, program) = (master.address, self.program.clone());
-        let receiving = thread::spawn(move || receive(receiver, &program, address));
+        let mut receiving = Some(thread::spawn(move || receive(receiver, &program, address)));
+        let join = |receiving: &mut Option<thread::JoinHandle<Result<(), Stop>>>| {
+            let joined = receiving.take().map(thread::JoinHandle::join);
+            joined
+                .map_or(Ok(Ok(())), |ended| ended)
+                .map_err(|_| Stop::broken("the receiver panicked"))?
+        };
         // Its CPU time is that between two lines of its log.
         let mut at: [Option<(u64, Instant)>; 2] = [None, None];
         let since = Instant::now();
@@ -212,11 +219,15 @@ impl Bench {
                     *at = Some((cpu_of(master.pid())?, Instant::now()));
                 }
             }
+            if receiving
+                .as_ref()
+                .is_some_and(thread::JoinHandle::is_finished)
+            {
+                join(&mut receiving)?;
+            }
             thread::sleep(Duration::from_millis(1));
         }
-        receiving
-            .join()
-            .map_err(|_| Stop::broken("the receiver panicked"))??;
+        join(&mut receiving)?;
         let [Some((began, start)), Some((ended, end))] = at else {
             return Err(Stop::broken(
                 "the master's log has one line and not the other",
@@ -302,15 +313,17 @@ fn receive(receiver: Receiver, program: &Program, master: SocketAddr) -> Result<
 
 /// Syncs as a replica does, and drops what comes.
 fn drop_all(master: SocketAddr) -> std::io::Result<()> {
-    let mut socket = TcpStream::connect(master)?;
+    let socket = TcpStream::connect(master)?;
+    let mut reader = BufReader::with_capacity(256 << 10, socket);
     for words in [
         &[&b"REPLCONF"[..], b"capa", b"eof"][..],
         &[b"REPLCONF", b"rdb-only", b"1"],
-        &[b"SYNC"],
     ] {
-        socket.write_all(&super::resp::command(words))?;
+        // A real master wants nothing to be on its way when it is asked for the file.
+        reader.get_mut().write_all(&resp::command(words))?;
+        reader.read_line(&mut String::new())?;
     }
-    let mut reader = BufReader::with_capacity(256 << 10, socket);
+    reader.get_mut().write_all(&resp::command(&[b"SYNC"]))?;
     let head = loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
