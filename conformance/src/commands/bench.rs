@@ -109,7 +109,21 @@ fn read(path: &Path) -> Result<Run, Failure> {
     })
 }
 
+impl Options {
+    fn wants(&self, sink: Sink) -> bool {
+        let named = |text: &String| sink.name().contains(text.as_str());
+        self.sink.is_empty() || self.sink.iter().any(named)
+    }
+}
+
 fn measure(options: &Options) -> Result<Run, Failure> {
+    if !Sink::ALL.iter().any(|sink| options.wants(*sink)) {
+        let names: Vec<&str> = Sink::ALL.iter().map(|sink| sink.name()).collect();
+        return Err(Failure::Usage(format!(
+            "no sink matches: there are {}",
+            names.join(", ")
+        )));
+    }
     let (scratch, passed_over) = crate::scratch(options.scratch.as_deref())?;
     if scratch.is_none() {
         let why = passed_over.join("; ");
@@ -141,17 +155,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         peers = Some((found, first));
     }
     let mut plans = wanted.plans();
-    plans.retain(|plan| {
-        let named = |text: &String| plan.sink.name().contains(text.as_str());
-        options.sink.is_empty() || options.sink.iter().any(named)
-    });
-    if plans.is_empty() {
-        let names: Vec<&str> = Sink::ALL.iter().map(|sink| sink.name()).collect();
-        return Err(Failure::Usage(format!(
-            "no sink matches: there are {}",
-            names.join(", ")
-        )));
-    }
+    plans.retain(|plan| options.wants(plan.sink));
     let trials = plans
         .iter()
         .map(|plan| plan.contenders.len() * (plan.rounds + 1));
