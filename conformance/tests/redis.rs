@@ -333,17 +333,19 @@ fn syncs(program: &Program, route: &str, mode: &str, framing: &str) -> Tried {
     let length = fs::metadata(&saved.path)?.len();
     let one = &report["replicas"][0];
     equal(one["bytes"].as_u64(), Some(length), "bytes of the report")?;
-    equal(
-        report["replicas"].as_array().map(Vec::len),
-        Some(1),
-        "replicas of the report",
-    )?;
+    has_replicas(&report, 1)?;
     if route == "msg-zerocopy" {
         // Over loopback every one of them is copied after all.
         equal(one["copied"].as_u64(), one["sends"].as_u64(), "copied")?;
     }
     drop(saved.directory);
     Ok(())
+}
+
+/// Whether a master's report is of so many.
+fn has_replicas(report: &serde_json::Value, number: usize) -> Tried {
+    let found = report["replicas"].as_array().map(Vec::len);
+    equal(found, Some(number), "replicas of the report")
 }
 
 fn a_client_stores_the_same_file(program: &Program) -> Tried {
@@ -390,11 +392,7 @@ fn a_password_is_asked_for(program: &Program) -> Tried {
     server.wait_for_sync().map_err(told)?;
     master.hears("has all")?;
     let (_, report) = master.end()?;
-    equal(
-        report["replicas"].as_array().map(Vec::len),
-        Some(1),
-        "replicas of the report",
-    )
+    has_replicas(&report, 1)
 }
 
 fn commands_follow_the_file(program: &Program) -> Tried {
@@ -431,11 +429,7 @@ fn a_waiting_replica_hears_that_its_master_is_alive(program: &Program) -> Tried 
     server.wait_for_sync().map_err(told)?;
     master.hears("has all")?;
     let (_, report) = master.end()?;
-    equal(
-        report["replicas"].as_array().map(Vec::len),
-        Some(1),
-        "replicas of the report",
-    )
+    has_replicas(&report, 1)
 }
 
 fn a_damaged_file_is_not_sent(program: &Program) -> Tried {
@@ -880,11 +874,7 @@ fn five_replicas_at_once(program: &Program) -> Tried {
     let began = Instant::now();
     let (_, report) = master.end()?;
     equal(began.elapsed() < Duration::from_secs(10), true, "it ends")?;
-    equal(
-        report["replicas"].as_array().map(Vec::len),
-        Some(5),
-        "replicas of the report",
-    )
+    has_replicas(&report, 5)
 }
 
 fn tls_is_refused(program: &Program) -> Tried {
@@ -918,11 +908,7 @@ fn strangers_are_answered_and_leave_nothing(program: &Program) -> Tried {
     equal(answer.contains("was to come"), true, &answer)?;
     let (status, report) = master.end()?;
     equal(status.code(), Some(1), "who has said nonsense is told of")?;
-    equal(
-        report["replicas"].as_array().map(Vec::len),
-        Some(1),
-        "replicas of the report",
-    )
+    has_replicas(&report, 1)
 }
 
 /// As a replica does whose `PSYNC` is not known.
