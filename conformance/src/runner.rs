@@ -221,10 +221,7 @@ impl Runner {
                 .limits
                 .unwrap_or(Limits::of_cpu_seconds(self.cpu_seconds)),
         };
-        let directory = self
-            .scratch
-            .as_deref()
-            .and_then(scratch::RunDirectory::make);
+        let directory = self.scratch.as_deref().map(scratch::RunDirectory::named);
         let orders = Orders {
             tasks: tasks.iter().map(order).collect(),
             jobs: self.jobs.max(1),

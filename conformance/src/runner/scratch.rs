@@ -1,7 +1,8 @@
 //! A directory for each experiment, in one for the run. An experiment's files have no name; what has one was left behind.
 //!
-//! The runner makes the run's directory and removes it when the supervisor has ended; the supervisor removes it when the
-//! lifeline has. One of the two lives longer than the other.
+//! The runner names the run's directory, and the supervisor makes it once it has heard of it and nothing can end it before the
+//! end: so nobody makes it who may be gone before another knows. The supervisor removes it when the lifeline has ended, the runner when
+//! the supervisor has. One of the two lives longer than the other.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -12,12 +13,16 @@ use std::path::{Path, PathBuf};
 pub(super) struct RunDirectory(pub(super) PathBuf);
 
 impl RunDirectory {
-    /// Makes one below `scratch`. None where no directory can be made: then experiments use `scratch` itself.
-    pub(super) fn make(scratch: &Path) -> Option<Self> {
+    /// Names one below `scratch`.
+    pub(super) fn named(scratch: &Path) -> Self {
         // Never the name of another run, not even of one that is over: both of its ends remove it.
         let random = RandomState::new().build_hasher().finish();
-        let path = scratch.join(format!(".nocopy-run-{random:016x}"));
-        fs::create_dir(&path).ok().map(|()| Self(path))
+        Self(scratch.join(format!(".nocopy-run-{random:016x}")))
+    }
+
+    /// Makes it. None where no directory can be made: then experiments use `scratch` itself.
+    pub(super) fn make(self) -> Option<Self> {
+        fs::create_dir(&self.0).ok().map(|()| self)
     }
 }
 
@@ -58,8 +63,12 @@ mod tests {
     #[test]
     fn what_was_left_is_named_and_removed() {
         let scratch = tempfile::tempdir().expect("a temporary directory");
-        let run = RunDirectory::make(scratch.path()).expect("a directory");
-        let other = RunDirectory::make(scratch.path()).expect("another name");
+        let make = || {
+            RunDirectory::named(scratch.path())
+                .make()
+                .expect("a directory")
+        };
+        let (run, other) = (make(), make());
         assert_ne!(run.0, other.0);
         let (good, bad) = (run.0.join("good"), run.0.join("bad"));
         for directory in [&good, &bad] {
@@ -77,6 +86,6 @@ mod tests {
 
     #[test]
     fn where_no_directory_can_be_made_there_is_none() {
-        assert!(RunDirectory::make("/proc".as_ref()).is_none());
+        assert!(RunDirectory::named("/proc".as_ref()).make().is_none());
     }
 }

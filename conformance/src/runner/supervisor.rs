@@ -31,7 +31,7 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
     if line.is_empty() {
         return Ok(()); // whoever started us is gone
     }
-    let orders: Orders = serde_json::from_str(&line)?;
+    let mut orders: Orders = serde_json::from_str(&line)?;
     let namespaces = Namespaces::probe();
     send(&Message::Isolation(Isolation {
         pid_namespace: namespaces.as_ref().err().map(ToString::to_string),
@@ -47,13 +47,16 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
     let claims: Vec<Option<&Claim>> = orders.tasks.iter().map(claim).collect();
     let mut running: Vec<Kept> = Vec::new();
     // Whoever started us may be gone at any moment, and a message fail for it: what follows is done in any case.
+    let directory = orders.directory.take().map(scratch::RunDirectory);
+    let directory = directory.and_then(scratch::RunDirectory::make);
+    orders.directory = directory.as_ref().map(|directory| directory.0.clone());
     let served = serve(&orders, &claims, namespaces.as_ref().ok(), &mut running);
     for kept in &running {
         process::kill(kept.pid);
     }
     process::kill_descendants();
     // Already empty after a whole run.
-    drop(orders.directory.map(scratch::RunDirectory));
+    drop(directory);
     send(&Message::End { reports: served? })
 }
 
