@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -190,6 +190,37 @@ pub fn poll(fds: &[c_int], limit: Option<Duration>) -> io::Result<Vec<bool>> {
         }
     }
     Ok(polled.iter().map(|polled| polled.revents != 0).collect())
+}
+
+/// What a clock says, in nanoseconds.
+pub fn nanoseconds(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Signals that do nothing any more but can be read, from a descriptor that does not block.
+pub fn signals(numbers: &[c_int]) -> io::Result<OwnedFd> {
+    // SAFETY: sigset_t is plain integers, for which zero is valid; the calls read and write this set only, and the descriptor is new
+    // and ours.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for number in numbers {
+            libc::sigaddset(&raw mut set, *number);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
 }
 
 /// Has programs that this process starts put their mappings at the same addresses each time, where that is allowed.

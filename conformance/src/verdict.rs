@@ -310,6 +310,15 @@ pub enum Stop {
     Broken(String),
 }
 
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untestable(reason) => reason.fmt(f),
+            Self::Broken(what) => f.write_str(what),
+        }
+    }
+}
+
 impl Stop {
     /// A defect.
     pub fn broken(what: impl Into<String>) -> Self {

@@ -607,34 +607,32 @@ fn arrives(
     Ok(rest)
 }
 
-fn a_file_that_grows_meanwhile_is_sent_as_announced(program: &Program) -> Tried {
+/// By every route, whatever happens meanwhile, what arrives is the file as it was.
+fn arrives_as_it_was(program: &Program, meanwhile: fn(&Path) -> Tried) -> Tried {
     let saved = saved(program)?;
     for route in ROUTES {
         let path = large(&saved)?;
         let before = fs::read(&path)?;
-        let came = arrives(route, &path, |path| {
-            let mut file = File::options().append(true).open(path)?;
-            Ok(file.write_all(&[b'y'; 1000])?)
-        })?;
+        let came = arrives(route, &path, meanwhile)?;
         equal(came == before, true, route)?;
     }
     Ok(())
 }
 
+fn a_file_that_grows_meanwhile_is_sent_as_announced(program: &Program) -> Tried {
+    arrives_as_it_was(program, |path| {
+        let mut file = File::options().append(true).open(path)?;
+        Ok(file.write_all(&[b'y'; 1000])?)
+    })
+}
+
 /// As a server saves: beside, then in its place.
 fn a_file_that_is_replaced_meanwhile_is_sent_as_it_was(program: &Program) -> Tried {
-    let saved = saved(program)?;
-    for route in ROUTES {
-        let path = large(&saved)?;
-        let before = fs::read(&path)?;
-        let came = arrives(route, &path, |path| {
-            let beside = path.with_extension("temp");
-            fs::write(&beside, b"other")?;
-            Ok(fs::rename(beside, path)?)
-        })?;
-        equal(came == before, true, route)?;
-    }
-    Ok(())
+    arrives_as_it_was(program, |path| {
+        let beside = path.with_extension("temp");
+        fs::write(&beside, b"other")?;
+        Ok(fs::rename(beside, path)?)
+    })
 }
 
 /// In place, so it is not to be done: of what a call has taken already, the pages may still be the file's.

@@ -286,8 +286,8 @@ struct Stamp {
 impl Stamp {
     fn now() -> Self {
         Self {
-            cpu: nanoseconds(libc::CLOCK_PROCESS_CPUTIME_ID),
-            monotonic: nanoseconds(libc::CLOCK_MONOTONIC),
+            cpu: process::nanoseconds(libc::CLOCK_PROCESS_CPUTIME_ID),
+            monotonic: process::nanoseconds(libc::CLOCK_MONOTONIC),
         }
     }
 
@@ -315,17 +315,6 @@ fn read_report(mut from: PipeReader) -> Result<Report, Stop> {
         *word = u64::from_ne_bytes(bytes);
     }
     Ok(words)
-}
-
-fn nanoseconds(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the kernel writes one timespec.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 /// Keeps this process on a processor, if there are as many.

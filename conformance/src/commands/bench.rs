@@ -11,6 +11,8 @@ use conformance::lab::Lab;
 use conformance::ledger::sinks::Sink;
 use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ pub struct Options {
     /// How much one transfer sends, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = mebibytes)]
     mib: usize,
-    /// Also 1 GiB, files of every size, pipes of every capacity, and calls that send more or less: about 20 minutes
+    /// Also 1 GiB, files of every size, pipes of every capacity, and calls that send more or less: about ten minutes
     #[arg(long)]
     full: bool,
     /// Also what others have written, on the same work: libraries of Rust, Python and nginx where they are installed
@@ -50,7 +52,7 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// For people
     Human,
     /// For a page
@@ -79,13 +81,7 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
         None => measure(options)?,
     };
     if let Some(directory) = &options.plots {
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::Usage(format!("{}: {error}", directory.display()))
-        };
-        fs::create_dir_all(directory).map_err(|error| failed(&error))?;
-        for (name, picture) in plots::draw(&run).map_err(|error| failed(&error))? {
-            fs::write(directory.join(name), picture).map_err(|error| failed(&error))?;
-        }
+        save(directory, plots::draw(&run))?;
     }
     let mut output = open_output(options.output.as_deref())?;
     if options.format == Format::Json {
@@ -96,6 +92,20 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
     }
     output.flush()?;
     Ok(true)
+}
+
+/// Writes pictures into a directory, which is made if there is none.
+pub fn save<Name: AsRef<Path>>(
+    directory: &Path,
+    pictures: Result<Vec<(Name, String)>, Box<dyn Error>>,
+) -> Result<(), Failure> {
+    let failed =
+        |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", directory.display()));
+    fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+    for (name, picture) in pictures.map_err(|error| failed(&error))? {
+        fs::write(directory.join(name), picture).map_err(|error| failed(&error))?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Run, Failure> {
@@ -132,10 +142,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         )));
     }
     let lab = Lab::new(scratch);
-    let unusable = |stop: Stop| {
-        let reason = why(stop);
-        Failure::Usage(format!("nothing can be measured here: {reason}"))
-    };
+    let unusable = |stop: Stop| Failure::Usage(format!("nothing can be measured here: {stop}"));
     let mut wanted = Wanted {
         rounds: options.rounds,
         length: options.mib << 20,
@@ -172,8 +179,8 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         };
         match bench::run(&lab, source, plan, || progress.inc(1)) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(stop @ Stop::Untestable(_)) => missing.push(format!("{name}: {}", why(stop))),
-            Err(stop) => return Err(Failure::Usage(format!("{name}: {}", why(stop)))),
+            Err(stop @ Stop::Untestable(_)) => missing.push(format!("{name}: {stop}")),
+            Err(stop) => return Err(Failure::Usage(format!("{name}: {stop}"))),
         }
     }
     progress.finish_and_clear();
@@ -187,13 +194,6 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         missing,
         outcomes,
     })
-}
-
-fn why(stop: Stop) -> String {
-    match stop {
-        Stop::Untestable(reason) => format!("{} ({})", reason.what, reason.remedy),
-        Stop::Broken(what) => what,
-    }
 }
 
 /// Its name, as far as Linux knows it.
@@ -214,7 +214,8 @@ fn load() -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-fn progress(trials: usize) -> ProgressBar {
+/// A bar on a terminal.
+pub fn progress(trials: usize) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

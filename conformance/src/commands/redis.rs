@@ -1,14 +1,15 @@
 //! `redis`.
 
+use super::bench;
 use crate::{Failure, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, Subcommand, ValueEnum};
 use conformance::bench::{plots, today};
 use conformance::redis::aof::{Aof, Shape};
-use conformance::redis::bench::{self, Bench, Line, Receiver};
+use conformance::redis::bench::{self as redis_bench, Bench, Line, Receiver};
 use conformance::redis::rdb::{self, Format as Writer, Server as Version};
 use conformance::redis::resp;
-use conformance::redis::serve::{self, Framing, News, Options, Server, Summary};
+use conformance::redis::serve::{Framing, News, Options, Server, Summary};
 use conformance::redis::servers::Program;
 use conformance::redis::stop::Signals;
 use conformance::routes::{Route, WHOLE};
@@ -52,24 +53,14 @@ pub struct BenchOptions {
     #[arg(long)]
     null: bool,
     /// How to report
-    #[arg(long, value_enum, default_value_t = BenchFormat::Human)]
-    format: BenchFormat,
+    #[arg(long, value_enum, default_value_t = bench::Format::Human)]
+    format: bench::Format,
     /// Write the report there instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Draw what was measured as SVG into this directory
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BenchFormat {
-    /// For people
-    Human,
-    /// For a page
-    Markdown,
-    /// For programs
-    Json,
 }
 
 #[derive(Subcommand)]
@@ -233,10 +224,7 @@ pub fn redis_command(command: &Redis) -> Result<bool, Failure> {
 }
 
 fn bench_command(options: &BenchOptions) -> Result<bool, Failure> {
-    let failed = |stop: Stop| match stop {
-        Stop::Untestable(reason) => Failure::Usage(format!("{} ({})", reason.what, reason.remedy)),
-        Stop::Broken(what) => Failure::Usage(what),
-    };
+    let failed = |stop: Stop| Failure::Usage(stop.to_string());
     let program = Program::redis().map_err(failed)?;
     let own = std::env::current_exe()?;
     eprintln!(
@@ -249,22 +237,25 @@ fn bench_command(options: &BenchOptions) -> Result<bool, Failure> {
     } else {
         &[Receiver::Null, Receiver::Replica]
     };
-    let number = bench::SENDERS.len();
+    let number = redis_bench::SENDERS.len();
     let rounds = usize::from(options.rounds);
-    let progress = progress((receivers.len() * number * rounds) as u64);
-    progress.set_style(ProgressStyle::default_bar());
+    let progress = bench::progress(receivers.len() * number * rounds);
     let mut lines = Vec::new();
     for receiver in receivers {
         let mut taken = vec![Vec::new(); number];
         for round in 0..rounds {
             for step in 0..number {
                 let at = (round + step) % number;
-                taken[at].push(bench.run(bench::SENDERS[at].1, *receiver).map_err(failed)?);
+                taken[at].push(
+                    bench
+                        .run(redis_bench::SENDERS[at].1, *receiver)
+                        .map_err(failed)?,
+                );
                 progress.inc(1);
             }
         }
         lines.extend(
-            bench::SENDERS
+            redis_bench::SENDERS
                 .iter()
                 .zip(taken)
                 .map(|((name, _), taken)| Line {
@@ -283,38 +274,30 @@ fn bench_command(options: &BenchOptions) -> Result<bool, Failure> {
         today()
     );
     if let Some(directory) = &options.plots {
-        let unusable = |error: &dyn std::fmt::Display| {
-            Failure::Usage(format!("{}: {error}", directory.display()))
-        };
-        fs::create_dir_all(directory).map_err(|error| unusable(&error))?;
-        for (receiver, name) in [
-            (Receiver::Null, "null.svg"),
-            (Receiver::Replica, "replica.svg"),
-        ] {
-            let of = lines.iter().filter(|line| line.receiver == receiver);
+        let pictures = receivers.iter().map(|receiver| {
+            let of = lines.iter().filter(|line| line.receiver == *receiver);
             let rows: Vec<_> = of
                 .map(|line| (line.sender.clone(), line.of(|one| one.cpu)))
                 .collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let title = format!(
-                "seconds of the sender's CPU, to a {}",
-                bench::word(receiver)
-            );
-            let picture = plots::bars(&title, &caption, &rows).map_err(|error| unusable(&error))?;
-            fs::write(directory.join(name), picture).map_err(|error| unusable(&error))?;
-        }
+            let word = redis_bench::word(*receiver);
+            let title = format!("seconds of the sender's CPU, to a {word}");
+            let name = match receiver {
+                Receiver::Null => "null.svg",
+                Receiver::Replica => "replica.svg",
+            };
+            Ok((name, plots::bars(&title, &caption, &rows)?))
+        });
+        bench::save(directory, pictures.collect())?;
     }
     let mut output = open_output(options.output.as_deref())?;
-    if options.format == BenchFormat::Json {
+    if options.format == bench::Format::Json {
         serde_json::to_writer(&mut output, &lines).map_err(io::Error::from)?;
         writeln!(output)?;
     } else {
-        bench::write(
+        redis_bench::write(
             &mut *output,
             &lines,
-            options.format == BenchFormat::Markdown,
+            options.format == bench::Format::Markdown,
         )?;
         writeln!(output, "\n{caption}")?;
     }
@@ -432,7 +415,7 @@ fn commands_of(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn serve_command(serve: &Serve) -> Result<bool, Failure> {
-    if !serve::is_local(serve.listen.ip()) && !serve.allow_remote {
+    if !serve.listen.ip().is_loopback() && !serve.allow_remote {
         return Err(Failure::Usage(format!(
             "{}: who syncs from here loses its data, so only this machine is served: listen on 127.0.0.1, or give --allow-remote",
             serve.listen

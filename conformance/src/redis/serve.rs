@@ -4,9 +4,12 @@
 //! file is a [`Transfer`] with an offset, pipe and error queue of its own, which is given a budget each time its socket takes more, so
 //! that no replica waits for another.
 
+#![forbid(unsafe_code)]
+
 use super::link::Link;
 use super::rdb::{Checked, Server as Version};
 use super::resp;
+use crate::process;
 use crate::routes::{Ended, Route, State, Transfer, Wait};
 use rustix::event::{Timespec, epoll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -14,7 +17,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -243,7 +246,7 @@ impl<'run> Server<'run> {
     pub fn run(mut self, stop: impl AsFd, mut told: impl FnMut(News)) -> io::Result<Summary> {
         let data = epoll::EventData::new_u64(STOP);
         epoll::add(&self.epoll, &stop, data, epoll::EventFlags::IN)?;
-        let before = cpu();
+        let before = own_cpu();
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
@@ -309,7 +312,7 @@ impl<'run> Server<'run> {
         let last = self.stretches.len().saturating_sub(1);
         Ok(Summary {
             error: self.error,
-            cpu: cpu().saturating_sub(before).as_secs_f64(),
+            cpu: Duration::from_nanos(own_cpu() - before).as_secs_f64(),
             longest: milliseconds(last),
             percentile: milliseconds(last * 99 / 100),
             replicas: self.summary,
@@ -423,7 +426,7 @@ impl<'run> Server<'run> {
         self.replicas.insert(key, replica);
         if !peer.ip().is_loopback() && !self.options.allow_remote {
             let why = "it is not of this machine, and would lose its own data: --allow-remote if it is to";
-            self.refuse(key, why);
+            self.leave(key, &End::Wrong(why.to_owned()));
         }
         Ok(())
     }
@@ -743,10 +746,6 @@ impl<'run> Server<'run> {
         }
     }
 
-    fn refuse(&mut self, key: u64, why: &str) {
-        self.leave(key, &End::Wrong(why.to_owned()));
-    }
-
     /// Ends a connection, and keeps what is known of it.
     fn leave(&mut self, key: u64, end: &End) {
         let Some(mut replica) = self.replicas.remove(&key) else {
@@ -910,20 +909,7 @@ fn identity() -> io::Result<String> {
     Ok(digits.collect())
 }
 
-/// The CPU time of this thread.
-fn cpu() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the kernel writes one timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
-    Duration::new(seconds, nanoseconds)
-}
-
-/// Whether an address is one of this machine alone.
-pub fn is_local(address: IpAddr) -> bool {
-    address.is_loopback()
+/// The CPU time of this thread, in nanoseconds.
+fn own_cpu() -> u64 {
+    process::nanoseconds(libc::CLOCK_THREAD_CPUTIME_ID)
 }

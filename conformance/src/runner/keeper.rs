@@ -12,7 +12,7 @@ use std::any::Any;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -344,22 +344,8 @@ struct ChildSignals {
 
 impl ChildSignals {
     fn open() -> io::Result<Self> {
-        // SAFETY: sigset_t is plain integers, for which zero is valid; the calls read and write this set only, and the
-        // descriptor is new and ours.
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, libc::SIGCHLD);
-            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            if fd == -1 {
-                Err(io::Error::last_os_error())
-            } else {
-                Ok(Self {
-                    fd: OwnedFd::from_raw_fd(fd),
-                })
-            }
-        }
+        let fd = process::signals(&[libc::SIGCHLD])?;
+        Ok(Self { fd })
     }
 
     fn fd(&self) -> c_int {
