@@ -9,6 +9,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -131,6 +132,10 @@ const CASES: &[Case] = &[
         a_file_that_is_written_meanwhile_arrives_as_it_is,
     ),
     ("little_memory_may_be_locked", little_memory_may_be_locked),
+    (
+        "a_replica_that_leaves_with_all_has_all",
+        a_replica_that_leaves_with_all_has_all,
+    ),
     ("a_stopped_master_goes_on", a_stopped_master_goes_on),
     ("more_than_one_call_can_send", more_than_one_call_can_send),
     (
@@ -164,35 +169,28 @@ struct Master {
 
 impl Master {
     fn start(rdb: &Path, options: &[&str]) -> Result<Self, Failed> {
-        Self::start_as(rdb, options, None)
+        Self::of(&mut Self::command(rdb, options))
     }
 
-    fn start_as(rdb: &Path, options: &[&str], password: Option<&str>) -> Result<Self, Failed> {
-        let directory = Directory::new().map_err(told)?;
-        let report = directory.join("report");
+    fn command(rdb: &Path, options: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
         command
-            .args([
-                "redis",
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--format",
-                "json",
-                "--ping",
-                "0.2",
-            ])
-            .arg("--rdb")
+            .args(["redis", "serve", "--listen", "127.0.0.1:0"])
+            .args(["--format", "json", "--ping", "0.2", "--rdb"])
             .arg(rdb)
+            .args(options)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn of(command: &mut Command) -> Result<Self, Failed> {
+        let directory = Directory::new().map_err(told)?;
+        let report = directory.join("report");
+        command
             .arg("--output")
             .arg(&report)
-            .args(options)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        if let Some(password) = password {
-            command.env("NOCOPY_PASSWORD", password);
-        }
         let mut child = command.spawn()?;
         let stderr = BufReader::new(child.stderr.take().ok_or("no standard error")?);
         let (say, said) = mpsc::channel();
@@ -250,7 +248,19 @@ impl Master {
 
     /// Waits until it has ended by itself.
     fn wait(&mut self) -> Result<(ExitStatus, serde_json::Value), Failed> {
-        let status = self.child.wait()?;
+        let since = Instant::now();
+        let status = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None if since.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                None => {
+                    let said: Vec<String> = self.said.try_iter().collect();
+                    return Err(format!("it does not end: {:?} {said:?}", self.seen).into());
+                }
+            }
+        };
         let text = fs::read_to_string(&self.report)?;
         Ok((status, serde_json::from_str(&text)?))
     }
@@ -374,7 +384,8 @@ fn a_client_stores_the_same_file(program: &Program) -> Tried {
 fn a_password_is_asked_for(program: &Program) -> Tried {
     let saved = saved(program)?;
     let options = ["--replica-version", "valkey-9.1", "--force"];
-    let mut master = Master::start_as(&saved.path, &options, Some("secret"))?;
+    let mut master =
+        Master::of(Master::command(&saved.path, &options).env("NOCOPY_PASSWORD", "secret"))?;
     let mut stranger = Client::new(master.address)?;
     let refused = stranger.ask(&["PSYNC", "?", "-1"])?;
     equal(
@@ -666,50 +677,29 @@ fn a_file_that_is_written_meanwhile_arrives_as_it_is(program: &Program) -> Tried
     Ok(())
 }
 
-/// Less than a call pins: what cannot be pinned is waited for, and is no loss.
+/// Little can be pinned: what cannot be is waited for, and nothing is lost. So it is for root without a capability.
 fn little_memory_may_be_locked(program: &Program) -> Tried {
     let saved = saved(program)?;
     let path = large(&saved)?;
-    let script = "ulimit -l 1024; exec \"$0\" \"$@\"";
-    let directory = Directory::new().map_err(told)?;
-    let report = directory.join("report");
-    let program_path = env!("CARGO_BIN_EXE_conformance");
-    let port = servers::free_port().map_err(told)?;
-    let mut child = Command::new("sh")
-        .args([
-            "-c",
-            script,
-            program_path,
-            "redis",
-            "serve",
-            "--route",
-            "msg-zerocopy",
-        ])
-        .args([
-            "--until",
-            "1",
-            "--format",
-            "json",
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-        ])
-        .arg("--rdb")
-        .arg(&path)
-        .arg("--output")
-        .arg(&report)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let since = Instant::now();
-    let mut socket = loop {
-        match slow_replica(address) {
-            Ok(socket) => break socket,
-            Err(_) if since.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
-            Err(failed) => return Err(failed),
-        }
-    };
+    let options = ["--route", "msg-zerocopy", "--until", "1"];
+    let mut command = Master::command(&path, &options);
+    // SAFETY: the calls take no lock and no memory: a number each, or one structure that they read.
+    unsafe {
+        command.pre_exec(|| {
+            const CAP_IPC_LOCK: libc::c_int = 14;
+            libc::prctl(libc::PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0);
+            let limit = libc::rlimit {
+                rlim_cur: 1 << 20,
+                rlim_max: 1 << 20,
+            };
+            match libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let mut master = Master::of(&mut command)?;
+    let mut socket = slow_replica(master.address)?;
     let mut all = Vec::new();
     let length = fs::metadata(&path)?.len();
     let head = format!("+OK\r\n${length}\r\n").len() as u64;
@@ -717,13 +707,34 @@ fn little_memory_may_be_locked(program: &Program) -> Tried {
         .take(head + length)
         .read_to_end(&mut all)?;
     drop(socket);
-    let status = child.wait()?;
+    let (status, report) = master.wait()?;
     equal(status.code(), Some(0), "exit status")?;
     equal(
         all.ends_with(&fs::read(&path)?),
         true,
         "the file is the same",
-    )
+    )?;
+    has_replicas(&report, 1)
+}
+
+/// Whoever has all may go at once: that the kernel is not done with the file's pages is no loss.
+fn a_replica_that_leaves_with_all_has_all(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    for route in ROUTES {
+        let mut master = Master::start(&saved.path, &["--route", route])?;
+        let length = fs::metadata(&saved.path)?.len();
+        let head = format!("+OK\r\n${length}\r\n").len() as u64;
+        for _ in 0..50 {
+            let socket = slow_replica(master.address)?;
+            let came = std::io::copy(&mut socket.take(head + length), &mut std::io::sink())?;
+            equal(came, head + length, route)?;
+        }
+        master.hears("has all")?;
+        let (status, report) = master.end()?;
+        equal(status.code(), Some(0), &format!("{route}: {report}"))?;
+        has_replicas(&report, 50)?;
+    }
+    Ok(())
 }
 
 /// It is stopped and goes on, again and again: calls are interrupted, and nothing is lost.
@@ -784,35 +795,12 @@ fn more_than_one_call_can_send(program: &Program) -> Tried {
 
 fn commands_are_passed_on_as_they_come(program: &Program) -> Tried {
     let saved = saved(program)?;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_conformance"))
-        .args([
-            "redis",
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--commands",
-            "-",
-            "--ping",
-            "0.1",
-            "--rdb",
-        ])
-        .arg(&saved.path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let mut said = BufReader::new(child.stderr.take().ok_or("no standard error")?);
-    let mut line = String::new();
-    said.read_line(&mut line)?;
-    let port = line
-        .trim_end()
-        .rsplit(' ')
-        .next()
-        .and_then(|word| word.parse().ok());
-    let address = SocketAddr::from(([127, 0, 0, 1], port.ok_or("no port")?));
+    let mut command_of = Master::command(&saved.path, &["--commands", "-"]);
+    let mut master = Master::of(command_of.stdin(Stdio::piped()))?;
+    let address = master.address;
     let mut first = replica(program, address, &[])?;
     first.wait_for_sync().map_err(told)?;
-    let mut commands = child.stdin.take().ok_or("no standard input")?;
+    let mut commands = master.child.stdin.take().ok_or("no standard input")?;
     let all = [
         command(&[b"SELECT", b"0"]),
         command(&[b"SET", b"added", b"later"]),
@@ -838,9 +826,8 @@ fn commands_are_passed_on_as_they_come(program: &Program) -> Tried {
     let status = server_link(&mut first)?;
     equal(status.as_str(), "up", "the link")?;
     drop(commands);
-    child.kill()?;
-    child.wait()?;
-    Ok(())
+    let (status, _) = master.end()?;
+    equal(status.code(), Some(0), "exit status")
 }
 
 fn server_link(server: &mut Running) -> Result<String, Failed> {

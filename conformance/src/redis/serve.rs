@@ -10,7 +10,7 @@ use super::link::Link;
 use super::rdb::{Checked, Server as Version};
 use super::resp;
 use crate::process;
-use crate::routes::{Ended, Route, State, Transfer, Wait};
+use crate::routes::{Ended, Notified, Route, State, Transfer, Wait};
 use rustix::event::{Timespec, epoll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::Serialize;
@@ -456,7 +456,10 @@ impl<'run> Server<'run> {
         if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
             match replica.link.read() {
                 Ok(true) => {}
-                Ok(false) => return Err(replica.closed("it has closed the connection")),
+                Ok(false) => {
+                    replica.hang_up(self.checked.length)?;
+                    return Err(replica.closed("it has closed the connection"));
+                }
                 Err(error) => return Err(replica.closed(&error.to_string())),
             }
         }
@@ -851,11 +854,7 @@ impl Replica {
             return Ok(());
         };
         let outcome = transfer.outcome();
-        self.served.seconds = self.began.elapsed().as_secs_f64();
-        if let Some(notified) = outcome.notified {
-            self.served.sends = notified.sends;
-            self.served.copied = notified.copied;
-        }
+        self.note(outcome.notified);
         match (outcome.ended, outcome.shrank_to) {
             (Ended::Complete, None) => {}
             (Ended::Complete, Some(size)) => {
@@ -883,6 +882,34 @@ impl Replica {
         self.heard = Instant::now();
         self.link.flush()?;
         Ok(())
+    }
+
+    /// It sends nothing more. Whoever has the whole file may go before the kernel has said that it is done with it, which it does
+    /// when it has dropped what was for the connection.
+    fn hang_up(&mut self, length: u64) -> Result<(), End> {
+        let Phase::Sending(transfer, _) = &mut self.phase else {
+            return Ok(());
+        };
+        // A mark would still have to follow.
+        if transfer.taken() < length || !self.mark.is_empty() {
+            return Ok(());
+        }
+        if transfer.advance(0) == State::Ended {
+            return self.finish();
+        }
+        let notified = transfer.notified();
+        self.note(notified);
+        self.phase = Phase::Streaming;
+        Ok(())
+    }
+
+    /// How long it took, and what the kernel has said of it.
+    fn note(&mut self, notified: Option<Notified>) {
+        self.served.seconds = self.began.elapsed().as_secs_f64();
+        if let Some(notified) = notified {
+            self.served.sends = notified.sends;
+            self.served.copied = notified.copied;
+        }
     }
 
     /// The connection has ended, in this way: whether it may.

@@ -437,6 +437,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         self.steps
     }
 
+    /// What the kernel has said about `MSG_ZEROCOPY` sends so far.
+    pub fn notified(&self) -> Option<Notified> {
+        self.carrier.notified()
+    }
+
     /// Where it comes from.
     pub const fn source(&self) -> &Source {
         &self.source
