@@ -105,7 +105,7 @@ impl fmt::Display for Bad {
             ),
             Self::Checksum { said, counted } => write!(
                 f,
-                "it is damaged: its checksum is {said:016x}, and that of its bytes {counted:016x}"
+                "it is damaged or cut off: its checksum is {said:016x}, and that of its bytes {counted:016x}"
             ),
             Self::Unreadable(error) => write!(f, "it cannot be read: {error}"),
         }
