@@ -61,6 +61,8 @@ pub struct Claim {
     pub gates: &'static [Gate],
     /// Kernel modules that it needs where they are not built in: a guest loads them first.
     pub modules: &'static [&'static str],
+    /// Programs that it runs. A guest gets them from this machine, if they are here.
+    pub programs: &'static [&'static str],
     /// Whether the interposer counts its kernel entries.
     pub traced: bool,
     /// Produces an observation on the running kernel.
@@ -121,6 +123,7 @@ impl Claim {
             varies: &[],
             gates: &[],
             modules: &[],
+            programs: &[],
             traced: false,
             run,
             decide,

@@ -88,10 +88,22 @@ pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
     (pid > 0).then_some((pid, status))
 }
 
+/// Sends a signal to a process, or by a negative number to a process group.
+pub fn signal(pid: libc::pid_t, signal: c_int) {
+    // SAFETY: kill takes no pointer.
+    unsafe { libc::kill(pid, signal) };
+}
+
 /// Kills a process, or by a negative number a process group.
 pub fn kill(pid: libc::pid_t) {
-    // SAFETY: kill takes no pointer.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    signal(pid, libc::SIGKILL);
+}
+
+/// Asks a child to end in order, if it has not. One that has not been waited for keeps its number.
+pub fn terminate(child: &std::process::Child) {
+    if let Ok(pid) = libc::pid_t::try_from(child.id()) {
+        signal(pid, libc::SIGTERM);
+    }
 }
 
 /// Whether a child has stopped since this was last asked. Leaves its end to [`wait`].

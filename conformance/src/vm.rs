@@ -18,6 +18,7 @@ pub mod kernels;
 pub mod matrix;
 pub mod modules;
 pub mod packages;
+pub mod programs;
 pub mod qemu;
 pub mod talk;
 pub mod workspace;

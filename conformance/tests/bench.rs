@@ -38,7 +38,7 @@ mod host_only {
             readme.contains(&block),
             "the README's table of the benchmark is to be\n{block}"
         );
-        let day = format!("Linux {}, {}, {}", run.kernel, run.processor, run.date);
+        let day = run.on.to_string();
         assert!(readme.contains(&day), "{day}");
         assert!(readme.contains("(fixtures/bench/faster.svg)"), "no plot");
     }

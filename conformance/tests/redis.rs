@@ -1,6 +1,7 @@
 //! A file to real replicas: Redis and Valkey, in each of their modes, by each route. Where they are not installed it is said, and not
 //! counted as passed.
 
+use conformance::process;
 use conformance::redis::rdb;
 use conformance::redis::resp::command;
 use conformance::redis::servers::{self, Client, Directory, Program, Reply, Running};
@@ -142,6 +143,28 @@ const CASES: &[Case] = &[
         "commands_are_passed_on_as_they_come",
         commands_are_passed_on_as_they_come,
     ),
+    ("a_stopped_replica_goes_on", a_stopped_replica_goes_on),
+    (
+        "a_replica_that_dies_at_any_moment_is_told",
+        a_replica_that_dies_at_any_moment_is_told,
+    ),
+    (
+        "a_master_that_is_killed_at_any_moment_leaves_nothing",
+        a_master_that_is_killed_at_any_moment_leaves_nothing,
+    ),
+    (
+        "a_build_that_is_killed_at_any_moment_can_be_made_again",
+        a_build_that_is_killed_at_any_moment_can_be_made_again,
+    ),
+    (
+        "an_end_with_unread_input_loses_nothing",
+        an_end_with_unread_input_loses_nothing,
+    ),
+    (
+        "a_replica_with_little_patience_stays_connected",
+        a_replica_with_little_patience_stays_connected,
+    ),
+    ("only_this_machine_is_served", only_this_machine_is_served),
     (
         "two_that_add_at_once_do_not_lose_commands",
         two_that_add_at_once_do_not_lose_commands,
@@ -240,9 +263,7 @@ impl Master {
 
     /// Tells it to end, and waits until it has: its report.
     fn end(mut self) -> Result<(ExitStatus, serde_json::Value), Failed> {
-        let pid = libc::pid_t::try_from(self.child.id())?;
-        // SAFETY: kill takes no pointer; the child has not been waited for, so the number is its own.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+        process::terminate(&self.child);
         self.wait()
     }
 
@@ -281,8 +302,15 @@ struct Saved {
 }
 
 fn saved(program: &Program) -> Result<Saved, Failed> {
-    let mut server = Running::start(program, &[]).map_err(told)?;
+    saved_with(program, &["PING"])
+}
+
+/// The same with more in it.
+fn saved_with(program: &Program, more: &[&str]) -> Result<Saved, Failed> {
+    let options = ["--rdbcompression", "no"];
+    let mut server = Running::start(program, &options).map_err(told)?;
     servers::fill(&mut server).map_err(told)?;
+    server.ask(more).map_err(told)?;
     servers::saved(&mut server).map_err(told)?;
     let directory = server.end().map_err(told)?;
     // The digest is that of the file once loaded: what is volatile in memory is not in it.
@@ -751,8 +779,7 @@ fn a_stopped_master_goes_on(program: &Program) -> Tried {
         let mut all = Vec::new();
         while left > 0 {
             for signal in [libc::SIGSTOP, libc::SIGCONT] {
-                // SAFETY: kill takes no pointer; the child has not been waited for, so the number is its own.
-                unsafe { libc::kill(pid, signal) };
+                process::signal(pid, signal);
             }
             let count = socket.read(&mut piece)?;
             equal(count > 0, true, "it ends early")?;
@@ -791,6 +818,232 @@ fn more_than_one_call_can_send(program: &Program) -> Tried {
     equal(came, head + length, "bytes")?;
     let (status, _) = master.wait()?;
     equal(status.code(), Some(0), "exit status")
+}
+
+/// A real replica is stopped while it gets the file, and goes on after a while, in which its master waits and does nothing.
+fn a_stopped_replica_goes_on(program: &Program) -> Tried {
+    let saved = saved_with(program, &["DEBUG", "POPULATE", "8000", "more", "4000"])?;
+    for route in ROUTES {
+        let options = ["--route", route, "--most", "65536"];
+        let mut master = Master::start(&saved.path, &options)?;
+        let mut server = replica(program, master.address, &[])?;
+        master.hears("gets the file")?;
+        let pid = libc::pid_t::try_from(server.pid())?;
+        process::signal(pid, libc::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(500));
+        process::signal(pid, libc::SIGCONT);
+        server.wait_for_sync().map_err(told)?;
+        equal(server.digest().map_err(told)?, saved.digest.clone(), route)?;
+        let (status, report) = master.end()?;
+        equal(status.code(), Some(0), route)?;
+        // Whoever asks again and again uses all of the time.
+        let cpu = report["cpu"].as_f64().ok_or("no CPU time")?;
+        equal(cpu < 0.4, true, &format!("{route}: {cpu} s of CPU"))?;
+    }
+    Ok(())
+}
+
+/// By SIGKILL: its master is there for the next one.
+fn a_replica_that_dies_at_any_moment_is_told(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut random = fastrand::Rng::with_seed(9);
+    for route in ROUTES {
+        let mut master = Master::start(&saved.path, &["--route", route, "--most", "4096"])?;
+        for _ in 0..5 {
+            let mut server = replica(program, master.address, &[])?;
+            std::thread::sleep(Duration::from_micros(random.u64(..60_000)));
+            process::kill(libc::pid_t::try_from(server.pid())?);
+            let has_ended = server.wait_until(|server| Ok(server.ended().is_some()));
+            equal(has_ended.map_err(told)?, true, "it has ended")?;
+        }
+        let mut last = replica(program, master.address, &[])?;
+        last.wait_for_sync().map_err(told)?;
+        equal(last.digest().map_err(told)?, saved.digest.clone(), route)?;
+        master.hears("has all")?;
+        let (_, report) = master.end()?;
+        let whole = report["replicas"].as_array().ok_or("replicas")?;
+        let whole = whole.iter().filter(|one| one["error"].is_null()).count();
+        equal(whole > 0, true, &format!("{route}: {report}"))?;
+    }
+    Ok(())
+}
+
+/// By SIGKILL, while two replicas sync: no process, no file, and the port can be listened on.
+fn a_master_that_is_killed_at_any_moment_leaves_nothing(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = large(&saved)?;
+    let place = Directory::new().map_err(told)?;
+    let mut random = fastrand::Rng::with_seed(7);
+    for at in 0..20 {
+        let route = ROUTES[at % ROUTES.len()];
+        let mut command = Master::command(&path, &["--route", route]);
+        command.env("TMPDIR", place.path()).process_group(0);
+        let mut master = Master::of(&mut command)?;
+        let readers = [0; 2].map(|_| {
+            let address = master.address;
+            std::thread::spawn(move || {
+                let socket = slow_replica(address).ok()?;
+                // As much as comes: it ends early, in whatever way.
+                std::io::copy(&mut { socket }, &mut std::io::sink()).ok()
+            })
+        });
+        std::thread::sleep(Duration::from_micros(random.u64(..40_000)));
+        master.child.kill()?;
+        master.child.wait()?;
+        for reader in readers {
+            reader.join().map_err(|_| "a reader panicked")?;
+        }
+        let group = libc::pid_t::try_from(master.child.id())?;
+        // SAFETY: kill takes no pointer, and signal 0 does nothing but ask.
+        let is_left = unsafe { libc::kill(-group, 0) } == 0;
+        equal(is_left, false, "a process is left")?;
+        equal(fs::read_dir(place.path())?.count(), 0, "files are left")?;
+        // As a server listens.
+        std::net::TcpListener::bind(master.address)?;
+    }
+    Ok(())
+}
+
+/// By SIGKILL: what is there is no append-only file yet or a whole one, and nothing is in the way of the next attempt.
+fn a_build_that_is_killed_at_any_moment_can_be_made_again(program: &Program) -> Tried {
+    let home = Directory::new().map_err(told)?;
+    let source = home.join("first");
+    fs::write(&source, commands("a", 20_000))?;
+    let place = home.join("appendonlydir");
+    let words = |what: &str| -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+        command
+            .args(["redis", "aof", what, "--directory"])
+            .arg(&place)
+            .arg(&source)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    };
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..20 {
+        let mut child = words("build").spawn()?;
+        std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
+        child.kill()?;
+        child.wait()?;
+        if place.join("appendonly.aof.manifest").exists() {
+            break;
+        }
+        let left = fs::read_dir(&place).map_or(0, Iterator::count);
+        let said = put_together(&[
+            "build",
+            "--directory",
+            place.to_str().ok_or("a name")?,
+            source.to_str().ok_or("a name")?,
+        ])?;
+        equal(
+            said.0,
+            Some(0),
+            &format!("{left} files were left: {}", said.1),
+        )?;
+        fs::remove_dir_all(&place)?;
+    }
+    if !place.exists() {
+        equal(words("build").status()?.code(), Some(0), "a build")?;
+    }
+    let length = fs::metadata(&source)?.len();
+    let increment = place.join("appendonly.aof.1.incr.aof");
+    for _ in 0..20 {
+        let mut child = words("extend").spawn()?;
+        std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
+        child.kill()?;
+        child.wait()?;
+        // What is cut off is not whole commands: the next one says so, and what a server loads is what is whole.
+        let whole = fs::metadata(&increment)?.len() % length == 0;
+        let status = words("extend").status()?;
+        let expected = if whole { Some(0) } else { Some(2) };
+        equal(status.code(), expected, "the next one")?;
+        if !whole {
+            File::options()
+                .write(true)
+                .open(&increment)?
+                .set_len(length)?;
+        }
+    }
+    let mut server = Running::start_in(home, program, &["--appendonly", "yes"]).map_err(told)?;
+    equal(
+        server.ask(&["DBSIZE"]).map_err(told)?,
+        Reply::Line("20000".into()),
+        "keys",
+    )
+}
+
+/// A socket that is closed with input unread is reset, and what is on its way is lost: so the input is read first.
+fn an_end_with_unread_input_loses_nothing(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let length = fs::metadata(&saved.path)?.len();
+    for route in ROUTES {
+        let mut master = Master::start(&saved.path, &["--route", route])?;
+        let mut socket = slow_replica(master.address)?;
+        let mut first = [0; 5];
+        socket.read_exact(&mut first)?;
+        let mut rest = Vec::new();
+        let head = format!("${length}\r\n").len() as u64;
+        Read::by_ref(&mut socket)
+            .take(head + length / 2)
+            .read_to_end(&mut rest)?;
+        socket.write_all(&b"\n".repeat(10_000))?;
+        process::terminate(&master.child);
+        socket.write_all(&b"\n".repeat(10_000))?;
+        socket.read_to_end(&mut rest)?;
+        let (_, report) = master.wait()?;
+        // Whether the socket has taken all of it or not.
+        let sent = report["replicas"][0]["bytes"].as_u64();
+        equal(
+            Some(rest.len() as u64 - head),
+            sent,
+            &format!("{route}: {report}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// It leaves a master that says nothing for three seconds.
+fn a_replica_with_little_patience_stays_connected(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut master = Master::start(&saved.path, &["--ping", "1"])?;
+    let mut server = replica(program, master.address, &["--repl-timeout", "3"])?;
+    server.wait_for_sync().map_err(told)?;
+    std::thread::sleep(Duration::from_millis(4500));
+    equal(server_link(&mut server)?.as_str(), "up", "the link")?;
+    let log = server.log();
+    equal(log.contains("MASTER timeout"), false, &log)?;
+    master.hears("has all")?;
+    let (_, report) = master.end()?;
+    has_replicas(&report, 1)
+}
+
+/// Unless it is said otherwise.
+fn only_this_machine_is_served(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+        command.args(["redis", "serve", "--listen", address, "--rdb"]);
+        let output = command.arg(&saved.path).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        equal(output.status.code(), Some(2), &said)?;
+        equal(said.contains("--allow-remote"), true, &said)?;
+    }
+    let listen = ["--listen", "0.0.0.0:0", "--allow-remote"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    command.args([
+        "redis", "serve", "--format", "json", "--until", "1", "--rdb",
+    ]);
+    let mut master = Master::of(command.arg(&saved.path).args(listen).stdin(Stdio::null()))?;
+    let address = SocketAddr::from(([127, 0, 0, 1], master.address.port()));
+    let length = fs::metadata(&saved.path)?.len();
+    let head = format!("+OK\r\n${length}\r\n").len() as u64;
+    let came = std::io::copy(
+        &mut slow_replica(address)?.take(head + length),
+        &mut std::io::sink(),
+    )?;
+    equal(came, head + length, "bytes")?;
+    equal(master.wait()?.0.code(), Some(0), "exit status")
 }
 
 fn commands_are_passed_on_as_they_come(program: &Program) -> Tried {

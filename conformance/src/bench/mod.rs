@@ -19,7 +19,8 @@ use crate::verdict::{Setup, Stop};
 use peers::Peer;
 use serde::{Deserialize, Serialize};
 use stats::{Interval, median, ratio};
-use std::fs::File;
+use std::fmt;
+use std::fs::{self, File};
 use trial::{Figures, Placement, Trial};
 
 /// What the one that is measured twice is called the second time.
@@ -187,9 +188,9 @@ impl Outcome {
     }
 }
 
-/// A run of the benchmark, with what it ran on.
+/// What a run of a benchmark ran on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Run {
+pub struct Conditions {
     /// The kernel's release.
     pub kernel: String,
     /// The processor's name.
@@ -198,10 +199,65 @@ pub struct Run {
     pub date: String,
     /// The system's own congestion control.
     pub congestion: String,
-    /// Whether the source was locked in memory.
-    pub is_locked: bool,
     /// The load average of a minute, before and after.
     pub load: [String; 2],
+}
+
+impl Conditions {
+    /// Those of now.
+    pub fn here() -> Self {
+        let load = load();
+        Self {
+            kernel: crate::kernel::uname().0,
+            processor: processor(),
+            date: today(),
+            congestion: setting("/proc/sys/net/ipv4/tcp_congestion_control"),
+            load: [load.clone(), load],
+        }
+    }
+
+    /// The run has ended.
+    pub fn end(&mut self) {
+        self.load[1] = load();
+    }
+}
+
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Linux {}, {}, {}",
+            self.kernel, self.processor, self.date
+        )
+    }
+}
+
+/// Its name, as far as Linux knows it.
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()));
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+fn setting(path: &str) -> String {
+    fs::read_to_string(path).map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
+}
+
+/// That of the last minute.
+fn load() -> String {
+    let text = setting("/proc/loadavg");
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// A run of the benchmark, with what it ran on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// On what.
+    #[serde(flatten)]
+    pub on: Conditions,
+    /// Whether the source was locked in memory.
+    pub is_locked: bool,
     /// What was not measured, and why.
     pub missing: Vec<String>,
     /// What came of each plan.
@@ -209,7 +265,7 @@ pub struct Run {
 }
 
 /// The day, in UTC.
-pub fn today() -> String {
+fn today() -> String {
     // SAFETY: time takes no pointer here; gmtime_r reads one number and writes one structure of plain integers and a pointer to a
     // static name, for which zero is valid.
     let day = unsafe {

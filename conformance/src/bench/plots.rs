@@ -109,14 +109,10 @@ fn picture(
             write(&area, &line.name, (8, TOP + at * ROW + 5), 14, BLACK)?;
         }
         rows(&area, outcome)?;
-        write(&area, &caption(run), (8, height - 22), 11, GRAY)?;
+        write(&area, &run.on.to_string(), (8, height - 22), 11, GRAY)?;
         area.present()?;
     }
     Ok(text)
-}
-
-fn caption(run: &Run) -> String {
-    format!("Linux {}, {}, {}", run.kernel, run.processor, run.date)
 }
 
 fn write(area: &Area<'_>, text: &str, at: (i32, i32), size: i32, color: RGBColor) -> Drawn {
@@ -374,7 +370,7 @@ fn chart(run: &Run, title: &str, series: &[Series]) -> Result<String, Box<dyn Er
             .background_style(WHITE.mix(0.85))
             .border_style(GRAY)
             .draw()?;
-        write(&lower, &caption(run), (8, 6), 11, GRAY)?;
+        write(&lower, &run.on.to_string(), (8, 6), 11, GRAY)?;
         area.present()?;
     }
     Ok(text)

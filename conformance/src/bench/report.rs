@@ -109,19 +109,17 @@ fn title(output: &mut dyn Write, text: &str, markdown: bool) -> io::Result<()> {
 
 /// On what it ran, and when.
 fn conditions(run: &Run) -> String {
-    let [before, after] = &run.load;
+    let [before, after] = &run.on.load;
     format!(
-        "Linux {}, {}, {}; a file of tmpfs (to a file: of its file system), {}; the system's congestion control is {}; load average \
+        "{}; a file of tmpfs (to a file: of its file system), {}; the system's congestion control is {}; load average \
          {before} before, {after} after",
-        run.kernel,
-        run.processor,
-        run.date,
+        run.on,
         if run.is_locked {
             "locked in memory"
         } else {
             "not locked: RLIMIT_MEMLOCK"
         },
-        run.congestion,
+        run.on.congestion,
     )
 }
 
@@ -214,7 +212,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
     let of_tcp = to_tcp(run);
     let mut head = vec![String::new(), "claimed".into(), "times as fast".into()];
     for outcome in &of_tcp {
-        head.push(circumstances(outcome, &run.congestion));
+        head.push(circumstances(outcome, &run.on.congestion));
         head.push("times as fast".into());
         head.push("CPU of sender and of both, %".into());
     }
@@ -250,7 +248,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
             };
             list.push(format!(
                 "{} ({:.2})",
-                circumstances(outcome, &run.congestion),
+                circumstances(outcome, &run.on.congestion),
                 found.faster.median
             ));
         }
@@ -331,6 +329,7 @@ fn bars(output: &mut dyn Write, outcomes: &[Outcome], markdown: bool) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Conditions;
 
     fn interval(low: f64, high: f64) -> Interval {
         Interval {
@@ -370,12 +369,14 @@ mod tests {
 
     fn run(outcomes: Vec<Outcome>) -> Run {
         Run {
-            kernel: "7.3".into(),
-            processor: "a processor".into(),
-            date: "2026-11-28".into(),
-            congestion: "bbr".into(),
+            on: Conditions {
+                kernel: "7.3".into(),
+                processor: "a processor".into(),
+                date: "2026-11-28".into(),
+                congestion: "bbr".into(),
+                load: ["0.1".into(), "0.2".into()],
+            },
             is_locked: true,
-            load: ["0.1".into(), "0.2".into()],
             missing: vec!["vsock: none".into()],
             outcomes,
         }

@@ -18,6 +18,7 @@ mod pipe;
 mod pipe_manual;
 mod read_write;
 mod redis;
+mod redis_servers;
 mod sendfile;
 mod sendfile_content;
 mod sendfile_manual;
@@ -90,6 +91,7 @@ const FILES: &[&[Claim]] = &[
     zerocopy_vsock::CLAIMS,
     zerocopy_receive::CLAIMS,
     redis::CLAIMS,
+    redis_servers::CLAIMS,
 ];
 
 /// Every claim, in the order of the files.

@@ -1,6 +1,6 @@
 //! What the source document proposes for Redis, with the descriptors as Redis opens them.
 //!
-//! The real server's replication and files are a capability of their own; here stand the kernel's answers to the calls.
+//! Here stand the kernel's answers to the calls; what real servers do is in `redis_servers`.
 
 use super::note_length;
 use crate::claim::{Claim, Source, always, seed};
@@ -14,10 +14,10 @@ use std::io::{Read, Seek};
 use syscalls::{Errno, Sysno};
 
 /// Redis 7.2 `openNewIncrAofForAppend` and 6.0 `startAppendOnly` open the file with these flags.
-const AOF_FLAGS: Source = Source::Thread(
+pub(super) const AOF_FLAGS: Source = Source::Thread(
     "redis src/aof.c: open(O_WRONLY|O_TRUNC|O_CREAT) or (O_WRONLY|O_APPEND|O_CREAT)",
 );
-const REPLICATION: Source =
+pub(super) const REPLICATION: Source =
     Source::Thread("redis src/replication.c, sendBulkToSlave: 16 KiB by read and write per event");
 
 /// Claims about the document's Redis samples.

@@ -5,12 +5,12 @@ use anstream::stream::IsTerminal;
 use clap::{Args, ValueEnum};
 use conformance::bench::peers::Peers;
 use conformance::bench::plans::{CONGESTION, Wanted};
-use conformance::bench::{self, Kind, Outcome, Run, Source, plots, report};
-use conformance::kernel;
+use conformance::bench::{self, Conditions, Kind, Outcome, Run, Source, plots, report};
 use conformance::lab::Lab;
 use conformance::ledger::sinks::Sink;
 use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt;
 use std::fs;
@@ -108,13 +108,14 @@ pub fn save<Name: AsRef<Path>>(
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Run, Failure> {
+/// A run that was written as JSON.
+pub fn read<Run: DeserializeOwned>(path: &Path) -> Result<Run, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
     serde_json::from_str(&text).map_err(|error| {
         let path = path.display();
         Failure::Usage(format!(
-            "{path}: {error}: it is to be what `bench --format json` has written"
+            "{path}: {error}: it is to be what `--format json` of the same command has written"
         ))
     })
 }
@@ -167,7 +168,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         .iter()
         .map(|plan| plan.contenders.len() * (plan.rounds + 1));
     let progress = progress(trials.sum());
-    let before = load();
+    let mut on = Conditions::here();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for plan in &plans {
         let name = plan.sink.name();
@@ -184,34 +185,13 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         }
     }
     progress.finish_and_clear();
+    on.end();
     Ok(Run {
-        kernel: kernel::uname().0,
-        processor: processor(),
-        date: bench::today(),
-        congestion: setting("/proc/sys/net/ipv4/tcp_congestion_control"),
+        on,
         is_locked: source.is_locked,
-        load: [before, load()],
         missing,
         outcomes,
     })
-}
-
-/// Its name, as far as Linux knows it.
-fn processor() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let name = line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()));
-    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
-}
-
-fn setting(path: &str) -> String {
-    std::fs::read_to_string(path).map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
-}
-
-/// That of the last minute.
-fn load() -> String {
-    let text = setting("/proc/loadavg");
-    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// A bar on a terminal.

@@ -17,6 +17,7 @@ use conformance::vm::gvisor::{self, Sandbox};
 use conformance::vm::kernels::{self, Cache, ForeignKind, ForeignRow, Image, Row};
 use conformance::vm::matrix::{self, Order};
 use conformance::vm::packages;
+use conformance::vm::programs;
 use conformance::vm::qemu::{Accelerator, Machine, is_static};
 use conformance::vm::workspace;
 use std::io::{self, Write};
@@ -574,8 +575,20 @@ fn decide(
 fn untestable(image: &Image, claims: &[&'static Claim]) -> Vec<String> {
     let row = kernels::foreign(&image.name).filter(|_| image.user_mode);
     let known = row.map(|row| row.untestable).unwrap_or_default();
-    let without = matrix::without_modules(image, claims);
-    known.into_iter().chain(without).collect()
+    let without = matrix::without_modules(image, claims).into_iter();
+    let missing = programs::without(claims);
+    known.into_iter().chain(without).chain(missing).collect()
+}
+
+/// The claims that may be untestable in gVisor: what it does not have, and what runs programs, of which the sandbox has none.
+fn untestable_in_gvisor(claims: &[&'static Claim]) -> Vec<String> {
+    let runs = claims.iter().filter(|claim| !claim.programs.is_empty());
+    let runs = runs.map(|claim| claim.id.to_owned());
+    Foreign::gvisor(None)
+        .untestable()
+        .into_iter()
+        .chain(runs)
+        .collect()
 }
 
 fn decide_in_gvisor(
@@ -592,7 +605,7 @@ fn decide_in_gvisor(
     let gvisor = Foreign::gvisor(None);
     let strictness = Strictness {
         strict,
-        expected_untestable: gvisor.untestable(),
+        expected_untestable: untestable_in_gvisor(&order.claims),
     };
     let mut report = Vec::new();
     human::whole(&mut report, &run, selection.is_of_document(), &strictness)?;
@@ -630,6 +643,7 @@ fn falsify(
     };
     let mut guest = machine.guest.machine(&image, job);
     guest.modules = matrix::modules(&claims);
+    guest.files.extend(programs::files(&claims));
     guest.job.disks = matrix::disks(&guest.job.disks, &claims);
     run_through(&guest)
 }
@@ -906,7 +920,7 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
         let (result, without) = match image {
             None => (
                 matrix::decide_in_gvisor(&order),
-                Foreign::gvisor(None).untestable(),
+                untestable_in_gvisor(&claims),
             ),
             Some(Err(error)) => (Err(error.clone()), vec![]),
             Some(Ok(image)) => (matrix::decide(image, &order), untestable(image, &claims)),

@@ -126,6 +126,14 @@ impl Liar {
 }
 
 impl Hook for Liar {
+    fn started(&mut self, by: libc::pid_t, tid: libc::pid_t) {
+        self.recorder.started(by, tid);
+    }
+
+    fn asks_who_started(&self) -> bool {
+        self.recorder.asks_who_started()
+    }
+
     fn enter(&mut self, call: &Call) -> Entry {
         self.recorder.enter(call);
         let Some(lie) = self.lie else {

@@ -9,7 +9,7 @@ pub mod lie;
 pub mod record;
 pub mod tracee;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use tracee::{Registers, Tracee};
 
@@ -48,6 +48,12 @@ pub enum Entry {
 
 /// What looks at the calls.
 pub trait Hook {
+    /// A thread has started another, or a process.
+    fn started(&mut self, _by: libc::pid_t, _tid: libc::pid_t) {}
+    /// Whether a thread has to wait with its first call until it is known who has started it.
+    fn asks_who_started(&self) -> bool {
+        false
+    }
     /// The thread is about to enter the kernel.
     fn enter(&mut self, call: &Call) -> Entry;
     /// The kernel has answered `result`, negative for an errno; the thread gets what this returns. A call that was skipped
@@ -66,6 +72,10 @@ pub struct Engine<'hook> {
     hook: &'hook mut dyn Hook,
     /// Every traced thread.
     threads: HashMap<libc::pid_t, Thread>,
+    /// Threads that are said to have been started, and have not made their first stop.
+    expected: HashSet<libc::pid_t>,
+    /// Threads that stand in their first stop, until it is said who has started them.
+    held: HashSet<libc::pid_t>,
 }
 
 /// A traced thread.
@@ -108,6 +118,8 @@ impl<'hook> Engine<'hook> {
         let mut engine = Self {
             hook,
             threads: HashMap::new(),
+            expected: HashSet::new(),
+            held: HashSet::new(),
         };
         engine.first_stop(child);
         proceed(child, 0);
@@ -121,14 +133,39 @@ impl<'hook> Engine<'hook> {
             self.system_call(tid);
             proceed(tid, 0);
         } else if status >> 16 != 0 {
-            // An event of clone, fork or exec: a new thread reports itself.
+            // An event of clone, fork or exec: a new thread reports itself, before or after.
+            if status >> 16 != libc::PTRACE_EVENT_EXEC {
+                self.has_started(tid);
+            }
             proceed(tid, 0);
         } else if signal == libc::SIGSTOP && !self.threads.contains_key(&tid) {
             // The stop with which a traced newcomer begins.
-            self.first_stop(tid);
-            proceed(tid, 0);
+            if self.expected.remove(&tid) || !self.hook.asks_who_started() {
+                self.first_stop(tid);
+                proceed(tid, 0);
+            } else {
+                self.held.insert(tid);
+            }
         } else {
             proceed(tid, self.hook.signal(tid, signal));
+        }
+    }
+
+    fn has_started(&mut self, by: libc::pid_t) {
+        let mut started: libc::c_ulong = 0;
+        // SAFETY: the kernel writes one long, which `started` is.
+        if unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, by, 0, &raw mut started) } == -1 {
+            return; // killed meanwhile
+        }
+        let Ok(tid) = libc::pid_t::try_from(started) else {
+            return;
+        };
+        self.hook.started(by, tid);
+        if self.held.remove(&tid) {
+            self.first_stop(tid);
+            proceed(tid, 0);
+        } else if !self.threads.contains_key(&tid) {
+            self.expected.insert(tid);
         }
     }
 

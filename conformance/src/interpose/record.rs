@@ -2,7 +2,7 @@
 
 use super::{Call, Entry, Hook};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use syscalls::Sysno;
@@ -14,6 +14,7 @@ const END: usize = 2;
 const OVER: usize = 3;
 const ASIDE: usize = 4;
 const BACK: usize = 5;
+const APART: usize = 6;
 /// The most calls that are written down.
 const WRITTEN_DOWN: usize = 1 << 16;
 
@@ -40,10 +41,10 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Has the program that a command starts do all of its work aside: a tool of one thread.
+/// Has the program that a command starts do all of its work aside, with all threads and processes that it starts in turn.
 pub fn start_aside(command: &mut Command) -> &mut Command {
     let marked = || {
-        mark(ASIDE, 0);
+        mark(APART, 0);
         Ok(())
     };
     // SAFETY: between fork and exec nothing is done but a system call.
@@ -78,6 +79,8 @@ pub struct Recorder {
     over: bool,
     /// How deep threads are in what they do aside.
     aside: HashMap<libc::pid_t, usize>,
+    /// Threads that do everything aside.
+    apart: HashSet<libc::pid_t>,
     /// The stretch that each thread is in.
     inside: HashMap<libc::pid_t, usize>,
     /// Per stretch, calls in the order of their first use.
@@ -105,7 +108,7 @@ impl Recorder {
 
     /// Whether a thread does something aside.
     pub fn is_aside(&self, tid: libc::pid_t) -> bool {
-        self.aside.contains_key(&tid)
+        self.aside.contains_key(&tid) || self.apart.contains(&tid)
     }
 
     /// Whether the experiment has ended.
@@ -149,6 +152,19 @@ pub fn name(number: u64) -> String {
 }
 
 impl Hook for Recorder {
+    fn started(&mut self, by: libc::pid_t, tid: libc::pid_t) {
+        // A number may have been another thread's before.
+        if self.apart.contains(&by) {
+            self.apart.insert(tid);
+        } else {
+            self.apart.remove(&tid);
+        }
+    }
+
+    fn asks_who_started(&self) -> bool {
+        !self.apart.is_empty()
+    }
+
     fn enter(&mut self, call: &Call) -> Entry {
         let [_, edge, index, ..] = call.arguments;
         if is_mark(call) {
@@ -157,6 +173,8 @@ impl Hook for Recorder {
             };
             if edge == OVER as u64 {
                 self.over = true;
+            } else if edge == APART as u64 {
+                self.apart.insert(call.tid);
             } else if edge == ASIDE as u64 || edge == BACK as u64 {
                 self.note_aside(call.tid, edge == ASIDE as u64);
             } else if edge == BEGIN as u64 {
@@ -240,6 +258,27 @@ mod tests {
         let expected = expected.map(|(name, count)| (name.to_owned(), count));
         assert_eq!(recorder.stretch(0), Some(expected.to_vec()));
         assert_eq!(recorder.stretch(1), None);
+    }
+
+    #[test]
+    fn what_a_program_does_apart_is_not_the_experiment_s() {
+        let mut recorder = Recorder::of_all_calls();
+        assert!(!recorder.asks_who_started());
+        see(
+            &mut recorder,
+            &call(2, Sysno::getpid, [MARK as u64, APART as u64, 0]),
+        );
+        assert!(recorder.asks_who_started());
+        recorder.started(2, 3);
+        recorder.started(3, 4);
+        recorder.started(1, 5);
+        for (tid, is_of_experiment) in [(1, true), (2, false), (3, false), (4, false), (5, true)] {
+            let read = call(tid, Sysno::read, [0; 3]);
+            assert_eq!(recorder.is_of_experiment(&read), is_of_experiment, "{tid}");
+        }
+        // The number of one that has ended.
+        recorder.started(1, 4);
+        assert!(recorder.is_of_experiment(&call(4, Sysno::read, [0; 3])));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod sleeper;
 pub mod sockets;
 pub mod usage;
 pub mod volumes;
+pub mod watch;
 
 use crate::interpose::record::{self, aside};
 use crate::verdict::{Lack, Setup, Stop, Value};

@@ -67,7 +67,8 @@ fn missing(name: &str) -> Stop {
     )
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// A program of this machine.
+pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
     places.find(|place| place.exists())
@@ -80,10 +81,15 @@ pub struct Directory(PathBuf);
 impl Directory {
     /// A new one.
     pub fn new() -> Result<Self, Stop> {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// A new one in another.
+    pub fn below(place: &Path) -> Result<Self, Stop> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("nocopy-redis-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = place.join(name);
         fs::create_dir(&path).setup("make a directory")?;
         Ok(Self(path))
     }
@@ -200,15 +206,28 @@ impl Running {
 
     /// The same in a directory that may have files.
     pub fn start_in(
+        directory: Directory,
+        program: &Program,
+        options: &[&str],
+    ) -> Result<Self, Stop> {
+        Self::start_by(directory, program, options, |command| {
+            command.spawn().setup("start a server")
+        })
+    }
+
+    /// The same, in a way of the caller's own.
+    pub fn start_by(
         mut directory: Directory,
         program: &Program,
         options: &[&str],
+        mut start: impl FnMut(&mut Command) -> Result<Child, Stop>,
     ) -> Result<Self, Stop> {
         // Another may take the port before the server does.
         for _ in 0..5 {
             let port = free_port()?;
             let log = File::create(directory.join("log")).setup("make a log")?;
-            let child = Command::new(&program.path)
+            let mut command = Command::new(&program.path);
+            command
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
                 .args(["--save", "", "--enable-debug-command", "yes"])
                 .arg("--dir")
@@ -216,9 +235,8 @@ impl Running {
                 .args(options)
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().setup("dup")?)
-                .stderr(log)
-                .spawn()
-                .setup("start a server")?;
+                .stderr(log);
+            let child = start(&mut command)?;
             let mut running = Self {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
                 child,
@@ -314,6 +332,26 @@ impl Running {
         }
     }
 
+    /// Waits until it has rewritten its append-only file, or made one.
+    pub fn wait_for_rewrite(&mut self) -> Result<(), Stop> {
+        let is_done = self.wait_until(|server| {
+            Ok(["aof_rewrite_in_progress", "aof_rewrite_scheduled"]
+                .into_iter()
+                .map(|name| server.info("persistence", name))
+                .collect::<Result<Vec<_>, _>>()?
+                .iter()
+                .all(|number| number == "0"))
+        })?;
+        if is_done && self.info("persistence", "aof_last_bgrewrite_status")? == "ok" {
+            Ok(())
+        } else {
+            Err(Stop::broken(format!(
+                "it has not rewritten: {}",
+                self.log()
+            )))
+        }
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -360,6 +398,60 @@ impl Drop for Running {
 pub fn free_port() -> Result<u16, Stop> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
     Ok(listener.local_addr().setup("getsockname")?.port())
+}
+
+/// Syncs as a replica does that stores the file, and drops what comes.
+pub fn fetch(master: SocketAddr) -> io::Result<()> {
+    let socket = TcpStream::connect(master)?;
+    let mut reader = BufReader::with_capacity(256 << 10, socket);
+    for words in [
+        &[&b"REPLCONF"[..], b"capa", b"eof"][..],
+        &[b"REPLCONF", b"rdb-only", b"1"],
+    ] {
+        // A real master wants nothing to be on its way when it is asked for the file.
+        reader.get_mut().write_all(&resp::command(words))?;
+        reader.read_line(&mut String::new())?;
+    }
+    reader.get_mut().write_all(&resp::command(&[b"SYNC"]))?;
+    let head = loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(head) = line.strip_prefix('$') {
+            break head.trim_end().to_owned();
+        }
+        if line.starts_with('-') {
+            return Err(io::Error::other(line));
+        }
+    };
+    if let Ok(length) = head.parse() {
+        let came = io::copy(&mut reader.take(length), &mut io::sink())?;
+        return if came == length {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        };
+    }
+    let mark = head
+        .strip_prefix("EOF:")
+        .unwrap_or_default()
+        .as_bytes()
+        .to_vec();
+    let mut end = Vec::new();
+    loop {
+        let piece = reader.fill_buf()?;
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = piece.len();
+        end.extend_from_slice(&piece[length.saturating_sub(mark.len())..]);
+        end.drain(..end.len().saturating_sub(mark.len()));
+        reader.consume(length);
+        if end == mark {
+            return Ok(());
+        }
+    }
 }
 
 /// Fills a server with values of every type, with times to live, in two databases, and a function where it knows these.

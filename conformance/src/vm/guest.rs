@@ -180,6 +180,7 @@ fn prepare(job: &Job, command: &[String]) -> io::Result<Command> {
         .envs(job.environment.iter().cloned());
     command
         .env("PATH", "/files:/bin")
+        .env("LD_LIBRARY_PATH", "/files")
         .env("HOME", "/root")
         .env("TMPDIR", "/tmp")
         .env(netns::DISPOSABLE, "1");

@@ -21,7 +21,7 @@ impl Archive {
         };
         for directory in [
             "dev", "proc", "sys", "tmp", "run", "mnt", "etc", "root", "var", "var/tmp", "modules",
-            "files",
+            "files", "lib64",
         ] {
             archive.entry(directory, 0o040_755, 0, &[]);
         }

@@ -6,6 +6,7 @@ use super::guest::Job;
 use super::gvisor::Sandbox;
 use super::kernels::{self, Image};
 use super::modules;
+use super::programs;
 use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
@@ -157,7 +158,7 @@ pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
             ..Job::default()
         },
         modules: modules(&order.claims),
-        files: vec![],
+        files: programs::files(&order.claims),
         memory: order.memory,
         append: order.append.clone(),
         limit: order.limit,

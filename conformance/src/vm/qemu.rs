@@ -40,7 +40,7 @@ pub struct Machine<'image> {
     pub job: Job,
     /// Modules that are wanted, without what they need in turn.
     pub modules: BTreeSet<String>,
-    /// Files for `/files`, by name.
+    /// Files for `/files`, by name; for the root, if the name begins with a slash.
     pub files: Vec<(String, PathBuf)>,
     /// Memory in MiB.
     pub memory: u32,
@@ -273,7 +273,10 @@ impl Machine<'_> {
         }
         for (name, path) in &self.files {
             let content = std::fs::read(path).at(path)?;
-            archive.program(&format!("files/{name}"), &content);
+            let name = name
+                .strip_prefix('/')
+                .map_or_else(|| format!("files/{name}"), str::to_owned);
+            archive.program(&name, &content);
         }
         archive.file(
             &guest::JOB[1..],

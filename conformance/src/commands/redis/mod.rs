@@ -1,19 +1,16 @@
 //! `redis`.
 
-use super::bench;
+mod bench;
+
 use crate::{Failure, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, Subcommand, ValueEnum};
-use conformance::bench::{plots, today};
 use conformance::redis::aof::{Aof, Shape};
-use conformance::redis::bench::{self as redis_bench, Bench, Line, Receiver};
 use conformance::redis::rdb::{self, Format as Writer, Server as Version};
 use conformance::redis::resp;
 use conformance::redis::serve::{Framing, News, Options, Server, Summary};
-use conformance::redis::servers::Program;
 use conformance::redis::stop::Signals;
 use conformance::routes::{Route, WHOLE};
-use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -38,29 +35,7 @@ pub enum Redis {
     #[command(subcommand)]
     Aof(AofCommand),
     /// Time what it costs to send a file to a replica: by each route, and by real masters, in one run
-    Bench(BenchOptions),
-}
-
-#[derive(Args)]
-pub struct BenchOptions {
-    /// How many rounds, each with every sender once
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    rounds: u16,
-    /// How long the file is, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=16384))]
-    mib: u16,
-    /// Only to those that read and drop it: real replicas take seconds to load it
-    #[arg(long)]
-    null: bool,
-    /// How to report
-    #[arg(long, value_enum, default_value_t = bench::Format::Human)]
-    format: bench::Format,
-    /// Write the report there instead of standard output
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Draw what was measured as SVG into this directory
-    #[arg(long, value_name = "DIR")]
-    plots: Option<PathBuf>,
+    Bench(bench::Options),
 }
 
 #[derive(Subcommand)]
@@ -219,90 +194,8 @@ pub fn redis_command(command: &Redis) -> Result<bool, Failure> {
     match command {
         Redis::Serve(serve) => serve_command(serve),
         Redis::Aof(command) => aof_command(command),
-        Redis::Bench(options) => bench_command(options),
+        Redis::Bench(options) => bench::bench_command(options),
     }
-}
-
-fn bench_command(options: &BenchOptions) -> Result<bool, Failure> {
-    let failed = |stop: Stop| Failure::Usage(stop.to_string());
-    let program = Program::redis().map_err(failed)?;
-    let own = std::env::current_exe()?;
-    eprintln!(
-        "making a file of {} MiB, and masters that have it",
-        options.mib
-    );
-    let bench = Bench::new(program, own, options.mib.into()).map_err(failed)?;
-    let receivers: &[Receiver] = if options.null {
-        &[Receiver::Null]
-    } else {
-        &[Receiver::Null, Receiver::Replica]
-    };
-    let number = redis_bench::SENDERS.len();
-    let rounds = usize::from(options.rounds);
-    let progress = bench::progress(receivers.len() * number * rounds);
-    let mut lines = Vec::new();
-    for receiver in receivers {
-        let mut taken = vec![Vec::new(); number];
-        for round in 0..rounds {
-            for step in 0..number {
-                let at = (round + step) % number;
-                taken[at].push(
-                    bench
-                        .run(redis_bench::SENDERS[at].1, *receiver)
-                        .map_err(failed)?,
-                );
-                progress.inc(1);
-            }
-        }
-        lines.extend(
-            redis_bench::SENDERS
-                .iter()
-                .zip(taken)
-                .map(|((name, _), taken)| Line {
-                    sender: (*name).to_owned(),
-                    receiver: *receiver,
-                    taken,
-                }),
-        );
-    }
-    progress.finish_and_clear();
-    let caption = format!(
-        "Linux {}, {} bytes, {} rounds, {}",
-        conformance::kernel::uname().0,
-        bench.length,
-        options.rounds,
-        today()
-    );
-    if let Some(directory) = &options.plots {
-        let pictures = receivers.iter().map(|receiver| {
-            let of = lines.iter().filter(|line| line.receiver == *receiver);
-            let rows: Vec<_> = of
-                .map(|line| (line.sender.clone(), line.of(|one| one.cpu)))
-                .collect();
-            let word = redis_bench::word(*receiver);
-            let title = format!("seconds of the sender's CPU, to a {word}");
-            let name = match receiver {
-                Receiver::Null => "null.svg",
-                Receiver::Replica => "replica.svg",
-            };
-            Ok((name, plots::bars(&title, &caption, &rows)?))
-        });
-        bench::save(directory, pictures.collect())?;
-    }
-    let mut output = open_output(options.output.as_deref())?;
-    if options.format == bench::Format::Json {
-        serde_json::to_writer(&mut output, &lines).map_err(io::Error::from)?;
-        writeln!(output)?;
-    } else {
-        redis_bench::write(
-            &mut *output,
-            &lines,
-            options.format == bench::Format::Markdown,
-        )?;
-        writeln!(output, "\n{caption}")?;
-    }
-    output.flush()?;
-    Ok(true)
 }
 
 fn aof_command(command: &AofCommand) -> Result<bool, Failure> {

@@ -1,0 +1,101 @@
+//! `redis bench`.
+
+use super::super::bench::{Format, progress, read, save};
+use crate::{Failure, open_output};
+use clap::Args;
+use conformance::bench::Conditions;
+use conformance::lab::netns;
+use conformance::redis::bench::{Bench, Receiver, Run, SENDERS, report};
+use conformance::redis::servers::Program;
+use conformance::verdict::{Setup, Stop};
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Options {
+    /// How many rounds, each with every sender once
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// How long the file is, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=16384))]
+    mib: u16,
+    /// Only to those that read and drop it: real replicas take seconds to load it
+    #[arg(long)]
+    null: bool,
+    /// The congestion control of all, masters too, which are in a network namespace then: reno, or what the system allows
+    #[arg(long, value_name = "NAME")]
+    congestion: Option<String>,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Write the report there instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Draw what was measured as SVG into this directory
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Report an earlier run, which `--format json` has written, and measure nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "mib", "null", "congestion"])]
+    from: Option<PathBuf>,
+}
+
+pub fn bench_command(options: &Options) -> Result<bool, Failure> {
+    let run: Run = match &options.from {
+        Some(path) => read(path)?,
+        None => measure(options).map_err(|stop| Failure::Usage(stop.to_string()))?,
+    };
+    if let Some(directory) = &options.plots {
+        save(directory, report::pictures(&run))?;
+    }
+    let mut output = open_output(options.output.as_deref())?;
+    if options.format == Format::Json {
+        serde_json::to_writer(&mut output, &run).map_err(io::Error::from)?;
+        writeln!(output)?;
+    } else {
+        report::write(&mut *output, &run, options.format == Format::Markdown)?;
+    }
+    output.flush()?;
+    Ok(true)
+}
+
+fn measure(options: &Options) -> Result<Run, Stop> {
+    let program = Program::redis()?;
+    let own = std::env::current_exe()
+        .map_err(|error| Stop::broken(format!("where this program is: {error}")))?;
+    if let Some(name) = &options.congestion {
+        let path = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+        let allowed = fs::read_to_string(path).setup(path)?;
+        if !allowed.split_whitespace().any(|one| one == name) {
+            let why = format!(
+                "{name}: a network namespace may have one of these: {} (sysctl net.ipv4.tcp_allowed_congestion_control)",
+                allowed.trim()
+            );
+            return Err(Stop::broken(why));
+        }
+        // It is this thread that goes there, and all that it starts from here on.
+        netns::alone(&[("net/ipv4/tcp_congestion_control", name)])?;
+    }
+    let mut on = Conditions::here();
+    eprintln!(
+        "making a file of {} MiB, and masters that have it",
+        options.mib
+    );
+    let mut bench = Bench::new(program, own, options.mib.into())?;
+    let receivers: &[Receiver] = if options.null {
+        &[Receiver::Null]
+    } else {
+        &[Receiver::Null, Receiver::Replica]
+    };
+    let rounds = usize::from(options.rounds);
+    let progress = progress(receivers.len() * SENDERS.len() * rounds);
+    let lines = bench.run(receivers, rounds, || progress.inc(1))?;
+    progress.finish_and_clear();
+    on.end();
+    Ok(Run {
+        on,
+        server: bench.server()?,
+        length: bench.length,
+        lines,
+    })
+}

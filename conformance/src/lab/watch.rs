@@ -1,0 +1,327 @@
+//! The calls that a program makes, seen at their entry without a tracer: the kernel tells of each by a seccomp notification, and the
+//! program goes on (`SECCOMP_RET_USER_NOTIF`, Linux 5.5).
+//!
+//! An experiment may be traced itself, and a process has one tracer, so a program that it starts is watched in this way.
+
+use crate::interpose::record::aside;
+use crate::lab::io;
+use crate::verdict::{Lack, Stop};
+use std::ffi::c_void;
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use syscalls::{Errno, Sysno, syscall};
+
+/// The calls that write, and those that could stand in their place.
+pub const WRITING: &[Sysno] = &[
+    Sysno::write,
+    Sysno::writev,
+    Sysno::pwrite64,
+    Sysno::pwritev,
+    Sysno::pwritev2,
+    Sysno::sendto,
+    Sysno::sendmsg,
+    Sysno::sendfile,
+    Sysno::splice,
+    Sysno::vmsplice,
+    Sysno::copy_file_range,
+    Sysno::io_uring_enter,
+];
+/// The calls that read.
+pub const READING: &[Sysno] = &[
+    Sysno::read,
+    Sysno::readv,
+    Sysno::pread64,
+    Sysno::preadv,
+    Sysno::preadv2,
+    Sysno::recvfrom,
+    Sysno::recvmsg,
+];
+
+/// A call that a watched program was about to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which call.
+    pub call: Sysno,
+    /// The file of the descriptor that it writes to or reads from, as `/proc` names it.
+    pub file: PathBuf,
+    /// The descriptor's status flags.
+    pub flags: i32,
+    /// The call's arguments.
+    pub arguments: [u64; 6],
+}
+
+impl Seen {
+    /// Whether it is about a file whose name ends so.
+    pub fn is_of(&self, end: &str) -> bool {
+        self.file.to_string_lossy().ends_with(end)
+    }
+
+    /// Whether it is about a descriptor of this kind, which has no name: `socket`, `pipe`.
+    pub fn is_of_kind(&self, kind: &str) -> bool {
+        let name = self.file.to_string_lossy();
+        name.split_once(':').is_some_and(|(first, _)| first == kind)
+    }
+
+    /// How many bytes it is to be, for a call whose third argument says that.
+    pub const fn count(&self) -> u64 {
+        self.arguments[2]
+    }
+}
+
+/// A program's calls.
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Shared>);
+
+/// What the thread that is told shares with the experiment.
+#[derive(Debug, Default)]
+struct Shared {
+    seen: Mutex<Vec<Seen>>,
+    is_held: Mutex<bool>,
+    released: Condvar,
+}
+
+/// The descriptor by which the program has the kernel's notifications: one that it does not open itself.
+const LISTENER: RawFd = 99;
+
+impl Watch {
+    /// Starts a program that is watched, with all that it starts in turn. The program is there, for one that cannot be started
+    /// would wait for an answer.
+    pub fn start(command: &mut Command, calls: &[Sysno]) -> Result<(Child, Self), Stop> {
+        let filter = filter(calls);
+        let watched = move || {
+            let program = libc::sock_fprog {
+                len: u16::try_from(filter.len()).unwrap_or(u16::MAX),
+                filter: filter.as_ptr().cast_mut(),
+            };
+            // SAFETY: between fork and exec nothing is done but system calls. `program` describes `filter`, which the kernel reads;
+            // dup2 replaces a descriptor that the program does not have yet, and what it names outlives the exec.
+            unsafe {
+                if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                let listener = libc::syscall(
+                    libc::SYS_seccomp,
+                    libc::SECCOMP_SET_MODE_FILTER,
+                    libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                    &raw const program,
+                );
+                let listener = RawFd::try_from(listener).unwrap_or(-1);
+                if listener == -1 || libc::dup2(listener, LISTENER) == -1 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        };
+        // SAFETY: as above: the closure makes system calls only.
+        let child = unsafe { command.pre_exec(watched) }.spawn();
+        let child = child.map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL | libc::ENOSYS) => Stop::untestable(
+                Lack::Kernel,
+                format!("the kernel does not tell of a program's calls: seccomp: {error}"),
+                "use Linux 5.5 or later with CONFIG_SECCOMP_FILTER",
+            ),
+            _ => Stop::broken(format!("start a program that is watched: {error}")),
+        })?;
+        let listener = descriptor(child.id(), LISTENER).map_err(Refused::stop)?;
+        let watch = Self::default();
+        let told = watch.clone();
+        thread::spawn(move || aside(|| told.listen(&listener)));
+        Ok((child, watch))
+    }
+
+    /// What it has called since this was last asked for.
+    pub fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut locked(&self.0.seen))
+    }
+
+    /// Has the program wait in the next of the calls, as if it were busy, until it is [released](Self::release).
+    pub fn hold(&self) {
+        *locked(&self.0.is_held) = true;
+    }
+
+    /// Lets it go on.
+    pub fn release(&self) {
+        *locked(&self.0.is_held) = false;
+        self.0.released.notify_all();
+    }
+
+    /// Writes down what is told, until nobody is left.
+    fn listen(&self, listener: &OwnedFd) {
+        while let Ok(notification) = receive(listener) {
+            if let Some(seen) = seen(&notification) {
+                locked(&self.0.seen).push(seen);
+            }
+            let held = locked(&self.0.is_held);
+            let free = self.0.released.wait_while(held, |is_held| *is_held);
+            drop(free);
+            let_go_on(listener, notification.id);
+        }
+    }
+}
+
+/// Nothing is left half done by a thread that panics.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a notification says, of a call that we know and a descriptor that is open, by a process's first thread.
+fn seen(notification: &libc::seccomp_notif) -> Option<Seen> {
+    let data = &notification.data;
+    let call = usize::try_from(data.nr).ok().and_then(Sysno::new)?;
+    let place = match call {
+        Sysno::splice | Sysno::copy_file_range => 2,
+        _ => 0,
+    };
+    let number = RawFd::try_from(data.args[place]).ok()?;
+    let (file, flags) = opened(&descriptor(notification.pid, number).ok()?)?;
+    Some(Seen {
+        call,
+        file,
+        flags,
+        arguments: data.args,
+    })
+}
+
+/// The file of a descriptor, as `/proc` names it, and its status flags.
+fn opened(fd: &OwnedFd) -> Option<(PathBuf, i32)> {
+    let file = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = unsafe { syscall!(Sysno::fcntl, fd.as_raw_fd(), libc::F_GETFL) };
+    Some((file, i32::try_from(flags.ok()?).ok()?))
+}
+
+/// The descriptor by which a process has a file open whose name ends so, shared with it, and its flags.
+pub fn open_file(pid: u32, end: &str) -> Result<Option<(OwnedFd, i32)>, Stop> {
+    /// A server's are the lowest.
+    const MOST: RawFd = 64;
+    for number in 0..MOST {
+        let fd = match descriptor(pid, number) {
+            Ok(fd) => fd,
+            Err(Refused::Closed) => continue,
+            Err(refused) => return Err(refused.stop()),
+        };
+        if let Some((file, flags)) = opened(&fd)
+            && file.to_string_lossy().ends_with(end)
+        {
+            return Ok(Some((fd, flags)));
+        }
+    }
+    Ok(None)
+}
+
+/// Why there is no descriptor.
+enum Refused {
+    /// The process has none of this number.
+    Closed,
+    Other(Errno),
+}
+
+impl Refused {
+    fn stop(self) -> Stop {
+        match self {
+            Self::Other(Errno::ENOSYS) => Stop::untestable(
+                Lack::Kernel,
+                "there is no pidfd_getfd()",
+                "use Linux 5.6 or later",
+            ),
+            Self::Other(errno) => Stop::from_setup("pidfd_getfd", errno),
+            Self::Closed => Stop::broken("the process has no such descriptor"),
+        }
+    }
+}
+
+/// A descriptor of a process, shared with it: the same open file, with its position and flags (`pidfd_getfd`, Linux 5.6).
+///
+/// `/proc` may be of another namespace of processes, and not know the number.
+fn descriptor(pid: u32, number: RawFd) -> Result<OwnedFd, Refused> {
+    let refused = |errno| match errno {
+        Errno::EBADF => Refused::Closed,
+        errno => Refused::Other(errno),
+    };
+    // SAFETY: the calls take numbers only, and what they return is nobody else's.
+    unsafe {
+        let process = owned(syscall!(Sysno::pidfd_open, pid, 0).map_err(Refused::Other)?);
+        let shared = syscall!(Sysno::pidfd_getfd, process.as_raw_fd(), number, 0);
+        Ok(owned(shared.map_err(refused)?))
+    }
+}
+
+/// What a call has returned.
+///
+/// # Safety
+///
+/// It is a descriptor that nobody else owns.
+unsafe fn owned(number: usize) -> OwnedFd {
+    let number = RawFd::try_from(number).unwrap_or(-1);
+    // SAFETY: the caller promises it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// A filter that has the kernel tell of these calls and lets all others pass.
+fn filter(calls: &[Sysno]) -> Vec<libc::sock_filter> {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    /// `AUDIT_ARCH_X86_64`.
+    const ARCHITECTURE: u32 = 0xc000_003e;
+    let step = |code: u32, k: u32, otherwise: u8| libc::sock_filter {
+        code: u16::try_from(code).unwrap_or_default(),
+        jt: 0,
+        jf: otherwise,
+        k,
+    };
+    // The number is the first field of the data, the architecture the second.
+    let mut steps = vec![
+        step(LOAD, 4, 0),
+        step(IS, ARCHITECTURE, 1),
+        step(LOAD, 0, 0),
+    ];
+    for call in calls {
+        steps.push(step(IS, u32::try_from(call.id()).unwrap_or(u32::MAX), 1));
+        steps.push(step(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0));
+    }
+    steps.push(step(RETURN, libc::SECCOMP_RET_ALLOW, 0));
+    steps
+}
+
+/// `SECCOMP_IOCTL_NOTIF_RECV`.
+const RECEIVE: libc::Ioctl = 0xc050_2100;
+/// `SECCOMP_IOCTL_NOTIF_SEND`.
+const ANSWER: libc::Ioctl = 0xc018_2101;
+
+/// Waits for the next notification. `ENOENT` is of one whose program has ended meanwhile.
+fn receive(listener: &OwnedFd) -> Result<libc::seccomp_notif, Errno> {
+    loop {
+        let (waited, events) = io::poll(listener, libc::POLLIN, -1);
+        waited?;
+        if events & libc::POLLHUP != 0 {
+            return Err(Errno::ENOTCONN);
+        }
+        // SAFETY: seccomp_notif is plain integers, for which zero is valid, and has to be zero before.
+        let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        match ioctl(listener, RECEIVE, (&raw mut notification).cast()) {
+            Ok(()) => return Ok(notification),
+            Err(Errno::ENOENT | Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Has the kernel make the call. One whose program has ended is no longer waited for.
+fn let_go_on(listener: &OwnedFd, id: u64) {
+    // SAFETY: seccomp_notif_resp is plain integers, for which zero is valid.
+    let mut answer: libc::seccomp_notif_resp = unsafe { std::mem::zeroed() };
+    answer.id = id;
+    answer.flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or_default();
+    let _ = ioctl(listener, ANSWER, (&raw mut answer).cast());
+}
+
+fn ioctl(listener: &OwnedFd, request: libc::Ioctl, of: *mut c_void) -> Result<(), Errno> {
+    // SAFETY: `of` is the structure of the request, which the kernel reads and writes during the call.
+    unsafe { syscall!(Sysno::ioctl, listener.as_raw_fd(), request, of) }.map(drop)
+}
