@@ -411,7 +411,7 @@ fn aof_server_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<()
     Ok(())
 }
 
-/// Notes how a server has its append-only file open, and calls sendfile() with its descriptor.
+/// Notes how a server has its append-only file open, and calls `sendfile()` with its descriptor.
 fn note_opened(
     lab: &Lab,
     server: &Running,

@@ -325,3 +325,55 @@ fn ioctl(listener: &OwnedFd, request: libc::Ioctl, of: *mut c_void) -> Result<()
     // SAFETY: `of` is the structure of the request, which the kernel reads and writes during the call.
     unsafe { syscall!(Sysno::ioctl, listener.as_raw_fd(), request, of) }.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    /// Guests have no dd.
+    mod host_only {
+        use super::super::*;
+        use std::process::Stdio;
+
+        fn dd(into: &str) -> Command {
+            let mut command = Command::new("dd");
+            command
+                .args(["if=/dev/zero", "bs=1000", "count=2", "status=none"])
+                .arg(format!("of={into}"))
+                .stdin(Stdio::null());
+            command
+        }
+
+        #[test]
+        fn the_calls_of_a_program_are_told() {
+            let (mut child, watch) = Watch::start(&mut dd("/dev/null"), WRITING).expect("dd");
+            assert!(child.wait().expect("it ends").success());
+            let calls = watch.take();
+            let [first, second] = &calls[..] else {
+                panic!("{calls:?}")
+            };
+            for seen in [first, second] {
+                assert!(seen.is_of("/dev/null") && !seen.is_of_kind("pipe"));
+                assert_eq!((seen.call, seen.count()), (Sysno::write, 1000));
+                assert_eq!(seen.flags & libc::O_ACCMODE, libc::O_WRONLY);
+            }
+            assert!(watch.take().is_empty());
+        }
+
+        #[test]
+        fn a_program_that_is_held_waits() {
+            let mut command = Command::new("cat");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let (mut child, watch) = Watch::start(&mut command, WRITING).expect("cat");
+            watch.hold();
+            let mut input = child.stdin.take().expect("a pipe");
+            std::io::Write::write_all(&mut input, b"bytes").expect("it reads");
+            while watch.take().is_empty() {
+                thread::yield_now();
+            }
+            let output = child.stdout.as_ref().expect("a pipe");
+            assert_eq!(crate::lab::sockets::readable(output).expect("FIONREAD"), 0);
+            watch.release();
+            drop(input);
+            assert_eq!(child.wait_with_output().expect("it ends").stdout, b"bytes");
+        }
+    }
+}

@@ -189,46 +189,38 @@ impl Aof {
                 "there is one already: leave out the RDB file to extend it",
             ));
         }
+        let all = commands.iter().map(PathBuf::as_path);
         if shape == Shape::Single {
-            let path = self.path.join(&self.name);
-            let sources: Vec<&Path> = rdb
-                .into_iter()
-                .chain(commands.iter().map(PathBuf::as_path))
-                .collect();
-            let length = self.create(&path, &sources)?;
-            sync_directory(&self.path)?;
+            let sources: Vec<&Path> = rdb.into_iter().chain(all).collect();
+            let made = self.make(&self.name, &sources)?;
             return Ok(Written {
-                files: vec![(path, length)],
+                files: self.name_all(&[made])?,
                 manifest: None,
             });
         }
+        let commands: Vec<&Path> = all.collect();
+        let base = rdb.map(|rdb| ('b', 1, "base.rdb", vec![rdb]));
+        let increments: Vec<_> = match shape {
+            Shape::One => vec![('i', 1, "incr.aof", commands)],
+            _ => (1..)
+                .zip(commands)
+                .map(|(sequence, path)| ('i', sequence, "incr.aof", vec![path]))
+                .collect(),
+        };
         let mut manifest = Manifest::default();
-        let mut files = Vec::new();
-        let mut add = |kind: char, sequence: u64, ending: &str, sources: &[&Path]| {
+        let mut made = Vec::new();
+        for (kind, sequence, ending, sources) in base.into_iter().chain(increments) {
             let name = format!("{}.{sequence}.{ending}", self.name);
-            let path = self.path.join(&name);
-            let length = self.create(&path, sources)?;
-            files.push((path, length));
+            made.push(self.make(&name, &sources)?);
             manifest.0.push(Named {
                 name,
                 sequence,
                 kind,
                 rest: String::new(),
             });
-            Ok::<(), Bad>(())
-        };
-        if let Some(rdb) = rdb {
-            add('b', 1, "base.rdb", &[rdb])?;
         }
-        let commands: Vec<&Path> = commands.iter().map(PathBuf::as_path).collect();
-        if shape == Shape::One {
-            add('i', 1, "incr.aof", &commands)?;
-        } else {
-            for (sequence, path) in (1..).zip(&commands) {
-                add('i', sequence, "incr.aof", &[path])?;
-            }
-        }
-        self.name_files(&manifest)?;
+        let files = self.name_all(&made)?;
+        self.write_manifest(&manifest)?;
         Ok(Written {
             files,
             manifest: Some(self.manifest_path()),
@@ -270,22 +262,37 @@ impl Aof {
         })
     }
 
-    /// A new file of all of these, which is on the disk when this returns.
-    fn create(&self, path: &Path, sources: &[&Path]) -> Result<u64, Bad> {
+    /// A file of all of these, which is on the disk when this returns, and does not have its name yet. Whoever is ended meanwhile
+    /// leaves nothing that is in the way of the next.
+    fn make(&self, name: &str, sources: &[&Path]) -> Result<Made, Bad> {
+        let path = self.path.join(name);
+        refuse_to_replace(&path)?;
+        let beside = self.path.join(format!("temp-{name}"));
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .at(path)?;
-        lock(&file, path)?;
-        let made = self.append(&file, path, sources);
-        if made.is_err() {
-            // Nobody has named it yet.
-            let _ = fs::remove_file(path);
-        }
-        made
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(&beside).at(&beside)?;
+        lock(&file, &beside)?;
+        let mut made = Made {
+            path,
+            beside,
+            file,
+            length: 0,
+        };
+        made.file.set_len(0).at(&made.beside)?;
+        made.length = self.append(&made.file, &made.beside, sources)?;
+        Ok(made)
+    }
+
+    /// Gives files their names: with how many bytes they have.
+    fn name_all(&self, all: &[Made]) -> Result<Vec<(PathBuf, u64)>, Bad> {
+        let named = all.iter().map(|made| {
+            refuse_to_replace(&made.path)?;
+            fs::rename(&made.beside, &made.path).at(&made.path)?;
+            Ok((made.path.clone(), made.length))
+        });
+        let named = named.collect::<Result<_, Bad>>()?;
+        sync_directory(&self.path)?;
+        Ok(named)
     }
 
     /// Adds all of these to the end, and has the disk hold it: how many bytes. If it cannot, the file is as it was.
@@ -334,7 +341,7 @@ impl Aof {
     }
 
     /// Writes the manifest: beside the old one, then in its place.
-    fn name_files(&self, manifest: &Manifest) -> Result<(), Bad> {
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), Bad> {
         let path = self.manifest_path();
         let beside = self.path.join(format!("temp-{}.manifest", self.name));
         let mut file = File::create(&beside).at(&beside)?;
@@ -344,6 +351,32 @@ impl Aof {
         fs::rename(&beside, &path).at(&path)?;
         sync_directory(&self.path)
     }
+}
+
+/// A file that is written beside its name, and locked. It is removed with this, if it has not got its name.
+struct Made {
+    path: PathBuf,
+    beside: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+/// Nobody's file is written over.
+fn refuse_to_replace(path: &Path) -> Result<(), Bad> {
+    if path.exists() {
+        return Err(bad(
+            path,
+            "it is there, and no manifest names it: it is of an attempt that was ended, or its manifest is lost: remove it, or name \
+             another directory",
+        ));
+    }
+    Ok(())
 }
 
 fn sync_directory(path: &Path) -> Result<(), Bad> {

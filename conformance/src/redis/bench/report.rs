@@ -106,7 +106,6 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
             "",
             "sender's CPU, s",
             "times less",
-            "wall, s",
             "one event, ms: 99 %",
             "longest",
             "expected",
@@ -115,7 +114,6 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
         let mut table = vec![head.map(str::to_owned).to_vec()];
         for line in &lines {
             let [least, cpu, most] = line.of(|one| one.cpu);
-            let wall = line.of(|one| one.wall)[1];
             let event = |at| {
                 line.served(at)
                     .map_or_else(|| "-".to_owned(), |time| format!("{time:.2}"))
@@ -125,7 +123,6 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
                 line.sender.clone(),
                 format!("{cpu:.3} ({least:.3}-{most:.3})"),
                 line.saves(master).to_string(),
-                format!("{wall:.2}"),
                 event(0),
                 event(1),
                 expected,
@@ -141,7 +138,7 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
 /// Writes what operators are shown: one table of a run to real replicas, with another under which sockets are paced.
 pub fn summary(output: &mut dyn Write, run: &Run, paced: &Run) -> io::Result<()> {
     let head = [
-        "".to_owned(),
+        String::new(),
         "sender's CPU, s".to_owned(),
         format!("times less, {}", run.on.congestion),
         format!("times less, {}", paced.on.congestion),
