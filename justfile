@@ -160,6 +160,12 @@ redis-test *arguments:
 redis-bench *arguments:
     cargo run --quiet --release --package conformance -- redis bench {{ arguments }}
 
+# Time it on this machine, which should have nothing else to do, and keep it: fixtures/redis, which the README shows
+record-redis-bench:
+    just redis-bench --congestion reno --format json --output fixtures/redis/reno.json
+    just redis-bench --format json --output fixtures/redis/own.json
+    just redis-bench --from fixtures/redis/reno.json --plots fixtures/redis
+
 # The claims on every kernel of the matrix, as a table (arguments go to `conformance matrix`)
 matrix *arguments:
     cargo run --quiet --release --package conformance -- matrix {{ arguments }}

@@ -58,7 +58,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A server that starts opens its append-only file with O_APPEND, so that sendfile() into it is refused.",
         method: "Takes the descriptor of a real server's file (pidfd_getfd) and calls sendfile() with it.",
-        sources: &[seed("4.1"), AOF_FLAGS],
+        sources: &[AOF_FLAGS],
         finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[
@@ -82,7 +82,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A server has its append-only file open with O_APPEND whenever it writes one, so that sendfile() into it is refused.",
         method: "Takes the descriptor of a real server's file after BGREWRITEAOF, and after CONFIG SET appendonly yes, and calls \
                  sendfile() with it.",
-        sources: &[seed("4.1"), AOF_FLAGS],
+        sources: &[AOF_FLAGS, Source::Measured],
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL)],
@@ -102,7 +102,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A server that has rewritten its append-only file writes over what others have put behind it.",
         method: "Puts a command behind a real server's file by sendfile(), has it write another, and reads the file: once it has \
                  rewritten it. After its start, when it has O_APPEND, what is added stays.",
-        sources: &[seed("4.1"), Source::Measured],
+        sources: &[Source::Measured],
         finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
@@ -203,7 +203,7 @@ pub const CLAIMS: &[Claim] = &[
                     afterwards.",
         method: "Sends a real server's file to a replica that is held when it reads, writes another value of the same length into the file, and asks \
                  the replica. With read() and write() it has the old value.",
-        sources: &[seed("4.3"), Source::Measured],
+        sources: &[Source::Measured],
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::skipped(Sysno::pwrite64)],
@@ -217,7 +217,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A server may save while its RDB file is being sent by sendfile(): the file that is open stays as it was.",
         method: "Sends half of a real server's file, has it save other data, sends the rest, and compares.",
-        sources: &[seed("4.2"), RENAME],
+        sources: &[RENAME],
         finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
@@ -237,7 +237,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "In an event loop, one sendfile() of a whole RDB file does no more than one of 16 KiB: the socket is non-blocking.",
         method: "Makes both calls, with a file in memory, for sockets whose peers do not read. With peers that read, the longest call \
                  is shown in microseconds, which decides nothing.",
-        sources: &[seed("4.3"), REVERTED],
+        sources: &[REVERTED],
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::returned(Sysno::sendfile, 16 << 10)],

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Line, Receiver, Run, Taken};
+use super::{Line, Receiver, Run, SENDERS, Taken};
 use crate::bench::plots::{Picture, bars};
 use crate::bench::stats::{Interval, median, ratio};
 use crate::grids::sheet::draw;
@@ -78,6 +78,11 @@ impl Run {
         lines.filter(|line| line.receiver == receiver).collect()
     }
 
+    fn of(&self, sender: &str, receiver: Receiver) -> Option<&Line> {
+        let lines = self.to(receiver);
+        lines.into_iter().find(|line| line.sender == sender)
+    }
+
     fn caption(&self) -> String {
         format!(
             "{}; {}, {} bytes, {}",
@@ -135,25 +140,37 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
     Ok(())
 }
 
-/// Writes what operators are shown: one table of a run to real replicas, with another under which sockets are paced.
-pub fn summary(output: &mut dyn Write, run: &Run, paced: &Run) -> io::Result<()> {
+/// Writes what operators are shown: one table of two runs, with different congestion controls.
+pub fn summary(output: &mut dyn Write, run: &Run, other: &Run) -> io::Result<()> {
+    let (one, two) = (&run.on.congestion, &other.on.congestion);
     let head = [
         String::new(),
         "sender's CPU, s".to_owned(),
-        format!("times less, {}", run.on.congestion),
-        format!("times less, {}", paced.on.congestion),
-        "one event, ms: 99 %".to_owned(),
+        format!("times less, {one}"),
+        two.clone(),
+        format!("to one that drops it, {one}"),
+        two.clone(),
+        "longest event, ms".to_owned(),
     ];
     let mut table = vec![head.to_vec()];
-    let (lines, others) = (run.to(Receiver::Replica), paced.to(Receiver::Replica));
-    for (line, other) in lines.iter().zip(&others) {
-        let event = line.served(0);
+    for (name, _) in SENDERS {
+        let saves = |run: &Run, receiver| {
+            let both = run
+                .of(name, receiver)
+                .zip(run.to(receiver).first().copied());
+            both.map_or_else(String::new, |(line, master)| line.saves(master).to_string())
+        };
+        let (loads, drops) = (Receiver::Replica, Receiver::Null);
+        let cpu = run.of(name, loads).map(|line| line.of(|one| one.cpu)[1]);
+        let longest = run.of(name, drops).and_then(|line| line.served(1));
         table.push(vec![
-            line.sender.clone(),
-            format!("{:.2}", line.of(|one| one.cpu)[1]),
-            line.saves(lines[0]).to_string(),
-            other.saves(others[0]).to_string(),
-            event.map_or_else(|| "-".to_owned(), |time| format!("{time:.1}")),
+            (*name).to_owned(),
+            cpu.map_or_else(String::new, |cpu| format!("{cpu:.2}")),
+            saves(run, loads),
+            saves(other, loads),
+            saves(run, drops),
+            saves(other, drops),
+            longest.map_or_else(|| "-".to_owned(), |time| format!("{time:.1}")),
         ]);
     }
     draw(output, &table, true)
