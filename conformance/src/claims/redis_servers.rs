@@ -3,7 +3,7 @@
 //! Redis has to be installed (`just setup-redis`); where there is a Valkey, it has to do the same.
 
 use super::redis::{AOF_FLAGS, REPLICATION};
-use crate::claim::{Claim, Exception, Source, always, seed};
+use crate::claim::{Answer, Claim, Exception, Source, always, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::{aside, start_aside};
 use crate::lab::watch::{self, READING, Seen, WRITING, Watch};
@@ -44,15 +44,16 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::write],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.aof.server-writes",
             |lab| each(lab, aof_server_writes),
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("calls into its AOF", "write")
-                        && seen.is("its AOF", "has the commands, as they were said"),
-                )
-            },
+            &[
+                ("calls into its AOF", Answer::Says("write")),
+                (
+                    "its AOF",
+                    Answer::Says("has the commands, as they were said"),
+                ),
+            ],
         )
     },
     Claim {
@@ -67,15 +68,13 @@ pub const CLAIMS: &[Claim] = &[
         ],
         exceptions: &[Exception::asked(Sysno::sendfile)],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.aof.opened-at-start",
             |lab| each(lab, aof_opened_at_start),
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("its AOF at start", "with O_APPEND")
-                        && seen.is("sendfile(its AOF at start, file)", "EINVAL"),
-                )
-            },
+            &[
+                ("its AOF at start", Answer::Says("with O_APPEND")),
+                ("sendfile(its AOF at start, file)", Answer::Says("EINVAL")),
+            ],
         )
     },
     Claim {
@@ -87,15 +86,19 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL)],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.aof.opened-anew",
             |lab| each(lab, aof_opened_anew),
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("sendfile(its AOF after BGREWRITEAOF, file)", "EINVAL")
-                        && seen.is("sendfile(its AOF after CONFIG SET, file)", "EINVAL"),
-                )
-            },
+            &[
+                (
+                    "sendfile(its AOF after BGREWRITEAOF, file)",
+                    Answer::Says("EINVAL"),
+                ),
+                (
+                    "sendfile(its AOF after CONFIG SET, file)",
+                    Answer::Says("EINVAL"),
+                ),
+            ],
         )
     },
     Claim {
@@ -107,12 +110,13 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.aof.added-behind",
             |lab| each(lab, aof_added_behind),
-            |seen| {
-                Verdict::holds_if(seen.is("what was added after BGREWRITEAOF", "is written over"))
-            },
+            &[(
+                "what was added after BGREWRITEAOF",
+                Answer::Says("is written over"),
+            )],
         )
     },
     Claim {
@@ -127,10 +131,10 @@ pub const CLAIMS: &[Claim] = &[
         )],
         varies: &["calls", "bytes of the file"],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.rdb.master-writes",
             |lab| each(lab, rdb_master_writes),
-            |seen| Verdict::holds_if(seen.is("the whole file", "in one call")),
+            &[("the whole file", Answer::Says("in one call"))],
         )
     },
     Claim {
@@ -144,10 +148,10 @@ pub const CLAIMS: &[Claim] = &[
             "what another program calls is told by the kernel: with repl-diskless-sync no it is seen to read a file",
         )],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.rdb.default-has-file",
             |lab| each(lab, rdb_default_has_file),
-            |seen| Verdict::holds_if(seen.is("what it sends comes from", "a file")),
+            &[("what it sends comes from", Answer::Says("a file"))],
         )
     },
     Claim {
@@ -159,15 +163,13 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.replica.loads",
             |lab| each(lab, replica_loads),
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("the replica's link", "up")
-                        && seen.is("what the replica has stored", "the file"),
-                )
-            },
+            &[
+                ("the replica's link", Answer::Says("up")),
+                ("what the replica has stored", Answer::Says("the file")),
+            ],
         )
     },
     Claim {
@@ -187,15 +189,13 @@ pub const CLAIMS: &[Claim] = &[
             "bytes that the second replica misses",
         ],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.replica.sample",
             |lab| each(lab, replica_sample),
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("the first replica", "has all")
-                        && seen.is("the second replica", "has all"),
-                )
-            },
+            &[
+                ("the first replica", Answer::Says("has all")),
+                ("the second replica", Answer::Says("has all")),
+            ],
         )
     },
     Claim {
@@ -208,10 +208,10 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         lies: &[Lie::skipped(Sysno::pwrite64)],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.replica.written-in-place",
             |lab| each(lab, replica_written_in_place),
-            |seen| Verdict::holds_if(seen.is("the value, by sendfile", "old")),
+            &[("the value, by sendfile", Answer::Says("old"))],
         )
     },
     Claim {
@@ -222,15 +222,13 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
-        ..Claim::new(
+        ..Claim::of_answers(
             "redis.rdb.saved-meanwhile",
             |lab| each(lab, rdb_saved_meanwhile),
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("bytes that arrived", "those of the old file")
-                        && seen.is("the name is", "that of another file"),
-                )
-            },
+            &[
+                ("bytes that arrived", Answer::Says("those of the old file")),
+                ("the name is", Answer::Says("that of another file")),
+            ],
         )
     },
     Claim {
