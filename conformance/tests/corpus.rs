@@ -22,8 +22,11 @@ const CORPORA: [(&str, &str); TARGETS.len()] = corpora![
     "error_queue",
     "frames",
     "image",
+    "manifest",
+    "rdb",
     "release",
     "report_line",
+    "resp",
     "tracker"
 ];
 
@@ -35,7 +38,7 @@ fn from_hex(line: &str) -> Vec<u8> {
 }
 
 #[rstest]
-fn every_kept_input_passes(#[values(0, 1, 2, 3, 4, 5, 6)] number: usize) {
+fn every_kept_input_passes(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)] number: usize) {
     let ((target, check), (name, corpus)) = (TARGETS[number], CORPORA[number]);
     assert_eq!(target, name);
     let mut inputs = 0;

@@ -3,6 +3,9 @@
 //! The targets call these, and so does the test `corpus` of the suite, which needs no fuzzer: this file is part of both.
 
 use conformance::kernel::Release;
+use conformance::redis::aof::Manifest;
+use conformance::redis::rdb;
+use conformance::redis::resp::{self, Next};
 use conformance::report::jsonl::{self, Line};
 use conformance::vm::{frames, image};
 use nocopy_msg_zerocopy::abi::{IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6};
@@ -15,13 +18,16 @@ use std::collections::BTreeSet;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// What is fuzzed: the target's name, which is also that of its corpus, and its function.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     ("control_messages", control_messages),
     ("error_queue", error_queue),
     ("frames", frames),
     ("image", image),
+    ("manifest", manifest),
+    ("rdb", rdb),
     ("release", release),
     ("report_line", report_line),
+    ("resp", resp),
     ("tracker", tracker),
 ];
 
@@ -249,5 +255,75 @@ pub fn release(bytes: &[u8]) {
 pub fn image(bytes: &[u8]) {
     if let Some(kernel) = image::bootable_elf(bytes) {
         assert!(kernel.starts_with(b"\x7fELF"));
+    }
+}
+
+/// Any bytes from a replica, in any pieces: the commands do not depend on the pieces, written anew they are read the same, and what
+/// is no command stays so.
+pub fn resp(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else {
+        return;
+    };
+    let read = |piece: usize| {
+        let (mut came, mut commands, mut error) = (Vec::new(), Vec::new(), None);
+        for bytes in stream.chunks(piece) {
+            came.extend_from_slice(bytes);
+            while error.is_none() {
+                match resp::next(&came) {
+                    Ok(Next::Command(command, length)) => {
+                        assert!(!command.is_empty() && length <= came.len());
+                        commands.push(command);
+                        came.drain(..length);
+                    }
+                    Ok(Next::Nothing(length)) => {
+                        assert!(length > 0);
+                        came.drain(..length);
+                    }
+                    Ok(Next::Unfinished) => break,
+                    Err(bad) => error = Some(bad),
+                }
+            }
+        }
+        (commands, error)
+    };
+    let whole = read(stream.len().max(1));
+    assert_eq!(read(usize::from(*piece) + 1), whole, "pieces matter");
+    for command in &whole.0 {
+        let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        let again = resp::command(&words);
+        let same = Next::Command(command.clone(), again.len());
+        assert_eq!(resp::next(&again), Ok(same));
+    }
+    if let Ok(length) = resp::whole(stream) {
+        assert!(length <= stream.len());
+        assert_eq!(resp::whole(&stream[..length]), Ok(length));
+    }
+}
+
+/// Any text as the manifest of an append-only file: what is accepted prints as what parses to the same.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(manifest) = Manifest::parse(text) {
+        assert_eq!(Manifest::parse(&manifest.to_string()), Ok(manifest));
+    }
+}
+
+/// Any bytes as an RDB file: one that is accepted is not when a byte is missing, nor, if it has a checksum, when a bit is another.
+pub fn rdb(bytes: &[u8]) {
+    let Ok(checked) = rdb::check(bytes) else {
+        return;
+    };
+    assert_eq!(checked.length, bytes.len() as u64);
+    if checked.has_checksum {
+        for at in [0, bytes.len() / 2, bytes.len() - 1] {
+            let mut other = bytes.to_vec();
+            other[at] ^= 1;
+            let is_bad = rdb::check(&other[..]).is_err();
+            // The checksum may be the one that says that there is none.
+            let is_none = other.ends_with(&[0; 8]);
+            assert!(is_bad || is_none, "bit 0 of byte {at} is not noticed");
+        }
     }
 }

@@ -174,8 +174,8 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "sendfile(fd, rdb_fd, NULL, rdb_size), its result unused as in the sample, brings the file to real replicas.",
-        method: "Makes the sample's call once for each of two real replicas that are busy meanwhile (held when they read), on non-blocking \
-                 sockets as a server's are and with one descriptor of the file, and asks them what they miss.",
+        method: "Makes the sample's call once for each of two real replicas that are busy meanwhile (held when they read), on \
+                 non-blocking sockets as a server's are and with one descriptor of the file, and asks them what they miss.",
         sources: &[seed("4.3"), REPLICATION],
         finds: always(false),
         about: &[Sysno::sendfile],
@@ -201,8 +201,8 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What sendfile() has sent of an RDB file reaches the replica as it was, though the file is written in place \
                     afterwards.",
-        method: "Sends a real server's file to a replica that is held when it reads, writes another value of the same length into the file, and asks \
-                 the replica. With read() and write() it has the old value.",
+        method: "Sends a real server's file to a replica that is held when it reads, writes another value of the same length into the \
+                 file, and asks the replica. With read() and write() it has the old value.",
         sources: &[Source::Measured],
         finds: always(false),
         about: &[Sysno::sendfile],

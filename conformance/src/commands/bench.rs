@@ -10,6 +10,7 @@ use conformance::lab::Lab;
 use conformance::ledger::sinks::Sink;
 use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt;
@@ -83,15 +84,26 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
     if let Some(directory) = &options.plots {
         save(directory, plots::draw(&run))?;
     }
-    let mut output = open_output(options.output.as_deref())?;
-    if options.format == Format::Json {
-        serde_json::to_writer(&mut output, &run).map_err(io::Error::from)?;
+    let tables = |output: &mut dyn Write, markdown| report::write(output, &run, markdown);
+    print(&run, options.format, options.output.as_deref(), tables)?;
+    Ok(true)
+}
+
+/// Writes a run in one of the formats, into a file if one is named. `tables` is told whether it is for a page.
+pub fn print<Run: Serialize>(
+    run: &Run,
+    format: Format,
+    path: Option<&Path>,
+    tables: impl FnOnce(&mut dyn Write, bool) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut output = open_output(path)?;
+    if format == Format::Json {
+        serde_json::to_writer(&mut output, run).map_err(io::Error::from)?;
         writeln!(output)?;
     } else {
-        report::write(&mut *output, &run, options.format == Format::Markdown)?;
+        tables(&mut *output, format == Format::Markdown)?;
     }
-    output.flush()?;
-    Ok(true)
+    Ok(output.flush()?)
 }
 
 /// Writes pictures into a directory, which is made if there is none.

@@ -449,6 +449,7 @@ impl Memory<'_> {
             sends,
             copied: completions.copied(),
             outstanding: 0,
+            unpinned: 0,
         });
         Ok(())
     }

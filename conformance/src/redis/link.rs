@@ -87,6 +87,11 @@ impl Link {
         self.sent == self.outgoing.len()
     }
 
+    /// How many bytes were said and are not sent.
+    pub fn waiting(&self) -> usize {
+        self.outgoing.len() - self.sent
+    }
+
     /// Sends what the socket takes: how many bytes.
     pub fn flush(&mut self) -> io::Result<usize> {
         let before = self.sent;

@@ -4,6 +4,7 @@ pub mod aof;
 pub mod bench;
 pub mod link;
 pub mod rdb;
+mod replica;
 pub mod resp;
 pub mod serve;
 pub mod servers;

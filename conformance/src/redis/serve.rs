@@ -8,9 +8,11 @@
 
 use super::link::Link;
 use super::rdb::{Checked, Server as Version};
+pub use super::replica::Served;
+use super::replica::{End, Phase, Replica, identity};
 use super::resp;
 use crate::process;
-use crate::routes::{Ended, Notified, Route, State, Transfer, Wait};
+use crate::routes::{Route, State, Transfer, Wait};
 use rustix::event::{Timespec, epoll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::Serialize;
@@ -58,27 +60,6 @@ pub struct Options {
     pub until: Option<usize>,
 }
 
-/// What is known of a replica that got the file, or did not.
-#[derive(Clone, Debug, Serialize)]
-pub struct Served {
-    /// Its address.
-    pub peer: String,
-    /// Bytes of the file that its socket has taken.
-    pub bytes: u64,
-    /// How often a call or two were made for them.
-    pub steps: u64,
-    /// Seconds from the announcement to the last byte.
-    pub seconds: f64,
-    /// `MSG_ZEROCOPY` sends.
-    pub sends: u64,
-    /// Those that were copied after all.
-    pub copied: u64,
-    /// What it has said that it has, behind the file.
-    pub acknowledged: Option<u64>,
-    /// What went wrong, if anything.
-    pub error: Option<String>,
-}
-
 /// What was done in all.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -111,65 +92,10 @@ pub enum News {
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often one hears that its master is alive, before the file.
 const ALIVE: Duration = Duration::from_secs(1);
+/// How often it is tried again to have another connection.
+const FULL: Duration = Duration::from_millis(500);
 /// How long an orderly end may take.
 const END: Duration = Duration::from_secs(2);
-
-/// What a replica waits for.
-enum Phase {
-    /// It says who it is.
-    Greeting,
-    /// It is asked, over another connection, what it can load.
-    Asked(Link, Instant),
-    /// It waits for the file until then.
-    Delayed(Instant),
-    /// It gets the file, and what that waits for.
-    Sending(Box<Transfer<Rc<File>, Rc<TcpStream>>>, Option<Wait>),
-    /// It has the file, and gets the commands.
-    Streaming,
-    /// Nothing more is sent, and it is to end.
-    Ending,
-}
-
-/// What a replica says of itself.
-struct Said {
-    /// Where it listens.
-    port: Option<u16>,
-    version: Option<Version>,
-    /// `redis-cli --rdb`, which stores the file and loads nothing.
-    stores_only: bool,
-    knows_mark: bool,
-}
-
-struct Replica {
-    link: Link,
-    peer: SocketAddr,
-    phase: Phase,
-    said: Said,
-    is_known: bool,
-    /// Whether it says what it has got.
-    acknowledges: bool,
-    mark: String,
-    /// Bytes of the commands that were said.
-    passed: usize,
-    is_done: bool,
-    heard: Instant,
-    began: Instant,
-    served: Served,
-}
-
-/// Who ends a connection.
-enum End {
-    /// The replica, and nothing is missing.
-    Orderly,
-    /// Something is wrong, in a sentence.
-    Wrong(String),
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self::Wrong(error.to_string())
-    }
-}
 
 /// A master that has one file.
 pub struct Server<'run> {
@@ -188,6 +114,8 @@ pub struct Server<'run> {
     /// Where more of them come from, and what is there of one that is not whole.
     more: Option<(File, Vec<u8>)>,
     error: Option<String>,
+    /// Whether no more connections can be had.
+    is_full: bool,
     ends: Option<Instant>,
 }
 
@@ -198,6 +126,8 @@ const MORE: u64 = 2;
 const FIRST: u64 = 4;
 /// As many commands are kept for replicas that come later.
 const KEPT: usize = 256 << 20;
+/// Whoever leaves so many bytes of answers unread is not answered.
+const DEAF: usize = 1 << 20;
 /// As much of them is said at a time.
 const PIECE: usize = 64 << 10;
 /// As many stretches are remembered.
@@ -230,6 +160,7 @@ impl<'run> Server<'run> {
             commands: options.commands.clone(),
             more: None,
             error: None,
+            is_full: false,
             ends: None,
         })
     }
@@ -247,6 +178,7 @@ impl<'run> Server<'run> {
         let data = epoll::EventData::new_u64(STOP);
         epoll::add(&self.epoll, &stop, data, epoll::EventFlags::IN)?;
         let before = own_cpu();
+        let mut began = Instant::now();
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
@@ -268,6 +200,10 @@ impl<'run> Server<'run> {
                 }
             }
             self.look_at_clocks();
+            if self.is_full && self.ends.is_none() && began.elapsed() >= FULL {
+                began = Instant::now();
+                self.listen(true)?;
+            }
             for news in self.news.drain(..) {
                 told(news);
             }
@@ -374,54 +310,42 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
+    /// Whether new connections are told of.
+    fn listen(&mut self, is_to: bool) -> io::Result<()> {
+        let flags = if is_to {
+            epoll::EventFlags::IN
+        } else {
+            epoll::EventFlags::empty()
+        };
+        let data = epoll::EventData::new_u64(LISTENER);
+        epoll::modify(&self.epoll, &self.listener, data, flags)?;
+        self.is_full = !is_to;
+        Ok(())
+    }
+
     fn accept(&mut self) -> io::Result<()> {
         let (socket, peer) = match self.listener.accept() {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            // It has gone again, or there are too many: the next may be better.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(()),
+            // There are too many. It waits until one of them has left, and is not asked for again and again.
             Err(error) => {
-                let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-                self.news.push_back(News::Left(unknown, error.to_string()));
-                return Ok(());
+                if !self.is_full {
+                    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+                    let why = format!("nobody else is served for now: {error}");
+                    self.news.push_back(News::Left(unknown, why));
+                }
+                return self.listen(false);
             }
         };
         let key = self.next;
         self.next += 2;
-        let link = Link::new(socket)?;
-        epoll::add(
-            &self.epoll,
-            &link,
-            epoll::EventData::new_u64(key),
-            epoll::EventFlags::IN,
-        )?;
-        let now = Instant::now();
-        let replica = Replica {
-            link,
-            peer,
-            phase: Phase::Greeting,
-            said: Said {
-                port: None,
-                version: self.options.version.clone(),
-                stores_only: false,
-                knows_mark: false,
-            },
-            is_known: self.options.login.is_none(),
-            acknowledges: false,
-            mark: identity()?,
-            passed: 0,
-            is_done: false,
-            heard: now,
-            began: now,
-            served: Served {
-                peer: peer.to_string(),
-                bytes: 0,
-                steps: 0,
-                seconds: 0.0,
-                sends: 0,
-                copied: 0,
-                acknowledged: None,
-                error: None,
-            },
+        let replica = match self.replica(socket, peer, key) {
+            Ok(replica) => replica,
+            Err(error) => {
+                self.news.push_back(News::Left(peer, error.to_string()));
+                return Ok(());
+            }
         };
         self.replicas.insert(key, replica);
         if !peer.ip().is_loopback() && !self.options.allow_remote {
@@ -429,6 +353,15 @@ impl<'run> Server<'run> {
             self.leave(key, &End::Wrong(why.to_owned()));
         }
         Ok(())
+    }
+
+    /// One that has connected.
+    fn replica(&self, socket: TcpStream, peer: SocketAddr, key: u64) -> io::Result<Replica> {
+        let link = Link::new(socket)?;
+        let data = epoll::EventData::new_u64(key);
+        epoll::add(&self.epoll, &link, data, epoll::EventFlags::IN)?;
+        let is_known = self.options.login.is_none();
+        Replica::new(link, peer, self.options.version.clone(), is_known)
     }
 
     /// What has happened to one replica, and what it is waiting for now.
@@ -473,6 +406,15 @@ impl<'run> Server<'run> {
                 Err(bad) => return Err(End::Wrong(bad.to_string())),
             }
         }
+        let is_deaf = self
+            .replicas
+            .get(&key)
+            .is_some_and(|one| one.link.waiting() > DEAF);
+        if is_deaf {
+            return Err(End::Wrong(
+                "it does not read what it is answered".to_owned(),
+            ));
+        }
         let is_sending = self.replicas.get(&key).is_some_and(|replica| {
             let is_full = matches!(replica.phase, Phase::Sending(_, Some(_)));
             is_full && !flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR)
@@ -493,8 +435,20 @@ impl<'run> Server<'run> {
         let text = |at: usize| {
             String::from_utf8_lossy(command.get(at).map_or(&[][..], Vec::as_slice)).into_owned()
         };
+        let greets = matches!(replica.phase, Phase::Greeting);
         match word(0).as_str() {
-            "auth" => {
+            "replconf" if word(1) == "ack" => {
+                let offset = text(2).parse().ok();
+                replica.acknowledge(offset);
+                let has_all = replica.has_all(self.commands.len());
+                if has_all && self.more.is_none() && !replica.is_done {
+                    replica.is_done = true;
+                    self.news.push_back(News::Done(replica.peer));
+                }
+            }
+            // Whoever has asked for the file gets the file, and then commands: an answer would be a part of these.
+            _ if !greets => {}
+            "auth" if matches!(command.len(), 2 | 3) => {
                 let user = if command.len() > 2 {
                     text(1)
                 } else {
@@ -508,21 +462,15 @@ impl<'run> Server<'run> {
                     b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
                 });
             }
+            "auth" => replica
+                .link
+                .say(b"-ERR wrong number of arguments for 'auth' command\r\n"),
             "quit" => {
                 replica.link.say(b"+OK\r\n");
                 replica.phase = Phase::Ending;
             }
             _ if !replica.is_known => replica.link.say(b"-NOAUTH Authentication required.\r\n"),
             "ping" => replica.link.say(b"+PONG\r\n"),
-            "replconf" if word(1) == "ack" => {
-                let offset = text(2).parse().ok();
-                replica.acknowledge(offset);
-                let has_all = replica.has_all(self.commands.len());
-                if has_all && self.more.is_none() && !replica.is_done {
-                    replica.is_done = true;
-                    self.news.push_back(News::Done(replica.peer));
-                }
-            }
             "replconf" => {
                 for pair in command[1..].chunks(2) {
                     if let [name, value] = pair {
@@ -531,7 +479,7 @@ impl<'run> Server<'run> {
                 }
                 replica.link.say(b"+OK\r\n");
             }
-            "psync" | "sync" if matches!(replica.phase, Phase::Greeting) => {
+            "psync" | "sync" => {
                 replica.acknowledges = word(0) == "psync";
                 if replica.acknowledges {
                     let line = format!("+FULLRESYNC {} 0\r\n", self.identity);
@@ -813,127 +761,6 @@ fn ask(address: SocketAddr) -> io::Result<Link> {
     let mut link = Link::new(TcpStream::from(socket))?;
     link.say(&resp::command(&[b"INFO", b"server"]));
     Ok(link)
-}
-
-impl Said {
-    /// What `REPLCONF` says.
-    fn note(&mut self, name: &[u8], value: &[u8]) {
-        let value = String::from_utf8_lossy(value);
-        match name.to_ascii_lowercase().as_slice() {
-            b"listening-port" => self.port = value.parse().ok(),
-            b"capa" => self.knows_mark |= value == "eof",
-            b"rdb-only" => self.stores_only = value == "1",
-            // Valkey says this, and Redis nothing.
-            b"version" => {
-                let version = super::rdb::version(&value);
-                let program = super::rdb::Format::Valkey;
-                self.version = version.map(|version| Version { program, version });
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Replica {
-    fn acknowledge(&mut self, offset: Option<u64>) {
-        if matches!(self.phase, Phase::Streaming | Phase::Ending) {
-            self.served.acknowledged = offset;
-        }
-    }
-
-    /// Whether it has said that it has so many bytes behind the file.
-    fn has_all(&self, commands: usize) -> bool {
-        let acknowledged = self.served.acknowledged;
-        acknowledged.is_some_and(|offset| offset >= commands as u64)
-    }
-
-    /// The file is with the socket, or is not to be.
-    fn finish(&mut self) -> Result<(), End> {
-        let Phase::Sending(transfer, _) = std::mem::replace(&mut self.phase, Phase::Streaming)
-        else {
-            return Ok(());
-        };
-        let outcome = transfer.outcome();
-        self.note(outcome.notified);
-        match (outcome.ended, outcome.shrank_to) {
-            (Ended::Complete, None) => {}
-            (Ended::Complete, Some(size)) => {
-                return Err(End::Wrong(format!(
-                    "the file was cut off to {size} bytes while it was sent: what the replica has may not be what it was"
-                )));
-            }
-            (Ended::SourceEnded, _) => {
-                return Err(End::Wrong(format!(
-                    "the file was cut off while it was sent: {} bytes were announced that are not there",
-                    outcome.bytes
-                )));
-            }
-            (Ended::Failed(call, errno), _) => {
-                return Err(End::Wrong(format!(
-                    "{} behind {} bytes: {errno:?}",
-                    call.name(),
-                    outcome.bytes
-                )));
-            }
-            (ended, _) => return Err(End::Wrong(format!("it ended early: {ended:?}"))),
-        }
-        let mark = std::mem::take(&mut self.mark);
-        self.link.say(mark.as_bytes());
-        self.heard = Instant::now();
-        self.link.flush()?;
-        Ok(())
-    }
-
-    /// It sends nothing more. Whoever has the whole file may go before the kernel has said that it is done with it, which it does
-    /// when it has dropped what was for the connection.
-    fn hang_up(&mut self, length: u64) -> Result<(), End> {
-        let Phase::Sending(transfer, _) = &mut self.phase else {
-            return Ok(());
-        };
-        // A mark would still have to follow.
-        if transfer.taken() < length || !self.mark.is_empty() {
-            return Ok(());
-        }
-        if transfer.advance(0) == State::Ended {
-            return self.finish();
-        }
-        let notified = transfer.notified();
-        self.note(notified);
-        self.phase = Phase::Streaming;
-        Ok(())
-    }
-
-    /// How long it took, and what the kernel has said of it.
-    fn note(&mut self, notified: Option<Notified>) {
-        self.served.seconds = self.began.elapsed().as_secs_f64();
-        if let Some(notified) = notified {
-            self.served.sends = notified.sends;
-            self.served.copied = notified.copied;
-        }
-    }
-
-    /// The connection has ended, in this way: whether it may.
-    fn closed(&self, how: &str) -> End {
-        match self.phase {
-            Phase::Greeting | Phase::Streaming | Phase::Ending => End::Orderly,
-            Phase::Sending(..) => End::Wrong(format!("{how} behind {} bytes", self.served.bytes)),
-            Phase::Asked(..) | Phase::Delayed(_) => {
-                End::Wrong(format!("{how} before it got the file"))
-            }
-        }
-    }
-}
-
-/// 40 hexadecimal digits that nobody else has.
-fn identity() -> io::Result<String> {
-    let mut bytes = [0; 20];
-    let mut random = File::open("/dev/urandom")?;
-    random.read_exact(&mut bytes)?;
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    let digits = bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    Ok(digits.collect())
 }
 
 /// The CPU time of this thread, in nanoseconds.

@@ -249,6 +249,14 @@ impl Running {
             let is_taken = running.log().contains("Address already in use");
             if !is_taken {
                 let log = running.log();
+                // enable-debug-command is of 7.0, and so are append-only files of several parts.
+                if log.contains("Bad directive") {
+                    return Err(Stop::untestable(
+                        Lack::Device,
+                        format!("{} is older than 7.0: {log}", program.path.display()),
+                        "install Redis 7.0 or later (Debian 12 has it)",
+                    ));
+                }
                 return Err(Stop::broken(format!("{} has ended: {log}", program.name)));
             }
             directory = std::mem::replace(&mut running.directory, Directory::new()?);

@@ -257,6 +257,8 @@ pub struct Notified {
     pub copied: u64,
     /// Sends without a completion so far: the kernel still holds the file's pages.
     pub outstanding: u64,
+    /// Sends that were made without the flag, because not even one could be pinned (`RLIMIT_MEMLOCK`) or queued.
+    pub unpinned: u64,
 }
 
 /// What has become of a transfer.

@@ -3,7 +3,7 @@
 use super::window::Window;
 use super::{Carrier, Halt, Left, Notified, asked};
 use crate::lab::completions::Completions;
-use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_zerocopy};
+use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_copied, send_zerocopy};
 use std::os::fd::BorrowedFd;
 use syscalls::{Errno, Sysno};
 
@@ -12,6 +12,7 @@ pub(super) struct MsgZerocopy {
     window: Window,
     chunk: usize,
     sends: u64,
+    unpinned: u64,
     completions: Completions,
 }
 
@@ -23,6 +24,7 @@ impl MsgZerocopy {
             window: Window::new(window),
             chunk: chunk.max(1),
             sends: 0,
+            unpinned: 0,
             completions: Completions::default(),
         })
     }
@@ -59,14 +61,17 @@ impl Carrier for MsgZerocopy {
         // writes them through it. What others do to the file is the caller's business, who is told when all is complete.
         match unsafe { send_zerocopy(Enabled::assume(sink.into()), part, SendFlags::NOSIGNAL) } {
             // Too much is pinned (RLIMIT_MEMLOCK) or queued (optmem_max): a completion makes room. With nothing in flight
-            // none will come.
+            // none will come, and what is left is to have it copied.
             Err(Errno::ENOBUFS) => {
                 if self.read_completions(sink)? {
                     Ok(0)
                 } else if self.outstanding() > 0 {
                     Err(Halt::Completions)
                 } else {
-                    Err(Halt::Call(Sysno::sendto, Errno::ENOBUFS))
+                    let taken = send_copied(sink, part, SendFlags::NOSIGNAL);
+                    let count = asked(Sysno::sendto, taken)?;
+                    self.unpinned += 1;
+                    Ok(count)
                 }
             }
             Err(errno) => {
@@ -96,6 +101,7 @@ impl Carrier for MsgZerocopy {
             sends: self.sends,
             copied: self.completions.copied(),
             outstanding: self.outstanding(),
+            unpinned: self.unpinned,
         })
     }
 }

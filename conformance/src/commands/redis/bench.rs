@@ -1,7 +1,7 @@
 //! `redis bench`.
 
-use super::super::bench::{Format, progress, read, save};
-use crate::{Failure, open_output};
+use super::super::bench::{Format, print, progress, read, save};
+use crate::Failure;
 use clap::Args;
 use conformance::bench::Conditions;
 use conformance::lab::netns;
@@ -9,7 +9,7 @@ use conformance::redis::bench::{Bench, Receiver, Run, SENDERS, report};
 use conformance::redis::servers::Program;
 use conformance::verdict::{Setup, Stop};
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -48,14 +48,8 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
     if let Some(directory) = &options.plots {
         save(directory, report::pictures(&run))?;
     }
-    let mut output = open_output(options.output.as_deref())?;
-    if options.format == Format::Json {
-        serde_json::to_writer(&mut output, &run).map_err(io::Error::from)?;
-        writeln!(output)?;
-    } else {
-        report::write(&mut *output, &run, options.format == Format::Markdown)?;
-    }
-    output.flush()?;
+    let tables = |output: &mut dyn Write, markdown| report::write(output, &run, markdown);
+    print(&run, options.format, options.output.as_deref(), tables)?;
     Ok(true)
 }
 

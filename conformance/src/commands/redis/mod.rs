@@ -408,6 +408,13 @@ fn report(output: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         if one.sends > 0 {
             write!(output, ", {} of {} sends copied", one.copied, one.sends)?;
         }
+        if one.unpinned > 0 {
+            write!(
+                output,
+                ", {} made without the flag: nothing could be pinned (ulimit -l)",
+                one.unpinned
+            )?;
+        }
         match &one.error {
             Some(error) => writeln!(output, ": {error}")?,
             None => writeln!(output)?,
