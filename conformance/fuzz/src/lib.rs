@@ -258,17 +258,17 @@ pub fn image(bytes: &[u8]) {
     }
 }
 
-/// Any bytes from a replica, in any pieces: the commands do not depend on the pieces, written anew they are read the same, and what
-/// is no command stays so.
+/// Any bytes from a replica, in any pieces: the commands do not depend on the pieces, nor whether what follows is none, and written
+/// anew they are read the same.
 pub fn resp(bytes: &[u8]) {
     let Some((piece, stream)) = bytes.split_first() else {
         return;
     };
     let read = |piece: usize| {
-        let (mut came, mut commands, mut error) = (Vec::new(), Vec::new(), None);
+        let (mut came, mut commands, mut is_bad) = (Vec::new(), Vec::new(), false);
         for bytes in stream.chunks(piece) {
             came.extend_from_slice(bytes);
-            while error.is_none() {
+            while !is_bad {
                 match resp::next(&came) {
                     Ok(Next::Command(command, length)) => {
                         assert!(!command.is_empty() && length <= came.len());
@@ -280,11 +280,11 @@ pub fn resp(bytes: &[u8]) {
                         came.drain(..length);
                     }
                     Ok(Next::Unfinished) => break,
-                    Err(bad) => error = Some(bad),
+                    Err(_) => is_bad = true,
                 }
             }
         }
-        (commands, error)
+        (commands, is_bad)
     };
     let whole = read(stream.len().max(1));
     assert_eq!(read(usize::from(*piece) + 1), whole, "pieces matter");

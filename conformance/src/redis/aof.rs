@@ -84,7 +84,10 @@ impl Manifest {
         if !text.is_empty() && !text.ends_with('\n') {
             return Err("its last line has no end".to_owned());
         }
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        // As Redis reads them: what is white at their ends says nothing.
+        let lines = text.split_terminator('\n');
+        let lines = lines.map(|line| line.trim_matches([' ', '\t', '\r']));
+        let lines = lines.filter(|line| !line.starts_with('#'));
         let named = lines.map(|line| {
             let refused = || format!("\"{}\" names no file", line.escape_debug());
             let mut words = line.split(' ');
