@@ -206,10 +206,12 @@ fn sample(lab: &Lab, file_size: usize) -> Result<Observation, Stop> {
             seen.text(call, "mapped");
             mapping
         }
-        Err(errno) => {
+        // Of nothing, there is no mapping.
+        Err(errno) if file_size == 0 => {
             seen.call(call, Err(errno));
             return Ok(seen);
         }
+        Err(errno) => return Err(Stop::broken(format!("{call}: {errno:?}"))),
     };
     // SAFETY: the range was mapped above and nobody holds a reference to it.
     let written = io::again(|| unsafe { io::write_from(&sink, mapping.cast(), file_size) });
