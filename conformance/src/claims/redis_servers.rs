@@ -836,7 +836,7 @@ fn rdb_saved_meanwhile(lab: &Lab, program: &Program, told: &mut Told) -> Result<
 }
 
 /// Bytes of the file that a loop sends.
-const WHOLE: u64 = 32 << 20;
+const WHOLE: u64 = 8 << 20;
 
 fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.empty_file()?;
