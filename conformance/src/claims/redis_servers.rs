@@ -609,15 +609,19 @@ fn asking(lab: &Lab, program: &Program) -> Result<(Running, Watch, TcpStream), S
     ];
     let (replica, watch) = start_watched(lab, program, &options, READING)?;
     let socket = aside(|| {
-        let (mut socket, _) = listener.accept().setup("accept")?;
-        greet(&mut socket)?;
-        Ok::<_, Stop>(socket)
+        // Somebody else's server may be looked for on this port, which was free a moment ago.
+        loop {
+            let (mut socket, _) = listener.accept().setup("accept")?;
+            if greet(&mut socket)? {
+                return Ok::<_, Stop>(socket);
+            }
+        }
     })?;
     Ok((replica, watch, socket))
 }
 
-/// Answers a replica until it asks for the file.
-fn greet(socket: &mut TcpStream) -> Result<(), Stop> {
+/// Answers a replica until it asks for the file: whether it does, and not only looks who is there.
+fn greet(socket: &mut TcpStream) -> Result<bool, Stop> {
     let mut came = Vec::new();
     loop {
         let next = resp::next(&came).map_err(|bad| Stop::broken(format!("a replica: {bad}")))?;
@@ -626,9 +630,9 @@ fn greet(socket: &mut TcpStream) -> Result<(), Stop> {
             Next::Nothing(length) => (vec![], length),
             Next::Unfinished => {
                 let mut piece = [0; 1024];
-                let count = socket.read(&mut piece).setup("hear a replica")?;
+                let count = socket.read(&mut piece).unwrap_or(0);
                 if count == 0 {
-                    return Err(Stop::broken("the replica has closed the connection"));
+                    return Ok(false);
                 }
                 came.extend_from_slice(&piece[..count]);
                 continue;
@@ -636,12 +640,14 @@ fn greet(socket: &mut TcpStream) -> Result<(), Stop> {
         };
         came.drain(..length);
         let answer: &[u8] = match words.first().map(Vec::as_slice) {
-            Some(b"PSYNC") => return Ok(()),
+            Some(b"PSYNC") => return Ok(true),
             Some(b"PING") => b"+PONG\r\n",
             Some(_) => b"+OK\r\n",
             None => b"",
         };
-        socket.write_all(answer).setup("answer a replica")?;
+        if socket.write_all(answer).is_err() {
+            return Ok(false);
+        }
     }
 }
 

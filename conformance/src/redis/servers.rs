@@ -277,6 +277,7 @@ impl Running {
                 return Ok(false);
             }
             if let Ok(mut client) = Client::new(self.address)
+                && self.is_itself(&mut client)
                 && let Ok(answer) = client.ask(&["PING"])
                 && !answer.to_string().starts_with("LOADING")
             {
@@ -286,6 +287,13 @@ impl Running {
             thread::sleep(Duration::from_millis(10));
         }
         Err(Stop::broken(format!("it does not answer: {}", self.log())))
+    }
+
+    /// Whether it is this server that answers. The port was free, but another may have got it in the meantime.
+    fn is_itself(&self, client: &mut Client) -> bool {
+        let said = client.ask(&["INFO", "server"]);
+        let number = format!("process_id:{}", self.pid());
+        said.is_ok_and(|text| text.to_string().lines().any(|line| line == number))
     }
 
     /// Asks it.
