@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::resp;
+use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::fmt;
 use std::fs::{self, File};
@@ -395,9 +396,27 @@ impl Running {
     }
 
     fn kill(&mut self) {
+        let saving = self.children();
         // It has ended by itself, or does now.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for pid in saving {
+            process::kill(pid);
+        }
+    }
+
+    /// Those that save or rewrite for it, and would go on without it. None where `/proc` counts otherwise than this process does.
+    fn children(&self) -> Vec<libc::pid_t> {
+        let own = std::process::id().to_string();
+        if fs::read_link("/proc/self").ok().as_deref() != Some(Path::new(&own)) {
+            return Vec::new();
+        }
+        let pid = self.pid();
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let text = text.unwrap_or_default();
+        text.split_whitespace()
+            .filter_map(|number| number.parse().ok())
+            .collect()
     }
 }
 
