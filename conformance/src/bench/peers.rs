@@ -6,6 +6,7 @@
 //! is asked for the file instead.
 
 use crate::lab::{io, sockets, wait_until};
+use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::c_int;
 use std::fs::{self, File};
@@ -168,10 +169,7 @@ struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It ends its worker as well. One that has ended by itself is not waited for long.
-        if let Ok(pid) = libc::pid_t::try_from(self.child.id()) {
-            // SAFETY: kill takes no pointer; the child has not been waited for, so the number is still its own.
-            unsafe { libc::kill(pid, libc::SIGTERM) };
-        }
+        process::terminate(&self.child);
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);
     }

@@ -35,6 +35,19 @@ pub struct Options {
     /// Only sinks whose name contains this (can be repeated)
     #[arg(long, value_name = "TEXT")]
     sink: Vec<String>,
+    #[command(flatten)]
+    shown: Shown,
+    /// Report an earlier run, which `--format json` has written, and measure nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "mib", "full", "peers", "sink", "scratch"])]
+    from: Option<PathBuf>,
+    /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+/// How what a benchmark has measured is shown.
+#[derive(Args)]
+pub struct Shown {
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -44,16 +57,10 @@ pub struct Options {
     /// Draw what was measured as SVG into this directory
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
-    /// Report an earlier run, which `--format json` has written, and measure nothing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "mib", "full", "peers", "sink", "scratch"])]
-    from: Option<PathBuf>,
-    /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
-    #[arg(long, value_name = "DIR")]
-    scratch: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+enum Format {
     /// For people
     Human,
     /// For a page
@@ -81,35 +88,37 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
         Some(path) => read(path)?,
         None => measure(options)?,
     };
-    if let Some(directory) = &options.plots {
-        save(directory, plots::draw(&run))?;
-    }
     let tables = |output: &mut dyn Write, markdown| report::write(output, &run, markdown);
-    print(&run, options.format, options.output.as_deref(), tables)?;
+    options.shown.show(&run, || plots::draw(&run), tables)?;
     Ok(true)
 }
 
-/// Writes a run in one of the formats, into a file if one is named. `tables` is told whether it is for a page.
-pub fn print<Run: Serialize>(
-    run: &Run,
-    format: Format,
-    path: Option<&Path>,
-    tables: impl FnOnce(&mut dyn Write, bool) -> io::Result<()>,
-) -> Result<(), Failure> {
-    let mut output = open_output(path)?;
-    if format == Format::Json {
-        serde_json::to_writer(&mut output, run).map_err(io::Error::from)?;
-        writeln!(output)?;
-    } else {
-        tables(&mut *output, format == Format::Markdown)?;
+impl Shown {
+    /// Draws a run, if pictures are asked for, and writes it. `tables` is told whether it is for a page.
+    pub fn show<Run: Serialize>(
+        &self,
+        run: &Run,
+        pictures: impl FnOnce() -> Result<Vec<plots::Picture>, Box<dyn Error>>,
+        tables: impl FnOnce(&mut dyn Write, bool) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if let Some(directory) = &self.plots {
+            save(directory, pictures())?;
+        }
+        let mut output = open_output(self.output.as_deref())?;
+        if self.format == Format::Json {
+            serde_json::to_writer(&mut output, run).map_err(io::Error::from)?;
+            writeln!(output)?;
+        } else {
+            tables(&mut *output, self.format == Format::Markdown)?;
+        }
+        Ok(output.flush()?)
     }
-    Ok(output.flush()?)
 }
 
 /// Writes pictures into a directory, which is made if there is none.
-pub fn save<Name: AsRef<Path>>(
+fn save(
     directory: &Path,
-    pictures: Result<Vec<(Name, String)>, Box<dyn Error>>,
+    pictures: Result<Vec<plots::Picture>, Box<dyn Error>>,
 ) -> Result<(), Failure> {
     let failed =
         |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", directory.display()));

@@ -108,8 +108,7 @@ fn watch(claim: &Claim, order: &Order, lab: &Lab) -> Result<Report, Stop> {
     };
     let ended = watched.until_the_end(traced.then_some(&mut hook))?;
     // What the experiment started may still hold the pipes: it ends now, then the rest is read.
-    // SAFETY: kill takes no pointer; the group is the experiment's own.
-    unsafe { libc::kill(-pid, libc::SIGKILL) };
+    process::kill(-pid);
     watched.report.drain();
     watched.stderr.drain();
     Ok(Report {

@@ -1,6 +1,6 @@
 //! `redis bench`.
 
-use super::super::bench::{Format, print, progress, read, save};
+use super::super::bench::{Shown, progress, read};
 use crate::Failure;
 use clap::Args;
 use conformance::bench::Conditions;
@@ -26,15 +26,8 @@ pub struct Options {
     /// The congestion control of all, masters too, which are in a network namespace then: reno, or what the system allows
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
-    /// How to report
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    /// Write the report there instead of standard output
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Draw what was measured as SVG into this directory
-    #[arg(long, value_name = "DIR")]
-    plots: Option<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
     /// Report an earlier run, which `--format json` has written, and measure nothing
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "mib", "null", "congestion"])]
     from: Option<PathBuf>,
@@ -45,11 +38,9 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
         Some(path) => read(path)?,
         None => measure(options).map_err(|stop| Failure::Usage(stop.to_string()))?,
     };
-    if let Some(directory) = &options.plots {
-        save(directory, report::pictures(&run))?;
-    }
     let tables = |output: &mut dyn Write, markdown| report::write(output, &run, markdown);
-    print(&run, options.format, options.output.as_deref(), tables)?;
+    let pictures = || report::pictures(&run);
+    options.shown.show(&run, pictures, tables)?;
     Ok(true)
 }
 
