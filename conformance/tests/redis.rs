@@ -565,6 +565,19 @@ fn slow_replica(master: SocketAddr) -> Result<TcpStream, Failed> {
     Ok(socket)
 }
 
+/// What it hears before a file of this length.
+fn announcement(length: u64) -> String {
+    format!("+OK\r\n${length}\r\n")
+}
+
+/// Takes a whole file of this length, and goes.
+fn takes_all(master: SocketAddr, length: u64, what: &str) -> Tried {
+    let all = announcement(length).len() as u64 + length;
+    let mut socket = slow_replica(master)?.take(all);
+    let came = std::io::copy(&mut socket, &mut std::io::sink())?;
+    equal(came, all, what)
+}
+
 fn a_file_that_is_cut_off_meanwhile_is_told(program: &Program) -> Tried {
     let saved = saved(program)?;
     let path = large(&saved)?;
@@ -651,7 +664,7 @@ fn arrives(
     std::thread::sleep(Duration::from_millis(50));
     let length = fs::metadata(path)?.len();
     meanwhile(path, &mut socket)?;
-    let head = format!("+OK\r\n${length}\r\n");
+    let head = announcement(length);
     let mut all = vec![0; head.len() + usize::try_from(length)?];
     socket.read_exact(&mut all)?;
     let rest = all.split_off(head.len());
@@ -728,7 +741,7 @@ fn little_memory_may_be_locked(program: &Program) -> Tried {
     let saved = saved(program)?;
     let path = large(&saved)?;
     let length = fs::metadata(&path)?.len();
-    let head = format!("+OK\r\n${length}\r\n").len() as u64;
+    let head = announcement(length).len() as u64;
     for limit in [1 << 20, 64 << 10, 0] {
         let options = ["--route", "msg-zerocopy", "--until", "1"];
         let mut command = Master::command(&path, &options);
@@ -778,11 +791,8 @@ fn a_replica_that_leaves_with_all_has_all(program: &Program) -> Tried {
     for route in ROUTES {
         let mut master = Master::start(&saved.path, &["--route", route])?;
         let length = fs::metadata(&saved.path)?.len();
-        let head = format!("+OK\r\n${length}\r\n").len() as u64;
         for _ in 0..50 {
-            let socket = slow_replica(master.address)?;
-            let came = std::io::copy(&mut socket.take(head + length), &mut std::io::sink())?;
-            equal(came, head + length, route)?;
+            takes_all(master.address, length, route)?;
         }
         master.hears("has all")?;
         let (status, report) = master.end()?;
@@ -800,7 +810,7 @@ fn a_stopped_master_goes_on(program: &Program) -> Tried {
         let master = Master::start(&path, &["--route", route])?;
         let mut socket = slow_replica(master.address)?;
         let length = fs::metadata(&path)?.len();
-        let mut left = length + format!("+OK\r\n${length}\r\n").len() as u64;
+        let mut left = length + announcement(length).len() as u64;
         let mut piece = vec![0; 1 << 20];
         let mut all = Vec::new();
         while left > 0 {
@@ -838,10 +848,7 @@ fn more_than_one_call_can_send(program: &Program) -> Tried {
         "1",
     ];
     let mut master = Master::start(&path, &options)?;
-    let socket = slow_replica(master.address)?;
-    let head = format!("+OK\r\n${length}\r\n").len() as u64;
-    let came = std::io::copy(&mut socket.take(head + length), &mut std::io::sink())?;
-    equal(came, head + length, "bytes")?;
+    takes_all(master.address, length, "bytes")?;
     let (status, _) = master.wait()?;
     equal(status.code(), Some(0), "exit status")
 }
@@ -1070,12 +1077,7 @@ fn only_this_machine_is_served(program: &Program) -> Tried {
     let mut master = Master::of(command.arg(&saved.path).args(listen).stdin(Stdio::null()))?;
     let address = SocketAddr::from(([127, 0, 0, 1], master.address.port()));
     let length = fs::metadata(&saved.path)?.len();
-    let head = format!("+OK\r\n${length}\r\n").len() as u64;
-    let came = std::io::copy(
-        &mut slow_replica(address)?.take(head + length),
-        &mut std::io::sink(),
-    )?;
-    equal(came, head + length, "bytes")?;
+    takes_all(address, length, "bytes")?;
     equal(master.wait()?.0.code(), Some(0), "exit status")
 }
 
@@ -1138,11 +1140,8 @@ fn too_many_wait_for_their_turn(program: &Program) -> Tried {
     master.hears("nobody else is served for now")?;
     drop(idle);
     let length = fs::metadata(&saved.path)?.len();
-    let head = format!("+OK\r\n${length}\r\n").len() as u64;
     for _ in 0..20 {
-        let mut socket = slow_replica(address)?.take(head + length);
-        let came = std::io::copy(&mut socket, &mut std::io::sink())?;
-        equal(came, head + length, "bytes")?;
+        takes_all(address, length, "bytes")?;
     }
     let (status, report) = master.wait()?;
     equal(status.code(), Some(0), &report.to_string())?;
