@@ -164,7 +164,7 @@ impl Examined {
     /// Why it is red, a clause each.
     pub fn red(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if matches!(self.verdict, Word::Broken | Word::TimeOut) {
+        if self.verdict.is_failure() {
             let why = self.why.as_deref().unwrap_or_default();
             reasons.push(format!("without a lie: {} {why}", self.verdict.text()));
         } else if let Some(why) = &self.why
@@ -407,7 +407,7 @@ impl Truth {
         let seen = facts(record.observation.as_ref());
         let effect = match record.verdict {
             Word::Broken => Effect::Stopped,
-            Word::TimeOut => Effect::TimedOut,
+            Word::TimeOut | Word::NotReached => Effect::TimedOut,
             Word::Untestable => Effect::Untestable,
             word if word != self.record.verdict => Effect::Turned,
             _ if self.stable.iter().all(|fact| seen.contains(fact))

@@ -109,7 +109,7 @@ impl Foreign {
     pub fn judge(&self, claim: &Claim, verdict: Word) -> Option<Judgement> {
         match verdict {
             Word::Holds | Word::Refuted => {}
-            Word::Untestable | Word::Broken | Word::TimeOut => return None,
+            Word::Untestable | Word::Broken | Word::TimeOut | Word::NotReached => return None,
         }
         Some(if self.expected(claim) == Some(verdict) {
             Judgement::AsKnown

@@ -10,13 +10,14 @@ use conformance::claim::{Claim, Source};
 use conformance::foreign::Foreign;
 use conformance::lab::filesystems::find_scratch;
 use conformance::ledger::LEDGER;
+use conformance::replace::{self, Replacement};
 use conformance::report::jsonl::{self, Line};
 use conformance::report::{Environment, Record, Run, Strictness, human};
-use conformance::runner::{Runner, supervisor};
+use conformance::runner::{Heard, Runner, supervisor};
 use conformance::seed::Document;
 #[cfg(feature = "vm")]
 use conformance::vm::qemu::END_GROUP;
-use conformance::{claims, grids, kernel};
+use conformance::{claims, grids, interrupt, kernel};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Write};
@@ -95,12 +96,43 @@ struct Check {
     /// Write the report there instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Also red: a result that contradicts what was measured on this kernel's series; an untestable claim
+    #[command(flatten)]
+    strict: Strict,
+}
+
+/// What is red besides broken experiments, time-outs and a run that decides nothing.
+#[derive(Args)]
+struct Strict {
+    /// Also red: a result that contradicts what was measured on the kernel's series, and what is untestable
     #[arg(long)]
     strict: bool,
-    /// With --strict, a claim that may be untestable here (can be repeated)
+    /// With --strict: a claim that may be untestable, of a grid a row (can be repeated)
     #[arg(long, value_name = "ID", requires = "strict")]
     expect_untestable: Vec<String>,
+}
+
+impl Strict {
+    /// As the reports take it. Every name must be of what the run is about.
+    fn of<'name>(
+        &self,
+        names: impl IntoIterator<Item = &'name str>,
+    ) -> Result<Strictness, Failure> {
+        let names: Vec<&str> = names.into_iter().collect();
+        let unused = |id: &&String| !names.contains(&id.as_str());
+        if let Some(id) = self.expect_untestable.iter().find(unused) {
+            return Err(Failure::Usage(format!(
+                "--expect-untestable {id}: nothing of that name is in this run"
+            )));
+        }
+        Ok(Strictness {
+            strict: self.strict,
+            expected_untestable: self.expect_untestable.clone(),
+        })
+    }
+
+    fn of_claims(&self, claims: &[&'static Claim]) -> Result<Strictness, Failure> {
+        self.of(claims.iter().map(|claim| claim.id))
+    }
 }
 
 #[derive(Args)]
@@ -118,12 +150,25 @@ struct Running {
     /// How many experiments run side by side [default: one per CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock
-    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86400))]
-    timeout: u64,
+    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock [default: 20]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    timeout: Option<u64>,
     /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+}
+
+impl Running {
+    /// An option that is given.
+    fn given(&self) -> Option<&'static str> {
+        let options = [
+            (self.jobs.is_some(), "--jobs"),
+            (self.timeout.is_some(), "--timeout"),
+            (self.scratch.is_some(), "--scratch"),
+        ];
+        let given = options.into_iter().find(|(is_given, _)| *is_given);
+        given.map(|(_, name)| name)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -226,7 +271,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "vm")]
         Some(Command::Kernels(command)) => commands::vm::kernels_command(&command),
     };
-    match done {
+    let code = match done {
         Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Failure::Usage(message)) => usage(&message),
@@ -237,7 +282,9 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "vm")]
         Err(Failure::Status(status)) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
-    }
+    };
+    interrupt::end_as_asked();
+    code
 }
 
 fn usage(message: &str) -> ExitCode {
@@ -264,22 +311,34 @@ fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
             || selection
                 .filter
                 .iter()
-                .any(|filter| match filter.strip_prefix('=') {
-                    Some(id) => claim.id == id,
-                    None => claim.id.contains(filter.as_str()),
-                });
+                .any(|filter| named_by(claim.id, filter));
         by_source && by_id
     };
-    let claims: Vec<_> = claims::registry()
-        .into_iter()
-        .filter(|claim| wanted(claim))
-        .collect();
+    let registry = claims::registry();
+    if let Some(filter) = selection
+        .filter
+        .iter()
+        .find(|filter| !registry.iter().any(|claim| named_by(claim.id, filter)))
+    {
+        return Err(Failure::Usage(format!(
+            "no claim matches --filter {filter}: `conformance list` names them all"
+        )));
+    }
+    let claims: Vec<_> = registry.into_iter().filter(|claim| wanted(claim)).collect();
     if claims.is_empty() {
         return Err(Failure::Usage(
-            "no claim matches: `conformance list` names them all".into(),
+            "no claim matches both --filter and --source: `conformance list` names them all".into(),
         ));
     }
     Ok(claims)
+}
+
+/// Whether a filter means a name: it is a part of it, or, after a `=`, all of it.
+fn named_by(name: &str, filter: &str) -> bool {
+    match filter.strip_prefix('=') {
+        Some(whole) => name == whole,
+        None => name.contains(filter),
+    }
 }
 
 impl Selection {
@@ -327,7 +386,7 @@ fn runner(running: &Running) -> Result<(Runner, Vec<String>), Failure> {
     let runner = Runner {
         program: PathBuf::from("/proc/self/exe"),
         jobs: running.jobs.map_or(cpus, usize::from),
-        cpu_seconds: running.timeout,
+        cpu_seconds: running.timeout.unwrap_or(20),
         scratch,
     };
     Ok((runner, passed_over))
@@ -347,10 +406,7 @@ fn run(
         .scratch
         .as_ref()
         .map(|path| path.display().to_string());
-    let mut run = Run {
-        environment: Environment::now(scratch, passed_over),
-        records: Vec::new(),
-    };
+    let mut run = Run::new(Environment::now(scratch, passed_over), Vec::new());
     // Both closures write lines; an error is kept and ends the run's output, not the run's cleaning up.
     let mut written = Ok(());
     let environment = &mut run.environment;
@@ -362,9 +418,15 @@ fn run(
     });
     runner.run(
         claims,
-        |lost| {
-            environment.lost = lost.clone();
-            emit.borrow_mut()(&Line::Environment(environment.clone()));
+        |heard| match heard {
+            Heard::Lost(lost) => {
+                environment.lost = lost.clone();
+                emit.borrow_mut()(&Line::Environment(environment.clone()));
+            }
+            Heard::Begun(task) => {
+                let id = claims[task].id.to_owned();
+                emit.borrow_mut()(&Line::Begin { id });
+            }
         },
         |claim, outcome, milliseconds| {
             let mut record = Record::of(claim, outcome, milliseconds, &release);
@@ -387,24 +449,15 @@ fn run(
 
 fn check(options: &Check) -> Result<bool, Failure> {
     let claims = select(&options.selection)?;
-    for id in &options.expect_untestable {
-        if claims::find(id).is_none() {
-            return Err(Failure::Usage(format!(
-                "--expect-untestable {id}: no such claim"
-            )));
-        }
-    }
+    let strictness = options.strict.of_claims(&claims)?;
+    interrupt::watch()?;
     let mut output = open_output(options.output.as_deref())?;
     // Colour codes are for terminals; a file gets plain text.
     let plain = options.output.is_some();
-    let strictness = Strictness {
-        strict: options.strict,
-        expected_untestable: options.expect_untestable.clone(),
-    };
     let progress = progress(claims.len());
     let lines = |line: &Line| {
         if options.format == Format::Jsonl {
-            jsonl::write(&mut *output, line)
+            jsonl::write(&mut output, line)
         } else {
             Ok(())
         }
@@ -420,23 +473,70 @@ fn check(options: &Check) -> Result<bool, Failure> {
             &strictness,
         )?;
         if plain {
-            anstream::StripStream::new(&mut *output).write_all(&report)?;
+            anstream::StripStream::new(&mut output as &mut dyn Write).write_all(&report)?;
         } else {
             output.write_all(&report)?;
         }
-        output.flush()?;
     }
-    Ok(run.red(&strictness).is_empty())
+    output.finish()?;
+    let red = run.red(&strictness);
+    if options.format == Format::Jsonl {
+        let mut summary = Vec::new();
+        human::summary(&mut summary, &run, &strictness)?;
+        anstream::stderr().write_all(&summary)?;
+    }
+    Ok(red.is_empty())
+}
+
+/// Where a report goes: standard output, a file that has its old content until [`finish`](Output::finish), or a device.
+enum Output {
+    Stream(Box<dyn Write>),
+    File(PathBuf, Replacement),
+}
+
+impl Output {
+    /// The report is whole.
+    fn finish(mut self) -> Result<(), Failure> {
+        self.flush()?;
+        match self {
+            Self::Stream(_) => Ok(()),
+            Self::File(path, file) => file.commit().map_err(|error| cannot_write(&path, &error)),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.write(bytes),
+            Self::File(_, file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.flush(),
+            Self::File(_, file) => file.flush(),
+        }
+    }
 }
 
 /// The file that a report is for, or standard output.
-fn open_output(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
+fn open_output(path: Option<&Path>) -> Result<Output, Failure> {
     let Some(path) = path else {
-        return Ok(Box::new(anstream::stdout()));
+        return Ok(Output::Stream(Box::new(anstream::stdout())));
     };
-    let file = File::create(path)
-        .map_err(|error| Failure::Usage(format!("cannot write {}: {error}", path.display())))?;
-    Ok(Box::new(file))
+    let opened = if replace::is_replaceable(path) {
+        Replacement::begin(path).map(|file| Output::File(path.to_owned(), file))
+    } else {
+        let device = File::options().write(true).open(path);
+        device.map(|device| Output::Stream(Box::new(device)))
+    };
+    opened.map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("cannot write {}: {error}", path.display()))
 }
 
 /// The directory for files, and why others are not it.

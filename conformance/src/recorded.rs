@@ -8,7 +8,7 @@
 use crate::claims;
 use crate::report::stored::Stored;
 use crate::report::{Record, Run, jsonl};
-use crate::verdict::{Observation, Word};
+use crate::verdict::Observation;
 use std::sync::OnceLock;
 
 macro_rules! records {
@@ -58,7 +58,7 @@ pub fn compact(run: &Run) -> Result<String, String> {
                 claim.id
             )
         })?;
-        if matches!(record.verdict, Word::Broken | Word::TimeOut) {
+        if record.verdict.is_failure() {
             let word = record.verdict.text();
             return Err(format!(
                 "{} is {word}, which says nothing of the kernel",
@@ -85,10 +85,7 @@ pub fn compact(run: &Run) -> Result<String, String> {
         ));
     }
     let mut text = Vec::new();
-    let run = Run {
-        environment: run.environment.steady(),
-        records,
-    };
+    let run = Run::new(run.environment.steady(), records);
     jsonl::write_run(&mut text, &run).map_err(|error| error.to_string())?;
     String::from_utf8(text).map_err(|error| error.to_string())
 }

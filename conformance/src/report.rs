@@ -82,8 +82,22 @@ impl Record {
                 record.verdict = Word::TimeOut;
                 record.failure = Some(failure);
             }
+            Outcome::NotReached(why) => record = Self::not_reached(claim.id, why),
         }
         record
+    }
+
+    /// Of a claim whose experiment the end of the run has prevented.
+    pub fn not_reached(id: &str, why: impl Into<String>) -> Self {
+        Self {
+            id: id.to_owned(),
+            verdict: Word::NotReached,
+            judgement: None,
+            reason: None,
+            failure: Some(why.into()),
+            observation: None,
+            milliseconds: 0,
+        }
     }
 
     /// What the kernel did, or why there is nothing to say of it.
@@ -109,14 +123,6 @@ impl Record {
             || verdict.to_owned(),
             |judgement| format!("{verdict}, {}", judgement.words()),
         )
-    }
-
-    /// Whether programs that count failures count this one: broken, timed out, or, where `strict`, changed.
-    pub fn fails(&self, strict: bool) -> bool {
-        match self.verdict {
-            Word::Broken | Word::TimeOut => true,
-            _ => strict && self.judgement == Some(Judgement::Changed),
-        }
     }
 
     fn decided(&mut self, verdict: Verdict) {
@@ -169,6 +175,8 @@ pub struct Run {
     pub environment: Environment,
     /// The results, in the order of the registry.
     pub records: Vec<Record>,
+    /// Claims that cannot be tried on a kernel of this kind, which is not a machine's Linux: under `--strict` they may be untestable.
+    pub excused: Vec<String>,
 }
 
 /// The text in one line: whatever would end a line, or make a terminal do things, is a space.
@@ -177,33 +185,36 @@ pub fn one_line(text: &str) -> String {
     spaces.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What counts as red beyond broken experiments.
+/// What counts as red beyond broken experiments: one meaning for every command that has `--strict`.
 #[derive(Clone, Debug, Default)]
 pub struct Strictness {
     /// A contradiction to what is known, on a measured series, is red; so is an untestable claim that is not expected.
     pub strict: bool,
-    /// Claims that may be untestable.
+    /// Claims that may be untestable; of a grid, rows.
     pub expected_untestable: Vec<String>,
 }
 
-impl Strictness {
-    /// The same, with these claims allowed to be untestable too.
-    #[must_use]
-    pub fn allowing(&self, claims: &[String]) -> Self {
-        let expected = self
-            .expected_untestable
-            .iter()
-            .chain(claims)
-            .cloned()
-            .collect();
+impl Run {
+    /// These results.
+    pub fn new(environment: Environment, records: Vec<Record>) -> Self {
+        // What is known of gVisor, and what runs programs, which its sandbox does not have.
+        let in_gvisor = || {
+            let runs = crate::claims::registry().into_iter();
+            let runs = runs.filter(|claim| !claim.programs.is_empty());
+            let runs = runs.map(|claim| claim.id.to_owned());
+            runs.chain(Foreign::gvisor(None).untestable()).collect()
+        };
+        let excused = environment
+            .foreign
+            .as_ref()
+            .map_or_else(Vec::new, |_| in_gvisor());
         Self {
-            strict: self.strict,
-            expected_untestable: expected,
+            environment,
+            records,
+            excused,
         }
     }
-}
 
-impl Run {
     /// The result of a claim.
     pub fn find(&self, id: &str) -> Option<&Record> {
         self.records.iter().find(|record| record.id == id)
@@ -233,49 +244,101 @@ impl Run {
         claim.is_known_on(running.series) || !kernel::MEASURED.contains(&running.series)
     }
 
-    /// Why the run is red, a clause each; none if it is green.
-    pub fn red(&self, strictness: &Strictness) -> Vec<String> {
-        let mut reasons = Vec::new();
-        for record in &self.records {
-            match record.verdict {
-                Word::Broken | Word::TimeOut => {
-                    let failure = record.failure.as_deref().unwrap_or("no message");
-                    reasons.push(format!(
-                        "{} {}: {failure}",
-                        record.id,
-                        record.verdict.text()
-                    ));
-                }
-                Word::Untestable
-                    if strictness.strict
-                        && self.has_been_measured(&record.id)
-                        && !strictness.expected_untestable.contains(&record.id) =>
-                {
-                    let reason = record
-                        .reason
-                        .as_ref()
-                        .map(ToString::to_string)
-                        .unwrap_or_default();
-                    reasons.push(format!(
-                        "{} untestable, which --expect-untestable does not name: {reason}",
-                        record.id
-                    ));
-                }
-                Word::Holds | Word::Refuted
-                    if strictness.strict && record.judgement == Some(Judgement::Changed) =>
-                {
-                    reasons.push(format!(
-                        "{} changed: {} here, otherwise before",
-                        record.id,
-                        record.verdict.text()
-                    ));
-                }
-                _ => {}
+    /// Why a result is red, if it is.
+    pub fn why_red(&self, record: &Record, strictness: &Strictness) -> Option<String> {
+        let id = &record.id;
+        match record.verdict {
+            Word::Broken | Word::TimeOut | Word::NotReached => {
+                let failure = record.failure.as_deref().unwrap_or("no message");
+                Some(format!("{id} {}: {failure}", record.verdict.text()))
             }
+            Word::Untestable
+                if strictness.strict
+                    && self.has_been_measured(id)
+                    && !self.excused.contains(id)
+                    && !strictness.expected_untestable.contains(id) =>
+            {
+                let reason = record.reason.as_ref().map(ToString::to_string);
+                Some(format!(
+                    "{id} untestable, which --expect-untestable does not name: {}",
+                    reason.unwrap_or_default()
+                ))
+            }
+            Word::Holds | Word::Refuted
+                if strictness.strict && record.judgement == Some(Judgement::Changed) =>
+            {
+                let verdict = record.verdict.text();
+                Some(format!("{id} changed: {verdict} here, otherwise before"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether programs that count failures count this result.
+    pub fn fails(&self, record: &Record, strictness: &Strictness) -> bool {
+        self.why_red(record, strictness).is_some()
+    }
+
+    /// Why results are red, a clause each; those that were not reached for one reason together.
+    pub fn red_results(&self, strictness: &Strictness) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let mut unreached: Vec<(&str, Vec<&str>)> = Vec::new();
+        for record in &self.records {
+            if record.verdict == Word::NotReached {
+                let why = record.failure.as_deref().unwrap_or("no message");
+                match unreached.iter_mut().find(|(known, _)| *known == why) {
+                    Some((_, ids)) => ids.push(&record.id),
+                    None => unreached.push((why, vec![&record.id])),
+                }
+            } else {
+                reasons.extend(self.why_red(record, strictness));
+            }
+        }
+        for (why, ids) in unreached {
+            let claims = human::plural(ids.len(), "claim");
+            reasons.push(format!("{claims} not reached ({}, ..): {why}", ids[0]));
         }
         reasons
     }
+
+    /// Why the run is red, a clause each; none if it is green. A run that has decided nothing is never green.
+    pub fn red(&self, strictness: &Strictness) -> Vec<String> {
+        let mut reasons = self.red_results(strictness);
+        if !self.has_decided() && reasons.is_empty() {
+            reasons.push(NOTHING_DECIDED.to_owned());
+        }
+        reasons
+    }
+
+    /// Whether any experiment gave an answer.
+    pub fn has_decided(&self) -> bool {
+        self.records
+            .iter()
+            .any(|record| record.verdict.is_decided())
+    }
 }
+
+/// Why several runs are red, a clause each that begins with the run's name. That one of them has decided nothing is not red by
+/// itself: a kernel may lack what all these claims are about.
+pub fn red_of_all<'run>(
+    runs: impl IntoIterator<Item = (&'run str, &'run Run)>,
+    strictness: &Strictness,
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut has_decided = false;
+    for (name, run) in runs {
+        has_decided |= run.has_decided();
+        let red = run.red_results(strictness).into_iter();
+        reasons.extend(red.map(|reason| format!("{name}: {reason}")));
+    }
+    if !has_decided && reasons.is_empty() {
+        reasons.push(NOTHING_DECIDED.to_owned());
+    }
+    reasons
+}
+
+/// Why a run without an answer is red.
+pub const NOTHING_DECIDED: &str = "nothing was decided: no claim could be tried";
 
 impl Environment {
     /// Of this process, before the supervisor has told what is lost.
@@ -363,10 +426,7 @@ mod tests {
     #[test]
     fn red_is_what_design_says() {
         let environment = Environment::now(None, vec![]);
-        let run = |outcome| Run {
-            environment: environment.clone(),
-            records: vec![record(outcome)],
-        };
+        let run = |outcome| Run::new(environment.clone(), vec![record(outcome)]);
         let lax = Strictness::default();
         let strict = Strictness {
             strict: true,
@@ -385,8 +445,48 @@ mod tests {
             run(seen(Err(syscalls::Errno::EINVAL))).red(&strict).len(),
             1
         );
-        assert!(run(untestable()).red(&lax).is_empty());
-        assert_eq!(run(untestable()).red(&strict).len(), 1);
-        assert!(run(untestable()).red(&expecting).is_empty());
+        assert!(run(untestable()).red_results(&lax).is_empty());
+        assert_eq!(run(untestable()).red_results(&strict).len(), 1);
+        assert!(run(untestable()).red_results(&expecting).is_empty());
+    }
+
+    /// Whatever is expected, a run without an answer is red; one answer is enough.
+    #[test]
+    fn nothing_decided_is_never_green() {
+        let untestable = || Outcome::Untestable(Reason::new(Lack::Device, "no device", "make one"));
+        let run = |outcomes: Vec<Outcome>| {
+            let records = outcomes.into_iter().map(record).collect();
+            Run::new(Environment::now(None, vec![]), records)
+        };
+        let expecting = Strictness {
+            strict: true,
+            expected_untestable: vec!["a.b.c".into()],
+        };
+        for strictness in [Strictness::default(), expecting] {
+            let red = run(vec![untestable(), untestable()]).red(&strictness);
+            assert_eq!(red, [NOTHING_DECIDED]);
+            assert!(!run(vec![]).red(&strictness).is_empty());
+            assert!(
+                run(vec![untestable(), seen(Ok(1))])
+                    .red(&strictness)
+                    .is_empty()
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_not_reached_is_one_clause_for_each_reason() {
+        let records = vec![
+            record(seen(Ok(1))),
+            Record::not_reached("a.b.d", "SIGTERM ended the run"),
+            Record::not_reached("a.b.e", "SIGTERM ended the run"),
+        ];
+        let run = Run::new(Environment::now(None, vec![]), records);
+        let red = run.red(&Strictness::default());
+        assert_eq!(
+            red,
+            ["2 claims not reached (a.b.d, ..): SIGTERM ended the run"]
+        );
+        assert!(run.fails(&run.records[2], &Strictness::default()));
     }
 }

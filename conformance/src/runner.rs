@@ -21,11 +21,13 @@ pub use keeper::panic_message;
 use crate::claim::{Claim, Resource};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::Made;
+use crate::interrupt;
 use crate::verdict::{Observation, Reason};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// The hidden command with which the program starts itself as supervisor.
 pub const SUPERVISE: &str = "__supervise";
@@ -42,6 +44,8 @@ pub enum Outcome {
     Broken(String),
     /// It did not end in its time: red.
     TimedOut(String),
+    /// The run ended before it did: red.
+    NotReached(String),
 }
 
 /// What runs claims, and within which limits.
@@ -127,11 +131,21 @@ impl From<Outcome> for Report {
     }
 }
 
+/// What a runner reports besides outcomes.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'run> {
+    /// Before the first experiment: what the run cannot use.
+    Lost(&'run Isolation),
+    /// The experiment of the task at this place begins.
+    Begun(usize),
+}
+
 /// A message of the supervisor, one line each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Message {
     Isolation(Isolation),
+    Begun { task: usize },
     Report { task: usize, report: Report },
     End { reports: usize },
 }
@@ -183,11 +197,11 @@ impl Runner {
     pub fn run(
         &self,
         claims: &[&Claim],
-        isolation: impl FnMut(&Isolation),
+        heard: impl FnMut(Heard<'_>),
         mut each: impl FnMut(&Claim, Outcome, u64),
     ) -> io::Result<()> {
         let tasks: Vec<Task<'_>> = claims.iter().map(|claim| Task::of(claim)).collect();
-        self.run_tasks(&tasks, isolation, |index, report| {
+        self.run_tasks(&tasks, heard, |index, report| {
             each(claims[index], report.outcome, report.milliseconds);
         })
     }
@@ -196,11 +210,12 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// If the supervisor cannot be started. One that dies makes the tasks without a report `broken`.
+    /// If the supervisor cannot be started. One that dies makes the tasks without a report `broken`; a signal that is
+    /// [watched](interrupt::watch) for ends it, and makes them `not reached`.
     pub fn run_tasks(
         &self,
         tasks: &[Task<'_>],
-        mut isolation: impl FnMut(&Isolation),
+        mut heard: impl FnMut(Heard<'_>),
         mut each: impl FnMut(usize, Report),
     ) -> io::Result<()> {
         let mut supervisor = Command::new(&self.program)
@@ -231,12 +246,20 @@ impl Runner {
         // Held until the end: this is the lifeline. A supervisor that is gone already is noticed below.
         let mut lifeline = supervisor.stdin.take().expect("stdin is piped");
         let _ = writeln!(lifeline, "{}", serde_json::to_string(&orders)?);
+        let lifeline = Arc::new(Mutex::new(Some(lifeline)));
+        let cut = {
+            let lifeline = Arc::clone(&lifeline);
+            move || drop(lifeline.lock().map(|mut held| held.take()))
+        };
+        let at_interrupt = interrupt::at_interrupt(cut.clone());
 
         let mut missing = vec![true; tasks.len()];
         let mut last_words = String::from("the supervisor ended early");
         for line in BufReader::new(supervisor.stdout.take().expect("stdout is piped")).lines() {
             match line.and_then(|line| Ok(serde_json::from_str(&line)?)) {
-                Ok(Message::Isolation(lost)) => isolation(&lost),
+                Ok(Message::Isolation(lost)) => heard(Heard::Lost(&lost)),
+                Ok(Message::Begun { task }) if task < tasks.len() => heard(Heard::Begun(task)),
+                Ok(Message::Begun { .. }) => {}
                 Ok(Message::Report { task, report }) => {
                     if let Some(missing) = missing.get_mut(task)
                         && std::mem::take(missing)
@@ -257,14 +280,16 @@ impl Runner {
                 }
             }
         }
-        drop(lifeline);
+        drop(at_interrupt);
+        cut();
         let status = supervisor.wait()?;
         drop(directory);
+        let missed = match interrupt::came() {
+            Some(signal) => Outcome::NotReached(format!("{signal} ended the run")),
+            None => Outcome::Broken(format!("no result: {last_words} ({status})")),
+        };
         for (task, _) in missing.iter().enumerate().filter(|(_, missing)| **missing) {
-            each(
-                task,
-                Outcome::Broken(format!("no result: {last_words} ({status})")).into(),
-            );
+            each(task, missed.clone().into());
         }
         Ok(())
     }

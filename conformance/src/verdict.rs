@@ -242,9 +242,21 @@ pub enum Word {
     Broken,
     /// The experiment did not end: red.
     TimeOut,
+    /// The run ended before the experiment did: red.
+    NotReached,
 }
 
 impl Word {
+    /// Whether the experiment gave an answer.
+    pub fn is_decided(self) -> bool {
+        matches!(self, Self::Holds | Self::Refuted)
+    }
+
+    /// Whether there is no result, for which a run is red.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Broken | Self::TimeOut | Self::NotReached)
+    }
+
     /// As printed.
     pub fn text(self) -> &'static str {
         match self {
@@ -253,6 +265,7 @@ impl Word {
             Self::Untestable => "untestable",
             Self::Broken => "broken",
             Self::TimeOut => "time-out",
+            Self::NotReached => "not reached",
         }
     }
 }
@@ -282,6 +295,8 @@ pub enum Lack {
     Resource,
     /// Something that may happen did not happen, which proves nothing.
     Witness,
+    /// A kernel that survives it.
+    Survival,
 }
 
 impl Reason {

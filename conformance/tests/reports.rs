@@ -3,7 +3,7 @@
 use conformance::report::diff::{self, Diff};
 use conformance::report::stored::Stored;
 use conformance::report::{
-    Environment, Record, Run, SCHEMA, json, jsonl, junit, kcidb, ktap, markdown,
+    Environment, Record, Run, SCHEMA, Strictness, json, jsonl, junit, kcidb, ktap, markdown,
 };
 use conformance::runner::Isolation;
 use conformance::verdict::{Judgement, Lack, Observation, Reason, Word};
@@ -24,8 +24,7 @@ fn record(id: &str, verdict: Word) -> Record {
         judgement: decided.then_some(Judgement::AsKnown),
         reason: (verdict == Word::Untestable)
             .then(|| Reason::new(Lack::Device, "no device #1", "modprobe dummy")),
-        failure: matches!(verdict, Word::Broken | Word::TimeOut)
-            .then(|| "it <failed> & how".to_owned()),
+        failure: verdict.is_failure().then(|| "it <failed> & how".to_owned()),
         observation: decided.then_some(seen),
         milliseconds: 1234,
     }
@@ -47,10 +46,7 @@ fn run(name: &str, records: Vec<Record>) -> Stored {
     };
     Stored {
         name: name.into(),
-        run: Run {
-            environment,
-            records,
-        },
+        run: Run::new(environment, records),
     }
 }
 
@@ -71,20 +67,30 @@ fn two() -> Vec<Stored> {
         record("splice.a.gone", Word::Untestable),
         record("splice.a.broken", Word::Broken),
         record("splice.a.slow", Word::TimeOut),
+        record("splice.a.later", Word::NotReached),
     ];
     vec![run("5.10", old), run("6.1", new)]
 }
 
 type Format = fn(&mut Vec<u8>, &[Stored]);
 
+fn strict(expected: &[&str]) -> Strictness {
+    Strictness {
+        strict: true,
+        expected_untestable: expected.iter().map(|id| (*id).to_owned()).collect(),
+    }
+}
+
+const EXPECTED: &[&str] = &["splice.a.gone"];
+
 fn as_markdown(output: &mut Vec<u8>, runs: &[Stored]) {
-    markdown::write(output, runs, true).expect("a vector takes all");
+    markdown::write(output, runs, &strict(EXPECTED)).expect("a vector takes all");
 }
 fn as_junit(output: &mut Vec<u8>, runs: &[Stored]) {
-    junit::write(output, runs, true).expect("a vector takes all");
+    junit::write(output, runs, &strict(EXPECTED)).expect("a vector takes all");
 }
 fn as_ktap(output: &mut Vec<u8>, runs: &[Stored]) {
-    ktap::write(output, runs, true).expect("a vector takes all");
+    ktap::write(output, runs, &strict(EXPECTED)).expect("a vector takes all");
 }
 fn as_json(output: &mut Vec<u8>, runs: &[Stored]) {
     json::write(output, runs).expect("a vector takes all");
@@ -105,18 +111,21 @@ fn written(format: Format, runs: &[Stored]) -> String {
 
 #[rstest]
 #[case::markdown(as_markdown, &[
-    "# 6 claims on 2 kernels",
-    "| 6.1 | 6.1.0-1-amd64 | 2 | 0 | 1 | 1 | 1 | 0 | 0 |",
-    "## Red\n\n- 5.10: **holds, changed** splice.a.changed: sendfile(a, b) = EINVAL\n- 6.1: **broken** splice.a.broken: it \\<failed\\> \\& how",
-    "## 1 claim, not the same everywhere\n\n| claim | says | 5.10 | 6.1 |\n|---|---|---|---|\n| sendfile.copies.pipe | From a file to a pipe, sendfile() makes no CPU copy. | refuted | holds |",
+    "# 7 claims on 2 kernels",
+    "| 6.1 | 6.1.0-1-amd64 | 2 | 0 | 1 | 1 | 1 | 1 | 0 | 0 |",
+    "## Red\n\n- 5.10: splice.a.changed changed: holds here, otherwise before\n- 6.1: splice.a.broken broken: it \\<failed\\> \\& how",
+    "- 6.1: 1 claim not reached (splice.a.later, ..): it \\<failed\\> \\& how",
+    "## 6 claims, not the same everywhere\n\n| claim | says | 5.10 | 6.1 |\n|---|---|---|---|\n| sendfile.copies.pipe | From a file to a pipe, sendfile() makes no CPU copy. | refuted | holds |",
+    "## splice: 1 claim, the same everywhere",
     "| splice.a.changed |  | **holds** (changed) |  |",
     "| splice.a.slow |  |  | **time-out** |",
     "## Findings\n\n- 5.10: **holds, changed**",
     "## Untestable\n\n| claim | on | why |\n|---|---|---|\n| splice.a.gone | 6.1 | no device #1 (to test it: modprobe dummy) |",
 ])]
 #[case::junit(as_junit, &[
-    "<testsuites name=\"conformance\" tests=\"8\" failures=\"3\" errors=\"0\">",
-    "<testsuite name=\"6.1\" tests=\"5\" failures=\"2\" errors=\"0\" skipped=\"1\" time=\"6.170\">",
+    "<testsuites name=\"conformance\" tests=\"9\" failures=\"4\" errors=\"0\">",
+    "<testsuite name=\"6.1\" tests=\"6\" failures=\"3\" errors=\"0\" skipped=\"1\" time=\"7.404\">",
+    "<failure type=\"not reached\"",
     "<property name=\"CONFIG_TLS\" value=\"m\"/>",
     "<property name=\"verdict of sendfile.copies.pipe\" value=\"refuted, as known\"/>",
     "<testcase name=\"splice.a.same\" classname=\"5.10/splice\" time=\"1.234\">\n      <system-out>holds, as known: sendfile(a, b) = EINVAL</system-out>\n    </testcase>",
@@ -156,14 +165,38 @@ fn differences_come_first() {
 #[test]
 fn without_strict_a_change_is_no_failure() {
     let mut lax = Vec::new();
-    junit::write(&mut lax, &two(), false).expect("a vector takes all");
-    ktap::write(&mut lax, &two(), false).expect("a vector takes all");
+    let strictness = Strictness::default();
+    junit::write(&mut lax, &two(), &strictness).expect("a vector takes all");
+    ktap::write(&mut lax, &two(), &strictness).expect("a vector takes all");
     let lax = String::from_utf8(lax).expect("UTF-8");
     assert!(
         !lax.contains("type=\"changed\"") && lax.contains("failures=\"0\""),
         "{lax}"
     );
     assert!(lax.contains("\n    ok 2 splice.a.changed\n"), "{lax}");
+}
+
+/// As `check --strict` has it: what is untestable is a failure, unless it is named.
+#[test]
+fn strict_counts_untestable_as_a_failure_in_every_form() {
+    let write = |strictness: &Strictness| {
+        let mut report = Vec::new();
+        junit::write(&mut report, &two(), strictness).expect("a vector takes all");
+        ktap::write(&mut report, &two(), strictness).expect("a vector takes all");
+        markdown::write(&mut report, &two(), strictness).expect("a vector takes all");
+        String::from_utf8(report).expect("UTF-8")
+    };
+    let found = write(&strict(&[]));
+    for part in [
+        "<failure type=\"untestable\" message=\"no device #1",
+        "    not ok 2 splice.a.gone\n",
+        "- 6.1: splice.a.gone untestable, which --expect-untestable does not name",
+    ] {
+        assert!(found.contains(part), "{part:?} is missing in\n{found}");
+    }
+    assert!(!found.contains("skipped message"), "{found}");
+    let named = write(&strict(EXPECTED));
+    assert!(!named.contains("type=\"untestable\""), "{named}");
 }
 
 #[test]
@@ -175,9 +208,9 @@ fn kcidb_statuses_are_what_the_document_says() {
         let found = tests.iter().find(of_id).expect("a test");
         found["status"].as_str().expect("a word").to_owned()
     };
-    let found =
-        ["same", "changed", "gone", "broken", "slow"].map(|name| status(&format!(".{name}")));
-    assert_eq!(found, ["PASS", "FAIL", "SKIP", "ERROR", "ERROR"]);
+    let found = ["same", "changed", "gone", "broken", "slow", "later"]
+        .map(|name| status(&format!(".{name}")));
+    assert_eq!(found, ["PASS", "FAIL", "SKIP", "ERROR", "ERROR", "MISS"]);
 }
 
 #[test]
@@ -189,7 +222,7 @@ fn one_kernel_twice_is_one_checkout() {
     let report: Value = serde_json::from_str(&written(as_kcidb, &runs)).expect("JSON");
     let count = |what: &str| report[what].as_array().map(Vec::len);
     assert_eq!((count("checkouts"), count("builds")), (Some(2), Some(2)));
-    assert_eq!(count("tests"), Some(11));
+    assert_eq!(count("tests"), Some(12));
 }
 
 // What differs.
@@ -269,7 +302,7 @@ fn a_difference_is_told_in_three_forms() {
     for part in [
         "5.10 (Linux 5.10.0-1-amd64) -> 6.1 (Linux 6.1.0-1-amd64)",
         "1 claim, with another verdict\n  sendfile.copies.pipe  refuted -> holds",
-        "3 claims, only in 6.1\n  splice.a.broken",
+        "4 claims, only in 6.1\n  splice.a.broken",
         "## 1 claim, with another verdict\n\n| claim | fact | 5.10 | 6.1 |\n|---|---|---|---|\n| sendfile.copies.pipe |  | refuted | holds |",
         "## 1 claim, only in 5.10\n\n- splice.a.changed",
     ] {
@@ -353,6 +386,7 @@ impl Arbitrary for Wild {
                     Word::Untestable,
                     Word::Broken,
                     Word::TimeOut,
+                    Word::NotReached,
                 ];
                 let mut made = record(&id, *g.choose(&words).expect("there are some"));
                 if let Some(reason) = &mut made.reason {

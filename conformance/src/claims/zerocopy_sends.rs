@@ -9,7 +9,7 @@ use crate::lab::completions::Completions;
 use crate::lab::fds;
 use crate::lab::io::{self, argument, ask};
 use crate::lab::settings::Setting;
-use crate::lab::{Lab, netns, privilege, sockets, wait_until};
+use crate::lab::{Lab, danger, netns, privilege, sockets, wait_until};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_msg_zerocopy::{
     Message, MsgFlags, SendFlags, enable, messages, recv_error_queue, send_zerocopy,
@@ -835,6 +835,7 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
 /// A page of memory that only this process can see: its address. It stays mapped.
 pub(super) fn secret_page() -> Result<usize, Stop> {
     let secret = fds::memfd_secret()?;
+    danger::SECRET_MEMORY.avoid()?;
     aside(|| {
         // SAFETY: ftruncate takes no pointer.
         if unsafe { libc::ftruncate(secret.as_raw_fd(), 4096) } == -1 {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -109,9 +109,9 @@ impl Shown {
             serde_json::to_writer(&mut output, run).map_err(io::Error::from)?;
             writeln!(output)?;
         } else {
-            tables(&mut *output, self.format == Format::Markdown)?;
+            tables(&mut output, self.format == Format::Markdown)?;
         }
-        Ok(output.flush()?)
+        output.finish()
     }
 }
 
@@ -131,7 +131,11 @@ fn save(
 
 /// A run that was written as JSON.
 pub fn read<Run: DeserializeOwned>(path: &Path) -> Result<Run, Failure> {
-    let text = fs::read_to_string(path)
+    /// Hundreds of times what a run has.
+    const MOST: u64 = 64 << 20;
+    let mut text = String::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MOST).read_to_string(&mut text))
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
     serde_json::from_str(&text).map_err(|error| {
         let path = path.display();

@@ -48,7 +48,7 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
         Format::Markdown => diff::markdown(&mut output, &found, &first, &second)?,
         Format::Json => diff::json(&mut output, &found, &first, &second)?,
     }
-    output.flush()?;
+    output.finish()?;
     Ok(found.is_empty())
 }
 
@@ -56,7 +56,8 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
 fn grids(options: &Diff) -> Result<Option<[Sheet; 2]>, Failure> {
     let read = |name: &str| {
         let path = Path::new(name);
-        let bytes = path.is_file().then(|| std::fs::read(path)).transpose()?;
+        let bytes = path.is_file().then(|| stored::bytes(path)).transpose();
+        let bytes = bytes.map_err(Failure::Usage)?;
         let grid = bytes.filter(|bytes| Sheet::is_begun_by(bytes));
         let sheet = grid.map(|bytes| Sheet::read(&bytes)).transpose();
         sheet.map_err(|what| Failure::Usage(format!("{name}: {what}")))
@@ -91,7 +92,7 @@ fn diff_of_grids(options: &Diff, sheets: &[Sheet; 2]) -> Result<bool, Failure> {
             sheet::write_differences(&mut output, grid, &names, &found, markdown)?;
         }
     }
-    output.flush()?;
+    output.finish()?;
     Ok(found.is_empty())
 }
 

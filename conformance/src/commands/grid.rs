@@ -2,15 +2,15 @@
 
 #[cfg(feature = "vm")]
 use super::vm::GridMachines;
-use crate::{Failure, Running, open_output, runner};
+use crate::{Failure, Running, Strict, open_output, runner};
 use clap::{Args, ValueEnum};
 use conformance::claim::Claim;
 use conformance::grids::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::{Row, Sheet, differences, write_differences};
 use conformance::ledger::{self, LEDGER};
-use conformance::report::Environment;
-use conformance::runner::Isolation;
+use conformance::report::{Environment, Strictness};
+use conformance::runner::{Heard, Isolation};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -28,8 +28,15 @@ pub struct GridOptions {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Show what was recorded on these kernels of the matrix, separated by commas, or on `all`: of several, what differs
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        conflicts_with = "strict"
+    )]
     recorded: Vec<String>,
+    #[command(flatten)]
+    strict: Strict,
     #[cfg(feature = "vm")]
     #[command(flatten)]
     machines: GridMachines,
@@ -51,40 +58,114 @@ impl GridOptions {
             let named = |text: &String| row.statement.contains(text.as_str());
             self.filter.is_empty() || self.filter.iter().any(named)
         };
-        let rows: Vec<_> = grid.rows.iter().filter(wanted).collect();
-        if rows.is_empty() {
+        let is_idle = |text: &&String| {
+            let mut rows = grid.rows.iter();
+            !rows.any(|row| row.statement.contains(text.as_str()))
+        };
+        if let Some(text) = self.filter.iter().find(is_idle) {
             return Err(Failure::Usage(format!(
-                "no {} matches: `conformance {}` without --filter shows them all",
+                "no {} matches --filter {text}: `conformance {}` without --filter shows them all",
                 grid.what, grid.name
             )));
         }
-        Ok(rows)
+        Ok(grid.rows.iter().filter(wanted).collect())
+    }
+
+    /// An option that the asked for kind of run has no use for is an error.
+    fn check_use(&self) -> Result<(), Failure> {
+        #[cfg(feature = "vm")]
+        let (in_guests, of_guests) = (self.machines.are_named(), self.machines.without_use());
+        #[cfg(not(feature = "vm"))]
+        let (in_guests, of_guests): (bool, Option<&str>) = (false, None);
+        let is_recorded = !self.recorded.is_empty();
+        let what = match (is_recorded, in_guests) {
+            (true, true) => Some("--recorded and --kernels exclude each other".to_owned()),
+            (true, false) | (false, true) => self.running.given().map(|option| {
+                format!("{option} is for the running kernel, and other kernels are asked for")
+            }),
+            (false, false) => None,
+        };
+        let idle = of_guests.filter(|_| !in_guests).map(|option| {
+            format!("{option} says something about guests: name kernels with --kernels")
+        });
+        match what.or(idle) {
+            Some(what) => Err(Failure::Usage(what)),
+            None => Ok(()),
+        }
     }
 }
 
 pub fn grid_command(grid: &Grid, options: &GridOptions) -> Result<bool, Failure> {
     let rows = options.rows(grid)?;
-    if !options.recorded.is_empty() {
-        let sheets = recorded(grid, &rows, &options.recorded)?;
-        let mut output = open_output(options.output.as_deref())?;
-        return report_all(&mut *output, &sheets, options.format);
-    }
-    #[cfg(feature = "vm")]
-    if options.machines.are_named() {
-        let arguments: Vec<String> = options
-            .filter
-            .iter()
-            .flat_map(|text| ["--filter".to_owned(), text.clone()])
-            .collect();
-        let sheets = options.machines.sheets(grid, &rows, arguments)?;
-        let mut output = open_output(options.output.as_deref())?;
-        let green = report_all(&mut *output, &sheets, options.format)?;
-        return Ok(options.machines.are_as_recorded(grid, &sheets)? && green);
-    }
+    options.check_use()?;
+    let names: Vec<&str> = rows.iter().map(|row| row.statement).collect();
+    let strictness = options.strict.of(names)?;
     let mut output = open_output(options.output.as_deref())?;
-    let sheet = here(grid, &rows, &options.running)?;
-    report(&mut *output, &sheet, options.format)?;
-    Ok(sheet.red().is_empty())
+    let (sheets, green) = if !options.recorded.is_empty() {
+        let sheets = recorded(grid, &rows, &options.recorded)?;
+        let green = red(grid, &sheets, false, &strictness).is_empty();
+        (sheets, green)
+    } else if let Some(sheets) = in_guests(grid, options, &rows)? {
+        let reasons = red(grid, &sheets, true, &strictness);
+        for reason in &reasons {
+            writeln!(std::io::stderr(), "red: {reason}")?;
+        }
+        (sheets, reasons.is_empty())
+    } else {
+        let sheet = here(grid, &rows, &options.running)?;
+        let reasons = records::red(&sheet, None, &strictness);
+        for reason in &reasons {
+            writeln!(std::io::stderr(), "red: {reason}")?;
+        }
+        (vec![(String::new(), sheet)], reasons.is_empty())
+    };
+    report_all(&mut output, &sheets, options.format)?;
+    output.finish()?;
+    Ok(green)
+}
+
+/// The grids of guests, if kernels are named.
+#[cfg(feature = "vm")]
+fn in_guests(
+    grid: &Grid,
+    options: &GridOptions,
+    rows: &[&'static Claim],
+) -> Result<Option<Vec<(String, Sheet)>>, Failure> {
+    if !options.machines.are_named() {
+        return Ok(None);
+    }
+    let filters = options.filter.iter();
+    let arguments = filters.flat_map(|text| ["--filter".to_owned(), text.clone()]);
+    let sheets = options.machines.sheets(grid, rows, arguments.collect())?;
+    Ok(Some(sheets))
+}
+
+#[cfg(not(feature = "vm"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with guests")]
+fn in_guests(
+    _grid: &Grid,
+    _options: &GridOptions,
+    _rows: &[&'static Claim],
+) -> Result<Option<Vec<(String, Sheet)>>, Failure> {
+    Ok(None)
+}
+
+/// Why some sheets are red, a clause each that begins with the kernel's name. Guests are of the kernels that have records.
+fn red(
+    grid: &Grid,
+    sheets: &[(String, Sheet)],
+    in_guests: bool,
+    strictness: &Strictness,
+) -> Vec<String> {
+    let of = |(name, sheet): &(String, Sheet)| {
+        let record = records::find(grid, name).filter(|_| in_guests);
+        let reasons = records::red(sheet, record.as_ref(), strictness);
+        let reasons = reasons.into_iter();
+        reasons
+            .map(|reason| format!("{name}: {reason}"))
+            .collect::<Vec<_>>()
+    };
+    sheets.iter().flat_map(of).collect()
 }
 
 fn report(output: &mut dyn Write, sheet: &Sheet, format: Format) -> Result<(), Failure> {
@@ -99,7 +180,6 @@ fn report(output: &mut dyn Write, sheet: &Sheet, format: Format) -> Result<(), F
             writeln!(output, "\n{}", sheet.summary())?;
         }
     }
-    output.flush()?;
     Ok(())
 }
 
@@ -136,11 +216,9 @@ fn report_all(
     output: &mut dyn Write,
     sheets: &[(String, Sheet)],
     format: Format,
-) -> Result<bool, Failure> {
-    let green = sheets.iter().all(|(_, sheet)| sheet.red().is_empty());
+) -> Result<(), Failure> {
     if let [(_, sheet)] = sheets {
-        report(output, sheet, format)?;
-        return Ok(green);
+        return report(output, sheet, format);
     }
     if format == Format::Jsonl {
         return Err(Failure::Usage(
@@ -155,13 +233,9 @@ fn report_all(
     writeln!(output)?;
     for (name, sheet) in sheets {
         writeln!(output, "{name}: {}", sheet.summary())?;
-        for reason in sheet.red() {
-            writeln!(output, "{name}: RED: {reason}")?;
-        }
     }
     writeln!(output, "{} cells differ", found.len())?;
-    output.flush()?;
-    Ok(green)
+    Ok(())
 }
 
 /// Makes a grid on the running kernel.
@@ -176,7 +250,11 @@ fn here(grid: &Grid, rows: &[&'static Claim], running: &Running) -> Result<Sheet
     let place = |claim: &Claim| rows.iter().position(|row| row.id == claim.id);
     runner.run(
         rows,
-        |isolation| lost = isolation.clone(),
+        |heard| {
+            if let Heard::Lost(found) = heard {
+                lost = found.clone();
+            }
+        },
         |claim, outcome, _milliseconds| {
             found.extend(place(claim).map(|at| (at, Row::of(claim.statement, outcome))));
         },

@@ -65,6 +65,6 @@ pub fn list_command(options: &List) -> Result<bool, Failure> {
             }
         }
     }
-    output.flush()?;
+    output.finish()?;
     Ok(true)
 }

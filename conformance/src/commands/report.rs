@@ -1,8 +1,8 @@
 //! `report`.
 
-use crate::{Failure, open_output};
+use crate::{Failure, Strict, open_output};
 use clap::{Args, ValueEnum};
-use conformance::report::{json, junit, kcidb, ktap, markdown, stored};
+use conformance::report::{json, junit, kcidb, ktap, markdown, red_of_all, stored};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -16,12 +16,11 @@ pub struct Report {
     /// Write the report there instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Count as failed, too, what contradicts what was measured on the kernel's series
-    #[arg(long)]
-    strict: bool,
-    /// For KCIDB: the CI system that submits the results
-    #[arg(long, value_name = "NAME", default_value = "nocopy", value_parser = parse_origin)]
-    origin: String,
+    #[command(flatten)]
+    strict: Strict,
+    /// For KCIDB: the CI system that submits the results [default: nocopy]
+    #[arg(long, value_name = "NAME", value_parser = parse_origin)]
+    origin: Option<String>,
     /// For KCIDB: what tells this run from others on the same kernel, such as a job's number
     #[arg(long, value_name = "TEXT")]
     run: Option<String>,
@@ -51,21 +50,44 @@ fn parse_origin(text: &str) -> Result<String, String> {
 }
 
 pub fn report_command(options: &Report) -> Result<bool, Failure> {
-    let runs = stored::read_all(&options.files).map_err(Failure::Usage)?;
+    if options.format != Format::Kcidb && (options.origin.is_some() || options.run.is_some()) {
+        return Err(Failure::Usage(
+            "--origin and --run are for --format kcidb".to_owned(),
+        ));
+    }
+    #[cfg_attr(
+        not(feature = "vm"),
+        expect(unused_mut, reason = "all that changes is of a feature")
+    )]
+    let mut runs = stored::read_all(&options.files).map_err(Failure::Usage)?;
+    #[cfg(feature = "vm")]
+    for stored in &mut runs {
+        if let Some(row) = conformance::vm::kernels::foreign(&stored.name) {
+            stored.run.excused.extend(row.untestable);
+        }
+    }
+    let ids = stored::ids(&runs);
+    let strictness = options.strict.of(ids.iter().map(String::as_str))?;
     let mut output = open_output(options.output.as_deref())?;
     match options.format {
-        Format::Markdown => markdown::write(&mut output, &runs, options.strict)?,
-        Format::Junit => junit::write(&mut output, &runs, options.strict)?,
-        Format::Ktap => ktap::write(&mut output, &runs, options.strict)?,
+        Format::Markdown => markdown::write(&mut output, &runs, &strictness)?,
+        Format::Junit => junit::write(&mut output, &runs, &strictness)?,
+        Format::Ktap => ktap::write(&mut output, &runs, &strictness)?,
         Format::Json => json::write(&mut output, &runs)?,
         Format::Kcidb => {
             let submitter = kcidb::Submitter {
-                origin: options.origin.clone(),
+                origin: options
+                    .origin
+                    .clone()
+                    .unwrap_or_else(|| "nocopy".to_owned()),
                 run: options.run.clone(),
             };
             kcidb::write(&mut output, &runs, &submitter)?;
         }
     }
-    output.flush()?;
-    Ok(true)
+    output.finish()?;
+    let all = runs
+        .iter()
+        .map(|stored| (stored.name.as_str(), &stored.run));
+    Ok(red_of_all(all, &strictness).is_empty())
 }

@@ -1,15 +1,16 @@
 //! `kernels`, `vm` and `matrix`.
 
-use crate::{Failure, Selection, open_output, select};
+use crate::{Failure, Selection, Strict, open_output, select};
 use clap::{Args, Subcommand, ValueEnum};
 use conformance::claim::Claim;
 use conformance::foreign::Foreign;
 use conformance::grids::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
+use conformance::interrupt;
 use conformance::lab::images;
 use conformance::recorded;
-use conformance::report::{Strictness, human, jsonl};
+use conformance::report::{human, jsonl};
 use conformance::vm::error::Error;
 use conformance::vm::frames::Kind;
 use conformance::vm::guest::Job;
@@ -46,8 +47,12 @@ pub enum Kernels {
         #[command(flatten)]
         from: From_,
     },
-    /// Remove all that was fetched
-    Clean,
+    /// Remove what was fetched and made: kernels, disks, package lists. Other files stay
+    Clean {
+        /// Print what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Args)]
@@ -65,9 +70,8 @@ pub enum Vm {
         machine: MachineOptions,
         #[command(flatten)]
         selection: Selection,
-        /// Also red: a result that contradicts what was measured on the kernel's series; an untestable claim
-        #[arg(long)]
-        strict: bool,
+        #[command(flatten)]
+        deciding: Deciding,
         /// Also write the results there, in the stored form (JSON Lines)
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -131,12 +135,21 @@ pub struct Matrix {
     from: From_,
     #[command(flatten)]
     selection: Selection,
-    /// Also red: a result that contradicts what was measured on the kernel's series
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    deciding: Deciding,
     /// Where the results go, a file per kernel
     #[arg(long, value_name = "DIR", default_value = "target/conformance")]
     results: PathBuf,
+}
+
+/// How claims are decided in a guest.
+#[derive(Args)]
+pub struct Deciding {
+    #[command(flatten)]
+    strict: Strict,
+    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock [default: 20]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    timeout: Option<u64>,
 }
 
 #[derive(Args)]
@@ -158,31 +171,22 @@ pub struct MachineOptions {
 
 #[derive(Args)]
 pub struct GuestOptions {
-    /// Memory of a guest in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(128..))]
-    memory: u32,
+    /// Memory of a guest in MiB [default: 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..))]
+    memory: Option<u32>,
     /// Added to the kernel's command line
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        allow_hyphen_values = true
-    )]
-    append: String,
-    /// Seconds after which a guest is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
-    limit: u64,
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    append: Option<String>,
+    /// Seconds after which a guest is given up [default: 300]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat, ntfs3, squashfs, erofs, iso9660 (none: --disks=)
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "ext4"
-    )]
-    disks: Vec<String>,
-    /// How the processor is emulated
-    #[arg(long, value_enum, default_value_t = Accel::Auto)]
-    accel: Accel,
+    /// [default: ext4]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    disks: Option<Vec<String>>,
+    /// How the processor is emulated [default: auto]
+    #[arg(long, value_enum)]
+    accel: Option<Accel>,
     /// Run as this user instead of root
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
@@ -195,18 +199,15 @@ pub struct GridMachines {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     kernels: Vec<String>,
     /// How many guests run side by side [default: one per CPU]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", requires = "kernels", value_parser = clap::value_parser!(u16).range(1..))]
     guests: Option<u16>,
     #[command(flatten)]
     guest: GuestOptions,
     #[command(flatten)]
     from: From_,
     /// Where the grids of guests go, a file per kernel [default: target/grids/GRID]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "kernels")]
     results: Option<PathBuf>,
-    /// Red, too: what is not as recorded on the same kernel
-    #[arg(long, requires = "kernels")]
-    strict: bool,
 }
 
 impl GridMachines {
@@ -215,28 +216,10 @@ impl GridMachines {
         !self.kernels.is_empty()
     }
 
-    /// Whether all is as recorded, if that was asked for; what is not, is said.
-    pub fn are_as_recorded(
-        &self,
-        grid: &Grid,
-        sheets: &[(String, Sheet)],
-    ) -> Result<bool, Failure> {
-        if !self.strict {
-            return Ok(true);
-        }
-        let mut green = true;
-        for (name, sheet) in sheets {
-            let record = records::find(grid, name).ok_or_else(|| {
-                Failure::Usage(format!(
-                    "no grid is recorded of {name}, so --strict has nothing to compare with"
-                ))
-            })?;
-            for reason in records::unlike(&record, sheet) {
-                green = false;
-                say(&format!("{name}: RED: {reason}"));
-            }
-        }
-        Ok(green)
+    /// Options that say something about guests, and are given although there are none.
+    pub fn without_use(&self) -> Option<&'static str> {
+        let of_guests = self.guest.given().first().copied();
+        of_guests.or_else(|| self.from.mirror.is_some().then_some("--mirror"))
     }
 
     /// Makes the grid on each, and keeps it. A kernel that the distribution has dropped is left out, with a word.
@@ -256,6 +239,9 @@ impl GridMachines {
                 row.name
             )))),
         });
+        let usual = Path::new(records::MADE).join(grid.name);
+        let directory = self.results.as_ref().unwrap_or(&usual);
+        matrix::prepare(directory)?;
         let cache = Cache::open();
         let mirror = self.from.mirror.as_deref();
         let fetched = linux.map(|row| {
@@ -299,8 +285,6 @@ impl GridMachines {
             }
             (name.clone(), made)
         });
-        let usual = Path::new(records::MADE).join(grid.name);
-        let directory = self.results.as_ref().unwrap_or(&usual);
         let mut sheets = Vec::new();
         for (name, made) in made {
             match made {
@@ -311,6 +295,9 @@ impl GridMachines {
                 Err(Error::Gone(_)) if all => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        if sheets.is_empty() {
+            return Err(Failure::Usage("no kernel could be had".to_owned()));
         }
         Ok(sheets)
     }
@@ -356,7 +343,20 @@ impl MachineOptions {
     /// The kernel, fetched if it is one of the matrix.
     fn image(&self) -> Result<Image, Error> {
         let path = Path::new(&self.kernel);
-        if self.kernel.contains('/') || self.modules.is_some() || self.expect.is_some() {
+        let is_own = self.modules.is_some() || self.expect.is_some();
+        if is_own && !path.exists() && kernels::is_known(&self.kernel) {
+            return Err(Error::host(format!(
+                "{} is a kernel of the matrix, with modules and a release of its own: leave out --modules and --expect, or name a \
+                 file with --kernel PATH",
+                self.kernel
+            )));
+        }
+        if self.kernel.contains('/') || is_own {
+            if self.from.mirror.is_some() {
+                return Err(Error::host(
+                    "--mirror is for kernels of the matrix, and --kernel names a file",
+                ));
+            }
             return kernels::own(path, self.modules.as_deref(), self.expect.as_deref());
         }
         match self.foreign() {
@@ -379,14 +379,51 @@ impl MachineOptions {
 }
 
 impl GuestOptions {
+    /// The options that are given.
+    fn given(&self) -> Vec<&'static str> {
+        let options = [
+            (self.memory.is_some(), "--memory"),
+            (self.append.is_some(), "--append"),
+            (self.limit.is_some(), "--limit"),
+            (self.disks.is_some(), "--disks"),
+            (self.accel.is_some(), "--accel"),
+            (self.uid.is_some(), "--uid"),
+        ];
+        let given = options.into_iter().filter(|(is_given, _)| *is_given);
+        given.map(|(_, name)| name).collect()
+    }
+
+    /// Those that gVisor's sandbox or User-mode Linux has no use for must not be given.
+    fn fit(&self, kind: ForeignKind, name: &str) -> Result<(), Failure> {
+        let useful: &[&str] = match kind {
+            ForeignKind::Gvisor => &["--limit", "--uid"],
+            ForeignKind::UserModeLinux => &["--limit", "--uid", "--memory", "--append"],
+        };
+        match self.given().iter().find(|option| !useful.contains(option)) {
+            Some(option) => Err(Failure::Usage(format!(
+                "{name} is a program and not a machine: {option} says nothing about it"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// No name is no disk.
     fn disks(&self) -> Vec<String> {
-        let named = self.disks.iter().filter(|name| !name.is_empty());
-        named.cloned().collect()
+        match &self.disks {
+            None => vec!["ext4".to_owned()],
+            Some(named) => {
+                let named = named.iter().filter(|name| !name.is_empty());
+                named.cloned().collect()
+            }
+        }
     }
 
     fn limit(&self) -> Duration {
-        Duration::from_secs(self.limit)
+        Duration::from_secs(self.limit.unwrap_or(300))
+    }
+
+    fn memory(&self) -> u32 {
+        self.memory.unwrap_or(1024)
     }
 
     fn machine<'image>(&self, image: &'image Image, job: Job) -> Machine<'image> {
@@ -399,15 +436,15 @@ impl GuestOptions {
             },
             modules: std::collections::BTreeSet::new(),
             files: vec![],
-            memory: self.memory,
-            append: self.append.clone(),
+            memory: self.memory(),
+            append: self.append.clone().unwrap_or_default(),
             limit: self.limit(),
             accelerator: self.accelerator(image),
         }
     }
 
     fn accelerator(&self, image: &Image) -> Accelerator {
-        match self.accel {
+        match self.accel.unwrap_or(Accel::Auto) {
             _ if image.user_mode => Accelerator::UserMode,
             Accel::Auto => Accelerator::find(&Cache::open(), image),
             Accel::Tcg => Accelerator::Tcg,
@@ -415,16 +452,22 @@ impl GuestOptions {
         }
     }
 
-    fn order(&self, selection: &Selection, accelerator: Accelerator) -> Result<Order, Failure> {
+    fn order(
+        &self,
+        selection: &Selection,
+        deciding: &Deciding,
+        accelerator: Accelerator,
+    ) -> Result<Order, Failure> {
         Ok(Order {
             claims: select(selection)?,
             options: selection.options(),
-            memory: self.memory,
-            append: self.append.clone(),
+            memory: self.memory(),
+            append: self.append.clone().unwrap_or_default(),
             limit: self.limit(),
             disks: self.disks(),
             accelerator,
             uid: self.uid,
+            timeout: deciding.timeout,
         })
     }
 }
@@ -477,17 +520,38 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
             Ok(true)
         }
         Kernels::Fetch { names, from } => {
+            interrupt::watch()?;
             for row in rows(names)? {
-                let Listed::Linux(row) = row else {
-                    continue; // installed, not fetched
+                let row = match row {
+                    Listed::Linux(row) => row,
+                    Listed::Foreign(_) if names.is_empty() => continue,
+                    Listed::Foreign(row) => {
+                        return Err(Failure::Usage(format!(
+                            "{} is not fetched but installed: run `just setup-foreign` (Debian: apt-get install {})",
+                            row.name, row.package
+                        )));
+                    }
                 };
                 let image = packages::fetch(&cache, &row, from.mirror.as_deref(), &say)?;
                 say(&format!("{}: {}", row.name, image.boot.display()));
             }
             Ok(true)
         }
-        Kernels::Clean => {
-            cache.clean()?;
+        Kernels::Clean { dry_run } => {
+            let cleaned = cache.clean(*dry_run)?;
+            let mut output = anstream::stdout().lock();
+            let word = if *dry_run { "would remove" } else { "removed" };
+            for (path, bytes) in &cleaned.removed {
+                let mib = bytes.div_ceil(1 << 20);
+                writeln!(output, "{word} {} ({mib} MiB)", path.display())?;
+            }
+            for path in &cleaned.left {
+                writeln!(output, "left {}, which nocopy has not made", path.display())?;
+            }
+            if cleaned.removed.is_empty() && cleaned.left.is_empty() {
+                let directory = cache.directory.display();
+                writeln!(output, "nothing to remove: {directory} does not exist")?;
+            }
             Ok(true)
         }
     }
@@ -517,9 +581,9 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
         Vm::Run {
             machine,
             selection,
-            strict,
+            deciding,
             output,
-        } => decide(machine, selection, *strict, output.as_deref()),
+        } => decide(machine, selection, deciding, output.as_deref()),
         Vm::Falsify {
             machine,
             selection,
@@ -540,85 +604,51 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
 fn decide(
     machine: &MachineOptions,
     selection: &Selection,
-    strict: bool,
+    deciding: &Deciding,
     output: Option<&Path>,
 ) -> Result<bool, Failure> {
+    let claims = select(selection)?;
+    let strictness = deciding.strict.of_claims(&claims)?;
+    interrupt::watch()?;
     // Before the guest is started, so that a wrong name costs nothing.
-    let mut output = output.map(|path| open_output(Some(path))).transpose()?;
-    if machine.is_gvisor() {
-        return decide_in_gvisor(machine, selection, strict, output);
+    let output = output.map(|path| open_output(Some(path))).transpose()?;
+    let foreign = machine.foreign();
+    if let Some(row) = &foreign {
+        machine.guest.fit(row.kind, &row.name)?;
     }
-    let image = machine.image()?;
-    let accelerator = machine.guest.accelerator(&image);
-    let order = machine.guest.order(selection, accelerator)?;
-    let (run, ran) = matrix::decide(&image, &order)?;
-    if let Some(output) = &mut output {
-        jsonl::write_run(output, &run)?;
-    }
-    let strictness = Strictness {
-        strict,
-        expected_untestable: untestable(&image, &order.claims),
+    let (decided, how) = if machine.is_gvisor() {
+        let order = machine.guest.order(selection, deciding, Accelerator::Tcg)?;
+        (matrix::decide_in_gvisor(&order)?, String::new())
+    } else {
+        let image = machine.image()?;
+        let accelerator = machine.guest.accelerator(&image);
+        let order = machine.guest.order(selection, deciding, accelerator)?;
+        let how = format!(", by {}", accelerator.name());
+        (matrix::decide(&image, &order)?, how)
     };
-    let mut report = Vec::new();
-    human::whole(&mut report, &run, selection.is_of_document(), &strictness)?;
-    let (boot, total) = (ran.boot.as_secs_f32(), ran.total.as_secs_f32());
-    writeln!(
-        report,
-        "up in {boot:.1} s, done in {total:.1} s, by {}",
-        order.accelerator.name()
-    )?;
-    anstream::stdout().write_all(&report)?;
-    Ok(run.red(&strictness).is_empty())
-}
-
-/// The claims that may be untestable with this kernel.
-fn untestable(image: &Image, claims: &[&'static Claim]) -> Vec<String> {
-    let row = kernels::foreign(&image.name).filter(|_| image.user_mode);
-    let known = row.map(|row| row.untestable).unwrap_or_default();
-    let without = matrix::without_modules(image, claims).into_iter();
-    let missing = programs::without(claims);
-    known.into_iter().chain(without).chain(missing).collect()
-}
-
-/// The claims that may be untestable in gVisor: what it does not have, and what runs programs, of which the sandbox has none.
-fn untestable_in_gvisor(claims: &[&'static Claim]) -> Vec<String> {
-    let runs = claims.iter().filter(|claim| !claim.programs.is_empty());
-    let runs = runs.map(|claim| claim.id.to_owned());
-    Foreign::gvisor(None)
-        .untestable()
-        .into_iter()
-        .chain(runs)
-        .collect()
-}
-
-fn decide_in_gvisor(
-    machine: &MachineOptions,
-    selection: &Selection,
-    strict: bool,
-    output: Option<Box<dyn Write>>,
-) -> Result<bool, Failure> {
-    let order = machine.guest.order(selection, Accelerator::Tcg)?;
-    let (run, ran) = matrix::decide_in_gvisor(&order)?;
+    let run = &decided.run;
     if let Some(mut output) = output {
-        jsonl::write_run(&mut output, &run)?;
+        jsonl::write_run(&mut output, run)?;
+        output.finish()?;
     }
-    let gvisor = Foreign::gvisor(None);
-    let strictness = Strictness {
-        strict,
-        expected_untestable: untestable_in_gvisor(&order.claims),
-    };
     let mut report = Vec::new();
-    human::whole(&mut report, &run, selection.is_of_document(), &strictness)?;
-    writeln!(report, "\notherwise than on Linux:")?;
-    for record in &run.records {
-        if let Some(because) = gvisor.because(&record.id) {
-            let (word, id) = (record.verdict.text(), &record.id);
-            writeln!(report, "  {word:<10} {id}: {because}")?;
+    human::whole(&mut report, run, selection.is_of_document(), &strictness)?;
+    if machine.is_gvisor() {
+        let gvisor = Foreign::gvisor(None);
+        writeln!(report, "\ndifferent from Linux:")?;
+        for record in &run.records {
+            if let Some(because) = gvisor.because(&record.id) {
+                let (word, id) = (record.verdict.text(), &record.id);
+                writeln!(report, "  {word:<10} {id}: {because}")?;
+            }
         }
     }
-    writeln!(report, "done in {:.1} s", ran.total.as_secs_f32())?;
+    writeln!(report, "{}{how}", decided.times())?;
     anstream::stdout().write_all(&report)?;
-    Ok(run.red(&strictness).is_empty())
+    match decided.broke_off {
+        Some(why) => Err(Failure::Red(why)),
+        None => Ok(run.red(&strictness).is_empty()),
+    }
 }
 
 fn falsify(
@@ -717,6 +747,7 @@ fn exec(
         },
     );
     guest.modules = modules.iter().cloned().collect();
+    guest.job.required = modules.iter().map(|name| name.replace('-', "_")).collect();
     guest.files = named(&files);
     run_through(&guest)
 }
@@ -876,6 +907,9 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
         rows = matrix::partition(rows, part, parts);
     }
     let claims = select(&options.selection)?;
+    let strictness = options.deciding.strict.of_claims(&claims)?;
+    interrupt::watch()?;
+    matrix::prepare(&options.results)?;
     let cache = Cache::open();
     // One after the other: apt locks its state, and the network is one.
     let fetch = |row: &Row| packages::fetch(&cache, row, options.from.mirror.as_deref(), &say);
@@ -904,7 +938,9 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
             )));
         }
     };
-    let order = options.guest.order(&options.selection, accelerator)?;
+    let order = options
+        .guest
+        .order(&options.selection, &options.deciding, accelerator)?;
     let guests = match accelerator {
         Accelerator::UserMode => String::new(),
         _ => format!(" by {}", accelerator.name()),
@@ -917,44 +953,33 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = options.jobs.map_or(cpus, usize::from);
     let results = matrix::side_by_side(&images, jobs, |(name, image)| {
-        let (result, without) = match image {
-            None => (
-                matrix::decide_in_gvisor(&order),
-                untestable_in_gvisor(&claims),
-            ),
-            Some(Err(error)) => (Err(error.clone()), vec![]),
-            Some(Ok(image)) => (matrix::decide(image, &order), untestable(image, &claims)),
+        let result = match (interrupt::came(), image) {
+            (Some(signal), _) => Err(Error::guest(format!("{signal} ended the run before it"))),
+            (None, None) => matrix::decide_in_gvisor(&order),
+            (None, Some(Err(error))) => Err(error.clone()),
+            (None, Some(Ok(image))) => matrix::decide(image, &order),
         };
-        let how = result.as_ref().map_or_else(
-            |error| match error {
-                Error::NotRun(_) => "not run".to_owned(),
-                _ => "failed".to_owned(),
-            },
-            |(_, ran)| format!("{} in {:.1} s", ran.release, ran.total.as_secs_f32()),
-        );
+        // At once: what comes of the others must not take it along.
+        let result = result.and_then(|decided| {
+            matrix::store(&options.results, name, &decided.run)?;
+            Ok(decided)
+        });
+        let how = match &result {
+            Ok(decided) => format!("{} {}", matrix::release(&decided.run), decided.times()),
+            Err(Error::NotRun(_)) => "not run".to_owned(),
+            Err(_) => "failed".to_owned(),
+        };
         say(&format!("{name}: {how}"));
         matrix::Row {
             name: name.clone(),
-            without,
             result,
         }
     });
-    for row in &results {
-        if let Ok((run, _)) = &row.result {
-            matrix::store(&options.results, &row.name, run)?;
-        }
-    }
-    let strictness = Strictness {
-        strict: options.strict,
-        expected_untestable: vec![],
-    };
     let mut report = Vec::new();
     matrix::table(&mut report, &results, &claims, &options.results)?;
-    for row in &results {
-        if let Ok((run, _)) = &row.result {
-            for record in human::worth_a_word(run) {
-                writeln!(report, "{}: {record}", row.name)?;
-            }
+    for (name, run) in matrix::runs(&results) {
+        for record in human::worth_a_word(run) {
+            writeln!(report, "{name}: {record}")?;
         }
     }
     let red = matrix::red(
@@ -964,6 +989,10 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
     );
     for reason in &red {
         writeln!(report, "red: {reason}")?;
+    }
+    if matrix::runs(&results).next().is_some() {
+        let directory = options.results.display();
+        writeln!(report, "results: {directory}")?;
     }
     anstream::stdout().write_all(&report)?;
     Ok(red.is_empty())

@@ -8,6 +8,7 @@
 use super::sheet::Sheet;
 use super::{ALL, Grid};
 use crate::recorded;
+use crate::report::Strictness;
 use crate::verdict::Observation;
 
 /// Where the grids of guests are kept, below the directory in which the program runs: a directory per grid, a file per kernel.
@@ -87,6 +88,41 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
         *cells = steady;
     }
     Ok(record)
+}
+
+/// Why a grid is red, a clause each: rows that are no answer, no answer at all, and, where asked for, what is not as `record` has
+/// it, or, without a record, rows that this machine does not have.
+pub fn red(sheet: &Sheet, record: Option<&Sheet>, strictness: &Strictness) -> Vec<String> {
+    let mut reasons = sheet.red();
+    if reasons.is_empty() && sheet.rows.iter().all(|row| row.cells.is_none()) {
+        reasons.push("nothing was decided: no row could be tried".to_owned());
+    }
+    if !strictness.strict {
+        return reasons;
+    }
+    let expected = |row: &str| {
+        strictness
+            .expected_untestable
+            .iter()
+            .any(|name| name == row)
+    };
+    match record {
+        Some(record) => {
+            // A row that may be untestable is no difference where it is.
+            let mut kept = sheet.clone();
+            kept.rows
+                .retain(|row| row.lacking.is_none() || !expected(&row.row));
+            reasons.extend(unlike(record, &kept));
+        }
+        None => reasons.extend(sheet.rows.iter().filter_map(|row| {
+            let reason = row.lacking.as_ref().filter(|_| !expected(&row.row))?;
+            let name = &row.row;
+            Some(format!(
+                "{name} untestable, which --expect-untestable does not name: {reason}"
+            ))
+        })),
+    }
+    reasons
 }
 
 /// What of a grid is not as recorded, a clause each: cells with another answer, and rows of the record that are not there.

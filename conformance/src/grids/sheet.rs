@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::cells::Cells;
-use crate::report::{Environment, SCHEMA};
+use crate::report::{Environment, SCHEMA, stored};
 use crate::runner::Outcome;
 use crate::verdict::{Observation, Reason, Value};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,11 @@ impl Row {
         match outcome {
             Outcome::Seen(seen) => row.cells = Some(seen),
             Outcome::Untestable(reason) => row.lacking = Some(reason),
-            Outcome::Broken(failure) | Outcome::TimedOut(failure) => row.failure = Some(failure),
+            Outcome::Broken(failure)
+            | Outcome::TimedOut(failure)
+            | Outcome::NotReached(failure) => {
+                row.failure = Some(failure);
+            }
         }
         row
     }
@@ -214,7 +218,7 @@ impl Sheet {
     ///
     /// What is wrong with it, in a line that begins with its path.
     pub fn of_file(path: &Path) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let bytes = stored::bytes(path)?;
         Self::read(&bytes).map_err(|what| format!("{}: {what}", path.display()))
     }
 

@@ -4,7 +4,7 @@ mod plain;
 mod special;
 
 use crate::interpose::record::aside;
-use crate::lab::{Lab, alias, sockets};
+use crate::lab::{Lab, alias, danger, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::ffi::CString;
 use std::fmt;
@@ -403,6 +403,7 @@ pub fn memfd_secret() -> Result<OwnedFd, Stop> {
 
 /// An empty memfd with these seals.
 pub fn sealed_memfd(seals: libc::c_int) -> Result<OwnedFd, Stop> {
+    danger::SEALS.avoid()?;
     aside(|| {
         // SAFETY: the name ends with a zero, and the kernel copies it.
         let fd = unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_ALLOW_SEALING) };

@@ -6,6 +6,7 @@
 pub mod alias;
 pub mod completions;
 pub mod copied;
+pub mod danger;
 pub mod ext4;
 pub mod fds;
 pub mod filesystems;

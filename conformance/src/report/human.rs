@@ -54,7 +54,7 @@ fn word_style(word: Word) -> Style {
         Word::Holds => GREEN,
         Word::Refuted => YELLOW,
         Word::Untestable => CYAN,
-        Word::Broken | Word::TimeOut => RED,
+        Word::Broken | Word::TimeOut | Word::NotReached => RED,
     }
 }
 
@@ -292,9 +292,13 @@ pub fn news(output: &mut dyn Write, run: &Run) -> io::Result<()> {
 /// The last lines: counts, and why the run is red if it is.
 pub fn summary(output: &mut dyn Write, run: &Run, strictness: &Strictness) -> io::Result<()> {
     let judged = |judgement| run.judged(judgement).count();
+    let unreached = match run.count(Word::NotReached) {
+        0 => String::new(),
+        count => format!(", {count} not reached"),
+    };
     writeln!(
         output,
-        "{BOLD}{}{BOLD:#}: {} hold, {} refuted, {} untestable, {} broken, {} timed out; {} as known, {} new, {} changed",
+        "{BOLD}{}{BOLD:#}: {} hold, {} refuted, {} untestable, {} broken, {} timed out{unreached}; {} as known, {} new, {} changed",
         plural(run.records.len(), "claim"),
         run.count(Word::Holds),
         run.count(Word::Refuted),

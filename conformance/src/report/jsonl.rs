@@ -5,16 +5,17 @@
 //! | `type` | when | fields |
 //! |---|---|---|
 //! | `environment` | first | those of [`Environment`]: `schema`, `conformance`, `kernel`, `machine`, `uid`, `arguments`, `scratch`, `passed_over`, `config`, `lost` |
+//! | `begin` | while the run goes on | `id`: the experiment of this claim begins. What has begun and has no line of type `claim` was running when the run broke off |
 //! | `claim` | one per claim, in the order of their ends | those of [`Record`]: `id`, `verdict`, `judgement`, `reason`, `failure`, `observation`, `milliseconds`; what does not apply is left out, as are no milliseconds |
 //! | `end` | last | `claims`: how many lines of type `claim` there were |
 //!
-//! A file without the `end` line, or with another number of claims, is of a run that was cut off. An observation is a list of
+//! A file without the `end` line, or with another number of claims, is of a run that was cut off. A run that `SIGINT` or
+//! `SIGTERM` has ended has its `end` line: the claims that it did not come to have the verdict `not-reached`. An observation is a list of
 //! facts: `fact`, and one of `returned`, `errno`, `count`, `text` or `entries` (pairs of system call and count).
 
 use super::human::plural;
 use super::{Environment, Record, Run, SCHEMA};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// One line.
@@ -23,6 +24,11 @@ use std::io::{self, Write};
 pub enum Line {
     /// The first line.
     Environment(Environment),
+    /// An experiment begins.
+    Begin {
+        /// Its claim.
+        id: String,
+    },
     /// A result.
     Claim(Record),
     /// The last line.
@@ -60,52 +66,91 @@ pub fn write_run(output: &mut dyn Write, run: &Run) -> io::Result<()> {
 ///
 /// What is wrong with it, in a clause about "the results".
 pub fn read(bytes: &[u8]) -> Result<Run, String> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|error| format!("the results are no text: {error}"))?;
-    let mut environment: Option<Environment> = None;
-    let mut records: Vec<Record> = Vec::new();
-    let mut seen = BTreeSet::new();
-    let mut ended = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        if ended.is_some() {
-            return Err(format!(
-                "line {number} of the results comes after their end"
-            ));
-        }
-        if number == 1 {
-            of_this_schema(line)?;
-        }
-        let line = serde_json::from_str(line)
-            .map_err(|error| format!("line {number} of the results cannot be read: {error}"))?;
-        match line {
-            Line::Environment(_) if environment.is_some() => {
-                return Err("there are two environments in the results".into());
-            }
-            Line::Environment(found) => environment = Some(found),
-            _ if environment.is_none() => {
-                return Err("the results do not begin with the environment".into());
-            }
-            Line::Claim(record) => {
-                if !seen.insert(record.id.clone()) {
-                    return Err(format!("two results came of {}", record.id));
-                }
-                records.push(record);
-            }
-            Line::End { claims } => ended = Some(claims),
-        }
-    }
-    let environment = environment.ok_or("no results came")?;
-    let came = records.len();
-    match ended {
+    let found = read_as_far_as(bytes);
+    let count = found.records.len();
+    let environment = match (found.wrong, found.environment) {
+        (Some(wrong), _) => return Err(wrong),
+        (None, None) => return Err("no results came".to_owned()),
+        (None, Some(environment)) => environment,
+    };
+    match found.ended {
         None => Err(format!(
             "the results have no end, after {}",
-            plural(came, "claim")
+            plural(count, "claim")
         )),
-        Some(said) if said != came => Err(format!("{came} results came of {said} that were sent")),
-        Some(_) => Ok(Run {
-            environment,
-            records,
-        }),
+        Some(said) if said != count => Err(format!(
+            "the results are incomplete: {count} of {}",
+            plural(said, "result")
+        )),
+        Some(_) => Ok(Run::new(environment, found.records)),
+    }
+}
+
+/// What can be read of results, from their beginning.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The first line.
+    pub environment: Option<Environment>,
+    /// The results.
+    pub records: Vec<Record>,
+    /// The claims whose experiments have begun, and have no result.
+    pub running: Vec<String>,
+    /// How many results the last line counts.
+    pub ended: Option<usize>,
+    /// Why no more was read.
+    pub wrong: Option<String>,
+}
+
+/// Reads results up to their end, or up to what is wrong with them.
+pub fn read_as_far_as(bytes: &[u8]) -> Found {
+    let mut found = Found::default();
+    found.wrong = found.take_all(bytes).err();
+    found
+}
+
+impl Found {
+    fn take_all(&mut self, bytes: &[u8]) -> Result<(), String> {
+        for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+            let line = std::str::from_utf8(line)
+                .map_err(|error| format!("line {number} of the results is not text: {error}"))?;
+            if line.is_empty() && (number > 1 || bytes.is_empty()) {
+                continue; // after the last line feed
+            }
+            if self.ended.is_some() {
+                return Err(format!(
+                    "line {number} of the results comes after their end"
+                ));
+            }
+            if number == 1 {
+                of_this_schema(line)?;
+            }
+            let line = serde_json::from_str(line)
+                .map_err(|error| format!("line {number} of the results cannot be read: {error}"))?;
+            self.take(line)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, line: Line) -> Result<(), String> {
+        match line {
+            Line::Environment(_) if self.environment.is_some() => {
+                return Err("there are two environments in the results".into());
+            }
+            Line::Environment(environment) => self.environment = Some(environment),
+            _ if self.environment.is_none() => {
+                return Err("the results do not begin with the environment".into());
+            }
+            Line::Begin { id } => self.running.push(id),
+            Line::Claim(record) => {
+                if self.records.iter().any(|known| known.id == record.id) {
+                    return Err(format!("two results came of {}", record.id));
+                }
+                self.running.retain(|id| *id != record.id);
+                self.records.push(record);
+            }
+            Line::End { claims } => self.ended = Some(claims),
+        }
+        Ok(())
     }
 }
 
@@ -189,7 +234,7 @@ mod tests {
                 "two environments",
             ),
             (vec![lines[0], lines[1], lines[1], lines[2]], "two results"),
-            (vec![lines[0], lines[2]], "0 results came of 1"),
+            (vec![lines[0], lines[2]], "0 of 1 result"),
             (
                 vec![lines[0], lines[1], lines[2], lines[2]],
                 "after their end",
@@ -198,6 +243,25 @@ mod tests {
             let error = read(lines.join("\n").as_bytes()).expect_err("not whole");
             assert!(error.contains(mentions), "{error}");
         }
-        assert!(read(b"\xff").expect_err("no text").contains("no text"));
+        assert!(read(b"\xff").expect_err("no text").contains("not text"));
+    }
+
+    #[test]
+    fn what_came_of_a_run_that_broke_off_is_read_and_what_was_running() {
+        let lines: Vec<&str> = WHOLE.lines().collect();
+        let begun = |id: &str| format!(r#"{{"type":"begin","id":"{id}"}}"#);
+        let all = [
+            lines[0],
+            &begun("a.b.c"),
+            lines[1],
+            &begun("a.b.d"),
+            "{\"ty",
+        ]
+        .join("\n");
+        let found = read_as_far_as(all.as_bytes());
+        assert_eq!(found.records.len(), 1);
+        assert_eq!(found.running, ["a.b.d"]);
+        assert!(found.wrong.is_some_and(|wrong| wrong.contains("line 5")));
+        assert!(read(all.as_bytes()).is_err());
     }
 }

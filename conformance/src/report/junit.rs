@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `testsuite` | a kernel; its properties are the environment and, as `verdict of ID`, every verdict |
 //! | `testcase` | a claim, whose `classname` is kernel and interface |
-//! | `failure` | broken, timed out, or, where asked for, changed |
+//! | `failure` | what is red: broken, timed out, not reached, and, where asked for, changed and untestable |
 //! | `skipped` | untestable, with the reason |
 //! | `system-out` | verdict and judgement, and what the kernel did |
 //!
@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 use super::stored::Stored;
-use super::{Record, one_line};
+use super::{Record, Run, Strictness, one_line};
 use crate::verdict::Word;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
@@ -21,47 +21,66 @@ use std::io::{self, Write};
 
 type Xml = Writer<Vec<u8>>;
 
-/// Writes the report. `strict` makes what has changed a failure.
-pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Result<()> {
+/// Writes the report.
+pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
     let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    let records = || runs.iter().flat_map(|stored| &stored.run.records);
+    let sum = |count: &dyn Fn(&Run) -> usize| -> String {
+        let counts = runs.iter().map(|stored| count(&stored.run));
+        counts.sum::<usize>().to_string()
+    };
+    let tests = sum(&|run| run.records.len());
+    let failed = sum(&|run| failures(run, strictness));
     xml.create_element("testsuites")
         .with_attribute(("name", "conformance"))
-        .with_attribute(("tests", records().count().to_string().as_str()))
-        .with_attribute(("failures", failures(records(), strict).as_str()))
+        .with_attribute(("tests", tests.as_str()))
+        .with_attribute(("failures", failed.as_str()))
         .with_attribute(("errors", "0"))
         .write_inner_content(|xml| {
             runs.iter()
-                .try_for_each(|stored| suite(xml, stored, strict))
+                .try_for_each(|stored| suite(xml, stored, strictness))
         })?;
     output.write_all(&xml.into_inner())?;
     writeln!(output)
 }
 
-fn failures<'run>(records: impl Iterator<Item = &'run Record>, strict: bool) -> String {
-    let failed = records.filter(|record| record.fails(strict));
-    failed.count().to_string()
+fn failures(run: &Run, strictness: &Strictness) -> usize {
+    let failed = run.records.iter();
+    failed
+        .filter(|record| run.fails(record, strictness))
+        .count()
 }
 
-fn suite(xml: &mut Xml, stored: &Stored, strict: bool) -> io::Result<()> {
+/// Those that are not failures.
+fn skipped(run: &Run, strictness: &Strictness) -> usize {
+    let untestable = run
+        .records
+        .iter()
+        .filter(|record| record.verdict == Word::Untestable && !run.fails(record, strictness));
+    untestable.count()
+}
+
+fn suite(xml: &mut Xml, stored: &Stored, strictness: &Strictness) -> io::Result<()> {
     let records = &stored.run.records;
     let milliseconds = records.iter().map(|record| record.milliseconds).sum();
     xml.create_element("testsuite")
         .with_attribute(("name", clean(&stored.name).as_str()))
         .with_attribute(("tests", records.len().to_string().as_str()))
-        .with_attribute(("failures", failures(records.iter(), strict).as_str()))
+        .with_attribute((
+            "failures",
+            failures(&stored.run, strictness).to_string().as_str(),
+        ))
         .with_attribute(("errors", "0"))
         .with_attribute((
             "skipped",
-            stored.run.count(Word::Untestable).to_string().as_str(),
+            skipped(&stored.run, strictness).to_string().as_str(),
         ))
         .with_attribute(("time", seconds(milliseconds).as_str()))
         .write_inner_content(|xml| {
             properties(xml, stored)?;
             records
                 .iter()
-                .try_for_each(|record| case(xml, &stored.name, record, strict))
+                .try_for_each(|record| case(xml, stored, record, strictness))
         })?;
     Ok(())
 }
@@ -91,15 +110,20 @@ fn properties(xml: &mut Xml, stored: &Stored) -> io::Result<()> {
     Ok(())
 }
 
-fn case(xml: &mut Xml, kernel: &str, record: &Record, strict: bool) -> io::Result<()> {
+fn case(
+    xml: &mut Xml,
+    stored: &Stored,
+    record: &Record,
+    strictness: &Strictness,
+) -> io::Result<()> {
     let happened = clean(&record.what_happened());
-    let class = clean(&format!("{kernel}/{}", record.interface()));
+    let class = clean(&format!("{}/{}", stored.name, record.interface()));
     xml.create_element("testcase")
         .with_attribute(("name", clean(&record.id).as_str()))
         .with_attribute(("classname", class.as_str()))
         .with_attribute(("time", seconds(record.milliseconds).as_str()))
         .write_inner_content(|xml| {
-            if record.fails(strict) {
+            if stored.run.fails(record, strictness) {
                 xml.create_element("failure")
                     .with_attribute(("type", failure_type(record)))
                     .with_attribute(("message", happened.as_str()))
@@ -119,8 +143,8 @@ fn case(xml: &mut Xml, kernel: &str, record: &Record, strict: bool) -> io::Resul
 
 fn failure_type(record: &Record) -> &'static str {
     match record.verdict {
-        Word::Broken | Word::TimeOut => record.verdict.text(),
-        _ => "changed",
+        Word::Holds | Word::Refuted => "changed",
+        other => other.text(),
     }
 }
 

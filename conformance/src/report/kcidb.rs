@@ -9,6 +9,7 @@
 //! | `FAIL` | changed: measured on this series before, with the other result |
 //! | `ERROR` | broken or timed out: nothing is known of the kernel |
 //! | `SKIP` | untestable |
+//! | `MISS` | not reached: the run ended before |
 //!
 //! The ids are made of the results alone, so that the same results are the same submission; what tells two runs on one kernel
 //! apart is for the submitter to say ([`Submitter::run`]).
@@ -109,6 +110,7 @@ fn test(record: &Record) -> Value {
 fn status(record: &Record) -> &'static str {
     match (record.verdict, record.judgement) {
         (Word::Broken | Word::TimeOut, _) => "ERROR",
+        (Word::NotReached, _) => "MISS",
         (Word::Untestable, _) => "SKIP",
         (_, Some(Judgement::Changed)) => "FAIL",
         (_, Some(Judgement::AsKnown)) => "PASS",

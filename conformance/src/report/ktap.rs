@@ -1,17 +1,18 @@
 //! KTAP version 1, the kernel's own form for results of tests: nested by kernel, interface and claim.
 //!
-//! `not ok` is what is broken, timed out or, where asked for, changed; `# SKIP` is untestable, with the reason. Verdict,
+//! `not ok` is what is red: broken, timed out, not reached and, where asked for, changed and untestable; `# SKIP` is untestable
+//! otherwise, with the reason. Verdict,
 //! judgement and what the kernel did are diagnostic lines above each result. A refuted claim is `ok`: the experiment worked.
 
 #![forbid(unsafe_code)]
 
 use super::stored::{Stored, ids, interfaces};
-use super::{Record, one_line};
+use super::{Record, Run, Strictness, one_line};
 use crate::verdict::Word;
 use std::io::{self, Write};
 
-/// Writes the report. `strict` makes what has changed `not ok`.
-pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Result<()> {
+/// Writes the report.
+pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
     writeln!(output, "KTAP version 1\n1..{}", runs.len())?;
     for (number, stored) in (1..).zip(runs) {
         let ids = ids([stored]);
@@ -30,7 +31,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Resul
         for (number, interface) in (1..).zip(interfaces) {
             let of_it = |record: &&Record| record.interface() == interface;
             let records: Vec<&Record> = stored.run.records.iter().filter(of_it).collect();
-            let ok = claims(output, &records, strict)?;
+            let ok = claims(output, &stored.run, &records, strictness)?;
             passed &= ok;
             writeln!(output, "  {}", point(ok, number, interface))?;
         }
@@ -40,19 +41,25 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Resul
 }
 
 /// The claims of an interface, and whether all are `ok`.
-fn claims(output: &mut dyn Write, records: &[&Record], strict: bool) -> io::Result<bool> {
+fn claims(
+    output: &mut dyn Write,
+    run: &Run,
+    records: &[&Record],
+    strictness: &Strictness,
+) -> io::Result<bool> {
     writeln!(output, "    KTAP version 1\n    1..{}", records.len())?;
     for (number, record) in (1..).zip(records) {
         let happened = one_line(&record.what_happened());
         writeln!(output, "    # {}: {happened}", record.words())?;
-        let mut line = point(!record.fails(strict), number, &record.id);
-        if record.verdict == Word::Untestable {
+        let ok = !run.fails(record, strictness);
+        let mut line = point(ok, number, &record.id);
+        if ok && record.verdict == Word::Untestable {
             line += " # SKIP ";
             line += &description(&happened);
         }
         writeln!(output, "    {}", line.trim_end())?;
     }
-    Ok(!records.iter().any(|record| record.fails(strict)))
+    Ok(!records.iter().any(|record| run.fails(record, strictness)))
 }
 
 fn point(ok: bool, number: usize, name: &str) -> String {

@@ -4,14 +4,14 @@
 
 use super::human::plural;
 use super::stored::{Stored, ids, interface, interfaces};
-use super::{Record, one_line};
+use super::{Record, Strictness, one_line, red_of_all};
 use crate::claims;
 use crate::verdict::{Judgement, Word};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// Writes the report. `strict` makes what has changed red.
-pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Result<()> {
+/// Writes the report.
+pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
     let ids = ids(runs);
     writeln!(
         output,
@@ -20,7 +20,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Resul
         plural(runs.len(), "kernel")
     )?;
     kernels(output, runs)?;
-    red(output, runs, strict)?;
+    red(output, runs, strictness)?;
     let (differ, same): (Vec<String>, Vec<String>) =
         ids.into_iter().partition(|id| differs(runs, id));
     if !differ.is_empty() {
@@ -50,13 +50,13 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Resul
 fn kernels(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
     writeln!(
         output,
-        "| kernel | release | hold | refuted | untestable | broken | timed out | new | changed |"
+        "| kernel | release | hold | refuted | untestable | broken | timed out | not reached | new | changed |"
     )?;
-    writeln!(output, "|---|---|--:|--:|--:|--:|--:|--:|--:|")?;
+    writeln!(output, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
     for Stored { name, run } in runs {
         writeln!(
             output,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             escaped(name),
             escaped(&run.environment.kernel),
             run.count(Word::Holds),
@@ -64,6 +64,7 @@ fn kernels(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
             run.count(Word::Untestable),
             run.count(Word::Broken),
             run.count(Word::TimeOut),
+            run.count(Word::NotReached),
             run.judged(Judgement::NewFinding).count(),
             run.judged(Judgement::Changed).count(),
         )?;
@@ -71,16 +72,17 @@ fn kernels(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
     Ok(())
 }
 
-fn red(output: &mut dyn Write, runs: &[Stored], strict: bool) -> io::Result<()> {
-    let red: Vec<(&str, &Record)> = all(runs)
-        .filter(|(_, record)| record.fails(strict))
-        .collect();
+fn red(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
+    let runs = runs
+        .iter()
+        .map(|stored| (stored.name.as_str(), &stored.run));
+    let red = red_of_all(runs, strictness);
     if red.is_empty() {
         return Ok(());
     }
     writeln!(output, "\n## Red\n")?;
-    red.into_iter()
-        .try_for_each(|(name, record)| item(output, name, record))
+    red.iter()
+        .try_for_each(|reason| writeln!(output, "- {}", escaped(reason)))
 }
 
 /// What nobody has recorded before.
@@ -119,13 +121,11 @@ fn item(output: &mut dyn Write, name: &str, record: &Record) -> io::Result<()> {
     )
 }
 
-/// Whether the kernels that have decided it disagree; what could not be tried says nothing.
+/// Whether the kernels do not all have the same result: that a claim could not be tried, or was not, is a difference, too.
 fn differs(runs: &[Stored], id: &str) -> bool {
-    let words: BTreeSet<&str> = runs
+    let words: BTreeSet<Option<&str>> = runs
         .iter()
-        .filter_map(|stored| stored.run.find(id))
-        .filter(|record| record.verdict != Word::Untestable)
-        .map(|record| record.verdict.text())
+        .map(|stored| Some(stored.run.find(id)?.verdict.text()))
         .collect();
     words.len() > 1
 }
@@ -161,7 +161,7 @@ fn cell(record: Option<&Record>) -> String {
         other => other.text(),
     };
     match (record.verdict, record.judgement) {
-        (Word::Broken | Word::TimeOut, _) => format!("**{word}**"),
+        (verdict, _) if verdict.is_failure() => format!("**{word}**"),
         (_, Some(judgement @ (Judgement::NewFinding | Judgement::Changed))) => {
             format!("**{word}** ({})", judgement.words())
         }

@@ -5,6 +5,8 @@
 use super::{Run, jsonl};
 use crate::claims;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Where `conformance matrix` keeps results, a file per kernel.
@@ -19,13 +21,48 @@ pub struct Stored {
     pub run: Run,
 }
 
+/// The longest file of results that is read: hundreds of times what a run has.
+const MOST: u64 = 256 << 20;
+/// The longest first line.
+const FIRST_LINE: u64 = 64 << 10;
+
+/// The bytes of a file of JSON Lines. What does not begin as such is refused at once, whatever its length.
+///
+/// # Errors
+///
+/// Why it cannot be read, or what is wrong with it.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let mut file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let mut first = (&mut file).take(FIRST_LINE);
+    first.read_to_end(&mut bytes).map_err(failed)?;
+    let is_long = bytes.len() as u64 == FIRST_LINE;
+    if is_long && !(bytes.starts_with(b"{") && bytes.contains(&b'\n')) {
+        return Err(format!(
+            "{}: it does not begin with a line of JSON, so it is not a file of results",
+            path.display()
+        ));
+    }
+    let mut rest = file.take(MOST);
+    rest.read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MOST {
+        return Err(format!(
+            "{}: longer than {} MiB, so it is not a file of results",
+            path.display(),
+            MOST >> 20
+        ));
+    }
+    Ok(bytes)
+}
+
 /// Reads one file.
 ///
 /// # Errors
 ///
 /// What is wrong with it, in a line that begins with its path.
 pub fn read(path: &Path) -> Result<Stored, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let bytes = bytes(path)?;
     let run = jsonl::read(&bytes).map_err(|what| {
         let shown = path.display();
         format!("{shown}: {what}; it must be whole, as `--format jsonl` writes it")

@@ -75,7 +75,10 @@ fn serve(
             && let Some(task) = next(claims, &mut waiting, running)
         {
             match Kept::start(claims[task], task, orders, namespaces) {
-                Ok(kept) => running.push(kept),
+                Ok(kept) => {
+                    running.push(kept);
+                    send(&Message::Begun { task })?;
+                }
                 Err(error) => {
                     reports += 1;
                     let outcome =

@@ -38,6 +38,9 @@ pub struct End {
     pub tainted: u64,
     /// Lines of the kernel's log that speak of a bug.
     pub complaints: Vec<String>,
+    /// What of the job the guest could not do, so that it ran nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 const HEADER: usize = 9;

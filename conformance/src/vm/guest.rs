@@ -4,6 +4,7 @@
 //! fails, the host is told, or notices that the end marker is missing.
 
 use super::frames::{self, End, Kind};
+use super::modules;
 use crate::lab::{images, netlink, netns};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, c_int};
@@ -23,6 +24,9 @@ pub const JOB: &str = "/job.json";
 pub struct Job {
     /// Modules to load, by their file names below `/modules`, in order.
     pub modules: Vec<String>,
+    /// Modules that must be there, loaded or built in.
+    #[serde(default)]
+    pub required: Vec<String>,
     /// The commands, one after the other; `/init` is this program.
     pub commands: Vec<Vec<String>>,
     /// Variables added to the environment.
@@ -57,7 +61,6 @@ pub fn main() -> ! {
 }
 
 fn live() -> io::Result<i32> {
-    let job: Job = serde_json::from_slice(&std::fs::read(JOB)?)?;
     mount_all();
     let port = Mutex::new(Port::open()?);
     let send = |kind, bytes: &[u8]| {
@@ -66,13 +69,85 @@ fn live() -> io::Result<i32> {
             .send(kind, bytes)
     };
     send(Kind::Hello, crate::kernel::uname().0.as_bytes())?;
+    let done = work(&send);
+    // What has failed here is in the end marker, so that the host does not wait for what will not come.
+    let (status, refused) = match &done {
+        Ok(Done::Ran(status)) => (*status, None),
+        Ok(Done::Refused(what)) => (1, Some(what.clone())),
+        Err(error) => {
+            send(Kind::Error, format!("guest: {error}\n").as_bytes())?;
+            (1, None)
+        }
+    };
+    let tainted = std::fs::read_to_string("/proc/sys/kernel/tainted").unwrap_or_default();
+    let port = port
+        .into_inner()
+        .map_err(|_| io::Error::other("a writer panicked"))?;
+    let end = End {
+        records: port.sent,
+        status,
+        tainted: tainted.trim().parse().unwrap_or(0),
+        complaints: complaints(),
+        refused,
+    };
+    port.finish(&end)?;
+    Ok(status)
+}
+
+/// What came of a job.
+enum Done {
+    /// Its commands ran; the worst of their exit statuses.
+    Ran(i32),
+    /// They did not, for this reason.
+    Refused(String),
+}
+
+/// What the kernel says of a module that is not its own: of another version, or with symbols that it does not have.
+const UNFIT: [c_int; 5] = [
+    libc::ENOEXEC,
+    libc::ENOENT,
+    libc::EINVAL,
+    libc::ENOSYS,
+    libc::EKEYREJECTED,
+];
+
+/// Loads the job's modules. Why they do not fit this kernel, if they do not.
+fn load_modules(
+    job: &Job,
+    send: &impl Fn(Kind, &[u8]) -> io::Result<()>,
+) -> io::Result<Option<String>> {
     for module in &job.modules {
-        if let Err(error) = load(&Path::new("/modules").join(module)) {
-            send(
+        let content = std::fs::read(Path::new("/modules").join(module))?;
+        let Err(error) = load(&content) else { continue };
+        match error.raw_os_error() {
+            Some(libc::EEXIST) => {}
+            Some(errno) if UNFIT.contains(&errno) => {
+                let version = modules::version(&content);
+                let version = version.unwrap_or_else(|| "an unknown version".to_owned());
+                return Ok(Some(format!(
+                    "modules of {version} do not fit Linux {}: {module}: {error}",
+                    crate::kernel::uname().0
+                )));
+            }
+            _ => send(
                 Kind::Error,
                 format!("guest: module {module}: {error}\n").as_bytes(),
-            )?;
+            )?,
         }
+    }
+    let is_missing = |name: &&String| !Path::new("/sys/module").join(name.as_str()).exists();
+    Ok(job.required.iter().find(is_missing).map(|name| {
+        format!(
+            "Linux {} has no module {name}: it is neither among the modules nor built in",
+            crate::kernel::uname().0
+        )
+    }))
+}
+
+fn work(send: &(impl Fn(Kind, &[u8]) -> io::Result<()> + Sync)) -> io::Result<Done> {
+    let job: Job = serde_json::from_slice(&std::fs::read(JOB)?)?;
+    if let Some(why) = load_modules(&job, send)? {
+        return Ok(Done::Refused(why));
     }
     if let Err(errno) = netlink::up("lo") {
         send(
@@ -101,7 +176,7 @@ fn live() -> io::Result<i32> {
         let status = if job.interactive {
             talk(&job, command)?
         } else {
-            run(&job, command, &send)?
+            run(&job, command, send)?
         };
         let status = status
             .code()
@@ -121,18 +196,7 @@ fn live() -> io::Result<i32> {
         }
         worst = worst.max(status);
     }
-    let tainted = std::fs::read_to_string("/proc/sys/kernel/tainted").unwrap_or_default();
-    let port = port
-        .into_inner()
-        .map_err(|_| io::Error::other("a writer panicked"))?;
-    let end = End {
-        records: port.sent,
-        status: worst,
-        tainted: tainted.trim().parse().unwrap_or(0),
-        complaints: complaints(),
-    };
-    port.finish(&end)?;
-    Ok(worst)
+    Ok(Done::Ran(worst))
 }
 
 /// The result channel, in raw mode.
@@ -345,8 +409,7 @@ fn open_to_all(directories: &[&str]) {
     }
 }
 
-fn load(path: &Path) -> io::Result<()> {
-    let module = std::fs::read(path)?;
+fn load(module: &[u8]) -> io::Result<()> {
     // SAFETY: the module's bytes and the empty parameters are read during the call.
     let done = unsafe {
         libc::syscall(

@@ -1,8 +1,12 @@
 //! The matrix: which kernels there are to be had, and what has been fetched of them.
 
 use super::error::{Context, Error};
+use super::modules;
 use crate::kernel::Series;
+use crate::replace;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// `fixtures/kernels.toml`, as it was when the program was built.
@@ -161,6 +165,11 @@ pub fn foreign(name: &str) -> Option<ForeignRow> {
     foreign_rows().into_iter().find(|row| row.name == name)
 }
 
+/// Whether the matrix has a kernel of this name.
+pub fn is_known(name: &str) -> bool {
+    foreign(name).is_some() || rows().iter().any(|row| row.name == name)
+}
+
 /// The row of this name.
 ///
 /// # Errors
@@ -259,30 +268,273 @@ impl Cache {
             .then_some(image)
     }
 
-    /// Notes that a kernel is complete: written last, so that what was cut off is fetched again.
-    pub fn keep(&self, image: &Image) -> Result<(), Error> {
-        let path = self.of(&image.name).join("image.json");
+    /// Notes in `directory` that a kernel is complete: written last, so that what was cut off is fetched again.
+    pub fn keep(directory: &Path, image: &Image) -> Result<(), Error> {
+        let path = directory.join("image.json");
         let text = serde_json::to_vec_pretty(image).expect("an image is plain data");
         std::fs::write(&path, text).at(&path)
     }
 
-    /// Removes everything.
-    pub fn clean(&self) -> Result<(), Error> {
-        match std::fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).at(&self.directory)
+    /// Makes the directory and marks it as a cache, so that [`clean`](Self::clean) knows it again.
+    ///
+    /// # Errors
+    ///
+    /// If there is something in it that nocopy does not put there: then it is not a cache, and is not to become one.
+    pub fn make(&self) -> Result<(), Error> {
+        let marker = self.directory.join(MARKER);
+        if marker.is_file() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&self.directory).at(&self.directory)?;
+        if let Some(other) = self.names()?.iter().find(|name| !is_own(name)) {
+            return Err(Error::host(format!(
+                "{} is not a cache of kernels, for `{other}` is in it: name an empty or new directory with NOCOPY_KERNELS",
+                self.directory.display()
+            )));
+        }
+        replace::write(&marker, MARKED.as_bytes()).at(&marker)
+    }
+
+    /// Waits until no other process fetches into this cache. The lock ends with the file.
+    pub fn lock(&self) -> Result<File, Error> {
+        self.make()?;
+        let path = self.directory.join(LOCK);
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).open(&path);
+        let file = file.at(&path)?;
+        file.lock().at(&path)?;
+        Ok(file)
+    }
+
+    /// What is in the directory, in the order of the alphabet.
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let entries = std::fs::read_dir(&self.directory).at(&self.directory)?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.at(&self.directory)?.file_name();
+            names.push(name.to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes what nocopy has put there, or, with `dry`, only lists it.
+    ///
+    /// # Errors
+    ///
+    /// If the directory is not marked as a cache.
+    pub fn clean(&self, dry: bool) -> Result<Cleaned, Error> {
+        let mut cleaned = Cleaned::default();
+        if !self.directory.exists() {
+            return Ok(cleaned);
+        }
+        let marker = self.directory.join(MARKER);
+        if !marker.is_file() {
+            return Err(Error::host(format!(
+                "{} has no file `{MARKER}`, which nocopy puts into its caches: nothing was removed; name the cache with \
+                 NOCOPY_KERNELS, or remove the directory yourself",
+                self.directory.display()
+            )));
+        }
+        for name in self.names()? {
+            let path = self.directory.join(&name);
+            if name == MARKER {
+                continue;
             }
-            _ => Ok(()),
+            if is_own(&name) {
+                cleaned.remove(&path, &name, dry)?;
+            } else {
+                cleaned.left.push(path);
+            }
+        }
+        // The marker goes last, so that what is interrupted can be done again; and stays with what is left.
+        if cleaned.left.is_empty() {
+            cleaned.remove_one(&marker, dry)?;
+            if !dry {
+                std::fs::remove_dir(&self.directory).at(&self.directory)?;
+            }
+        }
+        Ok(cleaned)
+    }
+}
+
+/// The file by which a cache is known again.
+const MARKER: &str = "nocopy-cache";
+const MARKED: &str = "Kernels and disks that `conformance` has fetched and made. `conformance kernels clean` removes them.\n";
+/// The file whose lock a process has while it fetches.
+const LOCK: &str = "lock";
+/// What the directory of a kernel that is being fetched is called, before its name.
+const FETCHING: &str = "fetching-";
+
+/// Whether nocopy gives this name to something in a cache.
+fn is_own(name: &str) -> bool {
+    let kernel = name.strip_prefix(FETCHING).unwrap_or(name);
+    [MARKER, LOCK, "accelerator", "apt", "disks"].contains(&name)
+        || name.starts_with(&format!(".{MARKER}.nocopy-"))
+        || fixture().kernel.iter().any(|row| row.name == kernel)
+}
+
+/// What [`Cache::clean`] has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// What was removed, a kernel, all disks or all package lists each, with how many bytes it had.
+    pub removed: Vec<(PathBuf, u64)>,
+    /// What is not nocopy's, and is still there.
+    pub left: Vec<PathBuf>,
+}
+
+impl Cleaned {
+    /// Removes an entry of a cache: files by the names that nocopy gives, directories if nothing else is in them.
+    fn remove(&mut self, path: &Path, name: &str, dry: bool) -> Result<(), Error> {
+        let is_directory = path.symlink_metadata().at(path)?.is_dir();
+        if !is_directory {
+            return self.remove_one(path, dry);
+        }
+        let is_of_it: fn(&str) -> bool = match name {
+            // A state of apt's own, which only apt writes.
+            "apt" => |_| true,
+            "disks" => |name| [".img", ".new"].iter().any(|end| name.ends_with(end)),
+            _ => |name| {
+                ["image.json", "vmlinux", "vmlinuz"].contains(&name)
+                    || [".deb", ".ko", ".ko.xz", ".ko.gz", ".ko.zst"]
+                        .iter()
+                        .any(|end| name.ends_with(end))
+            },
+        };
+        let mut bytes = 0;
+        let before = self.left.len();
+        self.remove_tree(path, is_of_it, dry, &mut bytes)?;
+        if self.left.len() == before || bytes > 0 {
+            self.removed.push((path.to_owned(), bytes));
+        }
+        Ok(())
+    }
+
+    /// Never by a symbolic link: one that leads elsewhere is not ours.
+    fn remove_tree(
+        &mut self,
+        directory: &Path,
+        is_of_it: fn(&str) -> bool,
+        dry: bool,
+        bytes: &mut u64,
+    ) -> Result<(), Error> {
+        let before = self.left.len();
+        for entry in std::fs::read_dir(directory).at(directory)? {
+            let entry = entry.at(directory)?;
+            let (path, kind) = (entry.path(), entry.file_type().at(directory)?);
+            if kind.is_dir() {
+                self.remove_tree(&path, is_of_it, dry, bytes)?;
+            } else if kind.is_file() && is_of_it(&entry.file_name().to_string_lossy()) {
+                *bytes += entry.metadata().at(&path)?.len();
+                if !dry {
+                    std::fs::remove_file(&path).at(&path)?;
+                }
+            } else {
+                self.left.push(path);
+            }
+        }
+        if self.left.len() == before && !dry {
+            std::fs::remove_dir(directory).at(directory)?;
+        }
+        Ok(())
+    }
+
+    fn remove_one(&mut self, path: &Path, dry: bool) -> Result<(), Error> {
+        let known = path.symlink_metadata().at(path)?;
+        if !known.is_file() {
+            self.left.push(path.to_owned());
+            return Ok(());
+        }
+        if !dry {
+            std::fs::remove_file(path).at(path)?;
+        }
+        self.removed.push((path.to_owned(), known.len()));
+        Ok(())
+    }
+}
+
+/// A kernel's directory while it is fetched: under another name until it is whole, and removed if it never is.
+pub struct Fetching {
+    /// Where the kernel's files go.
+    pub directory: PathBuf,
+    /// Where they will be.
+    pub to: PathBuf,
+}
+
+impl Fetching {
+    /// Begins with an empty directory, while the cache is [locked](Cache::lock). What a killed process has left of this kernel goes.
+    pub fn begin(cache: &Cache, name: &str) -> Result<Self, Error> {
+        let begun = Self {
+            directory: cache.directory.join(format!("{FETCHING}{name}")),
+            to: cache.of(name),
+        };
+        begun.remove(&begun.directory)?;
+        std::fs::create_dir(&begun.directory).at(&begun.directory)?;
+        Ok(begun)
+    }
+
+    /// Removes the files of a kernel. A file of the user's among them is an error.
+    fn remove(&self, directory: &Path) -> Result<(), Error> {
+        if !directory.exists() {
+            return Ok(());
+        }
+        let mut cleaned = Cleaned::default();
+        cleaned.remove(directory, "", false)?;
+        match cleaned.left.first() {
+            None => Ok(()),
+            Some(path) => Err(Error::host(format!(
+                "{} is not a part of a kernel: move it out of the cache",
+                path.display()
+            ))),
         }
     }
+
+    /// Gives it the kernel's name.
+    pub fn finish(self) -> Result<(), Error> {
+        self.remove(&self.to)?;
+        std::fs::rename(&self.directory, &self.to).at(&self.to)
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        let _ = self.remove(&self.directory); // gone already, once it has its name
+    }
+}
+
+/// Whether a file begins as a kernel that QEMU can start. Only regular files are opened: a pipe would wait for its writer.
+fn is_bootable(path: &Path) -> io::Result<bool> {
+    // The boot protocol's signature of a bzImage.
+    const SIGNATURE: (usize, &[u8]) = (0x202, b"HdrS");
+    if !path.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(path)?.take(1024).read_to_end(&mut start)?;
+    let (at, text) = SIGNATURE;
+    Ok(start.starts_with(b"\x7fELF") || start.get(at..at + text.len()) == Some(text))
 }
 
 /// A kernel file of the user's, with or without modules.
 pub fn own(kernel: &Path, modules: Option<&Path>, expect: Option<&str>) -> Result<Image, Error> {
     let boot = kernel.canonicalize().at(kernel)?;
+    if !is_bootable(&boot).at(&boot)? {
+        return Err(Error::host(format!(
+            "{} is not a kernel: a bzImage or an ELF (vmlinux) is wanted",
+            boot.display()
+        )));
+    }
     let modules = modules
         .map(|path| path.canonicalize().at(path))
         .transpose()?;
+    if let Some(directory) = &modules
+        && modules::names(directory)?.is_empty()
+    {
+        return Err(Error::host(format!(
+            "{} has no module (a file NAME.ko, perhaps compressed) in it",
+            directory.display()
+        )));
+    }
     let name = boot.file_name().map_or_else(
         || "kernel".into(),
         |name| name.to_string_lossy().into_owned(),

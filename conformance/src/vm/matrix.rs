@@ -1,27 +1,27 @@
 //! The same claims on many kernels, side by side, and the table of what came of them.
 
 use super::error::{Context, Error};
-use super::frames::{End, Kind};
+use super::frames::Kind;
 use super::guest::Job;
 use super::gvisor::Sandbox;
 use super::kernels::{self, Image};
-use super::modules;
 use super::programs;
 use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::grids::sheet::Sheet;
-use crate::lab::images;
+use crate::lab::{danger, images};
 use crate::recorded;
-use crate::report::{Record, Run, Strictness, jsonl, stored};
-use crate::verdict::Word;
+use crate::replace::{self, Replacement};
+use crate::report::{Record, Run, Strictness, jsonl, red_of_all, stored};
+use crate::verdict::{Lack, Reason, Word};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is asked of every kernel.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct Order {
     pub accelerator: Accelerator,
     /// The user that runs the claims; root, if none.
     pub uid: Option<u32>,
+    /// CPU seconds that one experiment may use, if not as usual.
+    pub timeout: Option<u64>,
 }
 
 /// What came of one kernel.
@@ -49,10 +51,32 @@ pub struct Order {
 pub struct Row {
     /// The kernel's name.
     pub name: String,
-    /// The claims that cannot be tried there for want of modules.
-    pub without: Vec<String>,
-    /// Its results and how the run went, or why there are none.
-    pub result: Result<(Run, Ran), Error>,
+    /// Its results, or why there are none.
+    pub result: Result<Decided, Error>,
+}
+
+/// The claims on one kernel.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The results. What a guest that broke off did not come to is in them as not reached.
+    pub run: Run,
+    /// Why the guest broke off, if it did, with what its kernel said of it.
+    pub broke_off: Option<String>,
+    /// From the start of QEMU to the first sign of life, if it is known.
+    pub boot: Option<Duration>,
+    /// From the start of QEMU to its end.
+    pub total: Duration,
+}
+
+impl Decided {
+    /// How it went, for a line: the release, and how long it took.
+    pub fn times(&self) -> String {
+        let up = self
+            .boot
+            .map(|boot| format!("up in {:.1} s, ", boot.as_secs_f32()));
+        let total = self.total.as_secs_f32();
+        format!("{}done in {total:.1} s", up.unwrap_or_default())
+    }
 }
 
 impl Row {
@@ -76,14 +100,16 @@ pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     for row in rows {
         match &row.result {
-            Ok((run, _)) => reasons.extend(
-                run.red(&strictness.allowing(&row.without))
-                    .into_iter()
-                    .map(|reason| format!("{}: {reason}", row.name)),
-            ),
+            Ok(Decided { broke_off, .. }) => {
+                reasons.extend(broke_off.iter().map(|why| format!("{}: {why}", row.name)));
+            }
             Err(Error::Gone(_) | Error::NotRun(_)) => {}
             Err(error) => reasons.push(format!("{}: {error}", row.name)),
         }
+    }
+    let mut runs = runs(rows).peekable();
+    if runs.peek().is_some() {
+        reasons.extend(red_of_all(runs, strictness));
     }
     // What is not Linux says nothing about how much of Linux was tried.
     let linux: Vec<&Row> = rows
@@ -109,26 +135,12 @@ pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
     reasons
 }
 
-/// The claims that need a module which the kernel comes without. Some of them may be built in, so this is what may be
-/// untestable there, not what is.
-pub fn without_modules(image: &Image, claims: &[&'static Claim]) -> Vec<String> {
-    let there = image
-        .modules
-        .as_ref()
-        .and_then(|directory| modules::names(directory).ok())
-        .unwrap_or_default();
-    // The first is the one that the claim is about; the others are what it needs in turn.
-    let lacks = |claim: &&&'static Claim| {
-        claim
-            .modules
-            .first()
-            .is_some_and(|module| !there.contains(*module))
-    };
-    claims
-        .iter()
-        .filter(lacks)
-        .map(|claim| claim.id.to_owned())
-        .collect()
+/// The kernels that have results.
+pub fn runs(rows: &[Row]) -> impl Iterator<Item = (&str, &Run)> {
+    rows.iter().filter_map(|row| {
+        let decided = row.result.as_ref().ok()?;
+        Some((row.name.as_str(), &decided.run))
+    })
 }
 
 /// The modules that claims need.
@@ -147,29 +159,91 @@ pub fn disks(asked: &[String], claims: &[&'static Claim]) -> Vec<String> {
     asked.iter().cloned().chain(needed).collect()
 }
 
-/// Decides the claims in a guest with this kernel.
-pub fn decide(image: &Image, order: &Order) -> Result<(Run, Ran), Error> {
+/// Decides the claims in a guest with this kernel. Those that may end it are decided after the others, each in a guest of its own.
+pub fn decide(image: &Image, order: &Order) -> Result<Decided, Error> {
+    let mut decided = decide_once(image, order, &order.claims, false)?;
+    let put_off = |record: &Record| {
+        let reason = record.reason.as_ref();
+        reason.is_some_and(|reason| reason.kind == Lack::Survival)
+    };
+    for at in 0..decided.run.records.len() {
+        let record = &decided.run.records[at];
+        let claim = order.claims.iter().find(|claim| claim.id == record.id);
+        let Some(claim) = claim.filter(|_| put_off(record) && decided.broke_off.is_none()) else {
+            continue;
+        };
+        let alone = decide_once(image, order, &[*claim], true)?;
+        decided.total += alone.total;
+        let found = alone.run.find(claim.id).cloned();
+        let record = &mut decided.run.records[at];
+        match (found, alone.broke_off) {
+            (Some(found), None) => *record = found,
+            // That it does so is known; what it would have shown is not.
+            (_, why) => {
+                let why = why.unwrap_or_default();
+                record.reason = Some(Reason::new(
+                    Lack::Survival,
+                    format!("it ended a guest with this kernel, of its own: {why}"),
+                    "take a kernel with the repair",
+                ));
+            }
+        }
+    }
+    Ok(decided)
+}
+
+/// One boot. `alone` says that nothing else is lost with this guest.
+fn decide_once(
+    image: &Image,
+    order: &Order,
+    claims: &[&'static Claim],
+    alone: bool,
+) -> Result<Decided, Error> {
+    let only = claims
+        .iter()
+        .filter(|_| alone)
+        .flat_map(|claim| ["--filter".to_owned(), format!("={}", claim.id)]);
+    let options = if alone { &[][..] } else { &order.options };
+    let mut command = order.command(options);
+    command.extend(only);
+    let environment = alone.then(|| (danger::ALONE.to_owned(), "1".to_owned()));
     let machine = Machine {
         image,
         job: Job {
-            commands: vec![order.command()],
+            commands: vec![command],
+            environment: environment.into_iter().collect(),
             uid: order.uid,
-            disks: disks(&order.disks, &order.claims),
+            disks: disks(&order.disks, claims),
             ..Job::default()
         },
-        modules: modules(&order.claims),
-        files: programs::files(&order.claims),
+        modules: modules(claims),
+        files: programs::files(claims),
         memory: order.memory,
         append: order.append.clone(),
         limit: order.limit,
         accelerator: order.accelerator,
     };
     let mut said = Said::default();
-    let ran = machine.run(|kind, bytes| said.hear(kind, bytes))?;
-    let run = results(&said.output, &order.claims)
-        .and_then(|run| agrees(run, &ran))
-        .map_err(|what| said.error(&what, ran.end.status))?;
-    Ok((run, ran))
+    let begun = Instant::now();
+    match machine.run(|kind, bytes| said.hear(kind, bytes)) {
+        Ok(ran) => {
+            let mut run = results(&said.output, claims)
+                .and_then(|run| agrees(run, &ran))
+                .map_err(|what| said.error(&what, ran.end.status))?;
+            if image.user_mode {
+                run.excused =
+                    kernels::foreign(&image.name).map_or_else(Vec::new, |row| row.untestable);
+            }
+            Ok(Decided {
+                run,
+                broke_off: None,
+                boot: Some(ran.boot),
+                total: ran.total,
+            })
+        }
+        Err(Error::Guest(why)) => said.as_far_as(why, claims, begun.elapsed()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a grid in a guest, whose command writes its stored form.
@@ -194,9 +268,9 @@ fn sheet_agrees(sheet: Sheet, ran: &Ran) -> Result<Sheet, String> {
 }
 
 /// Decides the claims in gVisor.
-pub fn decide_in_gvisor(order: &Order) -> Result<(Run, Ran), Error> {
+pub fn decide_in_gvisor(order: &Order) -> Result<Decided, Error> {
     let sandbox = Sandbox {
-        command: order.command(),
+        command: order.command(&order.options),
         environment: vec![],
         files: vec![],
         links: vec![],
@@ -204,7 +278,12 @@ pub fn decide_in_gvisor(order: &Order) -> Result<(Run, Ran), Error> {
         limit: order.limit,
     };
     let mut said = Said::default();
-    let ended = sandbox.run(|kind, bytes| said.hear(kind, bytes))?;
+    let begun = Instant::now();
+    let ended = match sandbox.run(|kind, bytes| said.hear(kind, bytes)) {
+        Ok(ended) => ended,
+        Err(Error::Guest(why)) => return said.as_far_as(why, &order.claims, begun.elapsed()),
+        Err(error) => return Err(error),
+    };
     let gvisor = Foreign::gvisor(None);
     let whole = results(&said.output, &order.claims).and_then(|run| {
         let foreign = run.environment.foreign.clone().unwrap_or_default();
@@ -214,30 +293,28 @@ pub fn decide_in_gvisor(order: &Order) -> Result<(Run, Ran), Error> {
                 plain(&run.environment.kernel)
             ));
         }
-        Ok((of_this_colour(run, ended.status)?, foreign))
+        of_this_colour(run, ended.status)
     });
-    let (run, release) = whole.map_err(|what| said.error(&what, ended.status))?;
-    let ran = Ran {
-        release: plain(&release),
-        end: End {
-            records: 0,
-            status: ended.status,
-            tainted: 0,
-            complaints: vec![],
-        },
-        boot: Duration::ZERO,
+    Ok(Decided {
+        run: whole.map_err(|what| said.error(&what, ended.status))?,
+        broke_off: None,
+        boot: None,
         total: ended.total,
-    };
-    Ok((run, ran))
+    })
 }
 
 impl Order {
     /// What is run on the other kernel, where this program is `/init`.
-    fn command(&self) -> Vec<String> {
+    fn command(&self, options: &[String]) -> Vec<String> {
         let fixed = ["/init", "check", "--format", "jsonl"].map(str::to_owned);
+        let timeout = self
+            .timeout
+            .into_iter()
+            .flat_map(|seconds| ["--timeout".to_owned(), seconds.to_string()]);
         fixed
             .into_iter()
-            .chain(self.options.iter().cloned())
+            .chain(timeout)
+            .chain(options.iter().cloned())
             .collect()
     }
 }
@@ -258,6 +335,41 @@ impl Said {
         // One byte more than is taken, so that what is left out is noticed.
         let room = (MOST + 1).saturating_sub(stream.len());
         stream.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// The results that had come when the guest broke off for this reason; what was running is broken, the rest was not reached.
+    fn as_far_as(
+        &self,
+        why: String,
+        claims: &[&'static Claim],
+        total: Duration,
+    ) -> Result<Decided, Error> {
+        let found = jsonl::read_as_far_as(&self.output);
+        let Some(environment) = found.environment else {
+            return Err(Error::guest(why));
+        };
+        let first = why.lines().next().unwrap_or_default();
+        let record = |claim: &&'static Claim| {
+            let came = found.records.iter().find(|record| record.id == claim.id);
+            let is_running = found.running.iter().any(|id| id == claim.id);
+            match came {
+                Some(record) => record.clone(),
+                None if is_running => Record {
+                    verdict: Word::Broken,
+                    ..Record::not_reached(
+                        claim.id,
+                        format!("it was running when the guest broke off: {first}"),
+                    )
+                },
+                None => Record::not_reached(claim.id, format!("the guest broke off: {first}")),
+            }
+        };
+        Ok(Decided {
+            run: Run::new(environment, claims.iter().map(record).collect()),
+            broke_off: Some(why),
+            boot: None,
+            total,
+        })
     }
 
     /// What is wrong with the results, with the end of what was said beside them.
@@ -286,7 +398,7 @@ fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
     if let Some(claim) = claims.iter().find(missing) {
         let (came, all) = (run.records.len(), claims.len());
         return Err(format!(
-            "no result came of {}: {came} came of {all}",
+            "the results are incomplete: {came} of {all} results, and none of {}",
             claim.id
         ));
     }
@@ -320,22 +432,27 @@ fn of_this_colour(run: Run, status: i32) -> Result<Run, String> {
     }
 }
 
+/// Makes the directory for results, and finds out whether files can be written there: before a guest has run for nothing.
+pub fn prepare(directory: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(directory).at(directory)?;
+    let probe = Replacement::begin(&directory.join("results.jsonl"));
+    probe.map(drop).at(directory)
+}
+
 /// Writes a run in the stored form to `DIRECTORY/NAME.jsonl`.
 pub fn store(directory: &Path, name: &str, run: &Run) -> Result<(), Error> {
-    std::fs::create_dir_all(directory).at(directory)?;
     let path = directory.join(format!("{name}.jsonl"));
     let mut bytes = Vec::new();
     jsonl::write_run(&mut bytes, run).at(&path)?;
-    std::fs::write(&path, bytes).at(&path)
+    replace::write(&path, &bytes).at(&path)
 }
 
 /// Writes a grid in its stored form to `DIRECTORY/NAME.jsonl`.
 pub fn store_grid(directory: &Path, name: &str, sheet: &Sheet) -> Result<(), Error> {
-    std::fs::create_dir_all(directory).at(directory)?;
     let path = directory.join(format!("{name}.jsonl"));
     let mut bytes = Vec::new();
     sheet.write(&mut bytes).at(&path)?;
-    std::fs::write(&path, bytes).at(&path)
+    replace::write(&path, &bytes).at(&path)
 }
 
 /// Which release the last results of a kernel are of: those that are stored, or else its record.
@@ -398,26 +515,19 @@ fn symbol(record: Option<&Record>) -> &'static str {
         Some(Word::Untestable) => "-",
         Some(Word::Broken) => "BROKEN",
         Some(Word::TimeOut) => "TIME-OUT",
+        Some(Word::NotReached) => "NOT RUN",
         None => "",
     }
 }
 
-/// The table of claims and kernels, those that differ first, and a line of each kernel.
-pub fn table<'a>(
+/// The table of claims and kernels, those that differ first, and a line of each kernel. Without a result there is no table.
+pub fn table(
     output: &mut dyn Write,
-    rows: &'a [Row],
+    rows: &[Row],
     claims: &[&'static Claim],
     results: &Path,
 ) -> io::Result<()> {
-    let of = |rows: &mut dyn Iterator<Item = &'a Row>| -> Vec<(&'a str, &'a Run)> {
-        rows.filter_map(|row| {
-            let (run, _) = row.result.as_ref().ok()?;
-            Some((row.name.as_str(), run))
-        })
-        .collect()
-    };
-    let ran = of(&mut rows.iter());
-    let linux = of(&mut rows.iter().filter(|row| !row.is_foreign()));
+    let ran: Vec<(&str, &Run)> = runs(rows).collect();
     let width = claims.iter().map(|claim| claim.id.len()).max().unwrap_or(0);
     let line = |output: &mut dyn Write, first: &str, cells: Vec<&str>| {
         let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<8}")).collect();
@@ -427,28 +537,27 @@ pub fn table<'a>(
             format!("{first:<width$}  {}", cells.join("  ")).trim_end()
         )
     };
-    let decided = |claim: &Claim, runs: &[(&str, &Run)], untried: bool| -> usize {
-        let cells = runs.iter().map(|(_, run)| symbol(run.find(claim.id)));
-        let cells: BTreeSet<&str> = cells.filter(|cell| untried || *cell != "-").collect();
-        cells.len()
+    // That a claim cannot be tried somewhere is a difference, too.
+    let is_same = |claim: &&Claim, linux: bool| {
+        let counted = runs(rows).filter(|(name, _)| !linux || kernels::foreign(name).is_none());
+        let cells: BTreeSet<&str> = counted.map(|(_, run)| symbol(run.find(claim.id))).collect();
+        cells.len() <= 1
     };
-    let (differ, same): (Vec<&Claim>, Vec<&Claim>) = claims
+    let (same, other): (Vec<&Claim>, Vec<&Claim>) = claims
         .iter()
         .copied()
-        .partition(|claim| decided(claim, &linux, false) > 1);
-    // A kernel that is no Linux lacks what it lacks for ever: that it cannot be tried there is a difference, too.
-    let (otherwise, same): (Vec<&Claim>, Vec<&Claim>) = same
-        .into_iter()
-        .partition(|claim| ran.len() > linux.len() && decided(claim, &ran, true) > 1);
+        .partition(|claim| is_same(claim, false));
+    let (otherwise, differ): (Vec<&Claim>, Vec<&Claim>) =
+        other.into_iter().partition(|claim| is_same(claim, true));
     for (title, claims) in [
         ("differ between these kernels", differ),
         (
-            "the same on every Linux, otherwise where it is none",
+            "the same on every Linux kernel, different on others",
             otherwise,
         ),
         ("the same on all", same),
     ] {
-        if claims.is_empty() {
+        if claims.is_empty() || ran.is_empty() {
             continue;
         }
         let count = crate::report::human::plural(claims.len(), "claim");
@@ -467,18 +576,21 @@ pub fn table<'a>(
     writeln!(output)?;
     for row in rows {
         match &row.result {
-            Ok((run, ran)) => {
-                let count = |word| run.count(word);
+            Ok(decided) => {
+                let count = |word| decided.run.count(word);
+                let unreached = match count(Word::NotReached) {
+                    0 => String::new(),
+                    count => format!(" {count:>3} not reached"),
+                };
                 writeln!(
                     output,
-                    "{:<8} {:<32} {:>3} hold {:>3} refuted {:>3} untestable   up in {:.1} s, done in {:.1} s",
+                    "{:<8} {:<32} {:>3} hold {:>3} refuted {:>3} untestable{unreached}   {}",
                     row.name,
-                    ran.release,
+                    release(&decided.run),
                     count(Word::Holds),
                     count(Word::Refuted),
                     count(Word::Untestable),
-                    ran.boot.as_secs_f32(),
-                    ran.total.as_secs_f32(),
+                    decided.times(),
                 )?;
             }
             Err(Error::Gone(what)) => {
@@ -492,39 +604,35 @@ pub fn table<'a>(
     Ok(())
 }
 
+/// What ran: the foreign kernel's name, or the release.
+pub fn release(run: &Run) -> String {
+    let environment = &run.environment;
+    plain(environment.foreign.as_ref().unwrap_or(&environment.kernel))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(result: Result<(Run, Ran), Error>) -> Row {
+    fn row(result: Result<Decided, Error>) -> Row {
         Row {
             name: "k".into(),
-            without: vec![],
             result,
         }
     }
 
-    fn ran() -> Result<(Run, Ran), Error> {
+    fn ran() -> Result<Decided, Error> {
         let environment = crate::report::Environment::now(None, vec![]);
-        let end = crate::vm::frames::End {
-            records: 0,
-            status: 0,
-            tainted: 0,
-            complaints: vec![],
+        let holds = Record {
+            verdict: Word::Holds,
+            ..Record::not_reached("a.b.c", "")
         };
-        let ran = Ran {
-            release: String::new(),
-            end,
-            boot: Duration::ZERO,
+        Ok(Decided {
+            run: Run::new(environment, vec![holds]),
+            broke_off: None,
+            boot: None,
             total: Duration::ZERO,
-        };
-        Ok((
-            Run {
-                environment,
-                records: vec![],
-            },
-            ran,
-        ))
+        })
     }
 
     #[test]
@@ -591,5 +699,86 @@ mod tests {
     fn a_run_that_was_cut_off_is_noticed() {
         assert!(results(b"", &[]).is_err());
         assert!(results(br#"{"type":"end","claims":1}"#, &[]).is_err());
+    }
+
+    #[test]
+    fn without_a_result_there_is_no_table() {
+        let claims = crate::claims::registry();
+        let rows = [row(Err(Error::guest("it panicked")))];
+        let mut text = Vec::new();
+        table(&mut text, &rows, &claims, Path::new("/nowhere")).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("text");
+        assert_eq!(text, "\nk        it panicked\n");
+    }
+
+    /// One that could not be tried on a kernel is not the same there as where it holds.
+    #[test]
+    fn untestable_is_a_difference() {
+        let claims = &crate::claims::registry()[..1];
+        let of = |verdict| {
+            let mut row = row(ran());
+            let decided = row.result.as_mut().expect("results");
+            decided.run.records = vec![Record {
+                verdict,
+                ..Record::not_reached(claims[0].id, "")
+            }];
+            row
+        };
+        let rows = [of(Word::Holds), of(Word::Untestable)];
+        let mut text = Vec::new();
+        table(&mut text, &rows, claims, Path::new("/nowhere")).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("text");
+        assert!(text.contains("1 claim, differ"), "{text}");
+        assert!(!text.contains("the same"), "{text}");
+    }
+
+    #[test]
+    fn results_that_came_before_a_guest_broke_off_are_kept() {
+        let claims = &crate::claims::registry()[..3];
+        let environment = crate::report::Environment::now(None, vec![]);
+        let holds = Record {
+            verdict: Word::Holds,
+            failure: None,
+            ..Record::not_reached(claims[0].id, "")
+        };
+        let mut said = Said::default();
+        for line in [
+            jsonl::Line::Environment(environment),
+            jsonl::Line::Begin {
+                id: claims[0].id.into(),
+            },
+            jsonl::Line::Claim(holds),
+            jsonl::Line::Begin {
+                id: claims[1].id.into(),
+            },
+        ] {
+            jsonl::write(&mut said.output, &line).expect("a vector takes all");
+        }
+        said.output.extend(b"{\"type\":\"cla");
+        let decided = said
+            .as_far_as(
+                "it panicked\nits console ends".into(),
+                claims,
+                Duration::ZERO,
+            )
+            .expect("results");
+        let words: Vec<Word> = decided
+            .run
+            .records
+            .iter()
+            .map(|record| record.verdict)
+            .collect();
+        assert_eq!(words, [Word::Holds, Word::Broken, Word::NotReached]);
+        let failure = |at: usize| decided.run.records[at].failure.clone().unwrap_or_default();
+        assert!(failure(1).contains("running when the guest broke off: it panicked"));
+        assert!(failure(2).contains("the guest broke off: it panicked"));
+        let row = Row {
+            name: "k".into(),
+            result: Ok(decided),
+        };
+        let red = red(&[row], &Strictness::default(), false);
+        assert_eq!(red.len(), 3, "{red:?}");
+        let nothing = Said::default().as_far_as("it panicked".into(), claims, Duration::ZERO);
+        assert!(matches!(nothing, Err(Error::Guest(_))));
     }
 }

@@ -108,6 +108,19 @@ fn files(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     Ok(found)
 }
 
+/// The kernel that a module was built for, as the module says: `uname -r` of it.
+pub fn version(content: &[u8]) -> Option<String> {
+    const KEY: &[u8] = b"vermagic=";
+    let at = content.windows(KEY.len()).position(|here| here == KEY)? + KEY.len();
+    let rest = &content[at..];
+    let end = rest
+        .iter()
+        .position(|byte| !byte.is_ascii_graphic())
+        .unwrap_or(rest.len());
+    let text = String::from_utf8_lossy(&rest[..end.min(64)]).into_owned();
+    (!text.is_empty()).then_some(text)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let packed = std::fs::read(path).at(path)?;
     let mut content = Vec::new();

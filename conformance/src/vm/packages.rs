@@ -1,12 +1,13 @@
 //! Kernels from the distribution's signed package index.
 //!
 //! apt does what it does best: it finds the mirror that this machine is configured for, checks the index's signature with the
-//! distribution's keyring and every package's SHA-256. It gets a state of its own in the cache, one per suite; the system's is
-//! neither read nor written.
+//! distribution's keyring and every package's SHA-256. It gets a state and a configuration of its own in the cache, one per
+//! suite; the system's are neither read nor written, but for the name of its mirror.
 
 use super::error::{Context, Error};
 use super::image;
-use super::kernels::{Cache, Image, Package, Row};
+use super::kernels::{Cache, Fetching, Image, Package, Row};
+use crate::interrupt;
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::Read;
@@ -26,19 +27,24 @@ pub fn fetch(
     if let Some(image) = cache.find(&row.name) {
         return Ok(image);
     }
+    let _lock = cache.lock()?;
+    // Another process may have fetched it meanwhile.
+    if let Some(image) = cache.find(&row.name) {
+        return Ok(image);
+    }
     let apt = Apt::new(cache, &row.suite, mirror)?;
     apt.update()?;
     let wanted = apt.newest(row)?;
-    let directory = cache.of(&row.name);
-    let modules = directory.join("modules");
-    std::fs::create_dir_all(&modules).at(&modules)?;
+    let fetching = Fetching::begin(cache, &row.name)?;
+    let modules = fetching.directory.join("modules");
+    std::fs::create_dir(&modules).at(&modules)?;
     let mut kernel = None;
     for package in &wanted {
         say(&format!(
             "{}: fetching {} {}",
             row.name, package.name, package.version
         ));
-        let file = apt.download(&directory, package)?;
+        let file = apt.download(&fetching.directory, package)?;
         say(&format!("{}: unpacking {}", row.name, package.name));
         kernel = unpack(&file, &modules)?.or(kernel);
         std::fs::remove_file(&file).at(&file)?;
@@ -49,21 +55,23 @@ pub fn fetch(
         Some(elf) => ("vmlinux", elf),
         None => ("vmlinuz", kernel),
     };
-    let boot = directory.join(name);
+    let boot = fetching.directory.join(name);
     std::fs::write(&boot, &content).at(&boot)?;
+    let to = std::path::absolute(&fetching.to).at(&fetching.to)?;
     let image = Image {
         name: row.name.clone(),
         expect: row.series.clone(),
         packages: wanted,
-        boot: boot.canonicalize().at(&boot)?,
+        boot: to.join(name),
         bytes: Some(content.len() as u64),
-        modules: row
-            .modules
-            .then(|| modules.canonicalize().at(&modules))
-            .transpose()?,
+        modules: row.modules.then(|| to.join("modules")),
         user_mode: false,
     };
-    cache.keep(&image)?;
+    Cache::keep(&fetching.directory, &image)?;
+    if let Some(signal) = interrupt::came() {
+        return Err(Error::host(format!("{}: ended by {signal}", row.name)));
+    }
+    fetching.finish()?;
     Ok(image)
 }
 
@@ -90,11 +98,14 @@ impl Apt {
         .at(&sources)?;
         let shown = directory.display();
         let config = directory.join("apt.conf");
+        // Nothing of the system's: what it adds, such as indexes of files, is not wanted, and can fail. An old suite's index is not
+        // signed anew, so it may be old; its signature is checked all the same.
         let text = format!(
             "Dir::State \"{shown}/state\";\nDir::State::status \"/dev/null\";\nDir::Cache \"{shown}/cache\";\n\
              Dir::Etc::sourcelist \"{shown}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
-             Dir::Etc::preferencesparts \"/dev/null\";\nAPT::Architecture \"amd64\";\nAPT::Sandbox::User \"\";\n\
-             Acquire::Languages \"none\";\nAcquire::Retries \"3\";\n"
+             Dir::Etc::preferences \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
+             Dir::Etc::main \"/dev/null\";\nDir::Etc::parts \"/dev/null\";\nAPT::Architecture \"amd64\";\nAPT::Sandbox::User \"\";\n\
+             Acquire::Languages \"none\";\nAcquire::Retries \"3\";\nAcquire::Check-Valid-Until \"false\";\n"
         );
         std::fs::write(&config, text).at(&config)?;
         Ok(Self {
@@ -110,7 +121,10 @@ impl Apt {
             .env("LC_ALL", "C")
             .current_dir(directory)
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(interrupt::output_of)
             .context(format!(
                 "run {program} (kernels come by apt; elsewhere use --kernel PATH)"
             ))?;

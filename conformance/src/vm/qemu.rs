@@ -12,6 +12,7 @@ use super::initramfs::Archive;
 use super::kernels::{Cache, Image};
 use super::modules;
 use super::talk::{Console, Talk, plain};
+use crate::interrupt;
 use crate::process;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -22,10 +23,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// The emulator, of Debian's package `qemu-system-x86`.
 const QEMU: &str = "qemu-system-x86_64";
+
+/// How long a machine may take to switch itself off after its end marker.
+const SWITCHING_OFF: Duration = Duration::from_secs(10);
 
 /// What every kernel is told. Nothing here changes what the claims are about: it is quicker start, and an end after a panic.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t mitigations=off nokaslr audit=0 apparmor=0 \
@@ -137,8 +140,9 @@ impl Machine<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Host`] for what is missing here; [`Error::Guest`] for a guest that paniced, hung, ended without its end marker, is
-    /// not the kernel that was expected, says what it should not, or whose kernel complained, with the end of its console.
+    /// [`Error::Host`] for what is missing here, or what the guest could not do of its job; [`Error::Guest`] for a guest that
+    /// panicked, hung, ended without its end marker, is not the kernel that was expected, sends what it should not, or whose kernel
+    /// complained, with the end of its console. `output` has had all that came until then.
     pub fn run(&self, mut output: impl FnMut(Kind, &[u8])) -> Result<Ran, Error> {
         let archive = self.archive()?;
         let cache = Cache::open();
@@ -150,12 +154,23 @@ impl Machine<'_> {
         let started = Instant::now();
         let mut guest = Started::new(self, &archive, &disks)?;
         let mut boot = None;
+        let mut decided: Option<Instant> = None;
         let status = loop {
-            if started.elapsed() > self.limit {
-                let alive = match (guest.talk.finish(), guest.talk.release()) {
-                    (Ok(_), _) => "QEMU has not ended after the end marker,",
-                    (_, Some(_)) => "the command has not ended",
-                    (_, None) => "it has not come up",
+            if let Some(signal) = interrupt::came() {
+                return Err(guest.failed(&format!("{signal} ended the run")));
+            }
+            let is_over = started.elapsed() > self.limit;
+            if guest.talk.finish().is_ok() {
+                // All has come. A machine that cannot switch itself off does not change that.
+                let since = decided.get_or_insert_with(Instant::now);
+                if is_over || since.elapsed() > SWITCHING_OFF {
+                    guest.kill();
+                    break None;
+                }
+            } else if is_over {
+                let alive = match guest.talk.release() {
+                    Some(_) => "the command has not ended",
+                    None => "it has not come up",
                 };
                 return Err(guest.failed(&format!("{alive} after {} s", self.limit.as_secs())));
             }
@@ -170,7 +185,7 @@ impl Machine<'_> {
             // Its pipes tell first. Somebody else may hold them open, and it may close them and live on.
             if guest.is_silent() || !came {
                 if let Some(status) = guest.child.try_wait().context("wait for QEMU")? {
-                    break status;
+                    break Some(status);
                 }
                 if guest.is_silent() {
                     std::thread::sleep(Duration::from_millis(5));
@@ -181,6 +196,13 @@ impl Machine<'_> {
             Ok(end) => end,
             Err(what) => return Err(guest.failed(&what)),
         };
+        if let Some(what) = &end.refused {
+            let what = plain(what);
+            return Err(Error::host(match &self.image.modules {
+                Some(directory) => format!("{what} (modules of {})", directory.display()),
+                None => what,
+            }));
+        }
         let release = guest.talk.release().unwrap_or_default().to_owned();
         Ok(Ran {
             release,
@@ -190,12 +212,12 @@ impl Machine<'_> {
         })
     }
 
-    /// The end marker of a guest that has ended, if all that is known of it fits together.
-    fn judge(&self, guest: &Started, status: ExitStatus) -> Result<End, String> {
-        let (release, end) = guest
-            .talk
-            .finish()
-            .map_err(|what| format!("{what} (QEMU: {status})"))?;
+    /// The end marker of a guest that has ended, if all that is known of it fits together. Without `status` it was ended by us.
+    fn judge(&self, guest: &Started, status: Option<ExitStatus>) -> Result<End, String> {
+        let (release, end) = guest.talk.finish().map_err(|what| match status {
+            Some(status) => format!("{what} (QEMU: {status})"),
+            None => what,
+        })?;
         if !is_series(release, &self.image.expect) {
             return Err(format!(
                 "it is Linux {release}, and {} was expected",
@@ -207,7 +229,11 @@ impl Machine<'_> {
             (false, 0) => guest::EXIT_PASSED,
             (false, _) => guest::EXIT_FAILED,
         };
-        if status.code() != Some(expected) {
+        // The end marker decides. A kernel that lets nobody have the exit port switches the machine off, for which QEMU ends with
+        // 0; another status contradicts the marker.
+        if let Some(status) = status
+            && ![Some(0), Some(expected)].contains(&status.code())
+        {
             return Err(format!(
                 "its end marker says exit status {}, for which {} ends with exit status {expected}: it ended with {status}",
                 end.status,
@@ -416,14 +442,65 @@ fn user_mode_command(
 /// The hidden command with which the program starts itself to outlive itself: it ends a process group.
 pub const END_GROUP: &str = "__end-group";
 
-/// The main function of the hidden command: waits for the end of who started it, and ends the group if that was not in order.
+/// The main function of the hidden command: waits for the end of the process that started it, ends the group if that was not in
+/// order, and removes the group's directory.
 pub fn end_group() {
-    let group = std::env::args()
-        .nth(2)
-        .and_then(|text| text.parse::<libc::pid_t>().ok());
+    let mut arguments = std::env::args_os().skip(2);
+    let group = arguments
+        .next()
+        .and_then(|text| text.to_str()?.parse::<libc::pid_t>().ok());
     let in_order = std::io::stdin().read(&mut [0]).is_ok_and(|count| count > 0);
     if let (Some(group @ 2..), false) = (group, in_order) {
         process::kill(-group);
+    }
+    let home = arguments.next().map(PathBuf::from);
+    if let Some(home) = home.filter(|home| Home::is_one(home)) {
+        // The group may not be gone yet, and still write there.
+        for _ in 0..100 {
+            if std::fs::remove_dir_all(&home).is_ok() || !home.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The directory of User-mode Linux, if it is one; removed with this, unless it is handed over.
+struct Home(Option<PathBuf>);
+
+impl Home {
+    const PREFIX: &str = "nocopy-uml-";
+
+    fn new(wanted: bool) -> Result<Self, Error> {
+        if !wanted {
+            return Ok(Self(None));
+        }
+        let made = tempfile::Builder::new().prefix(Self::PREFIX).tempdir();
+        let made = made.context("make a temporary directory")?;
+        Ok(Self(Some(made.keep())))
+    }
+
+    fn is_one(path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(Self::PREFIX)) && !path.is_symlink()
+    }
+
+    /// To a watcher of this group.
+    fn hand_over(mut self, group: u32) -> Result<Option<Watcher>, Error> {
+        let Some(home) = &self.0 else {
+            return Ok(None);
+        };
+        let watcher = Watcher::start(group, home)?;
+        self.0 = None;
+        Ok(Some(watcher))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(home) = &self.0 {
+            let _ = std::fs::remove_dir_all(home);
+        }
     }
 }
 
@@ -431,9 +508,9 @@ pub fn end_group() {
 struct Watcher(Child);
 
 impl Watcher {
-    fn start(group: u32) -> Result<Self, Error> {
+    fn start(group: u32, home: &Path) -> Result<Self, Error> {
         let mut command = Command::new("/proc/self/exe");
-        command.arg(END_GROUP).arg(group.to_string());
+        command.arg(END_GROUP).arg(group.to_string()).arg(home);
         command.stdin(Stdio::piped()).process_group(0);
         command.spawn().context("start a watcher").map(Self)
     }
@@ -455,8 +532,6 @@ struct Started {
     interactive: bool,
     /// Who ends it if we cannot. Dropped after it has ended.
     _watcher: Option<Watcher>,
-    /// What it needs of the host's files, as long as it runs.
-    _home: TempDir,
     console_pipe: Pipe,
     console: Console,
     result_pipe: Pipe,
@@ -498,11 +573,11 @@ impl Started {
             console: path(&console_end),
             results: path(&results_end),
         };
-        let home = tempfile::Builder::new().prefix("nocopy-guest-").tempdir();
-        let home = home.context("make a temporary directory")?;
-        let mut qemu = if machine.image.user_mode {
+        // User-mode Linux needs a directory for its sockets. It is removed by the watcher, which outlives us.
+        let home = Home::new(machine.image.user_mode)?;
+        let mut qemu = if let Some(home) = &home.0 {
             let numbers = [&console_end, &results_end].map(AsRawFd::as_raw_fd);
-            user_mode_command(machine, &ends, numbers, home.path())
+            user_mode_command(machine, &ends, numbers, home)
         } else {
             qemu_command(machine, &ends, disks)
         };
@@ -540,15 +615,13 @@ impl Started {
             }
         };
         let mut child = qemu.spawn().map_err(missing)?;
-        let watcher = machine.image.user_mode.then(|| Watcher::start(child.id()));
-        let watcher = watcher.transpose().inspect_err(|_| {
+        let watcher = home.hand_over(child.id()).inspect_err(|_| {
             let _ = child.kill();
         })?;
         Ok(Self {
             child,
             _watcher: watcher,
             interactive: machine.job.interactive,
-            _home: home,
             console_pipe: console.into(),
             console: Console::default(),
             result_pipe: results.into(),

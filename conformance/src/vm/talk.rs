@@ -98,10 +98,7 @@ fn end(payload: &[u8], before: u64) -> Result<End, String> {
     if marker.records == before {
         Ok(marker)
     } else {
-        Err(format!(
-            "{before} records came of {} that were sent",
-            marker.records
-        ))
+        Err(format!("{before} of {} records came", marker.records))
     }
 }
 
@@ -207,6 +204,7 @@ mod tests {
             status: 0,
             tainted: 0,
             complaints: vec![],
+            refused: None,
         };
         serde_json::to_vec(&end).expect("plain data")
     }
@@ -237,8 +235,8 @@ mod tests {
     #[case(&[SAID], "does not say what it is")]
     #[case(&[HELLO, HELLO], "came up twice")]
     #[case(&[HELLO, SAID], "without an end marker, after 2 records")]
-    #[case(&[HELLO, (Kind::End, &marker(2))], "1 records came of 2")]
-    #[case(&[HELLO, (Kind::End, &marker(u64::MAX))], "1 records came of 18446744073709551615")]
+    #[case(&[HELLO, (Kind::End, &marker(2))], "1 of 2 records came")]
+    #[case(&[HELLO, (Kind::End, &marker(u64::MAX))], "1 of 18446744073709551615 records came")]
     #[case(&[HELLO, (Kind::End, &marker(1)), (Kind::End, &marker(2))], "two end markers")]
     #[case(&[HELLO, (Kind::End, &marker(1)), SAID], "after the end marker")]
     #[case(&[HELLO, (Kind::End, b"{}")], "cannot be read")]

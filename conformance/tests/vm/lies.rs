@@ -253,17 +253,17 @@ fn programs() -> Vec<(&'static str, Vec<Step>, Vec<&'static str>)> {
         (
             "record-missing",
             after(&[ends(&end(3, 0)), PASSED]),
-            vec!["2 records came of 3"],
+            vec!["2 of 3 records came"],
         ),
         (
             "record-twice",
             after(&[said(), ends(&end(2, 0)), PASSED]),
-            vec!["3 records came of 2"],
+            vec!["3 of 2 records came"],
         ),
         (
             "count-of-all",
             after(&[ends(&end(u64::MAX, 0)), PASSED]),
-            vec!["2 records came of 18446744073709551615"],
+            vec!["2 of 18446744073709551615 records came"],
         ),
         (
             "two-end-markers",

@@ -370,9 +370,9 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
             serde_json::to_writer(&mut output, &summary).map_err(io::Error::from)?;
             writeln!(output)?;
         }
-        Format::Human => report(&mut *output, &summary)?,
+        Format::Human => report(&mut output, &summary)?,
     }
-    output.flush()?;
+    output.finish()?;
     let is_good = summary.replicas.iter().all(|one| one.error.is_none());
     Ok(is_good && summary.error.is_none())
 }

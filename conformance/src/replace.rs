@@ -1,0 +1,283 @@
+//! Files of the user's: replaced as a whole, or left as they were.
+//!
+//! The new content is written to a file without a name (`O_TMPFILE`), synced, and gets its name by a rename. A process that is
+//! killed at any moment leaves the old file or the new one: the kernel frees a file that never had a name. Between the two
+//! calls that name it, and on a file system without `O_TMPFILE`, it stands beside its target as `.NAME.nocopy-PID`. The next
+//! replacement of the same file removes such a file, once its process has ended.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// New content for a file, which has its old content until [`commit`](Self::commit).
+#[derive(Debug)]
+pub struct Replacement {
+    /// Symbolic links are resolved: what they lead to is replaced.
+    target: PathBuf,
+    beside: PathBuf,
+    file: File,
+    /// Whether `beside` is its name already.
+    has_name: bool,
+}
+
+impl Replacement {
+    /// Begins to replace the file at `path`, or to make it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses: no such directory, no right to write there, no space.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let target = resolved(path)?;
+        let directory = directory_of(&target);
+        let name = target
+            .file_name()
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?;
+        if target.is_dir() {
+            return Err(io::Error::from_raw_os_error(libc::EISDIR));
+        }
+        remove_abandoned(directory, name);
+        let mut beside = prefix(name);
+        beside.push(std::process::id().to_string());
+        let beside = directory.join(beside);
+        let unnamed = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_TMPFILE)
+            .mode(0o666)
+            .open(directory);
+        let (file, has_name) = match unnamed {
+            Ok(file) => (file, false),
+            Err(error) if is_unsupported(&error) => {
+                let file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .open(&beside)?;
+                (file, true)
+            }
+            Err(error) => return Err(error),
+        };
+        if let Ok(known) = fs::metadata(&target) {
+            file.set_permissions(fs::Permissions::from_mode(
+                known.permissions().mode() & 0o777,
+            ))?;
+        }
+        Ok(Self {
+            target,
+            beside,
+            file,
+            has_name,
+        })
+    }
+
+    /// Has the disk hold the new content, and gives it the name of the old.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses. The old file is as it was then, and nothing stands beside it.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        if !self.has_name {
+            give_name(&self.file, &self.beside)?;
+            self.has_name = true;
+        }
+        fs::rename(&self.beside, &self.target)?;
+        self.has_name = false; // of the target now, which is to stay
+        // A directory that cannot be synced, as on some network file systems, has the file all the same.
+        let _ = File::open(directory_of(&self.target)).and_then(|directory| directory.sync_all());
+        Ok(())
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if self.has_name {
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
+}
+
+/// Replaces a file by these bytes.
+///
+/// # Errors
+///
+/// As [`Replacement`] has them.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = Replacement::begin(path)?;
+    new.write_all(bytes)?;
+    new.commit()
+}
+
+/// Whether what is at `path` can be replaced: a regular file, or nothing yet. Devices, pipes and sockets are written to as they are.
+pub fn is_replaceable(path: &Path) -> bool {
+    let Ok(known) = fs::metadata(path) else {
+        return true;
+    };
+    let kind = known.file_type();
+    !(kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket())
+}
+
+/// What a path leads to; itself, if nothing is there yet.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Ok(found) => Ok(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+            // A link to a file that is to be made.
+            Ok(to) => Ok(directory_of(path).join(to)),
+            Err(_) => Ok(path.to_owned()),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// What the names of files beside `name` begin with; a process's number follows.
+fn prefix(name: &OsStr) -> OsString {
+    let bytes = [b".", name.as_bytes(), b".nocopy-"].concat();
+    OsString::from_vec(bytes)
+}
+
+/// Removes what a killed process has left beside the file.
+fn remove_abandoned(directory: &Path, name: &OsStr) {
+    let prefix = prefix(name);
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let found = entry.file_name();
+        let number = found
+            .as_bytes()
+            .strip_prefix(prefix.as_bytes())
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| digits.parse::<libc::pid_t>().ok());
+        // SAFETY: kill takes no pointer, and signal 0 asks only whether there is such a process.
+        let is_alive = |pid| unsafe { libc::kill(pid, 0) } == 0
+            || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH);
+        if number.is_some_and(|pid| pid > 0 && !is_alive(pid)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// File systems without unnamed files answer so; kernels that do not know the flag take the directory for the file.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)
+    )
+}
+
+/// Links a file that has no name yet.
+fn give_name(file: &File, path: &Path) -> io::Result<()> {
+    let from = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let to = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: both strings end with a zero and are read during the call.
+    let done = unsafe {
+        libc::linkat(
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::AT_SYMLINK_FOLLOW,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("a directory").flatten();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_old_content_stays_until_the_new_is_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        fs::write(&path, "old").expect("written");
+        let mut new = Replacement::begin(&path).expect("begun");
+        new.write_all(b"half").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"old");
+        drop(new);
+        assert_eq!(fs::read(&path).expect("read"), b"old");
+        assert_eq!(names(directory.path()), ["file"]);
+        write(&path, b"new").expect("replaced");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+        assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_link_stays_a_link_and_its_target_is_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("target"), "old").expect("written");
+        std::os::unix::fs::symlink("target", at("link")).expect("linked");
+        write(&at("link"), b"new").expect("replaced");
+        assert!(at("link").is_symlink());
+        assert_eq!(fs::read(at("target")).expect("read"), b"new");
+    }
+
+    #[test]
+    fn permissions_are_kept() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        fs::write(&path, "old").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        write(&path, b"new").expect("replaced");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_other_files_are_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let gone = child.id();
+        child.wait().expect("waited for");
+        let (ours, alive) = (format!(".file.nocopy-{gone}"), ".file.nocopy-1".to_owned());
+        for name in [&ours, &alive, ".file.nocopy-", ".file.nocopy-x", "other"] {
+            fs::write(at(name), "left").expect("written");
+        }
+        write(&at("file"), b"new").expect("replaced");
+        assert_eq!(
+            names(directory.path()),
+            [".file.nocopy-", &alive, ".file.nocopy-x", "file", "other"]
+        );
+    }
+
+    #[test]
+    fn a_directory_is_not_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let error = Replacement::begin(directory.path()).expect_err("refused");
+        assert_eq!(error.raw_os_error(), Some(libc::EISDIR));
+    }
+}
