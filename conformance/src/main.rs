@@ -197,8 +197,7 @@ enum SourceKind {
 enum Failure {
     /// A sentence for the user; exit status 2.
     Usage(String),
-    /// A sentence about a guest that went wrong; exit status 1.
-    #[cfg(feature = "vm")]
+    /// Why nothing is green, in a sentence; exit status 1.
     Red(String),
     /// The exit status of a program that ran in a guest.
     #[cfg(feature = "vm")]
@@ -275,7 +274,6 @@ fn main() -> ExitCode {
         Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Failure::Usage(message)) => usage(&message),
-        #[cfg(feature = "vm")]
         Err(Failure::Red(message)) => {
             let _ = writeln!(anstream::stderr(), "conformance: {message}");
             ExitCode::FAILURE

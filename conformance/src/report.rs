@@ -17,6 +17,7 @@ use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::kernel::{self, Release};
 use crate::process;
+use crate::recorded;
 use crate::runner::{Isolation, Outcome, panic_message};
 use crate::verdict::{Judgement, Observation, Reason, Verdict, Word};
 use serde::{Deserialize, Serialize};
@@ -235,13 +236,20 @@ impl Run {
             .filter(move |record| record.judgement == Some(judgement))
     }
 
-    /// Whether anything is known of a claim on this run's kernel. What nobody could try there may be untestable.
+    /// Whether an experiment has given an answer on this run's series before: then it can be tried there. On a series that was
+    /// never measured it should be.
     fn has_been_measured(&self, id: &str) -> bool {
         let running: Result<Release, _> = self.environment.kernel.parse();
-        let (Some(claim), Ok(running)) = (crate::claims::find(id), running) else {
+        let series = running.map(|release| release.series);
+        let (Some(claim), Ok(series)) = (crate::claims::find(id), series) else {
             return true;
         };
-        claim.is_known_on(running.series) || !kernel::MEASURED.contains(&running.series)
+        let known = recorded::find(&series.to_string());
+        let known = known.and_then(|stored| stored.run.find(id));
+        match known {
+            Some(record) => record.verdict.is_decided(),
+            None => claim.is_known_on(series) || !kernel::MEASURED.contains(&series),
+        }
     }
 
     /// Why a result is red, if it is.

@@ -52,6 +52,7 @@ pub fn draw(run: &Run) -> Result<Vec<Picture>, Box<dyn Error>> {
             chart(
                 run,
                 "CPU of both ends by the size of the file, to TCP",
+                &sizes,
                 &by_size(&sizes),
             )?,
         ));
@@ -63,6 +64,7 @@ pub fn draw(run: &Run) -> Result<Vec<Picture>, Box<dyn Error>> {
             chart(
                 run,
                 "CPU of both ends of splice, by the capacity of the pipe",
+                &pipes,
                 &by_pipe(&pipes),
             )?,
         ));
@@ -73,6 +75,7 @@ pub fn draw(run: &Run) -> Result<Vec<Picture>, Box<dyn Error>> {
             chart(
                 run,
                 "CPU of both ends by what one call sends, to TCP",
+                &[outcome],
                 &by_chunk(outcome),
             )?,
         ));
@@ -109,10 +112,32 @@ fn picture(
             write(&area, &line.name, (8, TOP + at * ROW + 5), 14, BLACK)?;
         }
         rows(&area, outcome)?;
+        warn(&area, &[outcome], (LEFT + 190, 38))?;
         write(&area, &run.on.to_string(), (8, height - 22), 11, GRAY)?;
         area.present()?;
     }
     Ok(text)
+}
+
+/// A mark on a picture of measurements that decide nothing: of one plan by how much one method differs from itself, of several by
+/// their sizes.
+fn warn(area: &Area<'_>, outcomes: &[&Outcome], at: (i32, i32)) -> Drawn {
+    let noisy: Vec<&&Outcome> = outcomes
+        .iter()
+        .filter(|outcome| !outcome.is_quiet())
+        .collect();
+    let text = match (noisy.as_slice(), outcomes) {
+        ([], _) => return Ok(()),
+        ([noisy], [_]) => format!(
+            "too noisy to say: {} against itself {}",
+            noisy.twice, noisy.noise
+        ),
+        (noisy, _) => {
+            let sizes = noisy.iter().map(|outcome| size(outcome.length));
+            format!("too noisy to say: {}", sizes.collect::<Vec<_>>().join(", "))
+        }
+    };
+    write(area, &text, at, 13, MARK)
 }
 
 fn write(area: &Area<'_>, text: &str, at: (i32, i32), size: i32, color: RGBColor) -> Drawn {
@@ -312,7 +337,12 @@ fn parse(text: &str) -> Option<usize> {
 }
 
 /// A chart of milliseconds over bytes, both logarithmic.
-fn chart(run: &Run, title: &str, series: &[Series]) -> Result<String, Box<dyn Error>> {
+fn chart(
+    run: &Run,
+    title: &str,
+    outcomes: &[&Outcome],
+    series: &[Series],
+) -> Result<String, Box<dyn Error>> {
     let all = || series.iter().flat_map(|(_, points)| points.iter().copied());
     let ends = |of: fn((f64, f64)) -> f64| {
         let values = all().map(of);
@@ -370,6 +400,7 @@ fn chart(run: &Run, title: &str, series: &[Series]) -> Result<String, Box<dyn Er
             .background_style(WHITE.mix(0.85))
             .border_style(GRAY)
             .draw()?;
+        warn(&area, outcomes, (90, 40))?;
         write(&lower, &run.on.to_string(), (8, 6), 11, GRAY)?;
         area.present()?;
     }

@@ -1,6 +1,6 @@
 //! `bench`.
 
-use crate::{Failure, open_output};
+use crate::{Failure, Output, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, ValueEnum};
 use conformance::bench::peers::Peers;
@@ -8,6 +8,7 @@ use conformance::bench::plans::{CONGESTION, Wanted};
 use conformance::bench::{self, Conditions, Kind, Outcome, Run, Source, plots, report};
 use conformance::lab::Lab;
 use conformance::ledger::sinks::Sink;
+use conformance::replace::{self, Replacement};
 use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -84,19 +85,33 @@ fn mebibytes(text: &str) -> Result<usize, String> {
 }
 
 pub fn bench_command(options: &Options) -> Result<bool, Failure> {
+    let output = options.shown.prepare()?;
     let run = match &options.from {
         Some(path) => read(path)?,
         None => measure(options)?,
     };
     let tables = |output: &mut dyn Write, markdown| report::write(output, &run, markdown);
-    options.shown.show(&run, || plots::draw(&run), tables)?;
+    options
+        .shown
+        .show(output, &run, || plots::draw(&run), tables)?;
     Ok(true)
 }
 
 impl Shown {
+    /// Opens what is written at the end, before a run is measured for nothing.
+    pub fn prepare(&self) -> Result<Output, Failure> {
+        if let Some(directory) = &self.plots {
+            let probe = fs::create_dir_all(directory)
+                .and_then(|()| Replacement::begin(&directory.join("picture.svg")));
+            probe.map_err(|error| crate::cannot_write(directory, &error))?;
+        }
+        open_output(self.output.as_deref())
+    }
+
     /// Draws a run, if pictures are asked for, and writes it. `tables` is told whether it is for a page.
     pub fn show<Run: Serialize>(
         &self,
+        mut output: Output,
         run: &Run,
         pictures: impl FnOnce() -> Result<Vec<plots::Picture>, Box<dyn Error>>,
         tables: impl FnOnce(&mut dyn Write, bool) -> io::Result<()>,
@@ -104,7 +119,6 @@ impl Shown {
         if let Some(directory) = &self.plots {
             save(directory, pictures())?;
         }
-        let mut output = open_output(self.output.as_deref())?;
         if self.format == Format::Json {
             serde_json::to_writer(&mut output, run).map_err(io::Error::from)?;
             writeln!(output)?;
@@ -122,9 +136,9 @@ fn save(
 ) -> Result<(), Failure> {
     let failed =
         |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", directory.display()));
-    fs::create_dir_all(directory).map_err(|error| failed(&error))?;
     for (name, picture) in pictures.map_err(|error| failed(&error))? {
-        fs::write(directory.join(name), picture).map_err(|error| failed(&error))?;
+        let written = replace::write(&directory.join(name), picture.as_bytes());
+        written.map_err(|error| failed(&error))?;
     }
     Ok(())
 }
@@ -153,10 +167,17 @@ impl Options {
 }
 
 fn measure(options: &Options) -> Result<Run, Failure> {
-    if !Sink::ALL.iter().any(|sink| options.wants(*sink)) {
-        let names: Vec<&str> = Sink::ALL.iter().map(|sink| sink.name()).collect();
+    let is_idle = |text: &&String| {
+        let mut sinks = Sink::ALL.iter();
+        !sinks.any(|sink| sink.name().contains(text.as_str()))
+    };
+    if let Some(text) = options.sink.iter().find(is_idle) {
+        let names: Vec<String> = Sink::ALL
+            .iter()
+            .map(|sink| format!("\"{}\"", sink.name()))
+            .collect();
         return Err(Failure::Usage(format!(
-            "no sink matches: there are {}",
+            "no sink matches --sink {text}: there are {}",
             names.join(", ")
         )));
     }

@@ -1,15 +1,14 @@
 //! `falsify`.
 
-use crate::{Failure, Running, Selection, runner, select};
+use crate::{Failure, Output, Running, Selection, open_output, runner, select};
 use anstream::stream::IsTerminal;
 use clap::Args;
 use conformance::falsify::{self, Effect, Examined, Extent, Kind, Share};
-use conformance::report::{Environment, human};
+use conformance::report::{Environment, NOTHING_DECIDED, human};
 use conformance::verdict::Word;
 use conformance::{claims, kernel};
 use indicatif::ProgressBar;
 use serde::Serialize;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -46,12 +45,8 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
     if options.running.jobs.is_none() {
         runner.jobs *= 4; // an experiment that was lied to may wait until its time is up
     }
-    let mut output = match &options.output {
-        None => None,
-        Some(path) => Some(File::create(path).map_err(|error| {
-            Failure::Usage(format!("cannot write {}: {error}", path.display()))
-        })?),
-    };
+    let output = options.output.as_deref();
+    let mut output = output.map(|path| open_output(Some(path))).transpose()?;
     let extent = options.sample.map_or(Extent::Whole, Extent::Sampled);
     let bar = if io::stderr().is_terminal() {
         ProgressBar::new(0)
@@ -86,9 +81,13 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
         }
         line(&Line::Score(falsify::score(&examined)))?;
     }
+    output.map_or(Ok(()), Output::finish)?;
     let mut report = Vec::new();
     print(&mut report, &environment, &examined, options.verbose)?;
     anstream::stdout().write_all(&report)?;
+    if !examined.iter().any(Examined::was_tried) {
+        return Err(Failure::Red(NOTHING_DECIDED.to_owned()));
+    }
     Ok(examined.iter().all(|claim| claim.red().is_empty()))
 }
 

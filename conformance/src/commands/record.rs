@@ -7,6 +7,7 @@ use conformance::grids::{self, Grid, records};
 use conformance::kernel::MEASURED;
 use conformance::ledger::LEDGER;
 use conformance::recorded;
+use conformance::replace;
 use conformance::report::human::plural;
 use conformance::report::stored;
 use std::io::{self, Write};
@@ -73,7 +74,7 @@ pub fn record_command(options: &Record) -> Result<bool, Failure> {
     std::fs::create_dir_all(to)
         .map_err(|error| Failure::Usage(format!("{}: {error}", to.display())))?;
     for (path, text) in &records {
-        std::fs::write(path, text)
+        replace::write(path, text)
             .map_err(|error| Failure::Usage(format!("cannot write {}: {error}", path.display())))?;
     }
     writeln!(

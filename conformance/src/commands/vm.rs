@@ -550,7 +550,7 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
             }
             if cleaned.removed.is_empty() && cleaned.left.is_empty() {
                 let directory = cache.directory.display();
-                writeln!(output, "nothing to remove: {directory} does not exist")?;
+                writeln!(output, "nothing to remove in {directory}")?;
             }
             Ok(true)
         }

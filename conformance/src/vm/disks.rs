@@ -15,6 +15,7 @@ pub fn image(cache: &Cache, name: &str) -> Result<PathBuf, Error> {
             names.join(", ")
         ))
     })?;
+    cache.make()?;
     let directory = cache.directory.join("disks");
     std::fs::create_dir_all(&directory).at(&directory)?;
     let path = directory

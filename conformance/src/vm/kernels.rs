@@ -285,6 +285,12 @@ impl Cache {
         if marker.is_file() {
             return Ok(());
         }
+        if self.directory.exists() && !self.directory.is_dir() {
+            return Err(Error::host(format!(
+                "{}: Not a directory (name a cache of kernels with NOCOPY_KERNELS)",
+                self.directory.display()
+            )));
+        }
         std::fs::create_dir_all(&self.directory).at(&self.directory)?;
         if let Some(other) = self.names()?.iter().find(|name| !is_own(name)) {
             return Err(Error::host(format!(
@@ -329,6 +335,9 @@ impl Cache {
             return Ok(cleaned);
         }
         let marker = self.directory.join(MARKER);
+        if !marker.is_file() && self.names()?.is_empty() {
+            return Ok(cleaned);
+        }
         if !marker.is_file() {
             return Err(Error::host(format!(
                 "{} has no file `{MARKER}`, which nocopy puts into its caches: nothing was removed; name the cache with \

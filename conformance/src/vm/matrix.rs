@@ -349,6 +349,7 @@ impl Said {
             return Err(Error::guest(why));
         };
         let first = why.lines().next().unwrap_or_default();
+        let first = first.trim_end_matches("; its console ends:");
         let record = |claim: &&'static Claim| {
             let came = found.records.iter().find(|record| record.id == claim.id);
             let is_running = found.running.iter().any(|id| id == claim.id);

@@ -108,7 +108,9 @@ impl Accelerator {
             Self::Tcg
         };
         // A cache that cannot be written costs the next run this probe again.
-        let _ = std::fs::write(&note, format!("{boot}{}\n", found.name()));
+        if cache.make().is_ok() {
+            let _ = std::fs::write(&note, format!("{boot}{}\n", found.name()));
+        }
         found
     }
 

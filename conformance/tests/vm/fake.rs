@@ -76,7 +76,7 @@ impl Fake {
         let directory = self.directory.path();
         command
             .env("PATH", format!("{}:{path}", directory.display()))
-            .env("NOCOPY_KERNELS", directory)
+            .env("NOCOPY_KERNELS", directory.join("cache"))
             .env(SCRIPT, directory.join("script"))
     }
 }

@@ -234,11 +234,7 @@ fn lies() -> Test {
         (&[], 0, "no results came"),
         (&honest[..1], 0, "have no end"),
         (&honest[..2], 0, "have no end"),
-        (
-            &[honest[0].clone(), honest[2].clone()],
-            0,
-            "0 results came of 1",
-        ),
+        (&[honest[0].clone(), honest[2].clone()], 0, "0 of 1 result"),
         (&honest, 1, "its results are green"),
         (&lines(gvisor(), Word::Broken), 0, "its results are red"),
         (&lines(None, Word::Holds), 0, "not of gVisor"),

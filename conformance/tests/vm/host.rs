@@ -29,6 +29,20 @@ pub fn trials() -> Vec<Trial> {
         trial("fetch.damaged-package", damaged_package),
         trial("fetch.package-without-kernel", package_without_kernel),
         trial("fetch.disk-full", disk_full),
+        trial(
+            "fetch.apt-configuration-of-the-system-is-not-read",
+            own_configuration,
+        ),
+        trial("clean.without-marker.refused", clean_without_marker),
+        trial("clean.removes-only-its-own", clean_removes_its_own),
+        trial("cache.not-in-a-directory-of-others", cache_among_others),
+        trial("kernel-that-is-none.before-a-guest", kernel_that_is_none),
+        trial("modules.none-in-the-directory", no_modules),
+        trial(
+            "matrix.results-that-cannot-be-written.before-a-guest",
+            results_unwritable,
+        ),
+        trial("options-without-use", options_without_use),
         trial("fetch.cut-in-the-cache", cut_in_the_cache),
         trial("guest.without-qemu.says-what-to-install", without_qemu),
         trial(
@@ -138,7 +152,7 @@ fn cache_that_is_no_directory() -> Test {
 }
 
 /// Fetching needs Debian's tools and keyring.
-fn fetching_tools() -> Result<(), Completion> {
+pub fn fetching_tools() -> Result<(), Completion> {
     let keyring = Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists();
     let tool = |name: &str| Command::new(name).arg("--version").output().is_ok();
     if keyring && tool("apt-get") && tool("dpkg-deb") {
@@ -151,7 +165,7 @@ fn fetching_tools() -> Result<(), Completion> {
 }
 
 /// A package with a file of this size as its kernel.
-fn package(size: usize) -> std::io::Result<Vec<u8>> {
+pub fn package(size: usize) -> std::io::Result<Vec<u8>> {
     let directory = tempfile::tempdir()?;
     let (from, to) = (directory.path().join("from"), directory.path().join("deb"));
     std::fs::create_dir_all(from.join("DEBIAN"))?;
@@ -169,7 +183,7 @@ fn package(size: usize) -> std::io::Result<Vec<u8>> {
     std::fs::read(to)
 }
 
-fn fetch(store: &Store) -> Command {
+pub fn fetch(store: &Store) -> Command {
     let mut command = conformance(&["kernels", "fetch", "5.10", "--mirror", "http://127.0.0.1:9"]);
     store.first_for(&mut command);
     command
@@ -291,4 +305,262 @@ fn two_files_of_one_name() -> Test {
     .args(["--", PROGRAM])
     .output()?;
     expect_line(&output, &["two files are called conformance"])
+}
+
+/// What the system's apt is told, in files and by others' programs, says nothing about ours.
+fn own_configuration() -> Test {
+    or_ignored!(fetching_tools());
+    let store = Store::new(&package(1 << 20)?)?;
+    expect(&fetch(&store).output()?, 0, &["fetching"])?;
+    let text = std::fs::read_to_string(store.cache().join("apt/bullseye-security/apt.conf"))?;
+    let directory = tempfile::tempdir()?;
+    let parts = directory.path().join("parts");
+    std::fs::create_dir(&parts)?;
+    std::fs::write(parts.join("50other.conf"), "NocoPy::Other \"read\";\n")?;
+    // The configuration as it is, and one that reads parts: that apt would have read them is shown beside.
+    let own = directory.path().join("own.conf");
+    let reads = directory.path().join("reads.conf");
+    std::fs::write(&own, &text)?;
+    let line = format!("Dir::Etc::parts \"{}\";\n", parts.display());
+    std::fs::write(
+        &reads,
+        text.replace("Dir::Etc::parts \"/dev/null\";\n", &line),
+    )?;
+    for (config, expected) in [(&own, false), (&reads, true)] {
+        let dump = Command::new("apt-config")
+            .arg("dump")
+            .env("APT_CONFIG", config)
+            .output()?;
+        let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+        check(dump.contains("NocoPy::Other") == expected, || dump.clone())?;
+        let of_system = dump.contains("APT::NeverAutoRemove");
+        check(!of_system, || {
+            format!("the system's files were read: {dump}")
+        })?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn clean(directory: &Path, arguments: &[&str]) -> std::io::Result<Output> {
+    conformance(&["kernels", "clean"])
+        .args(arguments)
+        .env("NOCOPY_KERNELS", directory)
+        .output()
+}
+
+fn clean_without_marker() -> Test {
+    let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("thesis.txt"), "x")?;
+    std::fs::create_dir_all(home.path().join("5.10/modules"))?;
+    expect_line(
+        &clean(home.path(), &[])?,
+        &["nothing was removed", "NOCOPY_KERNELS"],
+    )?;
+    check(home.path().join("thesis.txt").exists(), || "lost".into())?;
+    check(home.path().join("5.10/modules").exists(), || "lost".into())?;
+    expect(&clean(Path::new("/no/such/cache"), &[])?, 0, &[])
+}
+
+/// In a cache of ours: kernels and disks go, what somebody else has put there stays, and is named.
+fn clean_removes_its_own() -> Test {
+    or_ignored!(fetching_tools());
+    let store = Store::new(&package(1 << 20)?)?;
+    expect(&fetch(&store).output()?, 0, &["fetching"])?;
+    let at = |name: &str| store.cache().join(name);
+    std::fs::write(at("5.10/notes.txt"), "mine")?;
+    std::fs::write(at("thesis.txt"), "mine")?;
+    std::fs::create_dir(at("disks"))?;
+    std::fs::write(at("disks/ext4.img"), "made")?;
+    std::os::unix::fs::symlink("/etc", at("6.1"))?;
+    let dry = clean(&store.cache(), &["--dry-run"])?;
+    let said = String::from_utf8_lossy(&dry.stdout).into_owned();
+    check(
+        said.contains("would remove") && said.contains("thesis.txt"),
+        || said.clone(),
+    )?;
+    check(at("5.10/vmlinuz").exists(), || {
+        "a dry run has removed".into()
+    })?;
+    let done = clean(&store.cache(), &[])?;
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    for name in ["5.10/notes.txt", "thesis.txt", "6.1", "nocopy-cache"] {
+        check(at(name).symlink_metadata().is_ok(), || {
+            format!("{name} is gone: {said}")
+        })?;
+    }
+    for name in ["5.10/vmlinuz", "5.10/image.json", "disks", "apt"] {
+        check(!at(name).exists(), || format!("{name} is there: {said}"))?;
+    }
+    check(said.contains("left ") && said.contains("notes.txt"), || {
+        said.clone()
+    })?;
+    check(Path::new("/etc/passwd").exists(), || {
+        "followed a link".into()
+    })?;
+    for name in ["5.10/notes.txt", "thesis.txt", "6.1"] {
+        std::fs::remove_file(at(name))?;
+    }
+    expect(&clean(&store.cache(), &[])?, 0, &[])?;
+    check(!store.cache().exists(), || "it is there".into())?;
+    Ok(Completion::Completed)
+}
+
+/// A directory with files of others is not made a cache, which `clean` would take for one.
+fn cache_among_others() -> Test {
+    or_ignored!(fetching_tools());
+    let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("thesis.txt"), "x")?;
+    let output = conformance(&["kernels", "fetch", "5.10", "--mirror", "http://127.0.0.1:9"])
+        .env("NOCOPY_KERNELS", home.path())
+        .output()?;
+    expect_line(&output, &["thesis.txt", "not a cache", "NOCOPY_KERNELS"])?;
+    let names = std::fs::read_dir(home.path())?.count();
+    check(names == 1, || format!("{names} files"))?;
+    Ok(Completion::Completed)
+}
+
+fn kernel_that_is_none() -> Test {
+    let directory = tempfile::tempdir()?;
+    let fifo = directory.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status()?;
+    check(made.success(), || "mkfifo".into())?;
+    let empty = directory.path().join("empty");
+    std::fs::write(&empty, "")?;
+    for path in [
+        &fifo,
+        &empty,
+        Path::new("/etc/passwd"),
+        Path::new("/dev/zero"),
+    ] {
+        let mut command = conformance(&["vm", "run", "--kernel"]);
+        expect_line(
+            &command.arg(path).output()?,
+            &["is not a kernel", "bzImage"],
+        )?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn no_modules() -> Test {
+    let empty = tempfile::tempdir()?;
+    let output = conformance(&["vm", "run", "--kernel", PROGRAM, "--modules"])
+        .arg(empty.path())
+        .output()?;
+    expect_line(&output, &["has no module"])
+}
+
+fn results_unwritable() -> Test {
+    for command in [&["matrix"][..], &["fds"]] {
+        let output = conformance(command)
+            .args(["--kernels", "5.10", "--results", "/proc/no"])
+            .output()?;
+        expect_line(&output, &["/proc/no"])?;
+    }
+    let output = conformance(&["vm", "run", "--kernel", "5.10", "--output", "/proc/no/x"]);
+    let mut output = output;
+    expect_line(&output.output()?, &["cannot write /proc/no/x"])
+}
+
+/// What the program would not use is an error, and says so.
+fn options_without_use() -> Test {
+    for (arguments, parts) in [
+        (
+            &["fds", "--memory", "512"][..],
+            &["--memory", "--kernels"][..],
+        ),
+        (&["fds", "--results", "x"], &["--kernels"]),
+        (&["fds", "--mirror", "x"], &["--mirror", "--kernels"]),
+        (
+            &["fds", "--recorded", "5.10", "--kernels", "5.10"],
+            &["--recorded"],
+        ),
+        (&["fds", "--recorded", "5.10", "--jobs", "1"], &["--jobs"]),
+        (&["fds", "--recorded", "5.10", "--strict"], &["--strict"]),
+        (
+            &["fs", "--kernels", "5.10", "--scratch", "/tmp"],
+            &["--scratch"],
+        ),
+        (
+            &["fds", "--filter", "pipe", "--filter", "nosuch"],
+            &["--filter nosuch"],
+        ),
+        (
+            &["check", "--filter", "splice.", "--filter", "nosuch"],
+            &["--filter nosuch"],
+        ),
+        (
+            &[
+                "check",
+                "--filter",
+                "splice.",
+                "--strict",
+                "--expect-untestable",
+                "rw.call.present",
+            ],
+            &["--expect-untestable rw.call.present"],
+        ),
+        (
+            &[
+                "vm",
+                "run",
+                "--kernel",
+                "5.10",
+                "--filter",
+                "splice.",
+                "--strict",
+                "--expect-untestable",
+                "x",
+            ],
+            &["--expect-untestable x"],
+        ),
+        (
+            &[
+                "matrix",
+                "--kernels",
+                "5.10",
+                "--strict",
+                "--expect-untestable",
+                "x",
+            ],
+            &["--expect-untestable x"],
+        ),
+        (
+            &["fds", "--strict", "--expect-untestable", "x"],
+            &["--expect-untestable x"],
+        ),
+        (
+            &["vm", "run", "--kernel", "5.10", "--modules", "/tmp"],
+            &["kernel of the matrix"],
+        ),
+        (
+            &["vm", "run", "--kernel", PROGRAM, "--mirror", "x"],
+            &["--mirror"],
+        ),
+        (
+            &["vm", "run", "--kernel", "gvisor", "--memory", "512"],
+            &["--memory", "gvisor"],
+        ),
+        (
+            &["vm", "run", "--kernel", "uml", "--disks", "ext4"],
+            &["--disks", "uml"],
+        ),
+        (
+            &["kernels", "fetch", "gvisor"],
+            &["installed", "setup-foreign"],
+        ),
+        (
+            &[
+                "report",
+                "--format",
+                "junit",
+                "--origin",
+                "x",
+                "fixtures/verdicts/5.10.jsonl",
+            ],
+            &["--origin", "kcidb"],
+        ),
+    ] {
+        expect_line(&conformance(arguments).output()?, parts)?;
+    }
+    Ok(Completion::Completed)
 }

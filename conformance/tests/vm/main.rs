@@ -12,6 +12,8 @@ mod gvisor;
 #[cfg(feature = "vm")]
 mod host;
 #[cfg(feature = "vm")]
+mod killed;
+#[cfg(feature = "vm")]
 mod lies;
 #[cfg(feature = "vm")]
 mod support;
@@ -29,6 +31,7 @@ fn main() {
         }
         let arguments = libtest_mimic::Arguments::from_args();
         let mut trials = host::trials();
+        trials.extend(killed::trials());
         trials.extend(lies::trials());
         trials.extend(gvisor::trials());
         trials.extend(uml::trials());

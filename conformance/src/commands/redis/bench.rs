@@ -34,13 +34,14 @@ pub struct Options {
 }
 
 pub fn bench_command(options: &Options) -> Result<bool, Failure> {
+    let output = options.shown.prepare()?;
     let run: Run = match &options.from {
         Some(path) => read(path)?,
         None => measure(options).map_err(|stop| Failure::Usage(stop.to_string()))?,
     };
     let tables = |output: &mut dyn Write, markdown| report::write(output, &run, markdown);
     let pictures = || report::pictures(&run);
-    options.shown.show(&run, pictures, tables)?;
+    options.shown.show(output, &run, pictures, tables)?;
     Ok(true)
 }
 
