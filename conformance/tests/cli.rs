@@ -99,7 +99,14 @@ fn the_stored_form_is_complete() {
         (&end["type"], &end["claims"]),
         (&"end".into(), &expected.len().into())
     );
-    assert_eq!(lines.len(), expected.len() + 2);
+    let begun: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["type"] == "begin")
+        .filter_map(|line| line["id"].as_str())
+        .collect();
+    assert_eq!(begun.len(), expected.len());
+    assert_eq!(begun.into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(lines.len(), 2 * expected.len() + 2);
 }
 
 #[test]
@@ -252,7 +259,7 @@ mod host_only {
     #[case("markdown", "## Red")]
     #[case(
         "junit",
-        "<testsuite name=\"every-verdict\" tests=\"7\" failures=\"2\""
+        "<testsuite name=\"every-verdict\" tests=\"8\" failures=\"3\""
     )]
     #[case("ktap", "not ok 1 every-verdict")]
     #[case("json", "\"name\": \"every-verdict\"")]
@@ -261,19 +268,71 @@ mod host_only {
         "\"id\": \"my_ci:6.6.0-made-up:x86_64:every-verdict:8:sendfile.copies.tcp\""
     )]
     fn a_report_of_a_file(#[case] format: &str, #[case] mentions: &str) {
-        let output = conformance(&[
-            "report",
-            "--format",
-            format,
-            "--origin",
-            "my_ci",
-            "--run",
-            "8",
-            EVERY_VERDICT,
-        ]);
+        let submitter = ["--origin", "my_ci", "--run", "8"];
+        let submitter = &submitter[..if format == "kcidb" { 4 } else { 0 }];
+        let arguments = [&["report", "--format", format, EVERY_VERDICT], submitter].concat();
+        let output = conformance(&arguments);
         let report = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        // It has results that are broken.
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
         assert!(report.contains(mentions), "{report}");
+    }
+
+    /// One meaning of green: a report of results ends as the run that made them did.
+    #[test]
+    fn a_report_is_as_green_as_its_results() {
+        let report = |arguments: &[&str]| {
+            let file = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../fixtures/verdicts/6.1.jsonl"
+            );
+            let fixed = ["report", "--format", "ktap", file];
+            conformance(&[&fixed, arguments].concat()).status.code()
+        };
+        assert_eq!(report(&[]), Some(0));
+        assert_eq!(
+            report(&["--strict"]),
+            Some(0),
+            "what is untestable is known there"
+        );
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("6.1.jsonl");
+        let record = include_str!("../../fixtures/verdicts/6.1.jsonl");
+        let lines = record.lines().map(|line| {
+            if !line.contains(r#""id":"sendfile.copies.ktls""#) {
+                return line.to_owned();
+            }
+            let reason = r#"{"kind":"device","what":"no TLS","remedy":"CONFIG_TLS"}"#;
+            format!(
+                r#"{{"type":"claim","id":"sendfile.copies.ktls","verdict":"untestable","reason":{reason}}}"#
+            )
+        });
+        let text: Vec<String> = lines.collect();
+        std::fs::write(&file, text.join("\n")).expect("written");
+        let report = |arguments: &[&str]| {
+            let file = file.to_str().expect("UTF-8");
+            let fixed = ["report", "--format", "junit", file];
+            conformance(&[&fixed, arguments].concat()).status.code()
+        };
+        assert_eq!(report(&[]), Some(0));
+        assert_eq!(report(&["--strict"]), Some(1));
+        let expected = ["--strict", "--expect-untestable", "sendfile.copies.ktls"];
+        assert_eq!(report(&expected), Some(0));
+    }
+
+    /// A run in which nothing could be tried is red, whatever may be untestable.
+    #[test]
+    fn nothing_decided_is_exit_status_1_under_any_option() {
+        // Of the experiment's own files there are none, and nothing else is asked for.
+        let id = "zerocopy.copies.network-card";
+        let fixed = ["check", "--filter", "=zerocopy.copies.network-card"];
+        for more in [&[][..], &["--strict", "--expect-untestable", id]] {
+            let output = conformance(&[&fixed, more].concat());
+            let said = text(&output.stdout);
+            assert!(said.contains("1 untestable"), "{said}");
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains("nothing was decided"), "{said}");
+        }
     }
 
     #[rstest]
@@ -281,6 +340,11 @@ mod host_only {
     #[case(&["report", "--format", "junit", EVERY_VERDICT, EVERY_VERDICT], "two files are called every-verdict")]
     #[case(&["report", "--format", "junit", "--output", "/", EVERY_VERDICT], "cannot write /")]
     #[case(&["diff", "6.1", "Cargo.toml"], "Cargo.toml: line 1")]
+    #[case(&["report", "--format", "junit", "/dev/zero"], "does not begin with a line of JSON")]
+    #[case(&["diff", "6.1", "/proc/kcore"], "/proc/kcore")]
+    #[case(&["bench", "--sink", "nosuch"], "--sink nosuch")]
+    #[case(&["bench", "--rounds", "3", "--mib", "1", "--plots", "/proc/no"], "cannot write /proc/no")]
+    #[case(&["bench", "--rounds", "3", "--mib", "1", "--output", "/proc/no"], "cannot write /proc/no")]
     fn what_is_no_result_is_one_line_and_exit_status_2(
         #[case] arguments: &[&str],
         #[case] mentions: &str,
