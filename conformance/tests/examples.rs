@@ -149,6 +149,222 @@ mod host_only {
         assert_eq!(get(&server, "/large").1, content(16 << 20));
     }
 
+    /// A name for which an ordinary open would wait, as long as nobody opens its other end.
+    fn fifo(directory: &Path) -> PathBuf {
+        let path = directory.join("fifo");
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        path
+    }
+
+    #[test]
+    fn file_server_does_not_wait_for_a_fifo() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fifo(directory.path());
+        let root = directory.path().to_str().expect("UTF-8");
+        let server = Server::start(
+            &example("nocopy-sendfile", "file_server"),
+            &["127.0.0.1:0", root],
+        );
+        assert_eq!(get(&server, "/fifo").0, "HTTP/1.1 404 Not Found");
+    }
+
+    #[test]
+    fn file_server_refuses_a_head_that_is_too_long() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("file"), content(100)).expect("write");
+        let root = directory.path().to_str().expect("UTF-8");
+        let server = Server::start(
+            &example("nocopy-sendfile", "file_server"),
+            &["127.0.0.1:0", root],
+        );
+        let long = format!("/file HTTP/1.1\r\nX: {}", "x".repeat(20_000));
+        assert_eq!(
+            get(&server, &long).0,
+            "HTTP/1.1 431 Request Header Fields Too Large"
+        );
+        // Its end falls into the last byte that is read, and after it.
+        for (length, expected) in [
+            (8192, "200 OK"),
+            (8193, "431 Request Header Fields Too Large"),
+        ] {
+            let rest = "GET /file HTTP/1.1\r\nX: \r\n\r\n HTTP/1.1".len();
+            let long = format!("/file HTTP/1.1\r\nX: {}", "x".repeat(length - rest));
+            let asked = format!("GET {long} HTTP/1.1\r\n\r\n");
+            assert_eq!(asked.len(), length);
+            assert_eq!(
+                get(&server, &long).0,
+                format!("HTTP/1.1 {expected}"),
+                "{length}"
+            );
+        }
+    }
+
+    /// What the server reports as sent reaches a client that has sent more than its head.
+    #[test]
+    fn file_server_does_not_reset_what_it_has_sent() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("large"), content(8 << 20)).expect("write");
+        let root = directory.path().to_str().expect("UTF-8");
+        let server = Server::start(
+            &example("nocopy-sendfile", "file_server"),
+            &["127.0.0.1:0", root],
+        );
+        let mut socket = server.connect();
+        let body = vec![b'x'; 20_000];
+        let request = [b"GET /large HTTP/1.1\r\n\r\n", &body[..]].concat();
+        socket.write_all(&request).expect("a request");
+        // The server has sent all that the sockets take, and only then is it read.
+        thread::sleep(std::time::Duration::from_millis(100));
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("all of the answer");
+        assert!(
+            answer.ends_with(&content(8 << 20)),
+            "{} bytes",
+            answer.len()
+        );
+    }
+
+    /// Head and body are one segment.
+    #[test]
+    fn file_server_sends_a_small_answer_as_one_segment() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("small"), content(100)).expect("write");
+        let root = directory.path().to_str().expect("UTF-8");
+        let server = Server::start(
+            &example("nocopy-sendfile", "file_server"),
+            &["127.0.0.1:0", root],
+        );
+        let mut socket = server.connect();
+        socket
+            .write_all(b"GET /small HTTP/1.1\r\n\r\n")
+            .expect("a request");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("an answer");
+        assert!(answer.ends_with(&content(100)));
+        assert_eq!(data_segments_in(&socket), 1);
+    }
+
+    /// `tcpi_data_segs_in` of `TCP_INFO`: at byte 152 of its structure (linux/tcp.h).
+    fn data_segments_in(socket: &TcpStream) -> u32 {
+        use std::os::fd::AsRawFd;
+        let mut info = [0_u32; 64];
+        let mut length = libc::socklen_t::try_from(size_of_val(&info)).expect("small");
+        // SAFETY: the kernel writes at most `length` bytes to `info`, and their number to `length`, during the call.
+        let done = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        assert!(done == 0 && length >= 156, "TCP_INFO has {length} bytes");
+        info[152 / 4]
+    }
+
+    /// An urgent byte ends nothing: it is passed on, and so is what follows.
+    #[test]
+    fn tcp_proxy_goes_on_after_an_urgent_byte() {
+        use std::os::fd::AsRawFd;
+        let target = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = target.local_addr().expect("bound").to_string();
+        let server = Server::start(
+            &example("nocopy-splice", "tcp_proxy"),
+            &["127.0.0.1:0", &address],
+        );
+        let mut client = server.connect();
+        let (mut peer, _) = target.accept().expect("accept");
+        let mut expect = |text: &[u8]| {
+            let mut bytes = vec![0; text.len()];
+            peer.read_exact(&mut bytes).expect("what was sent");
+            assert_eq!(bytes, text);
+        };
+        client.write_all(b"before").expect("send");
+        expect(b"before");
+        for round in [b"after", b"again"] {
+            // SAFETY: the kernel reads one byte, during the call.
+            let sent =
+                unsafe { libc::send(client.as_raw_fd(), c"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+            assert_eq!(sent, 1);
+            // The proxy is at the mark, and nothing follows yet.
+            thread::sleep(std::time::Duration::from_millis(50));
+            client.write_all(round).expect("the proxy is there");
+            expect(round);
+        }
+        // Urgent as the last byte: then the end comes.
+        // SAFETY: as above.
+        let sent =
+            unsafe { libc::send(client.as_raw_fd(), c"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+        assert_eq!(sent, 1);
+        client.shutdown(Shutdown::Write).expect("half close");
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).expect("the end");
+        assert!(rest.is_empty(), "{rest:?}");
+        peer.write_all(b"reply").expect("the way back is open");
+        drop(peer);
+        let mut reply = Vec::new();
+        client.read_to_end(&mut reply).expect("the reply");
+        assert_eq!(reply, b"reply");
+    }
+
+    #[test]
+    fn mmap_send_does_not_wait_for_a_fifo() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let output = Command::new(example("nocopy-mmap", "mmap_send"))
+            .arg(fifo(directory.path()))
+            .arg("127.0.0.1:9")
+            .output()
+            .expect("the example starts");
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        assert!(complaint.contains("not a regular file"), "{complaint}");
+    }
+
+    /// What a child has printed by its end. One that does not end is killed after a minute, far beyond every limit of its own.
+    fn ended(child: Child) -> std::process::Output {
+        let pid = child.id().cast_signed();
+        let (done, waits) = std::sync::mpsc::channel::<()>();
+        let guard = thread::spawn(move || {
+            if waits
+                .recv_timeout(std::time::Duration::from_secs(60))
+                .is_err()
+            {
+                // SAFETY: signals a child that has not been waited for.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        });
+        let output = child.wait_with_output().expect("a child");
+        let _ = done.send(());
+        guard.join().expect("the guard");
+        output
+    }
+
+    /// A peer that closes its half and reads no more is given up, and not waited for at full speed.
+    #[test]
+    fn bulk_sender_gives_up_a_peer_that_has_closed_its_half() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = listener.local_addr().expect("bound").to_string();
+        let peer = thread::spawn(move || {
+            let (socket, _) = listener.accept().expect("accept");
+            socket.shutdown(Shutdown::Write).expect("half close");
+            socket
+        });
+        let child = Command::new(example("nocopy-msg-zerocopy", "bulk_sender"))
+            // Less than the socket takes: all is sent, and not all is acknowledged.
+            .args([address.as_str(), "1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the example starts");
+        let _socket = peer.join().expect("the peer");
+        let output = ended(child);
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains("the peer is too slow"), "{complaint}");
+    }
+
     #[test]
     fn tcp_proxy_passes_both_ways_and_copies_what_clients_send() {
         let directory = tempfile::tempdir().expect("a directory");

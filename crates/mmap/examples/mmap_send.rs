@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 use std::{env, process};
 use syscalls::{Sysno, syscall3};
@@ -50,7 +51,12 @@ fn main() {
 }
 
 fn open(path: &str) -> io::Result<(File, usize)> {
-    let file = File::open(path)?;
+    // A FIFO would wait for its writer here, without O_NONBLOCK.
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(

@@ -200,7 +200,8 @@ pub fn msync(addr: *mut u8, length: usize, flags: MsyncFlags) -> Result<(), Errn
 /// - `EAGAIN`: something was short; it can be tried again
 /// - `EBADF`: the range maps no file, and the advice needs one
 /// - `EBUSY`: [`Advice::COLLAPSE`]: a page is in use
-/// - `EFAULT`: [`Advice::POPULATE_READ`] or [`Advice::POPULATE_WRITE`]: a touch would be `SIGBUS`
+/// - `EFAULT`: [`Advice::POPULATE_READ`] or [`Advice::POPULATE_WRITE`]: a touch would be `SIGBUS`: past the end of the file, and
+///   from Linux 6.12 on a page that cannot be read, of which the call never returns on 6.1
 /// - `EHWPOISON`: the same two: a page is broken memory
 /// - `EINVAL`: `addr` is not a multiple of the page size; an advice that the kernel does not know, or not for this memory
 /// - `EIO`: the file could not be read

@@ -99,7 +99,9 @@ flags! {
         LOCKED = libc::MAP_LOCKED;
         /// `MAP_NORESERVE`, all versions: no swap space is reserved.
         NORESERVE = libc::MAP_NORESERVE;
-        /// `MAP_POPULATE`, Linux 2.5.46: the pages are there when the call returns. Pages past the end of the file are no error.
+        /// `MAP_POPULATE`, Linux 2.5.46: the pages are there when the call returns. Pages past the end of the file are not an error.
+        /// **Of a page that cannot be read (`EIO`) the call never returns** and ends by `SIGKILL` only: measured with a FUSE server
+        /// on 5.10, 6.1, 6.12, 6.18 and 7.3. `mlock` does the same.
         POPULATE = libc::MAP_POPULATE;
         /// `MAP_NONBLOCK`, Linux 2.5.46: with `POPULATE`, no reading; since 2.6.23 nothing is populated then.
         NONBLOCK = libc::MAP_NONBLOCK;
@@ -224,7 +226,7 @@ impl Advice {
     /// `MADV_PAGEOUT`, Linux 5.4: reclaimed now.
     pub const PAGEOUT: Self = Self(libc::MADV_PAGEOUT);
     /// `MADV_POPULATE_READ`, Linux 5.14: faults the pages in for reading; past the end of the file `EFAULT`, where a touch
-    /// would be `SIGBUS`.
+    /// would be `SIGBUS`. Of a page that cannot be read (`EIO`) it is `EFAULT` on 6.12 and later; **on 6.1 it never returns**.
     pub const POPULATE_READ: Self = Self(libc::MADV_POPULATE_READ);
     /// `MADV_POPULATE_WRITE`, Linux 5.14: faults the pages in for writing.
     pub const POPULATE_WRITE: Self = Self(libc::MADV_POPULATE_WRITE);

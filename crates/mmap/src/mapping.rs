@@ -21,7 +21,9 @@ use crate::{BorrowedFd, MapError, MapFlags, Prot, mmap, munmap};
 /// **`SIGBUS` kills the process** when a page is touched that lies past the end of the file, also if somebody has
 /// truncated the file after it was mapped, and when the page cannot be read (disk error, no room on a sparse tmpfs). It is
 /// not caught here. A system call that is given such memory answers `EFAULT` instead (claim
-/// `mmap-write.sample.truncated-efault`), and [`Advice::POPULATE_READ`](crate::Advice::POPULATE_READ) asks beforehand.
+/// `mmap-write.sample.truncated-efault`). [`Advice::POPULATE_READ`](crate::Advice::POPULATE_READ) asks beforehand, from Linux 6.12
+/// on: of a page that cannot be read it answers `EFAULT` there, and on 6.1 **it never returns**. On every kernel `read` of the
+/// same range asks, too, and answers `EIO`.
 #[derive(Debug)]
 pub struct Mapping {
     start: NonNull<u8>,

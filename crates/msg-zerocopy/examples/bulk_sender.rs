@@ -108,12 +108,13 @@ fn send(socket: &TcpStream, total: u64) -> Result<(), Box<dyn std::error::Error>
         }
         ring.reap_all()?;
     }
-    socket.shutdown(Shutdown::Write)?;
-    // The peer has our memory's bytes when it acknowledges them, and only then may the memory change.
+    // The peer has our memory's bytes when it acknowledges them, and only then may the memory change. The end is said after that:
+    // a socket whose both halves are shut is ready for ever (POLLHUP), and `wait` would not sleep.
     while !ring.is_idle() {
         wait(socket, 0)?;
         ring.reap_all()?;
     }
+    socket.shutdown(Shutdown::Write)?;
 
     let stats = ring.stats();
     println!(

@@ -5,14 +5,20 @@
 //! - a client that vanishes must not kill the server: `sendfile` raises `SIGPIPE`, which Rust programs ignore, so
 //!   that `EPIPE` and `ECONNRESET` arrive as errors (`main`; a program in C must ignore it itself);
 //! - a short count is not the end, and 0 is not always success: a file that shrinks ends early (`send`);
-//! - the offset is the connection's own: the file position is shared by every user of the descriptor.
+//! - the offset is the connection's own: the file position is shared by every user of the descriptor;
+//! - the head and the beginning of the file are one segment: `MSG_MORE` says that more follows (`send_head`);
+//! - opening a FIFO would wait for its writer, without a time limit: `O_NONBLOCK` does not (`open`);
+//! - `close` with unread bytes resets the connection, and the peer loses what it has not read yet: the end is said first, and
+//!   what the client still sends is read (`linger`).
 
-use nocopy_sendfile::{Errno, sendfile};
+use nocopy_sendfile::{Errno, MAX_COUNT, sendfile};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 /// A client that takes nothing for this long is given up.
@@ -58,7 +64,7 @@ fn main() {
             let peer = socket
                 .peer_addr()
                 .map_or_else(|_| "?".into(), |peer| peer.to_string());
-            match serve(&socket, &root) {
+            match serve(&socket, &root).and_then(|line| linger(&socket).map(|()| line)) {
                 Ok(line) => println!("{peer} {line}"),
                 Err(error) => println!("{peer} gave up: {error}"),
             }
@@ -67,15 +73,19 @@ fn main() {
 }
 
 /// Answers one request; the line that it returns is for the log.
-fn serve(mut socket: &TcpStream, root: &Path) -> io::Result<String> {
+fn serve(socket: &TcpStream, root: &Path) -> io::Result<String> {
     socket.set_read_timeout(Some(STALL))?;
     socket.set_write_timeout(Some(STALL))?;
     let mut request = BufReader::new(socket.take(HEAD_BYTES));
     let mut first = String::new();
     request.read_line(&mut first)?;
-    let mut line = String::new();
-    while request.read_line(&mut line)? > 2 {
+    let mut line = first.clone();
+    while line.ends_with('\n') && line.len() > 2 {
         line.clear();
+        request.read_line(&mut line)?;
+    }
+    if !line.ends_with('\n') && request.get_ref().limit() == 0 {
+        return refuse(socket, "431 Request Header Fields Too Large");
     }
 
     let target = match first.split_whitespace().collect::<Vec<_>>()[..] {
@@ -85,11 +95,7 @@ fn serve(mut socket: &TcpStream, root: &Path) -> io::Result<String> {
     let Some((file, size)) = target.and_then(|path| open(&path).ok()) else {
         return refuse(socket, "404 Not Found");
     };
-    // The head waits in the socket until the body's first segment (MSG_MORE would do the same for raw sockets).
-    write!(
-        socket,
-        "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
-    )?;
+    send_head(socket, "200 OK", size)?;
     let calls = send(socket, &file, size)?;
     Ok(format!(
         "{} {size} bytes in {calls} calls",
@@ -97,12 +103,56 @@ fn serve(mut socket: &TcpStream, root: &Path) -> io::Result<String> {
     ))
 }
 
-fn refuse(mut socket: &TcpStream, status: &str) -> io::Result<String> {
-    write!(
-        socket,
-        "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    )?;
+fn refuse(socket: &TcpStream, status: &str) -> io::Result<String> {
+    send_head(socket, status, 0)?;
     Ok(status.to_owned())
+}
+
+/// Sends the head of an answer, which waits in the socket for the body's first bytes.
+fn send_head(socket: &TcpStream, status: &str, size: u64) -> io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n");
+    let more = if size > 0 { libc::MSG_MORE } else { 0 };
+    let mut left = head.as_bytes();
+    while !left.is_empty() {
+        // SAFETY: the kernel reads `left` during the call and does not keep the pointer.
+        let sent = unsafe {
+            libc::send(
+                socket.as_raw_fd(),
+                left.as_ptr().cast(),
+                left.len(),
+                more | libc::MSG_NOSIGNAL,
+            )
+        };
+        match usize::try_from(sent) {
+            Ok(sent) => left = &left[sent..],
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Says that nothing more comes, and reads what the client still sends, so that closing does not reset the connection.
+fn linger(mut socket: &TcpStream) -> io::Result<()> {
+    match socket.shutdown(Shutdown::Write) {
+        // The client was faster and has closed all of it.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+        result => result?,
+    }
+    let begun = Instant::now();
+    let mut buffer = [0; 1 << 12];
+    while begun.elapsed() < STALL {
+        match socket.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // All was sent: a client that resets the connection now has had its answer, or does not want it.
+            Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 /// The file that a request target names, if it is below `root`.
@@ -115,7 +165,11 @@ fn below(root: &Path, target: &str) -> Option<PathBuf> {
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::open(path)?;
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     let metadata = file.metadata()?;
     // A directory opens too, and sendfile from it is EINVAL.
     metadata
@@ -130,7 +184,7 @@ fn send(socket: &TcpStream, file: &File, size: u64) -> io::Result<u64> {
     let mut calls = 0;
     while offset < size {
         calls += 1;
-        let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+        let left = usize::try_from(size - offset).map_or(MAX_COUNT, |left| left.min(MAX_COUNT));
         match sendfile(socket, file, Some(&mut offset), left) {
             // The length is promised already: all that is left is to break the connection off.
             Ok(0) => {

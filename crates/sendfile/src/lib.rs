@@ -14,7 +14,7 @@
 //!
 //! let mut offset = 0;
 //! while offset < size {
-//!     let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+//!     let left = usize::try_from(size - offset).unwrap_or(nocopy_sendfile::MAX_COUNT);
 //!     match nocopy_sendfile::sendfile(&socket, &file, Some(&mut offset), left) {
 //!         Ok(0) => break, // the file is shorter than it was
 //!         Ok(_) | Err(nocopy_sendfile::Errno::EINTR) => {}
@@ -45,7 +45,7 @@ use syscalls::{Sysno, syscall4};
 
 /// The most bytes that one call moves: `MAX_RW_COUNT` of the kernel for 4 KiB pages, 2 GiB less one page.
 ///
-/// A larger `count` is not an error, it is a short count.
+/// A larger `count`, up to `isize::MAX`, is not an error: it is a short count. Above `isize::MAX` it is `EINVAL`.
 pub const MAX_COUNT: usize = 0x7fff_f000;
 
 /// Sends bytes of a file to another descriptor without passing them through user memory.
@@ -57,7 +57,7 @@ pub const MAX_COUNT: usize = 0x7fff_f000;
 /// | `out_fd` | | where to: a socket, and since Linux 2.6.33 any file that is not open with `O_APPEND` |
 /// | `in_fd` | | where from: a file that can seek; never a socket or pipe, but for a pipe as `out_fd` |
 /// | `offset` | bytes | in: where to start; out: the byte after the last one sent. `None`: the file position, which moves, for every descriptor that shares it |
-/// | `count` | bytes | how many at most; one call moves at most [`MAX_COUNT`] |
+/// | `count` | bytes | how many at most, up to `isize::MAX`; one call moves at most [`MAX_COUNT`]. Ask a TCP socket for no more than the file has: where more is asked for, Linux 5.10 holds the last bytes back as with `MSG_MORE` |
 ///
 /// Returns the bytes sent. Fewer than `count` is a success: the file ended, a non-blocking `out_fd` is full, a pipe
 /// is full, a signal came, or the limit of one call was reached. `0` means end of file, or `count` 0.
@@ -73,8 +73,8 @@ pub const MAX_COUNT: usize = 0x7fff_f000;
 /// - `EFAULT`: cannot happen here, `offset` is a valid reference
 /// - `EFBIG`: `out_fd` is at `RLIMIT_FSIZE` (with `SIGXFSZ`)
 /// - `EINTR`: a signal came before a byte was sent
-/// - `EINVAL`: `out_fd` has `O_APPEND`; `in_fd` cannot be a source (socket, pipe, directory, event descriptor); `offset` or
-///   `offset + count` is above `i64::MAX`; or a descriptor is locked
+/// - `EINVAL`: `out_fd` has `O_APPEND`; `in_fd` cannot be a source (socket, pipe, directory, event descriptor); `count` is above
+///   `isize::MAX`, `offset` or `offset + count` above `i64::MAX`; or a descriptor is locked
 /// - `EIO`: the file could not be read
 /// - `EMSGSIZE`: a datagram socket cannot take the count as one datagram (before Linux 6.5 or so: lost in silence)
 /// - `ENOMEM`: no memory to read

@@ -11,13 +11,15 @@
 //!   and `ECONNRESET` arrive as errors; both connections are then broken off, so that the other direction ends too
 //!   (`connection`);
 //! - a peer that vanishes in silence: a time limit for a write that stalls and for a connection that idles (`pass`);
+//! - 0 is not always the end: `splice` answers so at an urgent byte, too, and never goes past it (`past_mark`);
 //! - no `SPLICE_F_MORE`: the last piece is not known as such, and with the flag it would be held back;
 //! - a copy that fails (disk full) must not stop the proxy (`forward`).
 
 use nocopy_splice::{Errno, Pipe, PipeFlags, SpliceFlags, pipe2, splice, tee};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -148,6 +150,9 @@ fn forward(
         // The pipe is empty here: all that is taken in is passed on below, before the end is.
         let mut held = take(from, &pipe, moved)?;
         if held == 0 {
+            held = past_mark(from, to, &pipe, moved)?;
+        }
+        if held == 0 {
             break;
         }
         while held > 0 {
@@ -176,20 +181,76 @@ fn forward(
     Ok(total)
 }
 
-/// Takes what has come into the empty pipe. 0 is the end.
+/// Takes what has come into the empty pipe. 0 is the end, or an urgent byte.
 fn take(from: &TcpStream, pipe: &Pipe, moved: &AtomicU64) -> io::Result<usize> {
+    patiently(moved, || {
+        Ok(splice(
+            from,
+            None,
+            &pipe.write,
+            None,
+            CHUNK,
+            SpliceFlags::empty(),
+        )?)
+    })
+}
+
+/// Waits as long as anything moves, in either direction.
+fn patiently(moved: &AtomicU64, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         let before = moved.load(Ordering::Relaxed);
-        match splice(from, None, &pipe.write, None, CHUNK, SpliceFlags::empty()) {
-            Ok(count) => return Ok(count),
-            Err(Errno::EINTR) => {}
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // On a blocking socket with a receive time-out EAGAIN means that the time is up. That this direction is silent
             // while the other one moves is no reason to end.
-            Err(Errno::EAGAIN) if moved.load(Ordering::Relaxed) != before => {}
-            Err(Errno::EAGAIN) => return Err(timed_out("nothing moves")),
-            Err(errno) => return Err(errno.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if moved.load(Ordering::Relaxed) == before {
+                    return Err(timed_out("nothing moves"));
+                }
+            }
+            done => return done,
         }
     }
+}
+
+/// After a `splice` that gave 0: passes an urgent byte on, if there is one, and takes what follows it into the empty pipe. 0 is the
+/// end, for sure.
+fn past_mark(
+    mut from: &TcpStream,
+    to: &TcpStream,
+    pipe: &Pipe,
+    moved: &AtomicU64,
+) -> io::Result<usize> {
+    let mut urgent = 0_u8;
+    let byte = (&raw mut urgent).cast();
+    // SAFETY: the kernel writes at most one byte to `urgent`, during the call.
+    let got = unsafe { libc::recv(from.as_raw_fd(), byte, 1, libc::MSG_OOB) };
+    // EINVAL: there is none. All that came before it is with the peer: the pipe is empty.
+    if got == 1 {
+        let flags = libc::MSG_OOB | libc::MSG_NOSIGNAL;
+        // SAFETY: the kernel reads one byte of `urgent`, during the call.
+        if unsafe { libc::send(to.as_raw_fd(), byte, 1, flags) } != 1 {
+            return Err(io::Error::last_os_error());
+        }
+        moved.fetch_add(1, Ordering::Relaxed);
+    }
+    // An ordinary read goes past the mark. What it takes is less than an empty pipe holds.
+    let mut bytes = [0; 4096];
+    let count = patiently(moved, || from.read(&mut bytes))?;
+    let mut left = &bytes[..count];
+    while !left.is_empty() {
+        // SAFETY: the kernel reads `left` during the call and does not keep the pointer.
+        let written =
+            unsafe { libc::write(pipe.write.as_raw_fd(), left.as_ptr().cast(), left.len()) };
+        match usize::try_from(written) {
+            Ok(written) => left = &left[written..],
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(count)
 }
 
 /// Appends a copy of at most `held` bytes of the pipe to the file; tells of how many.

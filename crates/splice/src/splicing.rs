@@ -20,7 +20,9 @@ use crate::{BorrowedFd, SpliceFlags};
 /// | `flags` | | [`SpliceFlags`]; most do less than their name says |
 ///
 /// Returns the bytes moved. Fewer than `len` is a success: 1 MiB of a file into a pipe of 64 KiB gives 65536. `0` means
-/// end of input (end of file, a pipe without writers, a peer that has shut down), or `len` 0. `len` 0 is answered before
+/// end of input (end of file, a pipe without writers, a peer that has shut down), `len` 0, **or the urgent mark of a TCP
+/// connection that is open** (`MSG_OOB`): a blocking `splice` stops there and answers `0` again and again, though more has come,
+/// on 5.10 to 7.3. `recv` goes past the mark and tells the two apart (example `tcp_proxy`). `len` 0 is answered before
 /// anything is looked at, descriptors and flags included. Some files that have a size of 0 (FUSE with `direct_io`) give
 /// 0 although they can be read.
 ///
