@@ -310,3 +310,43 @@ fn names_are_read_back() {
     assert!(error.contains("teleport") && error.contains("sendfile"));
     assert_eq!(Route::ALL[1], Route::MmapWrite { window: WHOLE });
 }
+
+/// Of two transfers on one socket each counts its own sends, though the first was left with sends outstanding.
+#[test]
+fn a_second_zerocopy_transfer_counts_its_own_completions() {
+    let (near, far) = tcp();
+    near.set_nonblocking(true).expect("set");
+    let content = pattern(32 << 20);
+    let file = source(&content);
+    let mut first =
+        Transfer::begin(ZEROCOPY, &file, 0, content.len() as u64, &near).expect("what it needs");
+    while first.advance(content.len() as u64) == State::Budget {}
+    let first = first.outcome();
+    assert_eq!(first.ended, Ended::Abandoned, "its socket is full");
+    let left = first.notified.expect("it is by MSG_ZEROCOPY");
+    assert!(left.outstanding > 0, "{left:?}");
+    // Whose completions come next is not known without the first one's count.
+    let begun = Transfer::begin(ZEROCOPY, &file, first.bytes, 1, &near).map(drop);
+    assert_eq!(begun.err(), Some(Errno::EBUSY));
+    let reader = read_all(Some(OwnedFd::from(far).into()));
+    let length = content.len() as u64 - first.bytes;
+    let mut second = Transfer::begin_after(&first, ZEROCOPY, &file, first.bytes, length, &near)
+        .expect("what it needs");
+    second.drive();
+    let second = second.outcome();
+    assert_eq!((second.ended, second.bytes), (Ended::Complete, length));
+    let own = second.notified.expect("it is by MSG_ZEROCOPY");
+    assert_eq!(own.outstanding, 0);
+    assert!(own.copied <= own.sends, "{own:?}");
+    assert_eq!(
+        own.next_id,
+        left.next_id + u32::try_from(own.sends).expect("few")
+    );
+    // Not one is left in the queue: those of the first came before.
+    let queued = conformance::lab::completions::Completions::now(&near).expect("read");
+    assert_eq!(queued.count(), 0);
+    assert!(
+        received(near.into(), reader) == content,
+        "other bytes arrived"
+    );
+}

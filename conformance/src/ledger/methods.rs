@@ -450,6 +450,7 @@ impl Memory<'_> {
             copied: completions.copied(),
             outstanding: 0,
             unpinned: 0,
+            next_id: u32::try_from(sends).expect("few sends"),
         });
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! many of them can share one event loop, and a program with one of them calls [`send`].
 //!
 //! The source is read at an explicit offset: its file position stays as it is, and a transfer that ended early can be resumed at the
-//! range's start plus [`Outcome::bytes`], by any route. Writing to a peer that is gone raises `SIGPIPE`; only `MSG_ZEROCOPY` has
+//! range's start plus [`Outcome::bytes`], by any route; by `MSG_ZEROCOPY` once more with [`Transfer::begin_after`]. Writing to a peer that is gone raises `SIGPIPE`; only `MSG_ZEROCOPY` has
 //! a flag against it, so the program ignores the signal (a Rust program does).
 
 mod copy_file_range;
@@ -111,7 +111,12 @@ impl Route {
         )
     }
 
-    fn carrier(self, sink: BorrowedFd<'_>) -> Result<Box<dyn Carrier>, Errno> {
+    /// `next_id` is that of the next `MSG_ZEROCOPY` send, if it is known.
+    fn carrier(
+        self,
+        sink: BorrowedFd<'_>,
+        next_id: Option<u32>,
+    ) -> Result<Box<dyn Carrier>, Errno> {
         Ok(match self {
             Self::ReadWrite { buffer } => Box::new(read_write::ReadWrite::new(buffer)),
             Self::MmapWrite { window } => Box::new(mmap_write::MmapWrite::new(window)),
@@ -120,9 +125,9 @@ impl Route {
             Self::Vmsplice { window, pipe } => {
                 Box::new(vmsplice::Vmsplice::new(sink, window, pipe)?)
             }
-            Self::MsgZerocopy { window, chunk } => {
-                Box::new(msg_zerocopy::MsgZerocopy::new(sink, window, chunk)?)
-            }
+            Self::MsgZerocopy { window, chunk } => Box::new(msg_zerocopy::MsgZerocopy::new(
+                sink, window, chunk, next_id,
+            )?),
             Self::CopyFileRange => Box::new(copy_file_range::CopyFileRange),
         })
     }
@@ -259,6 +264,8 @@ pub struct Notified {
     pub outstanding: u64,
     /// Sends that were made without the flag, because not even one could be pinned (`RLIMIT_MEMLOCK`) or queued.
     pub unpinned: u64,
+    /// The id that the socket's next send with the flag will have: for [`Transfer::begin_after`].
+    pub next_id: u32,
 }
 
 /// What has become of a transfer.
@@ -313,7 +320,8 @@ pub struct Transfer<Source, Sink> {
 
 impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     /// Makes ready what the route needs; nothing is sent. Fails with what the kernel says to that: a pipe that may not be as large,
-    /// a socket without `SO_ZEROCOPY`.
+    /// a socket without `SO_ZEROCOPY`. By `MSG_ZEROCOPY` it fails with `EBUSY`, if the socket has the option already: there may
+    /// have been sends whose completions would be taken for this transfer's.
     pub fn begin(
         route: Route,
         source: Source,
@@ -321,8 +329,33 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         length: u64,
         sink: Sink,
     ) -> Result<Self, Errno> {
+        Self::begin_at(route, source, start, length, sink, None)
+    }
+
+    /// The same on a socket to which nothing but `earlier` has sent with `MSG_ZEROCOPY` last, however that transfer ended.
+    /// Completions of its sends that are still outstanding are read and not counted.
+    pub fn begin_after(
+        earlier: &Outcome,
+        route: Route,
+        source: Source,
+        start: u64,
+        length: u64,
+        sink: Sink,
+    ) -> Result<Self, Errno> {
+        let next_id = earlier.notified.map(|notified| notified.next_id);
+        Self::begin_at(route, source, start, length, sink, next_id)
+    }
+
+    fn begin_at(
+        route: Route,
+        source: Source,
+        start: u64,
+        length: u64,
+        sink: Sink,
+        next_id: Option<u32>,
+    ) -> Result<Self, Errno> {
         let mut transfer = Self {
-            carrier: route.carrier(sink.as_fd())?,
+            carrier: route.carrier(sink.as_fd(), next_id)?,
             maps: route.maps(),
             size_before: None,
             limit: None,

@@ -3,7 +3,7 @@
 use super::window::Window;
 use super::{Carrier, Halt, Left, Notified, asked};
 use crate::lab::completions::Completions;
-use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_copied, send_zerocopy};
+use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, is_enabled, send_copied, send_zerocopy};
 use std::os::fd::BorrowedFd;
 use syscalls::{Errno, Sysno};
 
@@ -11,38 +11,74 @@ use syscalls::{Errno, Sysno};
 pub(super) struct MsgZerocopy {
     window: Window,
     chunk: usize,
+    /// The id of the first send: the kernel counts them per socket.
+    first: u32,
     sends: u64,
     unpinned: u64,
-    completions: Completions,
+    completed: u64,
+    copied: u64,
 }
 
 impl MsgZerocopy {
-    /// Switches `SO_ZEROCOPY` on.
-    pub(super) fn new(sink: BorrowedFd<'_>, window: usize, chunk: usize) -> Result<Self, Errno> {
+    /// Switches `SO_ZEROCOPY` on. `first` is the id of the next send, if it is known.
+    pub(super) fn new(
+        sink: BorrowedFd<'_>,
+        window: usize,
+        chunk: usize,
+        first: Option<u32>,
+    ) -> Result<Self, Errno> {
+        // Where it is on, somebody may have sent with the flag: completions could not be told apart.
+        if first.is_none() && is_enabled(sink)? {
+            return Err(Errno::EBUSY);
+        }
         enable(sink)?;
         Ok(Self {
             window: Window::new(window),
             chunk: chunk.max(1),
+            first: first.unwrap_or(0),
             sends: 0,
             unpinned: 0,
-            completions: Completions::default(),
+            completed: 0,
+            copied: 0,
         })
     }
 
     fn outstanding(&self) -> u64 {
-        self.sends.saturating_sub(self.completions.count())
+        self.sends.saturating_sub(self.completed)
     }
 
-    /// Reads what completions there are: whether there were any.
+    /// Reads what completions there are: whether there were any of ours. Those of sends before ours are of an earlier transfer.
     fn read_completions(&mut self, sink: BorrowedFd<'_>) -> Result<bool, Halt> {
-        let before = self.outstanding();
+        let before = self.completed;
         let failed = |errno| Halt::Call(Sysno::recvmsg, errno);
-        self.completions.read_now(&sink).map_err(failed)?;
-        if self.completions.count() > self.sends {
-            return Err(failed(Errno::EBADMSG)); // these are no completions of ours
+        let read = Completions::now(&sink).map_err(failed)?;
+        for completion in &read.0 {
+            let ours = self.share(completion.lo, completion.hi).map_err(failed)?;
+            self.completed += ours;
+            self.copied += if completion.copied { ours } else { 0 };
         }
-        Ok(self.outstanding() < before)
+        if self.completed > self.sends {
+            return Err(failed(Errno::EBADMSG)); // more than there were sends
+        }
+        Ok(self.completed > before)
     }
+
+    /// How many ids from `low` to `high`, which may wrap around, are of our sends. Ids beyond the last of them are nobody's.
+    fn share(&self, low: u32, high: u32) -> Result<u64, Errno> {
+        // Before the first of ours: negative.
+        let place = |id: u32| i64::from(id.wrapping_sub(self.first).cast_signed());
+        let (low, high) = (place(low), place(high));
+        if high < low || u64::try_from(high).is_ok_and(|high| high >= self.sends) {
+            return Err(Errno::EBADMSG);
+        }
+        Ok(u64::try_from(high + 1 - low.max(0)).unwrap_or(0))
+    }
+}
+
+/// Ids are counted modulo 2^32.
+#[expect(clippy::cast_possible_truncation, reason = "that is what is wanted")]
+const fn low_half(count: u64) -> u32 {
+    count as u32
 }
 
 impl Carrier for MsgZerocopy {
@@ -99,9 +135,46 @@ impl Carrier for MsgZerocopy {
     fn notified(&self) -> Option<Notified> {
         Some(Notified {
             sends: self.sends,
-            copied: self.completions.copied(),
+            copied: self.copied,
             outstanding: self.outstanding(),
             unpinned: self.unpinned,
+            next_id: self.first.wrapping_add(low_half(self.sends)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(0, 10, (0, 9), Ok(10))]
+    #[case(0, 10, (3, 3), Ok(1))]
+    #[case(0, 10, (9, 10), Err(Errno::EBADMSG))]
+    #[case(5, 10, (0, 4), Ok(0))]
+    #[case(5, 10, (0, 7), Ok(3))]
+    #[case(5, 10, (5, 14), Ok(10))]
+    #[case(5, 10, (14, 15), Err(Errno::EBADMSG))]
+    #[case(5, 10, (7, 6), Err(Errno::EBADMSG))]
+    #[case(u32::MAX - 1, 4, (u32::MAX - 3, u32::MAX), Ok(2))]
+    #[case(u32::MAX - 1, 4, (u32::MAX, 1), Ok(3))]
+    #[case(u32::MAX - 1, 4, (1, 2), Err(Errno::EBADMSG))]
+    fn only_the_ids_of_its_own_sends_count(
+        #[case] first: u32,
+        #[case] sends: u64,
+        #[case] (low, high): (u32, u32),
+        #[case] expected: Result<u64, Errno>,
+    ) {
+        let carrier = MsgZerocopy {
+            window: Window::new(1),
+            chunk: 1,
+            first,
+            sends,
+            unpinned: 0,
+            completed: 0,
+            copied: 0,
+        };
+        assert_eq!(carrier.share(low, high), expected);
     }
 }
