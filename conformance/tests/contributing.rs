@@ -1,0 +1,106 @@
+//! CONTRIBUTING's example of a claim: it compiles, is green, and is turned by a lie. This program is its own supervisor.
+
+use conformance::claim::{Claim, Source, always};
+use conformance::falsify::{Extent, examine};
+use conformance::interpose::lie::{Lie, What};
+use conformance::interpose::record::aside;
+use conformance::kernel;
+use conformance::lab::filesystems::find_scratch;
+use conformance::lab::{Lab, io, sockets};
+use conformance::report::Record;
+use conformance::runner::{Runner, supervisor};
+use conformance::verdict::{Judgement, Observation, Setup, Stop, Verdict, Word};
+use libtest_mimic::{Arguments, Failed, Trial};
+use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, tee};
+use std::fs;
+use std::path::Path;
+use syscalls::Sysno;
+
+include!("contributing/experiment.rs");
+
+const CLAIM: Claim = include!("contributing/claim.rs");
+
+fn runner() -> Result<Runner, Failed> {
+    Ok(Runner {
+        program: std::env::current_exe()?,
+        jobs: 2,
+        cpu_seconds: 20,
+        scratch: find_scratch(None).0,
+    })
+}
+
+/// The page has what is tested here, word for word.
+fn is_on_the_page() -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../CONTRIBUTING.md"))?;
+    for name in ["claim.rs", "experiment.rs"] {
+        let text = fs::read_to_string(root.join("tests/contributing").join(name))?;
+        let block = format!("```rust\n{text}```\n");
+        if !page.contains(&block) {
+            return Err(format!(
+                "CONTRIBUTING.md does not have tests/contributing/{name}:\n{block}"
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn is_green() -> Result<(), Failed> {
+    let running = kernel::running()?;
+    let mut found = None;
+    runner()?.run(
+        &[&CLAIM],
+        |_| {},
+        |claim, outcome, _| found = Some(Record::of(claim, outcome, 0, &running)),
+    )?;
+    let found = found.ok_or("no result")?;
+    if found.verdict != Word::Holds || found.judgement == Some(Judgement::Changed) {
+        return Err(format!("{}: {}", found.words(), found.what_happened()).into());
+    }
+    Ok(())
+}
+
+fn is_falsified() -> Result<(), Failed> {
+    let running = kernel::running()?;
+    let examined = examine(&runner()?, &[&CLAIM], &running, Extent::Whole, |_, _| {})?;
+    let [examined] = &examined[..] else {
+        return Err("no result".into());
+    };
+    let red = examined.red();
+    if !examined.was_tried() || !red.is_empty() {
+        return Err(format!("{:?}: {}", examined.why, red.join("; ")).into());
+    }
+    Ok(())
+}
+
+/// Whoever runs `just ci` knows what a submission will be told.
+fn ci_is_one_recipe() -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let script = fs::read_to_string(root.join(".ci/run"))?;
+    let recipes: Vec<&str> = script
+        .lines()
+        .filter_map(|line| line.strip_prefix("just "))
+        .collect();
+    if recipes != ["setup", "setup-redis", "ci"] {
+        return Err(format!(
+            ".ci/run runs {recipes:?}: what it does not install belongs into `just ci`"
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn main() {
+    if supervisor::is_asked_for() {
+        supervisor::main(&[&CLAIM]).expect("the supervisor serves");
+        return;
+    }
+    let trials = vec![
+        Trial::test("host_only::the_example_is_on_the_page", is_on_the_page),
+        Trial::test("host_only::ci_is_one_recipe", ci_is_one_recipe),
+        Trial::test("the_example_is_green", is_green),
+        Trial::test("the_example_is_falsified", is_falsified),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
