@@ -301,10 +301,14 @@ fn one_line(message: &str) -> String {
 }
 
 fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
+    // A statement stands as all of its claims have it: those against it, too, whoever says so.
+    let document = selection.is_of_document().then(Document::load);
     let wanted = |claim: &Claim| {
-        let by_source = selection
-            .source
-            .is_none_or(|kind| claim.sources.iter().any(|source| kind.matches(source)));
+        let by_source = match (&document, selection.source) {
+            (Some(document), _) => document.is_decided_by(claim),
+            (None, None) => true,
+            (None, Some(kind)) => claim.sources.iter().any(|source| kind.matches(source)),
+        };
         let by_id = selection.filter.is_empty()
             || selection
                 .filter

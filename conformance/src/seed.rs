@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::claim::Claim;
 use crate::verdict::Word;
 use serde::Deserialize;
 use std::fmt;
@@ -83,6 +84,14 @@ impl Document {
         self.statements
             .iter()
             .filter(move |statement| statement.sections.first() == Some(&section.number))
+    }
+}
+
+impl Document {
+    /// Whether a claim decides something of the document: it cites it, or a statement names it, for it or against it.
+    pub fn is_decided_by(&self, claim: &Claim) -> bool {
+        let named = |statement: &Statement| statement.all_claims().any(|id| id == claim.id);
+        claim.is_of_document() || self.statements.iter().any(named)
     }
 }
 
@@ -225,6 +234,21 @@ mod tests {
                 claim.id
             );
         }
+    }
+
+    /// Whoever asks for the document gets all that its statements stand on.
+    #[test]
+    fn every_claim_of_a_statement_decides_the_document() {
+        let document = Document::load();
+        let mut others = 0;
+        for id in document.statements.iter().flat_map(Statement::all_claims) {
+            let claim = claims::find(id).expect("a claim");
+            assert!(document.is_decided_by(claim), "{id}");
+            others += usize::from(!claim.is_of_document());
+        }
+        assert!(others > 0, "some are against it and do not cite it");
+        let other = claims::find("sendfile.sharing.pages-xfs").expect("a claim");
+        assert!(!document.is_decided_by(other));
     }
 
     #[test]

@@ -4,15 +4,16 @@ use super::{note_length, raised};
 use crate::claim::{Answer, Claim, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
+use crate::lab::attributes::Attribute;
 use crate::lab::fds::{Descriptor, Kind as Fd, sealed_memfd};
 use crate::lab::filesystems::{Status, file_on, set_old_time};
 use crate::lab::io::{self, NO_FD, argument, ask};
 use crate::lab::pages::PAGE;
-use crate::lab::{Lab, loops, mounts, pattern, privilege, sockets};
-use crate::verdict::{Lack, Observation, Setup, Stop};
+use crate::lab::{Lab, loops, mounts, pattern, privilege};
+use crate::verdict::{Observation, Setup, Stop};
 use std::fs::File;
 use std::io::Seek;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("copy_file_range(2), man-pages 6.20");
@@ -687,7 +688,7 @@ fn errors_immutable(lab: &Lab) -> Result<Observation, Stop> {
     let (target, name) = file_on(lab, &["ext4", "xfs", "btrfs", "f2fs"])?;
     let (source, _) = file_on(lab, &[&name])?;
     aside(|| io::pwrite(&source, b"abc", 0)).setup("write the file")?;
-    set_immutable(&target, true)?;
+    Attribute::Immutable.set(&target, true)?;
     let mut seen = Observation::new();
     seen.call(
         "copy_file_range(file, immutable file, 1)",
@@ -695,30 +696,8 @@ fn errors_immutable(lab: &Lab) -> Result<Observation, Stop> {
     );
     note_length(&mut seen, "length of the target", &target)?;
     // No file that root cannot remove is left behind, where it has a name after all.
-    set_immutable(&target, false)?;
+    Attribute::Immutable.set(&target, false)?;
     Ok(seen)
-}
-
-/// What `chattr +i` and `-i` do.
-fn set_immutable(file: &File, immutable: bool) -> Result<(), Stop> {
-    /// `FS_IMMUTABLE_FL` of include/uapi/linux/fs.h.
-    const IMMUTABLE: libc::c_int = 0x10;
-    let mut flags: libc::c_int = 0;
-    // SAFETY: FS_IOC_GETFLAGS writes an int through its pointer, and FS_IOC_SETFLAGS reads one.
-    let done = aside(|| unsafe {
-        let got = libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags);
-        flags = (flags & !IMMUTABLE) | if immutable { IMMUTABLE } else { 0 };
-        got | libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags)
-    });
-    match (done, sockets::last_errno()) {
-        (-1, Errno::ENOTTY) => Err(Stop::untestable(
-            Lack::Device,
-            "the file system has no immutable files",
-            "name a directory on ext4 with --scratch DIR",
-        )),
-        (-1, errno) => Err(Stop::from_setup("FS_IOC_SETFLAGS", errno)),
-        _ => Ok(()),
-    }
 }
 
 fn errors_not_open(lab: &Lab) -> Result<Observation, Stop> {

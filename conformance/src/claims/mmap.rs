@@ -4,8 +4,10 @@ use super::{note_readable, pipe, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
+use crate::lab::attributes::Attribute;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::io::{self, argument, ask};
+use crate::lab::volumes::Volume;
 use crate::lab::{Lab, alias, map_file, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use std::fs::File;
@@ -327,29 +329,29 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "An append-only descriptor cannot be mapped for writing: EACCES.",
+        statement: "A file that is append-only cannot be mapped shared for writing: EACCES.",
+        method: "Maps a file on ext4 by a descriptor with O_APPEND, before and while it has the attribute (chattr +a).",
         sources: &[MAN],
-        finds: always(false),
+        finds: always(true),
         about: MMAP,
-        lies: &[Lie::refused(Sysno::mmap, libc::EACCES).with(3, SHARED as u64)],
+        modules: &["loop", "ext4"],
+        lies: &[
+            Lie::about(Sysno::mmap, What::OtherErrno(libc::EPERM)).with(3, SHARED as u64),
+            Lie::refused(Sysno::mmap, libc::EACCES).with(3, SHARED as u64),
+        ],
         ..Claim::of_answers(
             "mmap.errors.append",
-            |lab| {
-                let file = lab.file(&[0; PAGE])?;
-                let append = reopen(&file, File::options().read(true).append(true))?;
-                let mut seen = Observation::new();
-                let shared = map(&append, PAGE, READ | WRITE, SHARED, 0);
-                note(
-                    &mut seen,
-                    "mmap(O_APPEND file, PROT_WRITE, MAP_SHARED)",
-                    shared,
-                );
-                Ok(seen)
-            },
-            &[(
-                "mmap(O_APPEND file, PROT_WRITE, MAP_SHARED)",
-                Answer::Fails(Errno::EACCES),
-            )],
+            mmap_errors_append,
+            &[
+                (
+                    "mmap(O_APPEND, PROT_WRITE, MAP_SHARED)",
+                    Answer::Says("mapped"),
+                ),
+                (
+                    "mmap(append-only file, PROT_WRITE, MAP_SHARED)",
+                    Answer::Fails(Errno::EACCES),
+                ),
+            ],
         )
     },
     Claim {
@@ -559,4 +561,24 @@ pub(super) fn note(seen: &mut Observation, fact: &str, mapped: Result<usize, Err
         Ok(_) => seen.text(fact, "no mapping at the address"),
         Err(errno) => seen.call(fact, Err(errno)),
     };
+}
+
+fn mmap_errors_append(lab: &Lab) -> Result<Observation, Stop> {
+    let volume = Volume::mount(lab, "ext4")?;
+    let path = volume.directory.join("append");
+    let file = aside(|| fds::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC))?;
+    aside(|| std::fs::remove_file(&path)).setup("unlink")?;
+    aside(|| file.set_len(PAGE as u64)).setup("ftruncate")?;
+    let append = aside(|| reopen(&file, File::options().read(true).append(true)))?;
+    let mut seen = Observation::new();
+    let mut ask = |fact: &str| {
+        let shared = map(&append, PAGE, READ | WRITE, SHARED, 0);
+        note(&mut seen, fact, shared);
+    };
+    ask("mmap(O_APPEND, PROT_WRITE, MAP_SHARED)");
+    Attribute::AppendOnly.set(&file, true)?;
+    ask("mmap(append-only file, PROT_WRITE, MAP_SHARED)");
+    // So that the file can go.
+    Attribute::AppendOnly.set(&file, false)?;
+    Ok(seen)
 }

@@ -4,6 +4,7 @@ mod copy_file_range;
 mod copy_file_range_manual;
 mod faults;
 mod fuse;
+mod given_pages;
 mod madvise;
 mod mmap;
 mod mmap_end;
@@ -82,6 +83,7 @@ const FILES: &[&[Claim]] = &[
     waiting::CLAIMS,
     faults::CLAIMS,
     fuse::CLAIMS,
+    given_pages::CLAIMS,
     copy_file_range::CLAIMS,
     copy_file_range_manual::CLAIMS,
     zerocopy::CLAIMS,

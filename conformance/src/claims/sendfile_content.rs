@@ -1,6 +1,6 @@
 //! `sendfile`: whose position moves, what of the file arrives, and how it ends when the file changes on the way.
 
-use super::{arrived, note_length, note_readable, pipe};
+use super::{arrived, note_readable, pipe};
 use crate::claim::{Answer, Claim, Resource, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -24,6 +24,8 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
 
 pub(super) const COREUTILS_277: Source =
     Source::Thread("coreutils/coreutils#277: ENOSPC of a full tmpfs is told, /dev/full is not");
+
+const BEYOND_LARGEST: &str = "sendfile(file on ext4, file on ext4, 2^63 - 4096, 1)";
 
 /// Claims about what is sent.
 pub const CLAIMS: &[Claim] = &[
@@ -96,31 +98,47 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "An offset at which the file system can have no byte fails with EOVERFLOW.",
-        method: "Sends a byte of a memfd at 2^63 - 4096 to another one: the largest offset of tmpfs is 2^63 - 1.",
+        statement: "On ext4, an offset beyond the largest file that it can have fails with EOVERFLOW.",
+        method: "Sends a byte at 2^63 - 4096 from a file to another one, on ext4, and between two memfds, whose file system has such \
+                 offsets: there it is the end of the file.",
         sources: &[MAN],
-        finds: always(false),
+        finds: always(true),
         about: SENDFILE,
-        lies: &[Lie::refused(Sysno::sendfile, libc::EOVERFLOW)],
+        modules: &["loop", "ext4"],
+        lies: &[
+            Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)),
+            Lie::accepted(Sysno::sendfile),
+        ],
         ..Claim::of_answers(
             "sendfile.offset.behind-the-largest",
-            |_lab| {
-                let source = fds::sealed_memfd(0)?;
-                // The smaller of both files' largest offsets counts.
-                let target = File::from(fds::sealed_memfd(0)?);
-                let mut offset = i64::MAX.unsigned_abs() - 4095;
+            |lab| {
+                let volume = Volume::mount(lab, "ext4")?;
                 let mut seen = Observation::new();
-                seen.call(
+                let mut ask = |fact: &str, source: &File, target: &File| {
+                    // The smaller of both files' largest offsets counts.
+                    let mut offset = i64::MAX.unsigned_abs() - 4095;
+                    seen.call(fact, sendfile(target, source, Some(&mut offset), 1));
+                };
+                let of_volume = || {
+                    let path = volume.directory.join("largest");
+                    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
+                    let file = aside(|| fds::open_with(&path, flags))?;
+                    aside(|| std::fs::remove_file(&path)).setup("unlink")?;
+                    Ok::<_, Stop>(file)
+                };
+                let memfd = || fds::sealed_memfd(0).map(File::from);
+                ask(BEYOND_LARGEST, &of_volume()?, &of_volume()?);
+                ask(
                     "sendfile(memfd, memfd, 2^63 - 4096, 1)",
-                    sendfile(&target, &source, Some(&mut offset), 1),
+                    &memfd()?,
+                    &memfd()?,
                 );
-                note_length(&mut seen, "length of the target", &target)?;
                 Ok(seen)
             },
-            &[(
-                "sendfile(memfd, memfd, 2^63 - 4096, 1)",
-                Answer::Fails(Errno::EOVERFLOW),
-            )],
+            &[
+                (BEYOND_LARGEST, Answer::Fails(Errno::EOVERFLOW)),
+                ("sendfile(memfd, memfd, 2^63 - 4096, 1)", Answer::Is(0)),
+            ],
         )
     },
     Claim {

@@ -610,19 +610,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "What sendfile() has given to a TCP socket is there for the receiver although the file is truncated before it reads.",
-        method: "Sends a file to a socket, truncates it to nothing when all has arrived, and reads.",
-        sources: &[Source::Measured],
-        finds: always(true),
-        about: SENDFILE,
-        lies: &[Lie::bytes(Sysno::read, alias::OLD, 0)],
-        ..Claim::of_answers(
-            "sendfile.sharing.truncated-later",
-            sendfile_sharing_truncated_later,
-            &[("bytes at the receiver", Answer::Says("the file's"))],
-        )
-    },
-    Claim {
         statement: "On a socket with SO_ZEROCOPY, sendfile() has no completion: it is not MSG_ZEROCOPY.",
         method: "Sends a file over a socket with the option, waits until all is acknowledged, and looks at the error queue. A send \
                  with the flag on the same socket is the control.",
@@ -1075,25 +1062,6 @@ fn sendfile_udp_one_datagram(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| io::write(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
     note_readable(&mut seen, "bytes of the first datagram", &far)?;
-    Ok(seen)
-}
-
-fn sendfile_sharing_truncated_later(lab: &Lab) -> Result<Observation, Stop> {
-    let source = alias::source(lab)?;
-    let (near, far) = sockets::tcp()?;
-    let mut offset = 0;
-    alias::send_all(|done| sendfile(&near, &source, Some(&mut offset), alias::LENGTH - done))
-        .setup("sendfile")?;
-    sockets::wait_for_arrival(&far, alias::LENGTH)?;
-    aside(|| source.set_len(0)).setup("ftruncate")?;
-    let same = super::arrived(&far, &[alias::OLD; alias::LENGTH])?;
-    let more = aside(|| sockets::readable(&far))?;
-    let mut seen = Observation::new();
-    seen.text(
-        "bytes at the receiver",
-        if same { "the file's" } else { "others" },
-    );
-    seen.count("bytes beyond the file", more as u64);
     Ok(seen)
 }
 

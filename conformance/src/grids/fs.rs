@@ -3,6 +3,7 @@
 use super::{Answer, attempt};
 use crate::claim::Claim;
 use crate::lab::alias::{self, NEW, OLD, Sharing};
+use crate::lab::changed::{self, Carrier, Change};
 use crate::lab::images::{self, CONTENT, HOLE, LENGTH};
 use crate::lab::volumes::{ALL, Volume};
 use crate::lab::{Lab, fds, io, map_file, nfs, sockets};
@@ -53,7 +54,8 @@ const _: () = assert!(ROWS.len() == ALL.len(), "every file system has a row");
 /// One column: its name, and what is seen there.
 type Column = (&'static str, fn(&Files<'_>) -> Result<Value, Stop>);
 
-/// Every column, in the order of the grid. The last one fills the file system.
+/// The columns in front, in the order of the grid. After them come what arrives of a [changed] file, by each of its carriers, and
+/// the [last](LAST).
 const COLUMNS: &[Column] = &[
     ("read", |files| files.read()),
     ("sendfile from", |files| files.send(0, Call::Sendfile)),
@@ -67,9 +69,6 @@ const COLUMNS: &[Column] = &[
     ("mmap + write", |files| files.write_mapped()),
     ("sendfile shares", |files| files.shares(Call::Sendfile)),
     ("splice shares", |files| files.shares(Call::Splice)),
-    ("truncated while queued", |files| {
-        files.truncated_while_queued()
-    }),
     ("truncated between calls", |files| {
         files.truncated_between_calls()
     }),
@@ -87,6 +86,10 @@ const COLUMNS: &[Column] = &[
     }),
     ("copy_file_range", |files| files.copy()),
     ("read-only sendfile to", |files| files.read_only()),
+];
+
+/// The columns that fill the file system.
+const LAST: &[Column] = &[
     ("full: sendfile to", |files| files.full(Call::Sendfile)),
     ("full: splice to", |files| files.full(Call::Splice)),
 ];
@@ -100,13 +103,22 @@ fn row<const AT: usize>(lab: &Lab) -> Result<Observation, Stop> {
         lab,
     };
     let mut seen = Observation::new();
+    // What this file system, or its state, has no answer to is said in the cell.
+    let cell = |value: Result<Value, Stop>| match value {
+        Err(Stop::Untestable(reason)) => Ok(Value::Text(reason.what)),
+        value => value,
+    };
     for (name, column) in COLUMNS {
-        // What this file system, or its state, has no answer to is said in the cell.
-        let value = match column(&files) {
-            Err(Stop::Untestable(reason)) => Value::Text(reason.what),
-            value => value?,
-        };
-        seen.push(*name, value);
+        seen.push(*name, cell(column(&files))?);
+    }
+    for carrier in Carrier::ALL {
+        for (name, change) in changed::CHANGES {
+            let value = files.changed(carrier, *change);
+            seen.push(carrier.with(name), cell(value)?);
+        }
+    }
+    for (name, column) in LAST {
+        seen.push(*name, cell(column(&files))?);
     }
     Ok(seen)
 }
@@ -203,23 +215,11 @@ impl Files<'_> {
         })
     }
 
-    fn truncated_while_queued(&self) -> Result<Value, Stop> {
+    /// What arrives of a file that is changed while its bytes are on their way.
+    fn changed(&self, carrier: Carrier, change: Change) -> Result<Value, Stop> {
         self.must_be_writable()?;
         let file = self.content(0)?;
-        let mut pair = Pair::new(Call::Splice)?;
-        match pair.send(&file)? {
-            Answer::Returned(Ok(LENGTH)) => {}
-            answer => return Ok(answer.value(None)),
-        }
-        file.set_len(0).setup("ftruncate")?;
-        let bytes = pair.take()?;
-        let all = |byte| bytes.len() == LENGTH && bytes.iter().all(|found| *found == byte);
-        let words = match () {
-            () if all(OLD) => "the bytes as they were".into(),
-            () if all(0) => "zeros".into(),
-            () => format!("{} bytes, some of them others", bytes.len()),
-        };
-        Ok(Value::Text(words))
+        changed::observe(&file, carrier, change)
     }
 
     fn truncated_between_calls(&self) -> Result<Value, Stop> {

@@ -11,9 +11,12 @@ pub mod records;
 pub mod sheet;
 
 use crate::claim::Claim;
+use crate::interpose::record::aside;
 use crate::lab::sleeper::{Caller, interrupt_with};
 use crate::ledger::LEDGER;
 use crate::verdict::{Observation, Stop, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use syscalls::{Errno, Sysno};
 
@@ -103,7 +106,8 @@ impl Answer {
     }
 }
 
-/// How long a call that seems to sleep is given to return, lest what it waits for is only on its way.
+/// How long a call that seems to sleep is given to return, lest what it waits for is only on its way in the kernel. What a server of
+/// the experiment's own still has to do is not measured by time.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
 
 /// Makes a call in a thread of its own, and leaves it there if it sleeps: it ends with the process.
@@ -113,12 +117,48 @@ fn attempt(
 ) -> Result<Answer, Stop> {
     let caller = Caller::start(call, work)?;
     if caller.sleeps()? {
-        std::thread::sleep(ON_ITS_WAY);
-        if !caller.has_returned() {
-            return Ok(Answer::Sleeps);
+        loop {
+            let was_quiet = is_quiet();
+            std::thread::sleep(ON_ITS_WAY);
+            if caller.has_returned() {
+                break;
+            }
+            if was_quiet && is_quiet() {
+                return Ok(Answer::Sleeps);
+            }
         }
     }
     caller.join().map(Answer::Returned)
+}
+
+/// Whether nothing that could end a sleep is at work: no other thread of this process, and no child, such as a FUSE server, which
+/// on a busy machine may wait long for a processor.
+fn is_quiet() -> bool {
+    let works = |path: PathBuf| {
+        let stat = aside(|| fs::read_to_string(path.join("stat"))).unwrap_or_default();
+        let rest = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        rest.is_some_and(|rest| rest.starts_with(['R', 'D']))
+    };
+    aside(|| {
+        let own = fs::read_link("/proc/thread-self").unwrap_or_default();
+        let tasks = fs::read_dir("/proc/self/task")
+            .into_iter()
+            .flatten()
+            .flatten();
+        let tasks: Vec<PathBuf> = tasks.map(|entry| entry.path()).collect();
+        let children = tasks.iter().flat_map(|task| {
+            let list = fs::read_to_string(task.join("children")).unwrap_or_default();
+            let paths = list
+                .split_whitespace()
+                .map(|pid| Path::new("/proc").join(pid));
+            paths.collect::<Vec<_>>()
+        });
+        let children: Vec<PathBuf> = children.collect();
+        let others = tasks
+            .into_iter()
+            .filter(|task| task.file_name() != own.file_name());
+        !others.chain(children).any(works)
+    })
 }
 
 /// A write to what nobody reads is an answer, too: `EPIPE`.

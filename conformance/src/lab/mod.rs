@@ -4,6 +4,8 @@
 //! trace: files have no name, sockets no path, namespaces end with the process.
 
 pub mod alias;
+pub mod attributes;
+pub mod changed;
 pub mod completions;
 pub mod copied;
 pub mod danger;

@@ -207,9 +207,10 @@ pub fn document(output: &mut dyn Write, run: &Run) -> io::Result<()> {
 fn concerns(statement: &Statement, run: &Run) -> bool {
     let mut claims = statement.all_claims().peekable();
     if claims.peek().is_none() {
+        let document = Document::load();
         let of_document = claims::registry()
             .into_iter()
-            .filter(|claim| claim.is_of_document());
+            .filter(|claim| document.is_decided_by(claim));
         return of_document
             .into_iter()
             .all(|claim| run.find(claim.id).is_some());

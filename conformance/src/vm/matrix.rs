@@ -149,11 +149,13 @@ pub fn modules(claims: &[&'static Claim]) -> BTreeSet<String> {
     names.map(|name| (*name).to_owned()).collect()
 }
 
-/// The disks that were asked for, and those that claims need: of a file system that can only be read, which is made with its content.
+/// The disks that were asked for, and those that claims need. If none is asked for, only those that can only be read: they are made
+/// with their content.
 pub fn disks(asked: &[String], claims: &[&'static Claim]) -> Vec<String> {
     let is_needed = |name: &String| {
         let image = images::find(name);
-        image.is_some_and(|image| !image.is_writable()) && !asked.contains(name)
+        image.is_some_and(|image| !image.is_writable() || !asked.is_empty())
+            && !asked.contains(name)
     };
     let needed = modules(claims).into_iter().filter(is_needed);
     asked.iter().cloned().chain(needed).collect()

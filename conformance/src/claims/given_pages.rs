@@ -1,0 +1,311 @@
+//! Pages of a file that were given away by reference: what the receiver has of them when the file is changed before it reads.
+//!
+//! Where the page cache has folios of several pages, a truncation clears the rest of the whole folio in place, and so do holes:
+//! bytes that a call has reported as sent arrive as zeros.
+
+use crate::claim::{Answer, Claim, Source, always, between};
+use crate::interpose::lie::Lie;
+use crate::interpose::record::aside;
+use crate::lab::alias::{LENGTH, OLD};
+use crate::lab::changed::{self, AS_GIVEN, CHANGES, Carrier};
+use crate::lab::volumes::Volume;
+use crate::lab::{Lab, fds, io, nfs};
+use crate::verdict::{Observation, Setup, Stop, Verdict};
+use std::fs::File;
+use syscalls::Sysno;
+
+const SOCKETS: &[Carrier] = &[Carrier::Tcp, Carrier::Unix];
+const PIPE: &[Carrier] = &[Carrier::Pipe];
+
+const LIES: &[Lie] = &[
+    Lie::bytes(Sysno::read, OLD, 0).where_it(true),
+    Lie::bytes(Sysno::read, 0, OLD).where_it(false),
+];
+
+/// The claim that whole pages of files of a kind stay as they were.
+macro_rules! whole_pages {
+    ($id:literal, sendfile, $on:literal, $file:expr) => {
+        whole_pages!($id, "sendfile() has given to a socket", SOCKETS, Sysno::sendfile, $on, $file)
+    };
+    ($id:literal, splice, $on:literal, $file:expr) => {
+        whole_pages!($id, "splice() has given to a pipe", PIPE, Sysno::splice, $on, $file)
+    };
+    ($id:literal, $given:literal, $carriers:expr, $call:expr, $on:literal, $file:expr) => {
+        Claim {
+            statement: concat!(
+                "Of ", $on, ", whole pages that ", $given,
+                " stay as they were when the file is truncated or the pages are punched out."
+            ),
+            method: "Gives away a file of four pages for each change, changes it before anybody reads, and reads. Changes inside a \
+                     page are noted and decide nothing.",
+            sources: &[Source::Measured],
+            about: &[$call],
+            lies: LIES,
+            ..Claim::new(
+                $id,
+                |lab| each_change(lab, $carriers, $file),
+                |seen| whole_pages_stay(seen, $carriers),
+            )
+        }
+    };
+}
+
+/// Claims about pages that were given away.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "What sendfile() has given to a TCP socket stays as it was when the file is truncated before the receiver reads.",
+        method: "Gives away a memfd of four pages for each change, changes it before anybody reads, and reads.",
+        sources: &[Source::Measured],
+        finds: always(false),
+        about: &[Sysno::sendfile],
+        lies: &[Lie::bytes(Sysno::read, 0, OLD)],
+        ..Claim::of_answers(
+            "sendfile.sharing.truncated-later",
+            |lab| each_change(lab, &[Carrier::Tcp], of_memfd),
+            &[
+                ("TCP, truncated to 0", Answer::Says(AS_GIVEN)),
+                ("TCP, truncated to 100", Answer::Says(AS_GIVEN)),
+                ("TCP, truncated to 4096", Answer::Says(AS_GIVEN)),
+                ("TCP, truncated to 4196", Answer::Says(AS_GIVEN)),
+                ("TCP, truncated to 8192", Answer::Says(AS_GIVEN)),
+            ],
+        )
+    },
+    Claim {
+        statement: "What splice() has given to a pipe stays as it was when the file is truncated before somebody reads the pipe.",
+        method: "Gives away a memfd of four pages for each change, changes it before anybody reads, and reads.",
+        sources: &[Source::Measured],
+        finds: always(false),
+        about: &[Sysno::splice],
+        lies: &[Lie::bytes(Sysno::read, 0, OLD)],
+        ..Claim::of_answers(
+            "splice.sharing.truncated-later",
+            |lab| each_change(lab, PIPE, of_memfd),
+            &[
+                ("pipe, truncated to 0", Answer::Says(AS_GIVEN)),
+                ("pipe, truncated to 100", Answer::Says(AS_GIVEN)),
+                ("pipe, truncated to 4096", Answer::Says(AS_GIVEN)),
+                ("pipe, truncated to 4196", Answer::Says(AS_GIVEN)),
+                ("pipe, truncated to 8192", Answer::Says(AS_GIVEN)),
+            ],
+        )
+    },
+    Claim {
+        finds: always(true),
+        ..whole_pages!(
+            "sendfile.sharing.pages-memfd",
+            sendfile,
+            "a memfd",
+            of_memfd
+        )
+    },
+    Claim {
+        finds: always(true),
+        ..whole_pages!(
+            "sendfile.sharing.pages-tmpfs",
+            sendfile,
+            "a file on tmpfs",
+            |lab| { on(lab, "tmpfs") }
+        )
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 12), true),
+            between((6, 16), (7, 3), false),
+        ],
+        modules: &["loop", "ext4"],
+        ..whole_pages!(
+            "sendfile.sharing.pages-ext4",
+            sendfile,
+            "a file on ext4",
+            |lab| { on(lab, "ext4") }
+        )
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        modules: &["xfs", "loop"],
+        ..whole_pages!(
+            "sendfile.sharing.pages-xfs",
+            sendfile,
+            "a file on xfs",
+            |lab| { on(lab, "xfs") }
+        )
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 18), true),
+            between((7, 2), (7, 3), false),
+        ],
+        modules: &["btrfs", "loop"],
+        ..whole_pages!(
+            "sendfile.sharing.pages-btrfs",
+            sendfile,
+            "a file on btrfs",
+            |lab| { on(lab, "btrfs") }
+        )
+    },
+    Claim {
+        finds: always(true),
+        ..whole_pages!("splice.sharing.pages-memfd", splice, "a memfd", of_memfd)
+    },
+    Claim {
+        finds: always(true),
+        ..whole_pages!(
+            "splice.sharing.pages-tmpfs",
+            splice,
+            "a file on tmpfs",
+            |lab| { on(lab, "tmpfs") }
+        )
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 12), true),
+            between((6, 16), (7, 3), false),
+        ],
+        modules: &["loop", "ext4"],
+        ..whole_pages!(
+            "splice.sharing.pages-ext4",
+            splice,
+            "a file on ext4",
+            |lab| { on(lab, "ext4") }
+        )
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        modules: &["xfs", "loop"],
+        ..whole_pages!("splice.sharing.pages-xfs", splice, "a file on xfs", |lab| {
+            on(lab, "xfs")
+        })
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 18), true),
+            between((7, 2), (7, 3), false),
+        ],
+        modules: &["btrfs", "loop"],
+        ..whole_pages!(
+            "splice.sharing.pages-btrfs",
+            splice,
+            "a file on btrfs",
+            |lab| { on(lab, "btrfs") }
+        )
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        modules: nfs::MODULES,
+        ..whole_pages!(
+            "sendfile.sharing.pages-nfs",
+            sendfile,
+            "a file on NFS",
+            |lab| on(lab, "nfs")
+        )
+    },
+    Claim {
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        modules: nfs::MODULES,
+        ..whole_pages!("splice.sharing.pages-nfs", splice, "a file on NFS", |lab| {
+            on(lab, "nfs")
+        })
+    },
+    Claim {
+        statement: "Of a file of a FUSE server with direct_io, what splice() or sendfile() has given away stays as it was when the \
+                    file is truncated.",
+        method: "Gives away a file of four pages for each truncation and each way, truncates it before anybody reads, and reads.",
+        sources: &[Source::Measured],
+        finds: &[
+            between((5, 10), (6, 1), true),
+            between((6, 12), (7, 3), false),
+        ],
+        about: &[Sysno::splice, Sysno::sendfile],
+        lies: LIES,
+        modules: &["fuse"],
+        ..Claim::new(
+            "splice.sharing.truncated-direct-io",
+            |lab| each_change(lab, &Carrier::ALL, |lab| on(lab, "fuse, direct_io")),
+            |seen| {
+                let names = CHANGES.iter().map(|(name, _)| name);
+                let mut names = names.filter(|name| name.starts_with("truncated"));
+                let stays = |name: &str| {
+                    let mut carriers = Carrier::ALL.iter();
+                    carriers.all(|carrier| seen.is(&carrier.with(name), AS_GIVEN))
+                };
+                Verdict::holds_if(names.all(|name| stays(name)))
+            },
+        )
+    },
+];
+
+/// Makes files of a kind, a new one each time.
+type Files = Box<dyn Fn() -> Result<File, Stop>>;
+
+fn of_memfd(_lab: &Lab) -> Result<Files, Stop> {
+    Ok(Box::new(|| {
+        let memfd = File::from(fds::sealed_memfd(0)?);
+        fill(&memfd)?;
+        Ok(memfd)
+    }))
+}
+
+fn on(lab: &Lab, kind: &str) -> Result<Files, Stop> {
+    let volume = Volume::mount(lab, kind)?;
+    // It keeps all of the volume, which is mounted as long as that lives.
+    Ok(Box::new(move || new_file(&volume)))
+}
+
+/// A new file that has lost its name.
+fn new_file(volume: &Volume) -> Result<File, Stop> {
+    let path = volume.directory.join("given");
+    let file = aside(|| {
+        let file = fds::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
+        std::fs::remove_file(&path).setup("unlink")?;
+        Ok::<_, Stop>(file)
+    })?;
+    fill(&file)?;
+    Ok(file)
+}
+
+/// By one write: the page cache is free to have one folio for it.
+fn fill(file: &File) -> Result<(), Stop> {
+    match aside(|| io::write(file, &[OLD; LENGTH])).setup("write a file")? {
+        LENGTH => Ok(()),
+        count => Err(Stop::broken(format!(
+            "{count} bytes were written of {LENGTH}"
+        ))),
+    }
+}
+
+/// What arrives after every change, with a new file for each.
+fn each_change(
+    lab: &Lab,
+    carriers: &[Carrier],
+    files: fn(&Lab) -> Result<Files, Stop>,
+) -> Result<Observation, Stop> {
+    let new = files(lab)?;
+    let mut seen = Observation::new();
+    for carrier in carriers {
+        for (name, change) in CHANGES {
+            let value = changed::observe(&new()?, *carrier, *change)?;
+            seen.push(carrier.with(name), value);
+        }
+    }
+    Ok(seen)
+}
+
+fn whole_pages_stay(seen: &Observation, carriers: &[Carrier]) -> Verdict {
+    let stays = |carrier: &Carrier| {
+        changed::of_whole_pages().all(|name| seen.is(&carrier.with(name), AS_GIVEN))
+    };
+    Verdict::holds_if(carriers.iter().all(stays))
+}
