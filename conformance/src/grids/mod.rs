@@ -15,7 +15,6 @@ use crate::interpose::record::aside;
 use crate::lab::sleeper::{Caller, interrupt_with};
 use crate::ledger::LEDGER;
 use crate::verdict::{Observation, Stop, Value};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use syscalls::{Errno, Sysno};
@@ -135,19 +134,19 @@ fn attempt(
 /// on a busy machine may wait long for a processor.
 fn is_quiet() -> bool {
     let works = |path: PathBuf| {
-        let stat = aside(|| fs::read_to_string(path.join("stat"))).unwrap_or_default();
+        let stat = aside(|| std::fs::read_to_string(path.join("stat"))).unwrap_or_default();
         let rest = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
         rest.is_some_and(|rest| rest.starts_with(['R', 'D']))
     };
     aside(|| {
-        let own = fs::read_link("/proc/thread-self").unwrap_or_default();
-        let tasks = fs::read_dir("/proc/self/task")
+        let own = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+        let tasks = std::fs::read_dir("/proc/self/task")
             .into_iter()
             .flatten()
             .flatten();
         let tasks: Vec<PathBuf> = tasks.map(|entry| entry.path()).collect();
         let children = tasks.iter().flat_map(|task| {
-            let list = fs::read_to_string(task.join("children")).unwrap_or_default();
+            let list = std::fs::read_to_string(task.join("children")).unwrap_or_default();
             let paths = list
                 .split_whitespace()
                 .map(|pid| Path::new("/proc").join(pid));
