@@ -152,6 +152,8 @@ pub struct Passed {
     pub bytes: u64,
     /// The transfer did not bring the whole range to a living reader, and said so.
     pub told: bool,
+    /// Bytes that were not zeros and arrived as such: the file was truncated or punched after its pages had been given away.
+    pub zeroed: u64,
 }
 
 /// Why a case is no evidence, or what went wrong.
@@ -296,18 +298,22 @@ impl Soak {
         };
         let source = &self.content[usize::try_from(case.start).expect("within the content")..];
         let differs = received.iter().zip(source).zip(case.start..);
-        let wrong = differs
-            .filter(|((got, was), at)| {
-                let may_be_zero = *at >= sure || zeros.contains(at);
-                got != was && !(may_be_zero && **got == 0)
-            })
-            .count();
+        let (mut wrong, mut zeroed) = (0_u64, 0);
+        for ((got, _), at) in differs.filter(|((got, was), _)| got != was) {
+            let may_be_zero = at >= sure || zeros.contains(&at);
+            if may_be_zero && *got == 0 {
+                zeroed += 1;
+            } else {
+                wrong += 1;
+            }
+        }
         if wrong > 0 {
             return silent(format!("{wrong} bytes are others"));
         }
         Ok(Passed {
             bytes: outcome.bytes,
             told: !is_whole || delivery != Delivery::All,
+            zeroed,
         })
     }
 }

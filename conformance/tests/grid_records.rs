@@ -152,6 +152,96 @@ fn what_contradicts_a_document_cites_it() {
     assert!(documents >= 10, "{documents}");
 }
 
+/// In what words claims note what a descriptor of a kind answers, and in which column the grid of descriptors has the same.
+const SAME: &[(&str, &str, &str)] = &[
+    ("sendfile(file, ", ")", "sendfile from"),
+    ("sendfile(", ", file)", "sendfile to"),
+    ("splice(pipe, ", ")", "splice to"),
+    ("splice(", ", pipe)", "splice from"),
+    ("copy_file_range(", ", file)", "copy_file_range from"),
+    ("copy_file_range(file, ", ")", "copy_file_range to"),
+    ("mmap(", ")", "mmap"),
+];
+
+/// A success, whatever it counts, or the errno. Other words are no answer that two experiments share.
+fn answer(value: &Value) -> Option<Result<(), i32>> {
+    match value {
+        Value::Returned(_) => Some(Ok(())),
+        Value::Errno(errno) => Some(Err(*errno)),
+        Value::Text(word) if word == "mapped" => Some(Ok(())),
+        _ => None,
+    }
+}
+
+/// Where claims and the grid of descriptors speak of the same cell, they say the same, on every kernel.
+#[test]
+fn claims_and_the_grid_of_descriptors_agree() {
+    let mut compared = 0;
+    let mut disagree = Vec::new();
+    for (kernel, sheet) in records::of_grid(&grids::FDS) {
+        let stored = conformance::recorded::find(kernel).expect("a record");
+        for record in &stored.run.records {
+            let seen = record.observation.iter();
+            for fact in seen.flat_map(conformance::verdict::Observation::facts) {
+                for (before, after, column) in SAME {
+                    let kind = fact.fact.strip_prefix(before);
+                    let kind = kind.and_then(|rest| rest.strip_suffix(after));
+                    let row = sheet.rows.iter().find(|row| Some(row.row.as_str()) == kind);
+                    let cells = row.and_then(|row| row.cells.as_ref());
+                    let cell = cells
+                        .and_then(|cells| cells.facts().iter().find(|cell| cell.fact == *column));
+                    let answers = cell.map(|cell| (answer(&cell.value), answer(&fact.value)));
+                    if let Some((Some(grid), Some(claim))) = answers {
+                        compared += 1;
+                        if grid != claim {
+                            disagree.push(format!(
+                                "{kernel}: {}: {fact}, and the grid: {grid:?}",
+                                record.id
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(compared > 400, "{compared}");
+    assert_eq!(disagree, Vec::<String>::new());
+}
+
+/// The claims about what arrives of a changed file have the very facts of the grid of file systems.
+#[test]
+fn claims_and_the_grid_of_file_systems_agree() {
+    let mut compared = 0;
+    for entry in Cells::load()
+        .entries
+        .iter()
+        .filter(|entry| entry.grid == "fs")
+    {
+        for (kernel, sheet) in records::of_grid(&grids::FS) {
+            let stored = conformance::recorded::find(kernel).expect("a record");
+            let claims = entry.claims.iter().filter_map(|id| stored.run.find(id));
+            let facts: Vec<_> = claims
+                .filter_map(|record| record.observation.as_ref())
+                .flat_map(conformance::verdict::Observation::facts)
+                .collect();
+            let [row] = &entry.rows[..] else { continue };
+            let row = sheet.rows.iter().find(|other| other.row == *row);
+            let cells = row.and_then(|row| row.cells.as_ref());
+            for cell in cells.iter().flat_map(|cells| cells.facts()) {
+                if let Some(fact) = facts.iter().find(|fact| fact.fact == cell.fact) {
+                    compared += 1;
+                    assert_eq!(
+                        fact.value, cell.value,
+                        "{kernel}, {}: {}",
+                        entry.rows[0], cell.fact
+                    );
+                }
+            }
+        }
+    }
+    assert!(compared > 500, "{compared}");
+}
+
 /// The answers of LTP's splice07 and of the manual pages that hold for every kind there is.
 #[test]
 fn what_is_no_pipe_is_refused_by_tee_everywhere() {

@@ -3,7 +3,7 @@
 use conformance::lab::Lab;
 use conformance::lab::sinks::Kind;
 use conformance::routes::{Ended, Route};
-use conformance::soak::{Case, Failed, Receiver, Soak, Spoil};
+use conformance::soak::{Case, Change, Failed, Receiver, Soak, Spoil};
 use rstest::rstest;
 use serial_test::serial;
 use std::path::PathBuf;
@@ -129,4 +129,27 @@ fn the_command_says_what_it_did_and_how_to_repeat_it() {
         assert!(text.is_empty(), "{wrong:?}: {text}");
         assert_eq!(error.lines().count(), 1, "{wrong:?}: {error}");
     }
+}
+
+/// A truncation after the pages were given away is not silent: its zeros are counted.
+#[test]
+fn zeros_of_a_truncated_file_are_counted() {
+    let soak = soak();
+    let cut = |route| {
+        let case = Case {
+            // When all is with the sink, and nobody has read.
+            change: Some((300_000, Change::Truncate(100_001))),
+            receiver: Receiver {
+                at_most: 10_000,
+                is_slow: true,
+                dies_after: None,
+            },
+            ..quiet(route, Kind::Pipe)
+        };
+        soak.run(&case).expect("nothing is lost in silence").zeroed
+    };
+    // Whose bytes are copies has none; the others have the rest of a page at least, or were read before.
+    assert_eq!(cut(Route::ReadWrite { buffer: 64 << 10 }), 0);
+    let given = (0..20).map(|_| cut(Route::Splice { pipe: 1 << 20 }));
+    assert!(given.max() > Some(0));
 }

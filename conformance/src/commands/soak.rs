@@ -47,6 +47,7 @@ struct Count {
     transfers: usize,
     bytes: u64,
     told: usize,
+    zeroed: u64,
 }
 
 impl Count {
@@ -54,6 +55,7 @@ impl Count {
         self.transfers += 1;
         self.bytes += passed.bytes;
         self.told += usize::from(passed.told);
+        self.zeroed += passed.zeroed;
     }
 }
 
@@ -137,6 +139,13 @@ fn summary(output: &mut dyn Write, count: &Count) -> Result<bool, Failure> {
         gib(count.bytes),
         count.told
     )?;
+    if count.zeroed > 0 {
+        writeln!(
+            output,
+            "{} bytes arrived as zeros: the file was truncated or punched after its pages were given away",
+            count.zeroed
+        )?;
+    }
     Ok(true)
 }
 
