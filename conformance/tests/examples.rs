@@ -328,7 +328,7 @@ mod host_only {
         let (done, waits) = std::sync::mpsc::channel::<()>();
         let guard = thread::spawn(move || {
             if waits
-                .recv_timeout(std::time::Duration::from_secs(60))
+                .recv_timeout(std::time::Duration::from_mins(1))
                 .is_err()
             {
                 // SAFETY: signals a child that has not been waited for.

@@ -477,13 +477,13 @@ impl Fetching {
             directory: cache.directory.join(format!("{FETCHING}{name}")),
             to: cache.of(name),
         };
-        begun.remove(&begun.directory)?;
+        Self::remove(&begun.directory)?;
         std::fs::create_dir(&begun.directory).at(&begun.directory)?;
         Ok(begun)
     }
 
     /// Removes the files of a kernel. A file of the user's among them is an error.
-    fn remove(&self, directory: &Path) -> Result<(), Error> {
+    fn remove(directory: &Path) -> Result<(), Error> {
         if !directory.exists() {
             return Ok(());
         }
@@ -500,14 +500,14 @@ impl Fetching {
 
     /// Gives it the kernel's name.
     pub fn finish(self) -> Result<(), Error> {
-        self.remove(&self.to)?;
+        Self::remove(&self.to)?;
         std::fs::rename(&self.directory, &self.to).at(&self.to)
     }
 }
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        let _ = self.remove(&self.directory); // gone already, once it has its name
+        let _ = Self::remove(&self.directory); // gone already, once it has its name
     }
 }
 

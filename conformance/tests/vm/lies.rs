@@ -447,7 +447,7 @@ fn closed_and_alive() -> Test {
     expect(&program(&script, &["--limit", "2"])?, 7, &[])
 }
 
-/// Without the exit port (CONFIG_X86_IOPL_IOPERM is not set) QEMU ends with 0, whatever the command's status.
+/// Without the exit port (`CONFIG_X86_IOPL_IOPERM` is not set) QEMU ends with 0, whatever the command's status.
 fn powers_off() -> Test {
     for status in [0, 3] {
         let script = [
