@@ -235,6 +235,59 @@ pub fn signals(numbers: &[c_int]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Signals that are kept back from this thread: what came meanwhile is delivered when this is dropped.
+pub struct KeptBack {
+    set: libc::sigset_t,
+    before: libc::sigset_t,
+}
+
+impl KeptBack {
+    /// Keeps these back, but for those that are ignored.
+    pub fn of(numbers: &[c_int]) -> Self {
+        // SAFETY: sigset_t and sigaction are plain integers and pointers, for which zero is valid; the calls read and write these only.
+        unsafe {
+            let mut kept: Self = std::mem::zeroed();
+            libc::sigemptyset(&raw mut kept.set);
+            for number in numbers {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(*number, std::ptr::null(), &raw mut action);
+                if action.sa_sigaction != libc::SIG_IGN {
+                    libc::sigaddset(&raw mut kept.set, *number);
+                }
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const kept.set, &raw mut kept.before);
+            kept
+        }
+    }
+
+    /// Whether one of them has come.
+    pub fn has_come(&self) -> bool {
+        let numbers = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+        // SAFETY: zero is valid for sigset_t; the calls read and write these sets only.
+        unsafe {
+            let mut pending: libc::sigset_t = std::mem::zeroed();
+            libc::sigpending(&raw mut pending);
+            let is_in = |set: &libc::sigset_t, number| libc::sigismember(set, number) == 1;
+            numbers
+                .into_iter()
+                .any(|number| is_in(&self.set, number) && is_in(&pending, number))
+        }
+    }
+}
+
+impl Drop for KeptBack {
+    fn drop(&mut self) {
+        // SAFETY: the call reads the set that it wrote before.
+        unsafe {
+            libc::pthread_sigmask(
+                libc::SIG_SETMASK,
+                &raw const self.before,
+                std::ptr::null_mut(),
+            );
+        }
+    }
+}
+
 /// Has programs that this process starts put their mappings at the same addresses each time, where that is allowed.
 pub fn fix_addresses() {
     // SAFETY: personality takes no pointer.
