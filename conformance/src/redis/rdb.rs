@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use crc::{CRC_64_REDIS, Crc, Table};
+use crc::{CRC_64_REDIS, Crc, Digest, Table};
 use std::fmt;
 use std::io::{self, Read};
 
@@ -120,8 +120,7 @@ impl From<io::Error> for Bad {
 
 /// Reads a file to its end and checks it.
 pub fn check(mut file: impl Read) -> Result<Checked, Bad> {
-    let crc = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
-    let mut digest = crc.digest();
+    let mut digest = CRC.digest();
     let mut buffer = vec![0; 1 << 20];
     let mut header = None;
     // What may be the end is kept back: it is not known before it is.
@@ -175,6 +174,112 @@ pub fn check(mut file: impl Read) -> Result<Checked, Bad> {
         length,
         has_checksum: said != 0,
     })
+}
+
+static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
+
+/// A place where the RDB at the front of an append-only file may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The offset of the first byte after it.
+    pub at: u64,
+    /// Whether a checksum proves it. Without one (`rdbchecksum no`) the bytes of a value may look the same.
+    pub has_checksum: bool,
+}
+
+/// Finds where an RDB ends that other bytes may follow: after a mark of the end and the checksum of all bytes up to it, or zeros instead
+/// of a checksum. The keys are not read.
+pub struct Ends<R> {
+    source: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    is_over: bool,
+    /// The offset of the next byte.
+    at: u64,
+    digest: Digest<'static, u64, Table<16>>,
+    has_checksum: bool,
+}
+
+impl<R: Read> Ends<R> {
+    /// Of a file from its start on.
+    pub fn new(source: R) -> Result<Self, Bad> {
+        let mut ends = Self {
+            source,
+            buffer: vec![0; 1 << 20],
+            start: 0,
+            end: 0,
+            is_over: false,
+            at: 0,
+            digest: CRC.digest(),
+            has_checksum: true,
+        };
+        ends.fill(HEADER)?;
+        let first = &ends.buffer[..ends.end.min(HEADER)];
+        let header = Header::of(first).ok_or_else(|| Bad::Header(first.to_vec()))?;
+        ends.has_checksum = header.format != Format::Redis || header.version >= CHECKED;
+        ends.take(HEADER);
+        Ok(ends)
+    }
+
+    /// Finds the next place. One with a checksum is the end, and no other is asked for.
+    pub fn find(&mut self) -> Result<Option<End>, Bad> {
+        loop {
+            let there = &self.buffer[self.start..self.end];
+            let Some(mark) = there.iter().position(|byte| *byte == END) else {
+                self.take(there.len());
+                if self.is_over {
+                    return Ok(None);
+                }
+                self.fill(1)?;
+                continue;
+            };
+            self.take(mark + 1);
+            if !self.has_checksum {
+                let (at, has_checksum) = (self.at, false);
+                return Ok(Some(End { at, has_checksum }));
+            }
+            self.fill(CHECKSUM)?;
+            let rest = &self.buffer[self.start..self.end];
+            let Some(checksum) = rest.first_chunk::<CHECKSUM>() else {
+                continue;
+            };
+            let said = u64::from_le_bytes(*checksum);
+            let has_checksum = said != 0 && said == self.digest.clone().finalize();
+            if has_checksum || said == 0 {
+                let at = self.at + CHECKSUM as u64;
+                return Ok(Some(End { at, has_checksum }));
+            }
+        }
+    }
+
+    fn take(&mut self, count: usize) {
+        self.digest
+            .update(&self.buffer[self.start..self.start + count]);
+        self.start += count;
+        self.at += count as u64;
+    }
+
+    /// Reads until this many bytes are in the buffer, or the file has ended.
+    fn fill(&mut self, count: usize) -> io::Result<()> {
+        if self.end - self.start >= count {
+            return Ok(());
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        while self.end < count && !self.is_over {
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => {
+                    let read = read?;
+                    self.end += read;
+                    self.is_over = read == 0;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A server's program and version, as it tells them.
@@ -285,6 +390,14 @@ pub(crate) mod tests {
             check(&bytes[..]).is_err() || bytes.ends_with(&[0; 8])
         }
 
+        /// Cut into any pieces, and whatever follows.
+        fn the_end_of_one_is_found(body: Vec<u8>, rest: Vec<u8>) -> bool {
+            let bytes = [file(&body), rest].concat();
+            let mut ends = Ends::new(&bytes[..]).expect("a header");
+            let end = std::iter::from_fn(|| ends.find().expect("read")).find(|end| end.has_checksum);
+            end.is_some_and(|end| end.at == file(&body).len() as u64)
+        }
+
         fn a_file_that_is_cut_off_is_noticed(body: Vec<u8>, at: usize) -> bool {
             let bytes = file(&body);
             let at = at % bytes.len();
@@ -311,6 +424,12 @@ pub(crate) mod tests {
         let end = bytes.len() - CHECKSUM;
         bytes[end..].fill(0);
         assert!(!check(&bytes[..]).expect("a file").has_checksum);
+        let mut ends = Ends::new(&bytes[..]).expect("a header");
+        let (at, has_checksum) = (bytes.len() as u64, false);
+        assert_eq!(ends.find().expect("read"), Some(End { at, has_checksum }));
+        assert_eq!(ends.find().expect("read"), None);
+        let mut ends = Ends::new(&b"REDIS0004keys\xff*1"[..]).expect("a header");
+        assert_eq!(ends.find().expect("read").map(|end| end.at), Some(14));
     }
 
     #[test]
