@@ -51,10 +51,14 @@ pub fn next(bytes: &[u8]) -> Result<Next, Bad> {
     next_within(bytes, LONGEST)
 }
 
-/// How many of these bytes are whole commands. The lengths of their arguments are those that Redis takes, 512 MiB.
+/// How many of these bytes are whole commands, as a replica takes them from its master: no inline ones. The lengths of their arguments
+/// are those that Redis takes, 512 MiB.
 pub fn whole(bytes: &[u8]) -> Result<usize, Bad> {
     let mut at = 0;
     loop {
+        if !matches!(bytes.get(at), Some(b'*' | b'\n' | b'\r') | None) {
+            return Err(Bad::Expected(b'*'));
+        }
         match next_within(&bytes[at..], 512 << 20)? {
             Next::Command(_, length) | Next::Nothing(length) => at += length,
             Next::Unfinished => return Ok(at),
@@ -217,6 +221,14 @@ mod tests {
     #[case(b"*12345678901234567890", Bad::Number)]
     fn what_is_refused(#[case] bytes: &[u8], #[case] expected: Bad) {
         assert_eq!(next(bytes), Err(expected));
+    }
+
+    /// Its replica would drop the connection and sync again.
+    #[test]
+    fn a_master_sends_no_inline_commands() {
+        let bytes = [command(&[b"PING"]), b"PING\r\n".to_vec()].concat();
+        assert_eq!(whole(&bytes), Err(Bad::Expected(b'*')));
+        assert_eq!(whole(b"\r\n"), Ok(2));
     }
 
     #[test]
