@@ -18,6 +18,8 @@ use std::time::Instant;
 pub struct Served {
     /// Its address.
     pub peer: String,
+    /// Whether it has said that it is a replica (`REPLCONF`, `PSYNC`, `SYNC`).
+    pub is_replica: bool,
     /// Bytes of the file that its socket has taken.
     pub bytes: u64,
     /// How often a call or two were made for them.
@@ -140,6 +142,7 @@ impl Replica {
             began: now,
             served: Served {
                 peer: peer.to_string(),
+                is_replica: false,
                 bytes: 0,
                 steps: 0,
                 seconds: 0.0,
@@ -219,6 +222,14 @@ impl Replica {
         self.note(notified);
         self.phase = Phase::Streaming;
         Ok(())
+    }
+
+    /// Nothing more is sent: what was sent until now is noted.
+    pub fn stop(&mut self) {
+        if let Phase::Sending(transfer, _) = &self.phase {
+            let notified = transfer.notified();
+            self.note(notified);
+        }
     }
 
     /// How long it took, and what the kernel has said of it.

@@ -11,6 +11,7 @@ use super::rdb::{Checked, Server as Version};
 pub use super::replica::Served;
 use super::replica::{End, Phase, Replica, identity};
 use super::resp;
+use crate::lab::completions::Completions;
 use crate::process;
 use crate::routes::{Route, State, Transfer, Wait};
 use rustix::event::{Timespec, epoll};
@@ -73,6 +74,8 @@ pub struct Summary {
     pub longest: f64,
     /// The 99th percentile of them.
     pub percentile: f64,
+    /// How often it woke up because something had happened, or a tenth of a second had passed.
+    pub wakes: u64,
 }
 
 /// What is told while it runs.
@@ -180,7 +183,9 @@ impl<'run> Server<'run> {
         let before = own_cpu();
         let mut began = Instant::now();
         let mut events = Vec::with_capacity(64);
+        let mut wakes = 0;
         loop {
+            wakes += 1;
             events.clear();
             let timeout = Timespec::try_from(Duration::from_millis(100)).ok();
             let buffer = rustix::buffer::spare_capacity(&mut events);
@@ -251,6 +256,7 @@ impl<'run> Server<'run> {
             cpu: Duration::from_nanos(own_cpu() - before).as_secs_f64(),
             longest: milliseconds(last),
             percentile: milliseconds(last * 99 / 100),
+            wakes,
             replicas: self.summary,
         })
     }
@@ -386,6 +392,11 @@ impl<'run> Server<'run> {
         let Some(replica) = self.replicas.get_mut(&key) else {
             return Ok(());
         };
+        // The transfer is over, and no code waits for these completions. Unread, they keep the socket ready.
+        if flags.contains(epoll::EventFlags::ERR) && !matches!(replica.phase, Phase::Sending(..)) {
+            // What else is there is an error of the connection, which the read below returns.
+            let _ = Completions::now(&replica.link);
+        }
         if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
             match replica.link.read() {
                 Ok(true) => {}
@@ -436,6 +447,7 @@ impl<'run> Server<'run> {
             String::from_utf8_lossy(command.get(at).map_or(&[][..], Vec::as_slice)).into_owned()
         };
         let greets = matches!(replica.phase, Phase::Greeting);
+        replica.served.is_replica |= matches!(word(0).as_str(), "replconf" | "psync" | "sync");
         match word(0).as_str() {
             "replconf" if word(1) == "ack" => {
                 let offset = text(2).parse().ok();
@@ -702,6 +714,7 @@ impl<'run> Server<'run> {
         let Some(mut replica) = self.replicas.remove(&key) else {
             return;
         };
+        replica.stop();
         if let End::Wrong(why) = end {
             if replica.served.bytes == 0 {
                 // As far as it takes it: it says why in its log.
@@ -716,7 +729,7 @@ impl<'run> Server<'run> {
             self.news.push_back(News::Left(replica.peer, why.clone()));
         } else if let Some(why) = &replica.served.error {
             self.news.push_back(News::Left(replica.peer, why.clone()));
-        } else if !replica.is_done {
+        } else if !replica.is_done && replica.served.bytes > 0 {
             self.news.push_back(News::Done(replica.peer));
         }
         // Who has only looked whether somebody listens was no replica.
@@ -734,6 +747,7 @@ impl<'run> Server<'run> {
             if !matches!(replica.phase, Phase::Greeting | Phase::Streaming) {
                 replica.served.error = Some("the master was stopped".to_owned());
             }
+            replica.stop();
             replica.phase = Phase::Ending;
             let _ = replica.link.socket().shutdown(Shutdown::Write);
         }
