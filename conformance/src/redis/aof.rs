@@ -1,21 +1,39 @@
-//! An append-only file, put together from files: what a server has in memory as an RDB, and commands behind.
+//! An append-only file, built from files or extended by files: an RDB, and commands after it.
 //!
 //! Since Redis 7 it is a directory: a base, increments, and a manifest that names them. A server writes to it what it has in memory, for
-//! which there is nothing to be gained here. But to build one from files, or to put a file of commands behind one, is to copy files,
-//! and that is done by any [route](crate::routes).
+//! which there is nothing to gain here. But to build one from files, or to add a file of commands, is to copy files, and
+//! any [route](crate::routes) does that.
 //!
-//! Nothing is changed that is not whole: commands are read to their end before the first of them is written, what was added is cut off
-//! again if it cannot be added to the end, and the manifest names a file when that is on the disk.
+//! What a server would refuse is refused before it is written: each file is read to its end as a server [reads](commands) it. No file
+//! is changed in place: an increment is added and the manifest replaced, or the one file is replaced. So a signal at any
+//! moment leaves the old state or the new one.
+//!
+//! A server starts each file in database 0 and ends a transaction with its file.
 
-use super::rdb;
+pub mod commands;
+mod manifest;
+mod pieces;
+mod replace;
+mod watch;
+
+pub use self::manifest::{Manifest, Named};
+pub use self::replace::open_regular;
+
+use self::commands::Names;
+use self::pieces::{
+    FALL_BACK, Piece, Source, Stopped, Tail, carry, changed, check_loaded, fall_back,
+    open_transaction, refuse_changed, refuse_symlink, to_cut,
+};
+use self::replace::{Commit, Directories, New, Place, Preview, recover};
+use self::watch::Watch;
 use super::resp;
-use crate::routes::{Ended, Route, Transfer};
+use crate::routes::Route;
+use std::collections::HashSet;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Into which files the base and the commands go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +53,8 @@ pub enum Bad {
     File(PathBuf, String),
     /// A call.
     Io(PathBuf, io::Error),
+    /// A signal has come that ends the program.
+    Stopped,
 }
 
 impl fmt::Display for Bad {
@@ -42,6 +62,7 @@ impl fmt::Display for Bad {
         match self {
             Self::File(path, why) => write!(f, "{}: {why}", path.display()),
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Stopped => f.write_str("stopped by a signal, nothing was changed"),
         }
     }
 }
@@ -61,108 +82,67 @@ fn bad(path: &Path, why: impl fmt::Display) -> Bad {
     Bad::File(path.to_owned(), why.to_string())
 }
 
-/// One file of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// Its name in the directory.
-    pub name: String,
-    /// Its number.
-    pub sequence: u64,
-    /// `b` for a base, `i` for an increment, `h` for history.
-    pub kind: char,
-    /// What else is said of it, as it stands there.
-    pub rest: String,
-}
-
-/// The files that make up an append-only file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Manifest(pub Vec<Named>);
-
-impl Manifest {
-    /// Of a manifest's text. A line that is not whole is no line: Redis refuses it, too.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if !text.is_empty() && !text.ends_with('\n') {
-            return Err("its last line has no end".to_owned());
-        }
-        // As Redis reads them: what is white at their ends says nothing.
-        let lines = text.split_terminator('\n');
-        let lines = lines.map(|line| line.trim_matches([' ', '\t', '\r']));
-        let lines = lines.filter(|line| !line.starts_with('#'));
-        let named = lines.map(|line| {
-            let refused = || format!("\"{}\" names no file", line.escape_debug());
-            let mut words = line.split(' ');
-            let mut field = |name: &str| {
-                let is_there = words.next() == Some(name);
-                words.next().filter(|_| is_there).ok_or_else(refused)
-            };
-            let name = field("file")?.to_owned();
-            let sequence = field("seq")?.parse().map_err(|_| refused())?;
-            let kind = match field("type")? {
-                "b" => 'b',
-                "i" => 'i',
-                "h" => 'h',
-                _ => return Err(refused()),
-            };
-            if name.is_empty() || name.contains('/') {
-                return Err(refused());
-            }
-            let rest = words.collect::<Vec<_>>().join(" ");
-            Ok(Named {
-                name,
-                sequence,
-                kind,
-                rest,
-            })
-        });
-        named.collect::<Result<_, _>>().map(Self)
-    }
-
-    /// The last increment.
-    pub fn last(&self) -> Option<&Named> {
-        self.0.iter().rev().find(|named| named.kind == 'i')
-    }
-}
-
-impl fmt::Display for Manifest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|named| {
-            let space = if named.rest.is_empty() { "" } else { " " };
-            let (name, sequence, kind, rest) =
-                (&named.name, named.sequence, named.kind, &named.rest);
-            writeln!(f, "file {name} seq {sequence} type {kind}{space}{rest}")
-        })
-    }
-}
-
-/// An append-only file's directory, and how it is named.
+/// An append-only file's directory, how it is named, and how it is written.
 #[derive(Clone, Debug)]
 pub struct Aof {
     /// The directory, which a server calls `appenddirname`.
     pub path: PathBuf,
     /// What its files' names begin with, `appendfilename`.
     pub name: String,
-    /// How bytes are brought to its files.
-    pub route: Route,
+    /// How bytes are brought to its files. Without one: by `copy_file_range`, and by what works where that is refused.
+    pub route: Option<Route>,
+    /// The database in which each file of commands begins, if not in the one that is selected there.
+    pub select: Option<u32>,
+    /// Commands that are allowed though the list does not have them.
+    pub allowed: Vec<String>,
+    /// `redis-check-aof`, if it is to look at the result before that is put into place.
+    pub checker: Option<PathBuf>,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrote {
+    /// The file.
+    pub path: PathBuf,
+    /// How many bytes of it are new.
+    pub bytes: u64,
+    /// The database that is selected at its end, if it has commands.
+    pub database: Option<u32>,
 }
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The files, with how many bytes of them are new.
-    pub files: Vec<(PathBuf, u64)>,
+    /// The files.
+    pub files: Vec<Wrote>,
+    /// The files of commands, each with the database in which it begins.
+    pub begins: Vec<(PathBuf, u32)>,
     /// The manifest, if there is one.
     pub manifest: Option<PathBuf>,
+    /// What `redis-check-aof` printed.
+    pub checked: Vec<u8>,
+}
+
+/// A file to write.
+struct Output<'a> {
+    named: Named,
+    pieces: Vec<Piece<'a>>,
+    database: Option<u32>,
 }
 
 impl Aof {
     fn manifest_path(&self) -> PathBuf {
-        self.path.join(format!("{}.manifest", self.name))
+        self.path.join(self.manifest_name())
+    }
+
+    fn manifest_name(&self) -> String {
+        format!("{}.manifest", self.name)
     }
 
     /// Its manifest, if it has one.
     pub fn manifest(&self) -> Result<Option<Manifest>, Bad> {
         let path = self.manifest_path();
-        match fs::read_to_string(&path) {
+        match open_regular(&path).and_then(io::read_to_string) {
             Ok(text) => Manifest::parse(&text)
                 .map(Some)
                 .map_err(|why| bad(&path, why)),
@@ -171,334 +151,532 @@ impl Aof {
         }
     }
 
-    /// Builds a new one, of an RDB file if there is one, and files of commands.
+    /// Builds a new one of an RDB file and files of commands, or of one of them.
     pub fn build(
         &self,
         rdb: Option<&Path>,
         commands: &[PathBuf],
         shape: Shape,
     ) -> Result<Written, Bad> {
-        if let Some(rdb) = rdb {
-            let file = File::open(rdb).at(rdb)?;
-            rdb::check(&file).map_err(|why| bad(rdb, why))?;
-        }
-        for path in commands {
-            check_commands(path)?;
-        }
-        fs::create_dir_all(&self.path).at(&self.path)?;
-        if self.manifest()?.is_some() {
+        self.check_name()?;
+        if rdb.is_none() && commands.is_empty() {
             return Err(bad(
                 &self.path,
-                "there is one already: leave out the RDB file to extend it",
+                "nothing to build it from: name an RDB file (--rdb FILE), files of commands, or both",
             ));
         }
-        let all = commands.iter().map(PathBuf::as_path);
-        if shape == Shape::Single {
-            let sources: Vec<&Path> = rdb.into_iter().chain(all).collect();
-            let made = self.make(&self.name, &sources)?;
-            return Ok(Written {
-                files: self.name_all(&[made])?,
-                manifest: None,
-            });
+        let base = rdb.map(Source::rdb).transpose()?;
+        let commands = self.sources(commands)?;
+        let watch = Watch::begin();
+        let directories = Directories::make(&self.path)?;
+        let place = Place::lock(&self.path)?;
+        let manifest = self.recover(&place)?;
+        let is_there =
+            manifest.is_some() || (shape == Shape::Single && place.join(&self.name).exists());
+        if is_there {
+            return Err(bad(
+                &self.path,
+                format!(
+                    "there is an append-only file {} already: `redis aof extend` adds files of commands to it",
+                    self.name
+                ),
+            ));
         }
-        let commands: Vec<&Path> = all.collect();
-        let base = rdb.map(|rdb| ('b', 1, "base.rdb", vec![rdb]));
-        let increments: Vec<_> = match shape {
-            Shape::One => vec![('i', 1, "incr.aof", commands)],
-            _ => (1..)
-                .zip(commands)
-                .map(|(sequence, path)| ('i', sequence, "incr.aof", vec![path]))
-                .collect(),
+        let owner = place.owner()?;
+        let (outputs, begins) = self.outputs(base.as_ref(), &commands, shape);
+        for output in &outputs {
+            let path = place.join(&output.named.name);
+            if fs::symlink_metadata(&path).is_ok() {
+                return Err(replace::is_in_the_way(&path));
+            }
+        }
+        let manifest = Manifest(outputs.iter().map(|output| output.named.clone()).collect());
+        let (mut made, files) = self.write_all(&place, outputs, (&owner, false), &watch)?;
+        refuse_changed(base.iter().chain(&commands))?;
+        let mut written = Written {
+            files,
+            begins,
+            manifest: (shape != Shape::Single).then(|| self.manifest_path()),
+            checked: Vec::new(),
         };
-        let mut manifest = Manifest::default();
-        let mut made = Vec::new();
-        for (kind, sequence, ending, sources) in base.into_iter().chain(increments) {
-            let name = format!("{}.{sequence}.{ending}", self.name);
-            made.push(self.make(&name, &sources)?);
-            manifest.0.push(Named {
-                name,
-                sequence,
-                kind,
-                rest: String::new(),
+        if shape == Shape::Single {
+            written.checked = self.check_one(&made[0])?;
+            watch.look()?;
+            made.swap_remove(0).publish()?;
+            place.sync()?;
+        } else {
+            let text = manifest.to_string();
+            written.checked = self.check_all(&place, &made, &[], &text)?;
+            watch.look()?;
+            let new = self.new_manifest(&place, &text, &owner, false)?;
+            let mut commit = Commit::begin(&place, &self.name, &made)?;
+            commit.link(&made)?;
+            commit.end(new)?;
+        }
+        directories.keep();
+        Ok(written)
+    }
+
+    /// The files of a new one, and where each file of commands begins.
+    fn outputs<'a>(
+        &self,
+        base: Option<&'a Source>,
+        commands: &'a [Source],
+        shape: Shape,
+    ) -> (Vec<Output<'a>>, Vec<(PathBuf, u32)>) {
+        let mut tail = Tail::default();
+        if shape == Shape::Single {
+            let mut pieces: Vec<_> = base.into_iter().map(Piece::whole).collect();
+            pieces.extend(self.pieces(commands, &mut tail));
+            let database = (!commands.is_empty()).then_some(tail.database);
+            let named = Named::new(self.name.clone(), 1, 'b');
+            return (
+                vec![Output {
+                    named,
+                    pieces,
+                    database,
+                }],
+                tail.begins,
+            );
+        }
+        let mut outputs = Vec::new();
+        if let Some(base) = base {
+            let named = Named::new(format!("{}.1.base.rdb", self.name), 1, 'b');
+            outputs.push(Output {
+                named,
+                pieces: vec![Piece::whole(base)],
+                database: None,
             });
         }
-        let files = self.name_all(&made)?;
-        self.write_manifest(&manifest)?;
+        let increments: Vec<&[Source]> = match shape {
+            Shape::Many => commands.chunks(1).collect(),
+            _ => vec![commands],
+        };
+        for (sequence, commands) in (1..).zip(increments) {
+            tail.start_file();
+            let pieces = self.pieces(commands, &mut tail);
+            let named = Named::new(format!("{}.{sequence}.incr.aof", self.name), sequence, 'i');
+            outputs.push(Output {
+                named,
+                pieces,
+                database: Some(tail.database),
+            });
+        }
+        (outputs, tail.begins)
+    }
+
+    /// Adds files of commands to one that no server has open. With `is_to_cut` a transaction that is open at its end is cut off.
+    pub fn extend(&self, commands: &[PathBuf], is_to_cut: bool) -> Result<Written, Bad> {
+        self.check_name()?;
+        // Files of commands may be long, and what is missing is reported before they are read.
+        fs::metadata(&self.path).at(&self.path)?;
+        let commands = self.sources(commands)?;
+        let mut watch = Watch::begin();
+        let place = Place::lock(&self.path)?;
+        let manifest = self.recover(&place)?;
+        match manifest {
+            Some(manifest) => {
+                self.add_increment(&place, &manifest, &commands, is_to_cut, &mut watch)
+            }
+            None => self.add_to_one(&place, &commands, is_to_cut, &mut watch),
+        }
+    }
+
+    fn check_name(&self) -> Result<(), Bad> {
+        if self.name.is_empty() || self.name.contains(['/', ' ', '\n']) {
+            let name = &self.name;
+            return Err(bad(
+                &self.path,
+                format!("{name:?} is no name of a file that a manifest can have"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn sources(&self, paths: &[PathBuf]) -> Result<Vec<Source>, Bad> {
+        let names = Names::Known(&self.allowed);
+        paths
+            .iter()
+            .map(|path| Source::commands(path, names))
+            .collect()
+    }
+
+    /// The manifest, once what a killed attempt has left is removed.
+    fn recover(&self, place: &Place) -> Result<Option<Manifest>, Bad> {
+        let manifest = self.manifest()?;
+        let named = manifest.iter().flat_map(|manifest| &manifest.0);
+        let named: HashSet<&str> = named.map(|named| named.name.as_str()).collect();
+        recover(place, &self.name, |name| named.contains(name))?;
+        Ok(manifest)
+    }
+
+    fn add_increment(
+        &self,
+        place: &Place,
+        manifest: &Manifest,
+        commands: &[Source],
+        is_to_cut: bool,
+        watch: &mut Watch,
+    ) -> Result<Written, Bad> {
+        let path = self.manifest_path();
+        refuse_symlink(&path)?;
+        manifest.check().map_err(|why| bad(&path, why))?;
+        let loaded = manifest.loaded();
+        let last = *loaded.last().ok_or_else(|| {
+            bad(
+                &path,
+                "it names no file: remove it, and `redis aof build` makes another",
+            )
+        })?;
+        let mut old = Manifest(manifest.0.clone());
+        let old_manifest = watch.lease(&path)?;
+        let is_as_read = io::read_to_string(old_manifest).at(&path)?;
+        if Manifest::parse(&is_as_read).ok().as_ref() != Some(manifest) {
+            return Err(bad(&path, "it was changed while it was read"));
+        }
+        let cut = check_files(place, &loaded, is_to_cut, watch)?;
+        let last_path = place.join(&last.name);
+        let last_file = watch.lease(&last_path)?.try_clone().at(&last_path)?;
+        let mut outputs = Vec::new();
+        if let Some(length) = cut {
+            let whole = self.unused(place, &old, last.kind);
+            for named in old.0.iter_mut().filter(|named| named.name == last.name) {
+                named.kind = 'h';
+            }
+            let piece = Piece::Part {
+                file: &last_file,
+                path: &last_path,
+                length,
+            };
+            outputs.push(Output {
+                named: whole,
+                pieces: vec![piece],
+                database: None,
+            });
+        }
+        old.0
+            .extend(outputs.iter().map(|output| output.named.clone()));
+        let mut tail = Tail::default();
+        let pieces = self.pieces(commands, &mut tail);
+        let added = self.unused(place, &old, 'i');
+        old.0.push(added.clone());
+        outputs.push(Output {
+            named: added,
+            pieces,
+            database: Some(tail.database),
+        });
+        let like = (&last_file.metadata().at(&last_path)?, true);
+        let (made, files) = self.write_all(place, outputs, like, watch)?;
+        refuse_changed(commands)?;
+        let text = old.to_string();
+        let there: Vec<String> = loaded
+            .iter()
+            .map(|named| named.name.clone())
+            .filter(|name| cut.is_none() || *name != last.name)
+            .collect();
+        watch.release()?;
+        let checked = self.check_all(place, &made, &there, &text)?;
+        watch.take_again()?;
+        let owner = fs::metadata(&path).at(&path)?;
+        let new = self.new_manifest(place, &text, &owner, true)?;
+        let mut commit = Commit::begin(place, &self.name, &made)?;
+        commit.link(&made)?;
+        watch.look()?;
+        commit.end(new)?;
         Ok(Written {
             files,
-            manifest: Some(self.manifest_path()),
+            begins: tail.begins,
+            manifest: Some(path),
+            checked,
         })
     }
 
-    /// Puts commands behind the last increment of one that no server has open.
-    pub fn extend(&self, commands: &[PathBuf]) -> Result<Written, Bad> {
-        for path in commands {
-            check_commands(path)?;
-        }
-        let manifest = self.manifest()?;
-        let path = match &manifest {
-            Some(manifest) => {
-                for named in &manifest.0 {
-                    refuse_if_open(&self.path.join(&named.name))?;
-                }
-                let last = manifest
-                    .last()
-                    .ok_or_else(|| bad(&self.manifest_path(), "it names no increment"))?;
-                self.path.join(&last.name)
-            }
-            None => self.path.join(&self.name),
-        };
-        refuse_if_open(&path)?;
-        // Not O_APPEND, into which sendfile, splice and copy_file_range do not go.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .at(&path)?;
-        lock(&file, &path)?;
-        check_whole(&file, &path)?;
-        let sources: Vec<&Path> = commands.iter().map(PathBuf::as_path).collect();
-        let length = self.append(&file, &path, &sources)?;
-        Ok(Written {
-            files: vec![(path, length)],
-            manifest: manifest.map(|_| self.manifest_path()),
-        })
-    }
-
-    /// A file of all of these, which is on the disk when this returns, and does not have its name yet. Whoever is ended meanwhile
-    /// leaves nothing that is in the way of the next.
-    fn make(&self, name: &str, sources: &[&Path]) -> Result<Made, Bad> {
-        let path = self.path.join(name);
-        refuse_to_replace(&path)?;
-        let beside = self.path.join(format!("temp-{name}"));
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(&beside).at(&beside)?;
-        lock(&file, &beside)?;
-        let mut made = Made {
-            path,
-            beside,
-            file,
-            length: 0,
-        };
-        made.file.set_len(0).at(&made.beside)?;
-        made.length = self.append(&made.file, &made.beside, sources)?;
-        Ok(made)
-    }
-
-    /// Gives files their names: with how many bytes they have.
-    fn name_all(&self, all: &[Made]) -> Result<Vec<(PathBuf, u64)>, Bad> {
-        let named = all.iter().map(|made| {
-            refuse_to_replace(&made.path)?;
-            fs::rename(&made.beside, &made.path).at(&made.path)?;
-            Ok((made.path.clone(), made.length))
-        });
-        let named = named.collect::<Result<_, Bad>>()?;
-        sync_directory(&self.path)?;
-        Ok(named)
-    }
-
-    /// Adds all of these to the end, and has the disk hold it: how many bytes. If it cannot, the file is as it was.
-    fn append(&self, mut file: &File, path: &Path, sources: &[&Path]) -> Result<u64, Bad> {
-        let end = file.seek(SeekFrom::End(0)).at(path)?;
-        let added = sources.iter().try_fold(0, |sum, source| {
-            Ok::<u64, Bad>(sum + self.transfer(source, file, path)?)
-        });
-        let added = added.and_then(|length| {
-            let now = file.metadata().at(path)?.len();
-            if now == end + length {
-                file.sync_all().at(path)?;
-                Ok(length)
-            } else {
-                Err(bad(
-                    path,
-                    format!(
-                        "{now} bytes long, not {}: another has written to it",
-                        end + length
-                    ),
-                ))
-            }
-        });
-        if added.is_err() {
-            file.set_len(end).at(path)?;
-            file.sync_all().at(path)?;
-        }
-        added
-    }
-
-    fn transfer(&self, source: &Path, file: &File, path: &Path) -> Result<u64, Bad> {
-        let opened = File::open(source).at(source)?;
-        let length = opened.metadata().at(source)?.len();
-        let failed =
-            |errno: syscalls::Errno| bad(path, format!("{} into it: {errno:?}", self.route));
-        let transfer = Transfer::begin(self.route, &opened, 0, length, file).map_err(failed)?;
-        let outcome = transfer.run();
-        match outcome.ended {
-            Ended::Complete if outcome.shrank_to.is_none() => Ok(length),
-            Ended::Failed(call, errno) => Err(bad(path, format!("{}: {errno:?}", call.name()))),
-            ended => Err(bad(
-                source,
-                format!("it was changed while it was read: {ended:?}"),
-            )),
-        }
-    }
-
-    /// Writes the manifest: beside the old one, then in its place.
-    fn write_manifest(&self, manifest: &Manifest) -> Result<(), Bad> {
-        let path = self.manifest_path();
-        let beside = self.path.join(format!("temp-{}.manifest", self.name));
-        let mut file = File::create(&beside).at(&beside)?;
-        file.write_all(manifest.to_string().as_bytes())
-            .at(&beside)?;
-        file.sync_all().at(&beside)?;
-        fs::rename(&beside, &path).at(&path)?;
-        sync_directory(&self.path)
-    }
-}
-
-/// A file that is written beside its name, and locked. It is removed with this, if it has not got its name.
-struct Made {
-    path: PathBuf,
-    beside: PathBuf,
-    file: File,
-    length: u64,
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.beside);
-    }
-}
-
-/// Nobody's file is written over.
-fn refuse_to_replace(path: &Path) -> Result<(), Bad> {
-    if path.exists() {
-        return Err(bad(
-            path,
-            "it is there, and no manifest names it: it is of an attempt that was ended, or its manifest is lost: remove it, or name \
-             another directory",
-        ));
-    }
-    Ok(())
-}
-
-fn sync_directory(path: &Path) -> Result<(), Bad> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .at(path)
-}
-
-/// Two that add at once would lose what the other adds.
-fn lock(file: &File, path: &Path) -> Result<(), Bad> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(bad(path, "another program adds to it")),
-        Err(TryLockError::Error(error)) => Err(Bad::Io(path.to_owned(), error)),
-    }
-}
-
-/// A server that has it open would write over what is added. It has no lock; but a lease is given on what nobody else has open.
-fn refuse_if_open(path: &Path) -> Result<(), Bad> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .at(path)?;
-    // Who opens it meanwhile waits, and we are told by a signal: not by SIGIO, which ends a program that does not expect it.
-    // SAFETY: fcntl with F_SETSIG and F_SETLEASE takes a number.
-    let given = unsafe {
-        libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG);
-        libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
-    };
-    let why = io::Error::last_os_error();
-    if given == 0 {
-        return Ok(());
-    }
-    let is_open = why.kind() == io::ErrorKind::WouldBlock;
-    match (is_open, who_has(&file)) {
-        (_, Some(pid)) => Err(bad(
-            path,
-            format!(
-                "process {pid} has it open: stop the server, which would write over what is added"
-            ),
-        )),
-        (true, None) => Err(bad(
-            path,
-            "another process has it open: stop the server, which would write over what is added",
-        )),
-        // No leases on this file system: nobody that can be seen has it.
-        (false, None) => Ok(()),
-    }
-}
-
-/// Of `asm-generic/fcntl.h`.
-const F_SETSIG: libc::c_int = 10;
-
-/// Another process that has a file open, as far as it can be seen.
-fn who_has(file: &File) -> Option<u32> {
-    let own = file.metadata().ok()?;
-    let is_same = |path: PathBuf| {
-        let other = fs::metadata(path).ok();
-        other.is_some_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()))
-    };
-    let processes = fs::read_dir("/proc").ok()?;
-    let numbers =
-        processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let mut others = numbers.filter(|pid| *pid != std::process::id());
-    others.find(|pid| {
-        let fds = fs::read_dir(format!("/proc/{pid}/fd"));
-        let mut fds = fds.into_iter().flatten();
-        fds.any(|entry| entry.is_ok_and(|entry| is_same(entry.path())))
-    })
-}
-
-/// Reads a file of commands to its end: every one is whole.
-fn check_commands(path: &Path) -> Result<(), Bad> {
-    let file = File::open(path).at(path)?;
-    check_whole(&file, path)
-}
-
-/// Whether it is whole commands, or an RDB with such behind, which is not looked into.
-fn check_whole(mut file: &File, path: &Path) -> Result<(), Bad> {
-    file.rewind().at(path)?;
-    let mut rest = Vec::new();
-    let mut whole = 0_u64;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = match file.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            count => count.at(path)?,
-        };
-        if count == 0 {
-            break;
-        }
-        rest.extend_from_slice(&buffer[..count]);
-        if whole == 0 && rdb::Header::of(&rest).is_some() {
-            return Ok(());
-        }
-        if let Some(other) = rest.first().filter(|byte| **byte != b'*' && **byte != b'#') {
-            let other = other.escape_ascii();
+    fn add_to_one(
+        &self,
+        place: &Place,
+        commands: &[Source],
+        is_to_cut: bool,
+        watch: &mut Watch,
+    ) -> Result<Written, Bad> {
+        let path = place.join(&self.name);
+        refuse_symlink(&path)?;
+        if !path.exists() {
             return Err(bad(
-                path,
-                format!("behind {whole} bytes stands \"{other}\", which begins no command"),
+                &self.path,
+                format!(
+                    "no append-only file is here, neither {} nor {}: `redis aof build` makes one",
+                    self.manifest_name(),
+                    self.name
+                ),
             ));
         }
-        let length =
-            resp::whole(&rest).map_err(|why| bad(path, format!("behind {whole} bytes: {why}")))?;
-        rest.drain(..length);
-        whole += length as u64;
+        let old = watch.lease(&path)?.try_clone().at(&path)?;
+        let summary = check_loaded(&old, &path, true, Names::Any)?;
+        let length = match summary.open {
+            Some(at) if is_to_cut => at,
+            Some(at) => return Err(bad(&path, to_cut(at))),
+            None => summary.end,
+        };
+        let mut tail = Tail {
+            database: summary.database.unwrap_or(0),
+            is_line_open: summary.is_line_open,
+            begins: Vec::new(),
+        };
+        let pieces = self.pieces(commands, &mut tail);
+        let mut new = New::create(place, &self.name)?;
+        new.be_like(&old.metadata().at(&path)?, true)?;
+        if rustix::fs::ioctl_ficlone(&new.file, &old).is_ok() {
+            new.file.set_len(length).at(&path)?;
+        } else {
+            let piece = Piece::Part {
+                file: &old,
+                path: &path,
+                length,
+            };
+            self.write(&new.file, &path, &[piece], watch)?;
+        }
+        new.file.seek(SeekFrom::End(0)).at(&path)?;
+        let bytes = self.write(&new.file, &path, &pieces, watch)?;
+        refuse_changed(commands)?;
+        watch.release()?;
+        let checked = self.check_one(&new)?;
+        watch.take_again()?;
+        watch.look()?;
+        new.replace()?;
+        place.sync()?;
+        let database = Some(tail.database);
+        Ok(Written {
+            files: vec![Wrote {
+                path,
+                bytes,
+                database,
+            }],
+            begins: tail.begins,
+            manifest: None,
+            checked,
+        })
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
+
+    /// The next file of this kind, by a name that nothing has.
+    fn unused(&self, place: &Place, manifest: &Manifest, kind: char) -> Named {
+        let same = manifest
+            .0
+            .iter()
+            .filter(|named| named.kind == kind || named.kind == 'h');
+        let highest = same.map(|named| named.sequence).max().unwrap_or(0);
+        let ending = if kind == 'b' { "base.rdb" } else { "incr.aof" };
+        let names = (highest + 1..).map(|sequence| {
+            Named::new(format!("{}.{sequence}.{ending}", self.name), sequence, kind)
+        });
+        let mut unused =
+            names.filter(|named| fs::symlink_metadata(place.join(&named.name)).is_err());
+        unused
+            .next()
+            .expect("a directory has room for no file of each number")
+    }
+
+    /// What is written for these commands after what is there.
+    fn pieces<'a>(&self, commands: &'a [Source], tail: &mut Tail) -> Vec<Piece<'a>> {
+        let mut pieces = Vec::new();
+        for source in commands {
+            if std::mem::take(&mut tail.is_line_open) {
+                pieces.push(Piece::Bytes(b"\n".to_vec()));
+            }
+            if let Some(number) = self.select {
+                let select = resp::command(&[b"SELECT", number.to_string().as_bytes()]);
+                pieces.push(Piece::Bytes(select));
+                tail.database = number;
+            }
+            tail.begins.push((source.path.clone(), tail.database));
+            tail.database = source.database.unwrap_or(tail.database);
+            tail.is_line_open = source.is_line_open;
+            pieces.push(Piece::whole(source));
+        }
+        // A server would write its next command into it.
+        if tail.is_line_open {
+            pieces.push(Piece::Bytes(b"\n".to_vec()));
+        }
+        pieces
+    }
+
+    /// Writes new files, which belong to the user of another, and have its permissions if that is a file.
+    fn write_all<'place>(
+        &self,
+        place: &'place Place,
+        outputs: Vec<Output<'_>>,
+        (other, is_file): (&Metadata, bool),
+        watch: &Watch,
+    ) -> Result<(Vec<New<'place>>, Vec<Wrote>), Bad> {
+        let (mut made, mut files) = (Vec::new(), Vec::new());
+        for output in outputs {
+            let path = place.join(&output.named.name);
+            let new = New::create(place, &output.named.name)?;
+            new.be_like(other, is_file)?;
+            let bytes = self.write(&new.file, &path, &output.pieces, watch)?;
+            let database = output.database;
+            files.push(Wrote {
+                path,
+                bytes,
+                database,
+            });
+            made.push(new);
+        }
+        Ok((made, files))
+    }
+
+    /// Writes these to the end of a new file, and has the disk hold it: how many bytes.
+    fn write(
+        &self,
+        mut file: &File,
+        path: &Path,
+        pieces: &[Piece<'_>],
+        watch: &Watch,
+    ) -> Result<u64, Bad> {
+        let before = file.metadata().at(path)?.len();
+        let mut length = 0;
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => {
+                    file.write_all(bytes).at(path)?;
+                    length += bytes.len() as u64;
+                }
+                Piece::Part {
+                    file: source,
+                    path: from,
+                    length: part,
+                } => {
+                    self.transfer(source, from, *part, file, path, watch)?;
+                    length += part;
+                }
+            }
+        }
+        file.sync_all().at(path)?;
+        let now = file.metadata().at(path)?.len();
+        if now == before + length {
+            Ok(length)
+        } else {
+            Err(bad(
+                path,
+                format!("{now} bytes long, not {}", before + length),
+            ))
+        }
+    }
+
+    fn transfer(
+        &self,
+        source: &File,
+        from: &Path,
+        length: u64,
+        mut file: &File,
+        path: &Path,
+        watch: &Watch,
+    ) -> Result<(), Bad> {
+        let start = file.stream_position().at(path)?;
+        let routes = self.route.as_ref().map_or(FALL_BACK, std::slice::from_ref);
+        let ended = fall_back(routes, length, |route, done| {
+            file.seek(SeekFrom::Start(start + done)).at(path)?;
+            carry(route, source, done, length - done, file, watch)
+        })?;
+        match ended {
+            Stopped::Complete => Ok(()),
+            Stopped::Refused(route, call, errno) => {
+                let advice = match self.route {
+                    Some(_) => {
+                        ". Without --route another is taken where one is refused; --route read-write works with every file"
+                    }
+                    None => "",
+                };
+                Err(bad(
+                    path,
+                    format!("{route} into it: {}: {errno:?}{advice}", call.name()),
+                ))
+            }
+            Stopped::SourceEnded => Err(changed(from)),
+            Stopped::Other(ended) => Err(bad(path, format!("{ended:?}"))),
+        }
+    }
+
+    /// A manifest that is on the disk and has not got its name.
+    fn new_manifest<'place>(
+        &self,
+        place: &'place Place,
+        text: &str,
+        owner: &Metadata,
+        is_file: bool,
+    ) -> Result<New<'place>, Bad> {
+        let mut new = New::create(place, &self.manifest_name())?;
+        let path = new.path();
+        new.be_like(owner, is_file)?;
+        new.file.write_all(text.as_bytes()).at(&path)?;
+        new.file.sync_all().at(&path)?;
+        Ok(new)
+    }
+
+    /// Has `redis-check-aof` look at what will be there.
+    fn check_all(
+        &self,
+        place: &Place,
+        new: &[New<'_>],
+        old: &[String],
+        manifest: &str,
+    ) -> Result<Vec<u8>, Bad> {
+        let Some(checker) = &self.checker else {
+            return Ok(Vec::new());
+        };
+        let name = self.manifest_name();
+        let preview = Preview::make(place, &self.name, new, old, (&name, manifest))?;
+        self.run(checker, &preview.join(&name))
+    }
+
+    fn check_one(&self, new: &New<'_>) -> Result<Vec<u8>, Bad> {
+        match &self.checker {
+            Some(checker) => self.run(checker, &replace::path_now(new)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn run(&self, checker: &Path, path: &Path) -> Result<Vec<u8>, Bad> {
+        let output = Command::new(checker).arg(path).output().at(checker)?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
         Err(bad(
-            path,
+            &self.path,
             format!(
-                "its last command is cut off: {} bytes behind {whole} are none",
-                rest.len()
+                "redis-check-aof finds it bad ({}), and nothing was changed:\n{}",
+                output.status,
+                said.trim_end()
             ),
         ))
     }
+}
+
+/// Checks the files of a manifest, which no other process has open. Returns the offset of the transaction that is open at the end of the
+/// last file.
+fn check_files(
+    place: &Place,
+    loaded: &[&Named],
+    is_to_cut: bool,
+    watch: &mut Watch,
+) -> Result<Option<u64>, Bad> {
+    for (number, named) in loaded.iter().enumerate() {
+        let path = place.join(&named.name);
+        let file = watch.lease(&path)?;
+        let summary = check_loaded(file, &path, named.kind == 'b', Names::Any)?;
+        let is_last = number + 1 == loaded.len();
+        match summary.open {
+            Some(at) if !is_last => {
+                let then = "refuses a file that ends so and is not the last";
+                return Err(bad(&path, open_transaction(at, then)));
+            }
+            Some(at) if !is_to_cut => return Err(bad(&path, to_cut(at))),
+            open if is_last => return Ok(open),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -506,43 +684,17 @@ mod tests {
     use super::*;
     use crate::redis::rdb::tests::file as rdb_file;
     use crate::redis::servers::Directory;
-    use quickcheck::quickcheck;
-    use rstest::rstest;
-
-    quickcheck! {
-        fn a_manifest_is_read_as_it_was_written(numbers: Vec<(u64, u8)>) -> bool {
-            let named = numbers.into_iter().map(|(sequence, kind)| Named {
-                name: format!("appendonly.aof.{sequence}.incr.aof"),
-                sequence,
-                kind: ['b', 'i', 'h'][usize::from(kind % 3)],
-                rest: if kind > 127 { "startoffset 7".to_owned() } else { String::new() },
-            });
-            let manifest = Manifest(named.collect());
-            Manifest::parse(&manifest.to_string()) == Ok(manifest)
-        }
-
-        fn no_text_is_a_panic(text: String) -> bool {
-            Manifest::parse(&text).is_ok() || Manifest::parse(&text).is_err()
-        }
-    }
-
-    #[rstest]
-    #[case("file a seq 1 type b", "no end")]
-    #[case("file a seq x type b\n", "names no file")]
-    #[case("file a/b seq 1 type b\n", "names no file")]
-    #[case("file a seq 1 type z\n", "names no file")]
-    #[case("nonsense\n", "names no file")]
-    fn what_is_no_manifest(#[case] text: &str, #[case] why: &str) {
-        let said = Manifest::parse(text).expect_err("none");
-        assert!(said.contains(why), "{said}");
-    }
+    use std::os::unix::fs::MetadataExt;
 
     fn in_new_directory() -> (Directory, Aof) {
         let directory = Directory::new().expect("a directory");
         let aof = Aof {
             path: directory.join("appendonlydir"),
             name: "appendonly.aof".to_owned(),
-            route: Route::Sendfile,
+            route: None,
+            select: None,
+            allowed: Vec::new(),
+            checker: None,
         };
         (directory, aof)
     }
@@ -553,10 +705,25 @@ mod tests {
         path
     }
 
+    /// Every file of a directory, with what is in it.
+    fn all(path: &Path) -> Vec<(String, Vec<u8>)> {
+        let entries = fs::read_dir(path).into_iter().flatten();
+        let files = entries.map(|entry| {
+            let entry = entry.expect("read");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, fs::read(entry.path()).unwrap_or_default())
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        files
+    }
+
     const COMMAND: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+    const OPEN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nPING\r\n";
+    const SELECT: &[u8] = b"*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\n";
 
     #[test]
-    fn what_is_added_stands_behind() {
+    fn what_is_added_is_an_increment_of_its_own() {
         let (directory, aof) = in_new_directory();
         let rdb = write(&directory, "rdb", &rdb_file(b"keys"));
         let commands = write(&directory, "commands", COMMAND);
@@ -566,48 +733,298 @@ mod tests {
         assert_eq!(written.files.len(), 2);
         let text = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
         let manifest = written.manifest.expect("a manifest");
-        assert_eq!(fs::read_to_string(manifest).expect("read"), text);
-        let added = aof.extend(&[commands.clone(), commands]).expect("extended");
-        assert_eq!(added.files[0].1, 2 * COMMAND.len() as u64);
+        assert_eq!(fs::read_to_string(&manifest).expect("read"), text);
+        let added = aof
+            .extend(&[commands.clone(), commands], false)
+            .expect("extended");
+        assert_eq!(added.files[0].bytes, 2 * COMMAND.len() as u64);
         assert_eq!(
-            fs::read(&added.files[0].0).expect("read"),
-            COMMAND.repeat(3)
+            fs::read(&added.files[0].path).expect("read"),
+            COMMAND.repeat(2)
         );
+        assert_eq!(fs::read(&written.files[1].path).expect("read"), COMMAND);
+        let more = "file appendonly.aof.2.incr.aof seq 2 type i\n";
+        assert_eq!(
+            fs::read_to_string(&manifest).expect("read"),
+            format!("{text}{more}")
+        );
+        assert_eq!(all(&aof.path).len(), 4);
     }
 
-    /// Nothing is changed by what is refused.
     #[test]
-    fn what_is_not_whole_is_not_added() {
+    fn one_file_is_replaced_by_a_longer_one() {
         let (directory, aof) = in_new_directory();
+        let rdb = write(&directory, "rdb", &rdb_file(b"keys"));
         let commands = write(&directory, "commands", COMMAND);
         let written = aof
-            .build(None, std::slice::from_ref(&commands), Shape::Many)
+            .build(Some(&rdb), std::slice::from_ref(&commands), Shape::Single)
             .expect("built");
-        let path = &written.files[0].0;
-        for (bytes, why) in [
-            (&COMMAND[..9], "cut off"),
-            (&b"PING\r\n"[..], "begins no command"),
-            (&b"*1\r\n:1\r\n"[..], "was to come"),
-        ] {
-            let bad = write(&directory, "bad", bytes);
+        let path = &written.files[0].path;
+        let before = File::open(path)
+            .expect("opened")
+            .metadata()
+            .expect("read")
+            .ino();
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .expect("set");
+        aof.extend(&[commands], false).expect("extended");
+        let expected = [rdb_file(b"keys"), COMMAND.repeat(2)].concat();
+        assert!(fs::read(path).expect("read") == expected);
+        let data = fs::metadata(path).expect("read");
+        assert_ne!(data.ino(), before);
+        assert_eq!(data.mode() & 0o777, 0o600);
+        assert_eq!(all(&aof.path).len(), 1);
+    }
+
+    /// Nothing is changed by what is refused, and nothing is left of it.
+    #[test]
+    fn what_is_refused_changes_nothing() {
+        let (directory, aof) = in_new_directory();
+        let commands = write(&directory, "commands", COMMAND);
+        let bad = [
+            (&COMMAND[..9], "truncated command at offset 0"),
+            (&b"PING\r\n"[..], "starts neither"),
+            (&b"*1\r\n:1\r\n"[..], "the length of an argument"),
+            (OPEN, "has no EXEC"),
+            (&rdb_file(b"keys")[..], "Only the base"),
+        ];
+        for (at, (bytes, why)) in bad.iter().enumerate() {
+            let bad = write(&directory, &format!("bad{at}"), bytes);
+            for shape in [Shape::One, Shape::Many, Shape::Single] {
+                let paths = [commands.clone(), bad.clone(), commands.clone()];
+                let said = aof
+                    .build(None, &paths, shape)
+                    .expect_err("refused")
+                    .to_string();
+                assert!(said.contains(why), "{said}");
+                assert!(!aof.path.exists());
+            }
+        }
+        let said = aof
+            .build(None, &[], Shape::One)
+            .expect_err("refused")
+            .to_string();
+        assert!(said.contains("nothing to build it from"), "{said}");
+        aof.build(None, std::slice::from_ref(&commands), Shape::Many)
+            .expect("built");
+        let before = all(&aof.path);
+        for (at, (_, why)) in bad.iter().enumerate() {
+            let bad = directory.join(&format!("bad{at}"));
             let said = aof
-                .extend(&[commands.clone(), bad])
+                .extend(&[commands.clone(), bad], false)
                 .expect_err("refused")
                 .to_string();
             assert!(said.contains(why), "{said}");
-            assert_eq!(fs::read(path).expect("read"), COMMAND);
+            assert_eq!(all(&aof.path), before);
         }
         let said = aof
             .build(None, std::slice::from_ref(&commands), Shape::One)
             .expect_err("refused");
-        assert!(said.to_string().contains("already"), "{said}");
-        // Somebody else adds, or has it open.
-        let file = File::open(path).expect("opened");
-        file.lock().expect("locked");
-        let said = aof.extend(&[commands]).expect_err("refused").to_string();
-        assert!(
-            said.contains("adds to it") || said.contains("has it open"),
-            "{said}"
+        assert!(said.to_string().contains("redis aof extend"), "{said}");
+        // Another descriptor is open.
+        let file = File::open(aof.path.join("appendonly.aof.1.incr.aof")).expect("opened");
+        let said = aof
+            .extend(&[commands], false)
+            .expect_err("refused")
+            .to_string();
+        assert!(said.contains("has it open"), "{said}");
+        drop(file);
+        assert_eq!(all(&aof.path), before);
+    }
+
+    #[test]
+    fn commands_after_an_rdb_are_checked_too() {
+        let (directory, aof) = in_new_directory();
+        let commands = write(&directory, "commands", COMMAND);
+        fs::create_dir(&aof.path).expect("made");
+        let path = aof.path.join("appendonly.aof");
+        let mut without = rdb_file(b"keys\xff\0\0\0\0\0\0\0\0*more");
+        let end = without.len() - 8;
+        without[end..].fill(0);
+        for rdb in [rdb_file(b"keys"), rdb_file(&b"\xff".repeat(300)), without] {
+            fs::write(&path, [&rdb[..], COMMAND, SELECT].concat()).expect("written");
+            let written = aof
+                .extend(std::slice::from_ref(&commands), false)
+                .expect("extended");
+            assert_eq!(written.begins[0].1, 5);
+            for (bytes, why) in [
+                (&COMMAND[..9], "truncated command"),
+                (b"x", "starts neither"),
+                (OPEN, "no EXEC"),
+            ] {
+                let all = [&rdb[..], COMMAND, bytes].concat();
+                fs::write(&path, &all).expect("written");
+                let said = aof
+                    .extend(std::slice::from_ref(&commands), false)
+                    .expect_err("refused");
+                assert!(said.to_string().contains(why), "{said}");
+                assert!(fs::read(&path).expect("read") == all);
+            }
+        }
+        let mut damaged = rdb_file(b"keys");
+        damaged[10] ^= 1;
+        fs::write(&path, damaged).expect("written");
+        let said = aof
+            .extend(&[commands], false)
+            .expect_err("refused")
+            .to_string();
+        assert!(said.contains("damaged or truncated"), "{said}");
+    }
+
+    #[test]
+    fn an_open_transaction_is_cut_off_where_that_is_asked_for() {
+        for is_one in [true, false] {
+            let (directory, aof) = in_new_directory();
+            let commands = write(&directory, "commands", COMMAND);
+            let (name, shape) = if is_one {
+                ("appendonly.aof", Shape::Single)
+            } else {
+                ("appendonly.aof.1.incr.aof", Shape::One)
+            };
+            aof.build(None, std::slice::from_ref(&commands), shape)
+                .expect("built");
+            let path = aof.path.join(name);
+            let open = [SELECT, OPEN].concat();
+            fs::write(&path, &open).expect("written");
+            let before = all(&aof.path);
+            let said = aof
+                .extend(std::slice::from_ref(&commands), false)
+                .expect_err("refused");
+            assert!(
+                said.to_string().contains("at offset 23 has no EXEC"),
+                "{said}"
+            );
+            assert!(
+                said.to_string().contains("--cut-open-transaction"),
+                "{said}"
+            );
+            assert_eq!(all(&aof.path), before);
+            aof.extend(&[commands], true).expect("extended");
+            if is_one {
+                assert_eq!(
+                    all(&aof.path),
+                    [("appendonly.aof".to_owned(), [SELECT, COMMAND].concat())]
+                );
+            } else {
+                let files = all(&aof.path);
+                let bytes: Vec<&[u8]> = files.iter().map(|(_, bytes)| &bytes[..]).collect();
+                let text = "file appendonly.aof.1.incr.aof seq 1 type h\nfile appendonly.aof.2.incr.aof seq 2 type i\n\
+                            file appendonly.aof.3.incr.aof seq 3 type i\n";
+                assert_eq!(bytes, [&open[..], SELECT, COMMAND, text.as_bytes()]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_database_of_what_is_added_is_named() {
+        let (directory, mut aof) = in_new_directory();
+        let select = write(&directory, "select", SELECT);
+        let commands = write(&directory, "commands", COMMAND);
+        let both = [select, commands.clone()];
+        let of = |written: &Written| written.begins.iter().map(|(_, at)| *at).collect::<Vec<_>>();
+        let written = aof.build(None, &both, Shape::One).expect("built");
+        assert_eq!(
+            (of(&written), written.files[0].database),
+            (vec![0, 5], Some(5))
         );
+        // A server starts each file in database 0.
+        let written = aof
+            .extend(std::slice::from_ref(&commands), false)
+            .expect("extended");
+        assert_eq!(
+            (of(&written), written.files[0].database),
+            (vec![0], Some(0))
+        );
+        aof.select = Some(7);
+        let written = aof.extend(&both, false).expect("extended");
+        assert_eq!(
+            (of(&written), written.files[0].database),
+            (vec![7, 7], Some(7))
+        );
+        let seven = SELECT.to_ascii_lowercase();
+        let seven = String::from_utf8(seven)
+            .expect("text")
+            .replace("\r\n5", "\r\n7")
+            .replace("select", "SELECT");
+        let expected = [seven.as_bytes(), SELECT, seven.as_bytes(), COMMAND].concat();
+        assert_eq!(fs::read(&written.files[0].path).expect("read"), expected);
+    }
+
+    /// What follows would be a part of it.
+    #[test]
+    fn an_annotation_without_an_end_gets_one() {
+        let (directory, aof) = in_new_directory();
+        let open = write(&directory, "open", b"#TS:1");
+        aof.build(None, &[open.clone(), open], Shape::Single)
+            .expect("built");
+        let path = aof.path.join("appendonly.aof");
+        assert_eq!(fs::read(&path).expect("read"), b"#TS:1\n#TS:1\n");
+        fs::write(&path, b"#TS:1").expect("written");
+        let commands = write(&directory, "commands", COMMAND);
+        aof.extend(&[commands], false).expect("extended");
+        assert_eq!(
+            fs::read(&path).expect("read"),
+            [b"#TS:1\n", COMMAND].concat()
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_in_the_way_stays() {
+        let (directory, aof) = in_new_directory();
+        let commands = write(&directory, "commands", COMMAND);
+        fs::create_dir(&aof.path).expect("made");
+        let path = aof.path.join("appendonly.aof.2.incr.aof");
+        fs::write(&path, "the user's").expect("written");
+        let both = [commands.clone(), commands.clone()];
+        let said = aof
+            .build(None, &both, Shape::Many)
+            .expect_err("refused")
+            .to_string();
+        assert!(said.contains("did not make it"), "{said}");
+        assert_eq!(all(&aof.path).len(), 1);
+        aof.build(None, std::slice::from_ref(&commands), Shape::One)
+            .expect("built");
+        let written = aof.extend(&[commands], false).expect("extended");
+        assert!(written.files[0].path.ends_with("appendonly.aof.3.incr.aof"));
+        assert_eq!(fs::read(&path).expect("read"), b"the user's");
+    }
+
+    /// A server starts with none but the last file truncated.
+    #[test]
+    fn each_file_of_the_manifest_is_checked() {
+        let (directory, aof) = in_new_directory();
+        let commands = write(&directory, "commands", COMMAND);
+        aof.build(None, &[commands.clone(), commands.clone()], Shape::Many)
+            .expect("built");
+        for (number, text) in [(1, "is not the last"), (2, "--cut-open-transaction")] {
+            let path = aof.path.join(format!("appendonly.aof.{number}.incr.aof"));
+            fs::write(&path, OPEN).expect("written");
+            let said = aof
+                .extend(std::slice::from_ref(&commands), false)
+                .expect_err("refused");
+            assert!(said.to_string().contains(text), "{said}");
+            fs::write(&path, rdb_file(b"keys")).expect("written");
+            let said = aof
+                .extend(std::slice::from_ref(&commands), false)
+                .expect_err("refused");
+            assert!(said.to_string().contains("Only the base"), "{said}");
+            fs::write(&path, COMMAND).expect("written");
+        }
+        fs::remove_file(aof.path.join("appendonly.aof.1.incr.aof")).expect("removed");
+        aof.extend(&[commands], false)
+            .expect_err("a file is missing");
+    }
+
+    #[test]
+    fn a_symbolic_link_is_not_replaced() {
+        let (directory, aof) = in_new_directory();
+        let commands = write(&directory, "commands", COMMAND);
+        fs::create_dir(&aof.path).expect("made");
+        std::os::unix::fs::symlink(&commands, aof.path.join("appendonly.aof")).expect("linked");
+        let said = aof
+            .extend(std::slice::from_ref(&commands), false)
+            .expect_err("refused");
+        assert!(said.to_string().contains("symbolic link"), "{said}");
+        assert_eq!(fs::read(&commands).expect("read"), COMMAND);
     }
 }

@@ -5,19 +5,19 @@ mod bench;
 use crate::{Failure, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, Subcommand, ValueEnum};
-use conformance::redis::aof::{Aof, Shape};
+use conformance::redis::aof::commands::{Entry, Names, Reader};
+use conformance::redis::aof::{Aof, Shape, open_regular};
 use conformance::redis::rdb::{self, Format as Writer, Server as Version};
-use conformance::redis::resp;
 use conformance::redis::serve::{Framing, News, Options, Server, Summary};
+use conformance::redis::servers;
 use conformance::redis::stop::Signals;
 use conformance::routes::{Route, WHOLE};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::Duration;
 
 /// Send an RDB file to replicas without a copy, and put append-only files together from files
@@ -34,9 +34,13 @@ pub enum Redis {
     /// what it can load, and only this machine is served, unless it is said otherwise. The password, if replicas are to give one, is
     /// taken from `NOCOPY_PASSWORD`.
     Serve(Serve),
-    /// Put an append-only file together from files, or put commands behind one, while no server has it open
+    /// Build an append-only file from files, or extend one, while no server has it open
     ///
-    /// A running server writes what it has in memory, for which there is nothing to be gained: this is for its files.
+    /// A running server writes what it has in memory; this is for files. Each file of commands is read to its end as a server reads
+    /// it when it starts (measured with Redis 7.0.15 and Valkey 9.1.2), and what a server would refuse is refused: truncated commands,
+    /// inline commands, transactions without EXEC, commands that one of these servers does not know, or with a number of arguments that
+    /// they do not take. Of an RDB file the header, the end and the checksum are checked, not the keys. No file is changed in place: a
+    /// signal at any moment leaves the old state or the new one.
     #[command(subcommand)]
     Aof(AofCommand),
     /// Time what it costs to send a file to a replica: by each route, and by real masters, in one run
@@ -45,25 +49,34 @@ pub enum Redis {
 
 #[derive(Subcommand)]
 pub enum AofCommand {
-    /// Build a new one of an RDB file and files of commands
+    /// Build a new one from an RDB file, files of commands, or both
     Build {
         #[command(flatten)]
         place: Place,
-        /// What was in memory, as SAVE writes it
+        /// RDB file, as SAVE writes it: the base
         #[arg(long, value_name = "FILE")]
         rdb: Option<PathBuf>,
-        /// Into which files they go
+        /// Files to write
         #[arg(long, value_enum, default_value_t = Shaped::One)]
         shape: Shaped,
-        /// Files of commands that follow, whole ones, in this order
+        /// Files of commands, in this order
+        ///
+        /// In one file, the commands of each begin in the database that the one before ends in (or see --select); with --shape many
+        /// each begins in database 0.
         #[arg(value_name = "COMMANDS")]
         commands: Vec<PathBuf>,
     },
-    /// Put commands behind the last increment
+    /// Extend one by files of commands: a new increment, or the one file replaced
+    ///
+    /// The commands of a new increment begin in database 0, those that are added to one file (as before Redis 7) in the database that
+    /// it ends in; or see --select.
     Extend {
         #[command(flatten)]
         place: Place,
-        /// Files of commands, whole ones, in this order
+        /// Leave out a transaction (MULTI) without EXEC at the end of the append-only file
+        #[arg(long)]
+        cut_open_transaction: bool,
+        /// Files of commands, in this order
         #[arg(value_name = "COMMANDS", required = true)]
         commands: Vec<PathBuf>,
     },
@@ -71,18 +84,31 @@ pub enum AofCommand {
 
 #[derive(Args)]
 pub struct Place {
-    /// The directory with the manifest (`appenddirname`); for --shape single that of the server (`dir`)
+    /// Directory with the manifest (`appenddirname`); for one file as before Redis 7 that of the server (`dir`)
     #[arg(long, value_name = "DIR")]
     directory: PathBuf,
-    /// What its files' names begin with (`appendfilename`)
+    /// What the names of the files begin with (`appendfilename`)
     #[arg(long, value_name = "NAME", default_value = "appendonly.aof")]
     name: String,
-    /// How the bytes are brought there: read-write, mmap-write, sendfile, splice, copy-file-range
-    #[arg(long, value_name = "ROUTE", default_value = "copy-file-range", value_parser = into_files)]
-    route: Route,
-    /// Have `redis-check-aof` look at it afterwards
+    /// Route that copies the files: read-write, mmap-write, sendfile, splice, copy-file-range [default: copy-file-range, and another
+    /// where that is refused]
+    #[arg(long, value_name = "ROUTE", value_parser = into_files)]
+    route: Option<Route>,
+    /// Database in which each file of commands begins: puts a SELECT before it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(i32::MAX)))]
+    select: Option<u32>,
+    #[command(flatten)]
+    allowed: Allowed,
+    /// Run `redis-check-aof` on the result before it is put into place
     #[arg(long)]
     check: bool,
+}
+
+#[derive(Args)]
+pub struct Allowed {
+    /// Allow a command that is not known to both Redis 7.0 and Valkey 9.1, with any arguments (a module's command; may be repeated)
+    #[arg(long, value_name = "NAME")]
+    allow_command: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,10 +122,40 @@ pub enum Shaped {
 }
 
 fn into_files(text: &str) -> Result<Route, String> {
-    match text.parse()? {
-        Route::MsgZerocopy { .. } => Err("msg-zerocopy sends to sockets".into()),
-        route => Ok(route),
+    let into_files =
+        |route: &&Route| !matches!(route, Route::MsgZerocopy { .. } | Route::Vmsplice { .. });
+    let mut routes = Route::ALL.iter().filter(into_files);
+    if let Some(route) = routes.clone().find(|route| route.name() == text) {
+        return Ok(*route);
     }
+    let first = routes.next().map_or("", Route::name);
+    let names = routes.fold(first.to_owned(), |names, route| format!("{names}, {route}"));
+    Err(format!("the routes into a file are {names}"))
+}
+
+/// A number of bytes, with a unit or without.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kb" | "kib" => Some(10),
+        "m" | "mb" | "mib" => Some(20),
+        "g" | "gb" | "gib" => Some(30),
+        _ => None,
+    };
+    let bytes = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
+        "a number of bytes, at least 1, with a unit or without: 65536, 64K, 1M".into()
+    })
+}
+
+/// An address to listen on, of digits or a name.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().ok().and_then(|mut all| all.next());
+    found
+        .filter(|_| !text.starts_with(':'))
+        .ok_or_else(|| "an address and a port: 127.0.0.1:7000, [::1]:7000, localhost:7000".into())
 }
 
 #[derive(Args)]
@@ -107,14 +163,14 @@ pub struct Serve {
     /// The file. It must be replaced by rename, never written in place: what is on its way are its pages
     #[arg(long, value_name = "FILE")]
     rdb: PathBuf,
-    /// Where to listen; with port 0 any that is free, which is said
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Address to listen on; port 0 picks a free port and prints it
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: SocketAddr,
     /// How the bytes are brought to the socket; auto is sendfile, at most 1 MiB a call
     #[arg(long, value_enum, default_value_t = By::Auto)]
     route: By,
     /// The most bytes that one call is asked for, and one replica gets before the others [default: 1 MiB]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     most: Option<u64>,
     /// How the file is announced
     #[arg(long, value_enum, default_value_t = Announced::Length)]
@@ -128,9 +184,12 @@ pub struct Serve {
     /// Seconds between the PINGs to a replica that has all
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     ping: f64,
-    /// Commands that follow the file, as Redis writes them to an append-only file; - for a pipe at standard input, as they come
+    /// Commands that follow the file: a file of them, checked before as `aof build` does (annotations are left out); - for a pipe at
+    /// standard input, sent as they come
     #[arg(long, value_name = "FILE")]
     commands: Option<PathBuf>,
+    #[command(flatten)]
+    allowed: Allowed,
     /// End when so many replicas have all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     until: Option<u32>,
@@ -205,10 +264,18 @@ pub fn redis_command(command: &Redis) -> Result<bool, Failure> {
 
 fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
     let (AofCommand::Build { place, .. } | AofCommand::Extend { place, .. }) = command;
+    let checker = place.check.then(|| {
+        let name = "redis-check-aof";
+        servers::on_path(name)
+            .ok_or_else(|| Failure::Usage(format!("{name}: not found (apt install redis-tools)")))
+    });
     let aof = Aof {
         path: place.directory.clone(),
         name: place.name.clone(),
         route: place.route,
+        select: place.select,
+        allowed: place.allowed.allow_command.clone(),
+        checker: checker.transpose()?,
     };
     let written = match command {
         AofCommand::Build {
@@ -224,28 +291,26 @@ fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
             };
             aof.build(rdb.as_deref(), commands, shape)
         }
-        AofCommand::Extend { commands, .. } => aof.extend(commands),
+        AofCommand::Extend {
+            commands,
+            cut_open_transaction,
+            ..
+        } => aof.extend(commands, *cut_open_transaction),
     };
     let written = written.map_err(|bad| Failure::Usage(bad.to_string()))?;
-    for (path, bytes) in &written.files {
-        println!("{}: {bytes} bytes", path.display());
+    let mut output = io::stdout().lock();
+    for (path, database) in &written.begins {
+        writeln!(output, "{}: begins in database {database}", path.display())?;
     }
-    let whole = written
-        .manifest
-        .or_else(|| Some(written.files.first()?.0.clone()));
-    let (Some(whole), true) = (whole, place.check) else {
-        return Ok(true);
-    };
-    let checked = process::Command::new("redis-check-aof")
-        .arg(&whole)
-        .output();
-    let checked = checked.map_err(|error| {
-        Failure::Usage(format!(
-            "redis-check-aof: {error} (apt install redis-tools)"
-        ))
-    })?;
-    io::stdout().write_all(&checked.stdout)?;
-    Ok(checked.status.success())
+    for file in &written.files {
+        write!(output, "{}: {} bytes", file.path.display(), file.bytes)?;
+        match file.database {
+            Some(database) => writeln!(output, ", ends in database {database}")?,
+            None => writeln!(output)?,
+        }
+    }
+    output.write_all(&written.checked)?;
+    Ok(true)
 }
 
 const MIB: u64 = 1 << 20;
@@ -277,7 +342,9 @@ impl Serve {
         let password = std::env::var("NOCOPY_PASSWORD").ok();
         let is_file = |path: &&Path| *path != Path::new("-");
         let commands = self.commands.as_deref().filter(is_file);
-        let commands = commands.map(commands_of).transpose()?;
+        let commands = commands
+            .map(|path| commands_of(path, &self.allowed.allow_command))
+            .transpose()?;
         Ok(Options {
             route: self.route(),
             budget: self.most(),
@@ -297,19 +364,44 @@ impl Serve {
     }
 }
 
-/// Whole commands of a file.
-fn commands_of(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The commands of a file, as they are sent: without annotations.
+fn commands_of(path: &Path, allowed: &[String]) -> Result<Vec<u8>, Failure> {
     let failed =
         |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-    let bytes = fs::read(path).map_err(|error| failed(&error))?;
-    let whole = resp::whole(&bytes).map_err(|bad| failed(&bad))?;
-    if whole < bytes.len() {
-        let left = bytes.len() - whole;
-        return Err(failed(&format!(
-            "its last command is cut off: {left} bytes behind {whole} are none"
-        )));
+    let file = open_regular(path).map_err(|error| {
+        failed(&format!(
+            "{error}; a pipe is read from standard input (--commands -)"
+        ))
+    })?;
+    let mut all = Vec::new();
+    { file }
+        .read_to_end(&mut all)
+        .map_err(|error| failed(&error))?;
+    let mut commands = Vec::new();
+    let mut reader = Reader::new(&all[..], 0, Names::Known(allowed));
+    while let Some(entry) = reader.entry().map_err(|bad| failed(&bad))? {
+        let Entry::Command {
+            range,
+            is_canonical,
+        } = entry
+        else {
+            continue;
+        };
+        if !is_canonical {
+            return Err(failed(&format!(
+                "the command at offset {} is not written as servers write it, and a replica refuses it",
+                range.start
+            )));
+        }
+        let place = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        commands.extend_from_slice(&all[place(range.start)..place(range.end)]);
     }
-    Ok(bytes)
+    match reader.summary().open {
+        Some(at) => Err(failed(&format!(
+            "the transaction (MULTI) at offset {at} has no EXEC: a replica would never execute it"
+        ))),
+        None => Ok(commands),
+    }
 }
 
 fn serve_command(serve: &Serve) -> Result<bool, Failure> {
@@ -322,13 +414,7 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
     let options = serve.options()?;
     let name = serve.rdb.display();
     let unusable = |why: &dyn std::fmt::Display| Failure::Usage(format!("{name}: {why}"));
-    let file = File::open(&serve.rdb).map_err(|error| unusable(&error))?;
-    let is_file = file.metadata().is_ok_and(|data| data.is_file());
-    if !is_file {
-        return Err(unusable(
-            &"it is no regular file, of which the same can be sent to every replica",
-        ));
-    }
+    let file = open_regular(&serve.rdb).map_err(|error| unusable(&error))?;
     // What is sent in any case is not read before.
     let forced = serve.force.then(|| forced(&file)).flatten();
     let checked = match forced {
@@ -400,11 +486,11 @@ fn tell(progress: &ProgressBar, news: &News) {
 
 fn report(output: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     for one in &summary.replicas {
-        write!(
-            output,
-            "{}: {} bytes in {:.2} s, {} steps",
-            one.peer, one.bytes, one.seconds, one.steps
-        )?;
+        write!(output, "{}", one.peer)?;
+        if one.is_replica {
+            let (bytes, seconds, steps) = (one.bytes, one.seconds, one.steps);
+            write!(output, ": {bytes} bytes in {seconds:.2} s, {steps} steps")?;
+        }
         if one.sends > 0 {
             write!(output, ", {} of {} sends copied", one.copied, one.sends)?;
         }
@@ -423,15 +509,17 @@ fn report(output: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     if let Some(error) = &summary.error {
         writeln!(output, "{error}")?;
     }
+    let replicas = summary.replicas.iter().filter(|one| one.is_replica);
     let bytes: u64 = summary.replicas.iter().map(|one| one.bytes).sum();
-    writeln!(
-        output,
-        "{} replicas, {bytes} bytes, {:.3} s of CPU; one was served for {:.2} ms at most, for {:.2} ms or less 99 times of 100",
-        summary.replicas.len(),
-        summary.cpu,
-        summary.longest,
-        summary.percentile
-    )
+    match replicas.count() {
+        0 => writeln!(output, "no replica, {:.3} s of CPU", summary.cpu),
+        number => writeln!(
+            output,
+            "{number} replicas, {bytes} bytes, {:.3} s of CPU; the longest turn of one replica took {:.2} ms, 99 of 100 took {:.2} ms \
+             or less",
+            summary.cpu, summary.longest, summary.percentile
+        ),
+    }
 }
 
 fn progress(length: u64) -> ProgressBar {
