@@ -156,6 +156,14 @@ setup-redis:
 redis-test *arguments:
     cargo test --package conformance --test redis {{ arguments }}
 
+# Random files of commands: what `redis aof` accepts, servers load to the end, and what it refuses, one does not
+redis-files number="1000":
+    NOCOPY_FILES={{ number }} cargo test --package conformance --test redis -- both --nocapture
+
+# Kill each command of `redis aof` this many times, by each signal and on each route
+redis-kills number="100":
+    NOCOPY_KILLS={{ number }} cargo test --package conformance --test redis -- killed:: --nocapture
+
 # What it costs to send a file to a replica, beside real masters (arguments go to `conformance redis bench`)
 redis-bench *arguments:
     cargo run --quiet --release --package conformance -- redis bench {{ arguments }}

@@ -1,6 +1,11 @@
 //! A file to real replicas: Redis and Valkey, in each of their modes, by each route. Where they are not installed it is said, and not
 //! counted as passed.
 
+#[path = "redis/files.rs"]
+mod files;
+#[path = "redis/kills.rs"]
+mod kills;
+
 use conformance::redis::rdb;
 use conformance::redis::resp::command;
 use conformance::redis::servers::{self, Client, Directory, Program, Reply, Running};
@@ -9,6 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -43,6 +49,7 @@ fn main() {
     // Most of their time is spent waiting for servers, which look at what has happened once a second.
     arguments.test_threads = arguments.test_threads.or(Some(8));
     let mut trials = Vec::new();
+    let mut programs = Vec::new();
     for (name, program) in [("redis", Program::redis()), ("valkey", Program::valkey())] {
         // Guests and kernels of long ago have no servers.
         let of = |what: &str| format!("host_only::{name}::{what}");
@@ -57,6 +64,7 @@ fn main() {
             }
             Err(Stop::Broken(what)) => panic!("{what}"),
         };
+        programs.push(program.clone());
         for route in ROUTES {
             for mode in MODES {
                 for framing in FRAMINGS {
@@ -75,12 +83,68 @@ fn main() {
                 trials.push(Trial::test(of_trial, move || aof(&program, route, shape)));
             }
         }
+        let has_other = is_another_file_system();
+        if !has_other {
+            eprintln!("UNTESTABLE {OTHER_FILE_SYSTEM}: no file system of its own (mount -t tmpfs)");
+        }
+        let other_program = program.clone();
+        trials.push(
+            Trial::test(of("files_of_another_file_system_are_copied"), move || {
+                files_of_another_file_system_are_copied(&other_program)
+            })
+            .with_ignored_flag(!has_other),
+        );
+        // SAFETY: geteuid takes nothing and always succeeds.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        if !is_root {
+            eprintln!("UNTESTABLE files of another user: only root makes them (sudo)");
+        }
+        let other_program = program.clone();
+        trials.push(
+            Trial::test(
+                of("new_files_belong_to_the_user_of_the_old_ones"),
+                move || new_files_belong_to_the_user_of_the_old_ones(&other_program),
+            )
+            .with_ignored_flag(!is_root),
+        );
         for (what, case) in CASES {
             let program = program.clone();
             trials.push(Trial::test(of(what), move || case(&program)));
         }
     }
+    for (name, what) in kills::ALL {
+        for (has_unnamed, on) in [(true, ""), (false, "without_unnamed_files::")] {
+            let name = format!(
+                "host_only::killed_at_every_call::{on}{name}_leaves_the_old_state_or_the_new_one"
+            );
+            trials.push(Trial::test(name, move || {
+                kills::at_every_call_leaves_the_old_state_or_the_new_one(*what, has_unnamed)
+            }));
+        }
+    }
+    for (name, what) in kills::ALL.iter().filter(|_| !programs.is_empty()) {
+        let programs = programs.clone();
+        let name = format!("host_only::killed::{name}_leaves_the_old_state_or_the_new_one");
+        trials.push(Trial::test(name, move || {
+            kills::leaves_the_old_state_or_the_new_one(*what, &programs)
+        }));
+    }
+    if programs.len() == 2 {
+        let name = "host_only::both::command_files_are_accepted_if_and_only_if_servers_load_them";
+        trials.push(Trial::test(name, move || {
+            files::command_files_are_accepted_if_and_only_if_servers_load_them(&programs)
+        }));
+    }
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A file system that is another than that of temporary files, on most machines.
+const OTHER_FILE_SYSTEM: &str = "/dev/shm";
+
+fn is_another_file_system() -> bool {
+    let device = |path: &Path| fs::metadata(path).ok().map(|data| data.dev());
+    let other = device(Path::new(OTHER_FILE_SYSTEM));
+    other.is_some() && other != device(&std::env::temp_dir())
 }
 
 type Case = (&'static str, fn(&Program) -> Tried);
@@ -154,10 +218,6 @@ const CASES: &[Case] = &[
         a_master_that_is_killed_at_any_moment_leaves_nothing,
     ),
     (
-        "a_build_that_is_killed_at_any_moment_can_be_made_again",
-        a_build_that_is_killed_at_any_moment_can_be_made_again,
-    ),
-    (
         "an_end_with_unread_input_loses_nothing",
         an_end_with_unread_input_loses_nothing,
     ),
@@ -175,6 +235,39 @@ const CASES: &[Case] = &[
         whoever_does_not_read_is_left,
     ),
     ("too_many_wait_for_their_turn", too_many_wait_for_their_turn),
+    (
+        "a_fifo_or_device_is_not_waited_for",
+        a_fifo_or_device_is_not_waited_for,
+    ),
+    (
+        "commands_that_a_replica_refuses_are_not_served",
+        commands_that_a_replica_refuses_are_not_served,
+    ),
+    ("only_a_replica_has_all", only_a_replica_has_all),
+    (
+        "an_end_with_a_slow_replica_is_waited_for_asleep",
+        an_end_with_a_slow_replica_is_waited_for_asleep,
+    ),
+    (
+        "what_the_checker_refuses_is_not_there",
+        what_the_checker_refuses_is_not_there,
+    ),
+    (
+        "an_open_transaction_is_refused_or_cut_off",
+        an_open_transaction_is_refused_or_cut_off,
+    ),
+    (
+        "an_option_that_is_refused_is_explained",
+        an_option_that_is_refused_is_explained,
+    ),
+    (
+        "added_commands_go_to_the_database_that_is_named",
+        added_commands_go_to_the_database_that_is_named,
+    ),
+    (
+        "the_list_of_commands_is_that_of_the_servers",
+        files::the_list_of_commands_is_that_of_the_servers,
+    ),
     (
         "two_that_add_at_once_do_not_lose_commands",
         two_that_add_at_once_do_not_lose_commands,
@@ -936,83 +1029,6 @@ fn a_master_that_is_killed_at_any_moment_leaves_nothing(program: &Program) -> Tr
     Ok(())
 }
 
-/// By SIGKILL: what is there is no append-only file yet or a whole one, and nothing is in the way of the next attempt.
-fn a_build_that_is_killed_at_any_moment_can_be_made_again(program: &Program) -> Tried {
-    let home = Directory::new().map_err(told)?;
-    let source = home.join("first");
-    fs::write(&source, commands("a", 20_000))?;
-    let place = home.join("appendonlydir");
-    let words = |what: &str| -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
-        command
-            .args(["redis", "aof", what, "--directory"])
-            .arg(&place)
-            .arg(&source)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command
-    };
-    let mut random = fastrand::Rng::with_seed(5);
-    for _ in 0..20 {
-        let mut child = words("build").spawn()?;
-        std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
-        child.kill()?;
-        child.wait()?;
-        if place.join("appendonly.aof.manifest").exists() {
-            break;
-        }
-        let named = ["incr.aof", "base.rdb"];
-        let is_named = |entry: fs::DirEntry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            !name.starts_with("temp-") && named.iter().any(|end| name.ends_with(end))
-        };
-        let is_there = place.exists() && fs::read_dir(&place)?.flatten().any(is_named);
-        let (code, said) = put_together(&[
-            "build",
-            "--directory",
-            place.to_str().ok_or("a name")?,
-            source.to_str().ok_or("a name")?,
-        ])?;
-        // Ended between the names of the files and that of the manifest.
-        let expected = if is_there { Some(2) } else { Some(0) };
-        equal(code, expected, &said)?;
-        equal(said.contains("no manifest names it"), is_there, &said)?;
-        let left = fs::read_dir(&place)?.flatten();
-        let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("temp-"));
-        equal(is_there || left.count() == 0, true, "files are left")?;
-        fs::remove_dir_all(&place)?;
-    }
-    if !place.exists() {
-        equal(words("build").status()?.code(), Some(0), "a build")?;
-    }
-    let length = fs::metadata(&source)?.len();
-    let increment = place.join("appendonly.aof.1.incr.aof");
-    for _ in 0..20 {
-        let mut child = words("extend").spawn()?;
-        std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
-        child.kill()?;
-        child.wait()?;
-        // What is cut off is not whole commands: the next one says so, and what a server loads is what is whole.
-        let whole = fs::metadata(&increment)?.len() % length == 0;
-        let status = words("extend").status()?;
-        let expected = if whole { Some(0) } else { Some(2) };
-        equal(status.code(), expected, "the next one")?;
-        if !whole {
-            File::options()
-                .write(true)
-                .open(&increment)?
-                .set_len(length)?;
-        }
-    }
-    let mut server = Running::start_in(home, program, &["--appendonly", "yes"]).map_err(told)?;
-    equal(
-        server.ask(&["DBSIZE"]).map_err(told)?,
-        Reply::Line("20000".into()),
-        "keys",
-    )
-}
-
 /// A socket that is closed with input unread is reset, and what is on its way is lost: so the input is read first.
 fn an_end_with_unread_input_loses_nothing(program: &Program) -> Tried {
     let saved = saved(program)?;
@@ -1370,7 +1386,11 @@ fn aof(program: &Program, route: &str, shape: &str) -> Tried {
     let home = server.end().map_err(told)?;
     let cut_off = file("cut off", &first[..first.len() - 3])?;
     let (code, said) = put_together(&["extend", "--directory", &place, &third, &cut_off])?;
-    equal((code, said.contains("cut off")), (Some(2), true), &said)?;
+    equal(
+        (code, said.contains("truncated command")),
+        (Some(2), true),
+        &said,
+    )?;
     let (code, said) = put_together(&extend)?;
     equal(code, Some(0), &said)?;
     let mut server = Running::start_in(home, program, &options).map_err(told)?;
@@ -1430,13 +1450,475 @@ fn two_that_add_at_once_do_not_lose_commands(program: &Program) -> Tried {
         }
     }
     equal(added + refused, 21, "all of them")?;
-    let file = fs::metadata(Path::new(&place).join("appendonly.aof.1.incr.aof"))?;
     let one = fs::metadata(&path)?.len();
-    equal(file.len(), added * one, "bytes")?;
+    let mut bytes = 0;
+    for entry in fs::read_dir(&place)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(".incr.aof") {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    equal(bytes, added * one, "bytes")?;
     let mut server = Running::start_in(home, program, &["--appendonly", "yes"]).map_err(told)?;
     equal(
         server.ask(&["DBSIZE"]).map_err(told)?,
         Reply::Line("2000".into()),
         "keys",
     )
+}
+
+/// What it prints, once it has ended: it is killed if it does not.
+fn ends(command: &mut Command) -> Result<(Option<i32>, String), Failed> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let since = Instant::now();
+    while child.try_wait()?.is_none() {
+        if since.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Err(format!("{command:?} does not end").into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status.code(), said))
+}
+
+fn conformance(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    command.arg("redis").args(arguments);
+    command
+}
+
+fn a_fifo_or_device_is_not_waited_for(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let home = Directory::new().map_err(told)?;
+    let name = |path: &Path| path.to_str().map(str::to_owned).ok_or("a name");
+    let fifo = name(&home.join("fifo"))?;
+    let made = Command::new("mkfifo").arg(&fifo).status()?;
+    equal(made.success(), true, "mkfifo")?;
+    let good = name(&home.join("good"))?;
+    fs::write(&good, commands("a", 1))?;
+    let place = name(&home.join("appendonlydir"))?;
+    let built = name(&home.join("built"))?;
+    let (code, said) = put_together(&["build", "--directory", &built, &good])?;
+    equal(code, Some(0), &said)?;
+    let rdb = name(&saved.path)?;
+    for bad in [&fifo, "/dev/null", "/dev/zero"] {
+        let cases: [&[&str]; 6] = [
+            &["aof", "build", "--directory", &place, "--rdb", bad],
+            &["aof", "build", "--directory", &place, bad],
+            &[
+                "aof",
+                "build",
+                "--directory",
+                &place,
+                "--shape",
+                "single",
+                &good,
+                bad,
+            ],
+            &["aof", "extend", "--directory", &built, bad],
+            &["serve", "--listen", "127.0.0.1:0", "--rdb", bad],
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--rdb",
+                &rdb,
+                "--commands",
+                bad,
+            ],
+        ];
+        for case in cases {
+            let (code, said) = ends(&mut conformance(case))?;
+            let is_refused = (code, said.contains("not a regular file"));
+            equal(is_refused, (Some(2), true), &format!("{case:?}: {said}"))?;
+        }
+    }
+    equal(
+        home.join("appendonlydir").exists(),
+        false,
+        "nothing is left",
+    )?;
+    let build = ["aof", "build", "--directory", &fifo, &good];
+    let (code, said) = ends(&mut conformance(&build))?;
+    equal(
+        (code, said.contains("Not a directory")),
+        (Some(2), true),
+        &said,
+    )
+}
+
+/// Before anybody is served: a replica would drop the link, and sync again and again.
+fn commands_that_a_replica_refuses_are_not_served(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let good = command(&[b"SET", b"added", b"later"]);
+    let rdb = fs::read(&saved.path)?;
+    let cases: [(&[u8], &str); 9] = [
+        (b"root:x:0:0:root:/root:/bin/bash\n", "starts neither"),
+        (&good[..good.len() - 3], "truncated command"),
+        (b"\r\n", "starts neither"),
+        (b"*0\r\n", "a command of 0 arguments"),
+        (b"*1\n$4\r\nPING\r\n", "not written as servers write it"),
+        (&rdb, "Only the base"),
+        (&command(&[b"MULTI"]), "has no EXEC"),
+        (&command(&[b"NOSUCH"]), "is not known"),
+        (&command(&[b"SET", b"a"]), "does not take 1 arguments"),
+    ];
+    let path = saved.directory.join("commands");
+    let name = path.to_str().ok_or("a name")?;
+    for (bytes, why) in cases {
+        fs::write(&path, [&good[..], bytes].concat())?;
+        // An RDB is refused at the front as well.
+        if why == "Only the base" {
+            fs::write(&path, bytes)?;
+        }
+        let mut serve = Master::command(&saved.path, &["--commands", name]);
+        let (code, said) = ends(&mut serve)?;
+        equal((code, said.contains(why)), (Some(2), true), &said)?;
+        equal(said.contains("listening"), false, &said)?;
+    }
+    // Annotations are for files.
+    fs::write(&path, [b"#TS:1700000000\r\n", &good[..]].concat())?;
+    let mut master = Master::start(&saved.path, &["--commands", name])?;
+    let mut server = replica(program, master.address, &[])?;
+    server.wait_for_sync().map_err(told)?;
+    master.hears("has all")?;
+    equal(server_link(&mut server)?.as_str(), "up", "the link")?;
+    let value = server.ask(&["GET", "added"]).map_err(told)?;
+    equal(value, Reply::Bytes(Some(b"later".to_vec())), "the value")
+}
+
+/// A client or a health check is no replica.
+fn only_a_replica_has_all(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let mut master = Master::start(&saved.path, &[])?;
+    for _ in 0..3 {
+        let mut client = Client::new(master.address)?;
+        equal(client.ask(&["PING"])?, Reply::Line("PONG".into()), "PING")?;
+        client.ask(&["GET", "key"])?;
+    }
+    drop(TcpStream::connect(master.address)?);
+    signal(master.child.id(), libc::SIGTERM);
+    let (status, report) = master.wait()?;
+    equal(status.code(), Some(0), "exit status")?;
+    has_replicas(&report, 0)?;
+    let said: Vec<String> = master.said.iter().collect();
+    equal(said, Vec::new(), "what it says of them")?;
+    // In words.
+    let mut human = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    let human = human.args(["redis", "serve", "--listen", "127.0.0.1:0", "--rdb"]);
+    let mut child = human
+        .arg(&saved.path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().ok_or("no standard error")?).read_line(&mut line)?;
+    signal(child.id(), libc::SIGTERM);
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let is_short = text.starts_with("no replica, ") && text.lines().count() == 1;
+    equal(is_short, true, &text)
+}
+
+/// It waits for the replica's end, and for nothing else: completions of sends that are over do not keep it awake.
+fn an_end_with_a_slow_replica_is_waited_for_asleep(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let path = large(&saved)?;
+    for route in ROUTES {
+        let mut master = Master::start(&path, &["--route", route])?;
+        let mut socket = slow_replica(master.address)?;
+        master.hears("gets the file")?;
+        let mut piece = vec![0; 64 << 10];
+        socket.read_exact(&mut piece)?;
+        std::thread::sleep(Duration::from_millis(200));
+        signal(master.child.id(), libc::SIGTERM);
+        // As slowly as it can, for as long as it is there.
+        let reader = std::thread::spawn(move || {
+            for _ in 0..100 {
+                std::thread::sleep(Duration::from_millis(20));
+                if !socket.read(&mut piece).is_ok_and(|count| count > 0) {
+                    break;
+                }
+            }
+        });
+        let (status, report) = master.wait()?;
+        reader.join().map_err(|_| "a reader panicked")?;
+        equal(status.code(), Some(1), route)?;
+        let wakes = report["wakes"].as_u64().ok_or("no count")?;
+        equal(
+            wakes < 2000,
+            true,
+            &format!("{route}: it woke up {wakes} times"),
+        )?;
+        let seconds = report["replicas"][0]["seconds"].as_f64();
+        let is_real = seconds.is_some_and(|seconds| seconds >= 0.2);
+        equal(is_real, true, &format!("{route}: {report}"))?;
+    }
+    Ok(())
+}
+
+/// What `redis-check-aof` refuses and servers load.
+fn what_the_checker_refuses_is_not_there(program: &Program) -> Tried {
+    let home = Directory::new().map_err(told)?;
+    let name = |path: &Path| path.to_str().map(str::to_owned).ok_or("a name");
+    let (good, bad) = (name(&home.join("good"))?, name(&home.join("bad"))?);
+    fs::write(&good, commands("a", 10))?;
+    fs::write(&bad, command(&[b"EXEC"]))?;
+    for shape in ["one", "many", "single"] {
+        let place = home.join(shape);
+        let place_name = name(&place)?;
+        let build = |file: &str| {
+            let build = [
+                "build",
+                "--check",
+                "--shape",
+                shape,
+                "--directory",
+                &place_name,
+            ];
+            put_together(&[&build[..], &[file]].concat())
+        };
+        let (code, said) = build(&bad)?;
+        let is_refused = (code, said.contains("Unexpected EXEC"), place.exists());
+        equal(is_refused, (Some(2), true, false), &said)?;
+        let (code, said) = build(&good)?;
+        equal((code, said.contains("valid")), (Some(0), true), &said)?;
+        let before = files::contents(&place)?;
+        let extend =
+            |file: &str| put_together(&["extend", "--check", "--directory", &place_name, file]);
+        let (code, said) = extend(&bad)?;
+        equal(
+            (code, said.contains("Unexpected EXEC")),
+            (Some(2), true),
+            &said,
+        )?;
+        equal(files::contents(&place)? == before, true, "as it was")?;
+        let (code, said) = extend(&good)?;
+        equal((code, said.contains("valid")), (Some(0), true), &said)?;
+    }
+    let options = ["--appendonly", "yes", "--appenddirname", "one"];
+    let mut server = Running::start_in(home, program, &options).map_err(told)?;
+    let size = server.ask(&["DBSIZE"]).map_err(told)?;
+    equal(size, Reply::Line("10".into()), "keys")
+}
+
+/// `copy_file_range` does not go from one to another (`EXDEV`): the next route does.
+fn files_of_another_file_system_are_copied(program: &Program) -> Tried {
+    let home = Directory::new().map_err(told)?;
+    let other = Directory::below(Path::new(OTHER_FILE_SYSTEM)).map_err(told)?;
+    let name = |path: &Path| path.to_str().map(str::to_owned).ok_or("a name");
+    let source = name(&other.join("commands"))?;
+    fs::write(&source, commands("a", 2000))?;
+    let place = name(&home.join("appendonlydir"))?;
+    let named = ["--route", "copy-file-range", "--directory", &place, &source];
+    for what in ["build", "extend"] {
+        let (code, said) = put_together(&[&[what], &named[..]].concat())?;
+        let helps = said.contains("EXDEV") && said.contains("--route read-write");
+        equal((code, helps), (Some(2), true), &said)?;
+        let (code, said) = put_together(&[what, "--directory", &place, &source])?;
+        equal(code, Some(0), &said)?;
+    }
+    let mut server = Running::start_in(home, program, &["--appendonly", "yes"]).map_err(told)?;
+    let size = server.ask(&["DBSIZE"]).map_err(told)?;
+    equal(size, Reply::Line("2000".into()), "keys")
+}
+
+/// A server cuts it off at its start, and what is added after it as well.
+fn an_open_transaction_is_refused_or_cut_off(program: &Program) -> Tried {
+    let open = [
+        command(&[b"SET", b"a", b"1"]),
+        command(&[b"MULTI"]),
+        command(&[b"SET", b"open", b"1"]),
+    ]
+    .concat();
+    for shape in ["one", "single"] {
+        let home = Directory::new().map_err(told)?;
+        let name = |path: &Path| path.to_str().map(str::to_owned).ok_or("a name");
+        let (first, more) = (name(&home.join("first"))?, name(&home.join("more"))?);
+        fs::write(&first, command(&[b"SET", b"a", b"1"]))?;
+        fs::write(&more, command(&[b"SET", b"z", b"9"]))?;
+        let (place, file) = if shape == "single" {
+            (home.path().to_owned(), home.join("appendonly.aof"))
+        } else {
+            let place = home.join("appendonlydir");
+            let file = place.join("appendonly.aof.1.incr.aof");
+            (place, file)
+        };
+        let place = name(&place)?;
+        let (code, said) =
+            put_together(&["build", "--shape", shape, "--directory", &place, &first])?;
+        equal(code, Some(0), &said)?;
+        // As a server does that is killed.
+        fs::write(&file, &open)?;
+        let extend = ["extend", "--directory", &place, &more];
+        let (code, said) = put_together(&extend)?;
+        let helps = said.contains("--cut-open-transaction");
+        equal((code, helps), (Some(2), true), &said)?;
+        equal(fs::read(&file)? == open, true, "as it was")?;
+        let (code, said) = put_together(&[&extend[..], &["--cut-open-transaction"]].concat())?;
+        equal(code, Some(0), &said)?;
+        let mut server =
+            Running::start_in(home, program, &["--appendonly", "yes"]).map_err(told)?;
+        equal(server.log().contains("Truncating"), false, &server.log())?;
+        let found = server.ask(&["EXISTS", "a", "z"]).map_err(told)?;
+        equal(found, Reply::Line("2".into()), shape)?;
+        let found = server.ask(&["EXISTS", "open"]).map_err(told)?;
+        equal(found, Reply::Line("0".into()), shape)?;
+    }
+    Ok(())
+}
+
+/// A server that is not root's could not open them otherwise.
+fn new_files_belong_to_the_user_of_the_old_ones(program: &Program) -> Tried {
+    const USER: u32 = 54_321;
+    for shape in ["one", "single"] {
+        let home = Directory::new().map_err(told)?;
+        let name = |path: &Path| path.to_str().map(str::to_owned).ok_or("a name");
+        let source = name(&home.join("first"))?;
+        fs::write(&source, commands("a", 10))?;
+        let place = home.join("data");
+        fs::create_dir(&place)?;
+        std::os::unix::fs::chown(&place, Some(USER), Some(USER))?;
+        let place_name = name(&place)?;
+        let (code, said) = put_together(&[
+            "build",
+            "--shape",
+            shape,
+            "--directory",
+            &place_name,
+            &source,
+        ])?;
+        equal(code, Some(0), &said)?;
+        let (code, said) = put_together(&["extend", "--directory", &place_name, &source])?;
+        equal(code, Some(0), &said)?;
+        for entry in fs::read_dir(&place)? {
+            let entry = entry?;
+            let data = entry.metadata()?;
+            equal(
+                (data.uid(), data.gid()),
+                (USER, USER),
+                &format!("{entry:?}"),
+            )?;
+        }
+        if shape == "one" {
+            let options = ["--appendonly", "yes", "--appenddirname", "data"];
+            drop(Running::start_in(home, program, &options).map_err(told)?);
+        }
+    }
+    Ok(())
+}
+
+fn an_option_that_is_refused_is_explained(program: &Program) -> Tried {
+    let saved = saved(program)?;
+    let rdb = saved.path.to_str().ok_or("a name")?.to_owned();
+    let place = saved.directory.join("aof");
+    let place = place.to_str().ok_or("a name")?.to_owned();
+    let cases: [(&[&str], &str); 6] = [
+        (
+            &["serve", "--rdb", &rdb, "--listen", ":17001"],
+            "127.0.0.1:7000",
+        ),
+        (
+            &[
+                "serve",
+                "--rdb",
+                &rdb,
+                "--listen",
+                "127.0.0.1:0",
+                "--most",
+                "10 apples",
+            ],
+            "64K",
+        ),
+        (
+            &[
+                "serve",
+                "--rdb",
+                &rdb,
+                "--listen",
+                "127.0.0.1:0",
+                "--most",
+                "0",
+            ],
+            "at least 1",
+        ),
+        (
+            &["aof", "build", "--directory", &place, "--route", "foo"],
+            "read-write, mmap-write, sendfile, splice, copy-file-range",
+        ),
+        (
+            &["aof", "build", "--directory", &place, "--name", "a/b", &rdb],
+            "no name of a file",
+        ),
+        (
+            &["aof", "build", "--directory", &place],
+            "nothing to build it from",
+        ),
+    ];
+    for (case, why) in cases {
+        let (code, said) = ends(&mut conformance(case))?;
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        equal((code, words.contains(why)), (Some(2), true), &said)?;
+    }
+    // A name and a unit.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    command.args(["redis", "serve", "--listen", "localhost:0", "--most", "64K"]);
+    command.args(["--format", "json", "--rdb", &rdb]);
+    let master = Master::of(command.stdin(Stdio::null()))?;
+    equal(master.end()?.0.code(), Some(0), "exit status")
+}
+
+/// What is added begins where a server says that it does.
+fn added_commands_go_to_the_database_that_is_named(program: &Program) -> Tried {
+    for (shape, of_file) in [("one", "0"), ("single", "5")] {
+        let home = Directory::new().map_err(told)?;
+        let name = |path: &Path| path.to_str().map(str::to_owned).ok_or("a name");
+        let select = [command(&[b"SELECT", b"5"]), command(&[b"SET", b"a", b"1"])].concat();
+        let (first, more) = (name(&home.join("first"))?, name(&home.join("more"))?);
+        fs::write(&first, select)?;
+        fs::write(&more, command(&[b"INCR", b"z"]))?;
+        let place = if shape == "single" {
+            home.path().to_owned()
+        } else {
+            home.join("appendonlydir")
+        };
+        let place = name(&place)?;
+        let (code, said) =
+            put_together(&["build", "--shape", shape, "--directory", &place, &first])?;
+        equal(
+            (code, said.contains("ends in database 5")),
+            (Some(0), true),
+            &said,
+        )?;
+        let (code, said) = put_together(&["extend", "--directory", &place, &more])?;
+        let is_named = said.contains(&format!("begins in database {of_file}"));
+        equal((code, is_named), (Some(0), true), &said)?;
+        let (code, said) =
+            put_together(&["extend", "--select", "9", "--directory", &place, &more])?;
+        equal(
+            (code, said.contains("begins in database 9")),
+            (Some(0), true),
+            &said,
+        )?;
+        let mut server =
+            Running::start_in(home, program, &["--appendonly", "yes"]).map_err(told)?;
+        for (number, key) in [("5", "a"), (of_file, "z"), ("9", "z")] {
+            server.ask(&["SELECT", number]).map_err(told)?;
+            let found = server.ask(&["GET", key]).map_err(told)?;
+            equal(
+                found,
+                Reply::Bytes(Some(b"1".to_vec())),
+                &format!("{shape}: {key} in {number}"),
+            )?;
+        }
+    }
+    Ok(())
 }

@@ -158,6 +158,12 @@ impl Client {
         self.reply()
     }
 
+    /// Sends this number of commands at once, and reads the answers.
+    pub fn ask_all(&mut self, commands: &[u8], number: usize) -> io::Result<Vec<Reply>> {
+        self.0.get_mut().write_all(commands)?;
+        (0..number).map(|_| self.reply()).collect()
+    }
+
     fn reply(&mut self) -> io::Result<Reply> {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
