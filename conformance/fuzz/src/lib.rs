@@ -4,6 +4,7 @@
 
 use conformance::kernel::Release;
 use conformance::redis::aof::Manifest;
+use conformance::redis::aof::commands::{self, Entry, Names, Reader};
 use conformance::redis::rdb;
 use conformance::redis::resp::{self, Next};
 use conformance::report::jsonl::{self, Line};
@@ -18,7 +19,8 @@ use std::collections::BTreeSet;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// What is fuzzed: the target's name, which is also that of its corpus, and its function.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
+    ("aof", aof),
     ("control_messages", control_messages),
     ("error_queue", error_queue),
     ("frames", frames),
@@ -300,6 +302,68 @@ pub fn resp(bytes: &[u8]) {
     }
 }
 
+/// Any bytes as a file of commands, in any pieces: what is read does not depend on the pieces, a command that is written as servers write
+/// it is one to a replica, and what is accepted can be added to.
+pub fn aof(bytes: &[u8]) {
+    let Some((piece, file)) = bytes.split_first() else {
+        return;
+    };
+    let read = |piece: usize| {
+        let mut reader = Reader::new(Pieces(file, piece), 0, Names::Known(&[]));
+        let mut entries = Vec::new();
+        let error = loop {
+            match reader.entry() {
+                Ok(Some(entry)) => entries.push(entry),
+                Ok(None) => break None,
+                Err(bad) => break Some(bad.to_string()),
+            }
+        };
+        (entries, error, *reader.summary())
+    };
+    let in_pieces = read(usize::from(*piece) + 1);
+    assert_eq!(in_pieces, read(file.len().max(1)), "pieces matter");
+    let (entries, error, summary) = in_pieces;
+    let commands = entries.iter().filter_map(|entry| match entry {
+        Entry::Annotation => None,
+        Entry::Command {
+            range,
+            is_canonical,
+        } => Some((range, *is_canonical)),
+    });
+    let mut at = 0;
+    let mut number = 0;
+    for (range, is_canonical) in commands {
+        let place = |offset: u64| usize::try_from(offset).expect("in the file");
+        let command = &file[place(range.start)..place(range.end)];
+        assert!(range.start >= at && command.starts_with(b"*"));
+        at = range.end;
+        number += 1;
+        if is_canonical {
+            assert_eq!(resp::whole(command), Ok(command.len()));
+        }
+    }
+    assert_eq!(summary.commands, number);
+    if error.is_none() {
+        assert_eq!(summary.end, file.len() as u64);
+        let newline: &[u8] = if summary.is_line_open { b"\n" } else { b"" };
+        let longer = [file, newline, &resp::command(&[b"PING"])].concat();
+        let added = commands::check(&longer[..], 0, Names::Known(&[])).expect("one more");
+        assert_eq!((added.commands, added.open), (number + 1, summary.open));
+    }
+}
+
+/// At most this many bytes a read.
+struct Pieces<'a>(&'a [u8], usize);
+
+impl std::io::Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.0.len().min(self.1).min(buffer.len());
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+}
+
 /// Any text as the manifest of an append-only file: what is accepted prints as what parses to the same.
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -317,6 +381,12 @@ pub fn rdb(bytes: &[u8]) {
     };
     assert_eq!(checked.length, bytes.len() as u64);
     if checked.has_checksum {
+        // The front of an append-only file.
+        let longer = [bytes, b"*1\r\n"].concat();
+        let mut ends = rdb::Ends::new(&longer[..]).expect("a header");
+        let found = std::iter::from_fn(|| ends.find().expect("read")).find(|end| end.has_checksum);
+        // A server stops at the first end, which may be before the last.
+        assert!(found.is_some_and(|end| end.at <= checked.length));
         for at in [0, bytes.len() / 2, bytes.len() - 1] {
             let mut other = bytes.to_vec();
             other[at] ^= 1;
