@@ -412,6 +412,8 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
         )));
     }
     let options = serve.options()?;
+    // Before anybody is served for hours, and the summary has no place.
+    let mut output = open_output(serve.output.as_deref())?;
     let name = serve.rdb.display();
     let unusable = |why: &dyn std::fmt::Display| Failure::Usage(format!("{name}: {why}"));
     let file = open_regular(&serve.rdb).map_err(|error| unusable(&error))?;
@@ -450,7 +452,6 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
     }
     let summary = server.run(&signals, |news| tell(&progress, &news))?;
     progress.finish_and_clear();
-    let mut output = open_output(serve.output.as_deref())?;
     match serve.format {
         Format::Json => {
             serde_json::to_writer(&mut output, &summary).map_err(io::Error::from)?;
