@@ -5,7 +5,8 @@
 //! calls that name it, and on a file system without `O_TMPFILE`, it stands beside its target as `.NAME.nocopy-PID`. The next
 //! replacement of the same file removes such a file, once its process has ended.
 
-use std::ffi::{CString, OsStr, OsString};
+use rustix::fs::{AtFlags, CWD};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -186,23 +187,9 @@ fn is_unsupported(error: &io::Error) -> bool {
 
 /// Links a file that has no name yet.
 fn give_name(file: &File, path: &Path) -> io::Result<()> {
-    let from = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    let to = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: both strings end with a zero and are read during the call.
-    let done = unsafe {
-        libc::linkat(
-            libc::AT_FDCWD,
-            from.as_ptr(),
-            libc::AT_FDCWD,
-            to.as_ptr(),
-            libc::AT_SYMLINK_FOLLOW,
-        )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, from, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    Ok(())
 }
 
 #[cfg(test)]

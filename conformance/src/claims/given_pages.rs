@@ -10,12 +10,26 @@ use crate::lab::alias::{LENGTH, OLD};
 use crate::lab::changed::{self, AS_GIVEN, CHANGES, Carrier};
 use crate::lab::volumes::Volume;
 use crate::lab::{Lab, fds, io, nfs};
-use crate::verdict::{Observation, Setup, Stop, Verdict};
+use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
 use std::fs::File;
 use syscalls::Sysno;
 
 const SOCKETS: &[Carrier] = &[Carrier::Tcp, Carrier::Unix];
 const PIPE: &[Carrier] = &[Carrier::Pipe];
+
+/// Whole pages stay up to 6.12 and are zeros since 6.16, and so on: where the page cache of the file system has large folios.
+const SINCE_6_16: &[Find] = &[
+    between((5, 10), (6, 12), true),
+    between((6, 16), (7, 3), false),
+];
+const BY_6_12: &[Find] = &[
+    between((5, 10), (6, 1), true),
+    between((6, 12), (7, 3), false),
+];
+const BY_7_2: &[Find] = &[
+    between((5, 10), (6, 18), true),
+    between((7, 2), (7, 3), false),
+];
 
 const LIES: &[Lie] = &[
     Lie::bytes(Sysno::read, OLD, 0).where_it(true),
@@ -109,10 +123,7 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 12), true),
-            between((6, 16), (7, 3), false),
-        ],
+        finds: SINCE_6_16,
         modules: &["loop", "ext4"],
         ..whole_pages!(
             "sendfile.sharing.pages-ext4",
@@ -122,10 +133,7 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: BY_6_12,
         modules: &["xfs", "loop"],
         ..whole_pages!(
             "sendfile.sharing.pages-xfs",
@@ -135,10 +143,7 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 18), true),
-            between((7, 2), (7, 3), false),
-        ],
+        finds: BY_7_2,
         modules: &["btrfs", "loop"],
         ..whole_pages!(
             "sendfile.sharing.pages-btrfs",
@@ -161,10 +166,7 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 12), true),
-            between((6, 16), (7, 3), false),
-        ],
+        finds: SINCE_6_16,
         modules: &["loop", "ext4"],
         ..whole_pages!(
             "splice.sharing.pages-ext4",
@@ -174,20 +176,14 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: BY_6_12,
         modules: &["xfs", "loop"],
         ..whole_pages!("splice.sharing.pages-xfs", splice, "a file on xfs", |lab| {
             on(lab, "xfs")
         })
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 18), true),
-            between((7, 2), (7, 3), false),
-        ],
+        finds: BY_7_2,
         modules: &["btrfs", "loop"],
         ..whole_pages!(
             "splice.sharing.pages-btrfs",
@@ -197,10 +193,7 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: BY_6_12,
         modules: nfs::MODULES,
         ..whole_pages!(
             "sendfile.sharing.pages-nfs",
@@ -210,10 +203,7 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: BY_6_12,
         modules: nfs::MODULES,
         ..whole_pages!("splice.sharing.pages-nfs", splice, "a file on NFS", |lab| {
             on(lab, "nfs")
@@ -224,10 +214,7 @@ pub const CLAIMS: &[Claim] = &[
                     file is truncated.",
         method: "Gives away a file of four pages for each truncation and each way, truncates it before anybody reads, and reads.",
         sources: &[Source::Measured],
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: BY_6_12,
         about: &[Sysno::splice, Sysno::sendfile],
         lies: LIES,
         modules: &["fuse"],
