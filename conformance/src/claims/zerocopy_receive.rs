@@ -1,6 +1,7 @@
 //! `TCP_ZEROCOPY_RECEIVE`: what receiving into mapped pages of a socket answers.
 //!
-//! The structure has grown: 16 bytes with Linux 4.18, 40 with 5.10 (a longer one is cut off there, whatever it says), 64 on 6.1 and newer.
+//! The structure has grown: 16 bytes with Linux 4.18, and until 5.5 exactly these; 40 with 5.10 (a longer one is cut off there,
+//! whatever it says); 64 on 6.1 and newer.
 
 use super::zerocopy::completions_come;
 use super::{AS_SENT, RECEIVED, note_bytes};
@@ -12,7 +13,7 @@ use crate::lab::completions::Completions;
 use crate::lab::io::{self, argument, ask};
 use crate::lab::pages::{self, PAGE};
 use crate::lab::{Lab, sockets};
-use crate::verdict::{Observation, Setup, Stop};
+use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
 use std::net::TcpStream;
@@ -45,7 +46,7 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let (near, far) = queued(PAGE)?;
                 let mapping = map(&near, libc::MAP_SHARED)?;
-                let mut request = Request::at(mapping + 1);
+                let mut request = Request::at(mapping + 1)?;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(address of a page and 1)", request.ask(&near));
                 drop(far);
@@ -68,7 +69,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.recv.short-structure",
             |_lab| {
                 let (near, _far) = queued(PAGE)?;
-                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
                 request.length = 11;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(11 bytes)", request.ask(&near));
@@ -92,7 +93,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.recv.longer-structure",
             |_lab| {
                 let (near, _far) = queued(PAGE)?;
-                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
                 request.length = 80;
                 request.bytes[79] = 1;
                 let mut seen = Observation::new();
@@ -122,7 +123,7 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let (near, _far) = queued(PAGE)?;
                 let mapping = map(&near, libc::MAP_SHARED)?;
-                let mut request = Request::at(mapping);
+                let mut request = Request::at(mapping)?;
                 request.length = 80;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(80 bytes)", request.ask(&near));
@@ -151,7 +152,17 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.recv.reserved",
             |_lab| {
                 let (near, _far) = queued(PAGE)?;
-                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
+                if request.length < 64 {
+                    return Err(Stop::untestable(
+                        Lack::Kernel,
+                        format!(
+                            "the structure of TCP_ZEROCOPY_RECEIVE has {} bytes and no reserved field",
+                            request.length
+                        ),
+                        "use Linux 5.15 or later",
+                    ));
+                }
                 request.bytes[60] = 1;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(reserved = 1)", request.ask(&near));
@@ -174,7 +185,7 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let (near, _far) = queued(4 * PAGE)?;
                 let memory = crate::lab::alias::memory(PAGE)?;
-                let mut request = Request::at(memory.as_ptr().expose_provenance());
+                let mut request = Request::at(memory.as_ptr().expose_provenance())?;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(address of other memory)", request.ask(&near));
                 Ok(seen)
@@ -200,7 +211,7 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let (near, _far) = queued(100)?;
                 let memory = crate::lab::alias::memory(PAGE)?;
-                let mut request = Request::at(memory.as_ptr().expose_provenance());
+                let mut request = Request::at(memory.as_ptr().expose_provenance())?;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(address of other memory)", request.ask(&near));
                 request.is_whole(memory.as_ptr().expose_provenance())?;
@@ -303,7 +314,7 @@ pub const CLAIMS: &[Claim] = &[
                 let listener =
                     aside(|| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)))
                         .setup("bind")?;
-                let mut request = Request::at(map(&listener, libc::MAP_SHARED)?);
+                let mut request = Request::at(map(&listener, libc::MAP_SHARED)?)?;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(listening socket)", request.ask(&listener));
                 Ok(seen)
@@ -328,7 +339,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.recv.closed",
             |_lab| {
                 let (near, far) = sockets::tcp()?;
-                let mut request = Request::at(map(&near, libc::MAP_SHARED)?);
+                let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
                 drop(far);
                 io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
                 let mut seen = Observation::new();
@@ -392,12 +403,16 @@ struct Request {
 }
 
 impl Request {
-    /// For one page at an address.
-    fn at(address: usize) -> Self {
+    /// For one page at an address, as long as the kernel takes it.
+    fn at(address: usize) -> Result<Self, Stop> {
+        Ok(Self::of_length(address, taken_length()?))
+    }
+
+    fn of_length(address: usize, length: usize) -> Self {
         let mut bytes = [0; 80];
         bytes[..8].copy_from_slice(&address.to_ne_bytes());
         bytes[8..12].copy_from_slice(&4096_u32.to_ne_bytes());
-        Self { bytes, length: 64 }
+        Self { bytes, length }
     }
 
     /// The call. The kernel's length and fields are in the structure afterwards.
@@ -456,6 +471,31 @@ impl Request {
     }
 }
 
+/// The longest structure that this kernel takes when a page has come and there is a mapping for it: the control without which the
+/// `EINVAL` of a wrong length would be taken for an answer about something else.
+fn taken_length() -> Result<usize, Stop> {
+    /// Of Linux 6.1, of 5.10, and of 4.18 to 5.5, which take no other.
+    const LENGTHS: [usize; 3] = [64, 40, 16];
+    for length in LENGTHS {
+        let (near, _far) = queued(PAGE)?;
+        let mapping = aside(|| map(&near, libc::MAP_SHARED))?;
+        let mut request = Request::of_length(mapping, length);
+        match aside(|| request.ask(&near)) {
+            Err(Errno::EINVAL) => {}
+            answer => {
+                answer.setup("getsockopt(TCP_ZEROCOPY_RECEIVE) of a page that has come")?;
+                request.is_whole(mapping)?;
+                return Ok(length);
+            }
+        }
+    }
+    Err(Stop::untestable(
+        Lack::Kernel,
+        format!("TCP_ZEROCOPY_RECEIVE takes no structure of {LENGTHS:?} bytes: EINVAL"),
+        "use Linux 4.18 or later with CONFIG_MMU",
+    ))
+}
+
 /// A connection with so many bytes to receive at its first end.
 fn queued(bytes: usize) -> Result<(std::net::TcpStream, std::net::TcpStream), Stop> {
     let (near, far) = sockets::tcp()?;
@@ -486,7 +526,7 @@ fn map(socket: &impl AsFd, flags: libc::c_int) -> Result<usize, Stop> {
 fn zerocopy_recv_loopback(_lab: &crate::lab::Lab) -> Result<Observation, Stop> {
     let (near, _far) = queued(8 * PAGE)?;
     let mapping = map(&near, libc::MAP_SHARED)?;
-    let mut request = Request::at(mapping);
+    let mut request = Request::at(mapping)?;
     request.bytes[8..12].copy_from_slice(&(8 * 4096_u32).to_ne_bytes());
     let done = request.ask(&near);
     done.setup("getsockopt(TCP_ZEROCOPY_RECEIVE)")?;
@@ -532,7 +572,7 @@ fn send_pages(socket: &TcpStream, memory: &[u8]) -> Result<(), Stop> {
 
 /// Asks for eight pages.
 fn ask_for_all(near: &TcpStream, mapping: usize) -> Result<(Request, Result<usize, Errno>), Stop> {
-    let mut request = Request::at(mapping);
+    let mut request = Request::at(mapping)?;
     request.bytes[8..12].copy_from_slice(&(8 * 4096_u32).to_ne_bytes());
     let done = request.ask(near);
     request.is_whole(mapping)?;
