@@ -10,6 +10,24 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
+/// The variable by which a guest says that its machine is not needed afterwards.
+pub const DISPOSABLE: &str = "NOCOPY_DISPOSABLE";
+
+/// Whether this is a guest, made for one run: machine-wide state may be changed.
+pub fn is_disposable() -> bool {
+    std::env::var_os(DISPOSABLE).is_some()
+}
+
+/// How to give a kernel what it lacks: its module, or the option of its configuration for a reader who has brought the kernel of
+/// this guest.
+pub fn to_have(option: &str, modules: &str) -> String {
+    if is_disposable() {
+        format!("use a kernel with {option}, or give its modules with --modules DIR")
+    } else {
+        format!("load its module as root: modprobe {modules}")
+    }
+}
+
 /// A kernel series, `6.12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Series {

@@ -135,15 +135,42 @@ pub fn kill_children_but(kept: &[libc::pid_t]) {
     }
 }
 
-/// Puts this process into a mount namespace of its own, where that is allowed: what it mounts is seen by nobody else and
-/// ends with it. What others mount and unmount is seen here, too. Without the right to do this there is none to mount.
-pub fn mounts_of_its_own() {
-    // SAFETY: unshare takes no pointer, and mount one to a C string and nulls for what a change of propagation does not use.
-    unsafe {
-        if libc::unshare(libc::CLONE_NEWNS) == 0 {
-            let (none, flags) = (std::ptr::null(), libc::MS_REC | libc::MS_SLAVE);
-            libc::mount(none, c"/".as_ptr(), none, flags, none.cast());
-        }
+/// Puts this process into a mount namespace of its own: what it mounts is not seen by others and ends with it. What others mount
+/// and unmount is seen here, too.
+///
+/// # Errors
+///
+/// Where that is not allowed, or has not happened although the kernel says so: nothing may be mounted then.
+pub fn mounts_of_its_own() -> io::Result<()> {
+    let namespace = || std::fs::read_link("/proc/self/ns/mnt");
+    let before = namespace()?;
+    let (none, flags) = (std::ptr::null(), libc::MS_REC | libc::MS_SLAVE);
+    // SAFETY: unshare takes no pointer.
+    done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    if namespace()? == before {
+        return Err(io::Error::other("unshare() has left the mount namespace"));
+    }
+    // SAFETY: mount takes a C string, and nulls for what a change of propagation does not use.
+    done(unsafe { libc::mount(none, c"/".as_ptr(), none, flags, none.cast()) })?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    // Optional fields, of which `shared:N` is one, stand before the hyphen.
+    let is_shared = |line: &str| {
+        let (fields, _) = line.split_once(" - ").unwrap_or((line, ""));
+        fields.contains(" shared:")
+    };
+    if mounts.lines().any(is_shared) {
+        return Err(io::Error::other(
+            "mount() has left mounts shared with others",
+        ));
+    }
+    Ok(())
+}
+
+fn done(result: c_int) -> io::Result<()> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
     }
 }
 
@@ -162,21 +189,41 @@ pub fn kill_descendants() {
     }
 }
 
-/// The children of this process, dead ones included, by the parent in `/proc/PID/stat`.
+/// The children of this process, dead ones included, by the parent in `/proc/PID/stat`, and by the numbers that this process knows
+/// them by: `/proc` may be of an outer PID namespace, in which every process has another number.
 fn children() -> Vec<libc::pid_t> {
-    let own = std::process::id().to_string();
-    let Ok(entries) = std::fs::read_dir("/proc") else {
+    // A /proc of a namespace in which this process is not has no link to it.
+    let Ok(own) = std::fs::read_link("/proc/self") else {
         return Vec::new();
     };
+    let (Some(own), Ok(entries)) = (own.to_str(), std::fs::read_dir("/proc")) else {
+        return Vec::new();
+    };
+    let level = numbers(own).len();
     let child = |name: &str| {
-        let pid: libc::pid_t = name.parse().ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        name.parse::<libc::pid_t>().ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{name}/stat")).ok()?;
         // The name in brackets may hold anything; state and parent follow the last bracket.
         let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
-        (parent == own).then_some(pid)
+        if parent != own {
+            return None;
+        }
+        // The number in the namespace of this process: the child may be in a deeper one.
+        numbers(name).get(level.checked_sub(1)?).copied()
     };
     entries
         .filter_map(|entry| child(entry.ok()?.file_name().to_str()?))
+        .collect()
+}
+
+/// The numbers of a process of `/proc`, from the namespace that `/proc` is of to the innermost that the process is in. A kernel that
+/// does not tell them has one.
+fn numbers(name: &str) -> Vec<libc::pid_t> {
+    let status = std::fs::read_to_string(format!("/proc/{name}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.unwrap_or(name)
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok())
         .collect()
 }
 

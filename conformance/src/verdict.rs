@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::kernel::Series;
+use crate::kernel::{Series, to_have};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use syscalls::Errno;
@@ -387,7 +387,7 @@ impl Stop {
             Errno::ENODEV | Errno::ENXIO => Self::untestable(
                 Lack::Device,
                 said,
-                "load the module of this device or protocol",
+                to_have("this device or protocol", "NAME"),
             ),
             Errno::ENETUNREACH | Errno::EADDRNOTAVAIL => Self::untestable(
                 Lack::Device,

@@ -31,6 +31,15 @@ fn main() {
         trial("ptrace-refused.only-counting-is-lost", ptrace_refused),
         trial("unshare-refused.only-namespaces-are-lost", unshare_refused),
         trial("sixteen-descriptors.no-panic-no-hang", sixteen_descriptors),
+        trial(
+            "thirty-two-descriptors.real-servers-are-untestable",
+            too_few_descriptors_for_servers,
+        ),
+        trial("loopback-down.real-servers-are-untestable", loopback_down),
+        trial(
+            "proc-of-another-namespace.every-claim-ends",
+            proc_of_another_namespace,
+        ),
         trial("standard-input-closed", stdin_closed),
         trial("standard-output-full.one-clear-line", stdout_full),
         trial("standard-output-closed-early.ends", stdout_closed_early),
@@ -344,19 +353,126 @@ fn refuse(calls: &[libc::c_long]) -> io::Result<()> {
     seccomp::install(&mut program[..=length])
 }
 
-fn sixteen_descriptors() -> Test {
-    let limited = Marked::check_selected().prepared(|| {
-        let limit = libc::rlimit {
-            rlim_cur: 16,
-            rlim_max: 16,
-        };
-        // SAFETY: the limit is read during the call.
-        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+fn limit_descriptors(number: u64) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: number,
+        rlim_max: number,
+    };
+    // SAFETY: the limit is read during the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A run of the claims about real servers: none is red, and every one that can be tried elsewhere says that this stands in its way.
+fn servers_are_untestable(
+    prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+    remedy: &str,
+) -> Test {
+    let of_servers = |claim: &&Claim| claim.programs.contains(&"redis-server");
+    let claims = || {
+        let registry = conformance::claims::registry().into_iter();
+        registry.filter(of_servers)
+    };
+    if conformance::redis::servers::Program::redis().is_err() {
+        return Ok(Completion::ignored_with("redis-server is not installed"));
+    }
+    let output = Marked::check()
+        .of(claims())
+        .prepared(prepare)
+        .output()
+        .map_err(|error| format!("{error:?}"))?;
+    let results = Results::of(&output)?;
+    check(results.claims().count() == claims().count(), || {
+        "claims are missing".into()
+    })?;
+    for claim in results.claims() {
+        let said = claim["reason"]["remedy"].as_str().unwrap_or_default();
+        check(said.contains(remedy), || format!("{claim}"))?;
+    }
+    check(output.status.code() == Some(0), || {
+        format!("{}", output.status)
+    })?;
+    Ok(Completion::Completed)
+}
+
+fn too_few_descriptors_for_servers() -> Test {
+    servers_are_untestable(|| limit_descriptors(32), "ulimit -n")
+}
+
+fn loopback_down() -> Test {
+    let enter = || {
+        // SAFETY: unshare takes no pointer.
+        let done = unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) };
+        if done == 0 {
             Ok(())
         } else {
             Err(io::Error::last_os_error())
         }
-    });
+    };
+    servers_are_untestable(enter, "ip link set lo up")
+}
+
+/// Process 1 of a PID namespace whose `/proc` is the outer one: a number there is of another process than the same number here.
+fn proc_of_another_namespace() -> Test {
+    const LIMIT: Duration = Duration::from_mins(2);
+    let claims = ["=splice.sample.two-steps", "=sendfile.errors.ebadf"];
+    let mut run = Marked::new(&[]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--pid", "--fork"])
+        .arg("--kill-child=KILL")
+        .arg(env!("CARGO_BIN_EXE_conformance"))
+        .args(["check", "--format", "jsonl"]);
+    for claim in claims {
+        command.args(["--filter", claim]);
+    }
+    let (_, mark) = run.mark.split_once('=').ok_or("a variable")?;
+    command
+        .env("NOCOPY_MARK", mark)
+        .env("TMPDIR", run.scratch.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    run.command = command;
+    let mut child = match run.command.spawn() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Completion::ignored_with("unshare(1) is not installed"));
+        }
+        child => child?,
+    };
+    let since = Instant::now();
+    while child.try_wait()?.is_none() {
+        if since.elapsed() > LIMIT {
+            child.kill()?; // and, by its own signal, process 1 of the namespace
+            let output = child.wait_with_output()?;
+            return Err(format!("it has not ended: {output:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output()?;
+    run.nothing_is_left()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("unshare failed") {
+        return Ok(Completion::ignored_with(said.trim()));
+    }
+    let results = Results::of(&output)?;
+    check(results.claims().count() == claims.len(), || {
+        "claims are missing".into()
+    })?;
+    for claim in results.claims() {
+        let verdict = claim["verdict"].as_str().unwrap_or_default();
+        check(["holds", "refuted"].contains(&verdict), || {
+            format!("{claim}")
+        })?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn sixteen_descriptors() -> Test {
+    let limited = Marked::check_selected().prepared(|| limit_descriptors(16));
     let output = limited.output()?;
     let results = Results::of(&output)?;
     let broken: Vec<_> = results

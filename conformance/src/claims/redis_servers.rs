@@ -7,7 +7,7 @@ use crate::claim::{Answer, Claim, Exception, Source, always, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::{aside, start_aside};
 use crate::lab::watch::{self, READING, Seen, WRITING, Watch};
-use crate::lab::{Lab, io, sockets};
+use crate::lab::{Lab, io, privilege, sockets};
 use crate::redis::resp::{self, Next, command};
 use crate::redis::servers::{self, Directory, Program, Reply, Running};
 use crate::verdict::{Observation, Setup, Stop, Verdict, errno_name};
@@ -32,6 +32,9 @@ const DISKLESS: Source = Source::Thread("redis.conf of 7.0: repl-diskless-sync y
 /// What was tried, and taken back.
 const REVERTED: Source =
     Source::Thread("redis 6.0.5, 61074b43a: revert of the sendfile() of redis/redis#7096");
+
+/// As many descriptors as a server needs, with those by which it is watched.
+const DESCRIPTORS: u64 = 128;
 
 /// Claims about what real servers do.
 pub const CLAIMS: &[Claim] = &[
@@ -259,6 +262,9 @@ type Experiment = fn(&Lab, &Program, &mut Told) -> Result<(), Stop>;
 /// Makes an experiment with every server that is installed. Of what is the same with all, a fact is noted; of the rest, what is with
 /// each.
 fn each(lab: &Lab, experiment: Experiment) -> Result<Observation, Stop> {
+    privilege::may_have_descriptors(DESCRIPTORS)?;
+    // Who reaches no server would wait for one.
+    sockets::tcp()?;
     let redis = aside(Program::redis)?;
     let valkey = aside(Program::valkey).ok();
     let mut told = Told::default();
@@ -788,7 +794,7 @@ fn replica_written_in_place(lab: &Lab, program: &Program, told: &mut Told) -> Re
         } else {
             aside(|| socket.write_all(&bytes)).setup("write")?;
         }
-        io::pwrite(&file, "new ".repeat(1000).as_bytes(), at as u64).setup("pwrite")?;
+        io::pwrite_all(&file, "new ".repeat(1000).as_bytes(), at as u64).setup("pwrite")?;
         watch.release();
         let value = if comes_up(&mut replica)? {
             aside(|| replica.ask(&["GET", "key"]))?.to_string()

@@ -4,6 +4,7 @@ use super::{arrived, filled, note_readable, pipe};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
+use crate::kernel::to_have;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::{Lab, io, pattern, privilege};
 use crate::verdict::{Lack, Observation, Setup, Stop};
@@ -346,12 +347,13 @@ fn content(path: &Path) -> Result<Vec<u8>, Stop> {
 
 fn splice_sink_sysctl(_lab: &Lab) -> Result<Observation, Stop> {
     const PATH: &str = "/proc/sys/kernel/domainname";
-    aside(|| privilege::unshare(libc::CLONE_NEWUTS)).map_err(|errno| {
-        Stop::untestable(
+    aside(|| privilege::unshare(libc::CLONE_NEWUTS)).map_err(|errno| match errno {
+        Errno::EIO => Stop::from_setup("unshare", errno),
+        _ => Stop::untestable(
             Lack::Privilege,
             format!("no UTS namespace can be made: {errno:?}"),
             "run as root",
-        )
+        ),
     })?;
     let file = open(Path::new(PATH), File::options().write(true))?;
     let pipe = filled(NAME)?;
@@ -397,7 +399,7 @@ fn splice_source_module_attribute(_lab: &Lab) -> Result<Observation, Stop> {
         Stop::untestable(
             Lack::Device,
             "no module with notes is loaded",
-            "load one as root: modprobe dummy",
+            to_have("modules", "dummy"),
         )
     })?;
     let mut seen = Observation::new();

@@ -1,6 +1,7 @@
 //! A small ext4 of the experiment's own, with blocks smaller than a page: in memory, behind a loop device.
 
 use crate::interpose::record::aside;
+use crate::kernel::to_have;
 use crate::lab::fds::sealed_memfd;
 use crate::lab::{io, loops, mounts};
 use crate::verdict::{Lack, Setup, Stop};
@@ -30,7 +31,7 @@ const BITS: u16 = 8192;
 pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
     aside(|| {
         let image = File::from(sealed_memfd(0)?);
-        io::pwrite(&image, &formatted(), 0).setup("write the image")?;
+        io::pwrite_all(&image, &formatted(), 0).setup("write the image")?;
         let (_device, path) = loops::device_over(&image)?;
         let mut all: Vec<(&CStr, Option<&CStr>)> = vec![(c"source", Some(&path))];
         all.extend(options.iter().map(|option| (*option, None)));
@@ -40,9 +41,11 @@ pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
                 "no ext4 can be mounted here: EPERM",
                 "run as root, outside of user namespaces",
             ),
-            Errno::ENODEV => {
-                Stop::untestable(Lack::Device, "the kernel has no ext4", "modprobe ext4")
-            }
+            Errno::ENODEV => Stop::untestable(
+                Lack::Device,
+                "the kernel has no ext4",
+                to_have("CONFIG_EXT4_FS", "ext4"),
+            ),
             errno => Stop::from_setup("mount an ext4", errno),
         })
     })

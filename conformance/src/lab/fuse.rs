@@ -7,6 +7,7 @@
 mod server;
 
 use crate::interpose::record::aside;
+use crate::kernel::to_have;
 use crate::lab::{fds, mounts, sockets};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
@@ -54,7 +55,8 @@ impl Fuse {
         aside(|| {
             let mut options = File::options();
             options.read(true).write(true);
-            fds::open_present(DEVICE.as_ref(), &options, Lack::Device, "modprobe fuse")?;
+            let remedy = to_have("CONFIG_FUSE_FS", "fuse");
+            fds::open_present(DEVICE.as_ref(), &options, Lack::Device, &remedy)?;
             let (mount, device) = mounts::as_allowed(|| {
                 // A namespace mounts what was opened in it.
                 let device = options.open(DEVICE).map_err(|error| errno(&error))?;

@@ -194,6 +194,22 @@ pub fn pwrite(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<usize, Errno>
     }
 }
 
+/// Writes all of `bytes` at `offset`; goes on after a short count and after `EINTR`.
+pub fn pwrite_all(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno> {
+    all_done(bytes.len(), |done| {
+        pwrite(fd, &bytes[done..], offset + done as u64)
+    })
+}
+
+/// Writes `bytes` in one call, where several would not be the same: a datagram, or a request. A short count is `EIO`.
+pub fn write_whole(fd: &impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    if again(|| write(fd, bytes))? == bytes.len() {
+        Ok(())
+    } else {
+        Err(Errno::EIO)
+    }
+}
+
 /// `copy_file_range(2)` between the file positions.
 pub fn copy_file_range(
     input: &impl AsFd,

@@ -1,6 +1,7 @@
 //! Block devices over files: loop devices.
 
 use crate::interpose::record::aside;
+use crate::kernel::to_have;
 use crate::lab::fds;
 use crate::lab::sockets::last_errno;
 use crate::verdict::{Lack, Stop};
@@ -21,14 +22,8 @@ fn device(file: &File) -> Result<(File, CString), Stop> {
     const AUTOCLEAR: u32 = 4;
     let mut options = File::options();
     options.read(true).write(true);
-    let open = |path: &str| {
-        fds::open_present(
-            path.as_ref(),
-            &options,
-            Lack::Device,
-            "modprobe loop, as root",
-        )
-    };
+    let remedy = to_have("CONFIG_BLK_DEV_LOOP", "loop");
+    let open = |path: &str| fds::open_present(path.as_ref(), &options, Lack::Device, &remedy);
     let control = open("/dev/loop-control")?;
     loop {
         // SAFETY: the command takes no argument.

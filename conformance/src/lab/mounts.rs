@@ -5,9 +5,10 @@ use crate::lab::io::{self, argument, ask};
 use crate::lab::privilege;
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use syscalls::{Errno, Sysno};
 
 /// `MOUNT_ATTR_NOEXEC` of include/uapi/linux/mount.h.
@@ -47,6 +48,7 @@ pub(super) fn as_allowed<T>(mut mount: impl FnMut() -> Result<T, Errno>) -> Resu
         // A kernel without the calls.
         Errno::ENOSYS => Stop::from_setup("fsopen", errno),
         Errno::ENODEV => Stop::from_setup("mount a file system that the kernel lacks", errno),
+        Errno::EIO => Stop::from_setup("mount a file system", errno),
         _ => Stop::untestable(
             Lack::Privilege,
             format!("no file system can be mounted here: {errno:?}"),
@@ -89,11 +91,13 @@ pub(super) fn mounted(
     }
 }
 
-/// Puts a mount into the tree, over this directory, in a mount namespace of the process's own.
+/// Puts a mount into the tree, over this directory, in a mount namespace of the process's own. `EIO` where the kernel reports that,
+/// and it is not there.
 pub(super) fn attach(mount: &OwnedFd, directory: &str) -> Result<(), Errno> {
     /// `MOVE_MOUNT_F_EMPTY_PATH` of include/uapi/linux/mount.h.
     const EMPTY_PATH: usize = 4;
-    process::mounts_of_its_own();
+    process::mounts_of_its_own()
+        .map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))?;
     let directory = CString::new(directory).map_err(|_| Errno::EINVAL)?;
     let [from, to] = [c"", &*directory].map(|path| path.as_ptr().expose_provenance());
     let here = (libc::AT_FDCWD as isize).cast_unsigned();
@@ -104,7 +108,13 @@ pub(super) fn attach(mount: &OwnedFd, directory: &str) -> Result<(), Errno> {
             [argument(mount), from, here, to, EMPTY_PATH, 0],
         )
     }?;
-    Ok(())
+    let there = File::open(OsStr::from_bytes(directory.to_bytes()))
+        .map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    if io::status(&there)?.st_dev == io::status(mount)?.st_dev {
+        Ok(())
+    } else {
+        Err(Errno::EIO)
+    }
 }
 
 /// A file without a name on a mount.

@@ -69,7 +69,7 @@ fn new_link(message: &[u8], flags: libc::c_int) -> Result<(), Errno> {
     request.extend(message);
 
     let netlink = sockets::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
-    io::write(&netlink, &request)?;
+    io::write_whole(&netlink, &request)?;
     let mut answer = [0; 1024];
     let count = io::read(&netlink, &mut answer)?;
     // struct nlmsghdr (type at 4), then struct nlmsgerr, whose first field is 0 or the errno, negative.

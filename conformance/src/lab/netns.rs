@@ -5,6 +5,7 @@
 //! completion comes back as from a network card: not copied. A real pair of cards is on a disposable machine only.
 
 use crate::interpose::record::aside;
+use crate::kernel::to_have;
 use crate::lab::privilege::unshare;
 use crate::lab::{handover, io, netlink, sockets, wait_until};
 use crate::process;
@@ -16,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
+use syscalls::Errno;
 
 /// The device's address, of the block for documentation (RFC 5737). It exists in the namespaces only.
 const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -54,12 +56,13 @@ fn udp_from_device() -> Result<UdpSocket, Stop> {
 fn enter() -> Result<(), Stop> {
     unshare(libc::CLONE_NEWNET)
         .or_else(|_| unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET))
-        .map_err(|errno| {
-            Stop::untestable(
+        .map_err(|errno| match errno {
+            Errno::EIO => Stop::from_setup("unshare", errno),
+            _ => Stop::untestable(
                 Lack::Privilege,
                 format!("no network namespace can be made here: unshare {errno:?}"),
                 "run as root, or allow user namespaces: sysctl user.max_user_namespaces=1000",
-            )
+            ),
         })
 }
 
@@ -90,7 +93,7 @@ fn create_dropping_device() -> Result<(), Stop> {
             "no device that drops what it sends can be made: {}",
             refused.join(", ")
         ),
-        "load its module as root: modprobe dummy",
+        to_have("CONFIG_DUMMY", "dummy"),
     ))
 }
 
@@ -108,7 +111,7 @@ fn connect_over_veth() -> Result<Remote, Stop> {
         Stop::untestable(
             Lack::Device,
             format!("no veth pair can be made: {errno:?}"),
-            "load its module as root: modprobe veth",
+            to_have("CONFIG_VETH", "veth"),
         )
     })?;
     netlink::configure(DEVICE, NEAR, None).setup("configure the device")?;
@@ -191,13 +194,7 @@ fn cards_here() -> Result<Vec<String>, Stop> {
     Ok(names.filter(is_card).collect())
 }
 
-/// The variable by which a guest says that nobody needs its machine afterwards.
-pub const DISPOSABLE: &str = "NOCOPY_DISPOSABLE";
-
-/// Whether machine-wide state may be changed.
-pub fn is_disposable() -> bool {
-    std::env::var_os(DISPOSABLE).is_some()
-}
+pub use crate::kernel::{DISPOSABLE, is_disposable};
 
 /// A connection to a peer in another network namespace.
 #[derive(Debug)]
@@ -255,7 +252,7 @@ impl Peer {
     }
 
     fn connect(self) -> Result<Remote, Stop> {
-        io::write(&self.told, &[GO]).setup("tell the peer")?;
+        io::write_all(&self.told, &[GO]).setup("tell the peer")?;
         self.next_step()?;
         let socket = TcpStream::connect((FAR, PORT)).setup("connect to the peer")?;
         socket.set_nodelay(true).setup("TCP_NODELAY")?;
@@ -271,14 +268,14 @@ fn serve(device: &str, say: &PipeWriter, mut hear: &PipeReader) -> Result<(), St
     } else {
         REFUSED
     };
-    io::write(say, &[step]).setup("say")?;
+    io::write_all(say, &[step]).setup("say")?;
     namespace.setup("unshare")?;
     let mut byte = [0];
     hear.read_exact(&mut byte).setup("hear")?;
     netlink::configure(device, FAR, None).setup("configure the peer's device")?;
     let listener = TcpListener::bind((FAR, PORT)).setup("listen")?;
     let datagrams = UdpSocket::bind((FAR, PORT)).setup("bind a UDP socket")?;
-    io::write(say, &[LISTENING]).setup("say")?;
+    io::write_all(say, &[LISTENING]).setup("say")?;
     let (mut socket, _) = listener.accept().setup("accept")?;
     std::thread::spawn(move || send_back(&datagrams));
     std::io::copy(&mut socket, &mut std::io::sink()).setup("read")?;
@@ -346,7 +343,10 @@ impl Elsewhere {
                 None => Err(Stop::untestable(
                     Lack::Privilege,
                     "no network namespace with a device of ours can be made here",
-                    "run as root: modprobe veth; modprobe dummy",
+                    format!(
+                        "run as root; {}",
+                        to_have("CONFIG_VETH and CONFIG_DUMMY", "-a veth dummy")
+                    ),
                 )),
             }
         })

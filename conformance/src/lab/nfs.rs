@@ -3,7 +3,8 @@
 //! A server that is left running keeps its namespace, so there is one on machines alone that nobody needs afterwards. What the
 //! server would ask `mountd` it is told before: the caches of sunrpc are files of /proc/net/rpc.
 
-use crate::lab::netns::{self, is_disposable};
+use crate::kernel::{is_disposable, to_have};
+use crate::lab::netns;
 use crate::lab::{fds, mounts};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
@@ -56,7 +57,7 @@ impl Nfs {
             return Err(Stop::untestable(
                 Lack::Device,
                 "the kernel has no NFS 4, or no server of it",
-                "load its modules as root: modprobe -a nfsd nfsv4",
+                to_have("CONFIG_NFSD_V4 and CONFIG_NFS_V4", "-a nfsd nfsv4"),
             ));
         }
         netns::alone(&[])?;

@@ -3,6 +3,7 @@
 use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
 use crate::verdict::{Lack, Stop};
+use std::path::PathBuf;
 use syscalls::{Errno, Sysno, syscall};
 
 const CAP_IPC_LOCK: u32 = 14;
@@ -19,13 +20,32 @@ pub fn drop_sys_resource() -> Result<(), Errno> {
 }
 
 /// Enters new namespaces, by the flags of `unshare(2)`. An experiment does so while it has one thread.
+///
+/// `EIO` where the kernel reports that this is done, and a namespace is the one that it was.
 pub fn unshare(flags: libc::c_int) -> Result<(), Errno> {
+    let before = namespaces(flags)?;
     // SAFETY: unshare takes no pointer.
     if unsafe { libc::unshare(flags) } == -1 {
-        Err(last_errno())
-    } else {
-        Ok(())
+        return Err(last_errno());
     }
+    let after = namespaces(flags)?;
+    let kept = before.iter().zip(&after).any(|(old, new)| old == new);
+    if kept { Err(Errno::EIO) } else { Ok(()) }
+}
+
+/// The namespaces of this thread that are named by flags of `unshare(2)`.
+fn namespaces(flags: libc::c_int) -> Result<Vec<PathBuf>, Errno> {
+    let names = [
+        (libc::CLONE_NEWIPC, "ipc"),
+        (libc::CLONE_NEWNET, "net"),
+        (libc::CLONE_NEWNS, "mnt"),
+        (libc::CLONE_NEWUSER, "user"),
+        (libc::CLONE_NEWUTS, "uts"),
+    ];
+    let asked = names.iter().filter(|(flag, _)| flags & flag != 0);
+    let read = asked.map(|(_, name)| std::fs::read_link(format!("/proc/thread-self/ns/{name}")));
+    read.collect::<std::io::Result<_>>()
+        .map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Gives up one of the first 32 capabilities.
@@ -65,6 +85,27 @@ pub fn limit_file_size(bytes: u64) -> Result<(), Errno> {
 /// Limits the numbers of descriptors: all are smaller than this.
 pub fn limit_descriptors(number: u64) -> Result<(), Errno> {
     set_limit(libc::RLIMIT_NOFILE, number)
+}
+
+/// Whether this process, and a program that it starts, may have as many descriptors.
+pub fn may_have_descriptors(number: u64) -> Result<(), Stop> {
+    // SAFETY: rlimit is two integers, for which zero is valid.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: the limit is written during the call.
+    if aside(|| unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }) == -1 {
+        return Err(Stop::from_setup("getrlimit(RLIMIT_NOFILE)", last_errno()));
+    }
+    if limit.rlim_cur >= number {
+        return Ok(());
+    }
+    Err(Stop::untestable(
+        Lack::Resource,
+        format!(
+            "{} files may be open, and {number} are needed",
+            limit.rlim_cur
+        ),
+        "raise the limit of open files: ulimit -n 1024",
+    ))
 }
 
 /// Makes this process one of a user who has no other, without any right. Only root can do that.

@@ -1,6 +1,7 @@
 //! Connected pairs of sockets, and what stands in their queues.
 
 use crate::interpose::record::aside;
+use crate::kernel::to_have;
 use crate::lab::io::count_of;
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
@@ -142,7 +143,7 @@ fn connect_vsock(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
             Stop::untestable(
                 Lack::Device,
                 format!("vsock has no loopback here: bind to CID 1: {errno:?}"),
-                "load its module as root: modprobe vsock_loopback",
+                to_have("CONFIG_VSOCKETS_LOOPBACK", "vsock_loopback"),
             )
         })?;
         done(libc::listen(listener.as_raw_fd(), 1)).setup("listen")?;
@@ -188,7 +189,7 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
             Stop::untestable(
                 Lack::Kernel,
                 format!("the kernel has no TLS: TCP_ULP: {errno:?}"),
-                "load its module as root: modprobe tls",
+                to_have("CONFIG_TLS", "tls"),
             )
         })?;
         // gVisor takes the option, and sends on in plain text.
@@ -203,7 +204,7 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
             Stop::untestable(
                 Lack::Kernel,
                 format!("the kernel's TLS has no AES-128-GCM: {errno:?}"),
-                "load its modules as root: modprobe gcm",
+                to_have("CONFIG_CRYPTO_GCM and CONFIG_CRYPTO_AES", "-a gcm aes"),
             )
         })?;
     }

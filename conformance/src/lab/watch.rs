@@ -101,6 +101,10 @@ impl Watch {
             // SAFETY: between fork and exec nothing is done but system calls. `program` describes `filter`, which the kernel reads;
             // dup2 replaces a descriptor that the program does not have yet, and what it names outlives the exec.
             unsafe {
+                // Under a filter that has it told of, no write could report that this number is above the limit.
+                if libc::dup2(0, LISTENER) == -1 {
+                    return Err(std::io::Error::from_raw_os_error(libc::EMFILE));
+                }
                 if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 {
                     return Err(std::io::Error::last_os_error());
                 }
@@ -125,7 +129,8 @@ impl Watch {
                 format!("the kernel does not tell of a program's calls: seccomp: {error}"),
                 "use Linux 5.5 or later with CONFIG_SECCOMP_FILTER",
             ),
-            _ => Stop::broken(format!("start a program that is watched: {error}")),
+            Some(errno) => Stop::from_setup("start a program that is watched", Errno::new(errno)),
+            None => Stop::broken(format!("start a program that is watched: {error}")),
         })?;
         let listener = descriptor(child.id(), LISTENER).map_err(Refused::stop)?;
         let watch = Self::default();

@@ -161,7 +161,8 @@ impl Kept {
         let directory = directory.filter(|path| std::fs::create_dir(path).is_ok());
         let lab = Lab::new(directory.clone().or_else(|| orders.scratch.clone()));
         let forked = process::fork(|| {
-            process::mounts_of_its_own();
+            // Without the right to this there is none to mount.
+            let _ = process::mounts_of_its_own();
             keeper::keep(claim, order, &lab, writer.as_fd(), own_namespace);
         });
         if own_namespace && let Some(namespaces) = namespaces {
