@@ -671,7 +671,7 @@ fn errors_size_limit(lab: &Lab) -> Result<Observation, Stop> {
 
 fn errors_sealed(_lab: &Lab) -> Result<Observation, Stop> {
     let source = File::from(sealed_memfd(0)?);
-    aside(|| io::pwrite(&source, b"abc", 0)).setup("write a memfd")?;
+    aside(|| io::pwrite_all(&source, b"abc", 0)).setup("write a memfd")?;
     let mut seen = Observation::new();
     for (name, seal) in [
         ("F_SEAL_WRITE", libc::F_SEAL_WRITE),
@@ -687,7 +687,7 @@ fn errors_sealed(_lab: &Lab) -> Result<Observation, Stop> {
 fn errors_immutable(lab: &Lab) -> Result<Observation, Stop> {
     let (target, name) = file_on(lab, &["ext4", "xfs", "btrfs", "f2fs"])?;
     let (source, _) = file_on(lab, &[&name])?;
-    aside(|| io::pwrite(&source, b"abc", 0)).setup("write the file")?;
+    aside(|| io::pwrite_all(&source, b"abc", 0)).setup("write the file")?;
     Attribute::Immutable.set(&target, true)?;
     let mut seen = Observation::new();
     seen.call(
@@ -753,7 +753,7 @@ fn content_unaligned(lab: &Lab) -> Result<Observation, Stop> {
 fn content_hole(lab: &Lab) -> Result<Observation, Stop> {
     let ((source, _), (target, _)) = (file_on(lab, &["ext4"])?, file_on(lab, &["ext4"])?);
     aside(|| {
-        io::pwrite(&source, &[b'a'; PAGE], 0).setup("write the file")?;
+        io::pwrite_all(&source, &[b'a'; PAGE], 0).setup("write the file")?;
         source.set_len(17 * PAGE as u64).setup("ftruncate")
     })?;
     let mut seen = Observation::new();

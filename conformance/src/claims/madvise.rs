@@ -619,7 +619,7 @@ fn madvise_populate_behind_the_end(lab: &Lab) -> Result<Observation, Stop> {
 fn madvise_remove(_lab: &Lab) -> Result<Observation, Stop> {
     let content = [[b'a'; PAGE], [b'b'; PAGE], [b'c'; PAGE]].concat();
     let file = File::from(sealed_memfd(0)?);
-    aside(|| io::pwrite(&file, &content, 0)).setup("write the file")?;
+    aside(|| io::pwrite_all(&file, &content, 0)).setup("write the file")?;
     let mut seen = Observation::new();
     for (name, flags) in [("private", PRIVATE), ("shared", SHARED)] {
         let pages = mapped(&file, 3, READ | WRITE, flags)?;

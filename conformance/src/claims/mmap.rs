@@ -33,17 +33,17 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(&[0; PAGE])?;
                 let mut seen = Observation::new();
-                note(&mut seen, "mmap(length 0)", map(&file, 0, READ, PRIVATE, 0));
+                note(&mut seen, "mmap(length 0)", map(&file, 0, READ, PRIVATE, 0))?;
                 note(
                     &mut seen,
                     "mmap(offset 1)",
                     map(&file, PAGE, READ, PRIVATE, 1),
-                );
+                )?;
                 note(
                     &mut seen,
                     "mmap(neither shared nor private)",
                     map(&file, PAGE, READ, 0, 0),
-                );
+                )?;
                 Ok(seen)
             },
             &[
@@ -71,7 +71,7 @@ pub const CLAIMS: &[Claim] = &[
                     &mut seen,
                     "mmap(MAP_SHARED|MAP_PRIVATE)",
                     map(&file, PAGE, READ, 3, 0),
-                );
+                )?;
                 Ok(seen)
             },
             &[("mmap(MAP_SHARED|MAP_PRIVATE)", Answer::Fails(Errno::EINVAL))],
@@ -91,13 +91,13 @@ pub const CLAIMS: &[Claim] = &[
                 let write_only = reopen(&file, File::options().write(true))?;
                 let mut seen = Observation::new();
                 let private = map(&write_only, PAGE, READ, PRIVATE, 0);
-                note(&mut seen, "mmap(write-only file, PROT_READ)", private);
+                note(&mut seen, "mmap(write-only file, PROT_READ)", private)?;
                 let shared = map(&read_only, PAGE, READ | WRITE, SHARED, 0);
                 note(
                     &mut seen,
                     "mmap(read-only file, PROT_WRITE, MAP_SHARED)",
                     shared,
-                );
+                )?;
                 Ok(seen)
             },
             &[
@@ -129,7 +129,7 @@ pub const CLAIMS: &[Claim] = &[
                     &mut seen,
                     "mmap(read-only file, PROT_WRITE, MAP_PRIVATE)",
                     private,
-                );
+                )?;
                 Ok(seen)
             },
             &[(
@@ -236,9 +236,9 @@ pub const CLAIMS: &[Claim] = &[
                     &mut seen,
                     "mmap(TCP socket, PROT_READ)",
                     map(&socket, PAGE, READ, SHARED, 0),
-                );
+                )?;
                 let write = map(&socket, PAGE, READ | WRITE, SHARED, 0);
-                note(&mut seen, "mmap(TCP socket, PROT_WRITE)", write);
+                note(&mut seen, "mmap(TCP socket, PROT_WRITE)", write)?;
                 Ok(seen)
             },
             &[
@@ -265,9 +265,9 @@ pub const CLAIMS: &[Claim] = &[
                 let file = lab.file(&[0; PAGE])?;
                 let mut seen = Observation::new();
                 let shared = map(&file, PAGE, READ, SHARED | UNKNOWN, 0);
-                note(&mut seen, "mmap(MAP_SHARED|unknown)", shared);
+                note(&mut seen, "mmap(MAP_SHARED|unknown)", shared)?;
                 let validate = map(&file, PAGE, READ, VALIDATE | UNKNOWN, 0);
-                note(&mut seen, "mmap(MAP_SHARED_VALIDATE|unknown)", validate);
+                note(&mut seen, "mmap(MAP_SHARED_VALIDATE|unknown)", validate)?;
                 Ok(seen)
             },
             &[
@@ -301,18 +301,18 @@ pub const CLAIMS: &[Claim] = &[
                     &mut seen,
                     "mmap(sealed memfd, PROT_WRITE, MAP_SHARED)",
                     shared,
-                );
+                )?;
                 let private = map(&sealed, PAGE, READ | WRITE, PRIVATE, 0);
                 note(
                     &mut seen,
                     "mmap(sealed memfd, PROT_WRITE, MAP_PRIVATE)",
                     private,
-                );
+                )?;
                 note(
                     &mut seen,
                     "mmap(sealed memfd, MAP_SHARED)",
                     map(&sealed, PAGE, READ, SHARED, 0),
-                );
+                )?;
                 Ok(seen)
             },
             &[
@@ -373,7 +373,7 @@ pub const CLAIMS: &[Claim] = &[
                 seen.call("munmap(page, 0)", unmap(address, 0))
                     .call("munmap(page + 1, 4096)", unmap(address + 1, PAGE))
                     .call("munmap(page, 4096)", unmap(address, PAGE));
-                let still = is_mapped(address);
+                let still = is_mapped(address)?;
                 seen.text("the page", if still { "mapped" } else { "gone" });
                 Ok(seen)
             },
@@ -541,26 +541,34 @@ fn map_each(lab: &Lab, kinds: &[Fd]) -> Result<Observation, Stop> {
     for kind in kinds {
         let descriptor = Descriptor::open(lab, *kind)?;
         let mapped = map(&descriptor, PAGE, READ, PRIVATE, 0);
-        note(&mut seen, &format!("mmap({kind})"), mapped);
+        note(&mut seen, &format!("mmap({kind})"), mapped)?;
     }
     Ok(seen)
 }
 
-/// Whether a page is mapped at an address.
-pub(super) fn is_mapped(address: usize) -> bool {
+/// Whether a page is mapped at an address. `ENOMEM` says that it is not; any other errno says nothing about the page.
+pub(super) fn is_mapped(address: usize) -> Result<bool, Stop> {
     let mut resident = [0_u8; 1];
     let resident = resident.as_mut_ptr().expose_provenance();
     // SAFETY: mincore writes one byte for the one page.
-    aside(|| unsafe { ask(Sysno::mincore, [address, 1, resident, 0, 0, 0]) }).is_ok()
+    match aside(|| unsafe { ask(Sysno::mincore, [address, 1, resident, 0, 0, 0]) }) {
+        Err(Errno::ENOMEM) => Ok(false),
+        answer => answer.setup("mincore").map(|_| true),
+    }
 }
 
 /// Notes whether there is a mapping: its address is of no interest.
-pub(super) fn note(seen: &mut Observation, fact: &str, mapped: Result<usize, Errno>) {
+pub(super) fn note(
+    seen: &mut Observation,
+    fact: &str,
+    mapped: Result<usize, Errno>,
+) -> Result<(), Stop> {
     match mapped {
-        Ok(address) if is_mapped(address) => seen.text(fact, "mapped"),
+        Ok(address) if is_mapped(address)? => seen.text(fact, "mapped"),
         Ok(_) => seen.text(fact, "no mapping at the address"),
         Err(errno) => seen.call(fact, Err(errno)),
     };
+    Ok(())
 }
 
 fn mmap_errors_append(lab: &Lab) -> Result<Observation, Stop> {
@@ -573,11 +581,11 @@ fn mmap_errors_append(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let mut ask = |fact: &str| {
         let shared = map(&append, PAGE, READ | WRITE, SHARED, 0);
-        note(&mut seen, fact, shared);
+        note(&mut seen, fact, shared)
     };
-    ask("mmap(O_APPEND, PROT_WRITE, MAP_SHARED)");
+    ask("mmap(O_APPEND, PROT_WRITE, MAP_SHARED)")?;
     Attribute::AppendOnly.set(&file, true)?;
-    ask("mmap(append-only file, PROT_WRITE, MAP_SHARED)");
+    ask("mmap(append-only file, PROT_WRITE, MAP_SHARED)")?;
     // So that the file can go.
     Attribute::AppendOnly.set(&file, false)?;
     Ok(seen)

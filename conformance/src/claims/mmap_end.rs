@@ -221,7 +221,7 @@ fn mmap_end_mapped_behind(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (kind, flags) in [("shared", SHARED), ("private", PRIVATE)] {
         let page = map(&file, PAGE, READ | WRITE, flags, PAGE);
-        note(&mut seen, &format!("mmap(offset 4096, {kind})"), page);
+        note(&mut seen, &format!("mmap(offset 4096, {kind})"), page)?;
         // Where there is no mapping, a child that stores to nowhere says that.
         let stored = store_in_child(page.unwrap_or(io::NOWHERE), b'x')?;
         seen.text(format!("store to the {kind} page"), stored);
@@ -406,7 +406,7 @@ fn mmap_full_hole(_lab: &Lab) -> Result<Observation, Stop> {
         let mount = ext4::mount(&[option])?;
         let unnamed = || aside(|| mounts::unnamed_file(&mount)).setup("create a file");
         let (file, filler) = (unnamed()?, unnamed()?);
-        aside(|| io::pwrite(&file, &[b'a'; ext4::BLOCK], 0)).setup("write the file")?;
+        aside(|| io::pwrite_all(&file, &[b'a'; ext4::BLOCK], 0)).setup("write the file")?;
         let page = mapped(&file, 1, READ | WRITE, SHARED)?;
         // SAFETY: the page is this function's own, and the byte in the file.
         unsafe { store(page, b'b') };

@@ -77,7 +77,7 @@ pub const CLAIMS: &[Claim] = &[
                     &mut seen,
                     "mmap(length 2^62)",
                     map(&file, 1 << 62, READ, PRIVATE, 0),
-                );
+                )?;
                 Ok(seen)
             },
             &[("mmap(length 2^62)", Answer::Fails(Errno::ENOMEM))],
@@ -284,13 +284,13 @@ fn mmap_offset_eoverflow(lab: &Lab) -> Result<Observation, Stop> {
         &mut seen,
         ACROSS,
         map(&file, 2 * PAGE, READ, PRIVATE, end - PAGE),
-    );
+    )?;
     let negative = 0_usize.wrapping_sub(PAGE);
     note(
         &mut seen,
         NEGATIVE,
         map(&file, 2 * PAGE, READ, PRIVATE, negative),
-    );
+    )?;
     Ok(seen)
 }
 
@@ -298,9 +298,9 @@ fn mmap_offset_behind_the_end(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[0; PAGE])?;
     let mut seen = Observation::new();
     let far = map(&file, PAGE, READ, PRIVATE, 1 << 30);
-    note(&mut seen, "mmap(file of one page, offset 1 GiB)", far);
+    note(&mut seen, "mmap(file of one page, offset 1 GiB)", far)?;
     let last = map(&file, PAGE, READ, PRIVATE, (1 << 63) - 2 * PAGE);
-    note(&mut seen, "mmap(offset 2^63 - 8192, 4096)", last);
+    note(&mut seen, "mmap(offset 2^63 - 8192, 4096)", last)?;
     Ok(seen)
 }
 
@@ -310,10 +310,10 @@ fn mmap_fixed_alignment(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     // SAFETY: the page is free: there is nothing to replace.
     let fixed = unsafe { map_with(&file, free + 1, PAGE, READ, PRIVATE | FIXED, 0) };
-    note(&mut seen, "mmap(page + 1, MAP_FIXED)", fixed);
+    note(&mut seen, "mmap(page + 1, MAP_FIXED)", fixed)?;
     // SAFETY: a hint replaces nothing.
     let hint = unsafe { map_with(&file, free + 1, PAGE, READ, PRIVATE, 0) };
-    note(&mut seen, "mmap(page + 1 as a hint)", hint);
+    note(&mut seen, "mmap(page + 1 as a hint)", hint)?;
     Ok(seen)
 }
 
@@ -331,15 +331,15 @@ fn mmap_fixed_noreplace(lab: &Lab) -> Result<Observation, Stop> {
         &mut seen,
         "mmap(a mapping's page, MAP_FIXED_NOREPLACE)",
         over,
-    );
+    )?;
     let across = map_at(free, 2 * PAGE);
     note(
         &mut seen,
         "mmap(two pages over its second, MAP_FIXED_NOREPLACE)",
         across,
-    );
+    )?;
     let beside = map_at(free + 2 * PAGE, PAGE);
-    note(&mut seen, "mmap(a free page, MAP_FIXED_NOREPLACE)", beside);
+    note(&mut seen, "mmap(a free page, MAP_FIXED_NOREPLACE)", beside)?;
     Ok(seen)
 }
 
@@ -347,13 +347,13 @@ fn mmap_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
     let none = unsafe { ask(Sysno::mmap, [0, PAGE, READ, PRIVATE, NO_FD, 0]) };
-    note(&mut seen, "mmap(-1)", none);
+    note(&mut seen, "mmap(-1)", none)?;
     let path = Descriptor::open(lab, Fd::PathOnly)?;
     note(
         &mut seen,
         "mmap(O_PATH file)",
         map(&path, PAGE, READ, PRIVATE, 0),
-    );
+    )?;
     Ok(seen)
 }
 
@@ -447,7 +447,7 @@ fn mmap_mremap_einval(lab: &Lab) -> Result<Observation, Stop> {
     ] {
         // SAFETY: whatever becomes of the page, nobody holds a reference to it.
         let moved = unsafe { ask(Sysno::mremap, [address, old, new, may_move, 0, 0]) };
-        note(&mut seen, fact, moved);
+        note(&mut seen, fact, moved)?;
     }
     Ok(seen)
 }
@@ -458,7 +458,7 @@ pub(super) fn free_pages(lab: &Lab, pages: usize) -> Result<usize, Stop> {
     let address = aside(|| map(&file, pages * PAGE, READ, PRIVATE, 0)).setup("mmap")?;
     // SAFETY: the pages are this function's own.
     aside(|| unsafe { ask(Sysno::munmap, [address, pages * PAGE, 0, 0, 0, 0]) }).setup("munmap")?;
-    if is_mapped(address) {
+    if is_mapped(address)? {
         return Err(Stop::broken("munmap() left the page"));
     }
     Ok(address)

@@ -834,7 +834,7 @@ fn map_sync(file: &impl AsFd) -> Result<Observation, Stop> {
         (SHARED_SYNC, SHARED | SYNC),
         (VALIDATED_SYNC, VALIDATE | SYNC),
     ] {
-        note(&mut seen, fact, map(file, PAGE, READ, flags, 0));
+        note(&mut seen, fact, map(file, PAGE, READ, flags, 0))?;
     }
     Ok(seen)
 }
@@ -873,14 +873,22 @@ pub(super) fn of_mapped(
     look: impl FnOnce(usize) -> Result<String, Stop>,
 ) -> Result<String, Stop> {
     match address {
-        Ok(address) if is_mapped(address) => look(address),
+        Ok(address) if is_mapped(address)? => look(address),
         _ => Ok("no mapping".to_owned()),
     }
 }
 
 /// Notes whether a page is mapped.
-pub(super) fn note_page(seen: &mut Observation, fact: &str, address: usize) {
-    seen.text(fact, if is_mapped(address) { "mapped" } else { "gone" });
+pub(super) fn note_page(seen: &mut Observation, fact: &str, address: usize) -> Result<(), Stop> {
+    seen.text(
+        fact,
+        if is_mapped(address)? {
+            "mapped"
+        } else {
+            "gone"
+        },
+    );
+    Ok(())
 }
 
 /// Notes whether an address is the one that was asked for.
@@ -912,7 +920,7 @@ pub(super) fn remap(
 
 /// Stores a byte behind the end of a file, makes the file longer, and reads it.
 fn extended(file: &File, synced: bool) -> Result<Observation, Stop> {
-    aside(|| io::pwrite(file, &[alias::OLD; 100], 0)).setup("write the file")?;
+    aside(|| io::pwrite_all(file, &[alias::OLD; 100], 0)).setup("write the file")?;
     let page = mapped(file, 1, READ | WRITE, SHARED)?;
     // SAFETY: the page is this function's own, and in the file's last page.
     unsafe { store(page + 200, b'x') };
@@ -936,7 +944,7 @@ fn mmap_end_sigbus(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[alias::OLD; 100])?;
     let mut seen = Observation::new();
     let page = map(&file, 2 * PAGE, READ, SHARED, 0);
-    note(&mut seen, "mmap(two pages of a file of 100 bytes)", page);
+    note(&mut seen, "mmap(two pages of a file of 100 bytes)", page)?;
     let page = page.setup("mmap")?;
     seen.text("load from the last page, behind the end", load(page + 200)?);
     seen.text("load from the next page", load(page + PAGE)?);
@@ -1028,7 +1036,7 @@ fn mmap_life_fork(lab: &Lab) -> Result<Observation, Stop> {
     // The private one first: what is stored to the other is in the file.
     for (name, flags) in [("private", PRIVATE), ("shared", SHARED)] {
         let page = map(&file, PAGE, READ | WRITE, flags, 0);
-        note(&mut seen, &format!("mmap({name})"), page);
+        note(&mut seen, &format!("mmap({name})"), page)?;
         let page = page.setup("mmap")?;
         seen.text(
             format!("store to the {name} mapping in a child"),
@@ -1043,12 +1051,12 @@ fn mmap_life_fork(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn change_time(file: &File) -> Result<Observation, Stop> {
-    aside(|| io::pwrite(file, &[alias::OLD; PAGE], 0)).setup("write the file")?;
+    aside(|| io::pwrite_all(file, &[alias::OLD; PAGE], 0)).setup("write the file")?;
     let mut status = Status::default();
     let mut changed = || status.last_change(file);
     let mut seen = Observation::new();
     let page = map(file, PAGE, READ | WRITE, SHARED, 0);
-    note(&mut seen, "mmap(PROT_WRITE, MAP_SHARED)", page);
+    note(&mut seen, "mmap(PROT_WRITE, MAP_SHARED)", page)?;
     let page = page.setup("mmap")?;
     for which in ["first", "second"] {
         set_old_time(file)?;
@@ -1087,9 +1095,9 @@ fn mmap_protection_noexec(_lab: &Lab) -> Result<Observation, Stop> {
         &mut seen,
         "mmap(PROT_EXEC)",
         map(&file, PAGE, READ | EXECUTE, PRIVATE, 0),
-    );
+    )?;
     let page = map(&file, PAGE, READ, PRIVATE, 0);
-    note(&mut seen, "mmap(PROT_READ)", page);
+    note(&mut seen, "mmap(PROT_READ)", page)?;
     seen.call(
         "mprotect(PROT_READ|PROT_EXEC)",
         protect(page.setup("mmap")?, PAGE, READ | EXECUTE),
@@ -1107,7 +1115,7 @@ fn mmap_protection_none(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let mut seen = Observation::new();
     let page = map(&file, PAGE, 0, SHARED, 0);
-    note(&mut seen, "mmap(PROT_NONE)", page);
+    note(&mut seen, "mmap(PROT_NONE)", page)?;
     let page = page.setup("mmap")?;
     seen.text("load from the page", load(page)?);
     seen.call("write(pipe, the page)", touch(page)?);
@@ -1118,7 +1126,7 @@ fn mmap_protection_read_only(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let mut seen = Observation::new();
     let page = map(&file, PAGE, READ, SHARED, 0);
-    note(&mut seen, "mmap(PROT_READ)", page);
+    note(&mut seen, "mmap(PROT_READ)", page)?;
     let page = page.setup("mmap")?;
     seen.text("store to the page", store_in_child(page, b'x')?);
     seen.call("read(/dev/zero, the page)", read_into(page)?);
@@ -1148,7 +1156,7 @@ fn mmap_populate_resident(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (name, flags) in [("without", SHARED), ("with", SHARED | POPULATE)] {
         let pages = map(&file, PAGES * PAGE, READ, flags, 0);
-        note(&mut seen, &format!("mmap() {name} MAP_POPULATE"), pages);
+        note(&mut seen, &format!("mmap() {name} MAP_POPULATE"), pages)?;
         let count = resident(pages.setup("mmap")?, PAGES)?;
         seen.count(format!("pages in memory {name} MAP_POPULATE"), count);
     }
@@ -1159,7 +1167,7 @@ fn mmap_populate_behind_the_end(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let mut seen = Observation::new();
     let pages = map(&file, 4 * PAGE, READ, PRIVATE | POPULATE, 0);
-    note(&mut seen, "mmap(four pages of one, MAP_POPULATE)", pages);
+    note(&mut seen, "mmap(four pages of one, MAP_POPULATE)", pages)?;
     seen.text("first page", of_mapped(pages, |page| letters(page, 1))?);
     let behind = pages.map_or(io::NOWHERE, |pages| pages + 3 * PAGE);
     seen.call("write(pipe, fourth page)", touch(behind)?);
@@ -1186,7 +1194,7 @@ fn mmap_locked_counted(lab: &Lab) -> Result<Observation, Stop> {
         &mut seen,
         "mmap(four pages, MAP_LOCKED)",
         map(&file, 4 * PAGE, READ, PRIVATE | LOCKED, 0),
-    );
+    )?;
     seen.count("KiB added to VmLck", locked()?.saturating_sub(before));
     Ok(seen)
 }
@@ -1196,7 +1204,7 @@ fn mmap_flags_denywrite(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let mut seen = Observation::new();
     let page = map(&file, PAGE, READ, SHARED | IGNORED, 0);
-    note(&mut seen, "mmap(MAP_DENYWRITE|MAP_EXECUTABLE)", page);
+    note(&mut seen, "mmap(MAP_DENYWRITE|MAP_EXECUTABLE)", page)?;
     let writable = reopen(&file, File::options().write(true))?;
     seen.call("pwrite(file, \"b\", 0)", io::pwrite(&writable, b"b", 0));
     seen.text("first byte of the mapping", of_mapped(page, letter)?);
@@ -1209,7 +1217,7 @@ fn mmap_munmap_middle(lab: &Lab) -> Result<Observation, Stop> {
     // SAFETY: the page is this function's own.
     let unmapped = unsafe { ask(Sysno::munmap, [page + PAGE, 1, 0, 0, 0, 0]) };
     seen.call("munmap(second page of three, 1)", unmapped);
-    note_page(&mut seen, "second page", page + PAGE);
+    note_page(&mut seen, "second page", page + PAGE)?;
     seen.text("first page", letters(page, 1)?);
     seen.text("third page", letters(page + 2 * PAGE, 1)?);
     Ok(seen)
@@ -1243,10 +1251,10 @@ fn mmap_mremap_moves(lab: &Lab) -> Result<Observation, Stop> {
         &mut seen,
         "mremap(page, 4096, 12288, MREMAP_MAYMOVE)",
         moved,
-    );
+    )?;
     let pages = of_mapped(moved, |pages| letters(pages, 3))?;
     seen.text("pages at the new address", pages);
-    note_page(&mut seen, "the old page", page);
+    note_page(&mut seen, "the old page", page)?;
     Ok(seen)
 }
 
@@ -1257,7 +1265,7 @@ fn mmap_mremap_in_place(lab: &Lab) -> Result<Observation, Stop> {
     let before_nothing = mapped_at(area + PAGE, &lettered(lab, 2)?, 0, READ)?;
     let mut seen = Observation::new();
     let grown = remap(before_another, PAGE, 2 * PAGE, 0, 0);
-    note(&mut seen, "mremap(page before another, 4096, 8192)", grown);
+    note(&mut seen, "mremap(page before another, 4096, 8192)", grown)?;
     let grown = remap(before_nothing, PAGE, 2 * PAGE, 0, 0);
     let fact = "mremap(page before nothing, 4096, 8192)";
     note_place(&mut seen, fact, grown, before_nothing, "in place");
@@ -1278,7 +1286,7 @@ fn mmap_mremap_shrinks(lab: &Lab) -> Result<Observation, Stop> {
         "in place",
     );
     seen.text("first page", letters(area, 1)?);
-    note_page(&mut seen, "second page", area + PAGE);
+    note_page(&mut seen, "second page", area + PAGE)?;
     Ok(seen)
 }
 
@@ -1286,10 +1294,10 @@ fn mmap_mremap_efault(lab: &Lab) -> Result<Observation, Stop> {
     let area = free_pages(lab, 2)?;
     let mut seen = Observation::new();
     let nothing = remap(area, PAGE, 2 * PAGE, MAY_MOVE, 0);
-    note(&mut seen, "mremap(unmapped page, 4096, 8192)", nothing);
+    note(&mut seen, "mremap(unmapped page, 4096, 8192)", nothing)?;
     let page = mapped_at(area, &lettered(lab, 1)?, 0, READ)?;
     let hole = remap(page, 2 * PAGE, 3 * PAGE, MAY_MOVE, 0);
-    note(&mut seen, "mremap(page and a hole, 8192, 12288)", hole);
+    note(&mut seen, "mremap(page and a hole, 8192, 12288)", hole)?;
     Ok(seen)
 }
 
@@ -1312,7 +1320,7 @@ fn mmap_mremap_fixed_einval(lab: &Lab) -> Result<Observation, Stop> {
             &mut seen,
             fact,
             remap(area, 2 * PAGE, 2 * PAGE, flags, target),
-        );
+        )?;
     }
     Ok(seen)
 }
@@ -1329,7 +1337,7 @@ fn mmap_mremap_fixed_moves(lab: &Lab) -> Result<Observation, Stop> {
         "there",
     );
     seen.text("the page there", letters(area, 1)?);
-    note_page(&mut seen, "the old page", area + PAGE);
+    note_page(&mut seen, "the old page", area + PAGE)?;
     Ok(seen)
 }
 
@@ -1341,8 +1349,8 @@ fn mmap_mremap_duplicates(lab: &Lab) -> Result<Observation, Stop> {
         &mut seen,
         "mremap(shared page, 0, 4096, MREMAP_MAYMOVE)",
         second,
-    );
-    note_page(&mut seen, "the old page", page);
+    )?;
+    note_page(&mut seen, "the old page", page)?;
     // SAFETY: the page is this function's own, and of the file.
     unsafe { store(page, b'z') };
     let byte = of_mapped(second, letter)?;
@@ -1364,7 +1372,7 @@ fn mmap_mremap_dontunmap(lab: &Lab) -> Result<Observation, Stop> {
     );
     let there = of_mapped(Ok(target), |page| letters(page, 1))?;
     seen.text("the page there", there);
-    note_page(&mut seen, "the old page", page);
+    note_page(&mut seen, "the old page", page)?;
     Ok(seen)
 }
 
@@ -1379,6 +1387,6 @@ fn mmap_mremap_several(lab: &Lab) -> Result<Observation, Stop> {
     let pages = if moved.is_ok() { 2 } else { 1 };
     let there = of_mapped(Ok(target), |address| letters(address, pages))?;
     seen.text("pages of the target", there);
-    note_page(&mut seen, "the first page where it was", area);
+    note_page(&mut seen, "the first page where it was", area)?;
     Ok(seen)
 }

@@ -370,7 +370,7 @@ fn mmap_errors_write_only(lab: &Lab) -> Result<Observation, Stop> {
                 &mut seen,
                 &fact,
                 map(&write_only, PAGE, protection, flags, 0),
-            );
+            )?;
         }
     }
     Ok(seen)
@@ -382,7 +382,7 @@ fn mmap_shared_two_descriptors(lab: &Lab) -> Result<Observation, Stop> {
     let read_only = reopen(&file, File::options().read(true))?;
     let mut seen = Observation::new();
     let page = map(&read_only, PAGE, READ, SHARED, 0);
-    note(&mut seen, "mmap(descriptor for reading)", page);
+    note(&mut seen, "mmap(descriptor for reading)", page)?;
     seen.call(
         "pwrite(descriptor for writing, \"b\", 0)",
         io::pwrite(&write_only, b"b", 0),
@@ -396,7 +396,7 @@ fn mmap_errors_dev_random(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (kind, flags) in TYPES {
         let fact = format!("mmap(/dev/random, {kind})");
-        note(&mut seen, &fact, map(&random, PAGE, READ, flags, 0));
+        note(&mut seen, &fact, map(&random, PAGE, READ, flags, 0))?;
     }
     Ok(seen)
 }
@@ -464,7 +464,7 @@ fn mmap_anonymous_type(_lab: &Lab) -> Result<Observation, Stop> {
         ),
         ("mmap(MAP_ANONYMOUS|MAP_PRIVATE)", PRIVATE),
     ] {
-        note(&mut seen, fact, map_anonymous(READ, flags));
+        note(&mut seen, fact, map_anonymous(READ, flags))?;
     }
     Ok(seen)
 }
@@ -472,7 +472,7 @@ fn mmap_anonymous_type(_lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_protection_write_alone(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let page = map(&lettered(lab, 1)?, PAGE, WRITE, SHARED, 0);
-    note(&mut seen, "mmap(PROT_WRITE)", page);
+    note(&mut seen, "mmap(PROT_WRITE)", page)?;
     let page = page.setup("mmap")?;
     seen.text("load before the store", load(page)?);
     // User-mode Linux looks at its own page table in place of the processor's.
@@ -511,7 +511,7 @@ fn mmap_fixed_noreplace_alignment(lab: &Lab) -> Result<Observation, Stop> {
         // SAFETY: with MAP_FIXED_NOREPLACE nothing is replaced.
         let there = unsafe { map_with(&file, address + 1, PAGE, READ, PRIVATE | NO_REPLACE, 0) };
         let fact = format!("mmap({name} page + 1, MAP_FIXED_NOREPLACE)");
-        note(&mut seen, &fact, there);
+        note(&mut seen, &fact, there)?;
     }
     Ok(seen)
 }
@@ -527,7 +527,7 @@ fn mmap_fixed_noreplace_and_fixed(lab: &Lab) -> Result<Observation, Stop> {
         &mut seen,
         "mmap(mapped page, MAP_FIXED|MAP_FIXED_NOREPLACE)",
         there,
-    );
+    )?;
     seen.text("the page", letter(page)?);
     Ok(seen)
 }
@@ -541,7 +541,7 @@ fn mmap_fixed_outside(lab: &Lab) -> Result<Observation, Stop> {
     ] {
         // SAFETY: nothing of this process is there.
         let there = unsafe { map_with(&file, address, PAGE, READ, PRIVATE | FIXED, 0) };
-        note(&mut seen, &format!("mmap({name}, MAP_FIXED)"), there);
+        note(&mut seen, &format!("mmap({name}, MAP_FIXED)"), there)?;
     }
     Ok(seen)
 }
@@ -555,7 +555,7 @@ fn mmap_offset_last_page(lab: &Lab) -> Result<Observation, Stop> {
             &mut seen,
             &fact,
             map(&file, PAGE, READ, flags, (1 << 63) - PAGE),
-        );
+        )?;
     }
     Ok(seen)
 }

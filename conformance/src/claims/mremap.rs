@@ -128,7 +128,7 @@ fn mmap_mremap_overlap(lab: &Lab) -> Result<Observation, Stop> {
         ("mremap(last two pages, to the first)", area + PAGE, area),
         ("mremap(first two pages, to the first)", area, area),
     ] {
-        note(&mut seen, fact, remap(from, 2 * PAGE, 2 * PAGE, FIXED, to));
+        note(&mut seen, fact, remap(from, 2 * PAGE, 2 * PAGE, FIXED, to))?;
     }
     seen.text("pages of the area", letters(area, 3)?);
     Ok(seen)
@@ -165,7 +165,7 @@ fn mmap_mremap_merged(lab: &Lab) -> Result<Observation, Stop> {
                 aside(|| protect(area + page * PAGE, PAGE, READ)).setup("mprotect")?;
             }
             let moved = remap(from, PAGE, PAGE, FIXED, to);
-            note(&mut seen, &format!("mremap({way}) with {name}"), moved);
+            note(&mut seen, &format!("mremap({way}) with {name}"), moved)?;
         }
         let mappings = aside(|| mappings_of(area))?;
         seen.text(format!("mappings with {name}"), &mappings);
@@ -230,7 +230,7 @@ fn mmap_munmap_limit(lab: &Lab) -> Result<Observation, Stop> {
         return Err(Stop::broken(format!("no limit of mappings: {refused:?}")));
     }
     let middle = unmap(pages + PAGE, PAGE);
-    let kept = is_mapped(pages + PAGE);
+    let kept = is_mapped(pages + PAGE)?;
     let last = unmap(pages + 2 * PAGE, PAGE);
     // What follows may need mappings itself.
     aside(|| unmap(area, length)).setup("munmap")?;
@@ -238,7 +238,7 @@ fn mmap_munmap_limit(lab: &Lab) -> Result<Observation, Stop> {
     seen.call("munmap(second page of three)", middle);
     seen.text("second page", if kept { "mapped" } else { "gone" });
     seen.call("munmap(third page of three)", last);
-    note_page(&mut seen, "third page", pages + 2 * PAGE);
+    note_page(&mut seen, "third page", pages + 2 * PAGE)?;
     seen.text("first page", letters(pages, 1)?);
     Ok(seen)
 }

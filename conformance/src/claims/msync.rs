@@ -144,7 +144,7 @@ fn mmap_msync_invalidate(lab: &Lab) -> Result<Observation, Stop> {
     if aside(|| letter(page))? != "a" {
         return Err(Stop::broken("the mapping does not show the file"));
     }
-    aside(|| io::pwrite(&file, b"z", 0)).setup("pwrite")?;
+    aside(|| io::pwrite_all(&file, b"z", 0)).setup("pwrite")?;
     let mut seen = Observation::new();
     seen.call(
         "msync(MS_INVALIDATE)",
@@ -193,7 +193,7 @@ fn dirtiness(address: usize) -> Result<&'static str, Stop> {
 
 fn mmap_msync_clean(lab: &Lab) -> Result<Observation, Stop> {
     let (file, _) = file_on(lab, &["ext4", "xfs"])?;
-    aside(|| io::pwrite(&file, &[b'a'; PAGE], 0)).setup("write the file")?;
+    aside(|| io::pwrite_all(&file, &[b'a'; PAGE], 0)).setup("write the file")?;
     aside(|| file.sync_all()).setup("fsync")?;
     let page = mapped(&file, 1, READ | WRITE, SHARED)?;
     // SAFETY: the page is this function's own, and of the file.
@@ -213,7 +213,7 @@ fn mmap_shared_large(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| file.set_len(LARGE as u64)).setup("ftruncate")?;
     let mut seen = Observation::new();
     let area = map(&file, LARGE, WRITE, SHARED, 0);
-    note(&mut seen, "mmap(4 MiB, PROT_WRITE, MAP_SHARED)", area);
+    note(&mut seen, "mmap(4 MiB, PROT_WRITE, MAP_SHARED)", area)?;
     let area = area.setup("mmap")?;
     let ended = in_child(|| {
         let target = std::ptr::with_exposed_provenance_mut::<u8>(area);

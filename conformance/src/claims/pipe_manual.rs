@@ -562,8 +562,11 @@ fn pipe_flags_both_ends(_lab: &Lab) -> Result<Observation, Stop> {
     for (name, flags) in [("O_NONBLOCK|O_CLOEXEC", both), ("0", PipeFlags::empty())] {
         match pipe2(flags) {
             Ok(pipe) => {
-                seen.text(format!("read end of pipe2({name})"), flags_of(&pipe.read));
-                seen.text(format!("write end of pipe2({name})"), flags_of(&pipe.write));
+                seen.text(format!("read end of pipe2({name})"), flags_of(&pipe.read)?);
+                seen.text(
+                    format!("write end of pipe2({name})"),
+                    flags_of(&pipe.write)?,
+                );
             }
             Err(errno) => {
                 for end in ["read", "write"] {
@@ -576,21 +579,19 @@ fn pipe_flags_both_ends(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 /// Which of two flags a descriptor has.
-fn flags_of(fd: &impl AsRawFd) -> String {
-    // SAFETY: F_GETFL and F_GETFD take no pointer.
-    let (status, descriptor) = unsafe {
-        (
-            libc::fcntl(fd.as_raw_fd(), libc::F_GETFL),
-            libc::fcntl(fd.as_raw_fd(), libc::F_GETFD),
-        )
+fn flags_of(fd: &impl AsFd) -> Result<String, Stop> {
+    let of = |command: libc::c_int| {
+        let command = command.cast_unsigned() as usize;
+        // SAFETY: F_GETFL and F_GETFD take no pointer.
+        aside(|| unsafe { ask(Sysno::fcntl, [argument(fd), command, 0, 0, 0, 0]) })
     };
-    if status == -1 || descriptor == -1 {
-        return "not open".to_owned();
-    }
-    named(&[
-        ("O_NONBLOCK", status & libc::O_NONBLOCK != 0),
-        ("FD_CLOEXEC", descriptor & libc::FD_CLOEXEC != 0),
-    ])
+    let has = |flags: usize, flag: libc::c_int| flags & flag.cast_unsigned() as usize != 0;
+    let status = of(libc::F_GETFL).setup("F_GETFL")?;
+    let descriptor = of(libc::F_GETFD).setup("F_GETFD")?;
+    Ok(named(&[
+        ("O_NONBLOCK", has(status, libc::O_NONBLOCK)),
+        ("FD_CLOEXEC", has(descriptor, libc::FD_CLOEXEC)),
+    ]))
 }
 
 /// The names of what is there.

@@ -235,7 +235,7 @@ fn disk_bytes_uncached(place: &Place, file: &File) -> Result<u64, Stop> {
         return Err(not_disk("O_DIRECT is refused"));
     }
     let aligned = alias::memory(alias::LENGTH)?;
-    io::pwrite(file, &aligned, 0).setup("write past the page cache")?;
+    io::pwrite_all(file, &aligned, 0).setup("write past the page cache")?;
     set_status_flags(file, 0)?;
     file.sync_all().setup("fsync")?;
     match disk_bytes_of_a_read(file)? {
@@ -253,7 +253,7 @@ fn rw_dma_disk(lab: &Lab) -> Result<Observation, Stop> {
         let fetched = disk_bytes_uncached(&place, &file)?;
         seen.count("disk bytes for a file that was not cached", fetched);
     } else {
-        io::pwrite(&file, &[alias::OLD; alias::LENGTH], 0).setup("write the file")?;
+        io::pwrite_all(&file, &[alias::OLD; alias::LENGTH], 0).setup("write the file")?;
     }
     seen.count(
         "disk bytes for a file in the page cache",

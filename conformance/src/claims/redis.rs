@@ -154,7 +154,7 @@ fn redis_aof_sendfile(lab: &Lab) -> Result<Observation, Stop> {
 
 fn splice_into(file: &File) -> Result<Result<usize, Errno>, Stop> {
     let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
-    io::write(&pipe.write, &[0; 16]).setup("write to a pipe")?;
+    io::write_all(&pipe.write, &[0; 16]).setup("write to a pipe")?;
     Ok(splice(
         &pipe.read,
         None,

@@ -335,7 +335,7 @@ pub const CLAIMS: &[Claim] = &[
                 let sent = sendfile(&near, &source, Some(&mut 0), 0x0008_0000_0000_0004);
                 seen.call("sendfile(UDP socket, empty file, 2^51 + 4)", sent);
                 // A datagram that comes after this one would have come before it.
-                aside(|| io::write(&near, b"last")).setup("write")?;
+                aside(|| io::write_all(&near, b"last")).setup("write")?;
                 let mut bytes = [0; 8];
                 let first = aside(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
                 seen.count("bytes of the first datagram that comes", first as u64);
@@ -753,7 +753,7 @@ fn sendfile_faults_grown(lab: &Lab) -> Result<Observation, Stop> {
     };
     send(&mut seen, "sendfile(socket, file)");
     send(&mut seen, "sendfile(socket, file), at its end");
-    aside(|| io::pwrite(&file, &all[HALF..], HALF as u64)).setup("append to the file")?;
+    aside(|| io::pwrite_all(&file, &all[HALF..], HALF as u64)).setup("append to the file")?;
     send(&mut seen, "sendfile(socket, file), grown");
     drop(near);
     let mut bytes = vec![0; 2 * alias::LENGTH];
@@ -770,8 +770,8 @@ pub(super) const HOLED: usize = 5 * 4096;
 pub(super) fn holed() -> Result<File, Stop> {
     let file = File::from(fds::sealed_memfd(0)?);
     aside(|| {
-        io::pwrite(&file, &[b'f'; 4096], 0).setup("write the file")?;
-        io::pwrite(&file, &[b'f'; 4096], 4 * 4096).setup("write the file")
+        io::pwrite_all(&file, &[b'f'; 4096], 0).setup("write the file")?;
+        io::pwrite_all(&file, &[b'f'; 4096], 4 * 4096).setup("write the file")
     })?;
     Ok(file)
 }

@@ -1045,7 +1045,7 @@ fn sendfile_udp_too_long(lab: &Lab) -> Result<Observation, Stop> {
         sendfile(&near, &source, Some(&mut 0), 200_000),
     );
     // A datagram that comes after this one would have come before it.
-    aside(|| io::write(&near, b"last")).setup("write")?;
+    aside(|| io::write_all(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
     note_readable(&mut seen, "bytes of the first datagram that comes", &far)?;
     Ok(seen)
@@ -1059,7 +1059,7 @@ fn sendfile_udp_one_datagram(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(UDP socket, file of 10000)",
         sendfile(&near, &source, Some(&mut 0), 10_000),
     );
-    aside(|| io::write(&near, b"last")).setup("write")?;
+    aside(|| io::write_all(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
     note_readable(&mut seen, "bytes of the first datagram", &far)?;
     Ok(seen)

@@ -439,7 +439,7 @@ fn splice_ends_any_descriptor(lab: &Lab) -> Result<Observation, Stop> {
     )?;
     let into_sink = |sink: &Descriptor| {
         let pipe = pipe2(PipeFlags::CLOEXEC)?;
-        io::write(&pipe.write, b"four")?;
+        io::write_all(&pipe.write, b"four")?;
         splice(&pipe.read, None, sink, None, 4, SpliceFlags::NONBLOCK)
     };
     fds::each(
@@ -531,7 +531,7 @@ fn splice_moves_out_of_file(lab: &Lab) -> Result<Observation, Stop> {
 
 fn splice_moves_out_of_pipe(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = (pipe()?, pipe()?);
-    io::write(&first.write, b"bytes").setup("write to a pipe")?;
+    io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
     seen.call(
         "splice(pipe, other pipe)",
@@ -561,7 +561,7 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
         let name = &place.filesystem;
         let file = aside(|| {
             let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
-            io::pwrite(&file, b"bytes", 0).setup("write the file")?;
+            io::pwrite_all(&file, b"bytes", 0).setup("write the file")?;
             Ok::<_, Stop>(file)
         })?;
         let pipe = pipe()?;

@@ -316,7 +316,7 @@ pub const CLAIMS: &[Claim] = &[
                     "splice(pipe of three pieces, UDP socket)",
                     splice(&pipe.read, None, &near, None, content.len(), NONBLOCK),
                 );
-                aside(|| io::write(&near, b"last")).setup("write")?;
+                aside(|| io::write_all(&near, b"last")).setup("write")?;
                 let mut bytes = vec![0; 1 << 16];
                 let count = aside(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
                 seen.count("bytes of the first datagram", count as u64);
@@ -666,7 +666,7 @@ fn splice_o_direct_shares(lab: &Lab) -> Result<Observation, Stop> {
         ));
     };
     let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
-    aside(|| io::pwrite(&file, &[alias::OLD; alias::LENGTH], 0)).setup("write the file")?;
+    aside(|| io::pwrite_all(&file, &[alias::OLD; alias::LENGTH], 0)).setup("write the file")?;
     aside(|| file.sync_all()).setup("fsync")?;
     fds::set_status_flags(&file, libc::O_DIRECT)?;
     let pipe = pipe()?;

@@ -280,7 +280,7 @@ fn tee_ends_both_pipes(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"bytes")?;
     let (near, _far) = std::os::unix::net::UnixStream::pair().setup("socketpair")?;
     let (first, second) = two()?;
-    io::write(&first.write, b"bytes").setup("write to a pipe")?;
+    io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     let none = SpliceFlags::NONBLOCK;
     let mut seen = Observation::new();
     seen.call("tee(file, pipe)", tee(&file, &second.write, 5, none))
@@ -299,7 +299,7 @@ fn tee_ends_both_pipes(lab: &Lab) -> Result<Observation, Stop> {
 
 fn tee_ends_same_pipe(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
-    io::write(&pipe.write, b"bytes").setup("write to a pipe")?;
+    io::write_all(&pipe.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
     seen.call(
         "tee(pipe, same pipe)",
@@ -317,7 +317,7 @@ fn tee_would_block(flags: SpliceFlags, o_nonblock: bool) -> Result<Observation, 
     let make = || nocopy_splice::pipe2(kind).setup("pipe2");
     let (empty, full, some, room) = (make()?, make()?, make()?, make()?);
     io::write_all(&full.write, &vec![0; 1 << 16]).setup("fill a pipe")?;
-    io::write(&some.write, b"bytes").setup("write to a pipe")?;
+    io::write_all(&some.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
     seen.call(
         "tee(empty pipe, pipe)",
@@ -343,7 +343,7 @@ fn tee_end_no_writers(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn tee_input_left(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = two()?;
-    io::write(&first.write, b"b").setup("write to a pipe")?;
+    io::write_all(&first.write, b"b").setup("write to a pipe")?;
     let mut seen = Observation::new();
     for which in ["first", "second"] {
         let copied = tee(&first.read, &second.write, 1, SpliceFlags::NONBLOCK);
@@ -362,7 +362,7 @@ fn tee_input_left(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn tee_errors_ebadf(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = two()?;
-    io::write(&first.write, b"bytes").setup("write to a pipe")?;
+    io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     let none = SpliceFlags::NONBLOCK;
     let mut seen = Observation::new();
     // SAFETY: tee takes no pointer.
@@ -405,7 +405,7 @@ fn tee_length_zero(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn tee_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = two()?;
-    io::write(&first.write, b"bytes").setup("write to a pipe")?;
+    io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
     for flags in [0x10, 0xf] {
         let arguments = [
@@ -426,7 +426,7 @@ fn tee_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn tee_errors_sigpipe(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = two()?;
-    io::write(&first.write, b"bytes").setup("write to a pipe")?;
+    io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     drop(second.read);
     let mut seen = Observation::new();
     let (done, signals) = raised(libc::SIGPIPE, || {

@@ -460,10 +460,14 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// Sets the option and reads it back: 1 if it is set, 0 if the kernel only said so.
-fn set_zerocopy(socket: &impl AsFd) -> Result<usize, Errno> {
-    enable(socket.as_fd())?;
-    aside(|| option(socket))
+/// Sets the option: what the kernel says to that and, if it says yes, what the option is then, 1 if it is set.
+fn set_zerocopy(socket: &impl AsFd) -> Result<Result<usize, Errno>, Stop> {
+    match enable(socket.as_fd()) {
+        Err(errno) => Ok(Err(errno)),
+        Ok(_) => aside(|| option(socket))
+            .setup("read SO_ZEROCOPY back")
+            .map(Ok),
+    }
 }
 
 /// Whether an option was set and is.
@@ -529,7 +533,7 @@ fn flag_refused(call: &str, errno: Errno) -> Stop {
 fn zerocopy_socket_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
     let mut seen = Observation::new();
-    seen.call("SO_ZEROCOPY of a TCP socket, set", set_zerocopy(&socket));
+    seen.call("SO_ZEROCOPY of a TCP socket, set", set_zerocopy(&socket)?);
     Ok(seen)
 }
 
@@ -547,7 +551,7 @@ fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
         match sockets::socket(domain, kind, 0) {
             Ok(socket) => seen.call(
                 format!("SO_ZEROCOPY of a {name} socket, set"),
-                set_zerocopy(&socket),
+                set_zerocopy(&socket)?,
             ),
             // A kernel without IPv6, say, says nothing about zero-copy.
             Err(_) => continue,
@@ -616,7 +620,10 @@ fn zerocopy_copies_unix(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = UnixStream::pair().setup("socketpair")?;
     let mut memory = alias::memory(LENGTH)?;
     let mut seen = Observation::new();
-    seen.call("SO_ZEROCOPY of an AF_UNIX socket, set", set_zerocopy(&near));
+    seen.call(
+        "SO_ZEROCOPY of an AF_UNIX socket, set",
+        set_zerocopy(&near)?,
+    );
     // SAFETY: the memory lives until the process ends.
     alias::send_all(|done| unsafe { io::sendmsg(&near, &memory[done..], libc::MSG_ZEROCOPY) })
         .map_err(|errno| flag_refused("sendmsg", errno))?;
@@ -681,7 +688,7 @@ fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
 fn zerocopy_socket_vsock(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
     let mut seen = Observation::new();
-    seen.call("SO_ZEROCOPY of a vsock socket, set", set_zerocopy(&socket));
+    seen.call("SO_ZEROCOPY of a vsock socket, set", set_zerocopy(&socket)?);
     Ok(seen)
 }
 
@@ -689,7 +696,7 @@ fn zerocopy_copies_vsock_loopback(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::vsock()?;
     let mut memory = alias::memory(LENGTH)?;
     let mut seen = Observation::new();
-    let enabled = set_zerocopy(&near);
+    let enabled = set_zerocopy(&near)?;
     seen.call("SO_ZEROCOPY of a vsock socket, set", enabled);
     // SAFETY: the memory is freed after the completion, if there is to be one.
     let mut sends = 0;
@@ -950,7 +957,7 @@ fn zerocopy_option_inherited(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for value in [1, 0] {
         let listener = aside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
-        if value == 1 && set_zerocopy(&listener).setup("SO_ZEROCOPY")? != 1 {
+        if value == 1 && set_zerocopy(&listener)?.setup("SO_ZEROCOPY")? != 1 {
             return Err(Stop::broken("the option of the listener is not set"));
         }
         let address = listener.local_addr().setup("getsockname")?;
@@ -1001,8 +1008,8 @@ fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = UnixStream::pair().setup("socketpair")?;
     let (tcp_near, tcp_far) = sockets::tcp()?;
-    io::write(&far, b"bytes").setup("write")?;
-    io::write(&tcp_far, b"bytes").setup("write")?;
+    io::write_all(&far, b"bytes").setup("write")?;
+    io::write_all(&tcp_far, b"bytes").setup("write")?;
     sockets::wait_for_arrival(&tcp_near, 5)?;
     let receive = |socket: std::os::fd::BorrowedFd<'_>| {
         let mut bytes = [0; 16];

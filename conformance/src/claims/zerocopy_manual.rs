@@ -10,7 +10,7 @@ use crate::lab::{Lab, map_file, sockets, wait_until};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use syscalls::{Errno, Sysno};
 
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
@@ -143,14 +143,18 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.socket.udplite-made",
             |_lab| {
                 let made = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE);
-                let protocol =
-                    |socket| sockets::get_option(&socket, libc::SOL_SOCKET, libc::SO_PROTOCOL);
+                let protocol = |socket: OwnedFd| {
+                    aside(|| sockets::get_option(&socket, libc::SOL_SOCKET, libc::SO_PROTOCOL))
+                };
                 let mut seen = Observation::new();
                 seen.text(
                     "socket(UDP-Lite)",
-                    match made.and_then(protocol) {
-                        Ok(libc::IPPROTO_UDPLITE) => "UDP-Lite".to_owned(),
-                        other => format!("{other:?}"),
+                    match made {
+                        Err(errno) => format!("Err({errno:?})"),
+                        Ok(socket) => match protocol(socket).setup("SO_PROTOCOL")? {
+                            libc::IPPROTO_UDPLITE => "UDP-Lite".to_owned(),
+                            other => format!("Ok({other})"),
+                        },
                     },
                 );
                 Ok(seen)

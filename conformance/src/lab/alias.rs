@@ -86,7 +86,7 @@ pub fn memory(length: usize) -> Result<PrivateAnonymous, Stop> {
 pub fn change(file: &File) -> Result<(), Stop> {
     let mut now = [0; LENGTH];
     aside(|| {
-        io::pwrite(file, &[NEW; LENGTH], 0).setup("change the file")?;
+        io::pwrite_all(file, &[NEW; LENGTH], 0).setup("change the file")?;
         io::pread(file, &mut now, 0).setup("read the changed file")
     })?;
     if now == [NEW; LENGTH] {

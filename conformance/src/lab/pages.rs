@@ -74,9 +74,22 @@ pub fn touch(address: usize) -> Result<Result<usize, Errno>, Stop> {
     Ok(io::again(|| unsafe { io::write_from(&write, base, 1) }))
 }
 
-/// Does `work` in a child, and says how that ended.
+/// Does `work` in a child, and says how that ended. A child that another process has stopped shows nothing about `work`.
 pub fn in_child(work: impl FnOnce()) -> Result<Ended, Stop> {
-    Ok(process::wait(process::fork(work).setup("fork")?))
+    let child = process::fork(work).setup("fork")?;
+    match process::wait(child) {
+        Ended::Stopped => {
+            process::kill(child);
+            process::wait(child);
+            Err(Stop::broken(
+                "another process has stopped a child of the experiment",
+            ))
+        }
+        Ended::Unknown => Err(Stop::broken(
+            "wait4() does not report how a child has ended",
+        )),
+        ended => Ok(ended),
+    }
 }
 
 /// Loads the byte at an address in a child.

@@ -14,14 +14,14 @@ type Ends = (OwnedFd, OwnedFd);
 
 /// Both ends of a connection, when what was sent by `far` has come to `near`.
 fn filled(near: OwnedFd, far: OwnedFd) -> Result<Ends, Stop> {
-    io::write(&far, &CONTENT).setup("fill a socket")?;
+    io::write_all(&far, &CONTENT).setup("fill a socket")?;
     io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
     Ok((near, far))
 }
 
 /// As [`filled`], of sockets that say how many bytes have come.
 fn counted(near: OwnedFd, far: OwnedFd) -> Result<Ends, Stop> {
-    io::write(&far, &CONTENT).setup("fill a socket")?;
+    io::write_all(&far, &CONTENT).setup("fill a socket")?;
     sockets::wait_for_arrival(&near, CONTENT.len())?;
     Ok((near, far))
 }
@@ -40,7 +40,7 @@ pub fn unnamed_file(lab: &Lab) -> Result<OwnedFd, Stop> {
         .custom_flags(libc::O_TMPFILE)
         .open(lab.scratch()?)
         .setup("open with O_TMPFILE")?;
-    io::pwrite(&file, &CONTENT, 0).setup("write a file")?;
+    io::pwrite_all(&file, &CONTENT, 0).setup("write a file")?;
     Ok(file.into())
 }
 
@@ -59,7 +59,7 @@ pub fn secret() -> Result<OwnedFd, Stop> {
 
 pub fn pipe_with_content() -> Result<Ends, Stop> {
     let (read, write) = std::io::pipe().setup("pipe")?;
-    io::write(&write, &CONTENT).setup("fill a pipe")?;
+    io::write_all(&write, &CONTENT).setup("fill a pipe")?;
     Ok((read.into(), write.into()))
 }
 
@@ -176,7 +176,7 @@ pub fn terminal() -> Result<Ends, Stop> {
         libc::cfmakeraw(&raw mut modes);
         libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &raw const modes);
     }
-    io::write(&master, &CONTENT).setup("type into a terminal")?;
+    io::write_all(&master, &CONTENT).setup("type into a terminal")?;
     sockets::wait_for_arrival(&slave, CONTENT.len())?;
     Ok((slave, master))
 }

@@ -18,7 +18,7 @@ fn from_call(number: libc::c_long, call: &str) -> Result<OwnedFd, Stop> {
 /// A memfd with content and these seals.
 pub fn sealed(seals: libc::c_int) -> Result<OwnedFd, Stop> {
     let memfd = sealed_memfd(0)?;
-    io::pwrite(&memfd, &CONTENT, 0).setup("write a memfd")?;
+    io::pwrite_all(&memfd, &CONTENT, 0).setup("write a memfd")?;
     // SAFETY: F_ADD_SEALS takes its seals by value.
     if unsafe { libc::fcntl(memfd.as_raw_fd(), libc::F_ADD_SEALS, seals) } == -1 {
         return Err(Stop::from_setup("F_ADD_SEALS", last_errno()));
@@ -39,7 +39,7 @@ pub fn huge_memfd() -> Result<OwnedFd, Stop> {
 /// A loop device over 64 KiB of memory.
 pub fn block_device() -> Result<OwnedFd, Stop> {
     let image = File::from(sealed_memfd(0)?);
-    io::pwrite(&image, &vec![super::alias::OLD; 1 << 16], 0).setup("write the image")?;
+    io::pwrite_all(&image, &vec![super::alias::OLD; 1 << 16], 0).setup("write the image")?;
     loops::device_over(&image).map(|(device, _)| device.into())
 }
 
@@ -52,7 +52,7 @@ pub fn unix_pair(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
         return Err(Stop::from_setup("socketpair", last_errno()));
     }
     let (near, far) = (made(ends[0], "socketpair")?, made(ends[1], "socketpair")?);
-    io::write(&far, &CONTENT).setup("fill a socket")?;
+    io::write_all(&far, &CONTENT).setup("fill a socket")?;
     Ok((near, far))
 }
 
@@ -76,7 +76,7 @@ pub fn raw_socket() -> Result<OwnedFd, Stop> {
     if done == -1 {
         return Err(Stop::from_setup("connect a raw socket", last_errno()));
     }
-    io::write(&socket, &CONTENT).setup("send by a raw socket")?;
+    io::write_whole(&socket, &CONTENT).setup("send by a raw socket")?;
     Ok(socket)
 }
 
@@ -101,7 +101,7 @@ pub fn packet_socket() -> Result<OwnedFd, Stop> {
     if done == -1 {
         return Err(Stop::from_setup("bind a packet socket", last_errno()));
     }
-    io::write(&socket, &CONTENT).setup("send by a packet socket")?;
+    io::write_whole(&socket, &CONTENT).setup("send by a packet socket")?;
     io::wait_for(socket.as_fd(), libc::POLLIN).setup("poll")?;
     Ok(socket)
 }
@@ -123,7 +123,7 @@ pub fn netlink_socket() -> Result<OwnedFd, Stop> {
     request[4] = GETLINK;
     request[6] = REQUEST;
     request[7] = DUMP;
-    io::write(&socket, &request).setup("send by a netlink socket")?;
+    io::write_whole(&socket, &request).setup("send by a netlink socket")?;
     Ok(socket)
 }
 
