@@ -483,7 +483,7 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(b"abc")?;
                 let disk = File::from(sealed_memfd(0)?);
-                aside(|| disk.set_len(1 << 16)).setup("ftruncate")?;
+                aside(|| io::truncate(&disk, 1 << 16)).setup("ftruncate")?;
                 let (device, _path) = loops::device_over(&disk)?;
                 let mut seen = Observation::new();
                 seen.call(
@@ -754,7 +754,7 @@ fn content_hole(lab: &Lab) -> Result<Observation, Stop> {
     let ((source, _), (target, _)) = (file_on(lab, &["ext4"])?, file_on(lab, &["ext4"])?);
     aside(|| {
         io::pwrite_all(&source, &[b'a'; PAGE], 0).setup("write the file")?;
-        source.set_len(17 * PAGE as u64).setup("ftruncate")
+        io::truncate(&source, 17 * PAGE as u64).setup("ftruncate")
     })?;
     let mut seen = Observation::new();
     note_copy(&mut seen, (&source, 0), (&target, 0), 17 * PAGE)?;

@@ -10,9 +10,9 @@ use crate::lab::pages::{self, PAGE};
 use crate::lab::sleeper::{Caller, interrupt_with, returned};
 use crate::lab::{Lab, alias, io, pattern, sockets};
 use crate::verdict::{Observation, Setup, Stop};
-use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use nocopy_msg_zerocopy::{Enabled, SendFlags, send_zerocopy};
 use nocopy_sendfile::sendfile;
-use nocopy_splice::{IoVec, SpliceFlags, fcntl_setpipe_size, splice, vmsplice_to_pipe};
+use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
 use std::fs::File;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -284,8 +284,8 @@ const PUNCHED: &[(&str, Answer)] = &[
 fn narrow() -> Result<(TcpStream, TcpStream), Stop> {
     let (near, far) = sockets::tcp()?;
     aside(|| {
-        sockets::set_option(&far, libc::SOL_SOCKET, libc::SO_RCVBUF, 1 << 16).setup("SO_RCVBUF")?;
-        sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 16).setup("SO_SNDBUF")
+        sockets::resize_buffer(&far, libc::SO_RCVBUF, 1 << 16)?;
+        sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 16)
     })?;
     Ok((near, far))
 }
@@ -354,7 +354,7 @@ fn splice_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     const PIPE: usize = 1 << 20;
     let content = pattern(PIPE);
     let pipe = pipe()?;
-    let size = aside(|| fcntl_setpipe_size(&pipe.write, PIPE)).setup("F_SETPIPE_SZ")?;
+    let size = aside(|| io::resize_pipe(&pipe.write, PIPE)).setup("F_SETPIPE_SZ")?;
     if size < PIPE {
         return Err(Stop::broken("the pipe has not grown"));
     }
@@ -389,10 +389,11 @@ fn zerocopy_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = alias::memory(LENGTH)?;
     memory.copy_from_slice(&content);
     let (near, far) = narrow()?;
+    sockets::zerocopy_on(&near)?;
     let near = Arc::new(near);
     let mut seen = Observation::new();
     let sent = interrupt(&mut seen, Sysno::sendto, &near, move |near| {
-        let zerocopy = enable(near)?;
+        let zerocopy = Enabled::assume(near.as_fd().into());
         // SAFETY: the memory is given up, and so never freed.
         let sent = unsafe { send_zerocopy(zerocopy, &memory, SendFlags::empty()) };
         std::mem::forget(memory);

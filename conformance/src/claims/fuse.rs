@@ -1,6 +1,6 @@
 //! `splice` and `sendfile` of files whose content a server in user space makes up (FUSE): what comes of them, and who waits.
 
-use super::waiting::{does_not_wait, note_end};
+use super::waiting::{does_not_wait, note_result};
 use super::{note_readable, pipe};
 use crate::claim::{Answer, Claim, Gate, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
@@ -13,7 +13,7 @@ use nocopy_sendfile::sendfile;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
-use syscalls::Sysno;
+use syscalls::{Errno, Sysno};
 
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
 const UUTILS: Source =
@@ -189,7 +189,7 @@ fn hiding() -> Result<Fuse, Stop> {
 fn opened(seen: &mut Observation, fuse: &Fuse, flags: libc::c_int) -> Result<File, Stop> {
     let file = fuse.open(File::options().read(true).custom_flags(flags))?;
     super::note_length(seen, "length that fstat() shows", &file)?;
-    seen.call("read(file)", aside(|| io::pread(&file, &mut [0; 99], 0)));
+    seen.call("read(file)", io::pread(&file, &mut [0; 99], 0));
     Ok(file)
 }
 
@@ -264,13 +264,19 @@ fn note_reader(
 ) -> Result<(), Stop> {
     let sleeps = caller.sleeps_with(|| fuse.is_asked())?;
     fuse.answer()?;
-    note_end(seen, what, sleeps, caller)
+    let result = caller.join()?;
+    // What reads of a file whose server has ended fail with.
+    if let Err(Errno::ECONNABORTED | Errno::ENOTCONN) = result {
+        return Err(Stop::broken("the server of the file has ended"));
+    }
+    note_result(seen, what, sleeps, result);
+    Ok(())
 }
 
 fn sendfile_waits_file_read(_lab: &Lab) -> Result<Observation, Stop> {
     let (fuse, file) = withholding()?;
     let (near, far) = sockets::tcp()?;
-    aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+    aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
     let caller = Caller::start(Sysno::sendfile, move || {
         io::again(|| sendfile(&near, &file, Some(&mut 0), 1))
     })?;

@@ -602,7 +602,7 @@ fn madvise_populate(_lab: &Lab) -> Result<Observation, Stop> {
 /// A memfd of so many pages, none of which is in memory.
 fn unwritten(pages: usize) -> Result<File, Stop> {
     let file = File::from(sealed_memfd(0)?);
-    aside(|| file.set_len((pages * PAGE) as u64)).setup("ftruncate")?;
+    aside(|| io::truncate(&file, (pages * PAGE) as u64)).setup("ftruncate")?;
     Ok(file)
 }
 

@@ -388,7 +388,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A mapping lives on when its descriptor is closed.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc")],
         finds: always(true),
-        about: MMAP,
+        about: &[Sysno::mmap, Sysno::write],
         lies: &[Lie::bytes(Sysno::read, alias::OLD, 0)],
         ..Claim::of_answers(
             "mmap.life.descriptor-closed",
@@ -398,8 +398,8 @@ pub const CLAIMS: &[Claim] = &[
                 drop(file);
                 let pipe = pipe()?;
                 // SAFETY: the mapping outlives the call; nobody holds a reference to it.
-                let written =
-                    io::again(|| unsafe { io::write_from(&pipe.write, mapping.as_ptr(), PAGE) });
+                let written = unsafe { io::write_all_from(&pipe.write, mapping.as_ptr(), PAGE) }
+                    .map(|()| PAGE);
                 let mut bytes = vec![0; written.unwrap_or(0)];
                 io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
                 let mut seen = Observation::new();
@@ -428,7 +428,7 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(&[alias::OLD; 2 * PAGE])?;
                 let mapping = map_file(&file, 2 * PAGE).setup("mmap")?;
-                aside(|| file.set_len(PAGE as u64)).setup("ftruncate")?;
+                aside(|| io::truncate(&file, PAGE as u64)).setup("ftruncate")?;
                 let pipe = pipe()?;
                 let (unix, _far) = UnixStream::pair().setup("socketpair")?;
                 let (tcp, _tcp_far) = sockets::tcp()?;
@@ -473,7 +473,7 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(&[alias::OLD; PAGE])?;
                 let mapping = map_file(&file, PAGE).setup("mmap")?;
-                aside(|| file.set_len(0)).setup("ftruncate")?;
+                aside(|| io::truncate(&file, 0)).setup("ftruncate")?;
                 let null = Descriptor::open(lab, Fd::DevNull)?;
                 // SAFETY: the kernel checks every access; the range is the mapping's own.
                 let written = io::again(|| unsafe { io::write_from(&null, mapping.as_ptr(), 1) });

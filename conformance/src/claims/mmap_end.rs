@@ -8,7 +8,7 @@ use crate::interpose::record::aside;
 use crate::lab::alias::OLD;
 use crate::lab::pages::{
     PAGE, UNHARMED, bytes, in_child, letter, lettered, letters, letters_of, load, store,
-    store_in_child, touch,
+    store_in_child, touch, write_from,
 };
 use crate::lab::{Lab, ext4, io, mounts};
 use crate::verdict::{Observation, Setup, Stop};
@@ -272,7 +272,10 @@ fn mmap_end_siginfo(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| in_child(|| store_and_tell(byte)))?;
     drop(write);
     let mut told = [0; 16];
-    io::read_full(&read, &mut told).setup("read the pipe")?;
+    let length = told.len();
+    if io::read_full(&read, &mut told).setup("read the pipe")? != length {
+        return Err(Stop::broken("the child has not told what signal came"));
+    }
     let number = |at: usize| u64::from(u32::from_ne_bytes([0, 1, 2, 3].map(|i| told[at + i])));
     let address = usize::from_ne_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| told[8 + i]));
     let mut seen = Observation::new();
@@ -294,9 +297,12 @@ fn mmap_end_write_from(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call(
         "write(pipe, second page of a mapping of two)",
-        touch(pages + PAGE)?,
+        write_from(pages + PAGE)?,
     );
-    seen.call("write(pipe, page mapped behind the end)", touch(behind)?);
+    seen.call(
+        "write(pipe, page mapped behind the end)",
+        write_from(behind)?,
+    );
     Ok(seen)
 }
 
@@ -389,6 +395,9 @@ fn fill(filler: &File) -> Result<Result<usize, Errno>, Stop> {
         let last = loop {
             match io::pwrite(filler, &block, end) {
                 Ok(count @ 1..) => end += count as u64,
+                Err(errno @ (Errno::EPERM | Errno::EIO)) => {
+                    return Err(Stop::from_setup("fill the file system", errno));
+                }
                 other => break other,
             }
         };
@@ -410,7 +419,7 @@ fn mmap_full_hole(_lab: &Lab) -> Result<Observation, Stop> {
         let page = mapped(&file, 1, READ | WRITE, SHARED)?;
         // SAFETY: the page is this function's own, and the byte in the file.
         unsafe { store(page, b'b') };
-        aside(|| truncate(&file, PAGE)).setup("ftruncate")?;
+        aside(|| io::truncate(&file, PAGE as u64)).setup("ftruncate")?;
         let full = aside(|| fill(&filler))?;
         seen.call(format!("pwrite() when full, {name}"), full);
         let hole = page + ext4::BLOCK;
@@ -418,7 +427,7 @@ fn mmap_full_hole(_lab: &Lab) -> Result<Observation, Stop> {
             format!("store into the hole, {name}"),
             store_in_child(hole, b'z')?,
         );
-        aside(|| truncate(&filler, 0)).setup("ftruncate")?;
+        aside(|| io::truncate(&filler, 0)).setup("ftruncate")?;
         aside(|| filler.sync_all()).setup("fsync")?;
         seen.text(
             format!("store with room, {name}"),

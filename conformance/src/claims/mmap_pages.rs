@@ -926,7 +926,8 @@ fn extended(file: &File, synced: bool) -> Result<Observation, Stop> {
     unsafe { store(page + 200, b'x') };
     let mut seen = Observation::new();
     if synced {
-        seen.call("msync(MS_SYNC)", sync(page, PAGE, libc::MS_SYNC));
+        let synced = sync(page, PAGE, libc::MS_SYNC).setup("msync")?;
+        seen.call("msync(MS_SYNC)", Ok(synced));
     }
     seen.call("ftruncate(file, 4096)", truncate(file, PAGE));
     let mut byte = [b'?'];
@@ -1063,8 +1064,11 @@ fn change_time(file: &File) -> Result<Observation, Stop> {
         let before = changed()?;
         // SAFETY: the page is this function's own, and of the file.
         unsafe { store(page, b'x') };
-        let synced = sync(page, PAGE, libc::MS_SYNC);
-        seen.call(format!("msync(MS_SYNC) after the {which} store"), synced);
+        let synced = sync(page, PAGE, libc::MS_SYNC).setup("msync")?;
+        seen.call(
+            format!("msync(MS_SYNC) after the {which} store"),
+            Ok(synced),
+        );
         let kept = changed()? == before;
         let word = if kept { "as before" } else { "updated" };
         seen.text(format!("time after the {which} store"), word);
@@ -1152,7 +1156,7 @@ fn mmap_protection_read_only_file(lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_populate_resident(_lab: &Lab) -> Result<Observation, Stop> {
     const PAGES: usize = 16;
     let file = File::from(sealed_memfd(0)?);
-    aside(|| file.set_len((PAGES * PAGE) as u64)).setup("ftruncate")?;
+    aside(|| io::truncate(&file, (PAGES * PAGE) as u64)).setup("ftruncate")?;
     let mut seen = Observation::new();
     for (name, flags) in [("without", SHARED), ("with", SHARED | POPULATE)] {
         let pages = map(&file, PAGES * PAGE, READ, flags, 0);

@@ -90,7 +90,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A descriptor for reading can be mapped while the file is open for writing only by another one, whose writes show.",
         sources: &[GVISOR],
         finds: always(true),
-        about: MMAP,
+        about: &[Sysno::mmap, Sysno::pwrite64],
         lies: &[
             Lie::refused(Sysno::mmap, libc::EACCES),
             Lie::bytes(Sysno::read, b'b', b'a'),
@@ -332,7 +332,7 @@ fn map_anonymous(protection: usize, flags: usize) -> Result<usize, Errno> {
 
 fn mmap_maps_shown(_lab: &Lab) -> Result<Observation, Stop> {
     let file = File::from(sealed_memfd(0)?);
-    aside(|| file.set_len(PAGE as u64)).setup("ftruncate")?;
+    aside(|| io::truncate(&file, PAGE as u64)).setup("ftruncate")?;
     let mut seen = Observation::new();
     for (name, flags) in TYPES {
         for of_file in [true, false] {

@@ -11,7 +11,7 @@ use crate::lab::{Lab, io, map_file, netns, sockets};
 use crate::routes::{Route, WHOLE};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_mmap::{MapFlags, Prot, mmap, munmap};
-use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 use syscalls::{Errno, Sysno};
 
 /// The claim that the way to one kind of sink has one CPU copy.
@@ -77,7 +77,7 @@ pub const CLAIMS: &[Claim] = &[
         method: "Makes the three calls with the sample's arguments for a file of four pages and reads what arrives.",
         sources: &[seed("3.1")],
         finds: always(true),
-        about: &[Sysno::mmap, Sysno::write, Sysno::munmap],
+        about: &[Sysno::mmap, Sysno::write, Sysno::munmap, Sysno::mincore],
         lies: &[Lie::shortened(Sysno::write), Lie::skipped(Sysno::munmap)],
         ..Claim::new(
             "mmap-write.sample.whole-file",
@@ -240,7 +240,7 @@ fn sample(lab: &Lab, file_size: usize) -> Result<Observation, Stop> {
 fn mmap_write_sample_truncated_efault(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[OLD; 2 * 4096])?;
     let mapping = map_file(&file, 2 * 4096).setup("mmap")?;
-    file.set_len(0).setup("ftruncate")?;
+    io::truncate(&file, 0).setup("ftruncate")?;
     let sink = Sink::open(lab, Kind::Tcp)?;
     let mut seen = Observation::new();
     // SAFETY: the kernel checks every access; the range is the mapping's own.
@@ -264,7 +264,7 @@ fn mmap_write_zerocopy_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let socket = netns::udp_into_nothing()?;
     let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
-    let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&socket)?;
     // SAFETY: nobody changes or truncates the file while the slice is in use.
     let bytes = unsafe { mapping.as_slice() };
     // SAFETY: the mapping outlives the completion, for which we wait.

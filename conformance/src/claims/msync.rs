@@ -210,7 +210,7 @@ fn mmap_msync_clean(lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_shared_large(lab: &Lab) -> Result<Observation, Stop> {
     let content = pattern(LARGE);
     let file = lab.empty_file()?;
-    aside(|| file.set_len(LARGE as u64)).setup("ftruncate")?;
+    aside(|| io::truncate(&file, LARGE as u64)).setup("ftruncate")?;
     let mut seen = Observation::new();
     let area = map(&file, LARGE, WRITE, SHARED, 0);
     note(&mut seen, "mmap(4 MiB, PROT_WRITE, MAP_SHARED)", area)?;

@@ -249,10 +249,7 @@ fn pipe_size_default(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe2(PipeFlags::NONBLOCK).setup("pipe2")?;
     let mut seen = Observation::new();
     seen.call("F_GETPIPE_SZ", fcntl_getpipe_size(&pipe.write));
-    let mut written = 0;
-    while let Ok(count) = io::write(&pipe.write, &[0; 4096]) {
-        written += count as u64;
-    }
+    let written = io::fill(&pipe.write, &[0; 4096]).setup("fill a pipe")?;
     seen.count("bytes written until EAGAIN", written);
     Ok(seen)
 }
@@ -356,7 +353,7 @@ fn pipe_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn pipe_pages_small_writes(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe2(PipeFlags::NONBLOCK).setup("pipe2")?;
-    fcntl_setpipe_size(&pipe.write, 4096).setup("F_SETPIPE_SZ")?;
+    aside(|| io::resize_pipe(&pipe.write, 4096)).setup("F_SETPIPE_SZ")?;
     let mut taken = 0;
     let full = loop {
         match io::again(|| io::write(&pipe.write, b"b")) {

@@ -472,7 +472,7 @@ fn made(flags: PipeFlags) -> Result<Pipe, Stop> {
 fn pipe_of(pages: usize, flags: PipeFlags) -> Result<Pipe, Stop> {
     aside(|| {
         let pipe = made(flags)?;
-        fcntl_setpipe_size(&pipe.write, pages * PAGE).setup("F_SETPIPE_SZ")?;
+        io::resize_pipe(&pipe.write, pages * PAGE).setup("F_SETPIPE_SZ")?;
         Ok(pipe)
     })
 }
@@ -612,7 +612,7 @@ fn named(flags: &[(&str, bool)]) -> String {
 fn packets(written: &[&[u8]], length: usize) -> Result<Observation, Stop> {
     let pipe = made(PipeFlags::DIRECT | PipeFlags::NONBLOCK)?;
     for bytes in written {
-        io::write_all(&pipe.write, bytes).setup("write to a pipe")?;
+        io::write_whole(&pipe.write, bytes).setup("write to a pipe")?;
     }
     let mut seen = Observation::new();
     for number in 1..=written.len() {
@@ -627,7 +627,7 @@ fn packets(written: &[&[u8]], length: usize) -> Result<Observation, Stop> {
 
 fn pipe_packets_split(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe_of(4, PipeFlags::DIRECT | PipeFlags::NONBLOCK)?;
-    aside(|| io::write_all(&pipe.write, &[b'b'; 5000])).setup("write to a pipe")?;
+    aside(|| io::write_whole(&pipe.write, &[b'b'; 5000])).setup("write to a pipe")?;
     let mut seen = Observation::new();
     for number in 1..=2 {
         let mut buffer = [0; 8192];
@@ -642,7 +642,8 @@ fn pipe_packets_split(_lab: &Lab) -> Result<Observation, Stop> {
 fn pipe_packets_pages(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe_of(16, PipeFlags::DIRECT | PipeFlags::NONBLOCK)?;
     let mut seen = Observation::new();
-    seen.call("F_GETPIPE_SZ", fcntl_getpipe_size(&pipe.write));
+    let size = aside(|| fcntl_getpipe_size(&pipe.write)).setup("F_GETPIPE_SZ")?;
+    seen.call("F_GETPIPE_SZ", Ok(size));
     let mut taken = 0;
     let full = loop {
         match io::again(|| io::write(&pipe.write, b"b")) {

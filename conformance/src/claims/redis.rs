@@ -169,9 +169,9 @@ const RDB_LENGTH: usize = 16 << 20;
 
 fn redis_rdb_one_write(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
-    sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 18).setup("SO_SNDBUF")?;
-    sockets::set_option(&far, libc::SOL_SOCKET, libc::SO_RCVBUF, 1 << 18).setup("SO_RCVBUF")?;
-    near.set_nonblocking(true).setup("O_NONBLOCK")?;
+    sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 18)?;
+    sockets::resize_buffer(&far, libc::SO_RCVBUF, 1 << 18)?;
+    io::set_nonblocking(&near).setup("O_NONBLOCK")?;
     let mut seen = Observation::new();
     seen.call(
         "write(non-blocking socket, 16 MiB)",
@@ -184,7 +184,7 @@ fn redis_rdb_sendfile(lab: &Lab) -> Result<Observation, Stop> {
     let content = pattern(1 << 20);
     let file = lab.file(&content)?;
     let (near, far) = sockets::tcp()?;
-    near.set_nonblocking(true).setup("O_NONBLOCK")?;
+    io::set_nonblocking(&near).setup("O_NONBLOCK")?;
     let (mut offset, mut calls, mut full, mut reported) = (0, 0, 0, 0);
     let mut received = Vec::new();
     let mut buffer = vec![0; 1 << 16];

@@ -716,7 +716,8 @@ fn replica_loads(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), St
     };
     told.note("the replica's link", link);
     let kept = replica.file("dump.rdb");
-    let is_same = aside(|| kept.exists()) && content(&kept)? == bytes;
+    let is_there = aside(|| kept.try_exists()).setup("look for the stored file")?;
+    let is_same = is_there && content(&kept)? == bytes;
     told.note(
         "what the replica has stored",
         if is_same {
@@ -745,7 +746,7 @@ fn replica_sample(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), S
         let (mut replica, watch, mut socket) = asking(lab, program)?;
         watch.hold();
         announce(&mut socket, length)?;
-        aside(|| socket.set_nonblocking(true)).setup("O_NONBLOCK")?;
+        aside(|| io::set_nonblocking(&socket)).setup("O_NONBLOCK")?;
         let sent = sendfile(&socket, &rdb, None, size);
         told.call(&format!("sendfile({name} replica, file, NULL, size)"), sent);
         watch.release();
@@ -852,13 +853,13 @@ const WHOLE: u64 = 8 << 20;
 
 fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.empty_file()?;
-    aside(|| file.set_len(WHOLE)).setup("ftruncate")?;
+    aside(|| io::truncate(&file, WHOLE)).setup("ftruncate")?;
     let mut seen = Observation::new();
     for (name, most) in [("whole file", WHOLE), ("16 KiB", 16 << 10)] {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         // Nobody reads: it is what a socket has room for.
         let (near, _far) = sockets::tcp()?;
-        aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+        aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
         let mut offset = 0;
         let sent = sendfile(&near, &file, Some(&mut offset), most);
         if name == "16 KiB" && sent.is_ok_and(|count| offset != count as u64) {
@@ -875,7 +876,7 @@ fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
 /// How long a call takes at most, of those that send a file to somebody who reads.
 fn longest_call(file: &File, most: usize) -> Result<Duration, Stop> {
     let (near, far) = sockets::tcp()?;
-    near.set_nonblocking(true).setup("O_NONBLOCK")?;
+    io::set_nonblocking(&near).setup("O_NONBLOCK")?;
     let reader = std::thread::spawn(move || std::io::copy(&mut &far, &mut std::io::sink()));
     let (mut offset, mut longest) = (0, Duration::ZERO);
     while offset < WHOLE {

@@ -450,12 +450,12 @@ const NON_BLOCKING_LENGTH: u64 = 16 << 20;
 
 fn sendfile_entries_non_blocking(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.empty_file()?;
-    file.set_len(NON_BLOCKING_LENGTH).setup("ftruncate")?;
+    io::truncate(&file, NON_BLOCKING_LENGTH).setup("ftruncate")?;
     let (near, far) = sockets::tcp()?;
     // Less than the file, whatever the system's defaults are.
-    sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 18).setup("SO_SNDBUF")?;
-    sockets::set_option(&far, libc::SOL_SOCKET, libc::SO_RCVBUF, 1 << 18).setup("SO_RCVBUF")?;
-    near.set_nonblocking(true).setup("O_NONBLOCK")?;
+    sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 18)?;
+    sockets::resize_buffer(&far, libc::SO_RCVBUF, 1 << 18)?;
+    io::set_nonblocking(&near).setup("O_NONBLOCK")?;
     let mut seen = Observation::new();
     let length = usize::try_from(NON_BLOCKING_LENGTH).expect("64-bit");
     let mut offset = 0;

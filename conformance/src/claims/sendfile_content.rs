@@ -77,8 +77,8 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let source = alias::source(lab)?;
                 let (near, _far) = UnixDatagram::pair().setup("socketpair")?;
-                aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
-                aside(|| while io::write(&near, b"b").is_ok() {});
+                aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
+                aside(|| io::fill(&near, b"b")).setup("fill a socket")?;
                 let mut offset = 0;
                 let mut seen = Observation::new();
                 seen.call(
@@ -233,7 +233,7 @@ pub const CLAIMS: &[Claim] = &[
                 let content = crate::lab::pattern(4 << 20);
                 let mut source = lab.file(&content)?;
                 let (near, far) = sockets::tcp()?;
-                aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+                aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
                 let taken = io::again(|| sendfile(&near, &source, None, content.len()))
                     .setup("sendfile")?;
                 let position = aside(|| source.stream_position()).setup("lseek")?;
@@ -294,7 +294,7 @@ pub const CLAIMS: &[Claim] = &[
                         "{sent} bytes were sent, and the offset is {offset}"
                     )));
                 }
-                aside(|| source.set_len(offset)).setup("ftruncate")?;
+                aside(|| io::truncate(&source, offset)).setup("ftruncate")?;
                 let mut seen = Observation::new();
                 seen.call(
                     "sendfile(socket, file cut at the offset)",
@@ -335,7 +335,7 @@ pub const CLAIMS: &[Claim] = &[
                 let sent = sendfile(&near, &source, Some(&mut 0), 0x0008_0000_0000_0004);
                 seen.call("sendfile(UDP socket, empty file, 2^51 + 4)", sent);
                 // A datagram that comes after this one would have come before it.
-                aside(|| io::write_all(&near, b"last")).setup("write")?;
+                aside(|| io::write_whole(&near, b"last")).setup("write")?;
                 let mut bytes = [0; 8];
                 let first = aside(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
                 seen.count("bytes of the first datagram that comes", first as u64);
@@ -432,7 +432,7 @@ pub const CLAIMS: &[Claim] = &[
                 let (source, target) = (lab.file(b"abcdef")?, lab.empty_file()?);
                 // Wherever the scratch directory is, a memfd may be executed.
                 let zeros = File::from(fds::sealed_memfd(0)?);
-                aside(|| zeros.set_len(PAGE as u64)).setup("ftruncate")?;
+                aside(|| io::truncate(&zeros, PAGE as u64)).setup("ftruncate")?;
                 let mut seen = Observation::new();
                 for (name, protection) in [
                     ("PROT_NONE", Prot::NONE),
@@ -533,7 +533,7 @@ pub const CLAIMS: &[Claim] = &[
                     sent,
                 );
                 let mut bytes = Vec::new();
-                file.seek(SeekFrom::Start(0)).setup("lseek")?;
+                io::seek(&file, 0).setup("lseek")?;
                 file.read_to_end(&mut bytes).setup("read the memfd")?;
                 seen.count("length of the memfd", bytes.len() as u64);
                 let same = bytes.iter().all(|byte| *byte == b'b');

@@ -13,7 +13,7 @@ use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use syscalls::{Errno, Sysno};
@@ -631,7 +631,7 @@ pub const CLAIMS: &[Claim] = &[
 fn sendfile_offset_given(lab: &Lab) -> Result<Observation, Stop> {
     let mut source = lab.file(b"abcdef")?;
     let mut target = lab.file(b"01234")?;
-    target.seek(SeekFrom::Start(5)).setup("lseek")?;
+    io::seek(&target, 5).setup("lseek")?;
     let mut offset = 2;
     let mut seen = Observation::new();
     seen.call(
@@ -797,7 +797,7 @@ fn sendfile_count_cap(lab: &Lab) -> Result<Observation, Stop> {
         ));
     }
     let source = lab.empty_file()?;
-    source.set_len(3 << 30).setup("ftruncate")?;
+    io::truncate(&source, 3 << 30).setup("ftruncate")?;
     let mut seen = Observation::new();
     seen.call(
         "sendfile(/dev/null, file of 3 GiB, 0, 3 GiB)",
@@ -872,7 +872,7 @@ fn sendfile_errors_eagain(lab: &Lab) -> Result<Observation, Stop> {
     let source = alias::source(lab)?;
     let full = aside(|| -> Result<_, Stop> {
         let full = pipe2(PipeFlags::NONBLOCK).setup("pipe2")?;
-        while io::write(&full.write, &[0; 4096]).is_ok() {}
+        io::fill(&full.write, &[0; 4096]).setup("fill a pipe")?;
         Ok(full)
     })?;
     let mut seen = Observation::new();
@@ -886,8 +886,8 @@ fn sendfile_errors_eagain(lab: &Lab) -> Result<Observation, Stop> {
 fn sendfile_errors_eagain_unix(lab: &Lab) -> Result<Observation, Stop> {
     let source = alias::source(lab)?;
     let (near, _far) = UnixStream::pair().setup("socketpair")?;
-    near.set_nonblocking(true).setup("O_NONBLOCK")?;
-    aside(|| while io::write(&near, &[0; 4096]).is_ok() {});
+    io::set_nonblocking(&near).setup("O_NONBLOCK")?;
+    aside(|| io::fill(&near, &[0; 4096])).setup("fill a socket")?;
     let mut offset = 0;
     let mut seen = Observation::new();
     seen.call(
@@ -1067,10 +1067,10 @@ fn sendfile_udp_one_datagram(lab: &Lab) -> Result<Observation, Stop> {
 
 fn sendfile_completion_none(lab: &Lab) -> Result<Observation, Stop> {
     use crate::lab::completions::Completions;
-    use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+    use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
     let source = lab.file(b"b")?;
     let (near, far) = sockets::tcp()?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut seen = Observation::new();
     let mut count = |what: &str| -> Result<(), Stop> {
         sockets::wait_for_arrival(&far, 1)?;

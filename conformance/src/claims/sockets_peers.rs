@@ -306,7 +306,7 @@ fn splice_source_ktls_record(_lab: &Lab) -> Result<Observation, Stop> {
 fn sendfile_errors_reset(lab: &Lab) -> Result<Observation, Stop> {
     const LENGTH: usize = 64 << 20;
     let file = Arc::new(lab.empty_file()?);
-    aside(|| file.set_len(LENGTH as u64)).setup("ftruncate")?;
+    aside(|| io::truncate(&file, LENGTH as u64)).setup("ftruncate")?;
     let (near, far) = sockets::tcp()?;
     let near = Arc::new(near);
     let (sink, source) = (Arc::clone(&near), Arc::clone(&file));
@@ -380,7 +380,7 @@ fn udp_pieces(pieces: &[usize], last: usize) -> Result<Observation, Stop> {
         let there = sockets::readable(&far)?;
         to_be_read += there as u64;
         let mut bytes = vec![0; 1 << 16];
-        aside(|| far.set_nonblocking(true)).setup("O_NONBLOCK")?;
+        aside(|| io::set_nonblocking(&far)).setup("O_NONBLOCK")?;
         let what = match aside(|| io::read(&far, &mut bytes)) {
             Ok(count) if bytes[..count] == expected => "those of the pipes".to_owned(),
             Ok(count) => {

@@ -650,7 +650,7 @@ fn splice_source_tcp_urgent(_lab: &Lab) -> Result<Observation, Stop> {
     let first = io::again(|| splice(&near, None, &pipe.write, None, 99, NONBLOCK));
     seen.call("first splice(TCP socket, pipe, 99)", first);
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
-    aside(|| near.set_nonblocking(true)).setup("O_NONBLOCK")?;
+    aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
     let second = aside(|| splice(&near, None, &pipe.write, None, 99, NONBLOCK));
     seen.call("second splice(TCP socket, pipe, 99)", second);
     Ok(seen)

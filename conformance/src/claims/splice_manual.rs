@@ -8,7 +8,7 @@ use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
 use crate::lab::{Lab, alias, privilege, sockets};
 use crate::verdict::{Observation, Setup, Stop};
-use nocopy_splice::{Pipe, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe2, splice};
+use nocopy_splice::{Pipe, PipeFlags, SpliceFlags, pipe2, splice};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -1119,7 +1119,7 @@ fn splice_length_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for size in [1 << 16, 1 << 20] {
         let pipe = pipe()?;
-        aside(|| fcntl_setpipe_size(&pipe.write, size)).setup("F_SETPIPE_SZ")?;
+        aside(|| io::resize_pipe(&pipe.write, size)).setup("F_SETPIPE_SZ")?;
         seen.call(
             format!("splice(file of 1 MiB, pipe of {size})"),
             splice(&file, Some(&mut 0), &pipe.write, None, 1 << 20, NONBLOCK),

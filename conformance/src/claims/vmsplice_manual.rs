@@ -421,7 +421,7 @@ fn vmsplice_errors_efault(lab: &Lab) -> Result<Observation, Stop> {
     );
     let file = lab.file(&[OLD; 4096])?;
     let mapping = map_file(&file, 4096).setup("mmap")?;
-    aside(|| file.set_len(0)).setup("ftruncate")?;
+    aside(|| io::truncate(&file, 0)).setup("ftruncate")?;
     let vector = [mapping.as_ptr().expose_provenance(), 1];
     seen.call(
         "vmsplice(pipe, mapping behind the end of its file)",

@@ -393,14 +393,23 @@ pub(super) fn note_end(
     slept: bool,
     caller: Caller,
 ) -> Result<(), Stop> {
-    let result = caller.join()?;
+    note_result(seen, what, slept, caller.join()?);
+    Ok(())
+}
+
+/// Notes whether a call slept, and what it has returned.
+pub(super) fn note_result(
+    seen: &mut Observation,
+    what: &str,
+    slept: bool,
+    result: Result<usize, Errno>,
+) {
     let word = if slept {
         "sleeps".to_owned()
     } else {
         returned(result)
     };
     seen.text(what, word).call(format!("{what}, then"), result);
-    Ok(())
 }
 
 fn read_page(pipe: &impl AsFd) -> Result<(), Stop> {
@@ -528,11 +537,13 @@ fn splice_waits_read_beside(lab: &Lab) -> Result<Observation, Stop> {
     let same = aside(|| file.try_clone()).setup("dup")?;
     let reader = thread::spawn(move || until_end(|| io::read(&same, &mut [0; PAGE])));
     let Pipe { read, write } = pipe()?;
+    let mut drained = Ok(());
     let last = until_end(|| {
         let moved = splice(&file, None, &write, None, PAGE, BLOCKING)?;
-        aside(|| io::read_full(&read, &mut vec![0; moved]))?;
-        Ok(moved)
+        drained = aside(|| io::read_full(&read, &mut vec![0; moved])).map(drop);
+        Ok(if drained.is_ok() { moved } else { 0 })
     });
+    drained.setup("drain the pipe")?;
     let mut seen = Observation::new();
     seen.call("last splice(file, pipe)", last);
     let last = reader

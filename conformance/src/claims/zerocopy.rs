@@ -392,7 +392,7 @@ pub const CLAIMS: &[Claim] = &[
             Source::Measured,
         ],
         finds: always(true),
-        about: &[Sysno::setsockopt, Sysno::accept4],
+        about: &[Sysno::setsockopt, Sysno::getsockopt, Sysno::accept4],
         lies: &[Lie::about(
             Sysno::getsockopt,
             What::Output {
@@ -499,7 +499,7 @@ unsafe fn send_all(zerocopy: Enabled<'_>, bytes: &[u8]) -> Result<u64, Stop> {
 pub(super) fn completions_come() -> Result<(), Stop> {
     let (near, far) = sockets::tcp()?;
     let came = aside(|| {
-        let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+        let zerocopy = sockets::zerocopy_on(&near)?;
         // SAFETY: a static never changes and is never freed.
         unsafe { send_all(zerocopy, b"1") }?;
         sockets::wait_for_arrival(&far, 1)?;
@@ -582,7 +582,7 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
     };
     let mut seen = Observation::new();
     seen.count("completions without SO_ZEROCOPY", send_and_settle()?);
-    enable(&near).setup("SO_ZEROCOPY")?;
+    sockets::zerocopy_on(&near)?;
     let control = send_and_settle()?;
     if control != 1 {
         return Err(Stop::broken(format!(
@@ -598,7 +598,7 @@ fn zerocopy_copies_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
     let mut memory = alias::memory(LENGTH)?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     // SAFETY: the memory is freed after the completion.
     let sends = unsafe { send_all(zerocopy, &memory) }?;
     sockets::wait_for_arrival(&far, LENGTH)?;
@@ -651,7 +651,7 @@ fn zerocopy_no_socket(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
 fn zerocopy_copies_dropping_device(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = netns::udp_into_nothing()?;
     let memory = alias::memory(LENGTH)?;
-    let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&socket)?;
     for _ in 0..4 {
         // SAFETY: the memory is freed after the completions.
         let sent = io::again(|| unsafe {
@@ -671,7 +671,7 @@ fn zerocopy_copies_dropping_device(_lab: &Lab) -> Result<Observation, Stop> {
 /// Sends four pages four times to a peer that reads, and says what the completions say.
 fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
     let memory = alias::memory(LENGTH)?;
-    let zerocopy = enable(&remote.socket).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&remote.socket)?;
     let mut sends = 0;
     for _ in 0..4 {
         // SAFETY: the memory is freed after the completions.
@@ -726,8 +726,8 @@ fn zerocopy_copies_vsock_loopback(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
-    enable(&near).setup("SO_ZEROCOPY")?;
-    enable(&far).setup("SO_ZEROCOPY")?;
+    sockets::zerocopy_on(&near)?;
+    sockets::zerocopy_on(&far)?;
     io::write_all(&far, &[OLD; LENGTH]).setup("write")?;
     sockets::wait_for_arrival(&near, LENGTH)?;
     let mut buffer = [0; LENGTH];
@@ -814,7 +814,7 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
     let memory = alias::memory(LENGTH)?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut sends = 0;
     for _ in 0..3 {
         // SAFETY: the memory is freed after the completions.
@@ -841,7 +841,7 @@ fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
     let memory = alias::memory(LENGTH)?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut taken = 0;
     let mut seen = Observation::new();
     for _ in 0..1000 {
@@ -871,7 +871,7 @@ fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
     let memory = alias::memory(LENGTH)?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut seen = Observation::new();
     for size in [0, 8] {
         // SAFETY: the memory is freed after the completion: POLLERR is seen below.
@@ -927,7 +927,7 @@ fn zerocopy_entries_notifications(lab: &Lab) -> Result<Observation, Stop> {
 
 fn zerocopy_limit_memlock(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, _far) = sockets::tcp()?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     privilege::drop_ipc_lock().setup("drop CAP_IPC_LOCK")?;
     privilege::limit_locked_memory(0).setup("RLIMIT_MEMLOCK")?;
     let mut seen = Observation::new();
@@ -948,7 +948,7 @@ fn zerocopy_option_default_off(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
     let mut seen = Observation::new();
     seen.call("SO_ZEROCOPY of a new TCP socket", option(&socket));
-    enable(&socket).setup("SO_ZEROCOPY")?;
+    sockets::zerocopy_on(&socket)?;
     seen.call("SO_ZEROCOPY when it has been set", option(&socket));
     Ok(seen)
 }
@@ -978,7 +978,7 @@ fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, _far) = sockets::tcp()?;
     let memory = alias::memory(LENGTH)?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     // SAFETY: the memory is freed after the completions.
     let send = |length: usize| unsafe { send_all(zerocopy, &memory[..length]) };
     let mut seen = Observation::new();

@@ -8,7 +8,7 @@ use crate::lab::completions::Completions;
 use crate::lab::io::{self, argument, ask};
 use crate::lab::{Lab, map_file, sockets, wait_until};
 use crate::verdict::{Observation, Setup, Stop};
-use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use syscalls::{Errno, Sysno};
@@ -358,9 +358,9 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(&[0; 4096])?;
                 let mapping = map_file(&file, 4096).setup("mmap")?;
-                aside(|| file.set_len(0)).setup("ftruncate")?;
+                aside(|| io::truncate(&file, 0)).setup("ftruncate")?;
                 let (near, _far) = sockets::tcp()?;
-                enable(&near).setup("SO_ZEROCOPY")?;
+                sockets::zerocopy_on(&near)?;
                 let mut seen = Observation::new();
                 let address = mapping.as_ptr().expose_provenance();
                 seen.call(
@@ -385,7 +385,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.notify.peer-closed",
             |_lab| {
                 let (near, far) = sockets::tcp()?;
-                let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+                let zerocopy = sockets::zerocopy_on(&near)?;
                 for _ in 0..3 {
                     // SAFETY: a static is never freed.
                     io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) })
@@ -456,7 +456,7 @@ fn complete_one() -> Result<(TcpStream, TcpStream), Stop> {
     super::zerocopy::completions_come()?;
     let (near, far) = sockets::tcp()?;
     aside(|| {
-        let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+        let zerocopy = sockets::zerocopy_on(&near)?;
         // SAFETY: a static is never freed.
         unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) }.setup("send")?;
         io::wait_for_error_queue(near.as_fd()).setup("poll")
@@ -466,7 +466,7 @@ fn complete_one() -> Result<(TcpStream, TcpStream), Stop> {
 
 fn zerocopy_ids_failed(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut seen = Observation::new();
     let bad = io::again(|| send_from(&near, io::NOWHERE, 1));
     seen.call("send(bad address, MSG_ZEROCOPY)", bad);

@@ -9,7 +9,7 @@ use crate::lab::completions::Completions;
 use crate::lab::io::{self, argument, ask};
 use crate::lab::{Lab, netns, sockets, wait_until};
 use crate::verdict::{Observation, Setup, Stop};
-use nocopy_msg_zerocopy::{SendFlags, enable, send_copied, send_zerocopy};
+use nocopy_msg_zerocopy::{SendFlags, send_copied, send_zerocopy};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
@@ -175,7 +175,7 @@ fn zerocopy_udp_corked_mixed(_lab: &Lab) -> Result<Observation, Stop> {
     static PARTS: [[u8; 100]; 3] = [[b'a'; 100], [b'b'; 100], [b'c'; 100]];
     completions_come()?;
     let (near, far) = aside(sockets::udp)?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let [first, second, third] = &PARTS;
     let mut seen = Observation::new();
     // SAFETY: a static is never freed.
@@ -205,7 +205,7 @@ const PIECES_LENGTH: u64 = 1 + 100 + 4096 + 3001;
 fn zerocopy_udp_pieces(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = aside(sockets::udp)?;
-    aside(|| enable(&near).map(drop)).setup("SO_ZEROCOPY")?;
+    aside(|| sockets::zerocopy_on(&near).map(drop))?;
     let pieces = PIECES.map(IoSlice::new);
     let send = |flags| {
         // SAFETY: statics are never freed.
@@ -231,7 +231,7 @@ fn zerocopy_udp_veth(_lab: &Lab) -> Result<Observation, Stop> {
     static BYTES: [u8; 1000] = [b'd'; 1000];
     completions_come()?;
     let (near, _peer) = netns::udp_over_veth()?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     // SAFETY: a static is never freed.
     let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &BYTES, SendFlags::empty()) });
     sent.setup("send")?;
@@ -263,7 +263,7 @@ fn fast_open(flags: libc::c_int) -> Result<(TcpStream, TcpStream, usize), Stop> 
     })?;
     let near = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)).setup("socket")?;
     if flags & libc::MSG_ZEROCOPY != 0 {
-        aside(|| enable(&near).map(drop)).setup("SO_ZEROCOPY")?;
+        aside(|| sockets::zerocopy_on(&near).map(drop))?;
     }
     let port = listener.local_addr().setup("getsockname")?.port();
     let (address, length) = sockets::loopback_address(port);
@@ -280,7 +280,7 @@ fn fast_open(flags: libc::c_int) -> Result<(TcpStream, TcpStream, usize), Stop> 
     let sent = io::again(|| unsafe { ask(Sysno::sendto, arguments) }).setup("send")?;
     let (far, _) = aside(|| listener.accept()).setup("accept")?;
     let near = TcpStream::from(near);
-    aside(|| near.set_nodelay(true)).setup("TCP_NODELAY")?;
+    aside(|| sockets::set_nodelay(&near))?;
     // The options are the sixth byte of `struct tcp_info`.
     let options = aside(|| sockets::get_bytes::<8>(&far, libc::IPPROTO_TCP, libc::TCP_INFO));
     if options.setup("TCP_INFO")?[5] & SYN_DATA == 0 {
@@ -300,7 +300,7 @@ fn zerocopy_ids_fastopen_client(_lab: &Lab) -> Result<Observation, Stop> {
         if same { "the sender's" } else { "others" },
     );
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-    aside(|| near.set_nodelay(true)).setup("TCP_NODELAY")?;
+    aside(|| sockets::set_nodelay(&near))?;
     let completions = Completions::now(&near).setup("read the completions")?;
     seen.text("completions", completions);
     Ok(seen)

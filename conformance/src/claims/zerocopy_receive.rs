@@ -15,7 +15,7 @@ use crate::lab::pages::{self, PAGE};
 use crate::lab::{Lab, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_mmap::PrivateAnonymous;
-use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use syscalls::{Errno, Sysno};
@@ -556,7 +556,7 @@ fn lettered() -> Result<(TcpStream, TcpStream, PrivateAnonymous, usize), Stop> {
 /// Sends memory with the flag and waits for the completions.
 fn send_pages(socket: &TcpStream, memory: &[u8]) -> Result<(), Stop> {
     aside(|| {
-        let zerocopy = enable(socket).setup("SO_ZEROCOPY")?;
+        let zerocopy = sockets::zerocopy_on(socket)?;
         let mut sends = 0;
         let mut done = 0;
         while done < memory.len() {

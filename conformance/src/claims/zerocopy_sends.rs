@@ -12,7 +12,7 @@ use crate::lab::settings::Setting;
 use crate::lab::{Lab, danger, netns, privilege, sockets, wait_until};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_msg_zerocopy::{
-    Message, MsgFlags, SendFlags, enable, messages, recv_error_queue, send_zerocopy,
+    Message, MsgFlags, SendFlags, messages, recv_error_queue, send_zerocopy,
 };
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
@@ -262,7 +262,7 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sets the limit to 0, in a guest or in a network namespace that has one of its own, and sends with and without the flag.",
         sources: &[DOC],
         finds: always(true),
-        about: &[Sysno::sendto],
+        about: &[Sysno::sendto, Sysno::write],
         resources: &[Resource::Machine],
         lies: &[
             Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)),
@@ -358,7 +358,7 @@ pub const CLAIMS: &[Claim] = &[
             Source::Measured,
         ],
         finds: &[between((6, 12), (7, 3), true)],
-        about: &[Sysno::sendto],
+        about: &[Sysno::sendto, Sysno::write],
         lies: &[
             Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)),
             Lie::accepted(Sysno::sendto),
@@ -368,17 +368,21 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.memory.secret",
             |_lab| {
                 let secret = secret_page()?;
-                let (near, _far) = sockets::tcp()?;
-                enable(&near).setup("SO_ZEROCOPY")?;
+                let (near, far) = sockets::tcp()?;
+                sockets::zerocopy_on(&near)?;
                 let mut seen = Observation::new();
                 let flags = usize::try_from(libc::MSG_ZEROCOPY).expect("a small number");
                 // SAFETY: the page stays mapped until the process ends.
                 let sent = unsafe { ask(Sysno::sendto, [argument(&near), secret, 1, flags, 0, 0]) };
                 seen.call("send(secret memory, MSG_ZEROCOPY)", sent);
                 // SAFETY: as above; write() copies and keeps nothing.
-                let written =
-                    aside(|| unsafe { ask(Sysno::write, [argument(&near), secret, 1, 0, 0, 0]) });
+                let written = io::again(|| unsafe {
+                    ask(Sysno::write, [argument(&near), secret, 1, 0, 0, 0])
+                });
                 seen.call("write(secret memory)", written);
+                if written.is_ok() {
+                    sockets::wait_for_arrival(&far, 1)?;
+                }
                 Ok(seen)
             },
             &[
@@ -575,14 +579,17 @@ pub const CLAIMS: &[Claim] = &[
                     .setup("socket(AF_VSOCK)")?;
                 let mut seen = Observation::new();
                 let made = sockets::socket(libc::AF_VSOCK, libc::SOCK_SEQPACKET, 0);
-                let kind = made
-                    .as_ref()
-                    .map(|socket| sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_TYPE));
+                let kind = |socket: &OwnedFd| {
+                    aside(|| sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_TYPE))
+                };
                 seen.text(
                     "type of the socket",
-                    match kind {
-                        Ok(Ok(libc::SOCK_SEQPACKET)) => "SOCK_SEQPACKET".to_owned(),
-                        other => format!("{other:?}"),
+                    match &made {
+                        Err(errno) => format!("Err({errno:?})"),
+                        Ok(socket) => match kind(socket).setup("SO_TYPE")? {
+                            libc::SOCK_SEQPACKET => "SOCK_SEQPACKET".to_owned(),
+                            other => format!("Ok(Ok({other}))"),
+                        },
                     },
                 );
                 Ok(seen)
@@ -598,13 +605,13 @@ pub(super) fn send_byte_and_note(
     near: &TcpStream,
     far: &TcpStream,
 ) -> Result<(), Stop> {
-    let zerocopy = enable(near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(near)?;
     // SAFETY: a static is never freed.
     let sent = io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) });
     seen.call("send(1 byte, MSG_ZEROCOPY)", sent);
     sockets::wait_for_arrival(far, sent.unwrap_or(0))?;
     wait_until(|| Ok(sockets::unacknowledged(near)? == 0))?;
-    aside(|| near.set_nodelay(true)).setup("TCP_NODELAY")?;
+    aside(|| sockets::set_nodelay(&near))?;
     let completions = Completions::now(near).setup("read the completions")?;
     seen.text("completions", completions);
     Ok(())
@@ -613,7 +620,7 @@ pub(super) fn send_byte_and_note(
 fn zerocopy_ids_before_connect(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let socket = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)).setup("socket")?;
-    let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&socket)?;
     let mut seen = Observation::new();
     // SAFETY: a static is never freed.
     let early = io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::NOSIGNAL) });
@@ -634,7 +641,7 @@ fn zerocopy_ids_many_pieces(_lab: &Lab) -> Result<Observation, Stop> {
     static PAGE: [u8; 4096] = [b'p'; 4096];
     completions_come()?;
     let (near, far) = sockets::tcp()?;
-    enable(&near).setup("SO_ZEROCOPY")?;
+    sockets::zerocopy_on(&near)?;
     let (mut sends, mut bytes) = (0, 0);
     for pieces in [18, 64] {
         let mut done = 0;
@@ -667,9 +674,8 @@ fn zerocopy_udp_largest(_lab: &Lab) -> Result<Observation, Stop> {
     static BYTES: [u8; 65508] = [b'd'; 65508];
     completions_come()?;
     let (near, far) = aside(sockets::udp)?;
-    aside(|| sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 20))
-        .setup("SO_SNDBUF")?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    aside(|| sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 20))?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut seen = Observation::new();
     for length in [65508, 65507] {
         // SAFETY: a static is never freed.
@@ -689,9 +695,8 @@ fn zerocopy_udp_largest(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_copies_fragments(_lab: &Lab) -> Result<Observation, Stop> {
     let socket = netns::udp_into_nothing()?;
     let memory = alias::memory(1 << 15)?;
-    aside(|| sockets::set_option(&socket, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 20))
-        .setup("SO_SNDBUF")?;
-    let zerocopy = enable(&socket).setup("SO_ZEROCOPY")?;
+    aside(|| sockets::resize_buffer(&socket, libc::SO_SNDBUF, 1 << 20))?;
+    let zerocopy = sockets::zerocopy_on(&socket)?;
     let mut seen = Observation::new();
     for length in [1 << 12, 1 << 15] {
         // SAFETY: the memory is freed after the completions.
@@ -710,7 +715,7 @@ fn zerocopy_udp_corked(_lab: &Lab) -> Result<Observation, Stop> {
     static BYTES: [u8; 100] = [b'd'; 100];
     completions_come()?;
     let (near, far) = aside(sockets::udp)?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     for flags in [SendFlags::MORE, SendFlags::MORE, SendFlags::empty()] {
         // SAFETY: a static is never freed.
         let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &BYTES, flags) });
@@ -731,7 +736,7 @@ fn zerocopy_udp_corked(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_limit_pinned_bytes(_lab: &Lab) -> Result<Observation, Stop> {
     static BYTES: [u8; 100_000] = [b'd'; 100_000];
     let (near, far) = sockets::tcp()?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     privilege::drop_ipc_lock().setup("drop CAP_IPC_LOCK")?;
     privilege::limit_locked_memory(1 << 16).setup("RLIMIT_MEMLOCK")?;
     let mut seen = Observation::new();
@@ -762,12 +767,12 @@ fn zerocopy_limit_optmem(_lab: &Lab) -> Result<Observation, Stop> {
         None
     };
     let (near, far) = sockets::tcp()?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut seen = Observation::new();
     // SAFETY: a static is never freed.
     let sent = io::again(|| unsafe { send_zerocopy(zerocopy, b"z", SendFlags::empty()) });
     seen.call("send(1 byte, MSG_ZEROCOPY)", sent);
-    seen.call("write(1 byte)", io::write(&near, b"w"));
+    seen.call("write(1 byte)", io::again(|| io::write(&near, b"w")));
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
     super::note_readable(&mut seen, "bytes at the receiver", &far)?;
     Ok(seen)
@@ -776,7 +781,7 @@ fn zerocopy_limit_optmem(_lab: &Lab) -> Result<Observation, Stop> {
 fn zerocopy_limit_no_pollerr(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     privilege::drop_ipc_lock().setup("drop CAP_IPC_LOCK")?;
     privilege::limit_locked_memory(0).setup("RLIMIT_MEMLOCK")?;
     // SAFETY: a static is never freed.
@@ -800,10 +805,9 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
     aside(|| {
-        sockets::set_option(&far, libc::SOL_SOCKET, libc::SO_RCVBUF, 4096).setup("SO_RCVBUF")?;
-        sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_SNDBUF, 1 << 18)
-            .setup("SO_SNDBUF")?;
-        near.set_nonblocking(true).setup("O_NONBLOCK")
+        sockets::resize_buffer(&far, libc::SO_RCVBUF, 4096)?;
+        sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 18)?;
+        io::set_nonblocking(&near).setup("O_NONBLOCK")
     })?;
     // What is beyond the window stays in the send queue, with whatever comes behind it.
     let filled = aside(|| io::write(&near, &vec![0; 1 << 16])).setup("write")?;
@@ -811,7 +815,7 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
     if !window_is_full()? {
         return Err(Stop::broken("the peer's window took all"));
     }
-    let zerocopy = enable(&near).setup("SO_ZEROCOPY")?;
+    let zerocopy = sockets::zerocopy_on(&near)?;
     let mut taken = 0;
     for _ in 0..50 {
         // SAFETY: a static is never freed.
@@ -826,7 +830,7 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
         return Err(Stop::broken("the receiver got other bytes"));
     }
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-    aside(|| near.set_nodelay(true)).setup("TCP_NODELAY")?;
+    aside(|| sockets::set_nodelay(&near))?;
     let completions = Completions::now(&near).setup("read the completions")?;
     seen.text("completions", completions);
     Ok(seen)
@@ -865,12 +869,12 @@ pub(super) fn secret_page() -> Result<usize, Stop> {
 /// Sends a byte with the flag, aside, and waits until its completion is in the queue: `bytes` have been sent by then.
 pub(super) fn complete(near: &TcpStream, far: &TcpStream, bytes: usize) -> Result<(), Stop> {
     aside(|| {
-        let zerocopy = enable(near).setup("SO_ZEROCOPY")?;
+        let zerocopy = sockets::zerocopy_on(near)?;
         // SAFETY: a static is never freed.
         unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) }.setup("send")?;
         sockets::wait_for_arrival(far, bytes)?;
         wait_until(|| Ok(sockets::unacknowledged(near)? == 0))?;
-        near.set_nodelay(true).setup("TCP_NODELAY")?;
+        sockets::set_nodelay(&near)?;
         io::wait_for_error_queue(near.as_fd()).setup("poll")
     })
 }

@@ -4,7 +4,7 @@ mod plain;
 mod special;
 
 use crate::interpose::record::aside;
-use crate::lab::{Lab, alias, danger, sockets};
+use crate::lab::{Lab, alias, danger, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::ffi::CString;
 use std::fmt;
@@ -389,7 +389,14 @@ pub fn set_status_flags(file: &File, flags: libc::c_int) -> Result<(), Stop> {
     if aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }) == -1 {
         return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
     }
-    Ok(())
+    // SAFETY: F_GETFL takes no pointer.
+    match aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) }) {
+        -1 => Err(Stop::from_setup("F_GETFL", sockets::last_errno())),
+        there if there & flags == flags => Ok(()),
+        there => Err(Stop::broken(format!(
+            "the status flags are {there:#o} after F_SETFL"
+        ))),
+    }
 }
 
 /// A file whose memory only the processes that map it can see (since Linux 5.14, where it is switched on).
@@ -408,10 +415,7 @@ pub fn sealed_memfd(seals: libc::c_int) -> Result<OwnedFd, Stop> {
         // SAFETY: the name ends with a zero, and the kernel copies it.
         let fd = unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_ALLOW_SEALING) };
         let memfd = made(fd, "memfd_create")?;
-        // SAFETY: F_ADD_SEALS takes its seals by value.
-        if unsafe { libc::fcntl(memfd.as_raw_fd(), libc::F_ADD_SEALS, seals) } == -1 {
-            return Err(Stop::from_setup("F_ADD_SEALS", sockets::last_errno()));
-        }
+        io::seal(&memfd, seals).setup("F_ADD_SEALS")?;
         Ok(memfd)
     })
 }

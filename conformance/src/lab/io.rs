@@ -129,20 +129,74 @@ pub fn is_nonblocking(fd: &impl AsFd) -> Result<bool, Errno> {
     Ok(flags & libc::O_NONBLOCK.cast_unsigned() as usize != 0)
 }
 
-/// Sets `O_NONBLOCK` for a descriptor's file, and leaves the other flags.
+/// Sets `O_NONBLOCK` for a descriptor's file, and leaves the other flags. `EIO` where it is not set afterwards.
 pub fn set_nonblocking(fd: &impl AsFd) -> Result<(), Errno> {
     // SAFETY: F_GETFL takes no pointer.
     let flags = unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_GETFL) }?;
     let flags = flags | libc::O_NONBLOCK.cast_unsigned() as usize;
     // SAFETY: F_SETFL takes no pointer.
-    unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_SETFL, flags) }.map(drop)
+    unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_SETFL, flags) }?;
+    is_so(is_nonblocking(fd)?)
 }
 
-/// Makes a hole of a part of a file: `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`, which leaves its size.
+/// What a call has reported as done, and another call shows: `EIO` where it shows something else.
+fn is_so(shown: bool) -> Result<(), Errno> {
+    if shown { Ok(()) } else { Err(Errno::EIO) }
+}
+
+/// Sets a file's length: `ftruncate(2)`. `EIO` where it has another length afterwards.
+pub fn truncate(fd: &impl AsFd, length: u64) -> Result<(), Errno> {
+    // SAFETY: ftruncate takes no pointer.
+    unsafe { syscall!(Sysno::ftruncate, number(fd), length) }?;
+    is_so(u64::try_from(status(fd)?.st_size) == Ok(length))
+}
+
+/// The file position.
+pub fn position(fd: &impl AsFd) -> Result<u64, Errno> {
+    // SAFETY: lseek takes no pointer.
+    let position = unsafe { syscall!(Sysno::lseek, number(fd), 0, libc::SEEK_CUR) }?;
+    Ok(position as u64)
+}
+
+/// Moves the file position: `lseek(2)`. `EIO` where it is another one afterwards.
+pub fn seek(fd: &impl AsFd, to: u64) -> Result<(), Errno> {
+    // SAFETY: lseek takes no pointer.
+    unsafe { syscall!(Sysno::lseek, number(fd), to, libc::SEEK_SET) }?;
+    is_so(position(fd)? == to)
+}
+
+/// Adds seals to a memfd. `EIO` where it does not have them afterwards.
+pub fn seal(memfd: &impl AsFd, seals: libc::c_int) -> Result<(), Errno> {
+    let seals = seals.cast_unsigned() as usize;
+    // SAFETY: F_ADD_SEALS and F_GET_SEALS take no pointer.
+    let there = unsafe {
+        syscall!(Sysno::fcntl, number(memfd), libc::F_ADD_SEALS, seals)?;
+        syscall!(Sysno::fcntl, number(memfd), libc::F_GET_SEALS)
+    }?;
+    is_so(there & seals == seals)
+}
+
+/// Gives a pipe another size: how large it is then. `EIO` where it does not have the size that the kernel has reported.
+pub fn resize_pipe(pipe: &impl AsFd, size: usize) -> Result<usize, Errno> {
+    // SAFETY: F_SETPIPE_SZ and F_GETPIPE_SZ take no pointer.
+    let (reported, there) = unsafe {
+        (
+            syscall!(Sysno::fcntl, number(pipe), libc::F_SETPIPE_SZ, size)?,
+            syscall!(Sysno::fcntl, number(pipe), libc::F_GETPIPE_SZ)?,
+        )
+    };
+    is_so(there == reported).map(|()| there)
+}
+
+/// Makes a hole of a part of a file: `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`, which leaves its size. `EIO` where other bytes than
+/// zeros are read there afterwards.
 pub fn punch(fd: &impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: fallocate takes no pointer.
-    unsafe { syscall!(Sysno::fallocate, number(fd), mode, offset, length) }.map(drop)
+    unsafe { syscall!(Sysno::fallocate, number(fd), mode, offset, length) }?;
+    let mut there = vec![1; usize::try_from(length).map_err(|_| Errno::EFBIG)?];
+    let read = pread_full(fd, &mut there, offset)?;
+    is_so(there[..read].iter().all(|byte| *byte == 0))
 }
 
 /// Takes the space for a part of a file: `fallocate(2)`.
@@ -199,6 +253,23 @@ pub fn pwrite_all(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno
     all_done(bytes.len(), |done| {
         pwrite(fd, &bytes[done..], offset + done as u64)
     })
+}
+
+/// Writes a piece again and again until there is no room (`EAGAIN`) in what does not block: how many bytes were taken.
+pub fn fill(fd: &impl AsFd, piece: &[u8]) -> Result<u64, Errno> {
+    let (mut taken, mut at) = (0, 0);
+    loop {
+        match again(|| write(fd, &piece[at..])) {
+            Ok(0) => return Err(Errno::EIO),
+            // What a short count has left of the piece comes first.
+            Ok(count) => {
+                taken += count as u64;
+                at = (at + count) % piece.len();
+            }
+            Err(Errno::EAGAIN) => return Ok(taken),
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Writes `bytes` in one call, where several would not be the same: a datagram, or a request. A short count is `EIO`.

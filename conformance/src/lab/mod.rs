@@ -36,7 +36,7 @@ use crate::verdict::{Lack, Setup, Stop, Value};
 use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use syscalls::Errno;
@@ -82,7 +82,7 @@ impl Lab {
         let mut file = self.empty_file()?;
         aside(|| {
             file.write_all(content).setup("write the file")?;
-            file.seek(SeekFrom::Start(0)).setup("lseek")
+            io::seek(&file, 0).setup("lseek")
         })?;
         Ok(file)
     }
@@ -91,7 +91,7 @@ impl Lab {
     pub fn far_file(&self) -> Result<File, Stop> {
         let mut file = self.empty_file()?;
         aside(|| {
-            file.seek(SeekFrom::Start(FAR_OFFSET)).setup("lseek")?;
+            io::seek(&file, FAR_OFFSET).setup("lseek")?;
             file.write_all(FAR).setup("write behind 5 GiB")
         })?;
         Ok(file)

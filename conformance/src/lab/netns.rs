@@ -255,7 +255,7 @@ impl Peer {
         io::write_all(&self.told, &[GO]).setup("tell the peer")?;
         self.next_step()?;
         let socket = TcpStream::connect((FAR, PORT)).setup("connect to the peer")?;
-        socket.set_nodelay(true).setup("TCP_NODELAY")?;
+        sockets::set_nodelay(&socket)?;
         Ok(Remote { socket, peer: self })
     }
 }
@@ -287,7 +287,11 @@ fn send_back(datagrams: &UdpSocket) {
     let mut bytes = vec![0; 1 << 16];
     loop {
         if let Ok((count, from)) = datagrams.recv_from(&mut bytes) {
-            let _ = aside(|| datagrams.send_to(&bytes[..count], from)); // who misses it notices
+            let sent = aside(|| datagrams.send_to(&bytes[..count], from));
+            // Who misses one notices; one of another length would be taken for what was sent.
+            if sent.is_ok_and(|sent| sent != count) {
+                process::exit(1);
+            }
         }
     }
 }

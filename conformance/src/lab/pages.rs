@@ -66,8 +66,17 @@ pub fn bytes(address: usize, length: usize) -> Result<Vec<u8>, Stop> {
     Ok(bytes)
 }
 
-/// Writes one byte of a page to a pipe: what the kernel says of memory that may not be there.
+/// Writes one byte of a page to a pipe: what the kernel says of memory that may not be there, `EFAULT` if it is not. What else it says
+/// is about the pipe.
 pub fn touch(address: usize) -> Result<Result<usize, Errno>, Stop> {
+    match write_from(address)? {
+        Err(Errno::EFAULT) => Ok(Err(Errno::EFAULT)),
+        written => written.setup("write a page to a pipe").map(Ok),
+    }
+}
+
+/// The same, whatever the kernel says.
+pub fn write_from(address: usize) -> Result<Result<usize, Errno>, Stop> {
     let (_read, write) = std::io::pipe().setup("pipe")?;
     let base = std::ptr::with_exposed_provenance(address);
     // SAFETY: the kernel checks the access; nobody holds a reference to what is mapped for an experiment.

@@ -2,6 +2,7 @@
 
 use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
+use crate::process;
 use crate::verdict::{Lack, Stop};
 use std::path::PathBuf;
 use syscalls::{Errno, Sysno, syscall};
@@ -69,7 +70,11 @@ fn give_up(capability: u32) -> Result<(), Errno> {
     data[1] &= !(1 << capability);
     // SAFETY: the header and two data structs are read during the call.
     unsafe { syscall!(Sysno::capset, &raw const header, data.as_ptr()) }?;
-    Ok(())
+    let mut there = [0_u32; 6];
+    // SAFETY: as above.
+    unsafe { syscall!(Sysno::capget, &raw const header, there.as_mut_ptr()) }?;
+    let is_there = (there[0] | there[1]) & (1 << capability) != 0;
+    if is_there { Err(Errno::EIO) } else { Ok(()) }
 }
 
 /// Limits the memory that this process may lock or pin, in bytes.
@@ -113,7 +118,7 @@ pub fn may_have_descriptors(number: u64) -> Result<(), Stop> {
 /// Limits per user are then this process's alone.
 pub fn become_another_user() -> Result<(), Stop> {
     /// A number that distributions give to nobody; 65534 is their `nobody`, who may have processes.
-    const USER: usize = 65_533;
+    const USER: u32 = 65_533;
     let refused = |call: &str, errno: Errno| {
         Stop::untestable(
             Lack::Privilege,
@@ -129,6 +134,12 @@ pub fn become_another_user() -> Result<(), Stop> {
             // SAFETY: the calls take no pointer. An experiment has one thread until it starts more.
             unsafe { syscall!(call, USER, USER, USER) }.map_err(|errno| refused(name, errno))?;
         }
+        let now = (process::effective_user(), process::effective_group());
+        if now != (USER, USER) {
+            return Err(Stop::broken(format!(
+                "this process has not become another user: {now:?}"
+            )));
+        }
         Ok(())
     })
 }
@@ -138,10 +149,18 @@ fn set_limit(resource: libc::__rlimit_resource_t, bytes: u64) -> Result<(), Errn
         rlim_cur: bytes,
         rlim_max: bytes,
     };
-    // SAFETY: the limit is read during the call.
-    if unsafe { libc::setrlimit(resource, &raw const limit) } == -1 {
+    let mut there = limit;
+    there.rlim_cur = 0;
+    // SAFETY: the first limit is read during the call, the second one written.
+    let failed = unsafe {
+        libc::setrlimit(resource, &raw const limit) == -1
+            || libc::getrlimit(resource, &raw mut there) == -1
+    };
+    if failed {
         Err(last_errno())
-    } else {
+    } else if there.rlim_cur == bytes {
         Ok(())
+    } else {
+        Err(Errno::EIO)
     }
 }

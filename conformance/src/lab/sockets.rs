@@ -5,6 +5,7 @@ use crate::kernel::to_have;
 use crate::lab::io::count_of;
 use crate::lab::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_msg_zerocopy::Enabled;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -22,7 +23,7 @@ fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
     let near = TcpStream::connect(listener.local_addr().setup("getsockname")?)
         .setup("connect over loopback")?;
     let (far, _) = listener.accept().setup("accept")?;
-    near.set_nodelay(true).setup("TCP_NODELAY")?;
+    set_nodelay(&near)?;
     Ok((near, far))
 }
 
@@ -89,7 +90,7 @@ fn connect_from(socket: OwnedFd, listener: &TcpListener) -> Result<(TcpStream, T
     }
     let (far, _) = listener.accept().setup("accept")?;
     let near = TcpStream::from(socket);
-    near.set_nodelay(true).setup("TCP_NODELAY")?;
+    set_nodelay(&near)?;
     Ok((near, far))
 }
 
@@ -288,7 +289,7 @@ pub fn wait_until_acknowledged(near: &TcpStream, far: &TcpStream) -> Result<(), 
         Ok(_) => {
             wait_until(|| Ok(unacknowledged(near)? == 0))?;
             // Setting an option takes the socket's lock: who still works on the last acknowledgement has finished then.
-            return aside(|| near.set_nodelay(true)).setup("TCP_NODELAY");
+            return aside(|| set_nodelay(near));
         }
         Err(Stop::Untestable(_)) => {}
         Err(stop) => return Err(stop),
@@ -319,6 +320,42 @@ pub fn set_option(
     value: libc::c_int,
 ) -> Result<(), Errno> {
     set_bytes(fd, level, name, &value.to_ne_bytes())
+}
+
+/// Turns `SO_ZEROCOPY` on. Untestable where it is off when it is read back: then the flag would be ignored, and no completion come.
+pub fn zerocopy_on<Socket: AsFd>(socket: &Socket) -> Result<Enabled<'_>, Stop> {
+    let enabled = nocopy_msg_zerocopy::enable(socket).setup("SO_ZEROCOPY")?;
+    match aside(|| get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY)).setup("SO_ZEROCOPY")? {
+        1 => Ok(enabled),
+        other => Err(Stop::untestable(
+            Lack::Kernel,
+            format!("SO_ZEROCOPY is accepted, and {other} when it is read back"),
+            "use a kernel with MSG_ZEROCOPY, 4.14 or later",
+        )),
+    }
+}
+
+/// Asks for another size of a socket's buffer, `SO_SNDBUF` or `SO_RCVBUF`. The kernel may give it another one.
+pub fn resize_buffer(fd: &impl AsFd, name: libc::c_int, size: libc::c_int) -> Result<(), Stop> {
+    let now = || get_option(fd, libc::SOL_SOCKET, name).setup("the size of a socket's buffer");
+    let before = now()?;
+    set_option(fd, libc::SOL_SOCKET, name, size).setup("set the size of a socket's buffer")?;
+    let after = now()?;
+    // Linux doubles what is asked for.
+    if after == before && after != size && after != size.saturating_mul(2) {
+        return Err(Stop::broken("a socket's buffer has the size that it had"));
+    }
+    Ok(())
+}
+
+/// Has small writes sent at once.
+pub fn set_nodelay(socket: &TcpStream) -> Result<(), Stop> {
+    socket.set_nodelay(true).setup("TCP_NODELAY")?;
+    if socket.nodelay().setup("TCP_NODELAY")? {
+        Ok(())
+    } else {
+        Err(Stop::broken("TCP_NODELAY is off when it is read back"))
+    }
 }
 
 /// Reads an integer option. An option that the kernel does not write is -1.

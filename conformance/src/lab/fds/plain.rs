@@ -4,7 +4,7 @@ use super::{CONTENT, made, memfd, memfd_secret, open, set_status_flags};
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Setup, Stop};
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -47,13 +47,13 @@ pub fn unnamed_file(lab: &Lab) -> Result<OwnedFd, Stop> {
 pub fn memfd_with_content() -> Result<OwnedFd, Stop> {
     let mut file = File::from(memfd()?);
     file.write_all(&CONTENT).setup("write a memfd")?;
-    file.rewind().setup("lseek")?;
+    io::seek(&file, 0).setup("lseek")?;
     Ok(file.into())
 }
 
 pub fn secret() -> Result<OwnedFd, Stop> {
     let secret = File::from(memfd_secret()?);
-    secret.set_len(CONTENT.len() as u64).setup("ftruncate")?;
+    io::truncate(&secret, CONTENT.len() as u64).setup("ftruncate")?;
     Ok(secret.into())
 }
 

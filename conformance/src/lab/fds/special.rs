@@ -19,10 +19,7 @@ fn from_call(number: libc::c_long, call: &str) -> Result<OwnedFd, Stop> {
 pub fn sealed(seals: libc::c_int) -> Result<OwnedFd, Stop> {
     let memfd = sealed_memfd(0)?;
     io::pwrite_all(&memfd, &CONTENT, 0).setup("write a memfd")?;
-    // SAFETY: F_ADD_SEALS takes its seals by value.
-    if unsafe { libc::fcntl(memfd.as_raw_fd(), libc::F_ADD_SEALS, seals) } == -1 {
-        return Err(Stop::from_setup("F_ADD_SEALS", last_errno()));
-    }
+    io::seal(&memfd, seals).setup("F_ADD_SEALS")?;
     Ok(memfd)
 }
 
@@ -32,7 +29,7 @@ pub fn huge_memfd() -> Result<OwnedFd, Stop> {
     // SAFETY: the name ends with a zero, and the kernel copies it.
     let fd = unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_HUGETLB) };
     let file = File::from(made(fd, "memfd_create(MFD_HUGETLB)")?);
-    file.set_len(HUGE).setup("ftruncate")?;
+    io::truncate(&file, HUGE).setup("ftruncate")?;
     Ok(file.into())
 }
 
