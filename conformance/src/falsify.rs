@@ -1,12 +1,13 @@
 //! Shows for every claim that it could have come out otherwise: lies to its experiment and looks at what becomes of the verdict.
 //!
-//! Each experiment runs truthfully first, with every call written down. Then it is told lies, one per run, of three kinds:
+//! Each experiment runs truthfully first, with every call written down. Then it is told lies, one per run, of four kinds:
 //!
 //! | kind | where from | what must come of it |
 //! |---|---|---|
 //! | contradicting | the claim names them: what a kernel would do of which the opposite is true | the verdict turns |
 //! | blunt | derived: each call that the claim is about fails, succeeds, is not made, or brings something else | it does not go unnoticed: something that was seen is different, or there is no verdict |
 //! | tolerable | derived: each such call is delayed, interrupted or does half, where the interface allows that | the verdict stays |
+//! | set-up | derived: each other call, those of helpers and checks, is refused; one whose effect can be read back is not made, or does half | the verdict does not turn: it stays, or there is none |
 //!
 //! A claim that no contradicting lie turns is unfalsifiable: red.
 
@@ -18,9 +19,10 @@ use crate::report::Record;
 use crate::runner::{Interposed, Limits, Report, Runner, Task};
 use crate::verdict::{Fact, Observation, Value, Word};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::iter::Sum;
+use std::sync::LazyLock;
 use syscalls::Sysno;
 
 /// What kind of lie it is, for this claim.
@@ -33,6 +35,8 @@ pub enum Kind {
     Blunt,
     /// The interface allows it.
     Tolerable,
+    /// Not the kernel that the claim is about: a call of the experiment's own helpers fails, or does not do what it says.
+    SetUp,
 }
 
 /// What came of a lie.
@@ -110,6 +114,9 @@ pub struct Score {
     pub blunt: Share,
     /// Tolerable lies that left the verdict.
     pub tolerable: Share,
+    /// Lies about set-up that did not turn the verdict.
+    #[serde(default)]
+    pub set_up: Share,
 }
 
 /// How much is told.
@@ -117,8 +124,51 @@ pub struct Score {
 pub enum Extent {
     /// Every lie that applies.
     Whole,
-    /// All contradicting lies, and this many of the derived ones per claim, the same ones every time.
+    /// The same, but every third lie about set-up: an emulated guest has less time, and most helpers are those of other claims, too.
+    Guest,
+    /// All contradicting lies, this many of the others that are derived per claim, and a third as many about set-up; the same ones
+    /// every time. Lies that are [listed](Listed) are all told.
     Sampled(usize),
+}
+
+/// A claim that lies about one call of its set-up turn, and why it is left so: `fixtures/falsify/turned.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    /// The claim.
+    pub claim: String,
+    /// The call.
+    pub call: String,
+    /// Whether it is made aside.
+    #[serde(default)]
+    pub aside: bool,
+    /// Why what it does cannot be told from what the kernel does.
+    pub because: String,
+}
+
+/// The most claims that may be listed. The list may only become shorter.
+pub const MOST_LISTED: usize = 30;
+
+/// The claims that lies about their set-up turn.
+pub fn listed() -> &'static [Listed] {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default)]
+        turned: Vec<Listed>,
+    }
+    const FIXTURE: &str = include_str!("../../fixtures/falsify/turned.toml");
+    static LISTED: LazyLock<Vec<Listed>> = LazyLock::new(|| {
+        let file: File = toml::from_str(FIXTURE).expect("fixtures/falsify/turned.toml is valid");
+        file.turned
+    });
+    &LISTED
+}
+
+impl Listed {
+    /// Whether it is about a lie.
+    pub fn covers(&self, claim: &str, lie: &Lie) -> bool {
+        self.claim == claim && self.call == lie.call.name() && self.aside == lie.aside
+    }
 }
 
 impl Trial {
@@ -129,6 +179,7 @@ impl Trial {
             (Kind::Contradicting, effect) => effect == Effect::Turned,
             (Kind::Blunt, effect) => effect != Effect::Unnoticed,
             (Kind::Tolerable, effect) => matches!(effect, Effect::Unnoticed | Effect::Seen),
+            (Kind::SetUp, effect) => effect != Effect::Turned,
         }
     }
 
@@ -159,6 +210,25 @@ impl Examined {
             .iter()
             .filter(|trial| trial.kind == kind && trial.counts());
         told.map(Trial::is_good).collect()
+    }
+
+    /// What is listed of it although no lie about that call has turned it: the list has to become shorter. Where nothing was tried,
+    /// or the lies were not told, nothing is known.
+    pub fn stale(&self) -> Vec<&'static Listed> {
+        let told = |one: &&Listed| {
+            let of_it = self
+                .trials
+                .iter()
+                .filter(|trial| trial.kind == Kind::SetUp && one.covers(&self.id, &trial.lie));
+            of_it
+                .clone()
+                .any(|trial| trial.effect != Effect::NotTold)
+                .then(|| of_it.clone().all(|trial| trial.effect != Effect::Turned))
+        };
+        let of_claim = listed().iter().filter(|one| one.claim == self.id);
+        of_claim
+            .filter(|one| self.was_tried() && told(one) == Some(true))
+            .collect()
     }
 
     /// Why it is red, a clause each.
@@ -204,6 +274,7 @@ pub fn score(examined: &[Examined]) -> Score {
         contradicting: of_kind(Kind::Contradicting),
         blunt: of_kind(Kind::Blunt),
         tolerable: of_kind(Kind::Tolerable),
+        set_up: of_kind(Kind::SetUp),
     }
 }
 
@@ -229,6 +300,12 @@ impl Sum for Share {
 const LIED_TO: Limits = Limits {
     cpu_seconds: 3,
     wall_seconds: 4,
+};
+
+/// The same of a claim that starts servers.
+const LIED_TO_WITH_SERVERS: Limits = Limits {
+    cpu_seconds: 6,
+    wall_seconds: 15,
 };
 
 /// Examines `claims`; `each` is called for every claim when all about it is known, in their order.
@@ -278,7 +355,11 @@ pub fn examine(
         .map(|(index, lie, kind)| Task {
             claim: claims[*index],
             interposed: Interposed::Liar(*lie),
-            limits: (*kind == Kind::Blunt).then_some(LIED_TO),
+            limits: match kind {
+                Kind::SetUp if !claims[*index].programs.is_empty() => Some(LIED_TO_WITH_SERVERS),
+                Kind::Blunt | Kind::SetUp => Some(LIED_TO),
+                Kind::Contradicting | Kind::Tolerable => None,
+            },
         })
         .collect();
     let mut done = 0;
@@ -302,18 +383,23 @@ pub fn examine(
     for ((index, lie, kind), report) in told.into_iter().zip(reports) {
         let claim = claims[index];
         let (effect, said) = truths[index].compare(claim, report, running);
+        let excepted = match kind {
+            Kind::SetUp => is_listed(claim, &lie),
+            _ => claim.exceptions.iter().any(|one| one.covers(&lie)),
+        };
         examined[index].trials.push(Trial {
             lie,
             kind,
             effect,
             said,
-            excepted: claim
-                .exceptions
-                .iter()
-                .any(|exception| exception.covers(&lie)),
+            excepted,
         });
     }
     Ok(examined)
+}
+
+fn is_listed(claim: &Claim, lie: &Lie) -> bool {
+    listed().iter().any(|one| one.covers(claim.id, lie))
 }
 
 fn is_excused_where_refuted(claim: &Claim) -> bool {
@@ -478,27 +564,199 @@ fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie,
             !(*kind == Kind::Tolerable && (is_named || (claim.traced && adds_a_call)))
         })
         .collect();
-    if let Extent::Sampled(count) = extent {
-        // Evenly spread over all, which is the same sample every time and has every kind of lie in it.
-        let step = derived.len().div_ceil(count.max(1)).max(1);
-        derived = derived.into_iter().step_by(step).collect();
+    let mut set_up: Vec<(Lie, Kind)> = set_up_lies(claim, calls)
+        .into_iter()
+        .map(|lie| (lie, Kind::SetUp))
+        .collect();
+    const THIRD: usize = 3;
+    match extent {
+        Extent::Whole => {}
+        Extent::Guest => set_up = set_up.into_iter().step_by(THIRD).collect(),
+        Extent::Sampled(count) => {
+            derived = spread(derived, count);
+            let (kept, others) = set_up
+                .into_iter()
+                .partition(|(lie, _)| is_listed(claim, lie));
+            set_up = kept;
+            set_up.extend(spread(others, count.div_ceil(THIRD)));
+        }
     }
     told.extend(derived);
+    told.extend(set_up);
     told
 }
 
-/// The calls of a kind at which lies are told: of every thread the first two and the last.
-fn places(call: Sysno, calls: &[Made]) -> Vec<(Lie, Made)> {
-    let mut by_thread: BTreeMap<u32, Vec<Made>> = BTreeMap::new();
-    for made in calls.iter().filter(|made| made.number == call as u64) {
-        by_thread.entry(made.thread).or_default().push(*made);
+/// At most `count` of them, evenly spread over all: the same sample every time, with every kind of lie in it.
+fn spread<T>(all: Vec<T>, count: usize) -> Vec<T> {
+    let step = all.len().div_ceil(count.max(1)).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// The lies about what a claim is not about: its set-up and its checks.
+fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
+    let kinds: BTreeSet<(u64, bool)> = calls.iter().map(|made| (made.number, made.aside)).collect();
+    let mut lies = Vec::new();
+    for (number, aside) in kinds {
+        let Some(call) = usize::try_from(number).ok().and_then(Sysno::new) else {
+            continue;
+        };
+        let is_subject =
+            claim.about.contains(&call) || claim.lies.iter().any(|lie| lie.call == call);
+        let observes = !aside && (is_subject || OBSERVING.contains(&call));
+        if observes || MACHINERY.contains(&call) {
+            continue;
+        }
+        let places = places_of(call, calls, aside);
+        for (at, (place, made)) in places.iter().enumerate() {
+            let thread = |at: usize| places.get(at).map(|(_, made)| made.thread);
+            let is_first = at.checked_sub(1).and_then(thread) != Some(made.thread);
+            let is_last = thread(at + 1) != Some(made.thread);
+            let refusals = match (is_first, is_last) {
+                (true, true) => &REFUSALS[..],
+                (true, false) => &REFUSALS[..1],
+                (false, true) => &REFUSALS[1..],
+                // Between them nothing is told.
+                (false, false) => continue,
+            };
+            lies.extend(derive_set_up(*place, made, refusals));
+        }
     }
-    // The allocator maps memory too, without a file, and std asks for flags of descriptors; the commands for pipes begin at 1024.
+    if claim.programs.is_empty() {
+        lies
+    } else {
+        spread(lies, WITH_PROGRAMS)
+    }
+}
+
+/// What set-up is refused with: by a filter, and by a kernel in trouble. Of several calls, the first and the last ones.
+const REFUSALS: [i32; 2] = [libc::EPERM, libc::EIO];
+/// As many lies about set-up are told a claim that starts servers, which takes seconds.
+const WITH_PROGRAMS: usize = 12;
+
+/// Calls by which an experiment sees what arrived: what they bring is the observation, and a lie about them one about the kernel.
+const OBSERVING: &[Sysno] = &[
+    Sysno::read,
+    Sysno::pread64,
+    Sysno::readv,
+    Sysno::preadv,
+    Sysno::recvfrom,
+    Sysno::recvmsg,
+];
+
+/// Calls of the language's runtime: memory, threads, signals, descriptors that are closed.
+const MACHINERY: &[Sysno] = &[
+    Sysno::brk,
+    Sysno::clock_nanosleep,
+    Sysno::clone,
+    Sysno::clone3,
+    Sysno::close,
+    Sysno::exit,
+    Sysno::exit_group,
+    Sysno::futex,
+    Sysno::getpid,
+    Sysno::getrandom,
+    Sysno::gettid,
+    Sysno::membarrier,
+    Sysno::munmap,
+    Sysno::nanosleep,
+    Sysno::rseq,
+    Sysno::rt_sigaction,
+    Sysno::rt_sigprocmask,
+    Sysno::rt_sigreturn,
+    Sysno::sched_getaffinity,
+    Sysno::sched_yield,
+    Sysno::set_robust_list,
+    Sysno::set_tid_address,
+    Sysno::sigaltstack,
+];
+
+/// What is told of one call of the set-up.
+fn derive_set_up(place: Lie, made: &Made, refusals: &[i32]) -> Vec<Lie> {
+    let whats: Vec<What> = if made.result < 0 {
+        let others = refusals.iter().copied();
+        let others = others.filter(|errno| i64::from(*errno) != -made.result);
+        others.map(What::OtherErrno).collect()
+    } else {
+        let mut whats: Vec<What> = refusals.iter().copied().map(What::Refused).collect();
+        if may_be_read_back(place.call, made) {
+            whats.push(What::Undone(made.result));
+        }
+        if made.result > 1 && may_be_short(place.call) {
+            whats.push(What::Shortened);
+        }
+        // Nothing is a short count, too, of what is written.
+        let writes = [Sysno::write, Sysno::pwrite64, Sysno::sendto];
+        if made.result > 0 && writes.contains(&place.call) {
+            whats.push(What::Undone(0));
+        }
+        whats
+    };
+    whats
+        .into_iter()
+        .map(|what| Lie { what, ..place })
+        .collect()
+}
+
+/// `fcntl` commands that set what another command reads.
+const SETTING_COMMANDS: [u64; 3] = [
+    libc::F_SETFL as u64,
+    libc::F_SETPIPE_SZ as u64,
+    libc::F_ADD_SEALS as u64,
+];
+
+/// Whether another call shows what this one has done.
+fn may_be_read_back(call: Sysno, made: &Made) -> bool {
+    match call {
+        Sysno::unshare
+        | Sysno::setns
+        | Sysno::mount
+        | Sysno::move_mount
+        | Sysno::setsockopt
+        | Sysno::ftruncate
+        | Sysno::fallocate
+        | Sysno::setresuid
+        | Sysno::setresgid
+        | Sysno::capset => true,
+        Sysno::prlimit64 => made.arguments[2] != 0,
+        Sysno::lseek => made.arguments[2] != libc::SEEK_CUR as u64 || made.arguments[1] != 0,
+        Sysno::fcntl => SETTING_COMMANDS.contains(&made.arguments[1]),
+        _ => false,
+    }
+}
+
+/// The calls of a kind, of what the claim is about, at which lies are told.
+fn places(call: Sysno, calls: &[Made]) -> Vec<(Lie, Made)> {
+    // std asks for flags of descriptors; the commands for pipes begin at 1024.
+    let is_own = |made: &Made| call != Sysno::fcntl || made.arguments[1] >= 1024;
+    chosen(call, calls, false, is_own)
+}
+
+/// The calls of a kind, of what is set up or checked, at which lies are told.
+fn places_of(call: Sysno, calls: &[Made], aside: bool) -> Vec<(Lie, Made)> {
     let is_own = |made: &Made| match call {
-        Sysno::mmap => made.arguments[4] & 0x8000_0000 == 0,
-        Sysno::fcntl => made.arguments[1] >= 1024,
+        Sysno::fcntl => made.arguments[1] != libc::F_GETFD as u64,
+        // What came, or what has not gone, is the observation.
+        Sysno::ioctl => aside || ![libc::FIONREAD, libc::TIOCOUTQ].contains(&made.arguments[1]),
         _ => true,
     };
+    chosen(call, calls, aside, is_own)
+}
+
+/// The first two calls of a kind and the last, of every thread.
+fn chosen(
+    call: Sysno,
+    calls: &[Made],
+    aside: bool,
+    is_own: impl Fn(&Made) -> bool,
+) -> Vec<(Lie, Made)> {
+    let mut by_thread: BTreeMap<u32, Vec<Made>> = BTreeMap::new();
+    let of_kind = |made: &&Made| made.number == call as u64 && made.aside == aside;
+    for made in calls.iter().filter(of_kind) {
+        by_thread.entry(made.thread).or_default().push(*made);
+    }
+    // The allocator maps memory too, without a file.
+    let is_own =
+        |made: &Made| is_own(made) && (call != Sysno::mmap || made.arguments[4] & 0x8000_0000 == 0);
     let mut places = Vec::new();
     for (thread, made) in by_thread {
         let own: Vec<usize> = (0..made.len())
@@ -512,6 +770,7 @@ fn places(call: Sysno, calls: &[Made]) -> Vec<(Lie, Made)> {
             (
                 Lie {
                     which,
+                    aside,
                     ..Lie::about(call, What::Delayed)
                 },
                 made[index],
@@ -646,6 +905,7 @@ mod tests {
             number: call as u64,
             arguments: [3, 0x1000, 64, 0, 0, 0],
             result,
+            aside: false,
         }
     }
 
@@ -686,6 +946,11 @@ mod tests {
     #[case(Kind::Tolerable, Effect::Untestable, false)]
     #[case(Kind::Tolerable, Effect::Stopped, false)]
     #[case(Kind::Tolerable, Effect::TimedOut, false)]
+    #[case(Kind::SetUp, Effect::Turned, false)]
+    #[case(Kind::SetUp, Effect::Stopped, true)]
+    #[case(Kind::SetUp, Effect::Untestable, true)]
+    #[case(Kind::SetUp, Effect::Seen, true)]
+    #[case(Kind::SetUp, Effect::Unnoticed, true)]
     fn what_must_come_of_a_lie(#[case] kind: Kind, #[case] effect: Effect, #[case] good: bool) {
         assert_eq!(trial(kind, effect).is_good(), good);
     }
@@ -862,6 +1127,59 @@ mod tests {
         };
         let told = lies(&traced, &calls, true, Extent::Whole);
         assert!(!told.iter().any(|(lie, _)| lie.what == What::Interrupted));
+    }
+
+    #[test]
+    fn what_a_claim_is_not_about_is_refused_and_what_can_be_read_back_is_left_undone() {
+        let aside = |call, result| Made {
+            aside: true,
+            ..made(0, call, result)
+        };
+        let calls = [
+            made(0, Sysno::read, 64),
+            made(0, Sysno::pread64, 64),
+            made(0, Sysno::setsockopt, 0),
+            aside(Sysno::read, 64),
+            aside(Sysno::write, 64),
+            aside(Sysno::mincore, -i64::from(libc::ENOMEM)),
+            aside(Sysno::futex, 0),
+        ];
+        let told = set_up_lies(&CLAIM, &calls);
+        let whats = |call: Sysno, aside: bool| -> Vec<What> {
+            let of_it = told
+                .iter()
+                .filter(|lie| lie.call == call && lie.aside == aside);
+            of_it.map(|lie| lie.what).collect()
+        };
+        let [eperm, eio] = [libc::EPERM, libc::EIO].map(What::Refused);
+        // What the claim is about, and what shows what came, is not set-up; nor is what the language's runtime calls.
+        assert_eq!(whats(Sysno::read, false), []);
+        assert_eq!(whats(Sysno::pread64, false), []);
+        assert_eq!(whats(Sysno::futex, true), []);
+        assert_eq!(
+            whats(Sysno::setsockopt, false),
+            [eperm, eio, What::Undone(0)]
+        );
+        assert_eq!(whats(Sysno::read, true), [eperm, eio, What::Shortened]);
+        assert_eq!(
+            whats(Sysno::write, true),
+            [eperm, eio, What::Shortened, What::Undone(0)]
+        );
+        let others = [libc::EPERM, libc::EIO].map(What::OtherErrno);
+        assert_eq!(whats(Sysno::mincore, true), others);
+    }
+
+    #[test]
+    fn the_list_of_turned_claims_is_short_and_of_claims_that_there_are() {
+        let claims: BTreeSet<&str> = listed().iter().map(|one| one.claim.as_str()).collect();
+        assert!(claims.len() <= MOST_LISTED, "{} claims", claims.len());
+        let mut seen = BTreeSet::new();
+        for one in listed() {
+            assert!(crate::claims::find(&one.claim).is_some(), "{one:?}");
+            assert!(one.call.parse::<Sysno>().is_ok(), "{one:?}");
+            assert!(!one.because.is_empty(), "{one:?}");
+            assert!(seen.insert((&one.claim, &one.call, one.aside)), "{one:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use conformance::claim::Claim;
 use conformance::interpose::lie::{Field, Lie, What, Which};
-use conformance::lab::{Lab, io, map_file, sockets};
+use conformance::interpose::record::aside;
+use conformance::lab::{Lab, fds, io, map_file, privilege, sockets};
 use conformance::runner::{Interposed, Outcome, Report, Runner, Task, supervisor};
 use conformance::verdict::{Observation, Setup, Stop, Value, Verdict};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -28,6 +29,8 @@ const CLAIMS: &[Claim] = &[
     claim("child", child),
     claim("broken-pipe", broken_pipe),
     claim("clock", clock),
+    claim("aside", writes_aside),
+    claim("helpers", helpers),
 ];
 
 /// Eight bytes through a pipe: two writes and a read, and an option that fails.
@@ -44,6 +47,35 @@ fn pipe(_lab: &Lab) -> Result<Observation, Stop> {
         .to_owned();
     seen.text("bytes", text);
     seen.call("write to the read end", io::write(&read, b"four"));
+    Ok(seen)
+}
+
+/// A byte is written to a pipe, three times, the second of them aside.
+fn writes_aside(_lab: &Lab) -> Result<Observation, Stop> {
+    let (_read, write) = std::io::pipe().setup("pipe")?;
+    let mut seen = Observation::new();
+    seen.call("first write", io::write(&write, b"O"));
+    seen.call("write aside", aside(|| io::write(&write, b"O")));
+    seen.call("last write", io::write(&write, b"O"));
+    Ok(seen)
+}
+
+/// The lab's helpers whose effect another call shows.
+fn helpers(lab: &Lab) -> Result<Observation, Stop> {
+    let file = lab.file(b"bytes")?;
+    let memfd = fds::sealed_memfd(0)?;
+    let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
+    let mut seen = Observation::new();
+    seen.call("truncate", io::truncate(&file, 3).map(|()| 0))
+        .call("seek", io::seek(&file, 2).map(|()| 0))
+        .call("seal", io::seal(&memfd, libc::F_SEAL_GROW).map(|()| 0))
+        .call("resize", io::resize_pipe(&pipe.write, 8192))
+        .call("whole", io::write_whole(&pipe.write, b"whole").map(|()| 0));
+    let nonblocking = io::set_nonblocking(&pipe.read);
+    seen.call("set O_NONBLOCK", nonblocking.map(|()| 0));
+    // Last: what the process may do in a namespace of its own is another question.
+    let entered = privilege::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWUTS);
+    seen.call("enter a namespace", entered.map(|()| 0));
     Ok(seen)
 }
 
@@ -239,7 +271,68 @@ const fn case(
 
 const EPIPE: i32 = libc::EPIPE;
 
+/// A helper's call that is not made, and reported to have returned this: the helper says so.
+const fn undone(facts: &'static [(&'static str, Expected)], call: Sysno, returned: i64) -> Case {
+    let lie = Lie::about(call, What::Undone(returned)).after(0);
+    case(facts[0].0, "helpers", lie, 1, facts)
+}
+
 const CASES: &[Case] = &[
+    case(
+        "aside.only-what-is-made-aside",
+        "aside",
+        Lie::refused(Sysno::write, EPIPE).aside(),
+        1,
+        &[
+            ("first write", returned(1)),
+            ("write aside", errno(EPIPE)),
+            ("last write", returned(1)),
+        ],
+    ),
+    case(
+        "aside.is-counted-by-itself",
+        "aside",
+        Lie::refused(Sysno::write, EPIPE).after(1),
+        1,
+        &[
+            ("first write", returned(1)),
+            ("write aside", returned(1)),
+            ("last write", errno(EPIPE)),
+        ],
+    ),
+    case(
+        "aside.the-second-of-one",
+        "aside",
+        Lie::refused(Sysno::write, EPIPE).aside().after(1),
+        0,
+        &[("write aside", returned(1))],
+    ),
+    undone(&[("truncate", errno(libc::EIO))], Sysno::ftruncate, 0),
+    undone(&[("seek", errno(libc::EIO))], Sysno::lseek, 2),
+    Case {
+        lie: Some(Lie::about(Sysno::fcntl, What::Undone(8192)).with(1, libc::F_SETPIPE_SZ as u64)),
+        ..undone(&[("resize", errno(libc::EIO))], Sysno::fcntl, 8192)
+    },
+    Case {
+        lie: Some(Lie::about(Sysno::fcntl, What::Undone(0)).with(1, libc::F_SETFL as u64)),
+        ..undone(&[("set O_NONBLOCK", errno(libc::EIO))], Sysno::fcntl, 0)
+    },
+    Case {
+        lie: Some(Lie::about(Sysno::fcntl, What::Undone(0)).with(1, libc::F_ADD_SEALS as u64)),
+        ..undone(&[("seal", errno(libc::EIO))], Sysno::fcntl, 0)
+    },
+    undone(
+        &[("enter a namespace", errno(libc::EIO))],
+        Sysno::unshare,
+        0,
+    ),
+    case(
+        "helper.write-whole",
+        "helpers",
+        Lie::shortened(Sysno::write),
+        1,
+        &[("whole", errno(libc::EIO))],
+    ),
     Case {
         name: "truth.pipe",
         claim: "pipe",
@@ -592,7 +685,7 @@ fn check(case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the recorder writes down is what the experiment did, without what is done aside and after it.
+/// What the recorder writes down is what the experiment did, with what is done aside marked, and without what is done after it.
 fn recorded() -> Result<(), Failed> {
     let report = tell("pipe", Interposed::Recorder);
     let made = |number: Sysno| {
@@ -608,9 +701,12 @@ fn recorded() -> Result<(), Failed> {
         return Err(format!("writes {writes:?}, reads {reads:?}").into());
     }
     // The file is made and filled aside.
-    let writes = tell("file", Interposed::Recorder).calls;
-    if writes.iter().any(|made| made.number == Sysno::write as u64) {
-        return Err("what is done aside was written down".into());
+    let calls = tell("file", Interposed::Recorder).calls;
+    let mut writes = calls
+        .iter()
+        .filter(|made| made.number == Sysno::write as u64);
+    if !writes.next().is_some_and(|made| made.aside) || !writes.all(|made| made.aside) {
+        return Err("what is done aside was written down as the experiment's".into());
     }
     Ok(())
 }

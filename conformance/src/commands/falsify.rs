@@ -47,7 +47,11 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
     }
     let output = options.output.as_deref();
     let mut output = output.map(|path| open_output(Some(path))).transpose()?;
-    let extent = options.sample.map_or(Extent::Whole, Extent::Sampled);
+    let extent = match options.sample {
+        Some(count) => Extent::Sampled(count),
+        None if kernel::is_disposable() => Extent::Guest,
+        None => Extent::Whole,
+    };
     let bar = if io::stderr().is_terminal() {
         ProgressBar::new(0)
     } else {
@@ -104,14 +108,14 @@ fn print(
     )?;
     writeln!(
         to,
-        "{:<42} {:<11} {:>7} {:>9} {:>9}  what blunt lies came to",
-        "claim", "verdict", "turned", "noticed", "survived"
+        "{:<42} {:<11} {:>7} {:>9} {:>9} {:>9}  what blunt lies came to",
+        "claim", "verdict", "turned", "noticed", "survived", "set-up"
     )?;
     for claim in examined {
         let share = |kind| fraction(claim.share(kind));
         writeln!(
             to,
-            "{:<42} {:<11} {:>7} {:>9} {:>9}  {}",
+            "{:<42} {:<11} {:>7} {:>9} {:>9} {:>9}  {}",
             claim.id,
             claim.verdict.text(),
             if claim.controls {
@@ -121,6 +125,7 @@ fn print(
             },
             share(Kind::Blunt),
             share(Kind::Tolerable),
+            share(Kind::SetUp),
             effects(claim),
         )?;
         if verbose {
@@ -149,6 +154,11 @@ fn print(
             writeln!(to, "exception: {}: {}", claim.id, exception.reason())?;
         }
     }
+    for one in falsify::listed() {
+        if examined.iter().any(|claim| claim.id == one.claim) {
+            writeln!(to, "listed: {}: {}(): {}", one.claim, one.call, one.because)?;
+        }
+    }
     for claim in examined {
         for reason in claim.red() {
             writeln!(to, "red: {}: {reason}", claim.id)?;
@@ -174,6 +184,11 @@ fn print(
         to,
         "{} tolerable lies left the verdict",
         fraction(score.tolerable)
+    )?;
+    writeln!(
+        to,
+        "{} lies about set-up did not turn the verdict",
+        fraction(score.set_up)
     )
 }
 

@@ -139,7 +139,12 @@ impl Hook for Liar {
         let Some(lie) = self.lie else {
             return Entry::AsAsked;
         };
-        if call.number != lie.call as u64 || !self.recorder.is_of_experiment(call) {
+        let is_meant = if lie.aside {
+            self.recorder.is_of_set_up(call)
+        } else {
+            self.recorder.is_of_experiment(call)
+        };
+        if call.number != lie.call as u64 || !is_meant {
             return Entry::AsAsked;
         }
         let after = self.before.entry(call.thread).or_insert(0);

@@ -19,6 +19,9 @@ pub struct Lie {
     pub which: Which,
     /// Only calls with this argument.
     pub only: Option<Argument>,
+    /// Whether it is told of the calls that an experiment makes [`aside`](super::record::aside), or of its others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aside: bool,
     /// Only where the claim holds, or only where it is refuted.
     pub truth: Option<bool>,
     /// What is told.
@@ -134,6 +137,7 @@ impl Lie {
             call,
             which: Which::Every,
             only: None,
+            aside: false,
             truth: None,
             what,
         }
@@ -203,6 +207,13 @@ impl Lie {
         self
     }
 
+    /// About calls that are made aside, which are counted by themselves.
+    #[must_use]
+    pub const fn aside(mut self) -> Self {
+        self.aside = true;
+        self
+    }
+
     /// Contradicts a claim only where it holds (or, with false, is refuted).
     #[must_use]
     pub const fn where_it(mut self, holds: bool) -> Self {
@@ -226,7 +237,7 @@ impl Lie {
         let is_lie = self.truth.is_none_or(|truth| truth == holds);
         is_lie
             && calls.iter().any(|made| {
-                if made.number != self.call as u64 {
+                if made.number != self.call as u64 || made.aside != self.aside {
                     return false;
                 }
                 let after = before.entry(made.thread).or_insert(0);
@@ -293,6 +304,9 @@ impl fmt::Display for Lie {
         }
         if let Some(only) = self.only {
             write!(f, " with argument {} = {}", only.index, only.value)?;
+        }
+        if self.aside {
+            f.write_str(" of those made aside")?;
         }
         write!(f, ": {}", self.what)
     }
@@ -414,6 +428,7 @@ mod tests {
             number: call as u64,
             arguments: [0; 6],
             result,
+            aside: false,
         };
         let failed = [made(Sysno::read, -i64::from(libc::EINVAL))];
         assert!(!Lie::refused(Sysno::read, libc::EINVAL).applies(&failed, true));

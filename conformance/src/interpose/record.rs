@@ -33,7 +33,7 @@ pub fn over() {
     mark(OVER, 0);
 }
 
-/// Does `work` aside: set-up and checks, which are not what the experiment is about. No lie is told there.
+/// Does `work` aside: set-up and checks, which are not what the experiment is about. No lie is told there but those about set-up.
 pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     mark(ASIDE, 0);
     let result = work();
@@ -68,6 +68,9 @@ pub struct Made {
     pub arguments: [u64; 6],
     /// What came of it, negative for an errno.
     pub result: i64,
+    /// Whether it was made aside: set-up, or a check.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aside: bool,
 }
 
 /// How often each call was made in each stretch, by the thread that marked it; and every call of the experiment.
@@ -104,6 +107,12 @@ impl Recorder {
     /// Whether a call is the experiment's: the experiment goes on, and the thread does nothing aside.
     pub fn is_of_experiment(&self, call: &Call) -> bool {
         !self.over && !is_mark(call) && !self.is_aside(call.tid)
+    }
+
+    /// Whether a call is one of the experiment's set-up or of its checks: what it does aside, itself.
+    pub fn is_of_set_up(&self, call: &Call) -> bool {
+        let own = self.aside.contains_key(&call.tid) && !self.apart.contains(&call.tid);
+        !self.over && !is_mark(call) && own
     }
 
     /// Whether a thread does something aside.
@@ -196,7 +205,8 @@ impl Hook for Recorder {
     }
 
     fn exit(&mut self, call: &Call, result: i64) -> i64 {
-        let counts = self.is_of_experiment(call);
+        let aside = self.is_of_set_up(call);
+        let counts = aside || self.is_of_experiment(call);
         if let Some(calls) = &mut self.calls
             && counts
             && calls.len() < WRITTEN_DOWN
@@ -206,6 +216,7 @@ impl Hook for Recorder {
                 number: call.number,
                 arguments: call.arguments,
                 result,
+                aside,
             });
         }
         result
@@ -304,10 +315,10 @@ mod tests {
         );
         see(&mut recorder, &call(1, Sysno::write, [3, 4, 5]));
         let calls = recorder.take_calls();
-        let [made] = &calls[..] else {
-            panic!("{calls:?}")
-        };
-        assert_eq!((made.number, made.result), (Sysno::read as u64, 7));
-        assert_eq!(made.arguments, [3, 4, 5, 0, 0, 0]);
+        let own: Vec<(u64, bool)> = calls.iter().map(|made| (made.number, made.aside)).collect();
+        let [read, aside] = [Sysno::read, Sysno::pwrite64].map(|call| call as u64);
+        assert_eq!(own, [(read, false), (aside, true), (aside, true)]);
+        assert!(calls.iter().all(|made| made.result == 7));
+        assert_eq!(calls[0].arguments, [3, 4, 5, 0, 0, 0]);
     }
 }
