@@ -302,10 +302,17 @@ const LIED_TO: Limits = Limits {
     wall_seconds: 4,
 };
 
+/// Limits of a run in which one about set-up is told: an experiment of less than a second, which may wait for ever, too. That it did
+/// not end turns nothing.
+const LIED_TO_ABOUT_SET_UP: Limits = Limits {
+    cpu_seconds: 2,
+    wall_seconds: 2,
+};
+
 /// The same of a claim that starts servers.
 const LIED_TO_WITH_SERVERS: Limits = Limits {
     cpu_seconds: 6,
-    wall_seconds: 15,
+    wall_seconds: 8,
 };
 
 /// Examines `claims`; `each` is called for every claim when all about it is known, in their order.
@@ -357,7 +364,8 @@ pub fn examine(
             interposed: Interposed::Liar(*lie),
             limits: match kind {
                 Kind::SetUp if !claims[*index].programs.is_empty() => Some(LIED_TO_WITH_SERVERS),
-                Kind::Blunt | Kind::SetUp => Some(LIED_TO),
+                Kind::SetUp => Some(LIED_TO_ABOUT_SET_UP),
+                Kind::Blunt => Some(LIED_TO),
                 Kind::Contradicting | Kind::Tolerable => None,
             },
         })
@@ -631,7 +639,7 @@ fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
 /// What set-up is refused with: by a filter, and by a kernel in trouble. Of several calls, the first and the last ones.
 const REFUSALS: [i32; 2] = [libc::EPERM, libc::EIO];
 /// As many lies about set-up are told a claim that starts servers, which takes seconds.
-const WITH_PROGRAMS: usize = 12;
+const WITH_PROGRAMS: usize = 6;
 
 /// Calls by which an experiment sees what arrived: what they bring is the observation, and a lie about them one about the kernel.
 const OBSERVING: &[Sysno] = &[

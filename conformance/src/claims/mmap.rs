@@ -388,7 +388,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A mapping lives on when its descriptor is closed.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc")],
         finds: always(true),
-        about: &[Sysno::mmap, Sysno::write],
+        about: MMAP,
         lies: &[Lie::bytes(Sysno::read, alias::OLD, 0)],
         ..Claim::of_answers(
             "mmap.life.descriptor-closed",
@@ -398,12 +398,12 @@ pub const CLAIMS: &[Claim] = &[
                 drop(file);
                 let pipe = pipe()?;
                 // SAFETY: the mapping outlives the call; nobody holds a reference to it.
-                let written = unsafe { io::write_all_from(&pipe.write, mapping.as_ptr(), PAGE) }
-                    .map(|()| PAGE);
-                let mut bytes = vec![0; written.unwrap_or(0)];
+                unsafe { io::write_all_from(&pipe.write, mapping.as_ptr(), PAGE) }
+                    .setup("write a mapping to a pipe")?;
+                let mut bytes = vec![0; PAGE];
                 io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
                 let mut seen = Observation::new();
-                seen.call("write(pipe, mapping)", written);
+                seen.call("write(pipe, mapping)", Ok(PAGE));
                 let same = bytes == [alias::OLD; PAGE];
                 seen.text(
                     "bytes in the pipe",
