@@ -576,17 +576,16 @@ fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie,
         .into_iter()
         .map(|lie| (lie, Kind::SetUp))
         .collect();
-    const THIRD: usize = 3;
     match extent {
         Extent::Whole => {}
-        Extent::Guest => set_up = set_up.into_iter().step_by(THIRD).collect(),
+        Extent::Guest => set_up = set_up.into_iter().step_by(3).collect(),
         Extent::Sampled(count) => {
             derived = spread(derived, count);
             let (kept, others) = set_up
                 .into_iter()
                 .partition(|(lie, _)| is_listed(claim, lie));
             set_up = kept;
-            set_up.extend(spread(others, count.div_ceil(THIRD)));
+            set_up.extend(spread(others, count.div_ceil(3)));
         }
     }
     told.extend(derived);

@@ -611,7 +611,7 @@ pub(super) fn send_byte_and_note(
     seen.call("send(1 byte, MSG_ZEROCOPY)", sent);
     sockets::wait_for_arrival(far, sent.unwrap_or(0))?;
     wait_until(|| Ok(sockets::unacknowledged(near)? == 0))?;
-    aside(|| sockets::set_nodelay(&near))?;
+    aside(|| sockets::set_nodelay(near))?;
     let completions = Completions::now(near).setup("read the completions")?;
     seen.text("completions", completions);
     Ok(())
@@ -874,7 +874,7 @@ pub(super) fn complete(near: &TcpStream, far: &TcpStream, bytes: usize) -> Resul
         unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) }.setup("send")?;
         sockets::wait_for_arrival(far, bytes)?;
         wait_until(|| Ok(sockets::unacknowledged(near)? == 0))?;
-        sockets::set_nodelay(&near)?;
+        sockets::set_nodelay(near)?;
         io::wait_for_error_queue(near.as_fd()).setup("poll")
     })
 }
