@@ -7,6 +7,7 @@
 
 use super::sheet::Sheet;
 use super::{ALL, Grid};
+use crate::ledger::{self, LEDGER};
 use crate::recorded;
 use crate::report::Strictness;
 use crate::verdict::Observation;
@@ -94,6 +95,9 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
 /// it, or, without a record, rows that this machine does not have.
 pub fn red(sheet: &Sheet, record: Option<&Sheet>, strictness: &Strictness) -> Vec<String> {
     let mut reasons = sheet.red();
+    if sheet.grid == LEDGER.name {
+        reasons.extend(ledger::disagreements(sheet));
+    }
     if reasons.is_empty() && sheet.rows.iter().all(|row| row.cells.is_none()) {
         reasons.push("nothing was decided: no row could be tried".to_owned());
     }

@@ -120,12 +120,9 @@ pub fn observe(file: &File, carrier: Carrier, change: Change) -> Result<Value, S
         Err(errno) => return Ok(Value::Errno(errno.into_raw())),
     }
     let done = aside(|| match change {
-        Change::Truncated(length) => file.set_len(length).map_err(|error| {
-            (
-                "ftruncate",
-                Errno::new(error.raw_os_error().unwrap_or(libc::EIO)),
-            )
-        }),
+        Change::Truncated(length) => {
+            io::truncate(file, length).map_err(|errno| ("ftruncate", errno))
+        }
         Change::Punched(at, length) => {
             io::punch(file, at, length).map_err(|errno| ("fallocate", errno))
         }

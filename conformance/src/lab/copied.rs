@@ -3,13 +3,20 @@
 //! The functions that move bytes between the kernel and a process are compiled without the hooks that tracing needs. A processor's
 //! breakpoint stops at any address, and the registers there have the count. What `MSG_ZEROCOPY` copies after all is copied elsewhere,
 //! in a function that can be traced, with the count in the packet.
+//!
+//! Which functions copy, and where in a packet its count stands, differs by version and configuration. So each is found by a control: a
+//! known number of bytes is copied, and what was seen has to be that number. Where nothing was, nothing is counted.
 
-use crate::lab::io::NO_FD;
-use crate::lab::mounts;
+use crate::lab::completions::Completions;
+use crate::lab::io::{self, NO_FD};
+use crate::lab::{alias, mounts, sockets};
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,34 +30,38 @@ enum Register {
 }
 
 /// A function that copies, with the register in which its count is.
+#[derive(Clone, Copy)]
 struct Function {
     name: &'static str,
     count: Register,
 }
 
-const FROM_USER: Function = Function {
-    name: "_copy_from_iter",
-    count: Register::Si,
-};
-/// By which most sockets take what they send, before Linux 5.13.
-const FROM_USER_FULL: Function = Function {
-    name: "_copy_from_iter_full",
-    count: Register::Si,
-};
-/// By which `AF_UNIX` takes it then, beside the first. A processor has four breakpoints, so not all are watched at once.
-const PAGE_FROM_USER: Function = Function {
-    name: "copy_page_from_iter",
-    count: Register::Dx,
-};
-const TO_USER: Function = Function {
-    name: "_copy_to_iter",
-    count: Register::Si,
-};
-/// By which `read` copies before Linux 6.1. It also gives pages to pipes, so it is watched for `read` alone.
-const PAGE_TO_USER: Function = Function {
-    name: "copy_page_to_iter",
-    count: Register::Dx,
-};
+/// Those by which the kernel may take what a process sends. A processor has four breakpoints.
+const FROM_USER: &[Function] = &[
+    Function {
+        name: "_copy_from_iter",
+        count: Register::Si,
+    },
+    Function {
+        name: "_copy_from_iter_full",
+        count: Register::Si,
+    },
+    Function {
+        name: "copy_page_from_iter",
+        count: Register::Dx,
+    },
+];
+/// Those by which it may give a process what that reads. The second one also gives pages to pipes, so it is watched for `read` alone.
+const TO_USER: &[Function] = &[
+    Function {
+        name: "_copy_to_iter",
+        count: Register::Si,
+    },
+    Function {
+        name: "copy_page_to_iter",
+        count: Register::Dx,
+    },
+];
 
 /// `struct perf_event_attr` of `linux/perf_event.h`, as long as Linux 4.1 has it.
 #[repr(C)]
@@ -197,7 +208,10 @@ impl Breakpoint {
 pub struct Watch {
     by_workers: bool,
     from_user: Vec<Breakpoint>,
+    /// Those by which the receiver reads.
     to_user: Vec<Breakpoint>,
+    /// Those by which the sender reads besides.
+    to_sender: Vec<Breakpoint>,
     packets: Packets,
 }
 
@@ -221,53 +235,196 @@ pub struct Copied {
     pub receiving: u64,
 }
 
+/// What the controls have shown of this kernel.
+struct Known {
+    /// By which functions a TCP socket takes what is written to it.
+    to_tcp: Vec<Function>,
+    /// The same of an `AF_UNIX` socket.
+    to_unix: Vec<Function>,
+    /// By which a file is read.
+    from_file: Vec<Function>,
+    /// By which a socket is read.
+    from_socket: Vec<Function>,
+    /// Where `data_len` stands in `struct sk_buff`.
+    data_len: usize,
+}
+
+/// What a control copies. No power of two; whole pages, because old kernels call the function for a page with all of it, whatever is
+/// left to be read.
+const CONTROL: usize = 13 * 4096;
+
+impl Known {
+    /// Of this kernel, found once.
+    fn of_kernel(source: &File) -> Result<&'static Self, Stop> {
+        static KNOWN: OnceLock<Result<Known, Stop>> = OnceLock::new();
+        KNOWN
+            .get_or_init(|| Self::find(source))
+            .as_ref()
+            .map_err(Stop::clone)
+    }
+
+    fn find(source: &File) -> Result<Self, Stop> {
+        let bytes = vec![b'c'; CONTROL];
+        let mut read = vec![0; CONTROL];
+        let (near, far) = sockets::tcp()?;
+        let to_tcp = that_copy(FROM_USER, "write() to a TCP socket", || {
+            io::write_all(&near, &bytes).setup("write")
+        })?;
+        sockets::wait_for_arrival(&far, CONTROL)?;
+        let from_socket = that_copy(TO_USER, "read() of a TCP socket", || {
+            io::read_full(&far, &mut read).map(drop).setup("read")
+        })?;
+        let (near, _far) = UnixStream::pair().setup("socketpair")?;
+        let to_unix = that_copy(FROM_USER, "write() to an AF_UNIX socket", || {
+            io::write_all(&near, &bytes).setup("write")
+        })?;
+        let from_file = that_copy(TO_USER, "read() of a file", || {
+            match io::pread_full(source, &mut read, 0).setup("pread")? {
+                CONTROL => Ok(()),
+                _ => Err(Stop::broken("the file is too short for a control")),
+            }
+        })?;
+        Ok(Self {
+            to_tcp,
+            to_unix,
+            from_file,
+            from_socket,
+            data_len: data_len()?,
+        })
+    }
+}
+
+/// Those of some functions that are called with [`CONTROL`] bytes in all when this thread does `work`, which copies as many.
+fn that_copy(
+    functions: &[Function],
+    what: &str,
+    work: impl FnOnce() -> Result<(), Stop>,
+) -> Result<Vec<Function>, Stop> {
+    let mut watched = Vec::new();
+    for function in functions {
+        let breakpoints = set(function)?;
+        if !breakpoints.is_empty() {
+            watched.push((*function, breakpoints));
+        }
+    }
+    work()?;
+    let own = thread();
+    let mut counts = Vec::new();
+    for (function, breakpoints) in &watched {
+        let calls = all(breakpoints)?.into_iter();
+        let bytes = calls.filter(|(thread, _)| *thread == own);
+        counts.push((*function, bytes.map(|(_, count)| count).sum::<u64>()));
+    }
+    smallest_that_sums_up(&counts, CONTROL as u64).ok_or_else(|| {
+        let seen: Vec<String> = counts
+            .iter()
+            .map(|(function, count)| format!("{} {count}", function.name))
+            .collect();
+        Stop::untestable(
+            Lack::Kernel,
+            format!(
+                "not counted: of {CONTROL} bytes by {what} the known functions copy [{}]",
+                seen.join(", ")
+            ),
+            "use a kernel of the matrix, or report which function copies there",
+        )
+    })
+}
+
+/// The fewest of these whose counts sum up to `whole`; of as many, the first ones.
+fn smallest_that_sums_up<T: Copy>(counts: &[(T, u64)], whole: u64) -> Option<Vec<T>> {
+    let mut subsets: Vec<u32> = (1..1 << counts.len()).collect();
+    subsets.sort_by_key(|subset| subset.count_ones());
+    let of = |subset: u32| {
+        let members = counts.iter().enumerate();
+        members
+            .filter(move |(at, _)| subset >> at & 1 == 1)
+            .map(|(_, counted)| *counted)
+    };
+    let found = subsets
+        .into_iter()
+        .find(|subset| of(*subset).map(|(_, count)| count).sum::<u64>() == whole)?;
+    Some(of(found).map(|(function, _)| function).collect())
+}
+
+/// Breakpoints on a function, on every processor; none where the kernel does not have it.
+fn set(function: &Function) -> Result<Vec<Breakpoint>, Stop> {
+    let Some(address) = Symbols::read()?.find(function.name) else {
+        return Ok(vec![]);
+    };
+    let hidden = "no address of a function of the kernel is shown in /proc/kallsyms";
+    if address == 0 {
+        return Err(Stop::untestable(Lack::Privilege, hidden, "run it as root"));
+    }
+    let set = |cpu| Breakpoint::set(address, function.count, cpu);
+    let all: Result<Vec<_>, Errno> = (0..processors()).map(set).collect();
+    all.map_err(no_breakpoint)
+}
+
+/// Why there is no breakpoint: what root may not do either is not a matter of privilege.
+fn no_breakpoint(errno: Errno) -> Stop {
+    let said = format!("no breakpoint can be set on a function of the kernel: {errno:?}");
+    match errno {
+        Errno::EPERM | Errno::EACCES => Stop::untestable(
+            Lack::Privilege,
+            said,
+            "run it in a guest: conformance ledger --kernels 7.3",
+        ),
+        Errno::ENOSPC | Errno::EBUSY => Stop::untestable(
+            Lack::Resource,
+            said,
+            "end what else uses the processor's breakpoints: perf, or a debugger",
+        ),
+        _ => Stop::untestable(
+            Lack::Kernel,
+            said,
+            "use a kernel with CONFIG_PERF_EVENTS, CONFIG_HAVE_HW_BREAKPOINT and CONFIG_KALLSYMS, or a kernel of the matrix",
+        ),
+    }
+}
+
+fn thread() -> u32 {
+    // SAFETY: gettid takes nothing.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
 impl Watch {
-    /// Begins to watch such a sender.
-    pub fn begin(sender: Sender) -> Result<Self, Stop> {
-        let symbols = Symbols::read()?;
-        let set = |function: &Function| {
-            let Some(address) = symbols.find(function.name) else {
-                return Ok(vec![]);
-            };
-            let set = |cpu| Breakpoint::set(address, function.count, cpu);
-            (0..processors()).map(set).collect::<Result<Vec<_>, _>>()
+    /// Begins to watch such a sender, which sends from this file.
+    pub fn begin(sender: Sender, source: &File) -> Result<Self, Stop> {
+        let known = Known::of_kernel(source)?;
+        let by = if sender.is_unix {
+            &known.to_unix
+        } else {
+            &known.to_tcp
         };
-        let lacks = |errno: Errno| {
-            let said = format!("no breakpoint can be set on a function of the kernel: {errno:?}");
-            Stop::untestable(
-                Lack::Privilege,
-                said,
-                "run it in a guest: conformance ledger --kernels 7.3",
-            )
+        let breakpoints = |functions: &mut dyn Iterator<Item = &Function>| {
+            let each: Result<Vec<_>, Stop> = functions.map(set).collect();
+            each.map(|each| each.into_iter().flatten().collect::<Vec<_>>())
         };
-        let mut to_user = set(&TO_USER).map_err(lacks)?;
-        let old_kernel = symbols.find(FROM_USER_FULL.name).is_some();
-        if sender.reads && old_kernel {
-            to_user.extend(set(&PAGE_TO_USER).map_err(lacks)?);
-        }
-        let mut from_user = Vec::new();
-        let functions: &[Function] = match (old_kernel, sender.is_unix) {
-            (false, _) => &[FROM_USER],
-            (true, false) => &[FROM_USER_FULL],
-            (true, true) => &[FROM_USER, PAGE_FROM_USER],
+        let is_watched = |function: &&Function| {
+            known
+                .from_socket
+                .iter()
+                .any(|other| other.name == function.name)
         };
-        for function in functions {
-            from_user.extend(set(function).map_err(lacks)?);
-        }
+        let mut besides = known
+            .from_file
+            .iter()
+            .filter(|function| sender.reads && !is_watched(function));
         Ok(Self {
             by_workers: sender.by_workers,
-            from_user,
-            to_user,
-            packets: Packets::watch()?,
+            from_user: breakpoints(&mut by.iter())?,
+            to_user: breakpoints(&mut known.from_socket.iter())?,
+            to_sender: breakpoints(&mut besides)?,
+            packets: Packets::watch(&[known.data_len])?,
         })
     }
 
     /// What was copied, where the sender is this thread and whoever else copies to a user is the receiver.
     pub fn end(self) -> Result<Copied, Stop> {
-        // SAFETY: gettid takes nothing.
-        let sender = unsafe { libc::gettid() }.cast_unsigned();
+        let sender = thread();
         let mut copied = Copied {
-            sending: self.packets.bytes()?,
+            sending: self.packets.bytes()?.first().copied().unwrap_or(0),
             receiving: 0,
         };
         for (thread, count) in all(&self.from_user)? {
@@ -280,6 +437,9 @@ impl Watch {
             } else {
                 copied.receiving += count;
             }
+        }
+        for (thread, count) in all(&self.to_sender)? {
+            copied.sending += if thread == sender { count } else { 0 };
         }
         Ok(copied)
     }
@@ -324,26 +484,73 @@ impl Symbols {
     }
 }
 
+/// Where `data_len` stands in `struct sk_buff`: the one place that has the number of bytes sent in every packet that is copied after all.
+/// It depends on the kernel's configuration.
+fn data_len() -> Result<usize, Stop> {
+    /// Between the lists at the structure's beginning and the headers' offsets at its end.
+    const FIRST: usize = 80;
+    const LAST: usize = 160;
+    let places: Vec<usize> = (FIRST..=LAST).step_by(4).collect();
+    let mut is_possible = vec![true; places.len()];
+    for length in [CONTROL, CONTROL / 3] {
+        let packets = Packets::watch(&places)?;
+        let (near, far) = sockets::tcp()?;
+        let memory = alias::memory(CONTROL)?;
+        let zerocopy = sockets::zerocopy_on(&near)?;
+        let (mut done, mut sends) = (0, 0);
+        while done < length {
+            // SAFETY: the memory is freed after the completions.
+            let sent =
+                unsafe { send_zerocopy(zerocopy, &memory[done..length], SendFlags::empty()) };
+            done += sent.setup("send")?;
+            sends += 1;
+        }
+        io::read_full(&far, &mut vec![0; length]).setup("read")?;
+        Completions::wait(&near, sends).setup("read the completions")?;
+        for (possible, bytes) in is_possible.iter_mut().zip(packets.bytes()?) {
+            *possible &= bytes == length as u64;
+        }
+    }
+    let found = places.iter().zip(is_possible);
+    let found: Vec<usize> = found
+        .filter_map(|(place, possible)| possible.then_some(*place))
+        .collect();
+    match found[..] {
+        [place] => Ok(place),
+        _ => Err(Stop::untestable(
+            Lack::Kernel,
+            format!(
+                "not counted: the length of a packet is at {found:?} of struct sk_buff by a control"
+            ),
+            "use a kernel of the matrix",
+        )),
+    }
+}
+
 /// Counts what `skb_copy_ubufs` copies, by a probe of tracefs: a packet whose memory is the user's, on its way to a receiver.
 struct Packets {
     directory: PathBuf,
+    places: usize,
     _mount: OwnedFd,
 }
 
-/// `data_len` of `struct sk_buff`, at the same place on every kernel of the matrix.
-const PROBE: &str = "p:nocopy/ubufs skb_copy_ubufs bytes=+116(%di):u32";
-
 impl Packets {
-    fn watch() -> Result<Self, Stop> {
+    /// Reads a number of 32 bits at each of these places of every such packet.
+    fn watch(places: &[usize]) -> Result<Self, Stop> {
         let mount = mounts::mounted(c"tracefs", &[], 0).map_err(|errno| {
             let said = format!("tracefs cannot be mounted: {errno:?}");
             Stop::untestable(Lack::Privilege, said, "run it as root")
         })?;
         let packets = Self {
             directory: Path::new("/proc/self/fd").join(mount.as_raw_fd().to_string()),
+            places: places.len(),
             _mount: mount,
         };
-        packets.tell("kprobe_events", PROBE)?;
+        let mut probe = "p:nocopy/ubufs skb_copy_ubufs".to_owned();
+        for (at, place) in places.iter().enumerate() {
+            let _ = write!(probe, " n{at}=+{place}(%di):u32"); // a string takes all
+        }
+        packets.tell("kprobe_events", &probe)?;
         packets.tell("trace", "")?;
         packets.tell("events/nocopy/ubufs/enable", "1")?;
         Ok(packets)
@@ -359,15 +566,28 @@ impl Packets {
         opened.write_all(words.as_bytes()).setup(file)
     }
 
-    /// The bytes of all packets so far.
-    fn bytes(&self) -> Result<u64, Stop> {
+    /// The sums of the numbers over all packets so far.
+    fn bytes(&self) -> Result<Vec<u64>, Stop> {
         let trace = fs::read_to_string(self.directory.join("trace")).setup("trace")?;
-        let counts = trace.lines().filter_map(|line| {
-            let (_, count) = line.split_once("bytes=")?;
-            count.trim().parse::<u64>().ok()
-        });
-        Ok(counts.sum())
+        Ok(sums(&trace, self.places))
     }
+}
+
+/// The sums of the numbers `n0=`, `n1=` and so on in the lines of a trace.
+fn sums(trace: &str, numbers: usize) -> Vec<u64> {
+    let mut sums = vec![0; numbers];
+    for word in trace.split_ascii_whitespace() {
+        let number = || {
+            let (at, count) = word.strip_prefix('n')?.split_once('=')?;
+            Some((at.parse::<usize>().ok()?, count.parse::<u64>().ok()?))
+        };
+        if let Some((at, count)) = number()
+            && let Some(sum) = sums.get_mut(at)
+        {
+            *sum += count;
+        }
+    }
+    sums
 }
 
 impl Drop for Packets {
@@ -379,5 +599,45 @@ impl Drop for Packets {
             // It is tried: the machine is a guest of the run's own.
             let _ = self.tell(file, words);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fewest_functions_that_copied_all_are_taken() {
+        let of = |counts: [u64; 3]| {
+            let named: Vec<(char, u64)> = "abc".chars().zip(counts).collect();
+            smallest_that_sums_up(&named, 100).map(|found| found.into_iter().collect::<String>())
+        };
+        // As Linux 6.1 has it: one calls the other, and both have all.
+        assert_eq!(of([100, 0, 100]).as_deref(), Some("a"));
+        // As 5.10 has it for AF_UNIX: each has a part.
+        assert_eq!(of([20, 0, 80]).as_deref(), Some("ac"));
+        assert_eq!(of([0, 100, 0]).as_deref(), Some("b"));
+        // As 5.15 had it under the rules of 5.10: what copies is not known.
+        assert_eq!(of([0, 0, 40]), None);
+        assert_eq!(of([0, 0, 0]), None);
+    }
+
+    #[test]
+    fn the_numbers_of_a_trace_are_summed_up() {
+        let trace = "# tracer: nop\n\
+            a-1 [000] d.h1 1.5: ubufs: (skb_copy_ubufs+0x0/0x500) n0=7 n1=4096\n\
+            a-1 [001] d.h1 1.6: ubufs: (skb_copy_ubufs+0x0/0x500) n0=8 n1=904 n2=1\n";
+        assert_eq!(sums(trace, 2), [15, 5000]);
+    }
+
+    #[test]
+    fn only_a_refusal_is_a_matter_of_privilege() {
+        let lack = |errno| match no_breakpoint(errno) {
+            Stop::Untestable(reason) => reason.kind,
+            Stop::Broken(what) => panic!("{what}"),
+        };
+        assert_eq!(lack(Errno::EACCES), Lack::Privilege);
+        assert_eq!(lack(Errno::EINVAL), Lack::Kernel);
+        assert_eq!(lack(Errno::ENOSPC), Lack::Resource);
     }
 }

@@ -9,6 +9,7 @@ pub mod table;
 pub mod uring;
 
 use crate::claim::Claim;
+use crate::grids::sheet::Sheet;
 use crate::grids::{self, Grid};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
@@ -313,7 +314,7 @@ impl Account<'_> {
             by_workers: matches!(self.method, Method::Uring(_)),
         };
         let watch = if netns::is_disposable() {
-            aside(|| Watch::begin(sender))
+            aside(|| Watch::begin(sender, self.source))
         } else {
             Err(Stop::untestable(
                 Lack::Device,
@@ -363,6 +364,49 @@ impl Account<'_> {
             woken,
             completions: notified.map(|of| format!("{} of {} copied", of.copied, of.sends)),
         })
+    }
+}
+
+/// Where the two ways of counting copies, by sharing and by the kernel's functions, do not agree: a sentence each. One of them is wrong
+/// then, and nothing that the ledger says of copies is to be believed. What one of them does not count is not compared.
+pub fn disagreements(sheet: &Sheet) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in &sheet.rows {
+        let Some(cells) = &row.cells else { continue };
+        let value = |sink, quantity| {
+            let name = fact(sink, quantity);
+            let known = cells.facts().iter().find(|fact| fact.fact == name)?;
+            number(&known.value)
+        };
+        for sink in Sink::ALL {
+            let is_read = !matches!(sink, Sink::TcpDropped | Sink::Udp);
+            let receiver = Some(f64::from(u8::from(is_read)));
+            for (whose, by_sharing, by_functions) in [
+                ("", value(*sink, Quantity::Copies), Quantity::Counted),
+                ("the receiver's ", receiver, Quantity::CountedOfReceiver),
+            ] {
+                if let Some(shared) = by_sharing
+                    && let Some(counted) = value(*sink, by_functions)
+                    && (shared - counted).abs() > f64::EPSILON
+                {
+                    found.push(format!(
+                        "{} to {}: {whose}copies are {shared} by what is shared, and {counted} by the kernel's copy functions",
+                        row.row,
+                        sink.name()
+                    ));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A count, or the fraction that [`per_byte`] says.
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Count(count) => u32::try_from(*count).ok().map(f64::from),
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
     }
 }
 

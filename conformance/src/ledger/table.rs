@@ -8,6 +8,7 @@ use super::{CHUNK, QUARTER, Quantity, WHOLE, fact};
 use crate::grids::sheet::{Row, Sheet, draw};
 use crate::routes::Route;
 use crate::verdict::Value;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// What costs are given for.
@@ -29,10 +30,10 @@ const TABLES: &[Table] = &[
         cell: |row, sink| {
             let sender = value(row, sink, Quantity::Counted)?;
             let receiver = value(row, sink, Quantity::CountedOfReceiver)?;
-            Some(if sender == receiver && matches!(sender, Value::Text(_)) {
-                sender.to_string()
-            } else {
-                format!("{sender} and {receiver}")
+            Some(match sender {
+                // The reason stands below the table, once.
+                Value::Text(text) if sender == receiver => in_short(text).to_owned(),
+                _ => format!("{sender} and {receiver}"),
             })
         },
     },
@@ -156,8 +157,31 @@ pub fn write(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Resul
         }
         draw(output, &lines, markdown)?;
     }
+    for reason in reasons(sheet) {
+        writeln!(output, "\n{reason}")?;
+    }
     writeln!(output)?;
     document(output, sheet, markdown)
+}
+
+/// What a reason begins with: `not counted`.
+fn in_short(reason: &str) -> &str {
+    reason
+        .split_once(": ")
+        .map_or(reason, |(beginning, _)| beginning)
+}
+
+/// Why something was not counted by the kernel's functions, each reason once.
+fn reasons(sheet: &Sheet) -> BTreeSet<&str> {
+    let cells = sheet
+        .rows
+        .iter()
+        .flat_map(|row| Sink::ALL.iter().map(move |sink| (row, *sink)));
+    let texts = cells.filter_map(|(row, sink)| match value(row, sink, Quantity::Counted) {
+        Some(Value::Text(text)) if in_short(text) != text => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 fn head() -> Vec<String> {
