@@ -126,7 +126,7 @@ pub enum Extent {
     Whole,
     /// The same, but every third lie about set-up: an emulated guest has less time, and most helpers are those of other claims, too.
     Guest,
-    /// All contradicting lies, this many of the others that are derived per claim, and a third as many about set-up; the same ones
+    /// All contradicting lies, this many of the others that are derived per claim, and a sixth as many about set-up; the same ones
     /// every time. Lies that are [listed](Listed) are all told.
     Sampled(usize),
 }
@@ -585,7 +585,7 @@ fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie,
                 .into_iter()
                 .partition(|(lie, _)| is_listed(claim, lie));
             set_up = kept;
-            set_up.extend(spread(others, count.div_ceil(3)));
+            set_up.extend(spread(others, count.div_ceil(6)));
         }
     }
     told.extend(derived);
@@ -601,6 +601,10 @@ fn spread<T>(all: Vec<T>, count: usize) -> Vec<T> {
 
 /// The lies about what a claim is not about: its set-up and its checks.
 fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
+    // The kernel waits for a server of NFS that a lie has ended, and lets nothing end that.
+    if claim.modules.contains(&"nfsd") {
+        return Vec::new();
+    }
     let kinds: BTreeSet<(u64, bool)> = calls.iter().map(|made| (made.number, made.aside)).collect();
     let mut lies = Vec::new();
     for (number, aside) in kinds {
