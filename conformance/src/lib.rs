@@ -25,6 +25,7 @@ pub mod coverage;
 pub mod falsify;
 pub mod foreign;
 pub mod grids;
+pub mod input;
 pub mod interpose;
 pub mod interrupt;
 pub mod kernel;

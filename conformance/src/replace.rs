@@ -5,13 +5,13 @@
 //! calls that name it, and on a file system without `O_TMPFILE`, it stands beside its target as `.NAME.nocopy-PID`. The next
 //! replacement of the same file removes such a file, once its process has ended.
 
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// New content for a file, which has its old content until [`commit`](Self::commit).
@@ -40,6 +40,11 @@ impl Replacement {
         if target.is_dir() {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
         }
+        let known = fs::metadata(&target).ok();
+        if known.is_some() {
+            // As with a file that is written to: who may not write it may not replace it either.
+            rustix::fs::access(&target, Access::WRITE_OK)?;
+        }
         remove_abandoned(directory, name);
         let mut beside = prefix(name);
         beside.push(std::process::id().to_string());
@@ -60,9 +65,11 @@ impl Replacement {
                     .open(&beside)?;
                 (file, true)
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(of_directory(directory, error)),
         };
-        if let Ok(known) = fs::metadata(&target) {
+        if let Some(known) = known {
+            // Root keeps the owner; whoever cannot give files away makes it theirs, with the same permissions.
+            let _ = std::os::unix::fs::fchown(&file, Some(known.uid()), Some(known.gid()));
             file.set_permissions(fs::Permissions::from_mode(
                 known.permissions().mode() & 0o777,
             ))?;
@@ -143,6 +150,18 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
         },
         Err(error) => Err(error),
     }
+}
+
+/// A refusal that is about the directory says so: a file that may be written can stand in one that may not.
+fn of_directory(directory: &Path, error: io::Error) -> io::Error {
+    let why = match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+            "the new content is written beside the file, into"
+        }
+        _ => return error,
+    };
+    let what = format!("{error} ({why} {})", directory.display());
+    io::Error::new(error.kind(), what)
 }
 
 fn directory_of(path: &Path) -> &Path {

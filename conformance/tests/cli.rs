@@ -34,10 +34,11 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["report"], "--format")]
 #[case(&["report", "--format", "xml"], "xml")]
 #[case(&["report", "--format", "junit", "/no/such/file"], "/no/such/file")]
-#[case(&["report", "--format", "junit", "/dev/null"], "no results")]
+#[case(&["report", "--format", "junit", "/dev/null"], "a device")]
 #[case(&["report", "--format", "kcidb", "--origin", "No Such"], "lower-case")]
 #[case(&["bench", "--from", "/no/such/file"], "/no/such/file")]
-#[case(&["bench", "--from", "/dev/null"], "--format json")]
+#[case(&["bench", "--from", "/dev/null"], "a device")]
+#[case(&["bench", "--from", "Cargo.toml"], "--format json")]
 #[case(&["bench", "--from", "a", "--full"], "--full")]
 #[case(&["bench", "--rounds", "2"], "3 to 10000")]
 #[case(&["bench", "--sink", "nonsense"], "pipe to null")]
@@ -48,6 +49,8 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["redis", "aof", "extend", "--directory", "/no/such/directory", "/dev/null"], "/no/such/directory")]
 #[case(&["redis", "aof", "extend", "--directory", "/"], "COMMANDS")]
 #[case(&["redis", "aof", "build", "--directory", "/", "--route", "msg-zerocopy"], "the routes into a file are read-write")]
+#[case(&["soak", "--gib", "1e-30"], "0.001")]
+#[case(&["fds", "--recorded", "6.1,6.1"], "names 6.1 twice")]
 #[case(&["diff", "6.1"], "required")]
 #[case(&["diff", "6.1", "nonsense"], "nonsense")]
 #[case(&["diff", "recorded:nonsense", "6.1"], "5.10, 6.1")]
@@ -363,7 +366,7 @@ mod host_only {
     #[case(&["report", "--format", "junit", EVERY_VERDICT, EVERY_VERDICT], "two files are called every-verdict")]
     #[case(&["report", "--format", "junit", "--output", "/", EVERY_VERDICT], "cannot write /")]
     #[case(&["diff", "6.1", "Cargo.toml"], "Cargo.toml: line 1")]
-    #[case(&["report", "--format", "junit", "/dev/zero"], "does not begin with a line of JSON")]
+    #[case(&["report", "--format", "junit", "/dev/zero"], "must be a regular file")]
     #[case(&["diff", "6.1", "/proc/kcore"], "/proc/kcore")]
     #[case(&["bench", "--sink", "nosuch"], "--sink nosuch")]
     #[case(&["bench", "--rounds", "3", "--mib", "1", "--plots", "/proc/no"], "cannot write /proc/no")]
@@ -423,15 +426,114 @@ mod host_only {
         assert!(said.contains(mentions), "{said}");
     }
 
-    #[test]
-    fn a_record_of_part_of_the_claims_is_refused() {
+    #[rstest]
+    #[case("5.10.0-made-up", "no result of rw.copies.tcp")]
+    #[case(
+        "6.6.0-made-up",
+        "it is of Linux 6.6.0-made-up, and would be the record of 5.10"
+    )]
+    fn a_record_of_part_of_the_claims_or_of_another_kernel_is_refused(
+        #[case] kernel: &str,
+        #[case] mentions: &str,
+    ) {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        std::fs::copy(EVERY_VERDICT, directory.path().join("5.10.jsonl")).expect("a copy");
-        let results = directory.path().to_str().expect("UTF-8");
-        let output = conformance(&["record", "--results", results, "--to", results]);
+        let results = std::fs::read_to_string(EVERY_VERDICT).expect("readable");
+        let results = results.replace("6.6.0-made-up", kernel);
+        std::fs::write(directory.path().join("5.10.jsonl"), &results).expect("written");
+        let directory = directory.path().to_str().expect("UTF-8");
+        let output = conformance(&["record", "--results", directory, "--to", directory]);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains("no result of rw.copies.tcp"), "{said}");
+        assert!(said.contains(mentions), "{said}");
+    }
+
+    #[test]
+    fn a_grid_of_another_kernel_is_no_record() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let grid = include_bytes!("../../fixtures/grids/fds/6.1.jsonl");
+        std::fs::write(directory.path().join("5.10.jsonl"), grid).expect("written");
+        let results = directory.path().to_str().expect("UTF-8");
+        let said = ["would be the record of 5.10"].concat();
+        refused(
+            &["record", "fds", "--results", results, "--to", results],
+            &said,
+        );
+    }
+
+    /// Whoever names an input as the output, by whatever name, loses nothing.
+    #[test]
+    fn what_a_report_is_made_of_is_not_written_over() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| {
+            let path = directory.path().join(name);
+            path.to_str().expect("UTF-8").to_owned()
+        };
+        let (results, link) = (at("results.jsonl"), at("link"));
+        std::fs::copy(EVERY_VERDICT, &results).expect("a copy");
+        std::os::unix::fs::symlink(&results, &link).expect("a link");
+        for output in [&results, &link] {
+            for fixed in [
+                &["report", "--format", "junit", &results][..],
+                &["diff", &results, "recorded:6.1"],
+                &["diff", "recorded:6.1", &results],
+                &["bench", "--from", &results],
+            ] {
+                let arguments = [fixed, &["--output", output]].concat();
+                refused(&arguments, "--output would replace");
+            }
+        }
+        let kept = std::fs::read(&results).expect("readable");
+        assert_eq!(kept, std::fs::read(EVERY_VERDICT).expect("readable"));
+    }
+
+    #[test]
+    fn named_pipes_are_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("pipe");
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        let pipe = path.to_str().expect("UTF-8");
+        refused(&["report", "--format", "ktap", pipe], "a named pipe");
+        refused(&["bench", "--from", pipe], "a named pipe");
+        let report = [
+            "report",
+            "--format",
+            "ktap",
+            EVERY_VERDICT,
+            "--output",
+            pipe,
+        ];
+        refused(&report, "nobody reads this pipe");
+    }
+
+    #[test]
+    fn help_that_cannot_be_written_is_no_success() {
+        for option in ["--help", "--version"] {
+            let full = std::fs::File::options().write(true).open("/dev/full");
+            let output = Command::new(env!("CARGO_BIN_EXE_conformance"))
+                .arg(option)
+                .stdout(full.expect("/dev/full"))
+                .output()
+                .expect("the program starts");
+            assert_eq!(output.status.code(), Some(2), "{option}");
+            let said = text(&output.stderr);
+            assert!(said.contains("standard output"), "{said}");
+        }
+    }
+
+    /// A run without a measurement, or of an earlier one that has none, is not green.
+    #[test]
+    fn a_benchmark_of_nothing_is_exit_status_1() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("run.json");
+        let run = include_str!("../../fixtures/bench/run.json");
+        let mut run: serde_json::Value = serde_json::from_str(run).expect("JSON");
+        run["outcomes"] = serde_json::json!([]);
+        std::fs::write(&file, run.to_string()).expect("written");
+        let output = conformance(&["bench", "--from", file.to_str().expect("UTF-8")]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("nothing was measured"), "{said}");
     }
 }
 

@@ -1,11 +1,12 @@
 //! `bench`.
 
-use crate::{Failure, Output, open_output};
+use crate::{Failure, Output, keep_inputs, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, ValueEnum};
 use conformance::bench::peers::Peers;
 use conformance::bench::plans::{CONGESTION, Wanted};
 use conformance::bench::{self, Conditions, Kind, Outcome, Run, Source, plots, report};
+use conformance::input;
 use conformance::lab::Lab;
 use conformance::ledger::sinks::Sink;
 use conformance::replace::{self, Replacement};
@@ -85,6 +86,7 @@ fn mebibytes(text: &str) -> Result<usize, String> {
 }
 
 pub fn bench_command(options: &Options) -> Result<bool, Failure> {
+    keep_inputs(options.shown.output.as_deref(), &options.from)?;
     let output = options.shown.prepare()?;
     let run = match &options.from {
         Some(path) => read(path)?,
@@ -94,6 +96,9 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
     options
         .shown
         .show(output, &run, || plots::draw(&run), tables)?;
+    if run.outcomes.is_empty() {
+        return Err(Failure::Red("nothing was measured".to_owned()));
+    }
     Ok(true)
 }
 
@@ -136,7 +141,15 @@ fn save(
 ) -> Result<(), Failure> {
     let failed =
         |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", directory.display()));
-    for (name, picture) in pictures.map_err(|error| failed(&error))? {
+    let pictures = pictures.map_err(|error| failed(&error))?;
+    if pictures.is_empty() {
+        let directory = directory.display();
+        let _ = writeln!(
+            io::stderr(),
+            "{directory}: nothing that was measured is drawn: pictures are of sizes and methods (see --full)"
+        );
+    }
+    for (name, picture) in pictures {
         let written = replace::write(&directory.join(name), picture.as_bytes());
         written.map_err(|error| failed(&error))?;
     }
@@ -148,7 +161,7 @@ pub fn read<Run: DeserializeOwned>(path: &Path) -> Result<Run, Failure> {
     /// Hundreds of times what a run has.
     const MOST: u64 = 64 << 20;
     let mut text = String::new();
-    fs::File::open(path)
+    input::open(path)
         .and_then(|file| file.take(MOST).read_to_string(&mut text))
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
     serde_json::from_str(&text).map_err(|error| {

@@ -1,6 +1,6 @@
 //! `diff`.
 
-use crate::{Failure, open_output};
+use crate::{Failure, keep_inputs, open_output};
 use clap::{Args, ValueEnum};
 use conformance::grids::sheet::{self, Sheet};
 use conformance::recorded;
@@ -36,6 +36,7 @@ enum Format {
 }
 
 pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
+    keep_inputs(options.output.as_deref(), &inputs(options))?;
     if let Some(sheets) = grids(options)? {
         return diff_of_grids(options, &sheets);
     }
@@ -50,6 +51,20 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
     }
     output.finish()?;
     Ok(found.is_empty())
+}
+
+/// The files that may be meant.
+fn inputs(options: &Diff) -> Vec<PathBuf> {
+    let names = [&options.first, &options.second];
+    let files = names
+        .into_iter()
+        .flat_map(|name| [PathBuf::from(name), kept(name)]);
+    files.collect()
+}
+
+/// Where the matrix keeps results of this name.
+fn kept(name: &str) -> PathBuf {
+    Path::new(stored::DIRECTORY).join(format!("{name}.jsonl"))
 }
 
 /// Both as grids, if they are files of such.
@@ -103,7 +118,7 @@ fn find(name: &str) -> Result<Stored, Failure> {
             Failure::Usage(format!("no record is of `{name}`: there are {names}"))
         });
     }
-    let kept = Path::new(stored::DIRECTORY).join(format!("{name}.jsonl"));
+    let kept = kept(name);
     let path = if Path::new(name).is_file() {
         PathBuf::from(name)
     } else if kept.is_file() {

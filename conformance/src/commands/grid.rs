@@ -88,7 +88,16 @@ impl GridOptions {
         let idle = of_guests.filter(|_| !in_guests).map(|option| {
             format!("{option} says something about guests: name kernels with --kernels")
         });
-        match what.or(idle) {
+        let twice = |names: &[String], option| {
+            let again = crate::twice(names)?;
+            Some(format!("{option} names {again} twice"))
+        };
+        #[cfg(feature = "vm")]
+        let doubled = twice(self.machines.names(), "--kernels");
+        #[cfg(not(feature = "vm"))]
+        let doubled = None;
+        let doubled = doubled.or_else(|| twice(&self.recorded, "--recorded"));
+        match what.or(idle).or(doubled) {
             Some(what) => Err(Failure::Usage(what)),
             None => Ok(()),
         }

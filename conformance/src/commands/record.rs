@@ -4,10 +4,11 @@ use crate::Failure;
 use clap::{Args, ValueEnum};
 use conformance::grids::sheet::Sheet;
 use conformance::grids::{self, Grid, records};
-use conformance::kernel::MEASURED;
+use conformance::kernel::{MEASURED, Release, Series};
 use conformance::ledger::LEDGER;
 use conformance::recorded;
 use conformance::replace;
+use conformance::report::Environment;
 use conformance::report::human::plural;
 use conformance::report::stored;
 use std::io::{self, Write};
@@ -61,13 +62,13 @@ pub fn record_command(options: &Record) -> Result<bool, Failure> {
     };
     let results = options.results.as_ref().unwrap_or(&results);
     let to = options.to.as_ref().unwrap_or(&to);
-    // All are read before one is written: half a matrix is none.
+    // All are read and judged before the first is written: a fault in one changes none.
     let mut records = Vec::new();
     for series in MEASURED {
         let name = format!("{series}.jsonl");
         let text = match grid {
-            None => of_claims(&results.join(&name))?,
-            Some(grid) => of_grid(grid, &results.join(&name))?,
+            None => of_claims(&results.join(&name), *series)?,
+            Some(grid) => of_grid(grid, &results.join(&name), *series)?,
         };
         records.push((to.join(&name), text));
     }
@@ -86,19 +87,34 @@ pub fn record_command(options: &Record) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn of_claims(path: &Path) -> Result<Vec<u8>, Failure> {
+/// Results under the name of another series would be a record of a kernel that was not asked.
+fn is_of(path: &Path, environment: &Environment, series: Series) -> Result<(), Failure> {
+    let release: Option<Release> = environment.kernel.parse().ok();
+    if release.is_some_and(|release| release.series == series) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{}: it is of Linux {}, and would be the record of {series}",
+        path.display(),
+        environment.kernel
+    )))
+}
+
+fn of_claims(path: &Path, series: Series) -> Result<Vec<u8>, Failure> {
     let stored = stored::read(path)
         .map_err(|what| Failure::Usage(format!("{what} (see `conformance matrix`)")))?;
+    is_of(path, &stored.run.environment, series)?;
     let text = recorded::compact(&stored.run)
         .map_err(|what| Failure::Usage(format!("{}: {what}", path.display())))?;
     Ok(text.into_bytes())
 }
 
-fn of_grid(grid: &Grid, path: &Path) -> Result<Vec<u8>, Failure> {
+fn of_grid(grid: &Grid, path: &Path, series: Series) -> Result<Vec<u8>, Failure> {
     let sheet = Sheet::of_file(path).map_err(|what| {
         let command = format!("conformance {} --kernels all", grid.name);
         Failure::Usage(format!("{what} (see `{command}`)"))
     })?;
+    is_of(path, &sheet.environment, series)?;
     let record = records::compact(grid, &sheet)
         .map_err(|what| Failure::Usage(format!("{}: {what}", path.display())))?;
     let mut text = Vec::new();

@@ -1,6 +1,6 @@
 //! `report`.
 
-use crate::{Failure, Strict, open_output};
+use crate::{Failure, Strict, keep_inputs, open_output};
 use clap::{Args, ValueEnum};
 use conformance::report::{json, junit, kcidb, ktap, markdown, red_of_all, stored};
 use std::path::PathBuf;
@@ -68,6 +68,7 @@ pub fn report_command(options: &Report) -> Result<bool, Failure> {
     }
     let ids = stored::ids(&runs);
     let strictness = options.strict.of(ids.iter().map(String::as_str))?;
+    keep_inputs(options.output.as_deref(), &stored::paths(&options.files))?;
     let mut output = open_output(options.output.as_deref())?;
     match options.format {
         Format::Markdown => markdown::write(&mut output, &runs, &strictness)?,

@@ -33,10 +33,13 @@ pub struct Options {
     scratch: Option<PathBuf>,
 }
 
+/// About a MiB: less is no transfer.
+const LEAST: f64 = 0.001;
+
 fn gibibytes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number <= 1e6 => Ok(number),
-        Ok(_) => Err("it is more than 0 and at most 1000000".to_owned()),
+        Ok(number) if (LEAST..=1e6).contains(&number) => Ok(number),
+        Ok(_) => Err(format!("a number from {LEAST} to 1000000")),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -67,7 +70,7 @@ pub fn soak_command(options: &Options) -> Result<bool, Failure> {
             "{why} (name a writable directory with --scratch)"
         )));
     }
-    let unusable = |stop: Stop| Failure::Usage(format!("nothing can be sent here: {stop:?}"));
+    let unusable = |stop: Stop| Failure::Usage(format!("nothing can be sent here: {stop}"));
     let soak = Soak::new(Lab::new(scratch)).map_err(unusable)?;
     let mut output = io::stdout().lock();
     let mut count = Count::default();
@@ -120,7 +123,7 @@ fn run(
             return Ok(true);
         }
         Err(Failed::Silent(what)) => format!("silent loss: {what}"),
-        Err(Failed::Stopped(stop)) => format!("it could not be run: {stop:?}"),
+        Err(Failed::Stopped(stop)) => format!("it could not be run: {stop}"),
     };
     let Case { seed, .. } = case;
     writeln!(output, "{case}")?;

@@ -16,10 +16,10 @@ use conformance::vm::frames::Kind;
 use conformance::vm::guest::Job;
 use conformance::vm::gvisor::{self, Sandbox};
 use conformance::vm::kernels::{self, Cache, ForeignKind, ForeignRow, Image, Row};
-use conformance::vm::matrix::{self, Order};
+use conformance::vm::matrix::{self, Asked, Order};
 use conformance::vm::packages;
 use conformance::vm::programs;
-use conformance::vm::qemu::{Accelerator, Machine, is_static};
+use conformance::vm::qemu::{Accelerator, Machine, content, is_static};
 use conformance::vm::workspace;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -142,6 +142,9 @@ pub struct Matrix {
     results: PathBuf,
 }
 
+/// The number after it is no user: calls take it for "as it is".
+const MOST_UID: i64 = u32::MAX as i64 - 1;
+
 /// How claims are decided in a guest.
 #[derive(Args)]
 pub struct Deciding {
@@ -188,7 +191,7 @@ pub struct GuestOptions {
     #[arg(long, value_enum)]
     accel: Option<Accel>,
     /// Run as this user instead of root
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = clap::value_parser!(u32).range(..=MOST_UID))]
     uid: Option<u32>,
 }
 
@@ -216,6 +219,11 @@ impl GridMachines {
         !self.kernels.is_empty()
     }
 
+    /// Their names, as they were given.
+    pub fn names(&self) -> &[String] {
+        &self.kernels
+    }
+
     /// Options that say something about guests, and are given although there are none.
     pub fn without_use(&self) -> Option<&'static str> {
         let of_guests = self.guest.given().first().copied();
@@ -229,6 +237,12 @@ impl GridMachines {
         rows: &[&'static Claim],
         arguments: Vec<String>,
     ) -> Result<Vec<(String, Sheet)>, Failure> {
+        if grid.on_disks && self.guest.disks.is_some() {
+            return Err(Failure::Usage(format!(
+                "{} has guests with every disk: --disks says nothing about it",
+                grid.name
+            )));
+        }
         let all = self.kernels == ["all"];
         let named = if all { &[][..] } else { &self.kernels };
         let linux = self::rows(named)?.into_iter().filter_map(|row| match row {
@@ -273,6 +287,11 @@ impl GridMachines {
                 }
                 matrix::grid(&guest)
             });
+            // At once: what comes of the others must not take it along.
+            let made = made.and_then(|made| {
+                matrix::store_grid(directory, name, &made.0)?;
+                Ok(made)
+            });
             match &made {
                 Ok((_, ran)) => {
                     let (boot, total) = (ran.boot.as_secs_f32(), ran.total.as_secs_f32());
@@ -288,10 +307,7 @@ impl GridMachines {
         let mut sheets = Vec::new();
         for (name, made) in made {
             match made {
-                Ok((sheet, _)) => {
-                    matrix::store_grid(directory, &name, &sheet)?;
-                    sheets.push((name, sheet));
-                }
+                Ok((sheet, _)) => sheets.push((name, sheet)),
                 Err(Error::Gone(_)) if all => {}
                 Err(error) => return Err(error.into()),
             }
@@ -618,19 +634,28 @@ fn decide(
     }
     let (decided, how) = if machine.is_gvisor() {
         let order = machine.guest.order(selection, deciding, Accelerator::Tcg)?;
-        (matrix::decide_in_gvisor(&order)?, String::new())
+        (matrix::decide_in_gvisor(&order), String::new())
     } else {
         let image = machine.image()?;
         let accelerator = machine.guest.accelerator(&image);
         let order = machine.guest.order(selection, deciding, accelerator)?;
         let how = format!(", by {}", accelerator.name());
-        (matrix::decide(&image, &order)?, how)
+        (matrix::decide(&image, &order), how)
     };
-    let run = &decided.run;
     if let Some(mut output) = output {
-        jsonl::write_run(&mut output, run)?;
+        match &decided {
+            Ok(decided) => jsonl::write_run(&mut output, &decided.run)?,
+            // Older results must not pass for today's.
+            Err(Error::Guest(why)) => {
+                let run = matrix::unreached(&machine.kernel, why, &claims);
+                jsonl::write_run(&mut output, &run)?;
+            }
+            Err(error) => return Err(error.clone().into()),
+        }
         output.finish()?;
     }
+    let decided = decided?;
+    let run = &decided.run;
     let mut report = Vec::new();
     human::whole(&mut report, run, selection.is_of_document(), &strictness)?;
     if machine.is_gvisor() {
@@ -685,8 +710,7 @@ fn exec(
     command: &[String],
 ) -> Result<bool, Failure> {
     let program = PathBuf::from(&command[0]);
-    let content = std::fs::read(&program)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", program.display())))?;
+    let content = content(&program)?;
     if !is_static(&content) {
         return Err(Failure::Usage(format!(
             "{} is not a static program: build it with RUSTFLAGS=-Ctarget-feature=+crt-static and --target \
@@ -902,6 +926,9 @@ fn inside(path: &Path) -> String {
 }
 
 pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
+    if let Some(again) = crate::twice(&options.kernels) {
+        return Err(Failure::Usage(format!("--kernels names {again} twice")));
+    }
     let mut rows = rows(&options.kernels)?;
     if let Some((part, parts)) = options.partition {
         rows = matrix::partition(rows, part, parts);
@@ -960,10 +987,15 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
             (None, Some(Ok(image))) => matrix::decide(image, &order),
         };
         // At once: what comes of the others must not take it along.
-        let result = result.and_then(|decided| {
-            matrix::store(&options.results, name, &decided.run)?;
-            Ok(decided)
-        });
+        let result = match result {
+            Ok(decided) => matrix::store(&options.results, name, &decided.run).map(|()| decided),
+            // Older results of this kernel must not pass for today's.
+            Err(Error::Guest(why)) => {
+                let run = matrix::unreached(name, &why, &claims);
+                matrix::store(&options.results, name, &run).and(Err(Error::Guest(why)))
+            }
+            Err(error) => Err(error),
+        };
         let how = match &result {
             Ok(decided) => format!("{} {}", matrix::release(&decided.run), decided.times()),
             Err(Error::NotRun(_)) => "not run".to_owned(),
@@ -982,11 +1014,12 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
             writeln!(report, "{name}: {record}")?;
         }
     }
-    let red = matrix::red(
-        &results,
-        &strictness,
-        options.kernels.is_empty() && options.partition.is_none(),
-    );
+    let asked = match (options.kernels.is_empty(), options.partition) {
+        (false, _) => Asked::ByName,
+        (true, Some(_)) => Asked::Part,
+        (true, None) => Asked::All,
+    };
+    let red = matrix::red(&results, &strictness, asked);
     for reason in &red {
         writeln!(report, "red: {reason}")?;
     }

@@ -221,7 +221,16 @@ pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Re
         let of_gib = quarter
             .zip(whole)
             .map(|(quarter, whole)| 2 * for_a_gib(quarter, whole));
-        let word = |holds: bool| if holds { "holds" } else { "does not hold" };
+        // What was not counted is neither.
+        let word = |counted: Option<u64>, claimed: u64| match counted {
+            Some(counted) if counted == claimed => "holds",
+            Some(_) => "does not hold",
+            None => "not counted",
+        };
+        let count = |value: &Value| match value {
+            Value::Count(count) => Some(*count),
+            _ => None,
+        };
         let shown =
             |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
         lines.push(vec![
@@ -229,10 +238,10 @@ pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Re
             claimed.copies.to_string(),
             by_cpu.to_string(),
             copies.map_or_else(|| "-".into(), Value::to_string),
-            word(copies == Some(&Value::Count(by_cpu))).to_owned(),
+            word(copies.and_then(count), by_cpu).to_owned(),
             claimed.crossings.to_string(),
             shown(crossings),
-            word(crossings == Some(claimed.crossings)).to_owned(),
+            word(crossings, claimed.crossings).to_owned(),
             shown(of_gib),
         ]);
     }

@@ -4,8 +4,8 @@
 
 use super::{Run, jsonl};
 use crate::claims;
+use crate::input;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ const FIRST_LINE: u64 = 64 << 10;
 /// Why it cannot be read, or what is wrong with it.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = input::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     let mut first = (&mut file).take(FIRST_LINE);
     first.read_to_end(&mut bytes).map_err(failed)?;
@@ -80,11 +80,7 @@ pub fn read(path: &Path) -> Result<Stored, String> {
 ///
 /// The first file that cannot be read; two of one name, which no report could tell apart; none at all.
 pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
-    let found = if files.is_empty() {
-        in_directory(Path::new(DIRECTORY))
-    } else {
-        files.to_vec()
-    };
+    let found = paths(files);
     if found.is_empty() {
         return Err(format!(
             "there are no results in {DIRECTORY}: `conformance matrix` makes them, or name files of \
@@ -107,6 +103,15 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
         runs.sort_by_key(|stored| order(&stored.name));
     }
     Ok(runs)
+}
+
+/// These files, or all that there are in the directory of results.
+pub fn paths(files: &[PathBuf]) -> Vec<PathBuf> {
+    if files.is_empty() {
+        in_directory(Path::new(DIRECTORY))
+    } else {
+        files.to_vec()
+    }
 }
 
 fn in_directory(directory: &Path) -> Vec<PathBuf> {

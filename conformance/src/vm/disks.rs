@@ -36,7 +36,8 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// Makes a file if it is not there: whole or not at all.
 fn once(path: &Path, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let _making = MAKING.lock();
-    if path.exists() {
+    // An empty one is what a full disk or a crash has left of it.
+    if path.metadata().is_ok_and(|known| known.len() > 0) {
         return Ok(());
     }
     // Under another name until it is whole: another process may make it at once, and a run may be cut off.

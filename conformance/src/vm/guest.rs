@@ -24,6 +24,9 @@ pub const JOB: &str = "/job.json";
 pub struct Job {
     /// Modules to load, by their file names below `/modules`, in order.
     pub modules: Vec<String>,
+    /// The release that the modules on the host are for, if there are any: theirs must be this kernel.
+    #[serde(default)]
+    pub built_for: Option<String>,
     /// Modules that must be there, loaded or built in.
     #[serde(default)]
     pub required: Vec<String>,
@@ -116,6 +119,16 @@ fn load_modules(
     job: &Job,
     send: &impl Fn(Kind, &[u8]) -> io::Result<()>,
 ) -> io::Result<Option<String>> {
+    let release = crate::kernel::uname().0;
+    if let Some(version) = job
+        .built_for
+        .as_ref()
+        .filter(|version| **version != release)
+    {
+        return Ok(Some(format!(
+            "modules of {version} do not fit Linux {release}"
+        )));
+    }
     for module in &job.modules {
         let content = std::fs::read(Path::new("/modules").join(module))?;
         let Err(error) = load(&content) else { continue };

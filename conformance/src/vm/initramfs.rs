@@ -5,6 +5,9 @@
 
 use std::io::Write;
 
+/// The longest file that is packed. The form has 32 bits for a length; a guest has little memory, and holds all of it there.
+pub const LARGEST: u64 = 1 << 30;
+
 /// An archive in memory.
 #[derive(Debug)]
 pub struct Archive {
@@ -55,7 +58,7 @@ impl Archive {
     /// `device` is the major number in the upper and the minor in the lower half.
     fn entry(&mut self, name: &str, mode: u32, device: u32, content: &[u8]) {
         self.inode += 1;
-        let size = u32::try_from(content.len()).expect("newc holds files below 4 GiB");
+        let size = u32::try_from(content.len()).expect("whoever adds a file has asked LARGEST");
         let name_size = u32::try_from(name.len() + 1).expect("a short name");
         // inode, mode, uid, gid, links, mtime, size, the archive's device, the node's device, name's size, no checksum.
         let fields = [

@@ -238,7 +238,8 @@ pub struct Cache {
 impl Cache {
     /// Where `NOCOPY_KERNELS` says, or `target/kernels` of the workspace in which the program is run, or of the directory.
     pub fn open() -> Self {
-        let named = std::env::var_os("NOCOPY_KERNELS").map(PathBuf::from);
+        let named = std::env::var_os("NOCOPY_KERNELS").filter(|name| !name.is_empty());
+        let named = named.map(PathBuf::from);
         let directory = named.unwrap_or_else(|| {
             // cargo runs the tests of a package, and so its runner, in the package's directory.
             let here = std::env::current_dir().unwrap_or_default();
@@ -262,10 +263,11 @@ impl Cache {
         let text = std::fs::read(self.of(name).join("image.json")).ok()?;
         let image: Image = serde_json::from_slice(&text).ok()?;
         let length = image.boot.metadata().ok()?.len();
-        image
-            .bytes
-            .is_none_or(|bytes| bytes == length)
-            .then_some(image)
+        let has_kernel = image.bytes.is_none_or(|bytes| bytes == length);
+        let has_modules =
+            |directory: &PathBuf| modules::names(directory).is_ok_and(|found| !found.is_empty());
+        let is_whole = has_kernel && image.modules.as_ref().is_none_or(has_modules);
+        is_whole.then_some(image)
     }
 
     /// Notes in `directory` that a kernel is complete: written last, so that what was cut off is fetched again.

@@ -14,7 +14,7 @@ use crate::grids::sheet::Sheet;
 use crate::lab::{danger, images};
 use crate::recorded;
 use crate::replace::{self, Replacement};
-use crate::report::{Record, Run, Strictness, jsonl, red_of_all, stored};
+use crate::report::{Environment, Record, Run, Strictness, jsonl, red_of_all, stored};
 use crate::verdict::{Lack, Reason, Word};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -92,18 +92,30 @@ const MOST: usize = 16 << 20;
 /// The fewest kernels of the whole matrix that must run.
 const ENOUGH: usize = 5;
 
+/// Which kernels a matrix is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// All that there are.
+    All,
+    /// A part of them, which the number of machines decides.
+    Part,
+    /// Those that somebody named.
+    ByName,
+}
+
 /// Why a matrix is red, a clause each.
 ///
-/// A kernel that the distribution has dropped, or that is not installed here, is not red by itself: of the whole matrix, five Linux
-/// kernels must have run, the oldest and the newest among them; of a part, one.
-pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
+/// A kernel that the distribution has dropped, or that is not installed here, is red where it was asked for by name. Otherwise five
+/// Linux kernels of the whole matrix must have run, the oldest and the newest among them; of a part, one.
+pub fn red(rows: &[Row], strictness: &Strictness, asked: Asked) -> Vec<String> {
+    let whole = asked == Asked::All;
     let mut reasons = Vec::new();
     for row in rows {
         match &row.result {
             Ok(Decided { broke_off, .. }) => {
                 reasons.extend(broke_off.iter().map(|why| format!("{}: {why}", row.name)));
             }
-            Err(Error::Gone(_) | Error::NotRun(_)) => {}
+            Err(Error::Gone(_) | Error::NotRun(_)) if asked != Asked::ByName => {}
             Err(error) => reasons.push(format!("{}: {error}", row.name)),
         }
     }
@@ -435,8 +447,27 @@ fn of_this_colour(run: Run, status: i32) -> Result<Run, String> {
     }
 }
 
+/// The results of a guest that brought none, for this reason: no claim was reached.
+pub fn unreached(kernel: &str, why: &str, claims: &[&'static Claim]) -> Run {
+    let first = why.lines().next().unwrap_or_default();
+    let environment = Environment {
+        kernel: format!("{kernel} (no results came)"),
+        ..Environment::now(None, vec![])
+    };
+    let records = claims
+        .iter()
+        .map(|claim| Record::not_reached(claim.id, format!("no results came: {first}")));
+    Run::new(environment, records.collect())
+}
+
 /// Makes the directory for results, and finds out whether files can be written there: before a guest has run for nothing.
 pub fn prepare(directory: &Path) -> Result<(), Error> {
+    if directory.exists() && !directory.is_dir() {
+        return Err(Error::host(format!(
+            "{} is a file, and results go into a directory",
+            directory.display()
+        )));
+    }
     std::fs::create_dir_all(directory).at(directory)?;
     let probe = Replacement::begin(&directory.join("results.jsonl"));
     probe.map(drop).at(directory)
@@ -641,33 +672,44 @@ mod tests {
     #[test]
     fn a_kernel_that_is_gone_is_red_only_where_it_counts() {
         let gone = || Err(Error::Gone("dropped".into()));
-        let red = |rows: Vec<Row>, whole| red(&rows, &Strictness::default(), whole).len();
+        let red = |rows: Vec<Row>, asked| red(&rows, &Strictness::default(), asked).len();
         let six = |at: usize| {
             (0..6)
                 .map(|index| row(if index == at { gone() } else { ran() }))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(red(six(3), true), 0);
-        assert_eq!(red(six(0), true), 1);
-        assert_eq!(red(six(5), true), 1);
-        assert_eq!(red(vec![row(ran()), row(gone()), row(ran())], true), 1);
-        assert_eq!(red(vec![row(gone()), row(ran())], false), 0);
-        assert_eq!(red(vec![row(gone())], false), 1);
+        assert_eq!(red(six(3), Asked::All), 0);
+        assert_eq!(red(six(0), Asked::All), 1);
+        assert_eq!(red(six(5), Asked::All), 1);
+        assert_eq!(
+            red(vec![row(ran()), row(gone()), row(ran())], Asked::All),
+            1
+        );
+        assert_eq!(red(vec![row(gone()), row(ran())], Asked::Part), 0);
+        assert_eq!(red(vec![row(gone())], Asked::Part), 1);
         let foreign = |result| Row {
             name: kernels::foreign_rows()[0].name.clone(),
             ..row(result)
         };
         let not_run = || foreign(Err(Error::NotRun("not installed".into())));
         let five_and = |last: Row| (0..5).map(|_| row(ran())).chain([last]).collect();
-        assert_eq!(red(five_and(not_run()), true), 0);
-        assert_eq!(red(five_and(foreign(Err(Error::guest("no end")))), true), 1);
-        assert_eq!(red(vec![not_run()], false), 1);
-        let four_and_gvisor = (0..4).map(|_| row(ran())).chain([foreign(ran())]).collect();
-        assert_eq!(red(four_and_gvisor, true), 1, "gVisor is no Linux");
+        assert_eq!(red(five_and(not_run()), Asked::All), 0);
         assert_eq!(
-            red(vec![row(ran()), row(Err(Error::guest("panic")))], false),
+            red(five_and(foreign(Err(Error::guest("no end")))), Asked::All),
             1
         );
+        assert_eq!(red(vec![not_run()], Asked::Part), 1);
+        let four_and_gvisor = (0..4).map(|_| row(ran())).chain([foreign(ran())]).collect();
+        assert_eq!(red(four_and_gvisor, Asked::All), 1, "gVisor is no Linux");
+        assert_eq!(
+            red(
+                vec![row(ran()), row(Err(Error::guest("panic")))],
+                Asked::Part
+            ),
+            1
+        );
+        assert_eq!(red(vec![row(ran()), row(gone())], Asked::ByName), 1);
+        assert_eq!(red(vec![row(ran()), not_run()], Asked::ByName), 1);
     }
 
     #[test]
@@ -779,7 +821,7 @@ mod tests {
             name: "k".into(),
             result: Ok(decided),
         };
-        let red = red(&[row], &Strictness::default(), false);
+        let red = red(&[row], &Strictness::default(), Asked::Part);
         assert_eq!(red.len(), 3, "{red:?}");
         let nothing = Said::default().as_far_as("it panicked".into(), claims, Duration::ZERO);
         assert!(matches!(nothing, Err(Error::Guest(_))));

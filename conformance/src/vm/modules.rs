@@ -51,6 +51,13 @@ pub fn names(directory: &Path) -> Result<BTreeSet<String>, Error> {
     Ok(files(directory)?.into_keys().collect())
 }
 
+/// The kernel that the modules below the directory were built for, as one of them says.
+pub fn version_of_any(directory: &Path) -> Result<Option<String>, Error> {
+    let files = files(directory)?;
+    let first = files.values().next().map(|path| read(path)).transpose()?;
+    Ok(first.and_then(|content| version(&content)))
+}
+
 struct Order {
     files: BTreeMap<String, PathBuf>,
     done: BTreeSet<String>,

@@ -25,6 +25,12 @@ pub fn fetch(
     say: &dyn Fn(&str),
 ) -> Result<Image, Error> {
     if let Some(image) = cache.find(&row.name) {
+        if mirror.is_some() {
+            say(&format!(
+                "{}: fetched already, so --mirror has no use (`conformance kernels clean` removes what was fetched)",
+                row.name
+            ));
+        }
         return Ok(image);
     }
     let _lock = cache.lock()?;

@@ -8,10 +8,11 @@ use super::disks;
 use super::error::{Context, Error};
 use super::frames::{End, Kind};
 use super::guest::{self, Job};
-use super::initramfs::Archive;
+use super::initramfs::{self, Archive};
 use super::kernels::{Cache, Image};
 use super::modules;
 use super::talk::{Console, Talk, plain};
+use crate::input;
 use crate::interrupt;
 use crate::process;
 use std::collections::BTreeSet;
@@ -172,7 +173,7 @@ impl Machine<'_> {
             } else if is_over {
                 let alive = match guest.talk.release() {
                     Some(_) => "the command has not ended",
-                    None => "it has not come up",
+                    None => "it has not come up (too little --memory is one reason),",
                 };
                 return Err(guest.failed(&format!("{alive} after {} s", self.limit.as_secs())));
             }
@@ -293,6 +294,7 @@ impl Machine<'_> {
                 wanted.insert("nvme".into()); // built in, in Debian's cloud kernels
             }
             let (modules, _missing) = modules::in_order(directory, &wanted)?;
+            job.built_for = modules::version_of_any(directory)?;
             for module in modules {
                 let file = format!("{}.ko", module.name);
                 archive.file(&format!("modules/{file}"), &module.content);
@@ -300,7 +302,7 @@ impl Machine<'_> {
             }
         }
         for (name, path) in &self.files {
-            let content = std::fs::read(path).at(path)?;
+            let content = content(path)?;
             let name = name
                 .strip_prefix('/')
                 .map_or_else(|| format!("files/{name}"), str::to_owned);
@@ -326,6 +328,26 @@ fn is_series(release: &str, series: &str) -> bool {
     release.strip_prefix(series).is_some_and(|rest| {
         series.is_empty() || !rest.starts_with(|next: char| next.is_ascii_digit())
     })
+}
+
+/// What a file that goes into a guest has in it.
+///
+/// # Errors
+///
+/// What the kernel refuses, what is no regular file, and what is too long for a guest.
+pub fn content(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = input::open(path).at(path)?;
+    let mut content = Vec::new();
+    let most = initramfs::LARGEST;
+    file.take(most + 1).read_to_end(&mut content).at(path)?;
+    if content.len() as u64 > most {
+        return Err(Error::host(format!(
+            "{}: longer than {} MiB, and a guest holds its files in memory",
+            path.display(),
+            most >> 20
+        )));
+    }
+    Ok(content)
 }
 
 /// Whether an ELF asks for no interpreter.

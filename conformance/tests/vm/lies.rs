@@ -10,6 +10,7 @@ use conformance::verdict::Word;
 use conformance::vm::frames::{End, Kind};
 use conformance::vm::guest::{EXIT_FAILED, EXIT_PASSED};
 use libtest_mimic::{Completion, Trial};
+use std::path::Path;
 use std::process::{Command, Output};
 
 const RELEASE: &str = "5.10.0-1-test";
@@ -606,6 +607,11 @@ fn whole() -> Vec<String> {
 
 /// `vm run` of two claims with a guest whose records are in order and whose report is this.
 fn run_of(lines: &[String], status: i32) -> std::io::Result<Output> {
+    run_to(lines, status, None)
+}
+
+/// The same, with the results kept in a file.
+fn run_to(lines: &[String], status: i32, kept: Option<&Path>) -> std::io::Result<Output> {
     let said: Vec<Step> = lines.iter().map(|line| output(line)).collect();
     let exit = if status == 0 { PASSED } else { FAILED };
     let count = said.len() as u64 + 1;
@@ -617,12 +623,21 @@ fn run_of(lines: &[String], status: i32) -> std::io::Result<Output> {
                 .iter()
                 .flat_map(|id| ["--filter".to_owned(), format!("={id}")]),
         )
+        .args(kept.map(|_| "--output"))
+        .args(kept)
         .output()
 }
 
+/// Results that were kept of an earlier run must not pass for those of this one.
 fn report_is_red(lines: &[String], status: i32, parts: &[&str]) -> Test {
-    let output = run_of(lines, status)?;
+    let directory = tempfile::tempdir()?;
+    let kept = directory.path().join("kept.jsonl");
+    std::fs::write(&kept, whole().concat())?;
+    let output = run_to(lines, status, Some(&kept))?;
     check(output.stdout.is_empty(), || format!("{output:?}"))?;
+    let stored = std::fs::read_to_string(&kept)?;
+    let reached = stored.contains(r#""verdict":"holds""#);
+    check(!reached && stored.contains("no results came"), || stored)?;
     red(&output, parts)
 }
 
