@@ -142,6 +142,9 @@ pub struct Matrix {
     results: PathBuf,
 }
 
+/// When a guest that makes a grid is given up, if nothing else is said.
+const GRID_LIMIT: Duration = Duration::from_mins(15);
+
 /// The number after it is no user: calls take it for "as it is".
 const MOST_UID: i64 = u32::MAX as i64 - 1;
 
@@ -180,7 +183,7 @@ pub struct GuestOptions {
     /// Added to the kernel's command line
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     append: Option<String>,
-    /// Seconds after which a guest is given up [default: 300]
+    /// Seconds after which a guest is given up [default: 300, of a grid 900]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat, ntfs3, squashfs, erofs, iso9660 (none: --disks=)
@@ -281,6 +284,9 @@ impl GridMachines {
                 };
                 let mut guest = self.guest.machine(&image, job);
                 guest.modules = matrix::modules(rows);
+                if self.guest.limit.is_none() {
+                    guest.limit = GRID_LIMIT; // a ledger takes three minutes, and this machine may be busy
+                }
                 if grid.on_disks {
                     let names = images::ALL.iter().map(|image| image.name.to_owned());
                     guest.job.disks = names.collect();

@@ -264,10 +264,8 @@ impl Cache {
         let image: Image = serde_json::from_slice(&text).ok()?;
         let length = image.boot.metadata().ok()?.len();
         let has_kernel = image.bytes.is_none_or(|bytes| bytes == length);
-        let has_modules =
-            |directory: &PathBuf| modules::names(directory).is_ok_and(|found| !found.is_empty());
-        let is_whole = has_kernel && image.modules.as_ref().is_none_or(has_modules);
-        is_whole.then_some(image)
+        let has_modules = image.modules.as_ref().is_none_or(|path| path.is_dir());
+        (has_kernel && has_modules).then_some(image)
     }
 
     /// Notes in `directory` that a kernel is complete: written last, so that what was cut off is fetched again.

@@ -171,11 +171,14 @@ impl Machine<'_> {
                     break None;
                 }
             } else if is_over {
-                let alive = match guest.talk.release() {
-                    Some(_) => "the command has not ended",
-                    None => "it has not come up (too little --memory is one reason),",
-                };
-                return Err(guest.failed(&format!("{alive} after {} s", self.limit.as_secs())));
+                let seconds = self.limit.as_secs();
+                return Err(guest.failed(&match guest.talk.release() {
+                    Some(_) => format!("the command has not ended after {seconds} s"),
+                    None => format!(
+                        "it has not come up after {seconds} s (too little memory is one reason: {} MiB)",
+                        self.memory
+                    ),
+                }));
             }
             let came = guest.wait(Duration::from_millis(500))?;
             let bytes = std::mem::take(&mut guest.result_pipe.bytes);

@@ -156,9 +156,10 @@ fn say(port: &mut File, bytes: &[u8]) {
 }
 
 fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
-    let starts = 0..bytes.len() - from.len();
+    let starts = 1..bytes.len() - from.len();
     let found: Vec<usize> = starts
         .filter(|start| bytes[*start..].starts_with(from))
+        .filter(|start| bytes[start - 1] != b'-') // a part of a claim's name, which keeps it
         .collect();
     assert!(!found.is_empty(), "there is nothing to replace");
     for start in found {
