@@ -146,6 +146,11 @@ fn altered(claim: &Claim, seen: &Observation) -> Vec<Observation> {
             None => fact.value.clone(),
         }
     }));
+    // As where pages that were given away stay what they were, whatever is done to the file.
+    all.push(with(&|_, fact| match fact.value {
+        Value::Text(_) => Value::Text("as given".into()),
+        _ => fact.value.clone(),
+    }));
     // Both of two counts, as when two replicas are served alike.
     all.push(with(&|_, fact| match fact.value {
         Value::Count(_) => Value::Count(4096),
