@@ -310,9 +310,10 @@ pub const CLAIMS: &[Claim] = &[
                     .filter(|kind| **kind != Fd::RegularFile)
                     .any(|kind| seen.succeeded(&source_fact(*kind)));
                 let block_device = source_fact(Fd::BlockDevice);
+                let works = seen.succeeded(&source_fact(Fd::RegularFile));
                 match seen.value(&block_device) {
                     // It is the one that works on every kernel, so nothing can be said without it.
-                    Value::Text(_) if !other && !seen.succeeded(SOCKET_TO_PIPE) => {
+                    Value::Text(_) if works && !other && !seen.succeeded(SOCKET_TO_PIPE) => {
                         Verdict::Untestable(Reason::new(
                             Lack::Privilege,
                             "a block device is a source on every kernel, and could not be tried",
