@@ -688,7 +688,7 @@ fn check(case: &Case) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// Whether the kernel has memfd_create, of 3.17.
+/// Whether the kernel has `memfd_create`, of 3.17.
 fn has_memory_files() -> bool {
     // SAFETY: no name is read from this address: it is refused, and the call is there, or not.
     let called = unsafe { syscalls::syscall!(Sysno::memfd_create, 0, 0) };
