@@ -16,10 +16,7 @@ const PIPEFS: i64 = 0x5049_5045;
 ///
 /// What the kernel refuses, and what is no file.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
+    let file = open_at_once(path)?;
     let kind = file.metadata()?.file_type();
     let is_of_a_shell = || fstatfs(&file).is_ok_and(|system| system.f_type == PIPEFS);
     if kind.is_file() || kind.is_fifo() && is_of_a_shell() {
@@ -36,6 +33,31 @@ pub fn open(path: &Path) -> io::Result<File> {
     Err(io::Error::other(format!(
         "it is {what}, and must be a regular file"
     )))
+}
+
+/// Opens a regular file for reading. Does not wait for the other end of a FIFO; refuses everything but a regular file.
+///
+/// # Errors
+///
+/// What the kernel refuses, and what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    is_regular(open_at_once(path)?)
+}
+
+/// The file, if it is a regular one.
+pub(crate) fn is_regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        let why = "not a regular file";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+    }
+}
+
+/// Opens whatever it is, without waiting for the other end of a FIFO.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 /// Has calls on a file wait as they do without `O_NONBLOCK`.

@@ -587,7 +587,7 @@ fn keep_inputs<'path>(
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::Usage(format!("cannot write {}: {error}", path.display()))
+    Failure::Usage(of_file(path, error).to_string())
 }
 
 /// The directory for files, and why others are not it.

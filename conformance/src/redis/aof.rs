@@ -17,7 +17,6 @@ mod replace;
 mod watch;
 
 pub use self::manifest::{Manifest, Named};
-pub use self::replace::open_regular;
 
 use self::commands::Names;
 use self::pieces::{
@@ -27,6 +26,7 @@ use self::pieces::{
 use self::replace::{Commit, Directories, New, Place, Preview, recover};
 use self::watch::Watch;
 use super::resp;
+use crate::input::open_regular;
 use crate::routes::Route;
 use std::collections::HashSet;
 use std::fmt;

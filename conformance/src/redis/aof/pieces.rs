@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::commands::{self, Names};
-use super::replace::{Stamp, open_regular};
+use super::replace::Stamp;
 use super::watch::Watch;
 use super::{At, Bad, bad};
+use crate::input::open_regular;
 use crate::redis::rdb;
 use crate::routes::{Ended, Route, State, Transfer};
 use std::fs::{self, File};

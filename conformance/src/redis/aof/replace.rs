@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::{At, Bad, bad};
+use crate::input::open_regular;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fmt::Write as _;
@@ -22,27 +23,6 @@ const OWN: &str = "nocopy-";
 const JOURNAL: &str = "nocopy append-only file, unfinished\n";
 /// As a server makes its files.
 const MODE: u32 = 0o644;
-
-/// Opens a regular file for reading. Does not wait for the other end of a FIFO; refuses everything but a regular file.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    is_regular(
-        options
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)?,
-    )
-}
-
-/// The file, if it is a regular one.
-pub(super) fn is_regular(file: File) -> io::Result<File> {
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        let why = "not a regular file";
-        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
-    }
-}
 
 /// What a write to a file changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What can end an attempt from outside: a signal, or a server that has the files open or opens them.
 
-use super::replace::{Stamp, is_regular};
+use super::replace::Stamp;
 use super::{At, Bad, bad};
+use crate::input::is_regular;
 use crate::process::KeptBack;
 use std::fs::{self, File, OpenOptions};
 use std::io;
