@@ -226,10 +226,16 @@ impl Exception {
         }
     }
 
-    /// Whether it covers a lie: of the same kind, whatever the number in it.
+    /// Whether it covers a lie: of the same kind, whatever the number in it, but for the errno of a refusal.
     pub fn covers(&self, lie: &Lie) -> bool {
-        matches!(self, Self::Of(call, what, _)
-            if *call == lie.call && std::mem::discriminant(what) == std::mem::discriminant(&lie.what))
+        let Self::Of(call, what, _) = self else {
+            return false;
+        };
+        *call == lie.call
+            && match (what, &lie.what) {
+                (What::Refused(errno), What::Refused(told)) => errno == told,
+                (what, told) => std::mem::discriminant(what) == std::mem::discriminant(told),
+            }
     }
 }
 

@@ -467,10 +467,12 @@ impl Truth {
         } else {
             None
         };
+        // What may differ between runs is not taken for steady because three runs agreed.
         let in_all = |fact: &Fact| {
-            [&second, &plain]
-                .iter()
-                .all(|other| facts(other.observation.as_ref()).contains(fact))
+            !claim.varies.contains(&fact.fact.as_str())
+                && [&second, &plain]
+                    .iter()
+                    .all(|other| facts(other.observation.as_ref()).contains(fact))
         };
         let (stable, varying) = facts(record.observation.as_ref())
             .iter()

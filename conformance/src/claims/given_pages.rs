@@ -7,7 +7,7 @@ use crate::claim::{Answer, Claim, Source, always, between};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::{LENGTH, OLD};
-use crate::lab::changed::{self, AS_GIVEN, CHANGES, Carrier};
+use crate::lab::changed::{self, AS_GIVEN, CHANGES, Carrier, Change};
 use crate::lab::volumes::Volume;
 use crate::lab::{Lab, fds, io, nfs};
 use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
@@ -57,8 +57,8 @@ macro_rules! whole_pages {
             lies: LIES,
             ..Claim::new(
                 $id,
-                |lab| each_change(lab, $carriers, $file),
-                |seen| whole_pages_stay(seen, $carriers),
+                |lab| each_change(lab, $carriers, $file, CHANGES.iter()),
+                |seen| all_stay(seen, $carriers, changed::of_whole_pages()),
             )
         }
     };
@@ -75,7 +75,7 @@ pub const CLAIMS: &[Claim] = &[
         lies: &[Lie::bytes(Sysno::read, 0, OLD)],
         ..Claim::of_answers(
             "sendfile.sharing.truncated-later",
-            |lab| each_change(lab, &[Carrier::Tcp], of_memfd),
+            |lab| each_change(lab, &[Carrier::Tcp], of_memfd, changed::truncations()),
             &[
                 ("TCP, truncated to 0", Answer::Says(AS_GIVEN)),
                 ("TCP, truncated to 100", Answer::Says(AS_GIVEN)),
@@ -94,7 +94,7 @@ pub const CLAIMS: &[Claim] = &[
         lies: &[Lie::bytes(Sysno::read, 0, OLD)],
         ..Claim::of_answers(
             "splice.sharing.truncated-later",
-            |lab| each_change(lab, PIPE, of_memfd),
+            |lab| each_change(lab, PIPE, of_memfd, changed::truncations()),
             &[
                 ("pipe, truncated to 0", Answer::Says(AS_GIVEN)),
                 ("pipe, truncated to 100", Answer::Says(AS_GIVEN)),
@@ -220,15 +220,16 @@ pub const CLAIMS: &[Claim] = &[
         modules: &["fuse"],
         ..Claim::new(
             "splice.sharing.truncated-direct-io",
-            |lab| each_change(lab, &Carrier::ALL, |lab| on(lab, "fuse, direct_io")),
+            |lab| {
+                let files = |lab: &Lab| on(lab, "fuse, direct_io");
+                each_change(lab, &Carrier::ALL, files, changed::truncations())
+            },
             |seen| {
-                let names = CHANGES.iter().map(|(name, _)| name);
-                let mut names = names.filter(|name| name.starts_with("truncated"));
-                let stays = |name: &str| {
-                    let mut carriers = Carrier::ALL.iter();
-                    carriers.all(|carrier| seen.is(&carrier.with(name), AS_GIVEN))
-                };
-                Verdict::holds_if(names.all(|name| stays(name)))
+                all_stay(
+                    seen,
+                    &Carrier::ALL,
+                    changed::truncations().map(|(name, _)| *name),
+                )
             },
         )
     },
@@ -273,26 +274,33 @@ fn fill(file: &File) -> Result<(), Stop> {
     }
 }
 
-/// What arrives after every change, with a new file for each.
+/// What arrives after these changes, with a new file for each. A kernel that refuses one has not been tried.
 fn each_change(
     lab: &Lab,
     carriers: &[Carrier],
     files: fn(&Lab) -> Result<Files, Stop>,
+    changes: impl Iterator<Item = &'static (&'static str, Change)>,
 ) -> Result<Observation, Stop> {
     let new = files(lab)?;
     let mut seen = Observation::new();
-    for carrier in carriers {
-        for (name, change) in CHANGES {
-            let value = changed::observe(&new()?, *carrier, *change)?;
-            seen.push(carrier.with(name), value);
+    for (name, change) in changes {
+        for carrier in carriers {
+            let arrived = changed::observe(&new()?, *carrier, *change)?;
+            let arrived = arrived.map_err(|(call, errno)| Stop::from_setup(call, errno))?;
+            seen.push(carrier.with(name), arrived);
         }
     }
     Ok(seen)
 }
 
-fn whole_pages_stay(seen: &Observation, carriers: &[Carrier]) -> Verdict {
-    let stays = |carrier: &Carrier| {
-        changed::of_whole_pages().all(|name| seen.is(&carrier.with(name), AS_GIVEN))
+fn all_stay(
+    seen: &Observation,
+    carriers: &[Carrier],
+    mut changes: impl Iterator<Item = &'static str>,
+) -> Verdict {
+    let stays = |change: &str| {
+        let mut carriers = carriers.iter();
+        carriers.all(|carrier| seen.is(&carrier.with(change), AS_GIVEN))
     };
-    Verdict::holds_if(carriers.iter().all(stays))
+    Verdict::holds_if(changes.all(stays))
 }

@@ -749,6 +749,12 @@ fn replica_sample(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), S
         aside(|| io::set_nonblocking(&socket)).setup("O_NONBLOCK")?;
         let sent = sendfile(&socket, &rdb, None, size);
         told.call(&format!("sendfile({name} replica, file, NULL, size)"), sent);
+        let took = match sent {
+            Ok(count) if count < size => "a part".to_owned(),
+            Ok(_) => "all".to_owned(),
+            Err(errno) => format!("{errno:?}"),
+        };
+        told.note(&format!("sendfile() to the {name} replica sends"), took);
         watch.release();
         let left = length.saturating_sub(sent.unwrap_or(0) as u64);
         if left > 0 {
@@ -862,10 +868,17 @@ fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
         aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
         let mut offset = 0;
         let sent = sendfile(&near, &file, Some(&mut offset), most);
-        if name == "16 KiB" && sent.is_ok_and(|count| offset != count as u64) {
-            return Err(Stop::broken("the offset is not behind what was sent"));
-        }
         seen.call(format!("sendfile(non-blocking socket, {name})"), sent);
+        // Where the count differs from run to run, a wrong one is known by this.
+        let moved = if sent.is_ok_and(|count| offset == count as u64) {
+            "the same"
+        } else {
+            "another"
+        };
+        seen.text(
+            format!("{name}: the count and what the offset moved by"),
+            moved,
+        );
         let longest = aside(|| longest_call(&file, most))?;
         let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
         seen.count(format!("longest call, {name}, microseconds"), longest);

@@ -219,7 +219,8 @@ impl Files<'_> {
     fn changed(&self, carrier: Carrier, change: Change) -> Result<Value, Stop> {
         self.must_be_writable()?;
         let file = self.content(0)?;
-        changed::observe(&file, carrier, change)
+        let arrived = changed::observe(&file, carrier, change)?;
+        Ok(arrived.unwrap_or_else(|(call, errno)| Value::Text(format!("{call}: {errno:?}"))))
     }
 
     fn truncated_between_calls(&self) -> Result<Value, Stop> {

@@ -34,6 +34,12 @@ pub const CHANGES: &[(&str, Change)] = &[
     ("half a page punched", Change::Punched(4096, 2048)),
 ];
 
+/// Those that make the file shorter.
+pub fn truncations() -> impl Iterator<Item = &'static (&'static str, Change)> {
+    let changes = CHANGES.iter();
+    changes.filter(|(_, change)| matches!(change, Change::Truncated(_)))
+}
+
 /// Those that take whole pages away and no part of one.
 pub fn of_whole_pages() -> impl Iterator<Item = &'static str> {
     let is_whole = |change: &Change| match change {
@@ -112,12 +118,18 @@ impl Carrier {
 }
 
 /// Gives away a file of [`LENGTH`] bytes [`OLD`], changes it, and reads what was given.
-pub fn observe(file: &File, carrier: Carrier, change: Change) -> Result<Value, Stop> {
+///
+/// The change may be refused: by which call, and why. `EIO` is also said of a change that cannot be read back.
+pub fn observe(
+    file: &File,
+    carrier: Carrier,
+    change: Change,
+) -> Result<Result<Value, (&'static str, Errno)>, Stop> {
     let (given, far) = carrier.give(file)?;
     match given {
         Ok(LENGTH) => {}
-        Ok(count) => return Ok(Value::Text(format!("{count} given"))),
-        Err(errno) => return Ok(Value::Errno(errno.into_raw())),
+        Ok(count) => return Ok(Ok(Value::Text(format!("{count} given")))),
+        Err(errno) => return Ok(Ok(Value::Errno(errno.into_raw()))),
     }
     let done = aside(|| match change {
         Change::Truncated(length) => {
@@ -127,12 +139,12 @@ pub fn observe(file: &File, carrier: Carrier, change: Change) -> Result<Value, S
             io::punch(file, at, length).map_err(|errno| ("fallocate", errno))
         }
     });
-    if let Err((call, errno)) = done {
-        return Ok(Value::Text(format!("{call}: {errno:?}")));
+    if let Err(refused) = done {
+        return Ok(Err(refused));
     }
     let mut bytes = vec![1; LENGTH];
     let count = io::read_full(&far, &mut bytes).setup("read what was given")?;
-    Ok(Value::Text(words(&bytes[..count])))
+    Ok(Ok(Value::Text(words(&bytes[..count]))))
 }
 
 /// What became of the bytes: `as given`, or where there are zeros.
