@@ -19,7 +19,7 @@ use conformance::vm::kernels::{self, Cache, ForeignKind, ForeignRow, Image, Row}
 use conformance::vm::matrix::{self, Asked, Order};
 use conformance::vm::packages;
 use conformance::vm::programs;
-use conformance::vm::qemu::{Accelerator, Machine, content, is_static};
+use conformance::vm::qemu::{Accelerator, Machine, cannot_run_alone, content};
 use conformance::vm::workspace;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -717,12 +717,9 @@ fn exec(
 ) -> Result<bool, Failure> {
     let program = PathBuf::from(&command[0]);
     let content = content(&program)?;
-    if !is_static(&content) {
-        return Err(Failure::Usage(format!(
-            "{} is not a static program: build it with RUSTFLAGS=-Ctarget-feature=+crt-static and --target \
-             x86_64-unknown-linux-gnu",
-            program.display()
-        )));
+    if let Some(reason) = cannot_run_alone(&content) {
+        let program = program.display();
+        return Err(Failure::Usage(format!("{program}: {reason}")));
     }
     // Programs of the package that a test starts: cargo tells its runner where they are.
     let variables = runner_variables();

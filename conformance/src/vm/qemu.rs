@@ -281,11 +281,10 @@ impl Machine<'_> {
         let mut archive = Archive::new();
         let own = Path::new("/proc/self/exe");
         let program = std::fs::read(own).at(own)?;
-        if !is_static(&program) {
-            return Err(Error::host(
-                "this program is not static, so it cannot be a guest's only one: build it with \
-                 RUSTFLAGS=-Ctarget-feature=+crt-static and --target, as the workspace does",
-            ));
+        if let Some(reason) = cannot_run_alone(&program) {
+            return Err(Error::host(format!(
+                "this program cannot be a guest's only one: {reason}"
+            )));
         }
         archive.program("init", &program);
         let mut job = self.job.clone();
@@ -353,21 +352,42 @@ pub fn content(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(content)
 }
 
-/// Whether an ELF asks for no interpreter.
-pub fn is_static(program: &[u8]) -> bool {
+/// Why a program cannot run alone in a guest, which has this machine's architecture and no shared objects.
+pub fn cannot_run_alone(program: &[u8]) -> Option<String> {
+    use object::elf;
     use object::read::elf::{FileHeader, ProgramHeader};
-    let Ok(header) = object::elf::FileHeader64::<object::Endianness>::parse(program) else {
-        return false;
+    const OWN: elf::Machine = if cfg!(target_arch = "aarch64") {
+        elf::EM_AARCH64
+    } else {
+        elf::EM_X86_64
+    };
+    let not_elf = || Some("it is not a 64-bit ELF program".to_owned());
+    let Ok(header) = elf::FileHeader64::<object::Endianness>::parse(program) else {
+        return not_elf();
     };
     let Ok(endian) = header.endian() else {
-        return false;
+        return not_elf();
     };
+    let machine = header.e_machine(endian);
+    if machine != OWN {
+        return Some(format!(
+            "it is built for another architecture (ELF machine {}; the guest has {}, {})",
+            machine.0,
+            OWN.0,
+            std::env::consts::ARCH
+        ));
+    }
     let Ok(segments) = header.program_headers(endian, program) else {
-        return false;
+        return not_elf();
     };
+    let mut segments = segments.iter();
     segments
-        .iter()
-        .all(|segment| segment.p_type(endian) != object::elf::PT_INTERP)
+        .any(|segment| segment.p_type(endian) == elf::PT_INTERP)
+        .then(|| {
+            "it is not a static program: build it with RUSTFLAGS=-Ctarget-feature=+crt-static and --target \
+             x86_64-unknown-linux-gnu"
+                .to_owned()
+        })
 }
 
 /// Where QEMU finds the initramfs, and what it writes the two ports to.
@@ -761,9 +781,17 @@ mod tests {
     }
 
     #[test]
-    fn this_program_is_static_and_text_is_not() {
+    fn a_program_that_cannot_run_in_a_guest_is_known() {
         let own = std::fs::read("/proc/self/exe").expect("readable");
-        assert!(is_static(&own));
-        assert!(!is_static(b"#!/bin/sh"));
+        assert_eq!(cannot_run_alone(&own), None);
+        let says = |program: &[u8], what: &str| {
+            let reason = cannot_run_alone(program).expect("it cannot");
+            assert!(reason.contains(what), "{reason}");
+        };
+        says(b"#!/bin/sh", "not a 64-bit ELF");
+        let mut foreign = own;
+        // `e_machine`: s390x.
+        foreign[18..20].copy_from_slice(&22_u16.to_le_bytes());
+        says(&foreign, "another architecture");
     }
 }
