@@ -239,6 +239,27 @@ impl Exception {
     }
 }
 
+/// All claims, in the order in which they are run and shown. Whoever needs to find one is given it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Registry(&'static [&'static [Claim]]);
+
+impl Registry {
+    /// The claims of these files.
+    pub const fn new(files: &'static [&'static [Claim]]) -> Self {
+        Self(files)
+    }
+
+    /// Every claim.
+    pub fn all(self) -> impl Iterator<Item = &'static Claim> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// The claim with this id.
+    pub fn find(self, id: &str) -> Option<&'static Claim> {
+        self.all().find(|claim| claim.id == id)
+    }
+}
+
 /// Who asserts a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -15,7 +15,7 @@ use crate::claim::{Claim, Exception};
 use crate::interpose::lie::{Field, Lie, What, Which, count_argument};
 use crate::interpose::record::Made;
 use crate::kernel::Release;
-use crate::report::Record;
+use crate::run::record::Record;
 use crate::runner::{Interposed, Limits, Report, Runner, Task};
 use crate::verdict::{Fact, Observation, Value, Word};
 use serde::{Deserialize, Serialize};
@@ -1188,7 +1188,10 @@ mod tests {
         assert!(claims.len() <= MOST_LISTED, "{} claims", claims.len());
         let mut seen = BTreeSet::new();
         for one in listed() {
-            assert!(crate::claims::find(&one.claim).is_some(), "{one:?}");
+            assert!(
+                crate::claims::REGISTRY.find(&one.claim).is_some(),
+                "{one:?}"
+            );
             assert!(one.call.parse::<Sysno>().is_ok(), "{one:?}");
             assert!(!one.because.is_empty(), "{one:?}");
             assert!(seen.insert((&one.claim, &one.call, one.aside)), "{one:?}");

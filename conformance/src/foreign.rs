@@ -71,16 +71,10 @@ impl Foreign {
         &self.record.name
     }
 
-    /// The claims that cannot be tried there.
-    pub fn untestable(&self) -> Vec<String> {
-        let untestable = |(id, otherwise): (&String, &Otherwise)| {
-            (otherwise.verdict == Word::Untestable).then(|| id.clone())
-        };
-        self.record
-            .otherwise
-            .iter()
-            .filter_map(untestable)
-            .collect()
+    /// Whether a claim cannot be tried there.
+    pub fn is_untestable(&self, id: &str) -> bool {
+        let otherwise = self.record.otherwise.get(id);
+        otherwise.is_some_and(|otherwise| otherwise.verdict == Word::Untestable)
     }
 
     /// Why a claim comes out otherwise than on Linux, where it is known to.
@@ -157,7 +151,9 @@ mod tests {
         let mut plain = gvisor.clone();
         plain.record.otherwise.clear();
         for (id, otherwise) in &gvisor.record.otherwise {
-            let claim = claims::find(id).unwrap_or_else(|| panic!("no claim is called {id}"));
+            let claim = claims::REGISTRY
+                .find(id)
+                .unwrap_or_else(|| panic!("no claim is called {id}"));
             assert_ne!(
                 plain.expected(claim),
                 Some(otherwise.verdict),
@@ -211,7 +207,7 @@ mod tests {
         #[case] on_the_measured: Judgement,
         #[case] on_another: Judgement,
     ) {
-        let claim = claims::find(id).expect("a claim");
+        let claim = claims::REGISTRY.find(id).expect("a claim");
         assert_eq!(measured().judge(claim, verdict), Some(on_the_measured));
         let another = Foreign::gvisor(Some("another".into()));
         assert_eq!(another.judge(claim, verdict), Some(on_another));

@@ -211,7 +211,7 @@ mod tests {
         for statement in Document::load().statements {
             for id in statement.all_claims() {
                 assert!(
-                    claims::find(id).is_some(),
+                    claims::REGISTRY.find(id).is_some(),
                     "{} names {id}, which is no claim",
                     statement.id
                 );
@@ -227,7 +227,7 @@ mod tests {
             .iter()
             .flat_map(Statement::all_claims)
             .collect();
-        for claim in claims::registry() {
+        for claim in claims::REGISTRY.all() {
             assert!(
                 !claim.is_of_document() || named.contains(claim.id),
                 "{} decides no statement",
@@ -242,12 +242,14 @@ mod tests {
         let document = Document::load();
         let mut others = 0;
         for id in document.statements.iter().flat_map(Statement::all_claims) {
-            let claim = claims::find(id).expect("a claim");
+            let claim = claims::REGISTRY.find(id).expect("a claim");
             assert!(document.is_decided_by(claim), "{id}");
             others += usize::from(!claim.is_of_document());
         }
         assert!(others > 0, "some are against it and do not cite it");
-        let other = claims::find("sendfile.sharing.pages-xfs").expect("a claim");
+        let other = claims::REGISTRY
+            .find("sendfile.sharing.pages-xfs")
+            .expect("a claim");
         assert!(!document.is_decided_by(other));
     }
 

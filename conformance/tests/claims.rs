@@ -6,15 +6,15 @@
 use conformance::claims;
 use conformance::kernel;
 use conformance::lab::filesystems::find_scratch;
-use conformance::report::Record;
+use conformance::run::record::Record;
 use conformance::runner::Runner;
 use conformance::verdict::{Judgement, Word};
 use libtest_mimic::{Arguments, Completion, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = claims::registry()
-        .into_iter()
+    let trials = claims::REGISTRY
+        .all()
         .map(|claim| {
             Trial::ignorable_test(claim.id, move || {
                 let release = kernel::running()?;

@@ -7,7 +7,7 @@ use conformance::interpose::record::aside;
 use conformance::kernel;
 use conformance::lab::filesystems::find_scratch;
 use conformance::lab::{Lab, io, sockets};
-use conformance::report::Record;
+use conformance::run::record::Record;
 use conformance::runner::{Runner, supervisor};
 use conformance::verdict::{Judgement, Observation, Setup, Stop, Verdict, Word};
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -1,7 +1,7 @@
 //! The cross-reference of other people's test suites: what it names is there, and the program answers by it.
 
 use conformance::claims;
-use conformance::coverage::{Answer, Coverage};
+use conformance::pages::coverage::{Answer, Coverage};
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -27,7 +27,7 @@ fn every_claim_named_is_in_the_registry() {
         for id in ids {
             let place = entry.place();
             assert!(
-                claims::find(id).is_some(),
+                claims::REGISTRY.find(id).is_some(),
                 "{place} names {id}, which is no claim"
             );
         }
@@ -109,7 +109,7 @@ fn a_file_that_a_claim_refers_to_is_listed(#[case] suite: &str, #[case] at_least
         .map(|file| file.rsplit('/').next().unwrap_or(file))
         .collect();
     let mut found = BTreeSet::new();
-    for claim in claims::registry() {
+    for claim in claims::REGISTRY.all() {
         for source in claim.sources {
             let source = source.to_string();
             for file in cited(&source, suite) {
@@ -135,7 +135,7 @@ fn files_are_read_from_sources(#[case] source: &str, #[case] suite: &str, #[case
 }
 
 mod host_only {
-    use conformance::coverage::{Answer, Coverage};
+    use conformance::pages::coverage::{Answer, Coverage};
     use rstest::rstest;
     use std::path::Path;
 

@@ -20,7 +20,10 @@ fn observations() -> (Vec<(&'static Claim, Observation)>, Vec<String>) {
     let mut not_here = Vec::new();
     let each = |claim: &Claim, outcome: Outcome, _: u64| match outcome {
         Outcome::Seen(observation) => {
-            seen.push((claims::find(claim.id).expect("it ran"), observation));
+            seen.push((
+                claims::REGISTRY.find(claim.id).expect("it ran"),
+                observation,
+            ));
         }
         Outcome::Untestable(reason) => {
             println!("{} not tried: {reason}", claim.id);
@@ -31,7 +34,7 @@ fn observations() -> (Vec<(&'static Claim, Observation)>, Vec<String>) {
         other => panic!("{}: {other:?}", claim.id),
     };
     runner
-        .run(&claims::registry(), |_| {}, each)
+        .run(&claims::REGISTRY.all().collect::<Vec<_>>(), |_| {}, each)
         .expect("the supervisor starts");
     (seen, not_here)
 }
@@ -174,8 +177,8 @@ fn every_verdict_can_turn() {
         }
     }
     // What needs a module, a program, a tracer, a device, or a call of a newer kernel, may not be had here.
-    for claim in claims::registry()
-        .iter()
+    for claim in claims::REGISTRY
+        .all()
         .filter(|claim| claim.modules.is_empty() && claim.programs.is_empty() && !claim.traced)
         .filter(|claim| !not_here.iter().any(|id| id == claim.id))
     {

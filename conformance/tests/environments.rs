@@ -113,7 +113,7 @@ impl Marked {
 
     /// A run of the source document's claims in the stored form.
     fn check_document() -> Self {
-        let registry = conformance::claims::registry().into_iter();
+        let registry = conformance::claims::REGISTRY.all();
         Self::check().of(registry.filter(|claim| Document::load().is_decided_by(claim)))
     }
 
@@ -177,7 +177,7 @@ impl Marked {
 
 /// What surroundings can take away, and a few of all others: the same run by run, and several times in these tests.
 fn selected() -> Vec<&'static Claim> {
-    let registry = conformance::claims::registry().into_iter().enumerate();
+    let registry = conformance::claims::REGISTRY.all().enumerate();
     registry
         .filter(|(index, claim)| claim.traced || !claim.modules.is_empty() || index % 32 == 0)
         .map(|(_, claim)| claim)
@@ -266,7 +266,11 @@ fn untestable_anyway() -> Result<Vec<String>, Failed> {
 /// At most three of the source document's claims are untestable, and the run is green.
 fn at_most_three_untestable(output: &Output) -> Test {
     let results = Results::of(output)?;
-    let of_document = |id: &&str| conformance::claims::find(id).is_some_and(Claim::is_of_document);
+    let of_document = |id: &&str| {
+        conformance::claims::REGISTRY
+            .find(id)
+            .is_some_and(Claim::is_of_document)
+    };
     // What the kernel does not have, nobody has.
     let lacking: Vec<&str> = results
         .claims()
@@ -373,10 +377,10 @@ fn servers_are_untestable(
 ) -> Test {
     let of_servers = |claim: &&Claim| claim.programs.contains(&"redis-server");
     let claims = || {
-        let registry = conformance::claims::registry().into_iter();
+        let registry = conformance::claims::REGISTRY.all();
         registry.filter(of_servers)
     };
-    if conformance::redis::servers::Program::redis().is_err() {
+    if conformance::lab::redis::servers::Program::redis().is_err() {
         return Ok(Completion::ignored_with("redis-server is not installed"));
     }
     let output = Marked::check()
@@ -756,8 +760,9 @@ fn supervisor_killed() -> Test {
         .filter(|line| line.contains(r#""type":"claim""#))
         .count();
     // One claim was read above.
-    check(claims + 1 == conformance::claims::registry().len(), || {
-        format!("{claims} claims")
-    })?;
+    check(
+        claims + 1 == conformance::claims::REGISTRY.all().count(),
+        || format!("{claims} claims"),
+    )?;
     Ok(Completion::Completed)
 }

@@ -116,7 +116,7 @@ fn every_entry_names_cells_and_claims_that_are() {
             assert!(newest.columns().contains(&column), "{column}");
         }
         for id in &entry.claims {
-            assert!(claims::find(id).is_some(), "{id} is no claim");
+            assert!(claims::REGISTRY.find(id).is_some(), "{id} is no claim");
         }
     }
 }
@@ -125,7 +125,10 @@ fn every_entry_names_cells_and_claims_that_are() {
 #[test]
 fn what_differs_is_decided_by_claims_that_differ() {
     for entry in Cells::load().entries {
-        let claims = entry.claims.iter().filter_map(|id| claims::find(id));
+        let claims = entry
+            .claims
+            .iter()
+            .filter_map(|id| claims::REGISTRY.find(id));
         let mut finds = claims.flat_map(|claim| claim.finds);
         assert!(
             entry.document.is_some() || finds.any(|find| !find.holds),
@@ -142,7 +145,10 @@ fn what_contradicts_a_document_cites_it() {
             continue;
         };
         documents += 1;
-        let claims = entry.claims.iter().filter_map(|id| claims::find(id));
+        let claims = entry
+            .claims
+            .iter()
+            .filter_map(|id| claims::REGISTRY.find(id));
         let mut sources = claims.flat_map(|claim| claim.sources);
         assert!(
             sources.any(|source| source.to_string().contains(document.as_str())),
@@ -179,7 +185,7 @@ fn claims_and_the_grid_of_descriptors_agree() {
     let mut compared = 0;
     let mut disagree = Vec::new();
     for (kernel, sheet) in records::of_grid(&grids::FDS) {
-        let stored = conformance::recorded::find(kernel).expect("a record");
+        let stored = conformance::run::recorded::find(kernel).expect("a record");
         for record in &stored.run.records {
             let seen = record.observation.iter();
             for fact in seen.flat_map(conformance::verdict::Observation::facts) {
@@ -218,7 +224,7 @@ fn claims_and_the_grid_of_file_systems_agree() {
         .filter(|entry| entry.grid == "fs")
     {
         for (kernel, sheet) in records::of_grid(&grids::FS) {
-            let stored = conformance::recorded::find(kernel).expect("a record");
+            let stored = conformance::run::recorded::find(kernel).expect("a record");
             let claims = entry.claims.iter().filter_map(|id| stored.run.find(id));
             let facts: Vec<_> = claims
                 .filter_map(|record| record.observation.as_ref())

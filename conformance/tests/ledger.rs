@@ -3,10 +3,10 @@
 use conformance::claims;
 use conformance::grids::records;
 use conformance::grids::sheet::{Row, Sheet};
-use conformance::ledger::sinks::Sink;
 use conformance::ledger::{LEDGER, Quantity, disagreements, fact};
-use conformance::recorded;
+use conformance::run::recorded;
 use conformance::verdict::{Observation, Value, Word};
+use conformance::ways::sinks::Sink;
 use rstest::rstest;
 
 fn value(row: &Row, sink: Sink, quantity: Quantity) -> Option<&Value> {
@@ -139,7 +139,10 @@ fn the_ledger_says_what_the_claims_say(
     #[case] claimed: u64,
     #[case] claim: &str,
 ) {
-    assert!(claims::find(claim).is_some(), "{claim} is no claim");
+    assert!(
+        claims::REGISTRY.find(claim).is_some(),
+        "{claim} is no claim"
+    );
     for (kernel, ledger) in records::of_grid(&LEDGER) {
         let counted = value(find(&ledger, method), sink, Quantity::Copies);
         let record = recorded::find(kernel).expect("it is recorded");

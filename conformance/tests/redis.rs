@@ -6,9 +6,10 @@ mod files;
 #[path = "redis/kills.rs"]
 mod kills;
 
+use conformance::lab::redis::resp::command;
+use conformance::lab::redis::servers;
+use conformance::lab::redis::servers::{Client, Directory, Program, Reply, Running};
 use conformance::redis::rdb;
-use conformance::redis::resp::command;
-use conformance::redis::servers::{self, Client, Directory, Program, Reply, Running};
 use conformance::verdict::Stop;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs::{self, File};

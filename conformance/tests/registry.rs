@@ -3,7 +3,7 @@
 use conformance::claim::Claim;
 use conformance::claims;
 use conformance::kernel::MEASURED;
-use conformance::report::catalogue;
+use conformance::pages::catalogue;
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[test]
 fn ids_are_interface_subject_fact_and_unique() {
     let mut seen = BTreeSet::new();
-    for claim in claims::registry() {
+    for claim in claims::REGISTRY.all() {
         let parts: Vec<&str> = claim.id.split('.').collect();
         assert_eq!(parts.len(), 3, "{}", claim.id);
         let good = |part: &str| {
@@ -35,7 +35,7 @@ fn every_claim_says_all_about_itself() {
         finds,
         about,
         ..
-    } in claims::registry()
+    } in claims::REGISTRY.all()
     {
         assert!(
             statement.ends_with('.') && !statement.contains("  "),
@@ -53,7 +53,7 @@ fn every_claim_says_all_about_itself() {
 
 #[test]
 fn finds_are_intervals_between_measured_kernels_that_do_not_overlap() {
-    for claim in claims::registry() {
+    for claim in claims::REGISTRY.all() {
         for find in claim.finds {
             assert!(
                 MEASURED.contains(&find.from) && MEASURED.contains(&find.to),
@@ -93,8 +93,8 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
 fn host_only_claims_named_in_the_crates_exist(
     #[values("sendfile", "splice", "mmap", "msg-zerocopy")] folder: &str,
 ) {
-    let interfaces: BTreeSet<&str> = claims::registry()
-        .iter()
+    let interfaces: BTreeSet<&str> = claims::REGISTRY
+        .all()
         .map(|claim| claim.interface())
         .collect();
     let mut files = vec![root().join("crates").join(folder).join("README.md")];
@@ -110,7 +110,7 @@ fn host_only_claims_named_in_the_crates_exist(
             {
                 named += 1;
                 assert!(
-                    claims::find(quoted).is_some(),
+                    claims::REGISTRY.find(quoted).is_some(),
                     "{}: `{quoted}` is no claim",
                     file.display()
                 );
@@ -123,7 +123,8 @@ fn host_only_claims_named_in_the_crates_exist(
 #[test]
 fn the_page_of_claims_is_of_this_registry() {
     let mut page = Vec::new();
-    catalogue::write(&mut page, &claims::registry()).expect("written to memory");
+    catalogue::write(&mut page, &claims::REGISTRY.all().collect::<Vec<_>>())
+        .expect("written to memory");
     let page = String::from_utf8(page).expect("it is text");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CLAIMS.md");
     let kept = std::fs::read_to_string(path).expect("conformance/CLAIMS.md");

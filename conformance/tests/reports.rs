@@ -1,10 +1,12 @@
 //! The reports of small runs made by hand: what each says, and that it is well-formed whatever names and texts the results have.
 
+use conformance::claims::REGISTRY;
 use conformance::report::diff::{self, Diff};
-use conformance::report::stored::Stored;
-use conformance::report::{
-    Environment, Record, Run, SCHEMA, Strictness, json, jsonl, junit, kcidb, ktap, markdown,
-};
+use conformance::report::{json, junit, kcidb, ktap, markdown};
+use conformance::run::jsonl;
+use conformance::run::record::{Environment, Record, Run, SCHEMA};
+use conformance::run::red::Strictness;
+use conformance::run::stored::Stored;
 use conformance::runner::Isolation;
 use conformance::verdict::{Judgement, Lack, Observation, Reason, Word};
 use quick_xml::events::Event;
@@ -78,6 +80,7 @@ fn strict(expected: &[&str]) -> Strictness {
     Strictness {
         strict: true,
         expected_untestable: expected.iter().map(|id| (*id).to_owned()).collect(),
+        registry: REGISTRY,
     }
 }
 
@@ -93,14 +96,14 @@ fn as_ktap(output: &mut Vec<u8>, runs: &[Stored]) {
     ktap::write(output, runs, &strict(EXPECTED)).expect("a vector takes all");
 }
 fn as_json(output: &mut Vec<u8>, runs: &[Stored]) {
-    json::write(output, runs).expect("a vector takes all");
+    json::write(output, runs, REGISTRY).expect("a vector takes all");
 }
 fn as_kcidb(output: &mut Vec<u8>, runs: &[Stored]) {
     let submitter = kcidb::Submitter {
         origin: "nocopy".into(),
         run: Some("job 7".into()),
     };
-    kcidb::write(output, runs, &submitter).expect("a vector takes all");
+    kcidb::write(output, runs, &submitter, REGISTRY).expect("a vector takes all");
 }
 
 fn written(format: Format, runs: &[Stored]) -> String {
@@ -228,7 +231,7 @@ fn one_kernel_twice_is_one_checkout() {
 // What differs.
 
 fn differ(first: Vec<Record>, second: Vec<Record>) -> Diff {
-    Diff::of(&run("5.10", first), &run("6.1", second))
+    Diff::of(&run("5.10", first), &run("6.1", second), REGISTRY)
 }
 
 fn ids(pairs: &[diff::Pair]) -> Vec<&str> {
@@ -294,7 +297,7 @@ fn times_and_what_varies_are_no_difference() {
 #[test]
 fn a_difference_is_told_in_three_forms() {
     let runs = two();
-    let found = Diff::of(&runs[0], &runs[1]);
+    let found = Diff::of(&runs[0], &runs[1], REGISTRY);
     let mut output = Vec::new();
     diff::human(&mut output, &found, &runs[0], &runs[1]).expect("a vector takes all");
     diff::markdown(&mut output, &found, &runs[0], &runs[1]).expect("a vector takes all");

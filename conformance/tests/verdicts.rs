@@ -2,10 +2,10 @@
 
 use conformance::claims;
 use conformance::kernel::{MEASURED, Release, Series};
-use conformance::open;
-use conformance::recorded;
-use conformance::report::Record;
-use conformance::report::stored::Stored;
+use conformance::pages::open;
+use conformance::run::record::Record;
+use conformance::run::recorded;
+use conformance::run::stored::Stored;
 use conformance::verdict::{Judgement, Observation, Verdict, Word};
 
 fn records() -> Vec<(Series, &'static Stored)> {
@@ -51,7 +51,7 @@ fn every_claim_is_recorded_everywhere_or_says_why_not() {
             .iter()
             .map(|record| record.id.as_str())
             .collect();
-        let registry: Vec<&str> = claims::registry().iter().map(|claim| claim.id).collect();
+        let registry: Vec<&str> = claims::REGISTRY.all().map(|claim| claim.id).collect();
         assert_eq!(ids, registry, "{series}: `just record` makes it again");
         for record in &stored.run.records {
             let why = record.reason.as_ref().map(|reason| reason.what.as_str());
@@ -74,7 +74,7 @@ fn every_claim_is_recorded_everywhere_or_says_why_not() {
 fn every_record_is_what_is_known() {
     for (series, stored) in records() {
         for record in &stored.run.records {
-            let claim = claims::find(&record.id).expect("a claim");
+            let claim = claims::REGISTRY.find(&record.id).expect("a claim");
             let judged =
                 verdict(record).and_then(|verdict| Judgement::of(&verdict, claim.finds, series));
             let expected = verdict(record).map(|_| Judgement::AsKnown);
@@ -88,7 +88,7 @@ fn every_record_is_what_is_known() {
 #[test]
 fn every_end_of_what_is_known_has_a_verdict() {
     let records = records();
-    for claim in claims::registry() {
+    for claim in claims::REGISTRY.all() {
         for find in claim.finds {
             for end in [find.from, find.to] {
                 let of_end = |(series, _): &&(Series, &Stored)| *series == end;
@@ -106,7 +106,7 @@ fn every_record_is_decided_as_it_was() {
     let mut decided = 0;
     for (series, stored) in records() {
         for record in &stored.run.records {
-            let claim = claims::find(&record.id).expect("a claim");
+            let claim = claims::REGISTRY.find(&record.id).expect("a claim");
             let Some(seen) = &record.observation else {
                 continue;
             };
@@ -126,7 +126,7 @@ fn what_is_not_whole_or_not_green_is_no_record() {
     let error = |change: &dyn Fn(&mut Vec<Record>)| {
         let mut run = stored.run.clone();
         change(&mut run.records);
-        recorded::compact(&run).expect_err("no record")
+        recorded::compact(&run, claims::REGISTRY).expect_err("no record")
     };
     let fewer = error(&|records| {
         records.pop();
@@ -146,7 +146,7 @@ fn what_is_not_whole_or_not_green_is_no_record() {
 #[test]
 fn no_fact_that_varies_is_recorded() {
     for (series, stored) in records() {
-        for claim in claims::registry() {
+        for claim in claims::REGISTRY.all() {
             let record = stored.run.find(claim.id).expect("it is recorded");
             for fact in record.observation.iter().flat_map(Observation::facts) {
                 assert!(
@@ -163,7 +163,7 @@ fn no_fact_that_varies_is_recorded() {
 #[test]
 fn gates_are_releases_with_a_reason() {
     let mut gates = 0;
-    for claim in claims::registry() {
+    for claim in claims::REGISTRY.all() {
         for gate in claim.gates {
             gates += 1;
             let release: Result<Release, _> = gate.since.parse();
@@ -185,8 +185,8 @@ fn gates_are_releases_with_a_reason() {
 /// By its documented version, or as the gap that it is.
 #[test]
 fn every_edge_between_verdicts_is_listed_if_no_neighbours_bracket_it() {
-    let edges = open::edges(&claims::registry());
-    for claim in claims::registry() {
+    let edges = open::edges(&claims::REGISTRY.all().collect::<Vec<_>>());
+    for claim in claims::REGISTRY.all() {
         for pair in claim.finds.windows(2) {
             let (below, above) = (pair[0].to, pair[1].from);
             let neighbours = below.major == above.major && below.minor + 1 == above.minor;
@@ -212,7 +212,7 @@ mod host_only {
             for record in &stored.run.records {
                 assert_eq!(record.milliseconds, 0, "{series} {}", record.id);
             }
-            let again = recorded::compact(&stored.run).expect("it is a record");
+            let again = recorded::compact(&stored.run, claims::REGISTRY).expect("it is a record");
             let path = format!(
                 "{}/../fixtures/verdicts/{series}.jsonl",
                 env!("CARGO_MANIFEST_DIR")
@@ -226,7 +226,7 @@ mod host_only {
     fn the_readme_names_every_open_edge() {
         let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
         let readme = std::fs::read_to_string(readme).expect("the README");
-        let table = open::markdown(&open::edges(&claims::registry()));
+        let table = open::markdown(&open::edges(&claims::REGISTRY.all().collect::<Vec<_>>()));
         assert!(
             readme.contains(&table),
             "the README's table of open edges is to be\n{table}"

@@ -13,9 +13,9 @@ pub mod stats;
 pub mod trial;
 
 use crate::lab::{Lab, fds, io, pattern};
-use crate::ledger::methods::Method;
-use crate::ledger::sinks::Sink;
 use crate::verdict::{Setup, Stop};
+use crate::ways::methods::Method;
+use crate::ways::sinks::Sink;
 use peers::Peer;
 use serde::{Deserialize, Serialize};
 use stats::{Interval, median, ratio};

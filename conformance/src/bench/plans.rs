@@ -5,9 +5,10 @@
 use super::peers::Peer;
 use super::trial::Placement;
 use super::{AGAIN, Contender, How, Kind, Plan};
-use crate::ledger::methods::{self, Method, Pages};
-use crate::ledger::sinks::Sink;
 use crate::routes::{Route, WHOLE};
+use crate::ways::methods;
+use crate::ways::methods::{Method, Pages};
+use crate::ways::sinks::Sink;
 
 /// The method with which the ways of sending are compared.
 pub const BASE: &str = "read+write 64 KiB";

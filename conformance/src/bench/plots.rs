@@ -5,7 +5,7 @@
 use super::plans::{BASE, size};
 use super::trial::Placement;
 use super::{AGAIN, Kind, Line, Outcome, Run};
-use crate::ledger::sinks::Sink;
+use crate::ways::sinks::Sink;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;

@@ -6,8 +6,8 @@ use super::plans::{BASE, CONGESTION, size};
 use super::stats::Interval;
 use super::trial::Placement;
 use super::{Kind, Line, NOISE, Outcome, Run};
-use crate::grids::sheet::draw;
-use crate::ledger::sinks::Sink;
+use crate::run::table::draw;
+use crate::ways::sinks::Sink;
 use std::io::{self, Write};
 
 /// A ratio that is expected on one processor, of 64 MiB in memory and with the congestion control reno.

@@ -1,6 +1,6 @@
 //! `copy_file_range`: the neighbour to which others fall back.
 
-use super::{note_length, pipe, reopen};
+use super::tools::{note_length, pipe, reopen};
 use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::lab::Lab;

@@ -1,6 +1,6 @@
 //! What the manual page of `copy_file_range` says of offsets, counts and errors.
 
-use super::{note_length, raised};
+use super::tools::{note_length, raised};
 use crate::claim::{Answer, Claim, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

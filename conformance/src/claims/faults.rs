@@ -1,6 +1,6 @@
 //! What goes wrong on the way: signals, changed files, closed halves, and what the bytes at the receiver are then.
 
-use super::{AS_SENT, RECEIVED, arrived, drain, note_bytes, pipe};
+use super::tools::{AS_SENT, RECEIVED, arrived, drain, note_bytes, pipe};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -337,7 +337,7 @@ fn note_prefix(
     far: impl Into<OwnedFd>,
     content: &[u8],
 ) -> Result<(), Stop> {
-    let received = super::drained(drain(far.into()))?;
+    let received = super::tools::drained(drain(far.into()))?;
     let is_prefix = content.starts_with(&received);
     seen.text(
         RECEIVED,

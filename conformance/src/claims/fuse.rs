@@ -1,7 +1,7 @@
 //! `splice` and `sendfile` of files whose content a server in user space makes up (FUSE): what comes of them, and who waits.
 
+use super::tools::{note_readable, pipe};
 use super::waiting::{does_not_wait, note_result};
-use super::{note_readable, pipe};
 use crate::claim::{Answer, Claim, Gate, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -188,7 +188,7 @@ fn hiding() -> Result<Fuse, Stop> {
 /// Opens the file with flags besides, and notes what `fstat` and `read` say of it.
 fn opened(seen: &mut Observation, fuse: &Fuse, flags: libc::c_int) -> Result<File, Stop> {
     let file = fuse.open(File::options().read(true).custom_flags(flags))?;
-    super::note_length(seen, "length that fstat() shows", &file)?;
+    super::tools::note_length(seen, "length that fstat() shows", &file)?;
     seen.call("read(file)", io::pread(&file, &mut [0; 99], 0));
     Ok(file)
 }

@@ -1,6 +1,6 @@
 //! `mmap` of files that are served: what its manual page says, and what it leaves out.
 
-use super::{note_readable, pipe, reopen};
+use super::tools::{note_readable, pipe, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

@@ -336,7 +336,7 @@ fn mmap_truncated_resized(lab: &Lab) -> Result<Observation, Stop> {
     for length in [PAGE, 4 * PAGE, 0] {
         let fact = format!("ftruncate(file, {length})");
         seen.call(fact.as_str(), truncate(&file, length));
-        super::note_length(&mut seen, &format!("length after {fact}"), &file)?;
+        super::tools::note_length(&mut seen, &format!("length after {fact}"), &file)?;
     }
     Ok(seen)
 }

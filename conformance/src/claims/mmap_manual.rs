@@ -360,7 +360,7 @@ fn mmap_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_end_zeros(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[alias::OLD; 100])?;
     let mapping = map_file(&file, PAGE).setup("mmap")?;
-    let pipe = super::pipe()?;
+    let pipe = super::tools::pipe()?;
     // SAFETY: the mapping outlives the call; nobody holds a reference to it.
     unsafe { io::write_all_from(&pipe.write, mapping.as_ptr(), PAGE) }.setup("write")?;
     let mut bytes = vec![0; PAGE];
@@ -375,7 +375,7 @@ fn mmap_end_zeros(lab: &Lab) -> Result<Observation, Stop> {
         "bytes behind the end",
         if zeros { "zeros" } else { "others" },
     );
-    super::note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
+    super::tools::note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     Ok(seen)
 }
 
@@ -387,7 +387,7 @@ fn mmap_end_stores(lab: &Lab) -> Result<Observation, Stop> {
     unsafe { behind.write_volatile(b'x') };
     let mut seen = Observation::new();
     seen.call("msync(MS_SYNC)", sync(page, PAGE, libc::MS_SYNC));
-    super::note_length(&mut seen, "length of the file", &file)?;
+    super::tools::note_length(&mut seen, "length of the file", &file)?;
     Ok(seen)
 }
 

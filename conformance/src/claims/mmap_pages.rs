@@ -2,7 +2,7 @@
 
 use super::mmap::{PRIVATE, READ, SHARED, VALIDATE, WRITE, is_mapped, map, map_with, note};
 use super::mmap_manual::{free_pages, sync};
-use super::reopen;
+use super::tools::reopen;
 use crate::claim::{Answer, Claim, Exception, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

@@ -3,7 +3,7 @@
 use super::mmap::{PRIVATE, READ, SHARED, WRITE, map, map_with, note};
 use super::mmap_manual::free_pages;
 use super::mmap_pages::{mapped, of_mapped};
-use super::reopen;
+use super::tools::reopen;
 use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

@@ -1,6 +1,6 @@
 //! `mmap` and `write`.
 
-use super::{all_arrived, count_copies, entries_of, mmap_write_hops, read_write_hops};
+use super::tools::{all_arrived, count_copies, entries_of, mmap_write_hops, read_write_hops};
 use crate::claim::{Claim, Exception, Source, always, seed};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::lab::alias::{self, OLD};

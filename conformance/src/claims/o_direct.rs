@@ -124,7 +124,7 @@ fn opened(path: &Path) -> Result<Observation, Stop> {
     }
     // SAFETY: fcntl has just said that it is one; openat made it for us alone.
     let file = unsafe { File::from_raw_fd(fd) };
-    let pipe = super::pipe()?;
+    let pipe = super::tools::pipe()?;
     let spliced = aside(|| {
         io::until_done(LENGTH, |done| {
             splice(

@@ -1,6 +1,6 @@
 //! Pipes: their capacity, and what limits it.
 
-use super::{pipe, raised};
+use super::tools::{pipe, raised};
 use crate::claim::{Answer, Claim, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

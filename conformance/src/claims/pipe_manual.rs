@@ -1,6 +1,6 @@
 //! What manual pages say about reading, writing and polling pipes, about packets, and about the limits of a user.
 
-use super::{note_readable, pipe, raised};
+use super::tools::{note_readable, pipe, raised};
 use crate::claim::{Answer, Claim, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

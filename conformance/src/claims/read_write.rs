@@ -1,6 +1,6 @@
 //! `read` and `write`: what the others are compared with.
 
-use super::{ENTRIES_LENGTH, arrived, count_copies, entries_to_tcp, read_write_hops};
+use super::tools::{ENTRIES_LENGTH, arrived, count_copies, entries_to_tcp, read_write_hops};
 use crate::claim::{Answer, Claim, Exception, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

@@ -2,7 +2,7 @@
 //!
 //! Here stand the kernel's answers to the calls; what real servers do is in `redis_servers`.
 
-use super::note_length;
+use super::tools::note_length;
 use crate::claim::{Claim, Exception, Source, always, seed};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -106,7 +106,7 @@ pub const CLAIMS: &[Claim] = &[
 
 /// The file as Redis opens its AOF: another open of the same file, for appending.
 fn open_for_append(file: &File) -> Result<File, Stop> {
-    super::reopen(file, File::options().append(true))
+    super::tools::reopen(file, File::options().append(true))
 }
 
 fn redis_aof_write(lab: &Lab) -> Result<Observation, Stop> {

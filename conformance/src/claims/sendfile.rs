@@ -1,6 +1,6 @@
 //! `sendfile`.
 
-use super::{
+use super::tools::{
     AFTER_CHANGE, ZERO, all_arrived, arrived, carry, copies, count_copies, entries_of, note_length,
     note_readable, read_write_hops,
 };

@@ -1,6 +1,6 @@
 //! `sendfile`: whose position moves, what of the file arrives, and how it ends when the file changes on the way.
 
-use super::{arrived, note_readable, pipe};
+use super::tools::{arrived, note_readable, pipe};
 use crate::claim::{Answer, Claim, Resource, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -642,7 +642,7 @@ pub const CLAIMS: &[Claim] = &[
                     "sendfile(socket, file, the rest), name taken over",
                     HALF_SENT,
                 ),
-                (super::RECEIVED, Answer::Says("the old file's")),
+                (super::tools::RECEIVED, Answer::Says("the old file's")),
             ],
         )
     },
@@ -663,7 +663,7 @@ pub const CLAIMS: &[Claim] = &[
                 ("sendfile(socket, file)", HALF_SENT),
                 ("sendfile(socket, file), at its end", Answer::Is(0)),
                 ("sendfile(socket, file), grown", HALF_SENT),
-                (super::RECEIVED, Answer::Says("the file's")),
+                (super::tools::RECEIVED, Answer::Says("the file's")),
             ],
         )
     },
@@ -735,7 +735,7 @@ fn sendfile_faults_replaced(lab: &Lab) -> Result<Observation, Stop> {
     let came = io::read_full(&far, &mut bytes).setup("read what arrived")?;
     let old = bytes[..came] == [alias::OLD; alias::LENGTH];
     seen.text(
-        super::RECEIVED,
+        super::tools::RECEIVED,
         if old { "the old file's" } else { "others" },
     );
     Ok(seen)
@@ -759,7 +759,10 @@ fn sendfile_faults_grown(lab: &Lab) -> Result<Observation, Stop> {
     let mut bytes = vec![0; 2 * alias::LENGTH];
     let came = io::read_full(&far, &mut bytes).setup("read what arrived")?;
     let same = bytes[..came] == all;
-    seen.text(super::RECEIVED, if same { "the file's" } else { "others" });
+    seen.text(
+        super::tools::RECEIVED,
+        if same { "the file's" } else { "others" },
+    );
     Ok(seen)
 }
 

@@ -1,6 +1,6 @@
 //! `sendfile`: what its manual page says of offsets, counts and errors, and what it leaves out.
 
-use super::{note_length, note_readable, pipe, raised, reopen};
+use super::tools::{note_length, note_readable, pipe, raised, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

@@ -1,6 +1,6 @@
 //! `sendfile` and `splice` with sockets: what the tests of other projects assert of connections that end, encrypt or take datagrams.
 
-use super::{AS_SENT, RECEIVED, arrived, filled, note_bytes, pipe, raised};
+use super::tools::{AS_SENT, RECEIVED, arrived, filled, note_bytes, pipe, raised};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

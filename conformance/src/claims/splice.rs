@@ -1,8 +1,9 @@
 //! `splice`.
 
-use super::{
+use super::read_write;
+use super::tools::{
     AFTER_CHANGE, ENTRIES_LENGTH, SPLICE, ZERO, all_arrived, arrived, carry, copies, entries_of,
-    entries_to_tcp, note_length, note_readable, pipe, read_write,
+    entries_to_tcp, note_length, note_readable, pipe,
 };
 use crate::claim::{Claim, Exception, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};

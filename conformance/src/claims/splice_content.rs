@@ -1,7 +1,7 @@
 //! `splice`: what stays whose, what arrives, and what is left in the pipe when something goes wrong.
 
 use super::sendfile_content::{COREUTILS_277, HOLED, holed, holed_bytes, until_refused};
-use super::{arrived, filled, note_length, note_readable, pipe, reopen};
+use super::tools::{arrived, filled, note_length, note_readable, pipe, reopen};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -167,7 +167,7 @@ pub const CLAIMS: &[Claim] = &[
                 .setup("splice")?;
                 let (near, far) = std::os::unix::net::UnixStream::pair().setup("socketpair")?;
                 drop(far);
-                let (done, _) = super::raised(libc::SIGPIPE, || {
+                let (done, _) = super::tools::raised(libc::SIGPIPE, || {
                     splice(&pipe.read, None, &near, None, 5, NONBLOCK)
                 })?;
                 let mut seen = Observation::new();
@@ -537,7 +537,7 @@ const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, 
 
 /// Splices a pipe with 64 KiB, until a call fails.
 fn spliced_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
-    let pipe = super::full()?;
+    let pipe = super::tools::full()?;
     let (moved, refused) = until_refused(1 << 16, |done| {
         splice(&pipe.read, None, target, None, (1 << 16) - done, NONBLOCK)
     });

@@ -1,6 +1,6 @@
 //! `splice`: what its manual page says of ends, offsets, flags and errors, and what it leaves out.
 
-use super::{filled, note_readable, pipe, raised, reopen, two};
+use super::tools::{filled, note_readable, pipe, raised, reopen, two};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

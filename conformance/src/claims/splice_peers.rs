@@ -1,6 +1,6 @@
 //! `splice`: what the tests of other projects assert of it, beyond its manual page.
 
-use super::{arrived, filled, note_readable, pipe};
+use super::tools::{arrived, filled, note_readable, pipe};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -216,7 +216,7 @@ pub const CLAIMS: &[Claim] = &[
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true)],
         exceptions: &[Exception::Lacking("no lie brings zeros into a pipe")],
-        gates: &[super::ZERO],
+        gates: &[super::tools::ZERO],
         ..Claim::of_answers(
             "splice.source.zeros",
             splice_source_zeros,

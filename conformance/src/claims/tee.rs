@@ -1,6 +1,6 @@
 //! `tee`.
 
-use super::{filled, note_readable, pipe, raised, two};
+use super::tools::{filled, note_readable, pipe, raised, two};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
@@ -381,7 +381,7 @@ fn tee_errors_ebadf(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn tee_errors_mode_first(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"bytes")?;
-    let write_only = super::reopen(&file, std::fs::File::options().write(true))?;
+    let write_only = super::tools::reopen(&file, std::fs::File::options().write(true))?;
     let pipe = pipe()?;
     let none = SpliceFlags::NONBLOCK;
     let mut seen = Observation::new();

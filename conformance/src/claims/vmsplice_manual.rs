@@ -1,6 +1,6 @@
 //! `vmsplice`: what its manual page says of ends, vectors, flags and errors, and what it leaves out.
 
-use super::{full, note_readable, pipe, raised};
+use super::tools::{full, note_readable, pipe, raised};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -549,7 +549,7 @@ fn vmsplice_memory_child_gives(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let (address, length) = (memory.as_mut_ptr(), memory.len());
     // Whether there is the call at all.
-    aside(|| give(&super::pipe()?.write, &[OLD], NONBLOCK).setup("vmsplice"))?;
+    aside(|| give(&super::tools::pipe()?.write, &[OLD], NONBLOCK).setup("vmsplice"))?;
     let pid = aside(|| {
         child(|| {
             let given = alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK));

@@ -1,7 +1,7 @@
 //! Memory that `vmsplice` gives and a process no longer has, or may not touch: what the kernel's own tests ask.
 
+use super::tools::{note_readable, pipe, two};
 use super::vmsplice_manual::{child_that_waits, ended, give, taken};
-use super::{note_readable, pipe, two};
 use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;

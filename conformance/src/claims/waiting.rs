@@ -1,6 +1,6 @@
 //! Calls on pipes that sleep, and what wakes them.
 
-use super::{filled, full, pipe, raised, two};
+use super::tools::{filled, full, pipe, raised, two};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -479,7 +479,7 @@ fn splice_waits_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     note_sleeper(&mut seen, "splice(pipe, full pipe, 1)", caller, |caller| {
         caller.signal(libc::SIGUSR1)
     })?;
-    super::note_readable(&mut seen, "bytes in the first pipe", &source.read)?;
+    super::tools::note_readable(&mut seen, "bytes in the first pipe", &source.read)?;
     drop(read);
     Ok(seen)
 }

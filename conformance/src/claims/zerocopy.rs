@@ -1,6 +1,6 @@
 //! `MSG_ZEROCOPY`.
 
-use super::{all_arrived, arrived, entries_of};
+use super::tools::{all_arrived, arrived, entries_of};
 use crate::claim::{Claim, Exception, Gate, Resource, Source, always, between, gate, seed};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;

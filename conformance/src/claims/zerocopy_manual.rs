@@ -1,6 +1,6 @@
 //! `MSG_ZEROCOPY`: what the kernel's document says of the option, the error queue and completions, and what it leaves out.
 
-use super::note_readable;
+use super::tools::note_readable;
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;

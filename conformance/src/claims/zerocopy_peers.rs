@@ -294,7 +294,7 @@ fn zerocopy_ids_fastopen_client(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far, sent) = fast_open(libc::MSG_ZEROCOPY)?;
     let mut seen = Observation::new();
     seen.call("send(MSG_FASTOPEN | MSG_ZEROCOPY)", Ok(sent));
-    let same = super::arrived(&far, &FIRST[..sent])?;
+    let same = super::tools::arrived(&far, &FIRST[..sent])?;
     seen.text(
         "bytes with the first packet",
         if same { "the sender's" } else { "others" },

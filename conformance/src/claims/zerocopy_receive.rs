@@ -3,8 +3,8 @@
 //! The structure has grown: 16 bytes with Linux 4.18, and until 5.5 exactly these; 40 with 5.10 (a longer one is cut off there,
 //! whatever it says); 64 on 6.1 and newer.
 
+use super::tools::{AS_SENT, RECEIVED, note_bytes};
 use super::zerocopy::completions_come;
-use super::{AS_SENT, RECEIVED, note_bytes};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;

@@ -143,7 +143,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.ids.many-pieces",
             zerocopy_ids_many_pieces,
             &[
-                (super::RECEIVED, Answer::Says(super::AS_SENT)),
+                (super::tools::RECEIVED, Answer::Says(super::tools::AS_SENT)),
                 ("ids", Answer::Says("one per sendmsg()")),
             ],
         )
@@ -653,8 +653,9 @@ fn zerocopy_ids_many_pieces(_lab: &Lab) -> Result<Observation, Stop> {
     }
     sockets::wait_for_arrival(&far, bytes)?;
     let mut seen = Observation::new();
-    let whole = sockets::readable(&far)? == bytes && super::arrived(&far, &vec![b'p'; bytes])?;
-    super::note_bytes(&mut seen, whole);
+    let whole =
+        sockets::readable(&far)? == bytes && super::tools::arrived(&far, &vec![b'p'; bytes])?;
+    super::tools::note_bytes(&mut seen, whole);
     sockets::wait_until_acknowledged(&near, &far)?;
     let completions = Completions::now(&near).setup("read the completions")?;
     let one_each =
@@ -746,7 +747,7 @@ fn zerocopy_limit_pinned_bytes(_lab: &Lab) -> Result<Observation, Stop> {
         seen.call(format!("send({length} bytes, MSG_ZEROCOPY)"), sent);
     }
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-    super::note_readable(&mut seen, "bytes at the receiver", &far)?;
+    super::tools::note_readable(&mut seen, "bytes at the receiver", &far)?;
     Ok(seen)
 }
 
@@ -774,7 +775,7 @@ fn zerocopy_limit_optmem(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("send(1 byte, MSG_ZEROCOPY)", sent);
     seen.call("write(1 byte)", io::again(|| io::write(&near, b"w")));
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-    super::note_readable(&mut seen, "bytes at the receiver", &far)?;
+    super::tools::note_readable(&mut seen, "bytes at the receiver", &far)?;
     Ok(seen)
 }
 

@@ -100,7 +100,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.vsock.beyond-buffer",
             |_lab| send(libc::SOCK_STREAM, &[&BEYOND]),
             &[
-                (super::RECEIVED, Answer::Says(super::AS_SENT)),
+                (super::tools::RECEIVED, Answer::Says(super::tools::AS_SENT)),
                 ("marked as copied", Answer::Says("all")),
             ],
         )
@@ -163,7 +163,7 @@ pub const CLAIMS: &[Claim] = &[
             zerocopy_vsock_flag_only,
             &[
                 ("sendmsg(MSG_ZEROCOPY)", Answer::Is(4096)),
-                (super::RECEIVED, Answer::Says(super::AS_SENT)),
+                (super::tools::RECEIVED, Answer::Says(super::tools::AS_SENT)),
                 ("events afterwards", Answer::Is(0)),
             ],
         )
@@ -174,7 +174,7 @@ static BEYOND: [u8; 400 << 10] = [b'v'; 400 << 10];
 const BEYOND_VARIES: &[&str] = &["completions"];
 
 const NOT_COPIED: &[(&str, Answer)] = &[
-    (super::RECEIVED, Answer::Says(super::AS_SENT)),
+    (super::tools::RECEIVED, Answer::Says(super::tools::AS_SENT)),
     ("completions", Answer::Says("[0, 0] not copied")),
 ];
 
@@ -204,7 +204,7 @@ fn send(kind: libc::c_int, pieces: &[&'static [u8]]) -> Result<Observation, Stop
         .join()
         .map_err(|_| Stop::broken("the receiver panicked"))?;
     let (far, bytes) = received.setup("read at the receiver")?;
-    super::note_bytes(&mut seen, bytes == expected);
+    super::tools::note_bytes(&mut seen, bytes == expected);
     io::wait_for_error_queue(near.as_fd()).setup("poll")?;
     drop(far); // with whatever of the message it still holds
     let completions = Completions::now(&near).setup("read the completions")?;
@@ -295,7 +295,7 @@ fn zerocopy_vsock_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("sendmsg(MSG_ZEROCOPY)", sent);
     let mut bytes = vec![0; sent.unwrap_or(0)];
     aside(|| io::read_full(&far, &mut bytes)).setup("read at the receiver")?;
-    super::note_bytes(&mut seen, bytes == BYTES);
+    super::tools::note_bytes(&mut seen, bytes == BYTES);
     let (told, events) = io::poll(&near, 0, 0);
     let events = if told.setup("poll")? == 0 { 0 } else { events };
     seen.count("events afterwards", u64::from(events.cast_unsigned()));

@@ -1,6 +1,7 @@
 //! `bench`.
 
-use crate::{Failure, Output, keep_inputs, open_output};
+use crate::commands::failure::Failure;
+use crate::commands::output::{Output, keep_inputs, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, ValueEnum};
 use conformance::bench::peers::Peers;
@@ -8,9 +9,9 @@ use conformance::bench::plans::{CONGESTION, Wanted};
 use conformance::bench::{self, Conditions, Kind, Outcome, Run, Source, plots, report};
 use conformance::input;
 use conformance::lab::Lab;
-use conformance::ledger::sinks::Sink;
 use conformance::replace::{self, Replacement};
 use conformance::verdict::Stop;
+use conformance::ways::sinks::Sink;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -108,7 +109,7 @@ impl Shown {
         if let Some(directory) = &self.plots {
             let probe = fs::create_dir_all(directory)
                 .and_then(|()| Replacement::begin(&directory.join("picture.svg")));
-            probe.map_err(|error| crate::cannot_write(directory, &error))?;
+            probe.map_err(|error| crate::commands::output::cannot_write(directory, &error))?;
         }
         open_output(self.output.as_deref())
     }
@@ -194,7 +195,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
             names.join(", ")
         )));
     }
-    let (scratch, passed_over) = crate::scratch(options.scratch.as_deref())?;
+    let (scratch, passed_over) = crate::commands::running::scratch(options.scratch.as_deref())?;
     if scratch.is_none() {
         let why = passed_over.join("; ");
         return Err(Failure::Usage(format!(

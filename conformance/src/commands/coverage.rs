@@ -1,8 +1,9 @@
 //! `coverage`.
 
-use crate::Failure;
+use crate::commands::failure::Failure;
 use clap::Args;
-use conformance::coverage;
+use conformance::claims::REGISTRY;
+use conformance::pages::coverage;
 use std::io::Write;
 
 #[derive(Args)]
@@ -32,6 +33,6 @@ pub fn coverage_command(options: &Coverage) -> Result<bool, Failure> {
             return Ok(true);
         }
     }
-    coverage::human(&mut output, &coverage, &entries)?;
+    coverage::human(&mut output, &coverage, &entries, REGISTRY)?;
     Ok(true)
 }

@@ -1,11 +1,14 @@
 //! `diff`.
 
-use crate::{Failure, keep_inputs, open_output};
+use crate::commands::failure::Failure;
+use crate::commands::output::{keep_inputs, open_output};
 use clap::{Args, ValueEnum};
+use conformance::claims::REGISTRY;
 use conformance::grids::sheet::{self, Sheet};
-use conformance::recorded;
 use conformance::report::diff;
-use conformance::report::stored::{self, Stored};
+use conformance::run::recorded;
+use conformance::run::stored;
+use conformance::run::stored::Stored;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +45,7 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
     }
     let first = find(&options.first)?;
     let second = find(&options.second)?;
-    let found = diff::Diff::of(&first, &second);
+    let found = diff::Diff::of(&first, &second, REGISTRY);
     let mut output = open_output(options.output.as_deref())?;
     match options.format {
         Format::Human => diff::human(&mut output, &found, &first, &second)?,

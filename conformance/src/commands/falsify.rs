@@ -1,10 +1,15 @@
 //! `falsify`.
 
-use crate::{Failure, Output, Running, Selection, open_output, runner, select};
+use crate::commands::failure::Failure;
+use crate::commands::options::{Running, Selection, select};
+use crate::commands::output::{Output, open_output};
+use crate::commands::running::runner;
 use anstream::stream::IsTerminal;
 use clap::Args;
 use conformance::falsify::{self, Effect, Examined, Extent, Kind, Share};
-use conformance::report::{Environment, NOTHING_DECIDED, human};
+use conformance::run::record::Environment;
+use conformance::run::red::NOTHING_DECIDED;
+use conformance::run::text::plural;
 use conformance::verdict::Word;
 use conformance::{claims, kernel};
 use indicatif::ProgressBar;
@@ -61,11 +66,7 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let _ = writeln!(
-        io::stderr(),
-        "lying to {}",
-        human::plural(claims.len(), "claim")
-    );
+    let _ = writeln!(io::stderr(), "lying to {}", plural(claims.len(), "claim"));
     let examined = falsify::examine(&runner, &claims, &release, extent, progress)?;
     bar.finish_and_clear();
 
@@ -148,7 +149,9 @@ fn print(
         let why = claim.why.as_deref().unwrap_or_default();
         writeln!(to, "not tried: {}: {why}", claim.id)?;
     }
-    let ids = examined.iter().filter_map(|claim| claims::find(&claim.id));
+    let ids = examined
+        .iter()
+        .filter_map(|claim| claims::REGISTRY.find(&claim.id));
     for claim in ids {
         for exception in claim.exceptions {
             writeln!(to, "exception: {}: {}", claim.id, exception.reason())?;

@@ -2,14 +2,18 @@
 
 #[cfg(feature = "vm")]
 use super::vm::GridMachines;
-use crate::{Failure, Running, Strict, open_output, runner};
+use crate::commands::failure::Failure;
+use crate::commands::options::{Running, Strict};
+use crate::commands::output::open_output;
+use crate::commands::running::runner;
 use clap::{Args, ValueEnum};
 use conformance::claim::Claim;
 use conformance::grids::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::{Row, Sheet, differences, write_differences};
 use conformance::ledger::{self, LEDGER};
-use conformance::report::{Environment, Strictness};
+use conformance::run::record::Environment;
+use conformance::run::red::Strictness;
 use conformance::runner::{Heard, Isolation};
 use std::io::Write;
 use std::path::PathBuf;
@@ -89,7 +93,7 @@ impl GridOptions {
             format!("{option} says something about guests: name kernels with --kernels")
         });
         let twice = |names: &[String], option| {
-            let again = crate::twice(names)?;
+            let again = crate::commands::options::twice(names)?;
             Some(format!("{option} names {again} twice"))
         };
         #[cfg(feature = "vm")]
@@ -198,7 +202,7 @@ fn recorded(
     rows: &[&'static Claim],
     names: &[String],
 ) -> Result<Vec<(String, Sheet)>, Failure> {
-    let known = conformance::recorded::names();
+    let known = conformance::run::recorded::names();
     let all = ["all".to_owned()];
     let names = if names == all {
         known.iter().copied().map(str::to_owned).collect()

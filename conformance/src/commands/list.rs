@@ -1,10 +1,13 @@
 //! `list`.
 
-use crate::{Failure, Selection, open_output, select};
+use crate::commands::failure::Failure;
+use crate::commands::options::{Selection, select};
+use crate::commands::output::open_output;
 use clap::{Args, ValueEnum};
 use conformance::kernel::Release;
-use conformance::open;
-use conformance::report::catalogue::{self, Known};
+use conformance::pages::catalogue;
+use conformance::pages::catalogue::Known;
+use conformance::pages::open;
 use std::io::Write;
 use std::path::PathBuf;
 

@@ -1,16 +1,17 @@
 //! `record`.
 
-use crate::Failure;
+use crate::commands::failure::Failure;
 use clap::{Args, ValueEnum};
+use conformance::claims::REGISTRY;
 use conformance::grids::sheet::Sheet;
 use conformance::grids::{self, Grid, records};
 use conformance::kernel::{MEASURED, Release, Series};
 use conformance::ledger::LEDGER;
-use conformance::recorded;
 use conformance::replace;
-use conformance::report::Environment;
-use conformance::report::human::plural;
-use conformance::report::stored;
+use conformance::run::record::Environment;
+use conformance::run::recorded;
+use conformance::run::stored;
+use conformance::run::text::plural;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -104,7 +105,7 @@ fn of_claims(path: &Path, series: Series) -> Result<Vec<u8>, Failure> {
     let stored = stored::read(path)
         .map_err(|what| Failure::Usage(format!("{what} (see `conformance matrix`)")))?;
     is_of(path, &stored.run.environment, series)?;
-    let text = recorded::compact(&stored.run)
+    let text = recorded::compact(&stored.run, REGISTRY)
         .map_err(|what| Failure::Usage(format!("{}: {what}", path.display())))?;
     Ok(text.into_bytes())
 }

@@ -1,8 +1,13 @@
 //! `report`.
 
-use crate::{Failure, Strict, keep_inputs, open_output};
+use crate::commands::failure::Failure;
+use crate::commands::options::Strict;
+use crate::commands::output::{keep_inputs, open_output};
 use clap::{Args, ValueEnum};
-use conformance::report::{json, junit, kcidb, ktap, markdown, red_of_all, stored};
+use conformance::claims::REGISTRY;
+use conformance::report::{json, junit, kcidb, ktap, markdown};
+use conformance::run::red::red_of_all;
+use conformance::run::stored;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -66,7 +71,7 @@ pub fn report_command(options: &Report) -> Result<bool, Failure> {
             stored.run.excused.extend(row.untestable);
         }
     }
-    let ids = stored::ids(&runs);
+    let ids = stored::ids(&runs, REGISTRY);
     let strictness = options.strict.of(ids.iter().map(String::as_str))?;
     keep_inputs(options.output.as_deref(), &stored::paths(&options.files))?;
     let mut output = open_output(options.output.as_deref())?;
@@ -74,7 +79,7 @@ pub fn report_command(options: &Report) -> Result<bool, Failure> {
         Format::Markdown => markdown::write(&mut output, &runs, &strictness)?,
         Format::Junit => junit::write(&mut output, &runs, &strictness)?,
         Format::Ktap => ktap::write(&mut output, &runs, &strictness)?,
-        Format::Json => json::write(&mut output, &runs)?,
+        Format::Json => json::write(&mut output, &runs, REGISTRY)?,
         Format::Kcidb => {
             let submitter = kcidb::Submitter {
                 origin: options
@@ -83,7 +88,7 @@ pub fn report_command(options: &Report) -> Result<bool, Failure> {
                     .unwrap_or_else(|| "nocopy".to_owned()),
                 run: options.run.clone(),
             };
-            kcidb::write(&mut output, &runs, &submitter)?;
+            kcidb::write(&mut output, &runs, &submitter, REGISTRY)?;
         }
     }
     output.finish()?;

@@ -1,10 +1,10 @@
 //! `soak`.
 
-use crate::Failure;
+use crate::commands::failure::Failure;
 use anstream::stream::IsTerminal;
 use clap::Args;
 use conformance::lab::Lab;
-use conformance::report::human::plural;
+use conformance::run::text::plural;
 use conformance::soak::{Case, Failed, Passed, Soak};
 use conformance::verdict::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -63,7 +63,7 @@ impl Count {
 }
 
 pub fn soak_command(options: &Options) -> Result<bool, Failure> {
-    let (scratch, passed_over) = crate::scratch(options.scratch.as_deref())?;
+    let (scratch, passed_over) = crate::commands::running::scratch(options.scratch.as_deref())?;
     if scratch.is_none() {
         let why = passed_over.join("; ");
         return Err(Failure::Usage(format!(

@@ -1,6 +1,8 @@
 //! `kernels`, `vm` and `matrix`.
 
-use crate::{Failure, Selection, Strict, open_output, select};
+use crate::commands::failure::Failure;
+use crate::commands::options::{Selection, Strict, select};
+use crate::commands::output::open_output;
 use clap::{Args, Subcommand, ValueEnum};
 use conformance::claim::Claim;
 use conformance::foreign::Foreign;
@@ -9,8 +11,10 @@ use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
 use conformance::interrupt;
 use conformance::lab::images;
-use conformance::recorded;
-use conformance::report::{human, jsonl};
+use conformance::report::human;
+use conformance::run::jsonl;
+use conformance::run::recorded;
+use conformance::run::text::plural;
 use conformance::vm::error::Error;
 use conformance::vm::frames::Kind;
 use conformance::vm::guest::Job;
@@ -878,7 +882,7 @@ fn guest_of_tests<'image>(
     };
     let mut guest = machine.guest.machine(image, job);
     // No network cards: tests run the claims side by side, and a card that one of them has is not there for another.
-    let claims = conformance::claims::registry();
+    let claims: Vec<_> = conformance::claims::REGISTRY.all().collect();
     let modules = claims
         .iter()
         .flat_map(|claim| claim.modules)
@@ -929,7 +933,7 @@ fn inside(path: &Path) -> String {
 }
 
 pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
-    if let Some(again) = crate::twice(&options.kernels) {
+    if let Some(again) = crate::commands::options::twice(&options.kernels) {
         return Err(Failure::Usage(format!("--kernels names {again} twice")));
     }
     let mut rows = rows(&options.kernels)?;
@@ -977,8 +981,8 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
     };
     say(&format!(
         "{} on {}{guests}",
-        human::plural(claims.len(), "claim"),
-        human::plural(images.len(), "kernel"),
+        plural(claims.len(), "claim"),
+        plural(images.len(), "kernel"),
     ));
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = options.jobs.map_or(cpus, usize::from);

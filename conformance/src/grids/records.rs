@@ -8,8 +8,8 @@
 use super::sheet::Sheet;
 use super::{ALL, Grid};
 use crate::ledger::{self, LEDGER};
-use crate::recorded;
-use crate::report::Strictness;
+use crate::run::recorded;
+use crate::run::red::Strictness;
 use crate::verdict::Observation;
 
 /// Where the grids of guests are kept, below the directory in which the program runs: a directory per grid, a file per kernel.

@@ -1,17 +1,18 @@
 //! A grid that was made: stored, printed, compared.
 //!
 //! The stored form is JSON Lines of schema 1: first an object of type `grid` with the grid's name and the environment as in
-//! [`crate::report::jsonl`], then one of type `row` per row, last one of type `end` with the number of rows.
+//! [`crate::run::jsonl`], then one of type `row` per row, last one of type `end` with the number of rows.
 
 #![forbid(unsafe_code)]
 
 use super::cells::Cells;
-use crate::report::{Environment, SCHEMA, stored};
+use crate::run::record::{Environment, SCHEMA};
+use crate::run::stored;
+use crate::run::table::draw;
 use crate::runner::Outcome;
 use crate::verdict::{Observation, Reason, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -350,41 +351,4 @@ pub fn write_differences(
         );
     }
     draw(output, &table, markdown)
-}
-
-/// Columns as wide as what is in them.
-pub fn draw(output: &mut dyn Write, table: &[Vec<String>], markdown: bool) -> io::Result<()> {
-    let columns = table.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        table
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
-    for (at, row) in table.iter().enumerate() {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let bar = if markdown { "| " } else { "" };
-            let _ = write!(
-                line,
-                "{bar}{cell:<width$}{}",
-                if markdown { " " } else { "  " }
-            );
-        }
-        let end = if markdown { "|" } else { "" };
-        writeln!(
-            output,
-            "{}{end}",
-            if markdown { &line } else { line.trim_end() }
-        )?;
-        if markdown && at == 0 {
-            let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
-            writeln!(output, "|{}|", rule.join("|"))?;
-        }
-    }
-    Ok(())
 }

@@ -23,6 +23,7 @@ pub mod netns;
 pub mod nfs;
 pub mod pages;
 pub mod privilege;
+pub mod redis;
 pub mod settings;
 pub mod sinks;
 pub mod sleeper;

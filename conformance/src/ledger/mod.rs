@@ -3,10 +3,7 @@
 //! A row is a [`Method`], an experiment for the [runner](crate::runner); its facts are named after a [`Sink`] and a [`Quantity`]. So
 //! a ledger is a grid, kept, compared and made in guests as the others are, and [`table`] lays it out as people read it.
 
-pub mod methods;
-pub mod sinks;
 pub mod table;
-pub mod uring;
 
 use crate::claim::Claim;
 use crate::grids::sheet::Sheet;
@@ -19,8 +16,8 @@ use crate::lab::{Lab, io, netns, pattern};
 use crate::process;
 use crate::routes::Route;
 use crate::verdict::{Lack, Observation, Setup, Stop, Value, Verdict};
-use methods::{Method, Refused};
-use sinks::{Receiver, Sink};
+use crate::ways::methods::{self, Method, Refused};
+use crate::ways::sinks::{Receiver, Sink};
 
 /// How much is sent at once where the article speaks of one transfer.
 pub const CHUNK: usize = 64 << 10;

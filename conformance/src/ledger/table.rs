@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::methods::{self, Method};
-use super::sinks::Sink;
 use super::{CHUNK, QUARTER, Quantity, WHOLE, fact};
-use crate::grids::sheet::{Row, Sheet, draw};
+use crate::grids::sheet::{Row, Sheet};
 use crate::routes::Route;
+use crate::run::table::draw;
 use crate::verdict::Value;
+use crate::ways::methods;
+use crate::ways::methods::Method;
+use crate::ways::sinks::Sink;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 

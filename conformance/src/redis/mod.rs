@@ -2,10 +2,7 @@
 
 pub mod aof;
 pub mod bench;
-pub mod link;
 pub mod rdb;
 mod replica;
-pub mod resp;
 pub mod serve;
-pub mod servers;
 pub mod stop;

@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::link::Link;
 use super::rdb::{self, Server as Version};
+use crate::lab::redis::link::Link;
 use crate::routes::{Ended, Notified, State, Transfer, Wait};
 use rustix::rand::GetRandomFlags;
 use serde::Serialize;

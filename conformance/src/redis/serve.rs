@@ -6,12 +6,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::link::Link;
 use super::rdb::{Checked, Server as Version};
 pub use super::replica::Served;
 use super::replica::{End, Phase, Replica, identity};
-use super::resp;
 use crate::lab::completions::Completions;
+use crate::lab::redis::link::Link;
+use crate::lab::redis::resp;
 use crate::process;
 use crate::routes::{Route, State, Transfer, Wait};
 use rustix::event::{Timespec, epoll};

@@ -6,10 +6,11 @@
 #![forbid(unsafe_code)]
 
 use super::markdown::escaped;
-use super::stored::{Stored, ids};
-use super::{Record, one_line};
-use crate::claims;
-use crate::report::human::plural;
+use crate::claim::Registry;
+use crate::run::record::Record;
+use crate::run::stored::{Stored, ids};
+use crate::run::text::one_line;
+use crate::run::text::plural;
 use crate::verdict::{Observation, Word};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -59,11 +60,11 @@ pub struct Facts {
 
 impl Diff {
     /// Compares two results.
-    pub fn of(first: &Stored, second: &Stored) -> Self {
+    pub fn of(first: &Stored, second: &Stored, registry: Registry) -> Self {
         let mut diff = Self::default();
-        for id in ids([first, second]) {
+        for id in ids([first, second], registry) {
             match (first.run.find(&id), second.run.find(&id)) {
-                (Some(one), Some(other)) => diff.compare(one, other),
+                (Some(one), Some(other)) => diff.compare(one, other, registry),
                 (Some(_), None) => diff.only_first.push(id),
                 (None, _) => diff.only_second.push(id),
             }
@@ -71,7 +72,7 @@ impl Diff {
         diff
     }
 
-    fn compare(&mut self, one: &Record, other: &Record) {
+    fn compare(&mut self, one: &Record, other: &Record, registry: Registry) {
         let untestable = [one, other].map(|record| record.verdict == Word::Untestable);
         let reason = [one, other]
             .iter()
@@ -88,7 +89,11 @@ impl Diff {
             [true, false] => self.newly_testable.push(pair),
             [false, false] => {
                 let pair = Pair {
-                    facts: facts(one, other),
+                    facts: facts(
+                        one,
+                        other,
+                        registry.find(&one.id).map_or(&[], |claim| claim.varies),
+                    ),
                     ..pair
                 };
                 if one.verdict != other.verdict {
@@ -125,8 +130,7 @@ impl Diff {
 }
 
 /// The facts that differ, but for those that always may.
-fn facts(one: &Record, other: &Record) -> Vec<Facts> {
-    let varies = claims::find(&one.id).map_or(&[][..], |claim| claim.varies);
+pub fn facts(one: &Record, other: &Record, varies: &[&str]) -> Vec<Facts> {
     let mut names: Vec<&str> = Vec::new();
     for fact in [one, other]
         .iter()

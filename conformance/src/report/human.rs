@@ -1,8 +1,9 @@
 //! What a person reads on a terminal or in a log.
 
-use super::{Record, Run, Strictness};
-use crate::claim::Claim;
-use crate::claims;
+use crate::claim::{Claim, Registry};
+use crate::run::record::{Record, Run};
+use crate::run::red::Strictness;
+use crate::run::text::plural;
 use crate::seed::{Document, Standing, Statement};
 use crate::verdict::{Find, Judgement, Word};
 use anstyle::{AnsiColor, Style};
@@ -42,11 +43,6 @@ pub(crate) fn paragraph(
         writeln!(output, "{style}{line}{style:#}")?;
     }
     Ok(())
-}
-
-/// A number of things: `1 claim`, `2 claims`.
-pub fn plural(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn word_style(word: Word) -> Style {
@@ -130,9 +126,9 @@ pub fn whole(
     heading(output, run)?;
     news(output, run)?;
     if of_document {
-        document(output, run)?;
+        document(output, run, strictness.registry)?;
     } else {
-        claims(output, run)?;
+        claims(output, run, strictness.registry)?;
         writeln!(output)?;
     }
     summary(output, run, strictness)
@@ -156,12 +152,12 @@ pub fn worth_a_word(run: &Run) -> Vec<String> {
 }
 
 /// The source document in its own order: each statement, how it stands, and the claims that decide it.
-pub fn document(output: &mut dyn Write, run: &Run) -> io::Result<()> {
+pub fn document(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Result<()> {
     let document = Document::load();
     for section in &document.sections {
         let statements: Vec<&Statement> = document
             .of_section(section)
-            .filter(|statement| concerns(statement, run))
+            .filter(|statement| concerns(statement, run, registry))
             .collect();
         if statements.is_empty() {
             continue;
@@ -186,7 +182,7 @@ pub fn document(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     let standings = document
         .statements
         .iter()
-        .filter(|statement| concerns(statement, run));
+        .filter(|statement| concerns(statement, run, registry));
     let standings: Vec<Standing> = standings
         .map(|statement| standing(statement, run))
         .collect();
@@ -204,13 +200,11 @@ pub fn document(output: &mut dyn Write, run: &Run) -> io::Result<()> {
 }
 
 /// A statement is shown if one of its claims ran, or if it has none and the whole registry did.
-fn concerns(statement: &Statement, run: &Run) -> bool {
+fn concerns(statement: &Statement, run: &Run, registry: Registry) -> bool {
     let mut claims = statement.all_claims().peekable();
     if claims.peek().is_none() {
         let document = Document::load();
-        let of_document = claims::registry()
-            .into_iter()
-            .filter(|claim| document.is_decided_by(claim));
+        let of_document = registry.all().filter(|claim| document.is_decided_by(claim));
         return of_document
             .into_iter()
             .all(|claim| run.find(claim.id).is_some());
@@ -250,10 +244,10 @@ pub fn statement(output: &mut dyn Write, statement: &Statement, run: &Run) -> io
 }
 
 /// Every claim of the run, by interface.
-pub fn claims(output: &mut dyn Write, run: &Run) -> io::Result<()> {
+pub fn claims(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Result<()> {
     let mut interface = "";
     for found in &run.records {
-        let Some(claim) = claims::find(&found.id) else {
+        let Some(claim) = registry.find(&found.id) else {
             continue;
         };
         if claim.interface() != interface {

@@ -9,9 +9,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::stored::{Stored, ids};
-use super::{Environment, Record};
-use crate::claims;
+use crate::claim::Registry;
+use crate::run::record::{Environment, Record};
+use crate::run::stored::{Stored, ids};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -43,9 +43,9 @@ struct Item<'run> {
 }
 
 /// Writes the document.
-pub fn write(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
-    let about = ids(runs).into_iter().filter_map(|id| {
-        let claim = claims::find(&id)?;
+pub fn write(output: &mut dyn Write, runs: &[Stored], registry: Registry) -> io::Result<()> {
+    let about = ids(runs, registry).into_iter().filter_map(|id| {
+        let claim = registry.find(&id)?;
         let about = About {
             interface: claim.interface(),
             statement: claim.statement,

@@ -12,8 +12,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::stored::Stored;
-use super::{Record, Run, Strictness, one_line};
+use crate::run::record::{Record, Run};
+use crate::run::red::Strictness;
+use crate::run::stored::Stored;
+use crate::run::text::one_line;
 use crate::verdict::Word;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};

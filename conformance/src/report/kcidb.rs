@@ -16,9 +16,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::stored::Stored;
-use super::{Record, one_line};
-use crate::claims;
+use crate::claim::Registry;
+use crate::run::record::Record;
+use crate::run::stored::Stored;
+use crate::run::text::one_line;
 use crate::verdict::{Judgement, Word};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -36,7 +37,12 @@ pub struct Submitter {
 const EXCERPT: usize = 16384;
 
 /// Writes the submission.
-pub fn write(output: &mut dyn Write, runs: &[Stored], submitter: &Submitter) -> io::Result<()> {
+pub fn write(
+    output: &mut dyn Write,
+    runs: &[Stored],
+    submitter: &Submitter,
+    registry: Registry,
+) -> io::Result<()> {
     let mut checkouts: Vec<Value> = Vec::new();
     let mut builds: Vec<Value> = Vec::new();
     let mut tests: Vec<Value> = Vec::new();
@@ -68,7 +74,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], submitter: &Submitter) -> 
         let names = std::iter::once(one_line(&stored.name)).chain(run);
         let prefix = names.fold(build.clone(), |prefix, name| format!("{prefix}:{name}"));
         for record in &stored.run.records {
-            let mut test = test(record);
+            let mut test = test(record, registry);
             test["id"] = json!(format!("{prefix}:{}", one_line(&record.id)));
             test["build_id"] = json!(build);
             test["origin"] = json!(origin);
@@ -86,7 +92,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], submitter: &Submitter) -> 
     writeln!(output)
 }
 
-fn test(record: &Record) -> Value {
+fn test(record: &Record, registry: Registry) -> Value {
     let excerpt: String = one_line(&format!("{}: {}", record.words(), record.what_happened()))
         .chars()
         .take(EXCERPT)
@@ -97,7 +103,7 @@ fn test(record: &Record) -> Value {
         "log_excerpt": excerpt,
         "misc": { "nocopy": { "verdict": record.verdict, "judgement": record.judgement.map(Judgement::words) } },
     });
-    if let Some(claim) = claims::find(&record.id) {
+    if let Some(claim) = registry.find(&record.id) {
         test["comment"] = json!(claim.statement);
     }
     if record.milliseconds > 0 {

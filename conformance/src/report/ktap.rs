@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::stored::{Stored, ids, interfaces};
-use super::{Record, Run, Strictness, one_line};
+use crate::run::record::{Record, Run};
+use crate::run::red::Strictness;
+use crate::run::stored::{Stored, ids, interfaces};
+use crate::run::text::one_line;
 use crate::verdict::Word;
 use std::io::{self, Write};
 
@@ -15,7 +17,7 @@ use std::io::{self, Write};
 pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
     writeln!(output, "KTAP version 1\n1..{}", runs.len())?;
     for (number, stored) in (1..).zip(runs) {
-        let ids = ids([stored]);
+        let ids = ids([stored], strictness.registry);
         let interfaces = interfaces(&ids);
         let environment = &stored.run.environment;
         writeln!(output, "  KTAP version 1")?;

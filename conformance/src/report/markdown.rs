@@ -2,17 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-use super::human::plural;
-use super::stored::{Stored, ids, interface, interfaces};
-use super::{Record, Strictness, one_line, red_of_all};
-use crate::claims;
+use crate::claim::Registry;
+use crate::run::record::Record;
+use crate::run::red::{Strictness, red_of_all};
+use crate::run::stored::{Stored, ids, interface, interfaces};
+use crate::run::text::one_line;
+use crate::run::text::plural;
 use crate::verdict::{Judgement, Word};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// Writes the report.
 pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
-    let ids = ids(runs);
+    let ids = ids(runs, strictness.registry);
     writeln!(
         output,
         "# {} on {}\n",
@@ -29,7 +31,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -
             "\n## {}, not the same everywhere\n",
             plural(differ.len(), "claim")
         )?;
-        table(output, runs, &differ)?;
+        table(output, runs, &differ, strictness.registry)?;
     }
     for about in interfaces(&same) {
         let of_it = same.iter().filter(|id| interface(id) == about);
@@ -40,7 +42,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -
             "\n## {}: {count}, the same everywhere\n",
             escaped(about)
         )?;
-        table(output, runs, &of_it)?;
+        table(output, runs, &of_it, strictness.registry)?;
     }
     findings(output, runs)?;
     untestable(output, runs)
@@ -130,13 +132,18 @@ fn differs(runs: &[Stored], id: &str) -> bool {
     words.len() > 1
 }
 
-fn table(output: &mut dyn Write, runs: &[Stored], ids: &[String]) -> io::Result<()> {
+fn table(
+    output: &mut dyn Write,
+    runs: &[Stored],
+    ids: &[String],
+    registry: Registry,
+) -> io::Result<()> {
     let names = runs.iter().map(|stored| escaped(&stored.name));
     let names: Vec<String> = names.collect();
     writeln!(output, "| claim | says | {} |", names.join(" | "))?;
     writeln!(output, "|---|---|{}", "---|".repeat(runs.len()))?;
     for id in ids {
-        let says = claims::find(id).map_or("", |claim| claim.statement);
+        let says = registry.find(id).map_or("", |claim| claim.statement);
         let cells: Vec<String> = runs
             .iter()
             .map(|stored| cell(stored.run.find(id)))

@@ -12,9 +12,11 @@ use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::grids::sheet::Sheet;
 use crate::lab::{danger, images};
-use crate::recorded;
 use crate::replace::{self, Replacement};
-use crate::report::{Environment, Record, Run, Strictness, jsonl, red_of_all, stored};
+use crate::run::record::{Environment, Record, Run};
+use crate::run::recorded;
+use crate::run::red::{Strictness, red_of_all};
+use crate::run::{jsonl, stored};
 use crate::verdict::{Lack, Reason, Word};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -594,7 +596,7 @@ pub fn table(
         if claims.is_empty() || ran.is_empty() {
             continue;
         }
-        let count = crate::report::human::plural(claims.len(), "claim");
+        let count = crate::run::text::plural(claims.len(), "claim");
         writeln!(output, "\n{count}, {title}")?;
         line(output, "", ran.iter().map(|(name, _)| *name).collect())?;
         for claim in claims {
@@ -656,7 +658,7 @@ mod tests {
     }
 
     fn ran() -> Result<Decided, Error> {
-        let environment = crate::report::Environment::now(None, vec![]);
+        let environment = crate::run::record::Environment::now(None, vec![]);
         let holds = Record {
             verdict: Word::Holds,
             ..Record::not_reached("a.b.c", "")
@@ -748,7 +750,7 @@ mod tests {
 
     #[test]
     fn without_a_result_there_is_no_table() {
-        let claims = crate::claims::registry();
+        let claims: Vec<_> = crate::claims::REGISTRY.all().collect();
         let rows = [row(Err(Error::guest("it panicked")))];
         let mut text = Vec::new();
         table(&mut text, &rows, &claims, Path::new("/nowhere")).expect("a vector takes all");
@@ -759,7 +761,7 @@ mod tests {
     /// One that could not be tried on a kernel is not the same there as where it holds.
     #[test]
     fn untestable_is_a_difference() {
-        let claims = &crate::claims::registry()[..1];
+        let claims: &Vec<_> = &crate::claims::REGISTRY.all().take(1).collect();
         let of = |verdict| {
             let mut row = row(ran());
             let decided = row.result.as_mut().expect("results");
@@ -779,8 +781,8 @@ mod tests {
 
     #[test]
     fn results_that_came_before_a_guest_broke_off_are_kept() {
-        let claims = &crate::claims::registry()[..3];
-        let environment = crate::report::Environment::now(None, vec![]);
+        let claims: &Vec<_> = &crate::claims::REGISTRY.all().take(3).collect();
+        let environment = crate::run::record::Environment::now(None, vec![]);
         let holds = Record {
             verdict: Word::Holds,
             failure: None,

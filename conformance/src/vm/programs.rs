@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::Claim;
-use crate::redis::servers::on_path;
+use crate::lab::redis::servers::on_path;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

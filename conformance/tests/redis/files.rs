@@ -2,8 +2,9 @@
 //! them does not.
 
 use super::{Tried, equal, put_together, told};
-use conformance::redis::resp::command;
-use conformance::redis::servers::{self, Client, Directory, Program, Reply, Running};
+use conformance::lab::redis::resp::command;
+use conformance::lab::redis::servers;
+use conformance::lab::redis::servers::{Client, Directory, Program, Reply, Running};
 use fastrand::Rng;
 use libtest_mimic::Failed;
 use std::fmt::Write;

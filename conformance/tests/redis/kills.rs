@@ -2,8 +2,8 @@
 
 use super::{INTO_FILES, Tried, commands, equal, signal, told};
 use conformance::interpose::{Call, Engine, Entry, Hook};
+use conformance::lab::redis::servers::{Directory, Program, Running};
 use conformance::redis::rdb;
-use conformance::redis::servers::{Directory, Program, Running};
 use fastrand::Rng;
 use libtest_mimic::Failed;
 use std::collections::BTreeMap;

@@ -85,7 +85,7 @@ fn decides() -> Test {
     let filter = ["--filter", "=splice.ends.pipe-needed", "--output", kept];
     let output = or_ignored!(guest("run", &filter)).output()?;
     check(output.status.success(), || format!("{output:?}"))?;
-    let stored = conformance::report::stored::read(&results)?;
+    let stored = conformance::run::stored::read(&results)?;
     check(
         stored.run.records.len() == 1 && stored.run.environment.kernel.starts_with("5.10"),
         || format!("{stored:?}"),

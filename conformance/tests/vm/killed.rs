@@ -5,8 +5,10 @@
 
 use super::fake::{Fake, Step, Store, end, marker, record};
 use super::support::{PROGRAM, Test, check, conformance, or_ignored, workspace};
-use conformance::report::jsonl::{self, Line};
-use conformance::report::{Environment, stored};
+use conformance::run::jsonl;
+use conformance::run::jsonl::Line;
+use conformance::run::record::Environment;
+use conformance::run::stored;
 use conformance::verdict::Word;
 use conformance::vm::frames::Kind;
 use conformance::vm::guest::EXIT_PASSED;

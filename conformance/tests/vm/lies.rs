@@ -4,8 +4,9 @@
 use super::fake::{Fake, Step, end, marker, record};
 use super::support::{Test, check, conformance, expect, red, result};
 use conformance::claims;
-use conformance::report::jsonl::Line;
-use conformance::report::{Environment, stored};
+use conformance::run::jsonl::Line;
+use conformance::run::record::Environment;
+use conformance::run::stored;
 use conformance::verdict::Word;
 use conformance::vm::frames::{End, Kind};
 use conformance::vm::guest::{EXIT_FAILED, EXIT_PASSED};
@@ -791,7 +792,7 @@ fn environment_with(change: impl FnOnce(&mut Environment)) -> String {
 
 fn honest_report() -> Test {
     for id in ASKED {
-        check(claims::find(id).is_some(), || {
+        check(claims::REGISTRY.find(id).is_some(), || {
             format!("no claim is called {id}")
         })?;
     }

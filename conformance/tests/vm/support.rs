@@ -1,6 +1,6 @@
 //! What the tests of guests share.
 
-use conformance::report::Record;
+use conformance::run::record::Record;
 use conformance::verdict::Word;
 use conformance::vm::kernels::{Cache, rows};
 use libtest_mimic::{Completion, Failed};

@@ -1,12 +1,12 @@
 //! `redis bench`.
 
 use super::super::bench::{Shown, progress, read};
-use crate::Failure;
+use crate::commands::failure::Failure;
 use clap::Args;
 use conformance::bench::Conditions;
 use conformance::lab::netns;
+use conformance::lab::redis::servers::Program;
 use conformance::redis::bench::{Bench, Receiver, Run, SENDERS, report};
-use conformance::redis::servers::Program;
 use conformance::verdict::{Setup, Stop};
 use std::fs;
 use std::io::Write;

@@ -2,15 +2,16 @@
 
 mod bench;
 
-use crate::{Failure, open_output};
+use crate::commands::failure::Failure;
+use crate::commands::output::open_output;
 use anstream::stream::IsTerminal;
 use clap::{Args, Subcommand, ValueEnum};
 use conformance::input::open_regular;
+use conformance::lab::redis::servers;
 use conformance::redis::aof::commands::{Entry, Names, Reader};
 use conformance::redis::aof::{Aof, Shape};
 use conformance::redis::rdb::{self, Format as Writer, Server as Version};
 use conformance::redis::serve::{Framing, News, Options, Server, Summary};
-use conformance::redis::servers;
 use conformance::redis::stop::Signals;
 use conformance::routes::{Route, WHOLE};
 use indicatif::{ProgressBar, ProgressStyle};

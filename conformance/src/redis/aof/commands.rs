@@ -589,7 +589,7 @@ impl<R: Read> Input<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::resp::command;
+    use crate::lab::redis::resp::command;
     use quickcheck::quickcheck;
     use rstest::rstest;
 

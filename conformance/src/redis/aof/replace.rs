@@ -493,7 +493,7 @@ pub(super) fn path_now(new: &New<'_>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::servers::Directory;
+    use crate::lab::redis::servers::Directory;
     use rstest::rstest;
 
     const AOF: &str = "a.aof";

@@ -6,8 +6,9 @@
 
 pub mod report;
 
-use super::servers::{self, Directory, Program, Reply, Running};
 use crate::bench::Conditions;
+use crate::lab::redis::servers;
+use crate::lab::redis::servers::{Directory, Program, Reply, Running};
 use crate::process;
 use crate::verdict::{Setup, Stop};
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@
 use super::{Line, Receiver, Run, SENDERS, Taken};
 use crate::bench::plots::{Picture, bars};
 use crate::bench::stats::{Interval, median, ratio};
-use crate::grids::sheet::draw;
+use crate::run::table::draw;
 use std::error::Error;
 use std::io::{self, Write};
 

@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::human::{known, plural};
-use super::markdown::escaped;
 use crate::claim::{Claim, Source};
 use crate::kernel::{MEASURED, NEWEST, OLDEST, Series};
-use crate::open::{self, Edge};
-use crate::recorded;
+use crate::pages::open;
+use crate::pages::open::Edge;
+use crate::report::human::known;
+use crate::report::markdown::escaped;
+use crate::run::recorded;
+use crate::run::text::plural;
 use crate::seed::Document;
 use crate::verdict::Word;
 use std::collections::BTreeMap;

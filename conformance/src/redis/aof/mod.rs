@@ -16,17 +16,17 @@ mod pieces;
 mod replace;
 mod watch;
 
-pub use self::manifest::{Manifest, Named};
+pub use crate::redis::aof::manifest::{Manifest, Named};
 
-use self::commands::Names;
-use self::pieces::{
+use crate::input::open_regular;
+use crate::lab::redis::resp;
+use crate::redis::aof::commands::Names;
+use crate::redis::aof::pieces::{
     FALL_BACK, Piece, Source, Stopped, Tail, carry, changed, check_loaded, fall_back,
     open_transaction, refuse_changed, refuse_symlink, to_cut,
 };
-use self::replace::{Commit, Directories, New, Place, Preview, recover};
-use self::watch::Watch;
-use super::resp;
-use crate::input::open_regular;
+use crate::redis::aof::replace::{Commit, Directories, New, Place, Preview, recover};
+use crate::redis::aof::watch::Watch;
 use crate::routes::Route;
 use std::collections::HashSet;
 use std::fmt;
@@ -682,8 +682,8 @@ fn check_files(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::redis::servers::Directory;
     use crate::redis::rdb::tests::file as rdb_file;
-    use crate::redis::servers::Directory;
     use std::os::unix::fs::MetadataExt;
 
     fn in_new_directory() -> (Directory, Aof) {

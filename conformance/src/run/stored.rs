@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Run, jsonl};
-use crate::claims;
+use crate::claim::Registry;
 use crate::input;
+use crate::run::jsonl;
+use crate::run::record::Run;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -130,13 +131,13 @@ fn order(name: &str) -> (bool, Option<crate::kernel::Series>, String) {
 }
 
 /// The claims of some runs, each once: those of the registry in its order, then others by name.
-pub fn ids<'run>(runs: impl IntoIterator<Item = &'run Stored>) -> Vec<String> {
+pub fn ids<'run>(runs: impl IntoIterator<Item = &'run Stored>, registry: Registry) -> Vec<String> {
     let all: BTreeSet<&str> = runs
         .into_iter()
         .flat_map(|stored| &stored.run.records)
         .map(|record| record.id.as_str())
         .collect();
-    let registry: Vec<&str> = claims::registry().iter().map(|claim| claim.id).collect();
+    let registry: Vec<&str> = registry.all().map(|claim| claim.id).collect();
     let known = registry.iter().copied().filter(|id| all.contains(id));
     let others = all.iter().copied().filter(|id| !registry.contains(id));
     known.chain(others).map(str::to_owned).collect()

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::resp::{self, Next};
+use crate::lab::redis::resp;
+use crate::lab::redis::resp::Next;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};

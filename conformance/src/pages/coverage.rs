@@ -5,15 +5,16 @@
 
 #![forbid(unsafe_code)]
 
-use crate::claims;
-use crate::report::human::{known, paragraph, plural};
+use crate::claim::Registry;
+use crate::report::human::{known, paragraph};
+use crate::run::text::plural;
 use anstyle::{AnsiColor, Style};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// `fixtures/coverage.toml`, as it was when the program was built.
-const FIXTURE: &str = include_str!("../../fixtures/coverage.toml");
+const FIXTURE: &str = include_str!("../../../fixtures/coverage.toml");
 
 /// The suites, and every assertion of theirs.
 #[derive(Clone, Debug, Deserialize)]
@@ -220,7 +221,12 @@ const PLAIN: Style = Style::new();
 const OPEN: Style = AnsiColor::Yellow.on_default();
 
 /// For a terminal: the entries by file, each with its answer, and how many there are of each kind.
-pub fn human(output: &mut dyn Write, coverage: &Coverage, entries: &[&Entry]) -> io::Result<()> {
+pub fn human(
+    output: &mut dyn Write,
+    coverage: &Coverage,
+    entries: &[&Entry],
+    registry: Registry,
+) -> io::Result<()> {
     let mut file = String::new();
     for entry in entries {
         if file != entry.place() {
@@ -229,7 +235,7 @@ pub fn human(output: &mut dyn Write, coverage: &Coverage, entries: &[&Entry]) ->
             writeln!(output, "{BOLD}{file}{BOLD:#}  {version}\n")?;
         }
         paragraph(output, "  ", &entry.assertion, PLAIN)?;
-        answer(output, &entry.answer)?;
+        answer(output, &entry.answer, registry)?;
         writeln!(output)?;
     }
     let count = |is: fn(&Answer) -> bool| entries.iter().filter(|entry| is(&entry.answer)).count();
@@ -244,11 +250,11 @@ pub fn human(output: &mut dyn Write, coverage: &Coverage, entries: &[&Entry]) ->
     )
 }
 
-fn answer(output: &mut dyn Write, answer: &Answer) -> io::Result<()> {
+fn answer(output: &mut dyn Write, answer: &Answer, registry: Registry) -> io::Result<()> {
     const BELOW: &str = "            ";
     match answer {
         Answer::Claims(ids) => {
-            for claim in ids.iter().filter_map(|id| claims::find(id)) {
+            for claim in ids.iter().filter_map(|id| registry.find(id)) {
                 writeln!(output, "      claim {}", claim.id)?;
                 paragraph(output, BELOW, claim.statement, DIM)?;
                 let finds: Vec<String> = claim.finds.iter().map(known).collect();

@@ -13,8 +13,8 @@
 //! `SIGTERM` has ended has its `end` line: the claims that it did not come to have the verdict `not-reached`. An observation is a list of
 //! facts: `fact`, and one of `returned`, `errno`, `count`, `text` or `entries` (pairs of system call and count).
 
-use super::human::plural;
-use super::{Environment, Record, Run, SCHEMA};
+use crate::run::record::{Environment, Record, Run, SCHEMA};
+use crate::run::text::plural;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 

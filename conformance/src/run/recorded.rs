@@ -5,15 +5,16 @@
 
 #![forbid(unsafe_code)]
 
-use crate::claims;
-use crate::report::stored::Stored;
-use crate::report::{Record, Run, jsonl};
+use crate::claim::Registry;
+use crate::run::jsonl;
+use crate::run::record::{Record, Run};
+use crate::run::stored::Stored;
 use crate::verdict::Observation;
 use std::sync::OnceLock;
 
 macro_rules! records {
     ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../../fixtures/verdicts/", $name, ".jsonl")))),+]
+        &[$(($name, include_str!(concat!("../../../fixtures/verdicts/", $name, ".jsonl")))),+]
     };
 }
 
@@ -49,9 +50,9 @@ pub fn find(name: &str) -> Option<&'static Stored> {
 /// # Errors
 ///
 /// What keeps it from being one.
-pub fn compact(run: &Run) -> Result<String, String> {
+pub fn compact(run: &Run, registry: Registry) -> Result<String, String> {
     let mut records = Vec::new();
-    for claim in claims::registry() {
+    for claim in registry.all() {
         let record = run.find(claim.id).ok_or_else(|| {
             format!(
                 "it has no result of {}: a record is of all claims",
@@ -77,7 +78,7 @@ pub fn compact(run: &Run) -> Result<String, String> {
     if let Some(other) = run
         .records
         .iter()
-        .find(|record| claims::find(&record.id).is_none())
+        .find(|record| registry.find(&record.id).is_none())
     {
         return Err(format!(
             "it has a result of {}, which is no claim",

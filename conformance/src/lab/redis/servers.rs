@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::resp;
+use crate::lab::redis::resp;
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::fmt;

@@ -1,13 +1,13 @@
 //! The ways of sending that the ledger and the benchmark compare: the routes with their parameters, and memory.
 
-use super::sinks::Sink;
-use super::uring::{Request, Uring};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::completions::Completions;
 use crate::lab::{Lab, io, sockets};
 use crate::routes::{Ended, Notified, Route, State, Transfer, WHOLE};
 use crate::verdict::{Setup, Stop};
+use crate::ways::sinks::Sink;
+use crate::ways::uring::{Request, Uring};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
 use std::fs::File;

@@ -1,0 +1,263 @@
+//! What experiments of several interfaces share.
+
+use crate::claim::{Gate, Source, gate};
+use crate::interpose::record::aside;
+use crate::lab::alias::{self, Sharing};
+use crate::lab::sinks::{Kind, Sink};
+use crate::lab::{Lab, io, map_file, sockets};
+use crate::routes::{self, Ended, Outcome, Route, Transfer};
+use crate::verdict::{Observation, Setup, Stop};
+use nocopy_splice::{Pipe, PipeFlags, pipe2};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+/// An empty pipe of the default size.
+pub(super) fn pipe() -> Result<Pipe, Stop> {
+    aside(|| pipe2(PipeFlags::CLOEXEC)).setup("pipe2")
+}
+
+/// A pipe with these bytes in it.
+pub(super) fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
+    let pipe = pipe()?;
+    aside(|| io::write_all(&pipe.write, bytes)).setup("fill a pipe")?;
+    Ok(pipe)
+}
+
+/// A pipe of the default size, filled with pages.
+pub(super) fn full() -> Result<Pipe, Stop> {
+    filled(&vec![0; 1 << 16])
+}
+
+/// Two empty pipes.
+pub(super) fn two() -> Result<(Pipe, Pipe), Stop> {
+    Ok((pipe()?, pipe()?))
+}
+
+/// Another open of the same file.
+pub(super) fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
+    // A file without a name is opened again by way of /proc, so that the flags are those of a real open().
+    aside(|| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()))).setup("open again")
+}
+
+/// Notes how many bytes can be read from a pipe or socket.
+pub(super) fn note_readable(
+    seen: &mut Observation,
+    fact: &str,
+    fd: &impl AsFd,
+) -> Result<(), Stop> {
+    seen.count(fact, aside(|| sockets::readable(fd))? as u64);
+    Ok(())
+}
+
+/// Notes the length of a file.
+pub(super) fn note_length(seen: &mut Observation, fact: &str, file: &File) -> Result<(), Stop> {
+    seen.count(fact, aside(|| file.metadata()).setup("fstat")?.len());
+    Ok(())
+}
+
+/// How often a signal came that this process has caught.
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+
+/// Makes a call that may raise a signal; how often it did.
+pub(super) fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u64), Stop> {
+    extern "C" fn note(_signal: libc::c_int) {
+        CAUGHT.fetch_add(1, Ordering::Relaxed);
+    }
+    let handler = note as *const () as libc::sighandler_t;
+    // SAFETY: the handler does nothing but add to an atomic, which is safe wherever it interrupts.
+    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
+        return Err(Stop::from_setup("signal", sockets::last_errno()));
+    }
+    let before = CAUGHT.load(Ordering::Relaxed);
+    let result = call();
+    Ok((result, CAUGHT.load(Ordering::Relaxed) - before))
+}
+/// With which two devices came to be spliced.
+pub(super) const ZERO: Gate = gate(
+    "6.7",
+    "/dev/zero and /dev/full can be spliced",
+    Source::Thread("LTP, testcases/kernel/syscalls/splice/splice08.c, which asks for Linux 6.7"),
+);
+
+/// The fact that says whether the sink's bytes changed with the file's.
+pub(super) const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
+
+/// The one experiment behind every `*.copies.*` claim of a route from a file: send, change the file, read.
+pub(super) fn copies(
+    lab: &Lab,
+    kind: Kind,
+    send: impl FnOnce(&File, &Sink) -> Result<u64, Stop>,
+) -> Result<Observation, Stop> {
+    let mut seen = Observation::new();
+    seen.text("sink", kind);
+    seen.text(AFTER_CHANGE, alias::after_sending(lab, kind, send)?);
+    Ok(seen)
+}
+
+/// How many CPU copies `read` and `write` make on the way to a sink, hop by hop.
+pub(super) fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
+    let file = alias::source(lab)?;
+    let sink = Sink::open(lab, kind)?;
+    let mut buffer = vec![0; alias::LENGTH];
+    let read = io::read_full(&file, &mut buffer).setup("read")?;
+    alias::all_sent(read as u64)?;
+    alias::change(&file)?;
+    let into_buffer = Sharing::of(&buffer)?;
+
+    buffer.fill(alias::OLD);
+    io::write_all(&sink, &buffer).setup("write")?;
+    sink.settle(alias::LENGTH)?;
+    buffer.fill(alias::NEW);
+    let into_sink = Sharing::of(&sink.take(alias::LENGTH)?)?;
+    Ok([into_buffer, into_sink])
+}
+
+/// How many CPU copies `mmap` and `write` make on the way to a sink, hop by hop.
+pub(super) fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
+    let file = alias::source(lab)?;
+    let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
+    let read_mapping = || {
+        let mut bytes = vec![0; alias::LENGTH];
+        let read = mapping.read_at(0, &mut bytes);
+        bytes.truncate(read);
+        bytes
+    };
+    if read_mapping() != [alias::OLD; alias::LENGTH] {
+        return Err(Stop::broken("the mapping does not show the file"));
+    }
+    let sink = Sink::open(lab, kind)?;
+    // SAFETY: the range is the mapping's own, which outlives the call; nobody holds a reference to it.
+    unsafe { io::write_all_from(&sink, mapping.as_ptr(), alias::LENGTH) }.setup("write")?;
+    sink.settle(alias::LENGTH)?;
+    alias::change(&file)?;
+    let into_mapping = Sharing::of(&read_mapping())?;
+    let into_sink = Sharing::of(&sink.take(alias::LENGTH)?)?;
+    Ok([into_mapping, into_sink])
+}
+
+/// How many of the hops copied.
+pub(super) fn count_copies(hops: &[Sharing]) -> u64 {
+    hops.iter().filter(|hop| **hop != Sharing::Shared).count() as u64
+}
+
+/// Reads a stream to its end in a thread of its own, so that a sender that waits for room gets it.
+pub(super) fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        File::from(far).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// What a draining thread has read, once the sender's end is closed.
+pub(super) fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Vec<u8>, Stop> {
+    reader
+        .join()
+        .map_err(|_| Stop::broken("the receiver panicked"))?
+        .setup("read at the receiver")
+}
+
+/// Sends a file of 1 MiB to a TCP socket whose peer reads it, with the kernel entries of `send` counted, and checks every byte.
+pub(super) fn entries_to_tcp<T>(
+    lab: &Lab,
+    send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
+) -> Result<(crate::verdict::Value, T), Stop> {
+    let run = FileToTcp::ready(lab)?;
+    let (entries, sent) = lab.entries(|| send(&run.file, &run.near));
+    let sent = sent?;
+    all_arrived(run.has_arrived()?)?;
+    Ok((entries, sent))
+}
+
+/// The same by a route, without what makes it ready; whether the peer has got the file's bytes is for the caller to look at.
+pub(super) fn entries_of(
+    lab: &Lab,
+    route: Route,
+) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
+    let run = FileToTcp::ready(lab)?;
+    let mut transfer =
+        aside(|| Transfer::begin(route, &run.file, 0, ENTRIES_LENGTH as u64, &run.near))
+            .setup(route.name())?;
+    let (entries, ()) = lab.entries(|| transfer.drive());
+    let outcome = transfer.outcome();
+    outcome.result().setup(route.name())?;
+    if outcome.ended != Ended::Complete {
+        return Err(Stop::broken(format!("{route}: {:?}", outcome.ended)));
+    }
+    Ok((entries, outcome, run.has_arrived()?))
+}
+
+/// An experiment on calls, not on bytes, has sent them all or is none.
+pub(super) fn all_arrived(arrived: bool) -> Result<(), Stop> {
+    if arrived {
+        Ok(())
+    } else {
+        Err(Stop::broken("the receiver got other bytes"))
+    }
+}
+
+/// A file of 1 MiB, and a TCP socket whose peer reads to the end.
+struct FileToTcp {
+    content: Vec<u8>,
+    file: File,
+    near: OwnedFd,
+    reader: JoinHandle<std::io::Result<Vec<u8>>>,
+}
+
+impl FileToTcp {
+    fn ready(lab: &Lab) -> Result<Self, Stop> {
+        let content = crate::lab::pattern(ENTRIES_LENGTH);
+        let file = lab.file(&content)?;
+        let (near, far) = Sink::open(lab, Kind::Tcp)?.into_ends();
+        let reader = drain(far.ok_or_else(|| Stop::broken("a socket has two ends"))?);
+        Ok(Self {
+            content,
+            file,
+            near,
+            reader,
+        })
+    }
+
+    /// Closes the socket, and says whether the peer has got the file's bytes.
+    fn has_arrived(self) -> Result<bool, Stop> {
+        drop(self.near);
+        Ok(drained(self.reader)? == self.content)
+    }
+}
+
+/// Sends the first `length` bytes of `file` by a route, to the end: the bytes that the sink has taken.
+pub(super) fn carry(
+    route: Route,
+    file: &impl AsFd,
+    sink: &impl AsFd,
+    length: usize,
+) -> Result<u64, Stop> {
+    let sent = routes::send(route, file, sink, length).setup(route.name())?;
+    sent.result().setup(route.name())
+}
+
+/// `splice` through a pipe of the size that pipes are made with.
+pub(super) const SPLICE: Route = Route::Splice { pipe: 64 << 10 };
+
+/// What [`entries_to_tcp`] and [`entries_of`] send, in bytes.
+pub(super) const ENTRIES_LENGTH: usize = 1 << 20;
+
+/// What the receiver's bytes are, as a fact.
+pub(super) const RECEIVED: &str = "receiver's bytes";
+/// The answer where nothing happened to them.
+pub(super) const AS_SENT: &str = "as sent";
+
+/// Notes whether the receiver has got what was sent.
+pub(super) fn note_bytes(seen: &mut Observation, same: bool) {
+    seen.text(RECEIVED, if same { AS_SENT } else { "others" });
+}
+
+/// Reads exactly what was sent to `far`, and says whether it is `expected`.
+pub(super) fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
+    let mut bytes = vec![0; expected.len()];
+    let read = io::read_full(far, &mut bytes).setup("read at the receiver")?;
+    Ok(bytes[..read] == *expected)
+}

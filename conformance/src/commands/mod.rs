@@ -1,0 +1,151 @@
+//! The command line: what is asked for, by which command it is done, and how the program ends.
+
+mod bench;
+mod check;
+mod coverage;
+mod diff;
+mod failure;
+mod falsify;
+mod grid;
+mod list;
+mod options;
+mod output;
+mod record;
+mod redis;
+mod report;
+mod running;
+mod show;
+mod soak;
+#[cfg(feature = "vm")]
+mod vm;
+
+use clap::{Parser, Subcommand};
+use conformance::ledger::LEDGER;
+use conformance::{grids, interrupt};
+use failure::Failure;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Decides claims about Linux zero-copy I/O on the running kernel.
+///
+/// Without a command it checks all claims. Exit status: 0 green, 1 red, 2 bad usage.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    check: check::Check,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the experiments and say what holds (the default)
+    Check(check::Check),
+    /// List the claims
+    List(list::List),
+    /// What nocopy has of the test suites of others: LTP, the kernel's own tests, gVisor, liburing
+    Coverage(coverage::Coverage),
+    /// Make a report of stored results, in a form for people or for another program
+    Report(report::Report),
+    /// What differs between two results; exit status 0 if nothing does, 1 if something, 2 for trouble
+    Diff(diff::Diff),
+    /// Keep results of the matrix as records, without what differs from run to run
+    Record(record::Record),
+    /// Lie to the experiments: a claim that no lie can turn is worth nothing
+    Falsify(falsify::Falsify),
+    /// What every kind of descriptor answers to every call, as a grid
+    Fds(grid::GridOptions),
+    /// What every file system does under every call, as a grid
+    Fs(grid::GridOptions),
+    /// What each way of sending costs, counted: copies, system calls, page faults, switches; the article's tables beside it
+    Ledger(grid::GridOptions),
+    /// Time the ways of sending against each other, round by round; the article's table beside it
+    Bench(bench::Options),
+    /// Send random ranges by every route with faults: is every byte that is lost told of?
+    Soak(soak::Options),
+    #[command(subcommand)]
+    Redis(redis::Redis),
+    /// Decide claims on another kernel, or run a program there
+    #[cfg(feature = "vm")]
+    #[command(subcommand)]
+    Vm(vm::Vm),
+    /// Decide claims on every kernel of the matrix and compare
+    #[cfg(feature = "vm")]
+    Matrix(vm::Matrix),
+    /// The kernels of the matrix
+    #[cfg(feature = "vm")]
+    #[command(subcommand)]
+    Kernels(vm::Kernels),
+    /// Show all about one claim or statement, and decide it here
+    Show(show::Show),
+}
+
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // --help and --version
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            return match printed {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    usage(&format!("cannot write standard output: {error}"))
+                }
+                _ => ExitCode::SUCCESS,
+            };
+        }
+        Err(error) => return usage(&one_line(&error.to_string())),
+    };
+    let done = match cli.command {
+        None => check::check_command(&cli.check),
+        Some(Command::Check(options)) => check::check_command(&options),
+        Some(Command::List(options)) => list::list_command(&options),
+        Some(Command::Coverage(options)) => coverage::coverage_command(&options),
+        Some(Command::Report(options)) => report::report_command(&options),
+        Some(Command::Diff(options)) => diff::diff_command(&options),
+        Some(Command::Record(options)) => record::record_command(&options),
+        Some(Command::Falsify(options)) => falsify::falsify_command(&options),
+        Some(Command::Fds(options)) => grid::grid_command(&grids::FDS, &options),
+        Some(Command::Fs(options)) => grid::grid_command(&grids::FS, &options),
+        Some(Command::Ledger(options)) => grid::grid_command(&LEDGER, &options),
+        Some(Command::Redis(command)) => redis::redis_command(&command),
+        Some(Command::Bench(options)) => bench::bench_command(&options),
+        Some(Command::Soak(options)) => soak::soak_command(&options),
+        Some(Command::Show(options)) => show::show_command(&options),
+        #[cfg(feature = "vm")]
+        Some(Command::Vm(command)) => vm::vm_command(&command),
+        #[cfg(feature = "vm")]
+        Some(Command::Matrix(options)) => vm::matrix_command(&options),
+        #[cfg(feature = "vm")]
+        Some(Command::Kernels(command)) => vm::kernels_command(&command),
+    };
+    let code = match done {
+        Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(Failure::Usage(message)) => usage(&message),
+        Err(Failure::Red(message)) => {
+            let _ = writeln!(anstream::stderr(), "conformance: {message}");
+            ExitCode::FAILURE
+        }
+        #[cfg(feature = "vm")]
+        Err(Failure::Status(status)) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
+    };
+    interrupt::end_as_asked();
+    code
+}
+
+fn usage(message: &str) -> ExitCode {
+    let _ = writeln!(anstream::stderr(), "conformance: {message}");
+    ExitCode::from(2)
+}
+
+/// What clap says before its first empty line, in one line and without its label.
+fn one_line(message: &str) -> String {
+    let first = message.split("\n\n").next().unwrap_or(message);
+    let words: Vec<&str> = first.split_whitespace().collect();
+    format!(
+        "{} (see --help)",
+        words.join(" ").trim_start_matches("error: ")
+    )
+}

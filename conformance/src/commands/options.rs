@@ -1,0 +1,183 @@
+//! Options that several commands have.
+
+use super::failure::Failure;
+use clap::{Args, ValueEnum};
+use conformance::claim::{Claim, Source};
+use conformance::claims;
+use conformance::run::red::Strictness;
+use conformance::seed::Document;
+use std::path::PathBuf;
+
+/// What is red besides broken experiments, time-outs and a run that decides nothing.
+#[derive(Args)]
+pub struct Strict {
+    /// Also red: a result that contradicts what was measured on the kernel's series, and what is untestable
+    #[arg(long)]
+    pub strict: bool,
+    /// With --strict: a claim that may be untestable, of a grid a row (can be repeated)
+    #[arg(long, value_name = "ID", requires = "strict")]
+    pub expect_untestable: Vec<String>,
+}
+
+impl Strict {
+    /// As the reports take it. Every name must be of what the run is about.
+    pub fn of<'name>(
+        &self,
+        names: impl IntoIterator<Item = &'name str>,
+    ) -> Result<Strictness, Failure> {
+        let names: Vec<&str> = names.into_iter().collect();
+        let unused = |id: &&String| !names.contains(&id.as_str());
+        if let Some(id) = self.expect_untestable.iter().find(unused) {
+            return Err(Failure::Usage(format!(
+                "--expect-untestable {id}: nothing of that name is in this run"
+            )));
+        }
+        Ok(Strictness {
+            strict: self.strict,
+            expected_untestable: self.expect_untestable.clone(),
+            registry: claims::REGISTRY,
+        })
+    }
+
+    pub fn of_claims(&self, claims: &[&'static Claim]) -> Result<Strictness, Failure> {
+        self.of(claims.iter().map(|claim| claim.id))
+    }
+}
+
+#[derive(Args)]
+pub struct Selection {
+    /// Only claims whose id contains this, or is this after a `=` (can be repeated)
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Vec<String>,
+    /// Only claims that this kind of source makes
+    #[arg(long, value_enum)]
+    pub source: Option<SourceKind>,
+}
+
+#[derive(Args)]
+pub struct Running {
+    /// How many experiments run side by side [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock [default: 20]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: Option<u64>,
+    /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+}
+
+impl Running {
+    /// An option that is given.
+    pub fn given(&self) -> Option<&'static str> {
+        let options = [
+            (self.jobs.is_some(), "--jobs"),
+            (self.timeout.is_some(), "--timeout"),
+            (self.scratch.is_some(), "--scratch"),
+        ];
+        let given = options.into_iter().find(|(is_given, _)| *is_given);
+        given.map(|(_, name)| name)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SourceKind {
+    /// The source document
+    Seed,
+    /// Manual pages
+    Man,
+    /// Kernel documents
+    Doc,
+    /// Threads, commits and program sources
+    Thread,
+    /// Our own experiments
+    Measured,
+}
+
+pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
+    // A statement stands as all of its claims have it: those against it, too, whoever says so.
+    let document = selection.is_of_document().then(Document::load);
+    let wanted = |claim: &Claim| {
+        let by_source = match (&document, selection.source) {
+            (Some(document), _) => document.is_decided_by(claim),
+            (None, None) => true,
+            (None, Some(kind)) => claim.sources.iter().any(|source| kind.matches(source)),
+        };
+        let by_id = selection.filter.is_empty()
+            || selection
+                .filter
+                .iter()
+                .any(|filter| named_by(claim.id, filter));
+        by_source && by_id
+    };
+    let registry: Vec<_> = claims::REGISTRY.all().collect();
+    if let Some(filter) = selection
+        .filter
+        .iter()
+        .find(|filter| !registry.iter().any(|claim| named_by(claim.id, filter)))
+    {
+        return Err(Failure::Usage(format!(
+            "no claim matches --filter {filter}: `conformance list` names them all"
+        )));
+    }
+    let claims: Vec<_> = registry.into_iter().filter(|claim| wanted(claim)).collect();
+    if claims.is_empty() {
+        return Err(Failure::Usage(
+            "no claim matches both --filter and --source: `conformance list` names them all".into(),
+        ));
+    }
+    Ok(claims)
+}
+
+/// The first name that stands twice among these.
+pub fn twice(names: &[String]) -> Option<&String> {
+    let mut places = names.iter().enumerate();
+    let again = places.find(|(at, name)| names[..*at].contains(name));
+    again.map(|(_, name)| name)
+}
+
+/// Whether a filter means a name: it is a part of it, or, after a `=`, all of it.
+pub fn named_by(name: &str, filter: &str) -> bool {
+    match filter.strip_prefix('=') {
+        Some(whole) => name == whole,
+        None => name.contains(filter),
+    }
+}
+
+impl Selection {
+    /// Whether the source document alone is asked for.
+    pub fn is_of_document(&self) -> bool {
+        self.source == Some(SourceKind::Seed)
+    }
+
+    /// The same selection as options of a command line.
+    #[cfg(feature = "vm")]
+    pub fn options(&self) -> Vec<String> {
+        let filters = self
+            .filter
+            .iter()
+            .flat_map(|filter| ["--filter".to_owned(), filter.clone()]);
+        let source = self
+            .source
+            .and_then(|source| Some(source.to_possible_value()?.get_name().to_owned()));
+        filters
+            .chain(
+                source
+                    .into_iter()
+                    .flat_map(|source| ["--source".to_owned(), source]),
+            )
+            .collect()
+    }
+}
+
+impl SourceKind {
+    fn matches(self, source: &Source) -> bool {
+        match source {
+            Source::Seed(_) => self == Self::Seed,
+            Source::Man(_) => self == Self::Man,
+            Source::Doc(_) => self == Self::Doc,
+            Source::Thread(_) => self == Self::Thread,
+            Source::Measured => self == Self::Measured,
+        }
+    }
+}

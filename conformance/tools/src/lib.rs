@@ -1,0 +1,7 @@
+//! The graph of a package's modules, read from its sources.
+//!
+//! Every path counts: in `use` declarations, inline, and in the arguments of macros. Tests inside a file do not, since they may look
+//! at what stands above it.
+
+pub mod cycles;
+pub mod modules;
