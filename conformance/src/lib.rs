@@ -9,9 +9,13 @@
 //!    [`Verdict`](verdict::Verdict): holds, refuted or untestable.
 //! 4. The [`Judgement`](verdict::Judgement) compares the verdict with what was measured on kernels around this one
 //!    ([`kernel`]).
-//! 5. [`report`]: the stored form (JSON Lines), what is made of it, and what a person reads; [`recorded`] keeps what every
-//!    kernel of the matrix did, and [`open`] names the versions that none of them brackets. [`seed`] puts the source document's statements in
-//!    their own order, and [`coverage`] those of other people's test suites.
+//! 5. [`run`]: the results, their stored form (JSON Lines), what every kernel of the matrix did ([`run::recorded`]), and what is red.
+//! 6. [`report`]: what is made of results, for people and for programs. [`pages`]: what is made of the registry: the catalogue, the
+//!    versions that no measured kernel brackets, the coverage of other test suites. [`seed`] puts the source document's statements
+//!    in their own order.
+//!
+//! Data flows one way: no file, module or package is in a circle with another, and the registry is passed to what needs it. A test
+//! of `conformance/tools` says so.
 //!
 //! To add a claim, add an entry to the file of its interface in [`claims`]: CONTRIBUTING.md walks through one.
 
@@ -40,6 +44,7 @@ pub mod run;
 pub mod runner;
 pub mod seed;
 pub mod soak;
+pub mod surveys;
 pub mod verdict;
 #[cfg(feature = "vm")]
 pub mod vm;

@@ -4,10 +4,11 @@
 
 mod commands;
 
+use conformance::claims;
 use conformance::runner::supervisor;
+use conformance::surveys;
 #[cfg(feature = "vm")]
 use conformance::vm::qemu::END_GROUP;
-use conformance::{claims, grids};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         conformance::vm::guest::main();
     }
     if supervisor::is_asked_for() {
-        let experiments: Vec<_> = claims::REGISTRY.all().chain(grids::rows()).collect();
+        let experiments: Vec<_> = claims::REGISTRY.all().chain(surveys::rows()).collect();
         return match supervisor::main(&experiments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE, // whom it served notices the missing end

@@ -437,3 +437,13 @@ pub fn limit_cpu(seconds: u64) {
         libc::setrlimit(libc::RLIMIT_CPU, &raw const limit);
     }
 }
+
+/// Keeps this process on a processor, if there are as many.
+pub fn pin(cpu: usize) {
+    // SAFETY: a set is plain bits, for which zero is valid; the macros set one of them, and the kernel reads it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}

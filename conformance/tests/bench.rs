@@ -1,7 +1,9 @@
 //! The recorded run of the benchmark: what the README shows of it is what it says. No time is judged.
 
 mod host_only {
-    use conformance::bench::{Kind, Run, plots, report};
+    use conformance::bench::plan::Kind;
+    use conformance::bench::run::Run;
+    use conformance::bench::{plots, report};
     use std::fs;
     use std::path::{Path, PathBuf};
 

@@ -4,7 +4,8 @@ use conformance::claim::{Answer, Claim};
 use conformance::claims;
 use conformance::kernel;
 use conformance::lab::filesystems::find_scratch;
-use conformance::runner::{Outcome, Runner};
+use conformance::runner::Runner;
+use conformance::runner::outcome::Outcome;
 use conformance::verdict::{Fact, Lack, Observation, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,8 +1,9 @@
 //! Files of every file system that this machine lets the user write to: each is a source and a target, whatever the other one
 //! is on.
 
-use conformance::lab::filesystems::{Place, find_scratch, is_on_disk, places, unnamed_file};
+use conformance::lab::filesystems::{Place, find_scratch, is_on_disk, places};
 use conformance::lab::pattern;
+use conformance::lab::unnamed::unnamed_file;
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
 use rstest::rstest;

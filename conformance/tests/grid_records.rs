@@ -2,15 +2,19 @@
 
 use conformance::claims;
 use conformance::grids::cells::{Cell, Cells};
+use conformance::grids::fds::FDS;
+use conformance::grids::fs::FS;
+use conformance::grids::grid::Grid;
 use conformance::grids::sheet::{Sheet, differences};
-use conformance::grids::{self, Grid, fds, records};
+use conformance::grids::{fds, records};
 use conformance::kernel::{MEASURED, Release};
+use conformance::surveys;
 use conformance::verdict::Value;
 use rstest::rstest;
 use std::collections::BTreeSet;
 
 fn grid(name: &str) -> &'static Grid {
-    let found = grids::ALL.iter().find(|grid| grid.name == name);
+    let found = surveys::ALL.iter().find(|grid| grid.name == name);
     found.expect("a grid")
 }
 
@@ -65,10 +69,10 @@ fn every_row_is_there_on_some_kernel(#[values("fds", "fs")] name: &str) {
 #[test]
 fn the_cells_that_differ_are_those_that_have_claims() {
     let mut differ = BTreeSet::new();
-    for grid in grids::ALL {
+    for grid in surveys::ALL {
         let records = records::of_grid(grid);
         let sheets: Vec<&Sheet> = records.iter().map(|(_, sheet)| sheet).collect();
-        let found = differences(&sheets).into_iter();
+        let found = differences(&sheets, grid.varies).into_iter();
         let found = found.filter(|found| is_an_answer(&sheets, &found.row, &found.column));
         differ.extend(found.map(|found| (grid.name.to_owned(), found.row, found.column)));
     }
@@ -184,7 +188,7 @@ fn answer(value: &Value) -> Option<Result<(), i32>> {
 fn claims_and_the_grid_of_descriptors_agree() {
     let mut compared = 0;
     let mut disagree = Vec::new();
-    for (kernel, sheet) in records::of_grid(&grids::FDS) {
+    for (kernel, sheet) in records::of_grid(&FDS) {
         let stored = conformance::run::recorded::find(kernel).expect("a record");
         for record in &stored.run.records {
             let seen = record.observation.iter();
@@ -223,7 +227,7 @@ fn claims_and_the_grid_of_file_systems_agree() {
         .iter()
         .filter(|entry| entry.grid == "fs")
     {
-        for (kernel, sheet) in records::of_grid(&grids::FS) {
+        for (kernel, sheet) in records::of_grid(&FS) {
             let stored = conformance::run::recorded::find(kernel).expect("a record");
             let claims = entry.claims.iter().filter_map(|id| stored.run.find(id));
             let facts: Vec<_> = claims
@@ -252,7 +256,7 @@ fn claims_and_the_grid_of_file_systems_agree() {
 #[test]
 fn what_is_no_pipe_is_refused_by_tee_everywhere() {
     let mut refused = 0;
-    for (kernel, record) in records::of_grid(&grids::FDS) {
+    for (kernel, record) in records::of_grid(&FDS) {
         for row in &record.rows {
             let Some(cells) = &row.cells else { continue };
             if row.row.starts_with("pipe, ") {
@@ -272,11 +276,11 @@ fn what_is_no_pipe_is_refused_by_tee_everywhere() {
 
 #[test]
 fn what_is_not_whole_or_not_green_is_no_record() {
-    let record = records::find(&grids::FDS, "6.1").expect("it is recorded");
+    let record = records::find(&FDS, "6.1").expect("it is recorded");
     let error = |change: &dyn Fn(&mut Sheet)| {
         let mut sheet = record.clone();
         change(&mut sheet);
-        records::compact(&grids::FDS, &sheet).expect_err("no record")
+        records::compact(&FDS, &sheet).expect_err("no record")
     };
     let fewer = error(&|sheet| {
         sheet.rows.pop();
@@ -290,17 +294,20 @@ fn what_is_not_whole_or_not_green_is_no_record() {
 
 #[test]
 fn what_is_not_as_recorded_is_told() {
-    let record = records::find(&grids::FDS, "6.1").expect("it is recorded");
-    assert_eq!(records::unlike(&record, &record), Vec::<String>::new());
+    let record = records::find(&FDS, "6.1").expect("it is recorded");
+    assert_eq!(
+        records::unlike(&FDS, &record, &record),
+        Vec::<String>::new()
+    );
     let mut sheet = record.clone();
     sheet.rows.truncate(3);
     assert_eq!(
-        records::unlike(&record, &sheet),
+        records::unlike(&FDS, &record, &sheet),
         Vec::<String>::new(),
         "left out on purpose"
     );
-    let newest = records::find(&grids::FDS, "7.3").expect("it is recorded");
-    let told = records::unlike(&record, &newest);
+    let newest = records::find(&FDS, "7.3").expect("it is recorded");
+    let told = records::unlike(&FDS, &record, &newest);
     assert!(
         told.contains(&"eventfd, write: EINVAL, recorded 8".to_owned()),
         "{told:#?}"
@@ -313,7 +320,7 @@ fn what_is_not_as_recorded_is_told() {
         what: "there is none".into(),
         remedy: "make one".into(),
     });
-    let told = records::unlike(&newest, &sheet);
+    let told = records::unlike(&FDS, &newest, &sheet);
     assert!(
         told.iter().any(|line| line.contains("there is none")),
         "{told:#?}"
@@ -340,7 +347,7 @@ mod host_only {
         assert_eq!(first.rows.len(), grid(name).row_names().len());
         assert_eq!(first.red(), Vec::<String>::new());
         for _ in 0..2 {
-            let told = records::unlike(&first, &made(name));
+            let told = records::unlike(grid(name), &first, &made(name));
             assert_eq!(told, Vec::<String>::new());
         }
     }

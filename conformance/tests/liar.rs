@@ -4,8 +4,11 @@
 use conformance::claim::Claim;
 use conformance::interpose::lie::{Field, Lie, What, Which};
 use conformance::interpose::record::aside;
-use conformance::lab::{Lab, fds, io, map_file, privilege, sockets};
-use conformance::runner::{Interposed, Outcome, Report, Runner, Task, supervisor};
+use conformance::lab::open;
+use conformance::lab::{Lab, io, map_file, privilege, sockets};
+use conformance::runner::order::{Interposed, Report};
+use conformance::runner::outcome::Outcome;
+use conformance::runner::{Runner, Task, supervisor};
 use conformance::verdict::{Observation, Setup, Stop, Value, Verdict};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nocopy_msg_zerocopy::{Message, SendFlags, enable, messages, recv_error_queue, send_zerocopy};
@@ -63,7 +66,7 @@ fn writes_aside(_lab: &Lab) -> Result<Observation, Stop> {
 /// The lab's helpers whose effect another call shows.
 fn helpers(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"bytes")?;
-    let memfd = fds::sealed_memfd(0)?;
+    let memfd = open::sealed_memfd(0)?;
     let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
     let mut seen = Observation::new();
     seen.call("truncate", io::truncate(&file, 3).map(|()| 0))

@@ -93,10 +93,7 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
 fn host_only_claims_named_in_the_crates_exist(
     #[values("sendfile", "splice", "mmap", "msg-zerocopy")] folder: &str,
 ) {
-    let interfaces: BTreeSet<&str> = claims::REGISTRY
-        .all()
-        .map(|claim| claim.interface())
-        .collect();
+    let interfaces: BTreeSet<&str> = claims::REGISTRY.all().map(Claim::interface).collect();
     let mut files = vec![root().join("crates").join(folder).join("README.md")];
     rust_files(&root().join("crates").join(folder).join("src"), &mut files);
     let mut named = 0;

@@ -7,7 +7,7 @@ use conformance::run::jsonl;
 use conformance::run::record::{Environment, Record, Run, SCHEMA};
 use conformance::run::red::Strictness;
 use conformance::run::stored::Stored;
-use conformance::runner::Isolation;
+use conformance::runner::outcome::Isolation;
 use conformance::verdict::{Judgement, Lack, Observation, Reason, Word};
 use quick_xml::events::Event;
 use quickcheck::{Arbitrary, Gen, QuickCheck};

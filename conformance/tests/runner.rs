@@ -5,7 +5,8 @@
 
 use conformance::claim::Claim;
 use conformance::lab::Lab;
-use conformance::runner::{Outcome, Runner, supervisor};
+use conformance::runner::outcome::Outcome;
+use conformance::runner::{Runner, supervisor};
 use conformance::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::ffi::{CString, c_int, c_ulong};

@@ -5,7 +5,8 @@
 //! contender and the length. `nocopy-peers` (`conformance/peers`) is one of them for each library of Rust; Python is given a script. `nginx`
 //! is asked for the file instead.
 
-use crate::lab::{io, sockets, wait_until};
+use crate::lab::waiting::wait_until;
+use crate::lab::{io, sockets};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::c_int;
@@ -226,7 +227,7 @@ impl Server {
             command.pre_exec(|| {
                 // Told to end, it ends its worker as well.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                super::trial::pin(0);
+                crate::process::pin(0);
                 Ok(())
             });
         }

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::plans::{BASE, size};
-use super::trial::Placement;
-use super::{AGAIN, Kind, Line, Outcome, Run};
+use crate::bench::plan::Placement;
+use crate::bench::plan::{AGAIN, Kind};
+use crate::bench::run::{Line, Outcome, Run};
 use crate::ways::sinks::Sink;
 use plotters::coord::Shift;
 use plotters::prelude::*;

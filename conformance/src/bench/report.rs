@@ -4,8 +4,9 @@
 
 use super::plans::{BASE, CONGESTION, size};
 use super::stats::Interval;
-use super::trial::Placement;
-use super::{Kind, Line, NOISE, Outcome, Run};
+use crate::bench::plan::Kind;
+use crate::bench::plan::Placement;
+use crate::bench::run::{Line, NOISE, Outcome, Run};
 use crate::run::table::draw;
 use crate::ways::sinks::Sink;
 use std::io::{self, Write};
@@ -348,7 +349,7 @@ fn bars(output: &mut dyn Write, outcomes: &[Outcome], markdown: bool) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Conditions;
+    use crate::bench::run::Conditions;
 
     fn interval(low: f64, high: f64) -> Interval {
         Interval {

@@ -1,30 +1,21 @@
 //! One transfer, timed: a process that sends and one that receives, both new and connected before the clock starts.
 
 use super::peers::{self, Peer};
-use super::{How, Kind, Plan};
+use crate::bench::plan::Placement;
+use crate::bench::plan::{How, Kind, Plan};
 use crate::lab::netns::Elsewhere;
 use crate::lab::{Lab, io, sockets};
 use crate::process;
+use crate::process::pin;
 use crate::verdict::{Setup, Stop};
 use crate::ways::methods::Method;
 use crate::ways::sinks::Ends;
-use serde::{Deserialize, Serialize};
 use std::ffi::c_int;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
-
-/// On which processors the two processes run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Placement {
-    /// Both on the same one: the wall is what both cost.
-    Same,
-    /// On two.
-    Split,
-}
 
 /// What a trial took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,14 +306,4 @@ fn read_report(mut from: PipeReader) -> Result<Report, Stop> {
         *word = u64::from_ne_bytes(bytes);
     }
     Ok(words)
-}
-
-/// Keeps this process on a processor, if there are as many.
-pub fn pin(cpu: usize) {
-    // SAFETY: a set is plain bits, for which zero is valid; the macros set one of them, and the kernel reads it.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
-    }
 }

@@ -4,8 +4,9 @@ use super::tools::{note_length, pipe, reopen};
 use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::lab::Lab;
-use crate::lab::fds::{self, Descriptor, Kind as Fd};
+use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{argument, ask, copy_file_range};
+use crate::lab::open;
 use crate::verdict::{Observation, Setup, Stop};
 use std::fs::File;
 use syscalls::{Errno, Sysno};
@@ -263,7 +264,7 @@ fn overlap(lab: &Lab) -> Result<Observation, Stop> {
 
 fn two_file_systems(lab: &Lab) -> Result<Observation, Stop> {
     let source = Descriptor::open(lab, Fd::ProcVersion)?;
-    let memfd = fds::sealed_memfd(0)?;
+    let memfd = open::sealed_memfd(0)?;
     let mut seen = Observation::new();
     seen.call(
         "copy_file_range(/proc/version, memfd)",

@@ -5,7 +5,7 @@ use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
-use crate::lab::fds;
+use crate::lab::open;
 use crate::lab::pages::{self, PAGE};
 use crate::lab::sleeper::{Caller, interrupt_with, returned};
 use crate::lab::{Lab, alias, io, pattern, sockets};
@@ -412,7 +412,7 @@ fn zerocopy_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// A file in memory of four pages, each in a folio of its own: what is punched out of a larger folio becomes zeros in place.
 fn lettered_memfd() -> Result<File, Stop> {
-    let file = File::from(fds::sealed_memfd(0)?);
+    let file = File::from(open::sealed_memfd(0)?);
     for letter in b'a'..=b'd' {
         aside(|| io::write_all(&file, &[letter; PAGE])).setup("write")?;
     }

@@ -8,8 +8,9 @@ use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::{LENGTH, OLD};
 use crate::lab::changed::{self, AS_GIVEN, CHANGES, Carrier, Change};
+use crate::lab::open;
 use crate::lab::volumes::Volume;
-use crate::lab::{Lab, fds, io, nfs};
+use crate::lab::{Lab, io, nfs};
 use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
 use std::fs::File;
 use syscalls::Sysno;
@@ -240,7 +241,7 @@ type Files = Box<dyn Fn() -> Result<File, Stop>>;
 
 fn of_memfd(_lab: &Lab) -> Result<Files, Stop> {
     Ok(Box::new(|| {
-        let memfd = File::from(fds::sealed_memfd(0)?);
+        let memfd = File::from(open::sealed_memfd(0)?);
         fill(&memfd)?;
         Ok(memfd)
     }))
@@ -256,7 +257,7 @@ fn on(lab: &Lab, kind: &str) -> Result<Files, Stop> {
 fn new_file(volume: &Volume) -> Result<File, Stop> {
     let path = volume.directory.join("given");
     let file = aside(|| {
-        let file = fds::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
+        let file = open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
         std::fs::remove_file(&path).setup("unlink")?;
         Ok::<_, Stop>(file)
     })?;

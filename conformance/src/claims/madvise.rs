@@ -7,8 +7,8 @@ use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between, 
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::Lab;
-use crate::lab::fds::sealed_memfd;
 use crate::lab::io::{self, NO_FD, NOWHERE, ask};
+use crate::lab::open::sealed_memfd;
 use crate::lab::pages::{PAGE, account, letter, lettered, letters_of, resident, store};
 use crate::verdict::{Observation, Setup, Stop, Value, Verdict};
 use std::fs::File;

@@ -5,8 +5,9 @@ use crate::claim::{Answer, Claim, Exception, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::attributes::Attribute;
-use crate::lab::fds::{self, Descriptor, Kind as Fd};
+use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, argument, ask};
+use crate::lab::open;
 use crate::lab::volumes::Volume;
 use crate::lab::{Lab, alias, map_file, sockets};
 use crate::verdict::{Observation, Setup, Stop};
@@ -294,7 +295,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.sealed.write",
             |_lab| {
-                let sealed = fds::sealed_memfd(libc::F_SEAL_WRITE)?;
+                let sealed = open::sealed_memfd(libc::F_SEAL_WRITE)?;
                 let mut seen = Observation::new();
                 let shared = map(&sealed, PAGE, READ | WRITE, SHARED, 0);
                 note(
@@ -574,7 +575,7 @@ pub(super) fn note(
 fn mmap_errors_append(lab: &Lab) -> Result<Observation, Stop> {
     let volume = Volume::mount(lab, "ext4")?;
     let path = volume.directory.join("append");
-    let file = aside(|| fds::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC))?;
+    let file = aside(|| open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC))?;
     aside(|| std::fs::remove_file(&path)).setup("unlink")?;
     aside(|| file.set_len(PAGE as u64)).setup("ftruncate")?;
     let append = aside(|| reopen(&file, File::options().read(true).append(true)))?;

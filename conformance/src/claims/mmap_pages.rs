@@ -6,9 +6,9 @@ use super::tools::reopen;
 use crate::claim::{Answer, Claim, Exception, Source, always, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::fds::sealed_memfd;
 use crate::lab::filesystems::{Status, file_on, set_old_time};
 use crate::lab::io::{self, argument, ask};
+use crate::lab::open::sealed_memfd;
 use crate::lab::pages::{
     PAGE, UNHARMED, letter, lettered, letters, load, resident, store, store_in_child, touch,
 };

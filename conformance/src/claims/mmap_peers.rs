@@ -8,8 +8,8 @@ use crate::claim::{Answer, Claim, Source, always};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::Lab;
-use crate::lab::fds::sealed_memfd;
 use crate::lab::io::{self, NO_FD, ask};
+use crate::lab::open::sealed_memfd;
 use crate::lab::pages::{
     PAGE, UNHARMED, letter, lettered, letters, load, mapping_at, store, store_in_child, touch,
 };

@@ -4,8 +4,9 @@ use crate::claim::{Answer, Claim, Exception, Source, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::images::{CONTENT, LENGTH};
+use crate::lab::open;
 use crate::lab::volumes::Volume;
-use crate::lab::{Lab, fds, io};
+use crate::lab::{Lab, io};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_splice::{SpliceFlags, splice};
 use std::ffi::CString;
@@ -57,7 +58,7 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("the commit \"tmpfs: trivial support for direct IO\""),
         )],
         ..o_direct_claim!("splice.o-direct.memfd", "tmpfs", |_lab| {
-            let memfd = fds::sealed_memfd(0)?;
+            let memfd = open::sealed_memfd(0)?;
             aside(|| io::write_all(&memfd, &[b'O'; LENGTH])).setup("write a memfd")?;
             opened(Path::new(&format!("/proc/self/fd/{}", memfd.as_raw_fd())))
         })

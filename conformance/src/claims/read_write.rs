@@ -5,9 +5,11 @@ use crate::claim::{Answer, Claim, Exception, Source, always, between, gate, seed
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias;
-use crate::lab::fds::{Descriptor, Kind as Fd, set_status_flags};
-use crate::lab::filesystems::{self, Place, is_on_disk, places};
+use crate::lab::fds::{Descriptor, Kind as Fd};
+use crate::lab::filesystems::{Place, is_on_disk, places};
+use crate::lab::open::set_status_flags;
 use crate::lab::sinks::Kind;
+use crate::lab::unnamed;
 use crate::lab::usage::{self, Io, Usage};
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
@@ -246,7 +248,7 @@ fn disk_bytes_uncached(place: &Place, file: &File) -> Result<u64, Stop> {
 
 fn rw_dma_disk(lab: &Lab) -> Result<Observation, Stop> {
     let place = place(lab)?;
-    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+    let file = unnamed::unnamed_file(&place.directory).setup("create a file")?;
     let mut seen = Observation::new();
     seen.text("file system", &place.filesystem);
     if is_on_disk(&place.filesystem) {
@@ -264,7 +266,7 @@ fn rw_dma_disk(lab: &Lab) -> Result<Observation, Stop> {
 
 fn rw_dma_disk_uncached(lab: &Lab) -> Result<Observation, Stop> {
     let place = place(lab)?;
-    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+    let file = unnamed::unnamed_file(&place.directory).setup("create a file")?;
     let mut seen = Observation::new();
     seen.text("file system", &place.filesystem);
     seen.count(

@@ -6,9 +6,11 @@ use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fuse::{self, Fuse};
 use crate::lab::io::{self, argument, ask};
+use crate::lab::open;
 use crate::lab::pages::PAGE;
 use crate::lab::volumes::Volume;
-use crate::lab::{Lab, alias, fds, mounts, nfs, sockets, wait_until};
+use crate::lab::waiting::wait_until;
+use crate::lab::{Lab, alias, mounts, nfs, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
@@ -122,11 +124,11 @@ pub const CLAIMS: &[Claim] = &[
                 let of_volume = || {
                     let path = volume.directory.join("largest");
                     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
-                    let file = aside(|| fds::open_with(&path, flags))?;
+                    let file = aside(|| open::open_with(&path, flags))?;
                     aside(|| std::fs::remove_file(&path)).setup("unlink")?;
                     Ok::<_, Stop>(file)
                 };
-                let memfd = || fds::sealed_memfd(0).map(File::from);
+                let memfd = || open::sealed_memfd(0).map(File::from);
                 ask(BEYOND_LARGEST, &of_volume()?, &of_volume()?);
                 ask(
                     "sendfile(memfd, memfd, 2^63 - 4096, 1)",
@@ -431,7 +433,7 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let (source, target) = (lab.file(b"abcdef")?, lab.empty_file()?);
                 // Wherever the scratch directory is, a memfd may be executed.
-                let zeros = File::from(fds::sealed_memfd(0)?);
+                let zeros = File::from(open::sealed_memfd(0)?);
                 aside(|| io::truncate(&zeros, PAGE as u64)).setup("ftruncate")?;
                 let mut seen = Observation::new();
                 for (name, protection) in [
@@ -521,7 +523,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.ends.into-itself",
             |_lab| {
-                let mut file = File::from(fds::sealed_memfd(0)?);
+                let mut file = File::from(open::sealed_memfd(0)?);
                 aside(|| io::write_all(&file, b"b")).setup("write a memfd")?;
                 let mut offset = 0;
                 let sent = io::until_done(1 << 16, |done| {
@@ -687,7 +689,7 @@ const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, 
 /// Sends 64 KiB, until a call fails.
 fn sent_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
     let bytes = crate::lab::pattern(1 << 16);
-    let source = File::from(fds::sealed_memfd(0)?);
+    let source = File::from(open::sealed_memfd(0)?);
     aside(|| io::write_all(&source, &bytes)).setup("write a memfd")?;
     let mut offset = 0;
     let (sent, refused) = until_refused(bytes.len(), |done| {
@@ -771,7 +773,7 @@ pub(super) const HOLED: usize = 5 * 4096;
 
 /// A memfd of a page of `f`, three pages of hole, a page of `f`.
 pub(super) fn holed() -> Result<File, Stop> {
-    let file = File::from(fds::sealed_memfd(0)?);
+    let file = File::from(open::sealed_memfd(0)?);
     aside(|| {
         io::pwrite_all(&file, &[b'f'; 4096], 0).setup("write the file")?;
         io::pwrite_all(&file, &[b'f'; 4096], 4 * 4096).setup("write the file")

@@ -6,8 +6,9 @@ use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
+use crate::lab::open;
 use crate::lab::sleeper::{Caller, returned};
-use crate::lab::{Lab, alias, fds, map_file, privilege, sockets};
+use crate::lab::{Lab, alias, map_file, privilege, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
@@ -842,12 +843,12 @@ fn sendfile_errors_append(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(O_APPEND file, file, NULL)",
         sendfile(&append, &source, None, 1),
     );
-    fds::set_status_flags(&target, libc::O_APPEND)?;
+    open::set_status_flags(&target, libc::O_APPEND)?;
     seen.call(
         "sendfile(file with O_APPEND set later, file)",
         sendfile(&target, &source, None, 1),
     );
-    fds::set_status_flags(&target, 0)?;
+    open::set_status_flags(&target, 0)?;
     seen.call(
         "sendfile(file with O_APPEND cleared, file)",
         sendfile(&target, &source, None, 1),
@@ -859,7 +860,7 @@ fn sendfile_errors_append(lab: &Lab) -> Result<Observation, Stop> {
 fn sendfile_errors_append_order(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let read_only = reopen(&target, File::options().read(true))?;
-    fds::set_status_flags(&read_only, libc::O_APPEND)?;
+    open::set_status_flags(&read_only, libc::O_APPEND)?;
     let mut seen = Observation::new();
     seen.call(
         "sendfile(read-only O_APPEND file, file)",
@@ -960,7 +961,7 @@ fn sendfile_errors_efbig(lab: &Lab) -> Result<Observation, Stop> {
 
 fn sendfile_errors_sealed(lab: &Lab) -> Result<Observation, Stop> {
     let source = alias::source(lab)?;
-    let sealed = fds::sealed_memfd(libc::F_SEAL_WRITE)?;
+    let sealed = open::sealed_memfd(libc::F_SEAL_WRITE)?;
     let mut seen = Observation::new();
     seen.call(
         "sendfile(memfd with F_SEAL_WRITE, file)",
@@ -1075,7 +1076,7 @@ fn sendfile_completion_none(lab: &Lab) -> Result<Observation, Stop> {
     let mut count = |what: &str| -> Result<(), Stop> {
         sockets::wait_for_arrival(&far, 1)?;
         io::read_full(&far, &mut [0; 1]).setup("read at the receiver")?;
-        crate::lab::wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
+        crate::lab::waiting::wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
         let completions = Completions::now(&near).setup("read the error queue")?;
         seen.count(format!("completions of {what}"), completions.count());
         Ok(())

@@ -11,6 +11,7 @@ use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::filesystems;
 use crate::lab::sinks::{Kind, Sink};
+use crate::lab::unnamed;
 use crate::lab::{FAR, FAR_OFFSET, Lab, alias, io, pattern, sockets};
 use crate::routes::Route;
 use crate::verdict::{Observation, Setup, Stop, Verdict};
@@ -561,7 +562,7 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
     for place in filesystems::places(lab.scratch()?) {
         let name = &place.filesystem;
         let file = aside(|| {
-            let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+            let file = unnamed::unnamed_file(&place.directory).setup("create a file")?;
             io::pwrite_all(&file, b"bytes", 0).setup("write the file")?;
             Ok::<_, Stop>(file)
         })?;

@@ -5,11 +5,14 @@ use super::tools::{arrived, filled, note_length, note_readable, pipe, reopen};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::fds::{self, Descriptor, Kind as Fd};
-use crate::lab::filesystems::{self, is_on_disk, places};
+use crate::lab::fds::{Descriptor, Kind as Fd};
+use crate::lab::filesystems::{is_on_disk, places};
 use crate::lab::fuse::{self, Fuse};
+use crate::lab::open;
 use crate::lab::sleeper::{Caller, returned};
-use crate::lab::{Lab, alias, io, mounts, sockets, wait_until};
+use crate::lab::unnamed;
+use crate::lab::waiting::wait_until;
+use crate::lab::{Lab, alias, io, mounts, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_splice::{SpliceFlags, splice};
 use std::fs::File;
@@ -665,10 +668,10 @@ fn splice_o_direct_shares(lab: &Lab) -> Result<Observation, Stop> {
             "name a directory on a local disk with --scratch DIR",
         ));
     };
-    let file = filesystems::unnamed_file(&place.directory).setup("create a file")?;
+    let file = unnamed::unnamed_file(&place.directory).setup("create a file")?;
     aside(|| io::pwrite_all(&file, &[alias::OLD; alias::LENGTH], 0)).setup("write the file")?;
     aside(|| file.sync_all()).setup("fsync")?;
-    fds::set_status_flags(&file, libc::O_DIRECT)?;
+    open::set_status_flags(&file, libc::O_DIRECT)?;
     let pipe = pipe()?;
     let mut offset = 0;
     alias::send_all(|done| {
@@ -682,7 +685,7 @@ fn splice_o_direct_shares(lab: &Lab) -> Result<Observation, Stop> {
         )
     })
     .setup("splice")?;
-    fds::set_status_flags(&file, 0)?;
+    open::set_status_flags(&file, 0)?;
     alias::change(&file)?;
     let mut bytes = vec![0; alias::LENGTH];
     let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;

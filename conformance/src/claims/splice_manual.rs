@@ -4,8 +4,9 @@ use super::tools::{filled, note_readable, pipe, raised, reopen, two};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::fds::{self, Descriptor, Kind as Fd};
+use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
+use crate::lab::open;
 use crate::lab::{Lab, alias, privilege, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_splice::{Pipe, PipeFlags, SpliceFlags, pipe2, splice};
@@ -1172,7 +1173,7 @@ fn splice_errors_sigpipe(lab: &Lab) -> Result<Observation, Stop> {
 
 fn splice_errors_sealed(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = filled(b"b")?;
-    let sealed = fds::sealed_memfd(libc::F_SEAL_WRITE)?;
+    let sealed = open::sealed_memfd(libc::F_SEAL_WRITE)?;
     let mut seen = Observation::new();
     seen.call(
         "splice(pipe, memfd with F_SEAL_WRITE)",
@@ -1242,7 +1243,7 @@ fn splice_sink_append_by_another(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("splice(pipe, file) before", call());
     let another = aside(|| file.try_clone()).setup("dup")?;
-    fds::set_status_flags(&another, libc::O_APPEND)?;
+    open::set_status_flags(&another, libc::O_APPEND)?;
     seen.call("splice(pipe, file) afterwards", call());
     note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     Ok(seen)

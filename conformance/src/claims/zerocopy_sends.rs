@@ -6,10 +6,11 @@ use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias;
 use crate::lab::completions::Completions;
-use crate::lab::fds;
 use crate::lab::io::{self, argument, ask};
+use crate::lab::open;
 use crate::lab::settings::Setting;
-use crate::lab::{Lab, danger, netns, privilege, sockets, wait_until};
+use crate::lab::waiting::wait_until;
+use crate::lab::{Lab, danger, netns, privilege, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_msg_zerocopy::{
     Message, MsgFlags, SendFlags, messages, recv_error_queue, send_zerocopy,
@@ -839,7 +840,7 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// A page of memory that only this process can see: its address. It stays mapped.
 pub(super) fn secret_page() -> Result<usize, Stop> {
-    let secret = fds::memfd_secret()?;
+    let secret = open::memfd_secret()?;
     danger::SECRET_MEMORY.avoid()?;
     aside(|| {
         // SAFETY: ftruncate takes no pointer.

@@ -4,9 +4,12 @@ use crate::commands::failure::Failure;
 use crate::commands::output::{Output, keep_inputs, open_output};
 use anstream::stream::IsTerminal;
 use clap::{Args, ValueEnum};
+use conformance::bench;
 use conformance::bench::peers::Peers;
+use conformance::bench::plan::Kind;
 use conformance::bench::plans::{CONGESTION, Wanted};
-use conformance::bench::{self, Conditions, Kind, Outcome, Run, Source, plots, report};
+use conformance::bench::run::{Conditions, Outcome, Run, Source};
+use conformance::bench::{plots, report};
 use conformance::input;
 use conformance::lab::Lab;
 use conformance::replace::{self, Replacement};
@@ -238,7 +241,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
             (_, Kind::Peers, Some((_, first))) => first,
             _ => &source,
         };
-        match bench::run(&lab, source, plan, || progress.inc(1)) {
+        match bench::run::run(&lab, source, plan, || progress.inc(1)) {
             Ok(outcome) => outcomes.push(outcome),
             Err(stop @ Stop::Untestable(_)) => missing.push(format!("{name}: {stop}")),
             Err(stop) => return Err(Failure::Usage(format!("{name}: {stop}"))),

@@ -9,6 +9,7 @@ use conformance::report::diff;
 use conformance::run::recorded;
 use conformance::run::stored;
 use conformance::run::stored::Stored;
+use conformance::surveys;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -94,7 +95,9 @@ fn grids(options: &Diff) -> Result<Option<[Sheet; 2]>, Failure> {
 }
 
 fn diff_of_grids(options: &Diff, sheets: &[Sheet; 2]) -> Result<bool, Failure> {
-    let found = sheet::differences(&sheets.each_ref());
+    let varies =
+        surveys::find(&sheets[0].grid).map_or((|_| false) as fn(&str) -> bool, |grid| grid.varies);
+    let found = sheet::differences(&sheets.each_ref(), varies);
     let mut output = open_output(options.output.as_deref())?;
     let names = sheets
         .each_ref()

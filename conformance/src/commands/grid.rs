@@ -8,13 +8,14 @@ use crate::commands::output::open_output;
 use crate::commands::running::runner;
 use clap::{Args, ValueEnum};
 use conformance::claim::Claim;
-use conformance::grids::Grid;
+use conformance::grids::grid::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::{Row, Sheet, differences, write_differences};
 use conformance::ledger::{self, LEDGER};
 use conformance::run::record::Environment;
 use conformance::run::red::Strictness;
-use conformance::runner::{Heard, Isolation};
+use conformance::runner::Heard;
+use conformance::runner::outcome::Isolation;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -126,13 +127,13 @@ pub fn grid_command(grid: &Grid, options: &GridOptions) -> Result<bool, Failure>
         (sheets, reasons.is_empty())
     } else {
         let sheet = here(grid, &rows, &options.running)?;
-        let reasons = records::red(&sheet, None, &strictness);
+        let reasons = records::red(grid, &sheet, None, &strictness);
         for reason in &reasons {
             writeln!(std::io::stderr(), "red: {reason}")?;
         }
         (vec![(String::new(), sheet)], reasons.is_empty())
     };
-    report_all(&mut output, &sheets, options.format)?;
+    report_all(&mut output, grid, &sheets, options.format)?;
     output.finish()?;
     Ok(green)
 }
@@ -172,7 +173,7 @@ fn red(
 ) -> Vec<String> {
     let of = |(name, sheet): &(String, Sheet)| {
         let record = records::find(grid, name).filter(|_| in_guests);
-        let reasons = records::red(sheet, record.as_ref(), strictness);
+        let reasons = records::red(grid, sheet, record.as_ref(), strictness);
         let reasons = reasons.into_iter();
         reasons
             .map(|reason| format!("{name}: {reason}"))
@@ -227,6 +228,7 @@ fn recorded(
 /// One sheet as a table; of several what differs between them, with the claims that decide it.
 fn report_all(
     output: &mut dyn Write,
+    grid: &Grid,
     sheets: &[(String, Sheet)],
     format: Format,
 ) -> Result<(), Failure> {
@@ -240,9 +242,14 @@ fn report_all(
     }
     let all: Vec<&Sheet> = sheets.iter().map(|(_, sheet)| sheet).collect();
     let names: Vec<String> = sheets.iter().map(|(name, _)| name.clone()).collect();
-    let found = differences(&all);
-    let grid = all.first().map_or("", |sheet| &sheet.grid);
-    write_differences(output, grid, &names, &found, format == Format::Markdown)?;
+    let found = differences(&all, grid.varies);
+    write_differences(
+        output,
+        grid.name,
+        &names,
+        &found,
+        format == Format::Markdown,
+    )?;
     writeln!(output)?;
     for (name, sheet) in sheets {
         writeln!(output, "{name}: {}", sheet.summary())?;

@@ -20,8 +20,10 @@ mod soak;
 mod vm;
 
 use clap::{Parser, Subcommand};
+use conformance::grids::fds::FDS;
+use conformance::grids::fs::FS;
+use conformance::interrupt;
 use conformance::ledger::LEDGER;
-use conformance::{grids, interrupt};
 use failure::Failure;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -106,8 +108,8 @@ pub fn main() -> ExitCode {
         Some(Command::Diff(options)) => diff::diff_command(&options),
         Some(Command::Record(options)) => record::record_command(&options),
         Some(Command::Falsify(options)) => falsify::falsify_command(&options),
-        Some(Command::Fds(options)) => grid::grid_command(&grids::FDS, &options),
-        Some(Command::Fs(options)) => grid::grid_command(&grids::FS, &options),
+        Some(Command::Fds(options)) => grid::grid_command(&FDS, &options),
+        Some(Command::Fs(options)) => grid::grid_command(&FS, &options),
         Some(Command::Ledger(options)) => grid::grid_command(&LEDGER, &options),
         Some(Command::Redis(command)) => redis::redis_command(&command),
         Some(Command::Bench(options)) => bench::bench_command(&options),

@@ -3,8 +3,11 @@
 use crate::commands::failure::Failure;
 use clap::{Args, ValueEnum};
 use conformance::claims::REGISTRY;
+use conformance::grids::fds::FDS;
+use conformance::grids::fs::FS;
+use conformance::grids::grid::Grid;
+use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
-use conformance::grids::{self, Grid, records};
 use conformance::kernel::{MEASURED, Release, Series};
 use conformance::ledger::LEDGER;
 use conformance::replace;
@@ -45,8 +48,8 @@ impl What {
     fn grid(self) -> Option<&'static Grid> {
         match self {
             Self::Claims => None,
-            Self::Fds => Some(&grids::FDS),
-            Self::Fs => Some(&grids::FS),
+            Self::Fds => Some(&FDS),
+            Self::Fs => Some(&FS),
             Self::Ledger => Some(&LEDGER),
         }
     }

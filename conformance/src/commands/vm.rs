@@ -6,7 +6,7 @@ use crate::commands::output::open_output;
 use clap::{Args, Subcommand, ValueEnum};
 use conformance::claim::Claim;
 use conformance::foreign::Foreign;
-use conformance::grids::Grid;
+use conformance::grids::grid::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
 use conformance::interrupt;

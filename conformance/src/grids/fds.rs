@@ -1,6 +1,7 @@
 //! Every kind of descriptor in every place of every call.
 
-use super::{Answer, attempt};
+use super::attempt::{Answer, attempt, ignore_sigpipe};
+use super::grid::{Grid, recorded};
 use crate::claim::Claim;
 use crate::lab::fds::{Descriptor, Kind, for_each_kind};
 use crate::lab::sockets::KTLS_MODULES;
@@ -16,6 +17,18 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use syscalls::{Errno, Sysno};
+/// Every kind of descriptor × every call.
+pub const FDS: Grid = Grid {
+    name: "fds",
+    what: "descriptor",
+    rows: ROWS,
+    on_disks: false,
+    prepare: || {},
+    varies: |_| false,
+    tidy: Observation::clone,
+    disagreements: |_| vec![],
+    records: recorded!("fds"),
+};
 
 /// What is done with a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +136,7 @@ const fn modules(kind: Kind) -> &'static [&'static str] {
 /// The row of the kind with this number.
 fn row<const KIND: usize>(lab: &Lab) -> Result<Observation, Stop> {
     let kind = crate::lab::fds::ALL[KIND];
-    super::ignore_sigpipe()?;
+    ignore_sigpipe()?;
     let mut seen = Observation::new();
     for column in COLUMNS {
         let value = cell(lab, kind, *column)?;

@@ -1,12 +1,14 @@
 //! Every file system under every call, and what becomes of the bytes when something happens to the file on the way.
 
-use super::{Answer, attempt};
+use super::attempt::{Answer, attempt, ignore_sigpipe};
+use super::grid::{Grid, recorded};
 use crate::claim::Claim;
 use crate::lab::alias::{self, NEW, OLD, Sharing};
 use crate::lab::changed::{self, Carrier, Change};
 use crate::lab::images::{self, CONTENT, HOLE, LENGTH};
+use crate::lab::open;
 use crate::lab::volumes::{ALL, Volume};
-use crate::lab::{Lab, fds, io, map_file, nfs, sockets};
+use crate::lab::{Lab, io, map_file, nfs, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Value, Verdict};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
@@ -18,6 +20,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use syscalls::{Errno, Sysno};
+/// Every file system × every call, and what can happen to a file.
+pub const FS: Grid = Grid {
+    name: "fs",
+    what: "file system",
+    rows: ROWS,
+    on_disks: true,
+    prepare: || {},
+    varies: |_| false,
+    tidy: Observation::clone,
+    disagreements: |_| vec![],
+    records: recorded!("fs"),
+};
 
 macro_rules! rows {
     ($($at:literal $modules:expr,)*) => {
@@ -96,7 +110,7 @@ const LAST: &[Column] = &[
 
 /// The row of the file system with this number.
 fn row<const AT: usize>(lab: &Lab) -> Result<Observation, Stop> {
-    super::ignore_sigpipe()?;
+    ignore_sigpipe()?;
     let volume = Volume::mount(lab, ALL[AT])?;
     let files = Files {
         volume: &volume,
@@ -153,7 +167,7 @@ impl Files<'_> {
         }
         let path = self.path("source");
         {
-            let file = fds::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
+            let file = open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
             fill(&file)?;
         }
         self.opened("source", libc::O_RDWR | flags)
@@ -242,14 +256,14 @@ impl Files<'_> {
     fn hole(&self) -> Result<Value, Stop> {
         let file = if self.volume.is_writable {
             let path = self.path("sparse");
-            let file = fds::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
+            let file = open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
             // A file of hugetlbfs has whole pages.
             file.set_len(LENGTH as u64)
                 .or_else(|_| file.set_len(HUGE_PAGE as u64))
                 .setup("ftruncate")?;
             file
         } else {
-            fds::open_with(&self.path(HOLE), libc::O_RDONLY)?
+            open::open_with(&self.path(HOLE), libc::O_RDONLY)?
         };
         let mut pair = Pair::new(Call::Splice)?;
         let answer = pair.send(&file)?;
@@ -260,7 +274,7 @@ impl Files<'_> {
     fn target(&self, flags: libc::c_int) -> Result<File, Stop> {
         self.must_be_writable()?;
         let path = self.path("target");
-        drop(fds::open_with(
+        drop(open::open_with(
             &path,
             libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC,
         )?);
@@ -275,7 +289,7 @@ impl Files<'_> {
 
     /// The answer of a call that has written the target, with what is in that.
     fn written(&self, answer: Answer) -> Result<Value, Stop> {
-        let target = fds::open_with(&self.path("target"), libc::O_RDONLY)?;
+        let target = open::open_with(&self.path("target"), libc::O_RDONLY)?;
         let mut bytes = vec![0; LENGTH];
         let length = io::read_full(&target, &mut bytes).setup("read what was written")?;
         Ok(arrived(answer, &bytes[..length], NEW))

@@ -5,30 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+use super::grid::Grid;
 use super::sheet::Sheet;
-use super::{ALL, Grid};
-use crate::ledger::{self, LEDGER};
-use crate::run::recorded;
 use crate::run::red::Strictness;
 use crate::verdict::Observation;
 
 /// Where the grids of guests are kept, below the directory in which the program runs: a directory per grid, a file per kernel.
 pub const MADE: &str = "target/grids";
-
-macro_rules! records {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, [
-            include_str!(concat!("../../../fixtures/grids/fds/", $name, ".jsonl")),
-            include_str!(concat!("../../../fixtures/grids/fs/", $name, ".jsonl")),
-            include_str!(concat!("../../../fixtures/grids/ledger/", $name, ".jsonl")),
-        ])),+]
-    };
-}
-
-/// The records, as they were when the program was built: of each kernel one for each of [`ALL`].
-const RECORDS: &[(&str, [&str; ALL.len()])] = records!(
-    "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"
-);
 
 /// The record of a grid on a kernel of the matrix.
 ///
@@ -36,14 +19,13 @@ const RECORDS: &[(&str, [&str; ALL.len()])] = records!(
 ///
 /// Never in a build whose tests pass: the records are part of the program.
 pub fn find(grid: &Grid, kernel: &str) -> Option<Sheet> {
-    let at = ALL.iter().position(|other| other.name == grid.name)?;
-    let (_, of_kernel) = RECORDS.iter().find(|(name, _)| *name == kernel)?;
-    Some(Sheet::read(of_kernel[at].as_bytes()).expect("the records are checked by a test"))
+    let (_, text) = grid.records.iter().find(|(name, _)| *name == kernel)?;
+    Some(Sheet::read(text.as_bytes()).expect("the records are checked by a test"))
 }
 
 /// The records of a grid with the kernels' names, oldest first.
 pub fn of_grid(grid: &Grid) -> Vec<(&'static str, Sheet)> {
-    let names = recorded::names().into_iter();
+    let names = grid.records.iter().map(|(name, _)| *name);
     names
         .filter_map(|name| Some((name, find(grid, name)?)))
         .collect()
@@ -93,11 +75,14 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
 
 /// Why a grid is red, a clause each: rows that are no answer, no answer at all, and, where asked for, what is not as `record` has
 /// it, or, without a record, rows that this machine does not have.
-pub fn red(sheet: &Sheet, record: Option<&Sheet>, strictness: &Strictness) -> Vec<String> {
+pub fn red(
+    grid: &Grid,
+    sheet: &Sheet,
+    record: Option<&Sheet>,
+    strictness: &Strictness,
+) -> Vec<String> {
     let mut reasons = sheet.red();
-    if sheet.grid == LEDGER.name {
-        reasons.extend(ledger::disagreements(sheet));
-    }
+    reasons.extend((grid.disagreements)(sheet));
     if reasons.is_empty() && sheet.rows.iter().all(|row| row.cells.is_none()) {
         reasons.push("nothing was decided: no row could be tried".to_owned());
     }
@@ -116,7 +101,7 @@ pub fn red(sheet: &Sheet, record: Option<&Sheet>, strictness: &Strictness) -> Ve
             let mut kept = sheet.clone();
             kept.rows
                 .retain(|row| row.lacking.is_none() || !expected(&row.row));
-            reasons.extend(unlike(record, &kept));
+            reasons.extend(unlike(grid, record, &kept));
         }
         None => reasons.extend(sheet.rows.iter().filter_map(|row| {
             let reason = row.lacking.as_ref().filter(|_| !expected(&row.row))?;
@@ -131,7 +116,7 @@ pub fn red(sheet: &Sheet, record: Option<&Sheet>, strictness: &Strictness) -> Ve
 
 /// What of a grid is not as recorded, a clause each: cells with another answer, and rows of the record that are not there.
 /// Rows that were left out on purpose are not looked for.
-pub fn unlike(record: &Sheet, sheet: &Sheet) -> Vec<String> {
+pub fn unlike(grid: &Grid, record: &Sheet, sheet: &Sheet) -> Vec<String> {
     let mut found = Vec::new();
     for row in &sheet.rows {
         let Some(known) = record.rows.iter().find(|other| other.row == row.row) else {
@@ -144,7 +129,7 @@ pub fn unlike(record: &Sheet, sheet: &Sheet) -> Vec<String> {
             (None, None) | (Some(_), Some(_)) => {}
         }
     }
-    let cells = super::sheet::differences(&[record, sheet]);
+    let cells = super::sheet::differences(&[record, sheet], grid.varies);
     found.extend(cells.iter().map(|cell| {
         let [known, now] = cell.cells.as_slice() else {
             unreachable!("two sheets were compared");

@@ -9,7 +9,7 @@ use super::cells::Cells;
 use crate::run::record::{Environment, SCHEMA};
 use crate::run::stored;
 use crate::run::table::draw;
-use crate::runner::Outcome;
+use crate::runner::outcome::Outcome;
 use crate::verdict::{Observation, Reason, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -285,7 +285,7 @@ impl Sheet {
 
 /// The cells that are not the same in all of these sheets, in the order of the first, but for those that differ from run to run. A row that one of them does not have is left
 /// out there: its cells are no answer.
-pub fn differences(sheets: &[&Sheet]) -> Vec<Difference> {
+pub fn differences(sheets: &[&Sheet], varies: fn(&str) -> bool) -> Vec<Difference> {
     let Some((first, _)) = sheets.split_first() else {
         return vec![];
     };
@@ -299,8 +299,6 @@ pub fn differences(sheets: &[&Sheet]) -> Vec<Difference> {
                 .collect::<Vec<_>>(),
         );
     }
-    let varies =
-        super::find(&first.grid).map_or((|_| false) as fn(&str) -> bool, |grid| grid.varies);
     columns.retain(|column| !varies(column));
     for row in &first.rows {
         for column in &columns {

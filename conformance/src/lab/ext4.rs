@@ -2,7 +2,7 @@
 
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
-use crate::lab::fds::sealed_memfd;
+use crate::lab::open::sealed_memfd;
 use crate::lab::{io, loops, mounts};
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::CStr;

@@ -3,6 +3,7 @@
 use crate::interpose::record::aside;
 use crate::lab::io::{argument, ask};
 use crate::lab::sockets::last_errno;
+use crate::lab::unnamed::unnamed_file;
 use crate::lab::{Lab, netns};
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::CString;
@@ -10,7 +11,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use syscalls::Sysno;
 
@@ -21,37 +21,6 @@ pub struct Place {
     pub directory: PathBuf,
     /// The file system, as the mount table names it, or its magic number.
     pub filesystem: String,
-}
-
-/// A file without a name: it is gone with its last descriptor, whatever ends the process.
-pub fn unnamed_file(directory: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true).write(true);
-    match options
-        .clone()
-        .custom_flags(libc::O_TMPFILE)
-        .open(directory)
-    {
-        // EISDIR: a kernel older than 3.11 that takes the flag for O_DIRECTORY.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)
-            ) =>
-        {
-            let path = directory.join(format!(".nocopy-{}-{}", std::process::id(), unique()));
-            let file = options.create_new(true).open(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
-        }
-        opened => opened,
-    }
-}
-
-fn unique() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Makes the time of a file's last change one of 2001.

@@ -2,7 +2,7 @@
 
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
-use crate::lab::fds;
+use crate::lab::open;
 use crate::lab::sockets::last_errno;
 use crate::verdict::{Lack, Stop};
 use std::ffi::CString;
@@ -23,7 +23,7 @@ fn device(file: &File) -> Result<(File, CString), Stop> {
     let mut options = File::options();
     options.read(true).write(true);
     let remedy = to_have("CONFIG_BLK_DEV_LOOP", "loop");
-    let open = |path: &str| fds::open_present(path.as_ref(), &options, Lack::Device, &remedy);
+    let open = |path: &str| open::open_present(path.as_ref(), &options, Lack::Device, &remedy);
     let control = open("/dev/loop-control")?;
     loop {
         // SAFETY: the command takes no argument.

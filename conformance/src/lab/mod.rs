@@ -21,6 +21,7 @@ pub mod mounts;
 pub mod netlink;
 pub mod netns;
 pub mod nfs;
+pub mod open;
 pub mod pages;
 pub mod privilege;
 pub mod redis;
@@ -28,8 +29,10 @@ pub mod settings;
 pub mod sinks;
 pub mod sleeper;
 pub mod sockets;
+pub mod unnamed;
 pub mod usage;
 pub mod volumes;
+pub mod waiting;
 pub mod watch;
 
 use crate::interpose::record::{self, aside};
@@ -74,7 +77,7 @@ impl Lab {
     /// An empty file without a name, open for reading and writing, in the scratch directory.
     pub fn empty_file(&self) -> Result<File, Stop> {
         let scratch = self.scratch()?;
-        aside(|| filesystems::unnamed_file(scratch))
+        aside(|| unnamed::unnamed_file(scratch))
             .setup(&format!("create a file in {}", scratch.display()))
     }
 
@@ -112,14 +115,6 @@ impl Lab {
 pub const FAR_OFFSET: u64 = 5 << 30;
 /// The content of [`Lab::far_file`].
 pub const FAR: &[u8; 4] = b"far!";
-
-/// Waits until `ready` says so. The process's time limits end a wait that never does.
-pub fn wait_until(mut ready: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
-    while !ready()? {
-        std::thread::sleep(std::time::Duration::from_micros(100));
-    }
-    Ok(())
-}
 
 /// The bytes of a pattern that differs at every position of any window that a test would mix up.
 pub fn pattern(length: usize) -> Vec<u8> {

@@ -7,7 +7,8 @@
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
 use crate::lab::privilege::unshare;
-use crate::lab::{handover, io, netlink, sockets, wait_until};
+use crate::lab::waiting::wait_until;
+use crate::lab::{handover, io, netlink, sockets};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::c_int;

@@ -4,8 +4,9 @@
 //! server would ask `mountd` it is told before: the caches of sunrpc are files of /proc/net/rpc.
 
 use crate::kernel::{is_disposable, to_have};
+use crate::lab::mounts;
 use crate::lab::netns;
-use crate::lab::{fds, mounts};
+use crate::lab::open;
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::fs::File;
@@ -185,7 +186,7 @@ fn track_clients(pipes: &OwnedFd) -> io::Result<()> {
 fn tell(path: &Path, entry: &str) -> Result<(), Stop> {
     let mut options = File::options();
     options.write(true);
-    let mut file = fds::open_present(path, &options, Lack::Kernel, "use a kernel with nfsd")?;
+    let mut file = open::open_present(path, &options, Lack::Kernel, "use a kernel with nfsd")?;
     file.write_all(format!("{entry}\n").as_bytes())
         .setup(&path.display().to_string())
 }

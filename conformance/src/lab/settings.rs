@@ -1,8 +1,8 @@
 //! Settings of the whole machine, which are changed where nobody needs the machine afterwards, and put back.
 
 use crate::interpose::record::aside;
-use crate::lab::fds;
 use crate::lab::netns::is_disposable;
+use crate::lab::open;
 use crate::verdict::{Lack, Setup, Stop};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -28,7 +28,7 @@ impl Setting {
             let mut options = File::options();
             options.read(true).write(true);
             let remedy = "use a kernel that has it";
-            let file = fds::open_present(path.as_ref(), &options, Lack::Kernel, remedy)?;
+            let file = open::open_present(path.as_ref(), &options, Lack::Kernel, remedy)?;
             let before = fs::read_to_string(path).setup(&format!("read {path}"))?;
             match file.write_all_at(value.as_bytes(), 0) {
                 // What gVisor says of a setting that is there to be read.

@@ -2,7 +2,7 @@
 
 use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
-use crate::lab::wait_until;
+use crate::lab::waiting::wait_until;
 use crate::verdict::{Lack, Setup, Stop, errno_name};
 use std::os::unix::thread::JoinHandleExt;
 use std::path::{Path, PathBuf};

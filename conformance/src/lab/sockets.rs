@@ -3,7 +3,7 @@
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
 use crate::lab::io::count_of;
-use crate::lab::wait_until;
+use crate::lab::waiting::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
 use nocopy_msg_zerocopy::Enabled;
 use std::io;

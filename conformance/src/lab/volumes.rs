@@ -4,11 +4,13 @@
 
 use crate::interpose::record::aside;
 use crate::lab::filesystems::filesystem_of;
-use crate::lab::fuse::{Fuse, Settings};
+use crate::lab::fuse::Fuse;
+use crate::lab::fuse::settings::Settings;
 use crate::lab::images::{self, Filesystem};
 use crate::lab::nfs::Nfs;
+use crate::lab::open;
 use crate::lab::settings::Setting;
-use crate::lab::{Lab, fds, io as lab_io, loops, mounts, netns};
+use crate::lab::{Lab, io as lab_io, loops, mounts, netns};
 use crate::verdict::{Lack, Stop};
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -115,7 +117,7 @@ impl Volume {
             let path = self.directory.join("filler");
             let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
             let filler = Filler {
-                file: fds::open_with(&path, flags)?,
+                file: open::open_with(&path, flags)?,
                 path,
             };
             filler.fill()?;

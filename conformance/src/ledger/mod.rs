@@ -6,8 +6,9 @@
 pub mod table;
 
 use crate::claim::Claim;
+use crate::grids::attempt::ignore_sigpipe;
+use crate::grids::grid::{Grid, recorded};
 use crate::grids::sheet::Sheet;
-use crate::grids::{self, Grid};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::copied::{Sender, Watch};
@@ -120,6 +121,8 @@ pub const LEDGER: Grid = Grid {
     prepare: process::fix_addresses,
     varies: |column| Quantity::of_fact(column).is_some_and(Quantity::varies),
     tidy: apart,
+    disagreements,
+    records: recorded!("ledger"),
 };
 
 /// The facts, with the calls that are made for completions apart from those that send.
@@ -179,7 +182,7 @@ const ONCE: u64 = 2;
 
 /// The row of the method with this number.
 fn row<const AT: usize, const TRACED: bool>(lab: &Lab) -> Result<Observation, Stop> {
-    grids::ignore_sigpipe()?;
+    ignore_sigpipe()?;
     let (_, method) = methods::ALL[AT];
     let content = pattern(WHOLE);
     let source = lab.file(&content)?;

@@ -4,7 +4,8 @@
 
 use super::rdb::{self, Server as Version};
 use crate::lab::redis::link::Link;
-use crate::routes::{Ended, Notified, State, Transfer, Wait};
+use crate::routes::carrier::Notified;
+use crate::routes::{Ended, State, Transfer, Wait};
 use rustix::rand::GetRandomFlags;
 use serde::Serialize;
 use std::fs::File;

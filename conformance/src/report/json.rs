@@ -5,7 +5,7 @@
 //! | `schema` | the version of this document, 1 |
 //! | `conformance` | the version of the program that wrote it |
 //! | `claims` | by id, of each claim that ran and is in this program's registry: `statement`, `method`, `sources`, `interface` |
-//! | `runs` | a list: `name`, `environment` and `claims`, which are the lines of the stored form ([`super::jsonl`]) |
+//! | `runs` | a list: `name`, `environment` and `claims`, which are the lines of the stored form ([`crate::run::jsonl`]) |
 
 #![forbid(unsafe_code)]
 

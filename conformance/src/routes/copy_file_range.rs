@@ -1,6 +1,6 @@
 //! `copy_file_range`, from an offset of its own to the sink's file position.
 
-use super::{Carrier, Halt, Left, moved};
+use super::carrier::{Carrier, Halt, Left, moved};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use syscalls::{Sysno, syscall};
 

@@ -1,7 +1,7 @@
 //! `mmap` the file, `write` the mapping, `munmap`: as in the source document's section 3.1.
 
+use super::carrier::{Carrier, Halt, Left, asked};
 use super::window::Window;
-use super::{Carrier, Halt, Left, asked};
 use crate::lab::io;
 use std::os::fd::BorrowedFd;
 use syscalls::Sysno;

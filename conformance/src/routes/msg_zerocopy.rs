@@ -1,7 +1,7 @@
 //! `mmap` the file and `send` the mapping with `MSG_ZEROCOPY`, until every completion has come back.
 
+use super::carrier::{Carrier, Halt, Left, Notified, asked};
 use super::window::Window;
-use super::{Carrier, Halt, Left, Notified, asked};
 use crate::lab::completions::Completions;
 use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, is_enabled, send_copied, send_zerocopy};
 use std::os::fd::BorrowedFd;

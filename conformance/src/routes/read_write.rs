@@ -1,6 +1,6 @@
 //! The classic way: `pread` into a buffer, `write` from it.
 
-use super::{Carrier, Halt, Left, asked};
+use super::carrier::{Carrier, Halt, Left, asked};
 use crate::lab::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;

@@ -1,6 +1,6 @@
 //! `sendfile`, with an offset of its own.
 
-use super::{Carrier, Halt, Left, moved};
+use super::carrier::{Carrier, Halt, Left, moved};
 use nocopy_sendfile::sendfile;
 use std::os::fd::BorrowedFd;
 use syscalls::Sysno;

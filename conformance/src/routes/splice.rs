@@ -1,6 +1,6 @@
 //! `splice` twice, through a pipe; once, where the sink is a pipe.
 
-use super::{Carrier, Halt, Left, asked, moved};
+use super::carrier::{Carrier, Halt, Left, asked, moved};
 use crate::lab::io;
 use nocopy_splice::{
     Pipe, PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe2, splice,

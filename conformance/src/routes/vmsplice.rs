@@ -1,8 +1,8 @@
 //! `vmsplice` the file's mapping into a pipe, `splice` the pipe into the sink; `vmsplice` alone, where the sink is a pipe.
 
+use super::carrier::{Carrier, Halt, Left, asked};
 use super::splice::Through;
 use super::window::Window;
-use super::{Carrier, Halt, Left, asked};
 use crate::lab::io;
 use nocopy_splice::{IoVec, SpliceFlags, vmsplice_to_pipe};
 use std::os::fd::BorrowedFd;

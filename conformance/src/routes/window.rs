@@ -1,6 +1,6 @@
 //! A part of the source that is mapped.
 
-use super::{Halt, Left};
+use super::carrier::{Halt, Left};
 use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
 use std::os::fd::BorrowedFd;
 use syscalls::{Errno, Sysno};

@@ -6,7 +6,7 @@ use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::kernel::{self, Release};
 use crate::process;
-use crate::runner::{Isolation, Outcome, panic_message};
+use crate::runner::outcome::{Isolation, Outcome, panic_message};
 use crate::verdict::{Judgement, Observation, Reason, Verdict, Word};
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};

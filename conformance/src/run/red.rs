@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::claim::{Claim, always};
     use crate::run::record::Environment;
-    use crate::runner::Outcome;
+    use crate::runner::outcome::Outcome;
     use crate::verdict::{Lack, Observation, Reason, Verdict};
 
     const CLAIM: Claim = Claim {

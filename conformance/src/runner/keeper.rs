@@ -1,14 +1,15 @@
 //! The parent of one experiment: holds its locks, watches its time, collects its report, cleans up after it.
 
-use super::{Interposed, Limits, Order, Outcome, Report};
+use super::outcome::panic_message;
 use crate::claim::Claim;
 use crate::interpose::liar::Liar;
 use crate::interpose::record::{self, Recorder};
 use crate::interpose::{self, Engine};
 use crate::lab::Lab;
 use crate::process::{self, Ended};
+use crate::runner::order::{Interposed, Limits, Order, Report};
+use crate::runner::outcome::Outcome;
 use crate::verdict::{Lack, Observation, Setup, Stop, Value};
-use std::any::Any;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -269,13 +270,6 @@ fn experiment(
     line.push(b'\n');
     let written = report.write_all(&line);
     process::exit(c_int::from(written.is_err()))
-}
-
-/// The text of a panic.
-pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
 }
 
 /// One of the experiment's output pipes, read as it comes.

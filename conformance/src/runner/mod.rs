@@ -13,17 +13,15 @@
 //! with its mount namespace. It has a directory of its own; a file that it leaves there makes it broken.
 
 mod keeper;
+pub mod order;
+pub mod outcome;
 mod scratch;
 pub mod supervisor;
 
-pub use keeper::panic_message;
-
 use crate::claim::{Claim, Resource};
-use crate::interpose::lie::Lie;
-use crate::interpose::record::Made;
 use crate::interrupt;
-use crate::verdict::{Observation, Reason};
-use serde::{Deserialize, Serialize};
+use order::{Interposed, Limits, Message, Order, Orders, Report};
+use outcome::{Isolation, Outcome};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -31,22 +29,6 @@ use std::sync::{Arc, Mutex};
 
 /// The hidden command with which the program starts itself as supervisor.
 pub const SUPERVISE: &str = "__supervise";
-
-/// What became of an experiment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It saw this.
-    Seen(Observation),
-    /// It could not be tried here.
-    Untestable(Reason),
-    /// It failed to be an experiment: red.
-    Broken(String),
-    /// It did not end in its time: red.
-    TimedOut(String),
-    /// The run ended before it did: red.
-    NotReached(String),
-}
 
 /// What runs claims, and within which limits.
 #[derive(Clone, Debug)]
@@ -59,15 +41,6 @@ pub struct Runner {
     pub cpu_seconds: u64,
     /// The directory for unnamed files.
     pub scratch: Option<PathBuf>,
-}
-
-/// What a run could not use, found by the supervisor before the first claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Isolation {
-    /// Why experiments have no PID namespace of their own.
-    pub pid_namespace: Option<String>,
-    /// Why nothing can be traced.
-    pub ptrace: Option<String>,
 }
 
 /// An experiment to be run: a claim's, in its own way or with a tracer's.
@@ -92,45 +65,6 @@ impl<'claim> Task<'claim> {
     }
 }
 
-/// Who stands between an experiment and the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Interposed {
-    /// Nobody, or a tracer that counts for a claim that is `traced`.
-    AsClaimed,
-    /// A tracer that writes down every call.
-    Recorder,
-    /// A tracer that lies.
-    Liar(Lie),
-}
-
-/// What a task has brought.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// What became of the experiment.
-    pub outcome: Outcome,
-    /// Every call that it made, if they were written down.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub calls: Vec<Made>,
-    /// How often it was told something that was not so.
-    #[serde(default)]
-    pub told: u64,
-    /// How long it took.
-    #[serde(default)]
-    pub milliseconds: u64,
-}
-
-impl From<Outcome> for Report {
-    fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            calls: Vec::new(),
-            told: 0,
-            milliseconds: 0,
-        }
-    }
-}
-
 /// What a runner reports besides outcomes.
 #[derive(Clone, Copy, Debug)]
 pub enum Heard<'run> {
@@ -138,54 +72,6 @@ pub enum Heard<'run> {
     Lost(&'run Isolation),
     /// The experiment of the task at this place begins.
     Begun(usize),
-}
-
-/// A message of the supervisor, one line each.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Message {
-    Isolation(Isolation),
-    Begun { task: usize },
-    Report { task: usize, report: Report },
-    End { reports: usize },
-}
-
-/// The supervisor's orders: the first line on its standard input.
-#[derive(Debug, Serialize, Deserialize)]
-struct Orders {
-    tasks: Vec<Order>,
-    jobs: usize,
-    scratch: Option<PathBuf>,
-    /// Below it, where the experiments have directories of their own.
-    directory: Option<PathBuf>,
-}
-
-/// A task, as the supervisor gets it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Order {
-    claim: String,
-    interposed: Interposed,
-    limits: Limits,
-}
-
-/// Time limits of one experiment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// CPU seconds that it may use.
-    pub cpu_seconds: u64,
-    /// Seconds of the wall clock: a backstop for an experiment that waits for ever.
-    pub wall_seconds: u64,
-}
-
-impl Limits {
-    /// Generous by the wall clock, for a loaded machine.
-    pub fn of_cpu_seconds(cpu_seconds: u64) -> Self {
-        const WALL_PER_CPU: u64 = 6;
-        Self {
-            cpu_seconds,
-            wall_seconds: cpu_seconds * WALL_PER_CPU,
-        }
-    }
 }
 
 impl Runner {

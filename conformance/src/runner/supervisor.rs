@@ -1,10 +1,12 @@
 //! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
 
-use super::{Isolation, Message, Order, Orders, Outcome, Report, SUPERVISE, keeper, scratch};
 use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
 use crate::process::{self, Ended};
+use crate::runner::order::{Message, Order, Orders, Report};
+use crate::runner::outcome::{Isolation, Outcome};
+use crate::runner::{SUPERVISE, keeper, scratch};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};

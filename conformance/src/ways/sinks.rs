@@ -2,7 +2,8 @@
 
 use crate::lab::netns::{self, Elsewhere, Way};
 use crate::lab::usage::Usage;
-use crate::lab::{Lab, io, sockets, wait_until};
+use crate::lab::waiting::wait_until;
+use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Setup, Stop};
 use nocopy_splice::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, splice};
 use std::fs::File;

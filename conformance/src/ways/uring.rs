@@ -3,7 +3,7 @@
 //! What would make it faster, requests in flight together and registered buffers, is not in it: it is asked what one request costs.
 
 use crate::lab::io;
-use crate::routes::Notified;
+use crate::routes::carrier::Notified;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use nocopy_splice::fcntl_setpipe_size;
 use std::fs::File;

@@ -9,8 +9,10 @@ pub fn circles<Node: Ord + Clone>(arrows: &BTreeMap<Node, BTreeSet<Node>>) -> Ve
         .iter()
         .flat_map(|(from, to)| std::iter::once(from).chain(to))
         .collect();
-    let reached: BTreeMap<&Node, BTreeSet<&Node>> =
-        nodes.iter().map(|node| (*node, reach(arrows, node))).collect();
+    let reached: BTreeMap<&Node, BTreeSet<&Node>> = nodes
+        .iter()
+        .map(|node| (*node, reach(arrows, node)))
+        .collect();
     let mut circles: Vec<Vec<Node>> = Vec::new();
     for node in nodes {
         if circles.iter().any(|circle| circle.contains(node)) {

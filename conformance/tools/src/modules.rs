@@ -70,9 +70,8 @@ impl Graph {
                 below.join(&name).join("mod.rs"),
             ];
             let found = places.into_iter().find(|place| place.exists());
-            let found = found.ok_or_else(|| {
-                format!("{}: the module {name} has no file", path.display())
-            })?;
+            let found = found
+                .ok_or_else(|| format!("{}: the module {name} has no file", path.display()))?;
             let mut inner = module.clone();
             inner.push(name);
             self.find(&found, inner, parsed)?;

@@ -5,7 +5,8 @@ use core::ptr;
 use libc::c_int;
 use syscalls::{Errno, Sysno, syscall2, syscall3, syscall5, syscall6};
 
-use crate::{Advice, BorrowedFd, MapFlags, MremapFlags, MsyncFlags, Prot};
+use crate::fd::BorrowedFd;
+use crate::flags::{Advice, MapFlags, MremapFlags, MsyncFlags, Prot};
 
 /// An `int` as a system call argument: sign-extended, as C passes it in a register.
 const fn int(value: c_int) -> usize {

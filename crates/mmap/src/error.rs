@@ -6,7 +6,7 @@ use core::fmt;
 
 use syscalls::Errno;
 
-use crate::{MapFlags, Seals};
+use crate::flags::{MapFlags, Seals};
 
 /// Why there is no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,10 @@
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use crate::{BorrowedFd, MapError, MapFlags, Prot, mmap, munmap};
+use crate::calls::{mmap, munmap};
+use crate::error::MapError;
+use crate::fd::BorrowedFd;
+use crate::flags::{MapFlags, Prot};
 
 /// A mapping of a file, removed by one `munmap` when it is dropped.
 ///

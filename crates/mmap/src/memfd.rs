@@ -5,7 +5,9 @@ use core::ffi::CStr;
 use libc::c_int;
 use syscalls::{Errno, Sysno, syscall2, syscall3};
 
-use crate::{BorrowedFd, MemfdFlags, OwnedFd, Seals};
+use crate::fd::BorrowedFd;
+use crate::flags::{MemfdFlags, Seals};
+use crate::owned_fd::OwnedFd;
 
 /// Makes a file that lives in memory and has no path.
 ///

@@ -5,7 +5,7 @@
 use libc::c_int;
 use syscalls::{Sysno, syscall1};
 
-use crate::BorrowedFd;
+use crate::fd::BorrowedFd;
 
 /// A file descriptor that is closed when it is dropped.
 ///

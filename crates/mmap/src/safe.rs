@@ -6,7 +6,13 @@ use core::slice;
 
 use syscalls::{Errno, Sysno, syscall5};
 
-use crate::{BorrowedFd, MapError, MapFlags, Mapping, Prot, Seals, abi, fcntl_get_seals, mmap};
+use crate::abi;
+use crate::calls::mmap;
+use crate::error::MapError;
+use crate::fd::BorrowedFd;
+use crate::flags::{MapFlags, Prot, Seals};
+use crate::mapping::Mapping;
+use crate::memfd::fcntl_get_seals;
 
 /// Zeroed memory of one's own, in whole pages, unmapped when it is dropped.
 ///

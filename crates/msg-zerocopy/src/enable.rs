@@ -1,8 +1,9 @@
 //! `SO_ZEROCOPY`: without it the kernel ignores `MSG_ZEROCOPY` and nothing ever completes, so sending wants a proof.
 
 use crate::abi::SO_ZEROCOPY;
-use crate::{BorrowedFd, Errno};
+use crate::fd::BorrowedFd;
 use libc::c_int;
+use syscalls::Errno;
 use syscalls::{Sysno, syscall5};
 
 /// Proof that `SO_ZEROCOPY` was on when this was made, and the socket that has it.

@@ -1,7 +1,9 @@
 //! Reading the error queue, where completions arrive.
 
 use crate::abi::MsgHdr;
-use crate::{BorrowedFd, Errno, MsgFlags};
+use crate::fd::BorrowedFd;
+use crate::flags::MsgFlags;
+use syscalls::Errno;
 use syscalls::{Sysno, syscall3};
 
 /// What one read of the error queue returned beside the control bytes.

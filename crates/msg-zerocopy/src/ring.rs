@@ -1,16 +1,21 @@
 //! The safe layer: slots that cannot be written while the kernel still reads them.
 
+use crate::control::{Malformed, Message, messages};
 use crate::enable::socket_option;
+use crate::enable::{Enabled, enable, is_enabled};
+use crate::error_queue::recv_error_queue;
+use crate::fd::BorrowedFd;
+use crate::flags::{MsgFlags, SendFlags};
+use crate::region::Region;
+use crate::send::{send_copied, send_zerocopy};
 use crate::slots::Slots;
-use crate::{
-    BorrowedFd, Enabled, Errno, Malformed, Message, MsgFlags, Region, SendFlags, TrackerError,
-    enable, is_enabled, messages, recv_error_queue, send_copied, send_zerocopy,
-};
+use crate::tracker::TrackerError;
 use core::fmt;
 use core::hint::spin_loop;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, Ordering};
 use libc::c_int;
+use syscalls::Errno;
 
 /// `SO_PROTOCOL`: `include/uapi/asm-generic/socket.h`.
 #[cfg(not(any(target_arch = "sparc64", target_arch = "sparc")))]
@@ -484,7 +489,7 @@ impl<R: Region, const SLOTS: usize, const WORDS: usize> Drop for Ring<'_, R, SLO
 mod tests {
     use super::*;
     use crate::abi::{IP_RECVERR, SOL_IP};
-    use crate::{Completion, ExtendedError, put_message};
+    use crate::control::{Completion, ExtendedError, put_message};
     use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};

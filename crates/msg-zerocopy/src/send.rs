@@ -1,7 +1,10 @@
 //! The sends: `send` and `sendmsg` with the flag, and `send` without it.
 
 use crate::abi::{MSG_ZEROCOPY, MsgHdr};
-use crate::{BorrowedFd, Enabled, Errno, SendFlags};
+use crate::enable::Enabled;
+use crate::fd::BorrowedFd;
+use crate::flags::SendFlags;
+use syscalls::Errno;
 use syscalls::{Sysno, syscall3, syscall6};
 
 /// Sends bytes by reference: the kernel pins their pages and reads them later.

@@ -3,7 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::{Completion, Tracker, TrackerError};
+use crate::control::Completion;
+use crate::tracker::{Tracker, TrackerError};
 use core::ops::Range;
 
 /// A slot is free if it is not queued and has no sends in flight.

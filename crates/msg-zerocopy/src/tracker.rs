@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::Completion;
+use crate::control::Completion;
 use core::fmt;
 
 /// The ids in flight on one socket, at most `64 * WORDS` from the oldest to the newest.

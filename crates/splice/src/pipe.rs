@@ -3,7 +3,9 @@
 use libc::c_int;
 use syscalls::{Errno, Sysno, syscall2, syscall3};
 
-use crate::{BorrowedFd, OwnedFd, PipeFlags};
+use crate::fd::BorrowedFd;
+use crate::flags::PipeFlags;
+use crate::owned_fd::OwnedFd;
 
 /// The two ends of a pipe. Each is closed when it is dropped.
 #[derive(Debug)]

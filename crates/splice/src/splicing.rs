@@ -4,7 +4,8 @@ use core::ptr;
 
 use syscalls::{Errno, Sysno, syscall4, syscall6};
 
-use crate::{BorrowedFd, SpliceFlags};
+use crate::fd::BorrowedFd;
+use crate::flags::SpliceFlags;
 
 /// Moves bytes between a pipe and another descriptor without passing them through user memory.
 ///

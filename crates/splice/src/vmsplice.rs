@@ -5,7 +5,9 @@
 
 use syscalls::{Errno, Sysno, syscall4};
 
-use crate::{BorrowedFd, IoVec, IoVecMut, SpliceFlags};
+use crate::fd::BorrowedFd;
+use crate::flags::SpliceFlags;
+use crate::iovec::{IoVec, IoVecMut};
 
 /// The most ranges that one `vmsplice` takes: `UIO_MAXIOV` of the kernel. One more is `EINVAL`.
 pub const MAX_IOVECS: usize = 1024;

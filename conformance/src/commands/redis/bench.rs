@@ -3,7 +3,7 @@
 use super::super::bench::{Shown, progress, read};
 use crate::commands::failure::Failure;
 use clap::Args;
-use conformance::bench::Conditions;
+use conformance::bench::run::Conditions;
 use conformance::lab::netns;
 use conformance::lab::redis::servers::Program;
 use conformance::redis::bench::{Bench, Receiver, Run, SENDERS, report};

@@ -4,16 +4,14 @@ mod plain;
 mod special;
 
 use crate::interpose::record::aside;
-use crate::lab::{Lab, alias, danger, io, sockets};
-use crate::verdict::{Lack, Observation, Setup, Stop};
-use std::ffi::CString;
+use crate::lab::fds::plain::CONTENT;
+use crate::lab::open::open;
+use crate::lab::{Lab, sockets};
+use crate::verdict::{Observation, Setup, Stop};
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Seek;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use syscalls::Errno;
 
 /// Every kind with its name: `$then! { Kind "name", … }`. This is the one list of them.
@@ -187,9 +185,6 @@ impl AsFd for Descriptor {
     }
 }
 
-/// What a readable descriptor holds: sixteen of these at least, where it holds anything.
-const CONTENT: [u8; 16] = [alias::OLD; 16];
-
 impl Descriptor {
     /// Opens one. Streams and files hold some bytes to read; the descriptor can be written where its kind can.
     pub fn open(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
@@ -317,105 +312,7 @@ pub fn each(
     Ok(())
 }
 
-fn open(path: &str, flags: libc::c_int) -> Result<OwnedFd, Stop> {
-    let access = flags & libc::O_ACCMODE;
-    let mut options = File::options();
-    options
-        .read(access != libc::O_WRONLY)
-        .write(access != libc::O_RDONLY)
-        .custom_flags(flags & !libc::O_ACCMODE);
-    let provide = format!("provide {path}");
-    open_present(path.as_ref(), &options, Lack::Device, &provide).map(OwnedFd::from)
-}
-
-/// Opens a file of `/proc`, `/sys` or `/dev`. One that is not there, or that nothing is behind, is a lack of the machine.
-pub fn open_present(
-    path: &Path,
-    options: &OpenOptions,
-    lack: Lack,
-    remedy: &str,
-) -> Result<File, Stop> {
-    let opened = aside(|| options.open(path));
-    let errno = |error: &std::io::Error| error.raw_os_error();
-    match opened {
-        Err(error)
-            if matches!(
-                errno(&error),
-                Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)
-            ) =>
-        {
-            let what = format!("{} is not there", path.display());
-            Err(Stop::untestable(lack, what, remedy))
-        }
-        other => other.setup(&format!("open {}", path.display())),
-    }
-}
-
-/// `open(2)` of a path with any flags; a file that is made can be read and written by its owner.
-pub fn open_with(path: &Path, flags: libc::c_int) -> Result<File, Stop> {
-    let name = CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Stop::broken("a path with a zero"))?;
-    let mode: libc::c_uint = 0o600;
-    // SAFETY: the path ends with a zero.
-    let fd = aside(|| unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC, mode) });
-    made(fd, &format!("open {}", path.display())).map(File::from)
-}
-
 /// Opens the file of a descriptor once more, with this access.
 fn again(file: &File, access: libc::c_int) -> Result<OwnedFd, Stop> {
     open(&format!("/proc/self/fd/{}", file.as_raw_fd()), access)
-}
-
-/// Takes a descriptor from a call that made it.
-fn made(fd: libc::c_int, call: &str) -> Result<OwnedFd, Stop> {
-    if fd == -1 {
-        return Err(Stop::from_setup(call, sockets::last_errno()));
-    }
-    // SAFETY: the kernel has just made `fd` for us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn memfd() -> Result<OwnedFd, Stop> {
-    // SAFETY: the name ends with a zero, and the kernel copies it.
-    made(
-        unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_CLOEXEC) },
-        "memfd_create",
-    )
-}
-
-/// Sets the status flags of an open file (`O_APPEND`, `O_DIRECT`), for all its descriptors; those not named are cleared.
-pub fn set_status_flags(file: &File, flags: libc::c_int) -> Result<(), Stop> {
-    // SAFETY: F_SETFL takes its flags by value.
-    if aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }) == -1 {
-        return Err(Stop::from_setup("F_SETFL", sockets::last_errno()));
-    }
-    // SAFETY: F_GETFL takes no pointer.
-    match aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) }) {
-        -1 => Err(Stop::from_setup("F_GETFL", sockets::last_errno())),
-        there if there & flags == flags => Ok(()),
-        there => Err(Stop::broken(format!(
-            "the status flags are {there:#o} after F_SETFL"
-        ))),
-    }
-}
-
-/// A file whose memory only the processes that map it can see (since Linux 5.14, where it is switched on).
-pub fn memfd_secret() -> Result<OwnedFd, Stop> {
-    aside(|| {
-        // SAFETY: memfd_secret takes flags by value.
-        let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, 0) };
-        made(fd.try_into().unwrap_or(-1), "memfd_secret")
-    })
-}
-
-/// An empty memfd with these seals.
-pub fn sealed_memfd(seals: libc::c_int) -> Result<OwnedFd, Stop> {
-    danger::SEALS.avoid()?;
-    aside(|| {
-        // SAFETY: the name ends with a zero, and the kernel copies it.
-        let fd = unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_ALLOW_SEALING) };
-        let memfd = made(fd, "memfd_create")?;
-        io::seal(&memfd, seals).setup("F_ADD_SEALS")?;
-        Ok(memfd)
-    })
 }

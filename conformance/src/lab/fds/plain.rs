@@ -1,6 +1,7 @@
 //! The kinds that most programs meet: files, pipes, sockets, terminals, and the descriptors of events.
 
-use super::{CONTENT, made, memfd, memfd_secret, open, set_status_flags};
+use crate::lab::alias;
+use crate::lab::open::{made, memfd, memfd_secret, open, set_status_flags};
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Setup, Stop};
 use std::fs::File;
@@ -8,6 +9,9 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+
+/// What a readable descriptor holds: sixteen of these at least, where it holds anything.
+pub(super) const CONTENT: [u8; 16] = [alias::OLD; 16];
 
 /// A descriptor, and the other end of what it belongs to.
 type Ends = (OwnedFd, OwnedFd);

@@ -1,6 +1,7 @@
 //! Descriptors that a call of their own makes, or that need a socket of a rare family or a mount.
 
-use super::{CONTENT, made, open, sealed_memfd};
+use super::plain::CONTENT;
+use crate::lab::open::{made, open, sealed_memfd};
 use crate::lab::sockets::last_errno;
 use crate::lab::{io, loops, mounts, privilege, sockets};
 use crate::verdict::{Lack, Setup, Stop};
@@ -36,7 +37,7 @@ pub fn huge_memfd() -> Result<OwnedFd, Stop> {
 /// A loop device over 64 KiB of memory.
 pub fn block_device() -> Result<OwnedFd, Stop> {
     let image = File::from(sealed_memfd(0)?);
-    io::pwrite_all(&image, &vec![super::alias::OLD; 1 << 16], 0).setup("write the image")?;
+    io::pwrite_all(&image, &vec![crate::lab::alias::OLD; 1 << 16], 0).setup("write the image")?;
     loops::device_over(&image).map(|(device, _)| device.into())
 }
 

@@ -5,10 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod server;
+pub mod settings;
 
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
-use crate::lab::{fds, mounts, sockets};
+use crate::lab::fuse::settings::FILE;
+use crate::lab::fuse::settings::Settings;
+use crate::lab::open;
+use crate::lab::{mounts, sockets};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use server::Server;
@@ -22,22 +26,7 @@ use syscalls::Errno;
 
 /// The kernel module.
 pub const MODULES: &[&str] = &["fuse"];
-/// The file that is there from the beginning.
-pub const FILE: &str = "file";
 const DEVICE: &str = "/dev/fuse";
-
-/// What the server does otherwise than a plain file system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settings {
-    /// It has reads and writes made past the page cache: `FOPEN_DIRECT_IO`, libfuse's `direct_io`.
-    pub direct_io: bool,
-    /// It says of every file that it has no bytes, as those do that make up what is read.
-    pub hides_sizes: bool,
-    /// It answers no read before [`Fuse::answer`].
-    pub withholds_reads: bool,
-    /// It takes this many bytes of a file: what goes on from there is `EDQUOT`.
-    pub quota: Option<usize>,
-}
 
 /// A mount with a server. Both go with this.
 #[derive(Debug)]
@@ -56,7 +45,7 @@ impl Fuse {
             let mut options = File::options();
             options.read(true).write(true);
             let remedy = to_have("CONFIG_FUSE_FS", "fuse");
-            fds::open_present(DEVICE.as_ref(), &options, Lack::Device, &remedy)?;
+            open::open_present(DEVICE.as_ref(), &options, Lack::Device, &remedy)?;
             let (mount, device) = mounts::as_allowed(|| {
                 // A namespace mounts what was opened in it.
                 let device = options.open(DEVICE).map_err(|error| errno(&error))?;

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{FILE, Settings};
+use super::settings::{FILE, Settings};
 use crate::process;
 use std::fs::File;
 use std::io::{Read, Write};

@@ -10,6 +10,7 @@
 //!
 //! A server starts each file in database 0 and ends a transaction with its file.
 
+mod bad;
 pub mod commands;
 mod manifest;
 mod pieces;
@@ -28,8 +29,8 @@ use crate::redis::aof::pieces::{
 use crate::redis::aof::replace::{Commit, Directories, New, Place, Preview, recover};
 use crate::redis::aof::watch::Watch;
 use crate::routes::Route;
+use bad::{At, Bad, bad};
 use std::collections::HashSet;
-use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -46,40 +47,10 @@ pub enum Shape {
     Single,
 }
 
-/// What goes wrong.
-#[derive(Debug)]
-pub enum Bad {
-    /// This file, and why.
-    File(PathBuf, String),
-    /// A call.
-    Io(PathBuf, io::Error),
-    /// A signal has come that ends the program.
-    Stopped,
-}
-
-impl fmt::Display for Bad {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, why) => write!(f, "{}: {why}", path.display()),
-            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Stopped => f.write_str("stopped by a signal, nothing was changed"),
-        }
-    }
-}
-
-/// Says which file it was.
-trait At<T> {
-    fn at(self, path: &Path) -> Result<T, Bad>;
-}
-
 impl<T> At<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T, Bad> {
         self.map_err(|error| Bad::Io(path.to_owned(), error))
     }
-}
-
-fn bad(path: &Path, why: impl fmt::Display) -> Bad {
-    Bad::File(path.to_owned(), why.to_string())
 }
 
 /// An append-only file's directory, how it is named, and how it is written.

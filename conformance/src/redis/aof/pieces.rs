@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use super::bad::{At, Bad, bad};
 use super::commands::{self, Names};
 use super::replace::Stamp;
 use super::watch::Watch;
-use super::{At, Bad, bad};
 use crate::input::open_regular;
 use crate::redis::rdb;
 use crate::routes::{Ended, Route, State, Transfer};

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{At, Bad, bad};
+use super::bad::{At, Bad, bad};
 use crate::input::open_regular;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;

@@ -1,7 +1,7 @@
 //! What can end an attempt from outside: a signal, or a server that has the files open or opens them.
 
+use super::bad::{At, Bad, bad};
 use super::replace::Stamp;
-use super::{At, Bad, bad};
 use crate::input::is_regular;
 use crate::process::KeptBack;
 use std::fs::{self, File, OpenOptions};

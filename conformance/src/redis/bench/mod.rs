@@ -6,7 +6,7 @@
 
 pub mod report;
 
-use crate::bench::Conditions;
+use crate::bench::run::Conditions;
 use crate::lab::redis::servers;
 use crate::lab::redis::servers::{Directory, Program, Reply, Running};
 use crate::process;

@@ -1,0 +1,39 @@
+//! Files without a name.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// A file without a name: it is gone with its last descriptor, whatever ends the process.
+pub fn unnamed_file(directory: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true);
+    match options
+        .clone()
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory)
+    {
+        // EISDIR: a kernel older than 3.11 that takes the flag for O_DIRECTORY.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)
+            ) =>
+        {
+            let path = directory.join(format!(".nocopy-{}-{}", std::process::id(), unique()));
+            let file = options.create_new(true).open(&path)?;
+            std::fs::remove_file(&path)?;
+            Ok(file)
+        }
+        opened => opened,
+    }
+}
+
+fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

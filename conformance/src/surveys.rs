@@ -1,0 +1,22 @@
+//! Every grid of this program: descriptors, file systems, the ledger.
+
+#![forbid(unsafe_code)]
+
+use crate::claim::Claim;
+use crate::grids::fds::FDS;
+use crate::grids::fs::FS;
+use crate::grids::grid::Grid;
+use crate::ledger::LEDGER;
+
+/// Every grid.
+pub const ALL: &[Grid] = &[FDS, FS, LEDGER];
+
+/// The grid of this name.
+pub fn find(name: &str) -> Option<&'static Grid> {
+    ALL.iter().find(|grid| grid.name == name)
+}
+
+/// The experiments of all grids, for the supervisor.
+pub fn rows() -> impl Iterator<Item = &'static Claim> {
+    ALL.iter().flat_map(|grid| grid.rows)
+}
