@@ -274,7 +274,8 @@ impl GridMachines {
         });
         let images: Vec<(String, Result<Image, Error>)> =
             fetched.collect::<Result<_, Failure>>()?;
-        let mut command = ["/init", grid.name, "--format", "jsonl"]
+        // A row of the ledger takes ten seconds where the processor is emulated, and more where others use it, too.
+        let mut command = ["/init", grid.name, "--format", "jsonl", "--timeout", "120"]
             .map(str::to_owned)
             .to_vec();
         command.extend(arguments);

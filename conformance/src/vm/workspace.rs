@@ -14,15 +14,14 @@ pub struct Built {
     pub programs: Vec<PathBuf>,
 }
 
-/// Builds the tests with the profile `guest`: optimised and stripped, because a guest is slow and its memory holds them all.
+/// Builds the tests optimised, because a guest is slow.
 pub fn build(arguments: &[String]) -> Result<Built, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args([
         "test",
         "--no-run",
-        "--profile",
-        "guest",
+        "--release",
         "--message-format",
         "json-render-diagnostics",
     ]);

@@ -1,5 +1,7 @@
 //! Draws the modules of a crate for Graphviz, and names its circles on standard error: `modules conformance/src/lib.rs 1`.
 
+#![forbid(unsafe_code)]
+
 use nocopy_tools::{cycles, modules::Graph};
 use std::path::Path;
 use std::process::ExitCode;

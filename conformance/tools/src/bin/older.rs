@@ -7,7 +7,7 @@
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("the filter has x86-64 numbers");
 
-#[path = "../tests/seccomp/mod.rs"]
+#[path = "../../../tests/seccomp/mod.rs"]
 mod seccomp;
 
 use seccomp::step;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/fuzz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/fuzz")
 }
 
 fn unpack(directory: &Path) -> Result<(), Box<dyn Error>> {

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Claims and tests as on a kernel before 3.17 (ENOSYS for newer calls), and before 4.14 (no SO_ZEROCOPY).
+set -euo pipefail
+cargo build --quiet --package conformance --package nocopy-tools --bins
+built=$(cargo metadata --no-deps --format-version 1 | grep --only-matching '"target_directory":"[^"]*"' | cut --delimiter='"' --fields=4)
+built=$(dirname "$(find "$built" -path '*/debug/conformance' -type f | head -1)")
+for option in "" --without-zerocopy; do
+    "$built/older" $option "$built/conformance" check --format jsonl --output "$built/old.jsonl"
+done
+# The crate mmap and the grids need memfd_create, which came with 3.17, and a route needs copy_file_range, of 4.5.
+CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$built/older" cargo test --workspace \
+    --exclude nocopy-mmap --lib --tests -- --skip host_only --skip every_kind_of_descriptor --skip copy_file_range
