@@ -21,7 +21,8 @@ decide() {
         '{ printf "%-16s %4.1f CPU s of %s, %4.1f s by the clock\n", what, $1 + $2, goal, $3 }' "$work/times"
 }
 
-decide "nothing changed" tee.input.left 1
+# What was built before is not what an author waits for.
+just decide --filter =tee.input.left >"$work/said" 2>&1 || { cat "$work/said"; exit 1; }
 sed --in-place '0,/statement: "/s//statement: "Edited: /' $file
 decide "edited statement" tee.input.left 10
 cat "$work/saved" >$file
