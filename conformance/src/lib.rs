@@ -17,7 +17,7 @@
 //! Data flows one way: no file, module or package is in a circle with another, and the registry is passed to what needs it. A test
 //! of `conformance/tools` says so.
 //!
-//! To add a claim, add an entry to the file of its interface in [`claims`]: CONTRIBUTING.md walks through one.
+//! To add a claim, add an entry to the file of its interface in [`claims`]: `docs/claims.md` walks through one.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("the claims are about 64-bit Linux");

@@ -1,4 +1,4 @@
-//! The recorded run of the benchmark: what the README shows of it is what it says. No time is judged.
+//! The recorded run of the benchmark: what the guide shows of it is what it says. No time is judged.
 
 mod host_only {
     use conformance::bench::plan::Kind;
@@ -30,15 +30,15 @@ mod host_only {
 
     #[test]
     fn the_readme_has_the_article_s_table() {
-        let readme = fixtures().join("../../README.md");
-        let readme = fs::read_to_string(readme).expect("the README");
+        let readme = fixtures().join("../../conformance/docs/bench.md");
+        let readme = fs::read_to_string(readme).expect("the page");
         let mut block = Vec::new();
         let run = run();
         report::article(&mut block, &run, true).expect("a table");
         let block = String::from_utf8(block).expect("UTF-8");
         assert!(
             readme.contains(&block),
-            "the README's table of the benchmark is to be\n{block}"
+            "the table of docs/bench.md of the benchmark is to be\n{block}"
         );
         let day = run.on.to_string();
         assert!(readme.contains(&day), "{day}");

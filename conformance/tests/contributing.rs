@@ -1,4 +1,4 @@
-//! CONTRIBUTING's example of a claim: it compiles, is green, and is turned by a lie. This program is its own supervisor.
+//! The example of docs/claims.md: it compiles, is green, and is turned by a lie. This program is its own supervisor.
 
 use conformance::claim::{Claim, Source, always};
 use conformance::falsify::{Extent, examine};
@@ -32,13 +32,13 @@ fn runner() -> Result<Runner, Failed> {
 /// The page has what is tested here, word for word.
 fn is_on_the_page() -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("../CONTRIBUTING.md"))?;
+    let page = fs::read_to_string(root.join("docs/claims.md"))?;
     for name in ["claim.rs", "experiment.rs"] {
         let text = fs::read_to_string(root.join("tests/contributing").join(name))?;
         let block = format!("```rust\n{text}```\n");
         if !page.contains(&block) {
             return Err(format!(
-                "CONTRIBUTING.md does not have tests/contributing/{name}:\n{block}"
+                "docs/claims.md does not have tests/contributing/{name}:\n{block}"
             )
             .into());
         }

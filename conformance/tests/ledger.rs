@@ -1,4 +1,4 @@
-//! The recorded ledgers: what two ways of counting say of a copy, what the claims say, and what the README shows.
+//! The recorded ledgers: what two ways of counting say of a copy, what the claims say, and what the guide shows.
 
 use conformance::claims;
 use conformance::grids::records;
@@ -173,8 +173,8 @@ mod host_only {
 
     #[test]
     fn the_readme_has_the_table_of_the_newest_kernel() {
-        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-        let readme = std::fs::read_to_string(readme).expect("the README");
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ledger.md");
+        let readme = std::fs::read_to_string(readme).expect("the page");
         let records = records::of_grid(&LEDGER);
         let (_, newest) = records.last().expect("a record");
         let mut block = Vec::new();
@@ -183,7 +183,7 @@ mod host_only {
         let table = block.split_once("\n\n").expect("a title").1;
         assert!(
             readme.contains(table),
-            "the README's table of the ledger is to be\n{table}"
+            "the table of docs/ledger.md of the ledger is to be\n{table}"
         );
         let kernel = format!("Linux {}", newest.environment.kernel);
         assert!(readme.contains(&kernel), "{kernel}");

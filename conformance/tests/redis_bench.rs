@@ -1,4 +1,4 @@
-//! The recorded runs of the benchmark of replicas: what the README shows of them is what they say. No time is judged.
+//! The recorded runs of the benchmark of replicas: what the guide shows of them is what they say. No time is judged.
 
 mod host_only {
     use conformance::redis::bench::{Run, SENDERS, report};
@@ -31,14 +31,15 @@ mod host_only {
 
     #[test]
     fn the_readme_has_the_table() {
-        let readme = fs::read_to_string(fixtures().join("../../README.md")).expect("the README");
+        let readme = fs::read_to_string(fixtures().join("../../conformance/docs/redis.md"))
+            .expect("the page");
         let (run, own) = (run("reno.json"), run("own.json"));
         let mut block = Vec::new();
         report::summary(&mut block, &run, &own).expect("a table");
         let block = String::from_utf8(block).expect("UTF-8");
         assert!(
             readme.contains(&block),
-            "the README's table of the benchmark is to be\n{block}"
+            "the table of docs/redis.md of the benchmark is to be\n{block}"
         );
         assert!(readme.contains(&run.on.to_string()), "{}", run.on);
         assert_eq!(run.on.to_string(), own.on.to_string());

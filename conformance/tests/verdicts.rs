@@ -1,4 +1,4 @@
-//! The registry and the records of `fixtures/verdicts` say the same, and the README names what neither can.
+//! The registry and the records of `fixtures/verdicts` say the same, and the guide names what neither can.
 
 use conformance::claims;
 use conformance::kernel::{MEASURED, Release, Series};
@@ -224,12 +224,12 @@ mod host_only {
 
     #[test]
     fn the_readme_names_every_open_edge() {
-        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-        let readme = std::fs::read_to_string(readme).expect("the README");
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/open-edges.md");
+        let readme = std::fs::read_to_string(readme).expect("the page");
         let table = open::markdown(&open::edges(&claims::REGISTRY.all().collect::<Vec<_>>()));
         assert!(
             readme.contains(&table),
-            "the README's table of open edges is to be\n{table}"
+            "the table of docs/open-edges.md of open edges is to be\n{table}"
         );
     }
 }

@@ -270,7 +270,7 @@ pub fn human(output: &mut dyn Write, edges: &[Edge]) -> io::Result<()> {
     Ok(())
 }
 
-/// The table of the README.
+/// The table of docs/open-edges.md.
 pub fn markdown(edges: &[Edge]) -> String {
     let mut table =
         String::from("| since | what | measured | would close it |\n|---|---|---|---|\n");

@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Send an RDB file to replicas without a copy, and put append-only files together from files
 ///
 /// It helps where a master sends a file: with disk-based sync (repl-diskless-sync no), over plain TCP, and most where many replicas
-/// load one file: a real master's main thread takes four times as much CPU (the README has the table). It does not help with
+/// load one file: a real master's main thread takes four times as much CPU (docs/redis.md has the table). It does not help with
 /// diskless sync, the default since Redis 7, for which there is no file; with TLS; nor with writing the append-only file, which
 /// comes from memory. `conformance check --filter redis` shows these with a real server.
 #[derive(Subcommand)]
