@@ -1,7 +1,7 @@
 //! `fds` and the other grids.
 
 #[cfg(feature = "vm")]
-use super::vm::GridMachines;
+use super::vm::grids::GridMachines;
 use crate::commands::failure::Failure;
 use crate::commands::options::{Running, Strict};
 use crate::commands::output::open_output;

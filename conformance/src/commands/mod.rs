@@ -74,11 +74,11 @@ enum Command {
     Vm(vm::Vm),
     /// Decide claims on every kernel of the matrix and compare
     #[cfg(feature = "vm")]
-    Matrix(vm::Matrix),
+    Matrix(vm::matrix::Matrix),
     /// The kernels of the matrix
     #[cfg(feature = "vm")]
     #[command(subcommand)]
-    Kernels(vm::Kernels),
+    Kernels(vm::kernels::Kernels),
     /// Show all about one claim or statement, and decide it here
     Show(show::Show),
 }
@@ -118,9 +118,9 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "vm")]
         Some(Command::Vm(command)) => vm::vm_command(&command),
         #[cfg(feature = "vm")]
-        Some(Command::Matrix(options)) => vm::matrix_command(&options),
+        Some(Command::Matrix(options)) => vm::matrix::matrix_command(&options),
         #[cfg(feature = "vm")]
-        Some(Command::Kernels(command)) => vm::kernels_command(&command),
+        Some(Command::Kernels(command)) => vm::kernels::kernels_command(&command),
     };
     let code = match done {
         Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,

@@ -559,6 +559,33 @@ pub fn own(kernel: &Path, modules: Option<&Path>, expect: Option<&str>) -> Resul
     })
 }
 
+/// A row of the matrix.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// A kernel of the distribution.
+    Linux(Row),
+    /// A kernel that is a program.
+    Foreign(ForeignRow),
+}
+
+/// The rows with these names, or without names all that are not optional.
+///
+/// # Errors
+///
+/// A name that is not in the list.
+pub fn listed(names: &[String]) -> Result<Vec<Listed>, Error> {
+    if names.is_empty() {
+        let linux = rows().into_iter().filter(|row| !row.optional);
+        let foreign = foreign_rows().into_iter().map(Listed::Foreign);
+        return Ok(linux.map(Listed::Linux).chain(foreign).collect());
+    }
+    let named = names.iter().map(|name| match foreign(name) {
+        Some(row) => Ok(Listed::Foreign(row)),
+        None => row(name).map(Listed::Linux),
+    });
+    named.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

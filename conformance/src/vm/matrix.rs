@@ -4,18 +4,21 @@ use super::error::{Context, Error};
 use super::frames::Kind;
 use super::guest::Job;
 use super::gvisor::Sandbox;
-use super::kernels::{self, Image};
+use super::kernels::{self, Cache, ForeignKind, Image, Listed};
+use super::packages;
 use super::programs;
 use super::qemu::{Accelerator, Machine, Ran};
 use super::talk::plain;
 use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::grids::sheet::Sheet;
+use crate::interrupt;
 use crate::lab::{danger, images};
 use crate::replace::{self, Replacement};
 use crate::run::record::{Environment, Record, Run};
 use crate::run::recorded;
 use crate::run::red::{Strictness, red_of_all};
+use crate::run::text::plural;
 use crate::run::{jsonl, stored};
 use crate::verdict::{Lack, Reason, Word};
 use std::collections::BTreeSet;
@@ -644,6 +647,97 @@ pub fn table(
 pub fn release(run: &Run) -> String {
     let environment = &run.environment;
     plain(environment.foreign.as_ref().unwrap_or(&environment.kernel))
+}
+
+/// What is run on many kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'run> {
+    /// The kernels.
+    pub rows: &'run [Listed],
+    /// What is decided on each.
+    pub claims: &'run [&'static Claim],
+    /// Where the results are stored, a file per kernel.
+    pub results: &'run Path,
+    /// Where packages are fetched from, if not by this machine's apt configuration.
+    pub mirror: Option<&'run str>,
+    /// How many guests run side by side.
+    pub jobs: usize,
+}
+
+/// Fetches the kernels, decides the claims on each, and stores each result as soon as it is there. `order` gets the first kernel that
+/// is booted, if there is one, and returns the order and the word for the accelerator. `say` prints progress.
+///
+/// # Errors
+///
+/// Where no kernel could be had, or results cannot be stored.
+pub fn run<E: From<Error>>(
+    plan: &Plan<'_>,
+    order: impl FnOnce(Option<&Image>) -> Result<(Order, String), E>,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Vec<Row>, E> {
+    prepare(plan.results)?;
+    let cache = Cache::open();
+    // One after the other: apt locks its state, and the network is one.
+    let fetch = |row: &kernels::Row| packages::fetch(&cache, row, plan.mirror, say);
+    // gVisor has no image.
+    let images: Vec<(String, Option<Result<Image, Error>>)> = plan
+        .rows
+        .iter()
+        .map(|row| match row {
+            Listed::Linux(row) => (row.name.clone(), Some(fetch(row))),
+            Listed::Foreign(row) => match row.kind {
+                ForeignKind::Gvisor => (row.name.clone(), None),
+                ForeignKind::UserModeLinux => (row.name.clone(), Some(row.user_mode_linux())),
+            },
+        })
+        .collect();
+    let linux = || images.iter().filter_map(|(_, image)| image.as_ref());
+    let booted = |image: &&Image| !image.user_mode;
+    let first = linux().filter_map(|image| image.as_ref().ok()).find(booted);
+    if first.is_none() {
+        match linux().find_map(|image| image.as_ref().err()) {
+            // None is asked for that is booted.
+            None | Some(Error::NotRun(_)) if !images.is_empty() => {}
+            why => {
+                let why = why.map_or_else(|| "none was asked for".into(), ToString::to_string);
+                return Err(Error::host(format!("no kernel could be had: {why}")).into());
+            }
+        }
+    }
+    let (order, by) = order(first)?;
+    say(&format!(
+        "{} on {}{by}",
+        plural(plan.claims.len(), "claim"),
+        plural(images.len(), "kernel"),
+    ));
+    Ok(side_by_side(&images, plan.jobs, |(name, image)| {
+        let result = match (interrupt::came(), image) {
+            (Some(signal), _) => Err(Error::guest(format!("{signal} ended the run before it"))),
+            (None, None) => decide_in_gvisor(&order),
+            (None, Some(Err(error))) => Err(error.clone()),
+            (None, Some(Ok(image))) => decide(image, &order),
+        };
+        // At once, so that a fault in another kernel's run does not lose it.
+        let result = match result {
+            Ok(decided) => store(plan.results, name, &decided.run).map(|()| decided),
+            // Older results of this kernel must not pass for today's.
+            Err(Error::Guest(why)) => {
+                let run = unreached(name, &why, plan.claims);
+                store(plan.results, name, &run).and(Err(Error::Guest(why)))
+            }
+            Err(error) => Err(error),
+        };
+        let how = match &result {
+            Ok(decided) => format!("{} {}", release(&decided.run), decided.times()),
+            Err(Error::NotRun(_)) => "not run".to_owned(),
+            Err(_) => "failed".to_owned(),
+        };
+        say(&format!("{name}: {how}"));
+        Row {
+            name: name.clone(),
+            result,
+        }
+    }))
 }
 
 #[cfg(test)]

@@ -1,0 +1,152 @@
+//! Grids in guests: the options that `fds`, `fs` and `ledger` share.
+
+use crate::commands::failure::Failure;
+use crate::commands::vm::options::From_;
+use crate::commands::vm::options::GuestOptions;
+use crate::commands::vm::options::say;
+use clap::Args;
+use conformance::claim::Claim;
+use conformance::grids::grid::Grid;
+use conformance::grids::records;
+use conformance::grids::sheet::Sheet;
+use conformance::lab::images;
+use conformance::vm::error::Error;
+use conformance::vm::guest::Job;
+use conformance::vm::kernels::{self, Cache, Image, Listed};
+use conformance::vm::matrix::{self};
+use conformance::vm::packages;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// When a guest that makes a grid is given up, if nothing else is said.
+const GRID_LIMIT: Duration = Duration::from_mins(15);
+
+/// The kernels on which a grid is made, instead of the running one.
+#[derive(Args)]
+pub struct GridMachines {
+    /// Make it on these kernels of the matrix, separated by commas, or on `all`: of several, print what differs
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    kernels: Vec<String>,
+    /// How many guests run side by side [default: one per CPU]
+    #[arg(long, value_name = "N", requires = "kernels", value_parser = clap::value_parser!(u16).range(1..))]
+    guests: Option<u16>,
+    #[command(flatten)]
+    guest: GuestOptions,
+    #[command(flatten)]
+    from: From_,
+    /// Where the grids of guests go, a file per kernel [default: target/grids/GRID]
+    #[arg(long, value_name = "DIR", requires = "kernels")]
+    results: Option<PathBuf>,
+}
+
+impl GridMachines {
+    /// Whether there are any.
+    pub fn are_named(&self) -> bool {
+        !self.kernels.is_empty()
+    }
+
+    /// Their names, as they were given.
+    pub fn names(&self) -> &[String] {
+        &self.kernels
+    }
+
+    /// Options that say something about guests, and are given although there are none.
+    pub fn without_use(&self) -> Option<&'static str> {
+        let of_guests = self.guest.given().first().copied();
+        of_guests.or_else(|| self.from.mirror.is_some().then_some("--mirror"))
+    }
+
+    /// Makes the grid on each, and keeps it. A kernel that the distribution has dropped is left out, with a word.
+    pub fn sheets(
+        &self,
+        grid: &Grid,
+        rows: &[&'static Claim],
+        arguments: Vec<String>,
+    ) -> Result<Vec<(String, Sheet)>, Failure> {
+        if grid.on_disks && self.guest.disks.is_some() {
+            return Err(Failure::Usage(format!(
+                "{} has guests with every disk: --disks says nothing about it",
+                grid.name
+            )));
+        }
+        let all = self.kernels == ["all"];
+        let named = if all { &[][..] } else { &self.kernels };
+        let linux = kernels::listed(named)?
+            .into_iter()
+            .filter_map(|row| match row {
+                Listed::Linux(row) => Some(Ok(row)),
+                Listed::Foreign(_) if all => None,
+                Listed::Foreign(row) => Some(Err(Failure::Usage(format!(
+                    "{} has no grids: they are made by Linux kernels in guests",
+                    row.name
+                )))),
+            });
+        let usual = Path::new(records::MADE).join(grid.name);
+        let directory = self.results.as_ref().unwrap_or(&usual);
+        matrix::prepare(directory)?;
+        let cache = Cache::open();
+        let mirror = self.from.mirror.as_deref();
+        let fetched = linux.map(|row| {
+            let row = row?;
+            Ok((
+                row.name.clone(),
+                packages::fetch(&cache, &row, mirror, &say),
+            ))
+        });
+        let images: Vec<(String, Result<Image, Error>)> =
+            fetched.collect::<Result<_, Failure>>()?;
+        // A row of the ledger takes ten seconds where the processor is emulated, and more where others use it, too.
+        let mut command = ["/init", grid.name, "--format", "jsonl", "--timeout", "120"]
+            .map(str::to_owned)
+            .to_vec();
+        command.extend(arguments);
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let jobs = self.guests.map_or(cpus, usize::from);
+        let made = matrix::side_by_side(&images, jobs, |(name, image)| {
+            let made = image.clone().and_then(|image| {
+                let job = Job {
+                    commands: vec![command.clone()],
+                    ..Job::default()
+                };
+                let mut guest = self.guest.machine(&image, job);
+                guest.modules = matrix::modules(rows);
+                if self.guest.limit.is_none() {
+                    guest.limit = GRID_LIMIT; // a ledger takes three minutes, and this machine may be busy
+                }
+                if grid.on_disks {
+                    let names = images::ALL.iter().map(|image| image.name.to_owned());
+                    guest.job.disks = names.collect();
+                }
+                matrix::grid(&guest)
+            });
+            // At once: what comes of the others must not take it along.
+            let made = made.and_then(|made| {
+                matrix::store_grid(directory, name, &made.0)?;
+                Ok(made)
+            });
+            match &made {
+                Ok((_, ran)) => {
+                    let (boot, total) = (ran.boot.as_secs_f32(), ran.total.as_secs_f32());
+                    say(&format!(
+                        "{name}: {} up in {boot:.1} s, done in {total:.1} s",
+                        ran.release
+                    ));
+                }
+                Err(error) => say(&format!("{name}: {error}")),
+            }
+            (name.clone(), made)
+        });
+        let mut sheets = Vec::new();
+        for (name, made) in made {
+            match made {
+                Ok((sheet, _)) => sheets.push((name, sheet)),
+                Err(Error::Gone(_)) if all => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if sheets.is_empty() {
+            return Err(Failure::Usage("no kernel could be had".to_owned()));
+        }
+        Ok(sheets)
+    }
+}

@@ -1,0 +1,116 @@
+//! `conformance kernels`.
+
+use crate::commands::failure::Failure;
+use crate::commands::vm::options::From_;
+use crate::commands::vm::options::say;
+use clap::Subcommand;
+use conformance::interrupt;
+use conformance::run::recorded;
+use conformance::vm::gvisor::{self};
+use conformance::vm::kernels::{self, Cache, ForeignKind, Listed};
+use conformance::vm::packages;
+use std::io::Write;
+
+#[derive(Subcommand)]
+pub enum Kernels {
+    /// List the kernels of the matrix and what has been fetched
+    List,
+    /// Fetch kernels (all, if none is named)
+    Fetch {
+        /// Names as `list` has them
+        names: Vec<String>,
+        #[command(flatten)]
+        from: From_,
+    },
+    /// Remove what was fetched and made: kernels, disks, package lists. Other files stay
+    Clean {
+        /// Print what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
+    let cache = Cache::open();
+    match command {
+        Kernels::List => {
+            let mut output = anstream::stdout().lock();
+            for row in kernels::rows() {
+                let recorded = recorded::find(&row.name).map_or_else(
+                    || "not fetched".to_owned(),
+                    |stored| format!("not fetched; recorded {}", stored.run.environment.kernel),
+                );
+                let fetched = cache.find(&row.name).map_or_else(
+                    || recorded,
+                    |image| {
+                        image
+                            .packages
+                            .iter()
+                            .map(|package| format!("{} {}", package.name, package.version))
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    },
+                );
+                writeln!(
+                    output,
+                    "{:<8} {:<18} {:<12} {fetched}",
+                    row.name, row.suite, row.flavour
+                )?;
+            }
+            for row in kernels::foreign_rows() {
+                let found = match row.kind {
+                    ForeignKind::Gvisor => {
+                        gvisor::version().map(|version| format!("{} {version}", row.program))
+                    }
+                    ForeignKind::UserModeLinux => row
+                        .user_mode_linux()
+                        .map(|image| image.boot.display().to_string()),
+                };
+                let installed =
+                    found.unwrap_or_else(|_| "not installed: just setup-foreign".to_owned());
+                let package = format!("package {}", row.package);
+                writeln!(
+                    output,
+                    "{:<8} {package:<18} {:<12} {installed}",
+                    row.name, "-"
+                )?;
+            }
+            Ok(true)
+        }
+        Kernels::Fetch { names, from } => {
+            interrupt::watch()?;
+            for row in kernels::listed(names)? {
+                let row = match row {
+                    Listed::Linux(row) => row,
+                    Listed::Foreign(_) if names.is_empty() => continue,
+                    Listed::Foreign(row) => {
+                        return Err(Failure::Usage(format!(
+                            "{} is not fetched but installed: run `just setup-foreign` (Debian: apt-get install {})",
+                            row.name, row.package
+                        )));
+                    }
+                };
+                let image = packages::fetch(&cache, &row, from.mirror.as_deref(), &say)?;
+                say(&format!("{}: {}", row.name, image.boot.display()));
+            }
+            Ok(true)
+        }
+        Kernels::Clean { dry_run } => {
+            let cleaned = cache.clean(*dry_run)?;
+            let mut output = anstream::stdout().lock();
+            let word = if *dry_run { "would remove" } else { "removed" };
+            for (path, bytes) in &cleaned.removed {
+                let mib = bytes.div_ceil(1 << 20);
+                writeln!(output, "{word} {} ({mib} MiB)", path.display())?;
+            }
+            for path in &cleaned.left {
+                writeln!(output, "left {}, which nocopy has not made", path.display())?;
+            }
+            if cleaned.removed.is_empty() && cleaned.left.is_empty() {
+                let directory = cache.directory.display();
+                writeln!(output, "nothing to remove in {directory}")?;
+            }
+            Ok(true)
+        }
+    }
+}

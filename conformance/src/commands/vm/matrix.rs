@@ -1,0 +1,95 @@
+//! `conformance matrix`.
+
+use crate::commands::failure::Failure;
+use crate::commands::options::{Selection, select};
+use crate::commands::vm::options::Deciding;
+use crate::commands::vm::options::From_;
+use crate::commands::vm::options::GuestOptions;
+use crate::commands::vm::options::parse_partition;
+use crate::commands::vm::options::say;
+use clap::Args;
+use conformance::interrupt;
+use conformance::report::human;
+use conformance::vm::kernels::{self, Image};
+use conformance::vm::matrix::{self, Asked, Plan};
+use conformance::vm::qemu::Accelerator;
+use std::io::Write;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Matrix {
+    /// Only these kernels, separated by commas [default: all of the matrix]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    kernels: Vec<String>,
+    /// How many guests run side by side [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Only part K of N of the kernels, so that machines share the matrix
+    #[arg(long, value_name = "K/N", value_parser = parse_partition)]
+    partition: Option<(usize, usize)>,
+    #[command(flatten)]
+    guest: GuestOptions,
+    #[command(flatten)]
+    from: From_,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    deciding: Deciding,
+    /// Where the results go, a file per kernel
+    #[arg(long, value_name = "DIR", default_value = "target/conformance")]
+    results: PathBuf,
+}
+
+pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
+    if let Some(again) = crate::commands::options::twice(&options.kernels) {
+        return Err(Failure::Usage(format!("--kernels names {again} twice")));
+    }
+    let mut rows = kernels::listed(&options.kernels)?;
+    if let Some((part, parts)) = options.partition {
+        rows = matrix::partition(rows, part, parts);
+    }
+    let claims = select(&options.selection)?;
+    let strictness = options.deciding.strict.of_claims(&claims)?;
+    interrupt::watch()?;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let plan = Plan {
+        rows: &rows,
+        claims: &claims,
+        results: &options.results,
+        mirror: options.from.mirror.as_deref(),
+        jobs: options.jobs.map_or(cpus, usize::from),
+    };
+    let order = |first: Option<&Image>| -> Result<_, Failure> {
+        let accelerator = first.map_or(Accelerator::UserMode, |image| {
+            options.guest.accelerator(image)
+        });
+        let by = first.map_or_else(String::new, |_| format!(" by {}", accelerator.name()));
+        let order = options
+            .guest
+            .order(&options.selection, &options.deciding, accelerator)?;
+        Ok((order, by))
+    };
+    let results = matrix::run(&plan, order, &say)?;
+    let mut report = Vec::new();
+    matrix::table(&mut report, &results, &claims, &options.results)?;
+    for (name, run) in matrix::runs(&results) {
+        for record in human::worth_a_word(run) {
+            writeln!(report, "{name}: {record}")?;
+        }
+    }
+    let asked = match (options.kernels.is_empty(), options.partition) {
+        (false, _) => Asked::ByName,
+        (true, Some(_)) => Asked::Part,
+        (true, None) => Asked::All,
+    };
+    let red = matrix::red(&results, &strictness, asked);
+    for reason in &red {
+        writeln!(report, "red: {reason}")?;
+    }
+    if matrix::runs(&results).next().is_some() {
+        let directory = options.results.display();
+        writeln!(report, "results: {directory}")?;
+    }
+    anstream::stdout().write_all(&report)?;
+    Ok(red.is_empty())
+}

@@ -1,0 +1,113 @@
+//! `vm`, `kernels` and `matrix`: other kernels.
+
+mod exec;
+pub mod grids;
+pub mod kernels;
+pub mod matrix;
+mod options;
+mod run;
+mod shell;
+mod test;
+mod through;
+
+use crate::commands::failure::Failure;
+use crate::commands::options::Selection;
+use crate::commands::vm::options::Deciding;
+use crate::commands::vm::options::MachineOptions;
+use crate::commands::vm::run::decide;
+use crate::commands::vm::run::falsify;
+use clap::Subcommand;
+use conformance::vm::error::Error;
+use std::path::PathBuf;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Host(message) | Error::Gone(message) | Error::NotRun(message) => {
+                Self::Usage(message)
+            }
+            Error::Guest(message) => Self::Red(message),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Vm {
+    /// Decide claims on another kernel
+    Run {
+        #[command(flatten)]
+        machine: MachineOptions,
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        deciding: Deciding,
+        /// Also write the results there, in the stored form (JSON Lines)
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Lie to the experiments on another kernel: `conformance falsify` there
+    Falsify {
+        #[command(flatten)]
+        machine: MachineOptions,
+        #[command(flatten)]
+        selection: Selection,
+        /// Tell only this many of the derived lies per claim, the same ones every time
+        #[arg(long, value_name = "N")]
+        sample: Option<usize>,
+        /// Print every lie with what came of it
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Run a static program on another kernel; its output and exit status are this command's
+    Exec {
+        #[command(flatten)]
+        machine: MachineOptions,
+        /// A file that the program needs beside it (can be repeated)
+        #[arg(long, value_name = "FILE")]
+        with: Vec<PathBuf>,
+        /// A kernel module to load first, with what it needs (can be repeated)
+        #[arg(long, value_name = "NAME")]
+        module: Vec<String>,
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run the workspace's tests on another kernel, all but those that need cargo or the sources
+    Test {
+        #[command(flatten)]
+        machine: MachineOptions,
+        /// Arguments for the build, such as `--package NAME`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Look around on another kernel (busybox, if it is installed)
+    Shell {
+        #[command(flatten)]
+        machine: MachineOptions,
+    },
+}
+
+pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
+    match command {
+        Vm::Run {
+            machine,
+            selection,
+            deciding,
+            output,
+        } => decide(machine, selection, deciding, output.as_deref()),
+        Vm::Falsify {
+            machine,
+            selection,
+            sample,
+            verbose,
+        } => falsify(machine, selection, *sample, *verbose),
+        Vm::Exec {
+            machine,
+            with,
+            module,
+            command,
+        } => exec::exec(machine, with, module, command),
+        Vm::Test { machine, arguments } => test::test(machine, arguments),
+        Vm::Shell { machine } => shell::shell(machine),
+    }
+}

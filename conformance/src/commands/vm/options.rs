@@ -1,0 +1,243 @@
+//! Options of guests.
+
+use crate::commands::failure::Failure;
+use crate::commands::options::{Selection, Strict, select};
+use clap::{Args, ValueEnum};
+use conformance::vm::error::Error;
+use conformance::vm::guest::Job;
+use conformance::vm::kernels::{self, Cache, ForeignKind, ForeignRow, Image};
+use conformance::vm::matrix::Order;
+use conformance::vm::packages;
+use conformance::vm::qemu::{Accelerator, Machine};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Args)]
+pub struct From_ {
+    /// The distribution's mirror [default: the one that this machine's apt is configured for]
+    #[arg(long, value_name = "URL")]
+    pub(super) mirror: Option<String>,
+}
+
+/// The number after it is no user: calls take it for "as it is".
+pub(super) const MOST_UID: i64 = u32::MAX as i64 - 1;
+
+/// How claims are decided in a guest.
+#[derive(Args)]
+pub struct Deciding {
+    #[command(flatten)]
+    pub(super) strict: Strict,
+    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock [default: 20]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(super) timeout: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct MachineOptions {
+    /// A kernel of the matrix by name, or the path of a bzImage or vmlinux
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(super) kernel: String,
+    /// For a kernel by path: the directory with its modules
+    #[arg(long, value_name = "DIR")]
+    pub(super) modules: Option<PathBuf>,
+    /// For a kernel by path: what its release must begin with
+    #[arg(long, value_name = "SERIES")]
+    pub(super) expect: Option<String>,
+    #[command(flatten)]
+    pub(super) guest: GuestOptions,
+    #[command(flatten)]
+    pub(super) from: From_,
+}
+
+#[derive(Args)]
+pub struct GuestOptions {
+    /// Memory of a guest in MiB [default: 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..))]
+    pub(super) memory: Option<u32>,
+    /// Added to the kernel's command line
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(super) append: Option<String>,
+    /// Seconds after which a guest is given up [default: 300, of a grid 900]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) limit: Option<u64>,
+    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat, ntfs3, squashfs, erofs, iso9660 (none: --disks=)
+    /// [default: ext4]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(super) disks: Option<Vec<String>>,
+    /// How the processor is emulated [default: auto]
+    #[arg(long, value_enum)]
+    pub(super) accel: Option<Accel>,
+    /// Run as this user instead of root
+    #[arg(long, value_name = "UID", value_parser = clap::value_parser!(u32).range(..=MOST_UID))]
+    pub(super) uid: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Accel {
+    /// KVM where booting under it works, TCG elsewhere
+    Auto,
+    /// By translation
+    Tcg,
+    /// By the host's kernel
+    Kvm,
+}
+
+pub(super) fn parse_partition(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    match parsed {
+        Some((part, parts)) if 0 < part && part <= parts => Ok((part, parts)),
+        _ => Err("like 1/3: a part and the number of parts".into()),
+    }
+}
+
+pub(super) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+impl MachineOptions {
+    /// The row of a kernel that is a program, if one is named.
+    pub(super) fn foreign(&self) -> Option<ForeignRow> {
+        let plain = self.modules.is_none() && self.expect.is_none();
+        kernels::foreign(&self.kernel).filter(|_| plain)
+    }
+
+    /// Whether a kernel is named that is not Linux.
+    pub(super) fn is_gvisor(&self) -> bool {
+        self.foreign()
+            .is_some_and(|row| row.kind == ForeignKind::Gvisor)
+    }
+
+    /// The kernel, fetched if it is one of the matrix.
+    pub(super) fn image(&self) -> Result<Image, Error> {
+        let path = Path::new(&self.kernel);
+        let is_own = self.modules.is_some() || self.expect.is_some();
+        if is_own && !path.exists() && kernels::is_known(&self.kernel) {
+            return Err(Error::host(format!(
+                "{} is a kernel of the matrix, with modules and a release of its own: leave out --modules and --expect, or name a \
+                 file with --kernel PATH",
+                self.kernel
+            )));
+        }
+        if self.kernel.contains('/') || is_own {
+            if self.from.mirror.is_some() {
+                return Err(Error::host(
+                    "--mirror is for kernels of the matrix, and --kernel names a file",
+                ));
+            }
+            return kernels::own(path, self.modules.as_deref(), self.expect.as_deref());
+        }
+        match self.foreign() {
+            Some(row) if row.kind == ForeignKind::UserModeLinux => return row.user_mode_linux(),
+            Some(row) => {
+                return Err(Error::host(format!(
+                    "{} is no kernel to boot: it has `vm run` and `vm exec`",
+                    row.name
+                )));
+            }
+            None => {}
+        }
+        packages::fetch(
+            &Cache::open(),
+            &kernels::row(&self.kernel)?,
+            self.from.mirror.as_deref(),
+            &say,
+        )
+    }
+}
+
+impl GuestOptions {
+    /// The options that are given.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let options = [
+            (self.memory.is_some(), "--memory"),
+            (self.append.is_some(), "--append"),
+            (self.limit.is_some(), "--limit"),
+            (self.disks.is_some(), "--disks"),
+            (self.accel.is_some(), "--accel"),
+            (self.uid.is_some(), "--uid"),
+        ];
+        let given = options.into_iter().filter(|(is_given, _)| *is_given);
+        given.map(|(_, name)| name).collect()
+    }
+
+    /// Those that gVisor's sandbox or User-mode Linux has no use for must not be given.
+    pub(super) fn fit(&self, kind: ForeignKind, name: &str) -> Result<(), Failure> {
+        let useful: &[&str] = match kind {
+            ForeignKind::Gvisor => &["--limit", "--uid"],
+            ForeignKind::UserModeLinux => &["--limit", "--uid", "--memory", "--append"],
+        };
+        match self.given().iter().find(|option| !useful.contains(option)) {
+            Some(option) => Err(Failure::Usage(format!(
+                "{name} is a program and not a machine: {option} says nothing about it"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// No name is no disk.
+    pub(super) fn disks(&self) -> Vec<String> {
+        match &self.disks {
+            None => vec!["ext4".to_owned()],
+            Some(named) => {
+                let named = named.iter().filter(|name| !name.is_empty());
+                named.cloned().collect()
+            }
+        }
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit.unwrap_or(300))
+    }
+
+    pub(super) fn memory(&self) -> u32 {
+        self.memory.unwrap_or(1024)
+    }
+
+    pub(super) fn machine<'image>(&self, image: &'image Image, job: Job) -> Machine<'image> {
+        Machine {
+            image,
+            job: Job {
+                uid: self.uid,
+                disks: self.disks(),
+                ..job
+            },
+            modules: std::collections::BTreeSet::new(),
+            files: vec![],
+            memory: self.memory(),
+            append: self.append.clone().unwrap_or_default(),
+            limit: self.limit(),
+            accelerator: self.accelerator(image),
+        }
+    }
+
+    pub(super) fn accelerator(&self, image: &Image) -> Accelerator {
+        match self.accel.unwrap_or(Accel::Auto) {
+            _ if image.user_mode => Accelerator::UserMode,
+            Accel::Auto => Accelerator::find(&Cache::open(), image),
+            Accel::Tcg => Accelerator::Tcg,
+            Accel::Kvm => Accelerator::Kvm,
+        }
+    }
+
+    pub(super) fn order(
+        &self,
+        selection: &Selection,
+        deciding: &Deciding,
+        accelerator: Accelerator,
+    ) -> Result<Order, Failure> {
+        Ok(Order {
+            claims: select(selection)?,
+            options: selection.options(),
+            memory: self.memory(),
+            append: self.append.clone().unwrap_or_default(),
+            limit: self.limit(),
+            disks: self.disks(),
+            accelerator,
+            uid: self.uid,
+            timeout: deciding.timeout,
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! `conformance vm test`.
+
+use crate::commands::failure::Failure;
+use crate::commands::vm::exec::links;
+use crate::commands::vm::options::MachineOptions;
+use crate::commands::vm::through::file_name;
+use crate::commands::vm::through::inside;
+use crate::commands::vm::through::status;
+use conformance::vm::error::Error;
+use conformance::vm::guest::Job;
+use conformance::vm::kernels::Image;
+use conformance::vm::matrix::{self};
+use conformance::vm::qemu::Machine;
+use conformance::vm::workspace;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+pub(super) fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure> {
+    let image = machine.image()?;
+    let mut built = workspace::build(arguments)?;
+    // What is a command of its own is not run twice: `vm falsify` tells lies, `vm run` decides the claims, and `record` keeps what
+    // they saw, which the host decides again with other facts. Reports are made of stored results, on the host, too.
+    let elsewhere = ["falsify-", "claims-", "decide-", "reports-"];
+    built.tests.retain(|path| {
+        let name = file_name(path);
+        !elsewhere.iter().any(|prefix| name.starts_with(prefix))
+    });
+    // As many guests as processors, each with its share of the test programs: one guest has one processor.
+    let cpus = std::thread::available_parallelism()
+        .map_or(1, std::num::NonZero::get)
+        .min(built.tests.len());
+    let shares = workspace::shares(&built.tests, cpus);
+    let results = matrix::side_by_side(&shares, cpus, |tests| {
+        let mut output = Vec::new();
+        let guest = guest_of_tests(machine, &image, &built.programs, tests);
+        let ran = guest.run(|_, bytes| {
+            output.extend_from_slice(bytes);
+        });
+        // Whole, so that two guests' lines do not mix.
+        let written = io::stdout().lock().write_all(&output);
+        (ran, written)
+    });
+    let (mut worst, mut wrong) = (0, Vec::new());
+    for (ran, written) in results {
+        written?;
+        match ran {
+            Ok(ran) if worst == 0 => worst = ran.end.status,
+            Ok(_) => {}
+            Err(Error::Guest(what)) => wrong.push(what),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if wrong.is_empty() {
+        status(worst)
+    } else {
+        Err(Failure::Red(wrong.join("\nconformance: ")))
+    }
+}
+
+/// A guest that runs test programs, which may start the workspace's programs.
+pub(super) fn guest_of_tests<'image>(
+    machine: &MachineOptions,
+    image: &'image Image,
+    programs: &[PathBuf],
+    tests: &[&PathBuf],
+) -> Machine<'image> {
+    // A guest has one processor; tests that wait for each other's time limits wait together.
+    let skip = ["--skip", "host_only", "--test-threads", "4"].map(str::to_owned);
+    let commands = tests
+        .iter()
+        .map(|path| std::iter::once(inside(path)).chain(skip.clone()).collect());
+    let job = Job {
+        commands: commands.collect(),
+        links: links(programs),
+        ..Job::default()
+    };
+    let mut guest = machine.guest.machine(image, job);
+    // No network cards: tests run the claims side by side, and a card that one of them has is not there for another.
+    let claims: Vec<_> = conformance::claims::REGISTRY.all().collect();
+    let modules = claims
+        .iter()
+        .flat_map(|claim| claim.modules)
+        .filter(|module| **module != "vmxnet3");
+    guest.modules = modules.map(|name| (*name).to_owned()).collect();
+    guest.files = tests
+        .iter()
+        .copied()
+        .chain(programs)
+        .map(|path| (file_name(path), path.clone()))
+        .collect();
+    guest
+}
