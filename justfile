@@ -75,7 +75,7 @@ doc:
 # Each crate's folder copied away: it builds with and without std, passes its tests, and is as the rules say
 [group('check')]
 vendor-check:
-    cargo test --package conformance --test vendoring
+    cargo test --package conformance --test suite vendoring::
 
 # The reports of the records, read by software that others wrote: Jenkins' schema, tap.py and kcidb-io (needs Python's venv)
 [group('check')]
@@ -174,7 +174,7 @@ bench *arguments:
 # The machine code of the wrappers beside hand-written assembly, as tables
 [group('measure')]
 codegen:
-    cargo test --package conformance --test codegen -- --nocapture
+    cargo test --package conformance --test suite codegen:: -- --nocapture
 
 # Instructions per call, counted by valgrind where it is installed
 [group('measure')]

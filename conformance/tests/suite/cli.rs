@@ -323,7 +323,7 @@ mod host_only {
         );
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("6.1.jsonl");
-        let record = include_str!("../../fixtures/verdicts/6.1.jsonl");
+        let record = include_str!("../../../fixtures/verdicts/6.1.jsonl");
         let lines = record.lines().map(|line| {
             if !line.contains(r#""id":"sendfile.copies.ktls""#) {
                 return line.to_owned();
@@ -450,7 +450,7 @@ mod host_only {
     #[test]
     fn a_grid_of_another_kernel_is_no_record() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let grid = include_bytes!("../../fixtures/grids/fds/6.1.jsonl");
+        let grid = include_bytes!("../../../fixtures/grids/fds/6.1.jsonl");
         std::fs::write(directory.path().join("5.10.jsonl"), grid).expect("written");
         let results = directory.path().to_str().expect("UTF-8");
         let said = ["would be the record of 5.10"].concat();
@@ -526,7 +526,7 @@ mod host_only {
     fn a_benchmark_of_nothing_is_exit_status_1() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("run.json");
-        let run = include_str!("../../fixtures/bench/run.json");
+        let run = include_str!("../../../fixtures/bench/run.json");
         let mut run: serde_json::Value = serde_json::from_str(run).expect("JSON");
         run["outcomes"] = serde_json::json!([]);
         std::fs::write(&file, run.to_string()).expect("written");

@@ -1,9 +1,7 @@
 //! The fuzzers' corpus, without a fuzzer: every input that one of them found worth keeping goes through the same functions.
 //!
 //! `just fuzz SECONDS` looks for more, `just fuzz-corpus` keeps what it has found.
-#![cfg(feature = "vm")]
-
-#[path = "../fuzz/src/lib.rs"]
+#[path = "../../fuzz/src/lib.rs"]
 mod checks;
 
 use checks::TARGETS;
@@ -12,7 +10,7 @@ use std::panic::catch_unwind;
 
 macro_rules! corpora {
     ($($name:literal),*) => {
-        [$(($name, include_str!(concat!("../../fixtures/fuzz/", $name, ".txt")))),*]
+        [$(($name, include_str!(concat!("../../../fixtures/fuzz/", $name, ".txt")))),*]
     };
 }
 

@@ -1,11 +1,7 @@
 //! The wrappers cost what the system call by hand costs: read from the machine code, not from a clock.
 //!
 //! The package `codegen/` has each wrapper beside the same call as inline assembly; both are built by the same rustc in
-//! release mode and disassembled here. `cargo test --test codegen -- --nocapture` prints the tables.
-#![cfg(target_arch = "x86_64")]
-
-mod nested_cargo;
-
+//! release mode and disassembled here. `cargo test --test suite codegen:: -- --nocapture` prints the tables.
 mod host_only {
     use std::collections::{BTreeMap, BTreeSet};
     use std::fmt::Write as _;
@@ -20,7 +16,7 @@ mod host_only {
     };
     use rstest::rstest;
 
-    use super::nested_cargo::{artifacts, cargo};
+    use crate::nested_cargo::{artifacts, cargo};
 
     /// Wrappers that are the system call and nothing else: see [`complaints`].
     const THIN: &[&str] = &[

@@ -144,7 +144,7 @@ fn its_file_agrees_with_itself(
 macro_rules! capture {
     ($name:literal) => {
         Capture::read(include_str!(concat!(
-            "../../fixtures/errqueue/",
+            "../../../fixtures/errqueue/",
             $name,
             ".toml"
         )))

@@ -1,8 +1,4 @@
 //! A program with `nocopy-sendfile` and without std, libc and start files: it links, it runs, and it is small.
-#![cfg(target_arch = "x86_64")]
-
-mod nested_cargo;
-
 mod host_only {
     use std::fs::File;
     use std::path::{Path, PathBuf};
@@ -15,7 +11,7 @@ mod host_only {
     use object::{SymbolKind, SymbolSection};
     use rstest::rstest;
 
-    use super::nested_cargo::{artifacts, cargo};
+    use crate::nested_cargo::{artifacts, cargo};
 
     /// What the program may have of machine code, in bytes. 102 were measured, 145 with a larger program.
     const MOST_TEXT: u64 = 256;

@@ -1,8 +1,6 @@
 //! A crate folder that is copied into another tree builds there as it is.
 //!
-//! `cargo test --test vendoring` is the whole check: the manifests are read, and each crate is compiled and tested alone.
-
-mod nested_cargo;
+//! `cargo test --test suite vendoring::` is the whole check: the manifests are read, and each crate is compiled and tested alone.
 
 mod host_only {
     use std::fs;
@@ -11,7 +9,7 @@ mod host_only {
     use rstest::rstest;
     use toml::{Table, Value};
 
-    use super::nested_cargo::cargo;
+    use crate::nested_cargo::cargo;
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
