@@ -49,7 +49,7 @@ pub struct Claim {
     pub finds: &'static [Find],
     /// The system calls that the claim is about.
     pub about: &'static [Sysno],
-    /// What a kernel would do on which the opposite is true. Each of these lies must turn the verdict.
+    /// The behaviour of a kernel on which the opposite is true. Each of these lies must turn the verdict.
     pub lies: &'static [Lie],
     /// Exceptions to the rules for lies.
     pub exceptions: &'static [Exception],
@@ -150,7 +150,7 @@ impl Claim {
         self.finds.iter().any(|find| find.spans(series))
     }
 
-    /// Decides what an experiment saw.
+    /// Decides an observation.
     ///
     /// # Panics
     ///
@@ -296,7 +296,7 @@ impl fmt::Display for Source {
 pub struct Gate {
     /// The first release with the change: `5.12`, or `2.6.33`.
     pub since: &'static str,
-    /// What changed, in a clause.
+    /// The change, in a clause.
     pub what: &'static str,
     /// The source that documents it.
     pub source: Source,

@@ -4,7 +4,7 @@
 //!
 //! | kind | origin | required result |
 //! |---|---|---|
-//! | contradicting | named by the claim: what a kernel would do on which the opposite is true | the verdict turns |
+//! | contradicting | named by the claim: the behaviour of a kernel on which the opposite is true | the verdict turns |
 //! | blunt | derived: a call of its subject fails, succeeds, is not made, or returns other data | noticed: a fact differs, or no verdict |
 //! | tolerable | derived: such a call is delayed, interrupted or does half, where the interface allows that | the verdict stays |
 //! | set-up | derived: any other call is refused; one whose effect can be read back is not made, or halved | the same verdict, or none |
@@ -57,7 +57,7 @@ pub enum Effect {
     TimedOut,
     /// Everything is as without the lie.
     Unnoticed,
-    /// No call matched the lie.
+    /// The lie found nothing to change.
     NotTold,
 }
 
@@ -84,7 +84,7 @@ pub struct Examined {
     pub id: String,
     /// The verdict without lies.
     pub verdict: Word,
-    /// Why it has no verdict, or what is wrong in the runs without lies.
+    /// Why it has no verdict, or the error in the runs without lies.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
     /// Whether controls replace the lies.
@@ -446,7 +446,7 @@ fn collect(
         .collect())
 }
 
-/// What an experiment reports without lies.
+/// The result of an experiment without lies.
 struct Truth {
     record: Record,
     /// The facts that the runs without lies have in common.
@@ -572,7 +572,7 @@ fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie,
                 },
             )
         })
-        // What contradicts the claim is not tolerable to it. An additional call is not tolerable to a claim that counts calls.
+        // A lie that contradicts the claim is not tolerable to it. An additional call is not tolerable to a claim that counts calls.
         .filter(|(lie, kind)| {
             let is_named = named.contains(&(lie.call.id(), std::mem::discriminant(&lie.what)));
             let adds_a_call = matches!(lie.what, What::Interrupted | What::Shortened);

@@ -1,4 +1,4 @@
-//! The running kernel: its release, and what it and this process can do.
+//! The running kernel: its release, and the abilities of it and of this process.
 //!
 //! Probes come first, the configuration second, the version last. Distributions backport changes, so no experiment asks for the
 //! version. The version only selects the known verdicts.

@@ -38,7 +38,7 @@ pub enum Change {
     },
 }
 
-/// What the receiver does.
+/// The behaviour of the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receiver {
     /// It reads at most this many bytes with one call.
@@ -200,7 +200,7 @@ impl Soak {
         self.run_spoilt(case, |_, _| ())
     }
 
-    /// Runs a case. `spoil` may change what was reported or received before it is judged.
+    /// Runs a case. `spoil` may change the report or the received bytes before the case is judged.
     pub fn run_spoilt(&self, case: &Case, spoil: Spoil) -> Result<Passed, Failed> {
         let end = usize::try_from(case.start + case.available).expect("within the content");
         let source = self.lab.file(&self.content[..end])?;
@@ -384,7 +384,7 @@ fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {
     }
 }
 
-/// Reads to the end, or until it is to die; returns what it has read.
+/// Reads to the end, or until it is to die. Returns the bytes.
 fn receive(mut far: File, ways: Receiver) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; ways.at_most];

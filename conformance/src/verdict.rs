@@ -1,4 +1,4 @@
-//! What an experiment observed, the verdict that follows from it, and how that compares with what was known.
+//! The observation of an experiment, the verdict that follows from it, and the comparison with known verdicts.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ pub struct Observation {
 /// One thing that was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What was done or looked at, in the form of the system call: `splice(file, socket)`.
+    /// The action or the inspected thing, in the form of the system call: `splice(file, socket)`.
     pub fact: String,
     /// Its value.
     #[serde(flatten)]
@@ -48,7 +48,7 @@ impl Observation {
         Self::default()
     }
 
-    /// Notes what a system call returned.
+    /// Notes the result of a system call.
     pub fn call(&mut self, fact: impl Into<String>, result: Result<usize, Errno>) -> &mut Self {
         let value = match result {
             Ok(number) => Value::Returned(number as u64),
@@ -275,7 +275,7 @@ impl Word {
 pub struct Reason {
     /// The kind of thing that is missing.
     pub kind: Lack,
-    /// What is missing, in one clause.
+    /// The missing thing, in one clause.
     pub what: String,
     /// The command or change that would make the claim testable.
     pub remedy: String,

@@ -15,7 +15,7 @@ const DATA: usize = 1 << 20;
 /// Results inside the kernel for a call that is to be restarted: the thread does not see them.
 const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
 
-/// Changes some calls so that the kernel appears to lie.
+/// Changes the calls of an experiment as a lie describes.
 #[derive(Debug)]
 pub struct Liar {
     lie: Option<Lie>,

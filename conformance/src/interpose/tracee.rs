@@ -93,7 +93,7 @@ impl Registers {
             unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut area) };
         if done == -1 {
             // User-mode Linux does not have the set of general registers, but has the older request for them.
-            // SAFETY: the kernel fills `registers`, which is what the request is about.
+            // SAFETY: the kernel fills `registers`, which has the type for this request.
             done = unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, 0, &raw mut registers) };
         }
         if done == -1 {

@@ -118,14 +118,15 @@ impl Coverage {
         Self::parse(FIXTURE).expect("fixtures/coverage.toml is checked by a test")
     }
 
-    /// Reads a document of this form. Returns what is wrong with it, if anything.
+    /// Reads a document of this form. Returns the first error in it, if there is one.
     pub fn parse(text: &str) -> Result<Self, String> {
         let coverage: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         coverage.check()?;
         Ok(coverage)
     }
 
-    /// Checks what the types cannot: entries and the lists of files agree, there are no duplicates, and nothing is empty.
+    /// Checks the rules that the types cannot express: entries and the lists of files agree, there are no duplicates, and nothing is
+    /// empty.
     fn check(&self) -> Result<(), String> {
         let mut listed = BTreeSet::new();
         let mut names = BTreeSet::new();

@@ -24,7 +24,7 @@ const STARTS: Series = Series::new(3, 2);
 pub struct Edge {
     /// The first release with the change, if it is documented.
     pub since: Option<&'static str>,
-    /// What changed.
+    /// The change.
     pub what: String,
     /// The source that documents it.
     pub source: Option<String>,

@@ -1,4 +1,4 @@
-//! A replica, as its master sees it: what it has reported, what it waits for, and how it ends.
+//! A replica, as its master sees it: its reports, the events that it waits for, and its end.
 
 #![forbid(unsafe_code)]
 
@@ -225,7 +225,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Nothing more is sent; notes what was sent until now.
+    /// Nothing more is sent. Notes the bytes that were sent until now.
     pub fn stop(&mut self) {
         if let Phase::Sending(transfer, _) = &self.phase {
             let notified = transfer.notified();

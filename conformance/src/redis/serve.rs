@@ -370,7 +370,7 @@ impl<'run> Server<'run> {
         Replica::new(link, peer, self.options.version.clone(), is_known)
     }
 
-    /// Handles an event of one replica, and updates what it waits for.
+    /// Handles an event of one replica, and updates its registration with epoll.
     fn serve(&mut self, key: u64, flags: epoll::EventFlags) {
         let replica = key & !1;
         let began = Instant::now();
@@ -650,7 +650,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// Does what is due at this time.
+    /// Performs the actions that are due at this time.
     fn look_at_clocks(&mut self) {
         let now = Instant::now();
         let keys: Vec<u64> = self.replicas.keys().copied().collect();
@@ -693,7 +693,7 @@ impl<'run> Server<'run> {
         }
     }
 
-    /// Registers with epoll what a replica waits for.
+    /// Registers with epoll the events that a replica waits for.
     fn wait_for(&mut self, key: u64) {
         let Some(replica) = self.replicas.get(&key) else {
             return;

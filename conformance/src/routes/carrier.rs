@@ -60,7 +60,7 @@ pub(super) trait Carrier: fmt::Debug + Send {
         0
     }
 
-    /// After all bytes are in the sink: releases what is no longer needed.
+    /// After all bytes are in the sink: releases unneeded resources.
     fn finish(&mut self, _sink: BorrowedFd<'_>) -> Result<(), Halt> {
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 use syscalls::{Errno, Sysno, syscall};
 
-/// What happened to the bytes that the sink took.
+/// The fate of the bytes that the sink took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The peer has read all of them.

@@ -10,7 +10,7 @@ use crate::foreign::Foreign;
 use crate::kernel::{self, Release};
 use crate::verdict::{Judgement, Word};
 
-/// What is red in addition to broken experiments. It means the same for every command that has `--strict`.
+/// The results that are red in addition to broken experiments. It means the same for every command that has `--strict`.
 #[derive(Clone, Debug, Default)]
 pub struct Strictness {
     /// A verdict that contradicts the known one, on a measured series, is red; so is an unexpected untestable claim.

@@ -31,7 +31,7 @@ const FIRST_LINE: u64 = 64 << 10;
 ///
 /// # Errors
 ///
-/// Why the file cannot be read, or what is wrong with it.
+/// The error from the system, or a description of the wrong content.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     let mut file = input::open(path).map_err(failed)?;
@@ -61,7 +61,7 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 ///
-/// What is wrong with the file, in a line that begins with its path.
+/// The error, in a line that begins with the file's path.
 pub fn read(path: &Path) -> Result<Stored, String> {
     let bytes = bytes(path)?;
     let run = jsonl::read(&bytes).map_err(|what| {
@@ -75,7 +75,7 @@ pub fn read(path: &Path) -> Result<Stored, String> {
     })
 }
 
-/// Reads these files, or, if there are none, all files in the directory of results, oldest kernel first.
+/// Reads these files, or, if the list is empty, all files in the directory of results, oldest kernel first.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
     Ok(runs)
 }
 
-/// These files, or, if there are none, all files in the directory of results.
+/// These files, or, if the list is empty, all files in the directory of results.
 pub fn paths(files: &[PathBuf]) -> Vec<PathBuf> {
     if files.is_empty() {
         in_directory(Path::new(DIRECTORY))

@@ -330,7 +330,7 @@ fn talk(job: &Job, command: &[String]) -> io::Result<ExitStatus> {
     command.status()
 }
 
-/// Mounts what a program expects. A file system that the kernel does not have is left out: claims are then untestable, not broken.
+/// Mounts the usual file systems. One that the kernel does not have is left out: claims are then untestable, not broken.
 fn mount_all() {
     for (kind, at, options) in [
         ("proc", "/proc", ""),

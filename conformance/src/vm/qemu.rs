@@ -40,7 +40,7 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t mit
 pub struct Machine<'image> {
     /// The kernel.
     pub image: &'image Image,
-    /// What runs in it.
+    /// The job of the guest.
     pub job: Job,
     /// Modules to load; the modules that they need are added.
     pub modules: BTreeSet<String>,

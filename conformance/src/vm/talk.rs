@@ -1,5 +1,4 @@
-//! Parses what a guest sends on its two ports, and checks the order: its release, then output, then one end marker, and nothing
-//! after that.
+//! Parses the two ports of a guest, and checks the order: its release, then output, then one end marker, and nothing after that.
 //!
 //! Anything else is a lie or damage, and makes the run red. Nothing here trusts a number or a length from a guest, and memory is
 //! limited whatever a guest sends.
@@ -60,7 +59,7 @@ impl Talk {
     ///
     /// # Errors
     ///
-    /// A clause about what is missing.
+    /// A clause about the missing record.
     pub fn finish(&self) -> Result<(&str, &End), String> {
         let count = self.records.taken();
         let cut = if self.records.is_cut() {

@@ -281,7 +281,7 @@ impl<'a, R: Read> Reader<'a, R> {
         }
     }
 
-    /// The summary of what was read so far.
+    /// The summary of the part that was read so far.
     pub const fn summary(&self) -> &Summary {
         &self.summary
     }
@@ -806,7 +806,7 @@ mod tests {
         }
     }
 
-    /// In bounded memory, whatever its length: what is skipped is not kept.
+    /// In limited memory, whatever its length: skipped bytes are not kept.
     #[test]
     fn a_large_argument_takes_one_pass() {
         let length = 64_u64 << 20;
