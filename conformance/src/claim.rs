@@ -1,4 +1,4 @@
-//! A claim: one sentence about kernel behaviour that somebody published, with the experiment that decides it.
+//! A claim: one published sentence about kernel behaviour, with the experiment that decides it.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use syscalls::{Errno, Sysno};
 
 /// One entry of the registry.
 ///
-/// Written with [`Claim::new`] and struct update, so that an entry names only what it has:
+/// It is written with [`Claim::new`] and struct update, so that an entry names only the fields that it sets:
 ///
 /// ```
 /// # use conformance::claim::{Claim, always, seed};
@@ -39,41 +39,42 @@ use syscalls::{Errno, Sysno};
 pub struct Claim {
     /// `<interface>.<subject>.<fact>`, lower case, never reused.
     pub id: &'static str,
-    /// The sentence as its source asserts it, in our words, so that a false one is refuted.
+    /// The sentence as its source asserts it, in our words. A false sentence is stated as published, and refuted.
     pub statement: &'static str,
     /// How the experiment decides it, for the reader of a verdict.
     pub method: &'static str,
-    /// Who says so.
+    /// The documents and people that assert it.
     pub sources: &'static [Source],
-    /// What was measured, per interval of kernels.
+    /// The verdicts that were measured, per interval of kernels.
     pub finds: &'static [Find],
     /// The system calls that the claim is about.
     pub about: &'static [Sysno],
-    /// How a kernel of which the opposite is true would behave: told one of these, the verdict turns.
+    /// The behaviour of a kernel on which the opposite is true. Each of these lies must turn the verdict.
     pub lies: &'static [Lie],
-    /// What of the rules for lies does not apply to it.
+    /// Exceptions to the rules for lies.
     pub exceptions: &'static [Exception],
-    /// What it touches that others share, besides what its interface does ([`Claim::shares`]).
+    /// Shared state that it touches, in addition to that of its interface ([`Claim::shares`]).
     pub resources: &'static [Resource],
-    /// Facts that differ between runs on one kernel, such as how often the sender had to ask: no record or comparison has them.
+    /// Facts that differ between runs on one kernel, such as how often the sender had to ask. Records and comparisons leave them
+    /// out.
     pub varies: &'static [&'static str],
-    /// Versions with which, as documented, what is seen has changed, whether the verdict has or not.
+    /// Versions in which, as documented, the observed behaviour changed. The verdict need not have changed with it.
     pub gates: &'static [Gate],
-    /// Kernel modules that it needs where they are not built in: a guest loads them first.
+    /// Kernel modules that it needs if they are not built in. A guest loads them first.
     pub modules: &'static [&'static str],
-    /// Programs that it runs. A guest gets them from this machine, if they are here.
+    /// Programs that it runs. A guest gets them from the host, if the host has them.
     pub programs: &'static [&'static str],
     /// Whether the interposer counts its kernel entries.
     pub traced: bool,
     /// Produces an observation on the running kernel.
     pub run: Experiment,
-    /// From observation to verdict: pure.
+    /// Computes the verdict from the observation: a pure function.
     pub decide: fn(&Observation) -> Verdict,
-    /// What facts must be besides, for the claim to hold.
+    /// Values that facts must have for the claim to hold, in addition to `decide`.
     pub answers: &'static [(&'static str, Answer)],
 }
 
-/// What a fact must be.
+/// The value that a fact must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The call fails with this errno.
@@ -87,7 +88,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Whether a fact is so.
+    /// Whether the observation has this answer for a fact.
     #[track_caller]
     pub fn is_given(self, seen: &Observation, fact: &str) -> bool {
         match (self, seen.value(fact)) {
@@ -100,7 +101,7 @@ impl Answer {
     }
 }
 
-/// An experiment. It runs in a process of its own.
+/// An experiment. It runs in a separate process.
 pub type Experiment = fn(&Lab) -> Result<Observation, Stop>;
 
 impl Claim {
@@ -131,7 +132,7 @@ impl Claim {
         }
     }
 
-    /// A claim that holds if the kernel's answers are these.
+    /// A claim that holds if the facts have these answers.
     pub const fn of_answers(
         id: &'static str,
         run: Experiment,
@@ -144,16 +145,16 @@ impl Claim {
         }
     }
 
-    /// Whether anything is known of it on a series.
+    /// Whether a verdict is known for a series.
     pub fn is_known_on(&self, series: Series) -> bool {
         self.finds.iter().any(|find| find.spans(series))
     }
 
-    /// Decides what an experiment saw.
+    /// Decides an observation.
     ///
     /// # Panics
     ///
-    /// If the experiment did not note a fact that is asked for: a mistake in the claim, reported as `broken`.
+    /// If the experiment did not note a fact that the claim uses: a mistake in the claim, reported as `broken`.
     pub fn verdict(&self, seen: &Observation) -> Verdict {
         let is_absent = |(fact, answer): &&(&str, Answer)| {
             *answer != Answer::Fails(Errno::ENOSYS) && seen.failed_with(fact, Errno::ENOSYS)
@@ -172,10 +173,10 @@ impl Claim {
         }
     }
 
-    /// What it touches that others share, in the order in which it is taken: a claim holds these while it runs.
+    /// The shared resources that it touches, in the order in which they are taken. A claim holds them while it runs.
     ///
-    /// Every claim about `MSG_ZEROCOPY` pins memory, which is charged to the user: of the 64 KiB that an ordinary user may lock
-    /// by default up to Linux 5.15, two of them together would take too much.
+    /// Every claim about `MSG_ZEROCOPY` pins memory, which is charged to the user. Up to Linux 5.15, an ordinary user may lock 64
+    /// KiB by default; two such claims together would need more.
     pub fn shares(&self) -> BTreeSet<Resource> {
         let pinned = (self.interface() == "zerocopy").then_some(Resource::UserMemlock);
         self.resources.iter().copied().chain(pinned).collect()
@@ -202,19 +203,19 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// A lie that need not be noticed, or survived, and why.
+/// A rule for lies that does not apply to a claim, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exception {
-    /// It reads counters inside the kernel, which no lie reaches: controls of its own show that it can fail, these.
+    /// The claim reads counters inside the kernel, which no lie reaches. Controls in the experiment show that it can fail.
     Controls(&'static str),
-    /// Where the kernel has none of it, no lie brings it: a refuted verdict need not turn.
+    /// The kernel lacks the feature, and no lie can supply it: a refuted verdict need not turn.
     Lacking(&'static str),
     /// Lies of this kind about this call.
     Of(Sysno, What, &'static str),
 }
 
 impl Exception {
-    /// The experiment asks for the call's own answer, so that a call which was interrupted is not made again.
+    /// The experiment asks for the result of the call itself, so it does not repeat an interrupted call.
     pub const fn asked(call: Sysno) -> Self {
         Self::Of(call, What::Interrupted, "the answer is what is asked for")
     }
@@ -226,7 +227,7 @@ impl Exception {
         }
     }
 
-    /// Whether it covers a lie: of the same kind, whatever the number in it, but for the errno of a refusal.
+    /// Whether it covers a lie: the kind must be the same. The number in it does not matter, except for the errno of a refusal.
     pub fn covers(&self, lie: &Lie) -> bool {
         let Self::Of(call, what, _) = self else {
             return false;
@@ -239,7 +240,7 @@ impl Exception {
     }
 }
 
-/// All claims, in the order in which they are run and shown. Whoever needs to find one is given it.
+/// All claims, in the order in which they are run and shown. It is passed to the code that looks up claims.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Registry(&'static [&'static [Claim]]);
 
@@ -260,7 +261,7 @@ impl Registry {
     }
 }
 
-/// Who asserts a claim.
+/// The origin of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The source document, by section.
@@ -271,7 +272,7 @@ pub enum Source {
     Doc(&'static str),
     /// A thread, a commit or a program's source.
     Thread(&'static str),
-    /// Nobody but us: found by experiment.
+    /// No publication: found by our experiments.
     Measured,
 }
 
@@ -290,14 +291,14 @@ impl fmt::Display for Source {
     }
 }
 
-/// A version with which something changed, as somebody documents it.
+/// A version in which something changed, according to a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gate {
     /// The first release with the change: `5.12`, or `2.6.33`.
     pub since: &'static str,
-    /// What changed, in a clause.
+    /// The change, in a clause.
     pub what: &'static str,
-    /// Who says so.
+    /// The source that documents it.
     pub source: Source,
 }
 

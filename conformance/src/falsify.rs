@@ -1,13 +1,13 @@
-//! Shows for every claim that it could have come out otherwise: lies to its experiment and looks at what becomes of the verdict.
+//! Shows for every claim that its verdict could be a different one: applies lies to its experiment and looks at the verdict.
 //!
-//! Each experiment runs truthfully first, with every call written down. Then it is told lies, one per run, of four kinds:
+//! Each experiment first runs without lies, and every call is recorded. Then it runs with one lie per run. There are four kinds:
 //!
-//! | kind | where from | what must come of it |
+//! | kind | origin | required result |
 //! |---|---|---|
-//! | contradicting | the claim names them: what a kernel would do of which the opposite is true | the verdict turns |
-//! | blunt | derived: each call that the claim is about fails, succeeds, is not made, or brings something else | it does not go unnoticed: something that was seen is different, or there is no verdict |
-//! | tolerable | derived: each such call is delayed, interrupted or does half, where the interface allows that | the verdict stays |
-//! | set-up | derived: each other call, those of helpers and checks, is refused; one whose effect can be read back is not made, or does half | the verdict does not turn: it stays, or there is none |
+//! | contradicting | named by the claim: the behaviour of a kernel on which the opposite is true | the verdict turns |
+//! | blunt | derived: a call of its subject fails, succeeds, is not made, or returns other data | noticed: a fact differs, or no verdict |
+//! | tolerable | derived: such a call is delayed, interrupted or does half, where the interface allows that | the verdict stays |
+//! | set-up | derived: any other call is refused; one whose effect can be read back is not made, or halved | the same verdict, or none |
 //!
 //! A claim that no contradicting lie turns is unfalsifiable: red.
 
@@ -26,113 +26,114 @@ use std::iter::Sum;
 use std::sync::LazyLock;
 use syscalls::Sysno;
 
-/// What kind of lie it is, for this claim.
+/// The kind of a lie, for one claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// The opposite of the claim's verdict would be true.
+    /// It makes the opposite of the claim's verdict appear true.
     Contradicting,
-    /// Something about the calls is not as it was.
+    /// It changes something about the calls that the claim is about.
     Blunt,
-    /// The interface allows it.
+    /// It changes them in a way that the interface allows.
     Tolerable,
-    /// Not the kernel that the claim is about: a call of the experiment's own helpers fails, or does not do what it says.
+    /// It is not about the kernel behaviour of the claim: a call of the experiment's own helpers fails, or does not do what it
+    /// reports.
     SetUp,
 }
 
-/// What came of a lie.
+/// The effect of a lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// The verdict is the opposite.
     Turned,
-    /// The claim is untestable, with a reason.
+    /// The claim is untestable, and has a reason.
     Untestable,
-    /// The verdict is the same, something that was seen is not.
+    /// The verdict is the same, but an observed fact differs.
     Seen,
-    /// The experiment stopped with a sentence about it (`broken`).
+    /// The experiment stopped with a message about it (`broken`).
     Stopped,
     /// The experiment did not end.
     TimedOut,
-    /// All is as without the lie.
+    /// Everything is as without the lie.
     Unnoticed,
-    /// There was nothing to lie about.
+    /// The lie found nothing to change.
     NotTold,
 }
 
-/// A lie and what came of it.
+/// A lie and its effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
-    /// What was told.
+    /// The lie.
     pub lie: Lie,
-    /// What kind of lie it is.
+    /// Its kind.
     pub kind: Kind,
-    /// What came of it.
+    /// Its effect.
     pub effect: Effect,
-    /// The sentence of an experiment that stopped or could not be tried.
+    /// The message of an experiment that stopped or could not be tried.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub said: Option<String>,
-    /// Whether the claim makes an exception of it.
+    /// Whether the claim has an exception for it.
     pub excepted: bool,
 }
 
-/// A claim and all that it was told.
+/// A claim and all lies that were applied to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Examined {
     /// The claim.
     pub id: String,
-    /// The truthful verdict.
+    /// The verdict without lies.
     pub verdict: Word,
-    /// Why there is none, or what else is wrong without any lie.
+    /// Why it has no verdict, or the error in the runs without lies.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
-    /// Whether controls stand in place of lies.
+    /// Whether controls replace the lies.
     pub controls: bool,
-    /// Whether it is refuted, and the kernel has none of what no lie can bring.
+    /// Whether it is refuted, and the kernel lacks a feature that no lie can supply.
     #[serde(default)]
     pub lacking: bool,
-    /// What it was told.
+    /// The lies and their effects.
     pub trials: Vec<Trial>,
 }
 
-/// How many of how many.
+/// A count out of a total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// As it should be.
+    /// Those that are as they should be.
     pub good: usize,
-    /// In all.
+    /// All of them.
     pub all: usize,
 }
 
 /// The score of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Score {
-    /// Claims that a contradicting lie has turned, of those that could be tried.
+    /// Claims that a contradicting lie has turned, out of those that could be tried.
     pub falsifiable: Share,
     /// Contradicting lies that turned the verdict.
     pub contradicting: Share,
-    /// Blunt lies that did not go unnoticed.
+    /// Blunt lies that were noticed.
     pub blunt: Share,
-    /// Tolerable lies that left the verdict.
+    /// Tolerable lies that did not change the verdict.
     pub tolerable: Share,
     /// Lies about set-up that did not turn the verdict.
     #[serde(default)]
     pub set_up: Share,
 }
 
-/// How much is told.
+/// How many lies are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// Every lie that applies.
     Whole,
-    /// The same, but every third lie about set-up: an emulated guest has less time, and most helpers are those of other claims, too.
+    /// The same, but every third lie about set-up: an emulated guest has less time, and most helpers are shared with other claims.
     Guest,
-    /// All contradicting lies, this many of the others that are derived per claim, and a sixth as many about set-up; the same ones
-    /// every time. Lies that are [listed](Listed) are all told.
+    /// All contradicting lies, this many of the derived lies per claim, and a sixth as many about set-up. The sample is the same
+    /// every time. Lies that are [listed](Listed) are all applied.
     Sampled(usize),
 }
 
-/// A claim that lies about one call of its set-up turn, and why it is left so: `fixtures/falsify/turned.toml`.
+/// A claim that lies about one call of its set-up turn, and why that is accepted: `fixtures/falsify/turned.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
@@ -143,7 +144,7 @@ pub struct Listed {
     /// Whether it is made aside.
     #[serde(default)]
     pub aside: bool,
-    /// Why what it does cannot be told from what the kernel does.
+    /// Why the effect of the call cannot be distinguished from the behaviour of the kernel.
     pub because: String,
 }
 
@@ -166,14 +167,14 @@ pub fn listed() -> &'static [Listed] {
 }
 
 impl Listed {
-    /// Whether it is about a lie.
+    /// Whether the entry is about this lie.
     pub fn covers(&self, claim: &str, lie: &Lie) -> bool {
         self.claim == claim && self.call == lie.call.name() && self.aside == lie.aside
     }
 }
 
 impl Trial {
-    /// Whether it came out as its kind demands.
+    /// Whether its effect is the one that its kind demands.
     pub fn is_good(&self) -> bool {
         match (self.kind, self.effect) {
             (_, Effect::NotTold) => true,
@@ -191,20 +192,23 @@ impl Trial {
 }
 
 impl Examined {
-    /// Whether it had a verdict of which something could be shown.
+    /// Whether it has a verdict that a lie could turn.
     pub fn was_tried(&self) -> bool {
         matches!(self.verdict, Word::Holds | Word::Refuted)
     }
 
-    /// Whether something has turned its verdict, or its own controls stand for that, or it is refuted where the kernel has none of
-    /// what no lie can bring.
+    /// Whether its verdict can be turned. One of these is true:
+    ///
+    /// - A contradicting lie has turned it.
+    /// - Its own controls replace the lies.
+    /// - It is refuted, and the kernel lacks a feature that no lie can supply.
     pub fn is_falsifiable(&self) -> bool {
         let turned =
             |trial: &Trial| trial.kind == Kind::Contradicting && trial.effect == Effect::Turned;
         self.controls || self.lacking || self.trials.iter().any(turned)
     }
 
-    /// How many lies of a kind came out as they should.
+    /// How many lies of a kind had the effect that they should have.
     pub fn share(&self, kind: Kind) -> Share {
         let told = self
             .trials
@@ -213,8 +217,8 @@ impl Examined {
         told.map(Trial::is_good).collect()
     }
 
-    /// What is listed of it although no lie about that call has turned it: the list has to become shorter. Where nothing was tried,
-    /// or the lies were not told, nothing is known.
+    /// Listed entries of the claim that no lie has turned: the list has to become shorter. If the claim was not tried or the lies
+    /// were not applied, nothing is known.
     pub fn stale(&self) -> Vec<&'static Listed> {
         let told = |one: &&Listed| {
             let of_it = self
@@ -232,7 +236,7 @@ impl Examined {
             .collect()
     }
 
-    /// Why it is red, a clause each.
+    /// Why it is red, in one clause each.
     pub fn red(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.verdict.is_failure() {
@@ -266,7 +270,7 @@ impl Examined {
     }
 }
 
-/// The score of what was examined.
+/// The score of the examined claims.
 pub fn score(examined: &[Examined]) -> Score {
     let tried = || examined.iter().filter(|claim| claim.was_tried());
     let of_kind = |kind| tried().map(|claim| claim.share(kind)).sum();
@@ -297,26 +301,26 @@ impl Sum for Share {
     }
 }
 
-/// Limits of a run in which a derived lie is told: some of them make an experiment wait for ever.
+/// Limits of a run with a derived lie: some lies make an experiment wait for ever.
 const LIED_TO: Limits = Limits {
     cpu_seconds: 3,
     wall_seconds: 4,
 };
 
-/// Limits of a run in which one about set-up is told: an experiment of less than a second, which may wait for ever, too. That it did
-/// not end turns nothing.
+/// Limits of a run with a lie about set-up: an experiment of less than a second, which may also wait for ever. A run that does not
+/// end turns no verdict.
 const LIED_TO_ABOUT_SET_UP: Limits = Limits {
     cpu_seconds: 2,
     wall_seconds: 2,
 };
 
-/// The same of a claim that starts servers.
+/// Limits of the same run for a claim that starts servers.
 const LIED_TO_WITH_SERVERS: Limits = Limits {
     cpu_seconds: 6,
     wall_seconds: 8,
 };
 
-/// Examines `claims`; `each` is called for every claim when all about it is known, in their order.
+/// Examines `claims`; `progress` is called after each run with a lie, with the number of runs done and of all runs.
 ///
 /// # Errors
 ///
@@ -328,8 +332,8 @@ pub fn examine(
     extent: Extent,
     mut progress: impl FnMut(usize, usize),
 ) -> io::Result<Vec<Examined>> {
-    // Three times, because what differs between truthful runs says nothing about a lie; once of them without the tracer that
-    // tells lies later, which must not change what is seen either.
+    // Three times, because facts that differ between runs without lies show nothing about a lie. One of them runs without the tracer
+    // that applies lies later: the tracer itself must not change the facts.
     let truthful = |claim: &&'static Claim| {
         [
             Interposed::Recorder,
@@ -421,7 +425,7 @@ fn has_controls(claim: &Claim) -> bool {
     claim.exceptions.iter().any(is_one)
 }
 
-/// Runs tasks; their reports in the tasks' order.
+/// Runs tasks, and returns their reports in the tasks' order.
 fn collect(
     runner: &Runner,
     tasks: &[Task<'_>],
@@ -442,15 +446,15 @@ fn collect(
         .collect())
 }
 
-/// What an experiment says when nobody lies.
+/// The result of an experiment without lies.
 struct Truth {
     record: Record,
-    /// The facts that truthful runs have in common.
+    /// The facts that the runs without lies have in common.
     stable: Vec<Fact>,
-    /// The facts of which truthful runs have other numbers or words.
+    /// The facts whose numbers or words differ between the runs without lies.
     varying: Vec<Fact>,
     calls: Vec<Made>,
-    /// Why two truthful runs do not agree.
+    /// Why two runs without lies do not agree.
     unstable: Option<String>,
 }
 
@@ -468,7 +472,7 @@ impl Truth {
         } else {
             None
         };
-        // What may differ between runs is not taken for steady because three runs agreed.
+        // A fact that may vary is not stable because three runs agreed.
         let in_all = |fact: &Fact| {
             !claim.varies.contains(&fact.fact.as_str())
                 && [&second, &plain]
@@ -479,7 +483,7 @@ impl Truth {
             .iter()
             .cloned()
             .partition(in_all);
-        // What is told of such a claim is what it says without one.
+        // A claim with controls is reported as it is without a tracer.
         let record = if has_controls(claim) { plain } else { record };
         Self {
             record,
@@ -522,7 +526,7 @@ impl Truth {
     }
 }
 
-/// Whether two facts differ in a number at most: a call that failed is not like one that did not, nor with another errno.
+/// Whether two facts differ at most in a number or a word. A failed call and a successful one are not alike, nor are two different errnos.
 fn is_alike(one: &Fact, other: &Fact) -> bool {
     let values = (&one.value, &other.value);
     let same = match values {
@@ -542,7 +546,7 @@ fn sentence(record: &Record) -> Option<String> {
     record.failure.clone().or(reason)
 }
 
-/// The lies that a claim is told.
+/// The lies that are applied to a claim.
 fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie, Kind)> {
     let contradicting = claim.lies.iter().filter(|lie| lie.applies(calls, holds));
     let mut told: Vec<(Lie, Kind)> = contradicting
@@ -568,7 +572,7 @@ fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie,
                 },
             )
         })
-        // What contradicts the claim cannot be tolerable to it, nor can one more call to one that counts them.
+        // A lie that contradicts the claim is not tolerable to it. An additional call is not tolerable to a claim that counts calls.
         .filter(|(lie, kind)| {
             let is_named = named.contains(&(lie.call.id(), std::mem::discriminant(&lie.what)));
             let adds_a_call = matches!(lie.what, What::Interrupted | What::Shortened);
@@ -602,9 +606,9 @@ fn spread<T>(all: Vec<T>, count: usize) -> Vec<T> {
     all.into_iter().step_by(step).collect()
 }
 
-/// The lies about what a claim is not about: its set-up and its checks.
+/// The lies about calls that the claim is not about: its set-up and its checks.
 fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
-    // The kernel waits for a server of NFS that a lie has ended, and lets nothing end that.
+    // If a lie ends a server of NFS, the kernel waits for the server, and the wait cannot be ended.
     if claim.modules.contains(&"nfsd") {
         return Vec::new();
     }
@@ -629,7 +633,7 @@ fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
                 (true, true) => &REFUSALS[..],
                 (true, false) => &REFUSALS[..1],
                 (false, true) => &REFUSALS[1..],
-                // Between them nothing is told.
+                // Calls between them have no lie.
                 (false, false) => continue,
             };
             lies.extend(derive_set_up(*place, made, refusals));
@@ -642,12 +646,13 @@ fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
     }
 }
 
-/// What set-up is refused with: by a filter, and by a kernel in trouble. Of several calls, the first and the last ones.
+/// The errnos of a refused set-up: from a filter, and from a kernel in trouble. Of several calls, the first gets one, the last the
+/// other.
 const REFUSALS: [i32; 2] = [libc::EPERM, libc::EIO];
-/// As many lies about set-up are told a claim that starts servers, which takes seconds.
+/// The number of lies about set-up for a claim that starts servers, which takes seconds.
 const WITH_PROGRAMS: usize = 6;
 
-/// Calls by which an experiment sees what arrived: what they bring is the observation, and a lie about them one about the kernel.
+/// Calls by which an experiment sees what arrived. Their result is the observation, so a lie about them is a lie about the kernel.
 const OBSERVING: &[Sysno] = &[
     Sysno::read,
     Sysno::pread64,
@@ -657,7 +662,7 @@ const OBSERVING: &[Sysno] = &[
     Sysno::recvmsg,
 ];
 
-/// Calls of the language's runtime: memory, threads, signals, descriptors that are closed.
+/// Calls of the language's runtime: memory, threads, signals, and closing of descriptors.
 const MACHINERY: &[Sysno] = &[
     Sysno::brk,
     Sysno::clock_nanosleep,
@@ -684,7 +689,7 @@ const MACHINERY: &[Sysno] = &[
     Sysno::sigaltstack,
 ];
 
-/// What is told of one call of the set-up.
+/// The lies about one call of the set-up.
 fn derive_set_up(place: Lie, made: &Made, refusals: &[i32]) -> Vec<Lie> {
     let whats: Vec<What> = if made.result < 0 {
         let others = refusals.iter().copied();
@@ -698,7 +703,7 @@ fn derive_set_up(place: Lie, made: &Made, refusals: &[i32]) -> Vec<Lie> {
         if made.result > 1 && may_be_short(place.call) {
             whats.push(What::Shortened);
         }
-        // Nothing is a short count, too, of what is written.
+        // Zero is also a short count of a write.
         let writes = [Sysno::write, Sysno::pwrite64, Sysno::sendto];
         if made.result > 0 && writes.contains(&place.call) {
             whats.push(What::Undone(0));
@@ -718,7 +723,7 @@ const SETTING_COMMANDS: [u64; 3] = [
     libc::F_ADD_SEALS as u64,
 ];
 
-/// Whether another call shows what this one has done.
+/// Whether another call shows the effect of this one.
 fn may_be_read_back(call: Sysno, made: &Made) -> bool {
     match call {
         Sysno::unshare
@@ -738,25 +743,25 @@ fn may_be_read_back(call: Sysno, made: &Made) -> bool {
     }
 }
 
-/// The calls of a kind, of what the claim is about, at which lies are told.
+/// The calls of one kind that the claim is about, as places for lies.
 fn places(call: Sysno, calls: &[Made]) -> Vec<(Lie, Made)> {
     // std asks for flags of descriptors; the commands for pipes begin at 1024.
     let is_own = |made: &Made| call != Sysno::fcntl || made.arguments[1] >= 1024;
     chosen(call, calls, false, is_own)
 }
 
-/// The calls of a kind, of what is set up or checked, at which lies are told.
+/// The calls of one kind in set-up or checks, as places for lies.
 fn places_of(call: Sysno, calls: &[Made], aside: bool) -> Vec<(Lie, Made)> {
     let is_own = |made: &Made| match call {
         Sysno::fcntl => made.arguments[1] != libc::F_GETFD as u64,
-        // What came, or what has not gone, is the observation.
+        // The number of bytes that arrived, or that are still unsent, is the observation.
         Sysno::ioctl => aside || ![libc::FIONREAD, libc::TIOCOUTQ].contains(&made.arguments[1]),
         _ => true,
     };
     chosen(call, calls, aside, is_own)
 }
 
-/// The first two calls of a kind and the last, of every thread.
+/// The first two calls of a kind and the last one, of every thread.
 fn chosen(
     call: Sysno,
     calls: &[Made],
@@ -768,7 +773,7 @@ fn chosen(
     for made in calls.iter().filter(of_kind) {
         by_thread.entry(made.thread).or_default().push(*made);
     }
-    // The allocator maps memory too, without a file.
+    // The allocator also maps memory, without a file.
     let is_own =
         |made: &Made| is_own(made) && (call != Sysno::mmap || made.arguments[4] & 0x8000_0000 == 0);
     let mut places = Vec::new();
@@ -794,7 +799,7 @@ fn chosen(
     places
 }
 
-/// The lies that can be told of one call.
+/// The lies that are possible about one call.
 fn derive(place: Lie, made: &Made) -> Vec<Lie> {
     let mut whats = vec![What::Delayed];
     if may_be_interrupted(place.call) {
@@ -813,12 +818,12 @@ fn derive(place: Lie, made: &Made) -> Vec<Lie> {
     } else {
         whats.extend(errnos(place.call).iter().map(|errno| What::Refused(*errno)));
         let asked = count_argument(place.call as u64).map(|index| made.arguments[index]);
-        // Nothing that was done is not left undone.
+        // A call that does nothing cannot be skipped.
         let nothing = asked == Some(0) || (place.call == Sysno::vmsplice && made.result == 0);
         if !nothing {
             whats.push(What::Skipped);
         }
-        // More than was asked for is no lie that a kernel could tell.
+        // A kernel cannot report more than was asked for.
         if asked.is_some_and(|asked| made.result.cast_unsigned() < asked) {
             whats.push(What::TooMany);
         }
@@ -850,8 +855,8 @@ fn derive(place: Lie, made: &Made) -> Vec<Lie> {
         .collect()
 }
 
-/// Errnos that the call's manual page lists, those first that a kernel without a feature has. `EAGAIN` of an empty error queue
-/// and `ENOBUFS` of a full one are no lies: whoever gets them tries again.
+/// Errnos that the call's manual page lists; first those of a kernel without the feature. `EAGAIN` of an empty error queue and
+/// `ENOBUFS` of a full one are not lies: a caller that gets them tries again.
 fn errnos(call: Sysno) -> &'static [i32] {
     match call {
         Sysno::sendfile | Sysno::splice | Sysno::tee | Sysno::copy_file_range => &[
@@ -1081,7 +1086,7 @@ mod tests {
     }
 
     #[rstest]
-    // A success can be refused, skipped, and of too few bytes; more than was asked for it cannot be.
+    // A success can be refused, skipped, or be of too few bytes; it cannot be of more bytes than were asked for.
     #[case(made(0, Sysno::read, 64), What::TooFew, true)]
     #[case(made(0, Sysno::read, 64), What::TooMany, false)]
     #[case(made(0, Sysno::read, 8), What::TooMany, true)]
@@ -1166,7 +1171,7 @@ mod tests {
             of_it.map(|lie| lie.what).collect()
         };
         let [eperm, eio] = [libc::EPERM, libc::EIO].map(What::Refused);
-        // What the claim is about, and what shows what came, is not set-up; nor is what the language's runtime calls.
+        // Calls that the claim is about, calls that show what came, and calls of the language's runtime are not set-up.
         assert_eq!(whats(Sysno::read, false), []);
         assert_eq!(whats(Sysno::pread64, false), []);
         assert_eq!(whats(Sysno::futex, true), []);

@@ -1,8 +1,8 @@
-//! Kernels that answer Linux's system calls and are not Linux: which one this is, and what it is known to do otherwise.
+//! Kernels that implement Linux's system calls and are not Linux: which one is running, and how it is known to differ.
 //!
-//! Such a kernel calls itself an old Linux for the sake of programs that ask (gVisor says 4.4.0, whatever calls it has), so what
-//! is known of that series says nothing about it. It has a record of its own, `fixtures/foreign/NAME.toml`; whatever stands not
-//! there it is expected to do as the newest Linux does.
+//! Such a kernel reports an old Linux version for programs that ask for it (gVisor reports 4.4.0, whatever calls it has), so the
+//! finds for that series do not apply to it. It has a separate record, `fixtures/foreign/NAME.toml`. A claim that is not in the
+//! record is expected to have the verdict of the newest Linux.
 
 #![forbid(unsafe_code)]
 
@@ -16,13 +16,13 @@ use std::fmt;
 
 const GVISOR: &str = include_str!("../../fixtures/foreign/gvisor.toml");
 
-/// The variable by which whoever starts a sandbox tells the version of what runs it: inside there is none to be asked.
+/// The variable in which the program that starts a sandbox passes the version of the sandbox: a process inside cannot ask for it.
 pub const VERSION: &str = "NOCOPY_SANDBOX_VERSION";
 
-/// A foreign kernel, and the record of it.
+/// A foreign kernel, and its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// Its version, where that is known.
+    /// Its version, if that is known.
     version: Option<String>,
     record: Known,
 }
@@ -31,15 +31,15 @@ pub struct Foreign {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
-    /// What it is called.
+    /// Its name.
     name: String,
     /// The version that was measured.
     measured: String,
-    /// By claim, what comes of it and is otherwise on the newest Linux.
+    /// By claim, the verdicts that differ from those on the newest Linux.
     otherwise: BTreeMap<String, Otherwise>,
 }
 
-/// What comes of a claim there.
+/// The verdict on a claim there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Otherwise {
@@ -66,24 +66,24 @@ impl Foreign {
             .then(|| Self::gvisor(std::env::var(VERSION).ok()))
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.record.name
     }
 
-    /// Whether a claim cannot be tried there.
+    /// Whether a claim is known to be untestable there.
     pub fn is_untestable(&self, id: &str) -> bool {
         let otherwise = self.record.otherwise.get(id);
         otherwise.is_some_and(|otherwise| otherwise.verdict == Word::Untestable)
     }
 
-    /// Why a claim comes out otherwise than on Linux, where it is known to.
+    /// Why the verdict on a claim is known to differ from the one on Linux.
     pub fn because(&self, id: &str) -> Option<&str> {
         let otherwise = self.record.otherwise.get(id)?;
         Some(&otherwise.because)
     }
 
-    /// What is to be expected of a claim, if anything.
+    /// The expected verdict on a claim, if there is one.
     fn expected(&self, claim: &Claim) -> Option<Word> {
         let as_linux = || {
             let mut finds = claim.finds.iter();
@@ -98,8 +98,8 @@ impl Foreign {
         otherwise.map_or_else(as_linux, |otherwise| Some(otherwise.verdict))
     }
 
-    /// Compares a verdict with what is known: a contradiction to the record of the measured version is `changed`, to any other a
-    /// finding.
+    /// Compares a verdict with the expected one. A different verdict is `changed` on the version that was measured, and a new
+    /// finding on any other version.
     pub fn judge(&self, claim: &Claim, verdict: Word) -> Option<Judgement> {
         match verdict {
             Word::Holds | Word::Refuted => {}

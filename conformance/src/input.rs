@@ -1,4 +1,4 @@
-//! Files that a user names as input: opened without waiting for anybody.
+//! Files that a user names as input: they are opened without waiting for another process.
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstatfs};
 use std::fs::{File, OpenOptions};
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 /// `PIPEFS_MAGIC` of the kernel's linux/magic.h: the file system of pipes without a name.
 const PIPEFS: i64 = 0x5049_5045;
 
-/// Opens a regular file, or a pipe that a shell has put in its place (`<(command)`). A named pipe could be waited for without end,
-/// and a device could be read without end: both are refused.
+/// Opens a regular file, or a pipe that a shell has put in its place (`<(command)`). Other files are refused: opening a named pipe,
+/// or reading from a device, may never end.
 ///
 /// # Errors
 ///
-/// What the kernel refuses, and what is no file.
+/// Errors of the system calls, and any other kind of file.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = open_at_once(path)?;
     let kind = file.metadata()?.file_type();
@@ -35,16 +35,16 @@ pub fn open(path: &Path) -> io::Result<File> {
     )))
 }
 
-/// Opens a regular file for reading. Does not wait for the other end of a FIFO; refuses everything but a regular file.
+/// Opens a regular file for reading. Does not wait for the other end of a FIFO. Any other kind of file is refused.
 ///
 /// # Errors
 ///
-/// What the kernel refuses, and what is no regular file.
+/// Errors of the system calls, and any other kind of file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     is_regular(open_at_once(path)?)
 }
 
-/// The file, if it is a regular one.
+/// Returns the file, if it is a regular one.
 pub(crate) fn is_regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
@@ -54,23 +54,23 @@ pub(crate) fn is_regular(file: File) -> io::Result<File> {
     }
 }
 
-/// Opens whatever it is, without waiting for the other end of a FIFO.
+/// Opens any kind of file, without waiting for the other end of a FIFO.
 fn open_at_once(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-/// Has calls on a file wait as they do without `O_NONBLOCK`.
+/// Clears `O_NONBLOCK`, so that calls on the file wait again.
 ///
 /// # Errors
 ///
-/// What the kernel refuses.
+/// Errors of the system calls.
 pub fn wait_again(file: &File) -> io::Result<()> {
     let flags = fcntl_getfl(file)?;
     Ok(fcntl_setfl(file, flags - OFlags::NONBLOCK)?)
 }
 
-/// The first of `inputs` that is the same file as `output`, by whatever name: what is written there would be read, or lost.
+/// The first of `inputs` that is the same file as `output`, by any name. Such an output would be read as input, or overwrite it.
 pub fn same_file<'path>(
     output: &Path,
     inputs: impl IntoIterator<Item = &'path PathBuf>,

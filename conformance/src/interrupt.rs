@@ -1,7 +1,7 @@
-//! `SIGINT`, `SIGTERM` and `SIGHUP` as a request to end in order: report what is known so far, leave nothing behind.
+//! `SIGINT`, `SIGTERM` and `SIGHUP` as a request to end in order: report the results so far, and remove all temporary state.
 //!
-//! What must not be lost does not depend on this: files are [replaced](crate::replace) as a whole, and children end with their
-//! parents. A second signal ends the process at once.
+//! Data that must not be lost does not depend on this module: files are [replaced](crate::replace) as a whole, and children end with
+//! their parents. A second signal ends the process at once.
 
 #![forbid(unsafe_code)]
 
@@ -28,11 +28,11 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins to take the signals. One that is ignored, as `nohup` has it, stays ignored.
+/// Starts to handle the signals. An ignored signal, as under `nohup`, stays ignored.
 ///
 /// # Errors
 ///
-/// If the kernel refuses handlers or the thread that waits for them.
+/// If the kernel refuses the handlers or the thread that waits for the signals.
 pub fn watch() -> io::Result<()> {
     let ignored = ignored();
     let taken = [SIGINT, SIGTERM, SIGHUP].into_iter();
@@ -65,13 +65,13 @@ fn ignored() -> u64 {
         .unwrap_or(0)
 }
 
-/// The name of the signal that has come, if one has.
+/// The name of the signal that was received, if there was one.
 pub fn came() -> Option<&'static str> {
     let number = state().came?;
     Some(signal_name(number).unwrap_or("a signal"))
 }
 
-/// Ends this process by the signal that has come, as its parent expects; returns if none has.
+/// Ends this process by the signal that was received, as its parent expects. Returns if there was none.
 pub fn end_as_asked() {
     let came = state().came;
     if let Some(number) = came {
@@ -79,11 +79,11 @@ pub fn end_as_asked() {
     }
 }
 
-/// What is done when a signal comes, as long as this lives.
+/// An action that runs when a signal is received, as long as this value lives.
 #[must_use]
 pub struct AtInterrupt(u64);
 
-/// Has `action` done, in another thread, when a signal comes; at once, if one has.
+/// Runs `action` in another thread when a signal is received. Runs it at once if one was received already.
 pub fn at_interrupt(action: impl FnOnce() + Send + 'static) -> AtInterrupt {
     let mut state = state();
     let number = state.next;
@@ -103,16 +103,16 @@ impl Drop for AtInterrupt {
     }
 }
 
-/// What a child has printed, once it has ended. It is killed when a signal comes.
+/// Waits for a child, and returns its output. The child is killed when a signal is received.
 ///
 /// # Errors
 ///
-/// If the child cannot be waited for; [`io::ErrorKind::Interrupted`], if a signal came.
+/// If the child cannot be waited for; [`io::ErrorKind::Interrupted`] if a signal was received.
 pub fn output_of(mut child: Child) -> io::Result<Output> {
     let ended = Arc::new(Mutex::new(false));
     let (pid, known) = (child.id(), Arc::clone(&ended));
     let guard = at_interrupt(move || {
-        // Not one that has been waited for: its number may be another's.
+        // Not after the child has been waited for: its number may belong to another process.
         let ended = known.lock().unwrap_or_else(PoisonError::into_inner);
         if let (false, Ok(pid)) = (*ended, libc::pid_t::try_from(pid)) {
             crate::process::kill(pid);

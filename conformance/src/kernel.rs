@@ -1,7 +1,7 @@
-//! Which kernel this is: its release, and what it and this process can do.
+//! The running kernel: its release, and the abilities of it and of this process.
 //!
-//! Probe first, configuration second, version last: distributions backport, so no experiment asks for the version. It
-//! only finds the row of what is known.
+//! Probes come first, the configuration second, the version last. Distributions backport changes, so no experiment asks for the
+//! version. The version only selects the known verdicts.
 
 #![forbid(unsafe_code)]
 
@@ -10,16 +10,15 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The variable by which a guest says that its machine is not needed afterwards.
+/// The variable by which a guest states that its machine is discarded after the run.
 pub const DISPOSABLE: &str = "NOCOPY_DISPOSABLE";
 
-/// Whether this is a guest, made for one run: machine-wide state may be changed.
+/// Whether this is a guest made for one run, so that machine-wide state may be changed.
 pub fn is_disposable() -> bool {
     std::env::var_os(DISPOSABLE).is_some()
 }
 
-/// How to give a kernel what it lacks: its module, or the option of its configuration for a reader who has brought the kernel of
-/// this guest.
+/// How to give a kernel a feature that it lacks: the command that loads its module, or, in a guest, the kernel option to look for.
 pub fn to_have(option: &str, modules: &str) -> String {
     if is_disposable() {
         format!("use a kernel with {option}, or give its modules with --modules DIR")
@@ -76,7 +75,7 @@ pub struct Release {
     pub series: Series,
     /// The third number, if there is one.
     pub patch: Option<u32>,
-    /// All that follows, separators included: `-46-cloud-amd64`, `+rpt-rpi-v8`, `-rc3`.
+    /// The rest, with separators: `-46-cloud-amd64`, `+rpt-rpi-v8`, `-rc3`.
     pub local: String,
 }
 
@@ -115,7 +114,7 @@ impl FromStr for Release {
     }
 }
 
-/// The number at the beginning of `text`, and what follows it.
+/// The number at the beginning of `text`, and the rest of it.
 fn number(text: &str) -> Option<(u32, &str)> {
     let digits = text
         .find(|letter: char| !letter.is_ascii_digit())
@@ -143,7 +142,7 @@ pub fn uname() -> (String, String) {
 ///
 /// # Errors
 ///
-/// Only for a kernel that does not name itself as Linux does.
+/// Only if the kernel does not name itself as Linux does.
 pub fn running() -> Result<Release, NotARelease> {
     uname().0.parse()
 }
@@ -162,7 +161,7 @@ const CONFIG_FACTS: &[&str] = &[
     "CONFIG_IO_URING",
 ];
 
-/// The kernel's configuration options of interest, where the kernel or `/boot` tells them.
+/// The kernel's configuration options of interest, if the kernel or `/boot` has its configuration.
 pub fn config_facts() -> Vec<(String, String)> {
     let Some(config) = config() else {
         return Vec::new();
@@ -235,7 +234,8 @@ mod tests {
 
     quickcheck! {
         fn whatever_parses_prints_as_it_was(major: u32, minor: u32, patch: Option<u32>, local: String) -> bool {
-            // What a build may append begins with neither a digit nor, without a patch number, a dot.
+            // The part that a build appends does not begin with a digit. Without a patch number, it does not begin with a dot
+            // either.
             let local = local.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.').to_owned();
             let release = Release { series: Series::new(major, minor), patch, local };
             release.to_string().parse() == Ok(release)

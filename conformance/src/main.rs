@@ -1,4 +1,4 @@
-//! The program: a guest's only one, a supervisor of experiments, or the command line.
+//! The program: the only process of a guest, a supervisor of experiments, or the command line.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         let experiments: Vec<_> = claims::REGISTRY.all().chain(surveys::rows()).collect();
         return match supervisor::main(&experiments) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE, // whom it served notices the missing end
+            Err(_) => ExitCode::FAILURE, // the program that started it notices the missing end
         };
     }
     #[cfg(feature = "vm")]

@@ -1,4 +1,4 @@
-//! Processes by system calls: what `std` has no words for.
+//! Processes by system calls that `std` does not have.
 
 use std::ffi::{CStr, c_int};
 use std::fmt;
@@ -15,14 +15,14 @@ pub enum Ended {
     Exited(c_int),
     /// This signal ended it.
     Signalled(c_int),
-    /// It stopped, which is not an end.
+    /// It stopped, and has not ended.
     Stopped,
     /// There is no such child.
     Unknown,
 }
 
 impl Ended {
-    /// Takes a status of `waitpid` apart.
+    /// Decodes a status of `waitpid`.
     pub fn of(status: c_int) -> Self {
         if libc::WIFEXITED(status) {
             Self::Exited(libc::WEXITSTATUS(status))
@@ -80,7 +80,7 @@ pub fn wait(pid: libc::pid_t) -> Ended {
     }
 }
 
-/// A child that has news, without waiting.
+/// Returns a child whose state has changed, without waiting.
 pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
     let mut status = 0;
     // SAFETY: the pointer is to an int that the kernel writes during the call.
@@ -88,25 +88,25 @@ pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
     (pid > 0).then_some((pid, status))
 }
 
-/// Sends a signal to a process, or by a negative number to a process group.
+/// Sends a signal to a process, or, with a negative number, to a process group.
 pub fn signal(pid: libc::pid_t, signal: c_int) {
     // SAFETY: kill takes no pointer.
     unsafe { libc::kill(pid, signal) };
 }
 
-/// Kills a process, or by a negative number a process group.
+/// Kills a process, or, with a negative number, a process group.
 pub fn kill(pid: libc::pid_t) {
     signal(pid, libc::SIGKILL);
 }
 
-/// Asks a child to end in order, if it has not. One that has not been waited for keeps its number.
+/// Asks a child to end, if it has not ended. A child that has not been waited for keeps its number.
 pub fn terminate(child: &std::process::Child) {
     if let Ok(pid) = libc::pid_t::try_from(child.id()) {
         signal(pid, libc::SIGTERM);
     }
 }
 
-/// Whether a child has stopped since this was last asked. Leaves its end to [`wait`].
+/// Whether a child has stopped since the last call. The end of the child is left to [`wait`].
 pub fn has_stopped(pid: libc::pid_t) -> bool {
     let Ok(id) = libc::id_t::try_from(pid) else {
         return false;
@@ -120,7 +120,7 @@ pub fn has_stopped(pid: libc::pid_t) -> bool {
     }
 }
 
-/// Kills every child but these, and what is orphaned to this subreaper thereby, until there are no others.
+/// Kills every child except these, and the processes that this orphans to this subreaper, until no others are left.
 pub fn kill_children_but(kept: &[libc::pid_t]) {
     loop {
         let mut others = children();
@@ -135,12 +135,12 @@ pub fn kill_children_but(kept: &[libc::pid_t]) {
     }
 }
 
-/// Puts this process into a mount namespace of its own: what it mounts is not seen by others and ends with it. What others mount
-/// and unmount is seen here, too.
+/// Puts this process into a new mount namespace. Others do not see what it mounts, and the mounts end with the process. Mounts and
+/// unmounts of others are seen here.
 ///
 /// # Errors
 ///
-/// Where that is not allowed, or has not happened although the kernel says so: nothing may be mounted then.
+/// If that is not allowed, or if the kernel reports success and nothing happened: nothing may be mounted then.
 pub fn mounts_of_its_own() -> io::Result<()> {
     let namespace = || std::fs::read_link("/proc/self/ns/mnt");
     let before = namespace()?;
@@ -153,7 +153,7 @@ pub fn mounts_of_its_own() -> io::Result<()> {
     // SAFETY: mount takes a C string, and nulls for what a change of propagation does not use.
     done(unsafe { libc::mount(none, c"/".as_ptr(), none, flags, none.cast()) })?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    // Optional fields, of which `shared:N` is one, stand before the hyphen.
+    // Optional fields, for example `shared:N`, stand before the hyphen.
     let is_shared = |line: &str| {
         let (fields, _) = line.split_once(" - ").unwrap_or((line, ""));
         fields.contains(" shared:")
@@ -174,7 +174,7 @@ fn done(result: c_int) -> io::Result<()> {
     }
 }
 
-/// Kills every child, and the children that those leave to this subreaper, until there are none.
+/// Kills every child, and the children that they orphan to this subreaper, until no child is left.
 pub fn kill_descendants() {
     loop {
         let children = children();
@@ -189,10 +189,10 @@ pub fn kill_descendants() {
     }
 }
 
-/// The children of this process, dead ones included, by the parent in `/proc/PID/stat`, and by the numbers that this process knows
-/// them by: `/proc` may be of an outer PID namespace, in which every process has another number.
+/// The children of this process, including dead ones, by the parent in `/proc/PID/stat`. They have the numbers by which this process
+/// knows them: `/proc` may be that of an outer PID namespace, in which every process has another number.
 fn children() -> Vec<libc::pid_t> {
-    // A /proc of a namespace in which this process is not has no link to it.
+    // The /proc of a namespace that does not contain this process has no link to it.
     let Ok(own) = std::fs::read_link("/proc/self") else {
         return Vec::new();
     };
@@ -216,8 +216,8 @@ fn children() -> Vec<libc::pid_t> {
         .collect()
 }
 
-/// The numbers of a process of `/proc`, from the namespace that `/proc` is of to the innermost that the process is in. A kernel that
-/// does not tell them has one.
+/// The numbers of a process of `/proc`, from the namespace of `/proc` to the innermost namespace of the process. A kernel that does
+/// not report them has one number per process.
 fn numbers(name: &str) -> Vec<libc::pid_t> {
     let status = std::fs::read_to_string(format!("/proc/{name}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -227,7 +227,8 @@ fn numbers(name: &str) -> Vec<libc::pid_t> {
         .collect()
 }
 
-/// Waits until one of `fds` has something to read or has ended, or `limit` is over; which ones have. Minus one is ignored.
+/// Waits until one of `fds` has something to read or has ended, or until `limit` is over. Returns which of them are ready. Minus one
+/// is ignored.
 pub fn poll(fds: &[c_int], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polled: Vec<_> = fds
         .iter()
@@ -251,7 +252,7 @@ pub fn poll(fds: &[c_int], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     Ok(polled.iter().map(|polled| polled.revents != 0).collect())
 }
 
-/// What a clock says, in nanoseconds.
+/// The time of a clock, in nanoseconds.
 pub fn nanoseconds(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -263,7 +264,7 @@ pub fn nanoseconds(clock: libc::clockid_t) -> u64 {
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// Signals that do nothing any more but can be read, from a descriptor that does not block.
+/// Blocks signals, and returns a nonblocking descriptor from which they can be read.
 pub fn signals(numbers: &[c_int]) -> io::Result<OwnedFd> {
     // SAFETY: sigset_t is plain integers, for which zero is valid; the calls read and write this set only, and the descriptor is new
     // and ours.
@@ -282,14 +283,14 @@ pub fn signals(numbers: &[c_int]) -> io::Result<OwnedFd> {
     }
 }
 
-/// Signals that are kept back from this thread: what came meanwhile is delivered when this is dropped.
+/// Blocks signals in this thread. Signals that arrive meanwhile are delivered when this is dropped.
 pub struct KeptBack {
     set: libc::sigset_t,
     before: libc::sigset_t,
 }
 
 impl KeptBack {
-    /// Keeps these back, but for those that are ignored.
+    /// Blocks these signals, except those that are ignored.
     pub fn of(numbers: &[c_int]) -> Self {
         // SAFETY: sigset_t and sigaction are plain integers and pointers, for which zero is valid; the calls read and write these only.
         unsafe {
@@ -307,7 +308,7 @@ impl KeptBack {
         }
     }
 
-    /// Whether one of them has come.
+    /// Whether one of them is pending.
     pub fn has_come(&self) -> bool {
         let numbers = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
         // SAFETY: zero is valid for sigset_t; the calls read and write these sets only.
@@ -335,7 +336,7 @@ impl Drop for KeptBack {
     }
 }
 
-/// Has programs that this process starts put their mappings at the same addresses each time, where that is allowed.
+/// Makes programs that this process starts place their mappings at the same addresses each time, if that is allowed.
 pub fn fix_addresses() {
     // SAFETY: personality takes no pointer.
     unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE.cast_unsigned().into()) };
@@ -358,9 +359,9 @@ pub fn stdio_to_null() {
     }
 }
 
-/// Closes every descriptor but the standard ones and `kept`: a child of ours has no business with our other pipes.
+/// Closes every descriptor except the standard ones and `kept`: a child does not need the parent's other pipes.
 ///
-/// Only for processes that go on without the objects that own the others, and end by [`exit`].
+/// Only for processes that no longer use the objects that own the other descriptors, and that end by [`exit`].
 pub fn close_all_but(kept: &[c_int]) {
     let open: Vec<c_int> = match std::fs::read_dir("/proc/self/fd") {
         Ok(entries) => entries
@@ -369,13 +370,14 @@ pub fn close_all_but(kept: &[c_int]) {
         Err(_) => (3..1024).collect(),
     };
     for fd in open.into_iter().filter(|fd| *fd > 2 && !kept.contains(fd)) {
-        // SAFETY: whoever owns the number is not used any more, as the caller says; the directory's own is closed already.
+        // SAFETY: the owner of the number is not used any more, as the caller ensures; the directory's own descriptor is closed
+        // already.
         unsafe { libc::close(fd) };
     }
 }
 
-/// Rust ignores `SIGPIPE`, the keeper blocks `SIGCHLD`, and whoever started us may have done more: an experiment sees what a
-/// plain program would.
+/// Resets all signals, so that an experiment sees what a plain program sees. Rust ignores `SIGPIPE`, the keeper blocks `SIGCHLD`,
+/// and the process that started us may have changed more.
 pub fn default_signals() {
     // SAFETY: SIG_DFL is a valid disposition, and numbers that cannot be changed are refused; the set is plain integers,
     // emptied by sigemptyset and read by sigprocmask.
@@ -404,7 +406,7 @@ pub fn uname() -> (String, String) {
     (text(&names.release), text(&names.machine))
 }
 
-/// The beginning of the kernel's log, where this process may read it.
+/// The beginning of the kernel's log, if this process may read it.
 pub fn kernel_log() -> Option<String> {
     const READ_ALL: c_int = 3;
     let mut log = [0_u8; 4096];
@@ -427,7 +429,7 @@ pub fn effective_group() -> u32 {
     unsafe { libc::getegid() }
 }
 
-/// Limits the CPU time of this process; beyond it comes `SIGXCPU`.
+/// Limits the CPU time of this process; past the limit it gets `SIGXCPU`.
 pub fn limit_cpu(seconds: u64) {
     // SAFETY: rlimit is two integers; the calls read and write this one.
     unsafe {
@@ -438,7 +440,7 @@ pub fn limit_cpu(seconds: u64) {
     }
 }
 
-/// Keeps this process on a processor, if there are as many.
+/// Pins this process to a processor, if there are that many.
 pub fn pin(cpu: usize) {
     // SAFETY: a set is plain bits, for which zero is valid; the macros set one of them, and the kernel reads it.
     unsafe {

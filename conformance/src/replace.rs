@@ -1,7 +1,7 @@
-//! Files of the user's: replaced as a whole, or left as they were.
+//! Files of the user: replaced as a whole, or left unchanged.
 //!
-//! The new content is written to a file without a name (`O_TMPFILE`), synced, and gets its name by a rename. A process that is
-//! killed at any moment leaves the old file or the new one: the kernel frees a file that never had a name. Between the two
+//! The new content is written to a file without a name (`O_TMPFILE`) and synced. It gets the name by a rename. A process that is
+//! killed at any moment leaves either the old file or the new one: the kernel frees a file that never had a name. Between the two
 //! calls that name it, and on a file system without `O_TMPFILE`, it stands beside its target as `.NAME.nocopy-PID`. The next
 //! replacement of the same file removes such a file, once its process has ended.
 
@@ -14,23 +14,23 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// New content for a file, which has its old content until [`commit`](Self::commit).
+/// New content for a file. The file keeps its old content until [`commit`](Self::commit).
 #[derive(Debug)]
 pub struct Replacement {
-    /// Symbolic links are resolved: what they lead to is replaced.
+    /// The file to replace, with symbolic links resolved.
     target: PathBuf,
     beside: PathBuf,
     file: File,
-    /// Whether `beside` is its name already.
+    /// Whether the file already has the name `beside`.
     has_name: bool,
 }
 
 impl Replacement {
-    /// Begins to replace the file at `path`, or to make it.
+    /// Begins to replace the file at `path`, or to create it.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses: no such directory, no right to write there, no space.
+    /// Errors of the system calls: no such directory, no right to write there, no space.
     pub fn begin(path: &Path) -> io::Result<Self> {
         let target = resolved(path)?;
         let directory = directory_of(&target);
@@ -42,7 +42,7 @@ impl Replacement {
         }
         let known = fs::metadata(&target).ok();
         if known.is_some() {
-            // As with a file that is written to: who may not write it may not replace it either.
+            // As with a write in place: a user that cannot write the file cannot replace it.
             rustix::fs::access(&target, Access::WRITE_OK)?;
         }
         remove_abandoned(directory, name);
@@ -68,7 +68,7 @@ impl Replacement {
             Err(error) => return Err(of_directory(directory, error)),
         };
         if let Some(known) = known {
-            // Root keeps the owner; whoever cannot give files away makes it theirs, with the same permissions.
+            // Root keeps the owner. A user that cannot give files away becomes the owner, with the same permissions.
             let _ = std::os::unix::fs::fchown(&file, Some(known.uid()), Some(known.gid()));
             file.set_permissions(fs::Permissions::from_mode(
                 known.permissions().mode() & 0o777,
@@ -82,11 +82,11 @@ impl Replacement {
         })
     }
 
-    /// Has the disk hold the new content, and gives it the name of the old.
+    /// Syncs the new content to the disk, and gives it the name of the old.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses. The old file is as it was then, and nothing stands beside it.
+    /// Errors of the system calls. The old file is then unchanged, and nothing is left beside it.
     pub fn commit(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         if !self.has_name {
@@ -94,8 +94,8 @@ impl Replacement {
             self.has_name = true;
         }
         fs::rename(&self.beside, &self.target)?;
-        self.has_name = false; // of the target now, which is to stay
-        // A directory that cannot be synced, as on some network file systems, has the file all the same.
+        self.has_name = false; // it has the target's name now, and stays
+        // On some network file systems a directory cannot be synced. The file is there nevertheless.
         let _ = File::open(directory_of(&self.target)).and_then(|directory| directory.sync_all());
         Ok(())
     }
@@ -119,18 +119,19 @@ impl Drop for Replacement {
     }
 }
 
-/// Replaces a file by these bytes.
+/// Replaces a file with these bytes.
 ///
 /// # Errors
 ///
-/// As [`Replacement`] has them.
+/// Those of [`Replacement`].
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = Replacement::begin(path)?;
     new.write_all(bytes)?;
     new.commit()
 }
 
-/// Whether what is at `path` can be replaced: a regular file, or nothing yet. Devices, pipes and sockets are written to as they are.
+/// Whether the file at `path` can be replaced: it is a regular file, or does not exist. Devices, pipes and sockets are written in
+/// place.
 pub fn is_replaceable(path: &Path) -> bool {
     let Ok(known) = fs::metadata(path) else {
         return true;
@@ -139,12 +140,12 @@ pub fn is_replaceable(path: &Path) -> bool {
     !(kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket())
 }
 
-/// What a path leads to; itself, if nothing is there yet.
+/// The file that a path leads to; the path itself, if nothing is there yet.
 fn resolved(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
         Ok(found) => Ok(found),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
-            // A link to a file that is to be made.
+            // A link to a file that is to be created.
             Ok(to) => Ok(directory_of(path).join(to)),
             Err(_) => Ok(path.to_owned()),
         },
@@ -152,7 +153,7 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// A refusal that is about the directory says so: a file that may be written can stand in one that may not.
+/// Names the directory in a refusal that is about the directory: a writable file can be in a directory that is not writable.
 fn of_directory(directory: &Path, error: io::Error) -> io::Error {
     let why = match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
@@ -171,13 +172,13 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// What the names of files beside `name` begin with; a process's number follows.
+/// The beginning of the names of files beside `name`; the number of a process follows.
 fn prefix(name: &OsStr) -> OsString {
     let bytes = [b".", name.as_bytes(), b".nocopy-"].concat();
     OsString::from_vec(bytes)
 }
 
-/// Removes what a killed process has left beside the file.
+/// Removes the files that a killed process has left beside the file.
 fn remove_abandoned(directory: &Path, name: &OsStr) {
     let prefix = prefix(name);
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -196,7 +197,7 @@ fn remove_abandoned(directory: &Path, name: &OsStr) {
     }
 }
 
-/// File systems without unnamed files answer so; kernels that do not know the flag take the directory for the file.
+/// Errors of file systems without unnamed files. A kernel that does not know the flag opens the directory instead.
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

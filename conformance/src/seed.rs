@@ -1,4 +1,4 @@
-//! The source document: its statements in their order, and what the claims make of them.
+//! The source document: its statements in their order, and how they stand by the claims' verdicts.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use crate::verdict::Word;
 use serde::Deserialize;
 use std::fmt;
 
-/// `fixtures/seed.toml`, as it was when the program was built.
+/// `fixtures/seed.toml` at the time of the build.
 const FIXTURE: &str = include_str!("../../fixtures/seed.toml");
 
 /// Every statement of the source document.
@@ -26,9 +26,9 @@ pub struct Document {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Section {
-    /// Its number, or a word where it has none.
+    /// Its number, or a word if it has none.
     pub number: String,
-    /// What it is about.
+    /// Its subject.
     pub english: String,
     /// The same in Chinese.
     pub chinese: String,
@@ -40,9 +40,9 @@ pub struct Section {
 pub struct Statement {
     /// `S01` to `S67`.
     pub id: String,
-    /// The sections that make it, the first of them first.
+    /// The sections that make it, the first one first.
     pub sections: Vec<String>,
-    /// It, in our words.
+    /// The statement, in our words.
     pub english: String,
     /// The same in Chinese, in our words.
     pub chinese: String,
@@ -52,9 +52,9 @@ pub struct Statement {
     /// The claims that deny it: it is false if they hold.
     #[serde(default)]
     pub denied_by: Vec<String>,
-    /// Why no experiment can decide it, with a source; or what experiments leave out.
+    /// Why no experiment can decide it, with a source; or the part that experiments leave out.
     pub reason: Option<String>,
-    /// Whether the reason refutes a part of it, a date for instance, whatever the claims say of the rest.
+    /// Whether the reason refutes a part of it, for example a date, whatever the verdicts on the rest.
     #[serde(default)]
     pub refuted_in_part: bool,
 }
@@ -69,7 +69,7 @@ impl Document {
         toml::from_str(FIXTURE).expect("fixtures/seed.toml is checked by a test")
     }
 
-    /// The statement of this number.
+    /// The statement with this number.
     pub fn find(&self, id: &str) -> Option<&Statement> {
         self.statements
             .iter()
@@ -88,7 +88,7 @@ impl Document {
 }
 
 impl Document {
-    /// Whether a claim decides something of the document: it cites it, or a statement names it, for it or against it.
+    /// Whether a claim decides a part of the document: it cites the document, or a statement names it, for it or against it.
     pub fn is_decided_by(&self, claim: &Claim) -> bool {
         let named = |statement: &Statement| statement.all_claims().any(|id| id == claim.id);
         claim.is_of_document() || self.statements.iter().any(named)
@@ -104,7 +104,7 @@ impl Statement {
             .map(String::as_str)
     }
 
-    /// What the verdicts of its claims make of it.
+    /// How the statement stands by the verdicts of its claims.
     pub fn standing(&self, verdict: impl Fn(&str) -> Option<Word>) -> Standing {
         let says = |claims: &[String], as_said: Word| -> Vec<bool> {
             let decided = claims.iter().filter_map(|id| verdict(id));
@@ -137,12 +137,12 @@ pub enum Standing {
     Partly,
     /// None of its claims could be decided here.
     Undecided,
-    /// An opinion, a date, a timing: not for an experiment.
+    /// An opinion, a date or a timing, which no experiment decides.
     NoExperiment,
 }
 
 impl Standing {
-    /// The word of the reports.
+    /// The word for reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::True => "true",
@@ -167,7 +167,7 @@ mod tests {
     use rstest::rstest;
     use std::collections::BTreeSet;
 
-    /// History, opinions, books and timings: what no experiment on a running kernel decides.
+    /// History, opinions, books and timings: statements that no experiment on a running kernel decides.
     const WITHOUT_EXPERIMENT: &[&str] = &[
         "S02", "S03", "S04", "S06", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64",
         "S67",
@@ -236,7 +236,7 @@ mod tests {
         }
     }
 
-    /// Whoever asks for the document gets all that its statements stand on.
+    /// A user that asks for the document gets all claims that its statements stand on.
     #[test]
     fn every_claim_of_a_statement_decides_the_document() {
         let document = Document::load();

@@ -1,7 +1,8 @@
-//! Random transfers by every route with faults: whether every byte that was reported as sent arrives unchanged, or its loss is told.
+//! Random transfers by every route with faults: every byte that was reported as sent must arrive unchanged, or its loss must be
+//! reported.
 //!
-//! A [`Case`] is drawn from its seed alone, so a seed that failed shows what failed. Timing is the kernel's: a case may have to be
-//! run more than once.
+//! A [`Case`] is drawn from its seed alone, so the seed of a failed case is enough to run it again. Timing depends on the kernel: a
+//! case may have to run more than once to fail again.
 
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, pattern};
@@ -21,60 +22,60 @@ use syscalls::Errno;
 /// The longest range of a case, in bytes.
 pub const LONGEST: u64 = 4 << 20;
 
-/// What somebody does to the source while it is sent.
+/// A change to the source during the transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Cuts it to so many bytes.
+    /// Truncates it to this many bytes past the start of the range.
     Truncate(u64),
-    /// Adds so many bytes.
+    /// Adds this many bytes.
     Grow(u64),
-    /// Makes zeros of a part.
+    /// Punches a hole, which reads as zeros.
     Punch {
-        /// Where it begins.
+        /// The offset of the hole, from the start of the range.
         offset: u64,
-        /// How long it is.
+        /// The length of the hole.
         length: u64,
     },
 }
 
-/// What the receiver does.
+/// The behaviour of the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receiver {
-    /// It reads at most so many bytes with one call.
+    /// It reads at most this many bytes with one call.
     pub at_most: usize,
-    /// It rests after every call.
+    /// It sleeps after every call.
     pub is_slow: bool,
-    /// It closes its end after so many bytes, if it does.
+    /// It closes its end after this many bytes, if at all.
     pub dies_after: Option<u64>,
 }
 
-/// One transfer, with all that is done to it.
+/// One transfer, with its faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// What it is drawn from.
+    /// The seed that it is drawn from.
     pub seed: u64,
-    /// The way.
+    /// The route.
     pub route: Route,
-    /// Where to.
+    /// The sink.
     pub sink: Kind,
-    /// Where the range begins.
+    /// The start of the range.
     pub start: u64,
-    /// How long it is.
+    /// The length of the range.
     pub length: u64,
-    /// How much of it is in the source: the range may go beyond its end.
+    /// How much of the range the source has: the range may extend past its end.
     pub available: u64,
-    /// The sink does not block, and this much is sent at a time.
+    /// If set, the sink does not block, and this much is sent at a time.
     pub budget: Option<u64>,
-    /// The receiver's ways.
+    /// The behaviour of the receiver.
     pub receiver: Receiver,
-    /// What is done to the source, once this much has been sent.
+    /// The change to the source, and how many bytes are sent before it.
     pub change: Option<(u64, Change)>,
-    /// A signal comes a thousand times a second.
+    /// A signal arrives a thousand times a second.
     pub has_signals: bool,
 }
 
 impl Case {
-    /// The case of a seed.
+    /// The case that a seed gives.
     pub fn of(seed: u64) -> Self {
         let rng = &mut Rng::with_seed(seed);
         let window = |rng: &mut Rng| match rng.u8(0..3) {
@@ -145,23 +146,23 @@ impl fmt::Display for Case {
     }
 }
 
-/// How a case went that lost nothing in silence.
+/// The result of a case that lost nothing silently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// Bytes that the sink has taken.
     pub bytes: u64,
-    /// The transfer did not bring the whole range to a living reader, and said so.
+    /// The transfer did not send the whole range to a living reader, and reported that.
     pub told: bool,
-    /// Bytes that were not zeros and arrived as such: the file was truncated or punched after its pages had been given away.
+    /// Bytes that were not zeros and arrived as zeros: the file was truncated or punched after its pages had been given away.
     pub zeroed: u64,
 }
 
-/// Why a case is no evidence, or what went wrong.
+/// Why a case proves nothing, or what went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// Bytes were lost or are others, and nobody was told.
+    /// Bytes were lost or changed, and no error was reported.
     Silent(String),
-    /// It could not be run.
+    /// The case could not be run.
     Stopped(Stop),
 }
 
@@ -175,15 +176,16 @@ impl From<Stop> for Failed {
 #[derive(Debug)]
 pub struct Soak {
     lab: Lab,
-    /// The content of every source, and more.
+    /// The content that every source has a part of.
     content: Vec<u8>,
 }
 
-/// What changes a byte that is not its own: for the test that a loss is noticed.
+/// Changes a byte of the report or of the received bytes: for the test that a loss is noticed.
 pub type Spoil = fn(&mut Outcome, &mut Vec<u8>);
 
 impl Soak {
-    /// With files in the lab's scratch directory. From now on the signal of [`Case::has_signals`] interrupts calls of this process.
+    /// Makes its files in the lab's scratch directory. From now on the signal of [`Case::has_signals`] interrupts calls of this
+    /// process.
     pub fn new(lab: Lab) -> Result<Self, Stop> {
         crate::lab::sleeper::interrupt_with(libc::SIGUSR1)?;
         let longest = usize::try_from(LONGEST).expect("a length") + 400_000;
@@ -198,7 +200,7 @@ impl Soak {
         self.run_spoilt(case, |_, _| ())
     }
 
-    /// Runs a case, and lets `spoil` change what was reported or received before it is judged.
+    /// Runs a case. `spoil` may change the report or the received bytes before the case is judged.
     pub fn run_spoilt(&self, case: &Case, spoil: Spoil) -> Result<Passed, Failed> {
         let end = usize::try_from(case.start + case.available).expect("within the content");
         let source = self.lab.file(&self.content[..end])?;
@@ -262,7 +264,7 @@ impl Soak {
             Ended::Failed(_, Errno::EPIPE | Errno::ECONNRESET)
         ) && case.receiver.dies_after.is_some();
         let expected = match delivery {
-            // The call that failed has taken the error, and told of it.
+            // The call that failed has taken the error from the socket, and reported it.
             Delivery::All if is_cut_off => 0..=outcome.bytes,
             Delivery::All => outcome.bytes..=outcome.bytes,
             Delivery::Unread(unread) => outcome.bytes - unread..=outcome.bytes - unread,
@@ -287,7 +289,7 @@ impl Soak {
         {
             return silent("completions are outstanding".to_owned());
         }
-        // What the source was, or what it has been made while references to its pages were on the way.
+        // The bytes that the source had, or got while references to its pages were in flight.
         let end = case.start + case.available; // it may grow, by zeros
         let sure = outcome.shrank_to.unwrap_or(whole).min(end);
         let zeros = match case.change {
@@ -318,7 +320,7 @@ impl Soak {
     }
 }
 
-/// Tells the others when the sender ends, however it does.
+/// Sets the flag for the other threads when the sender ends, for any reason.
 struct Over<'over>(&'over AtomicBool);
 
 impl Drop for Over<'_> {
@@ -330,7 +332,7 @@ impl Drop for Over<'_> {
 struct Sent {
     outcome: Outcome,
     delivery: Delivery,
-    /// What it was sent to, if that is a file. Anything else is closed, or its reader would not see the end.
+    /// The sink, if it is a file. Any other sink is closed, so that its reader sees the end.
     file: Option<OwnedFd>,
 }
 
@@ -371,7 +373,7 @@ fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {
         }
         Change::Grow(more) => {
             let size = source.metadata().setup("fstat")?.len();
-            // Nothing but zeros: what the file is extended by is not of the range, or is the zeros that were to be sent.
+            // Extends the file with zeros only: they are outside the range, or are the zeros that were to be sent.
             io::pwrite(source, &[0], size + more - 1)
                 .setup("pwrite")
                 .map(drop)
@@ -382,7 +384,7 @@ fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {
     }
 }
 
-/// Reads to the end, or until it is to die; what it has read.
+/// Reads to the end, or until it is to die. Returns the bytes.
 fn receive(mut far: File, ways: Receiver) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; ways.at_most];
@@ -394,7 +396,7 @@ fn receive(mut far: File, ways: Receiver) -> Vec<u8> {
             .unwrap_or(usize::MAX)
             .min(buffer.len());
         if wanted == 0 {
-            return bytes; // with whatever is unread
+            return bytes; // the rest stays unread
         }
         match far.read(&mut buffer[..wanted]) {
             Ok(count) if count > 0 => bytes.extend_from_slice(&buffer[..count]),

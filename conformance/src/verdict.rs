@@ -1,4 +1,4 @@
-//! What an experiment saw, what that says about the claim, and how that compares with what was known.
+//! The observation of an experiment, the verdict that follows from it, and the comparison with known verdicts.
 
 #![forbid(unsafe_code)]
 
@@ -17,9 +17,9 @@ pub struct Observation {
 /// One thing that was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What was done or looked at, in the words of the system call: `splice(file, socket)`.
+    /// The action or the inspected thing, in the form of the system call: `splice(file, socket)`.
     pub fact: String,
-    /// What came of it.
+    /// Its value.
     #[serde(flatten)]
     pub value: Value,
 }
@@ -38,17 +38,17 @@ pub enum Value {
     Text(String),
     /// Kernel entries by system call, counted by the interposer.
     Entries(Vec<(String, u64)>),
-    /// Kernel entries of a traced stretch that the runner has yet to fill in.
+    /// Kernel entries of a traced stretch. The runner fills them in later.
     Traced(usize),
 }
 
 impl Observation {
-    /// Nothing seen yet.
+    /// An empty observation.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes what a system call returned.
+    /// Notes the result of a system call.
     pub fn call(&mut self, fact: impl Into<String>, result: Result<usize, Errno>) -> &mut Self {
         let value = match result {
             Ok(number) => Value::Returned(number as u64),
@@ -81,7 +81,7 @@ impl Observation {
         &self.facts
     }
 
-    /// All facts, to be filled in.
+    /// All facts, for the runner to fill in.
     pub(crate) fn facts_mut(&mut self) -> &mut [Fact] {
         &mut self.facts
     }
@@ -114,7 +114,7 @@ impl Observation {
         }
     }
 
-    /// Whether the call failed, with any errno. What was not tried has not failed.
+    /// Whether the call failed, with any errno. A call that was not made has not failed.
     #[track_caller]
     pub fn failed(&self, fact: &str) -> bool {
         matches!(self.value(fact), Value::Errno(_))
@@ -126,7 +126,7 @@ impl Observation {
         self.value(fact) == &Value::Errno(errno.into_raw())
     }
 
-    /// A count.
+    /// A count, or the number that a call returned.
     #[track_caller]
     pub fn counted(&self, fact: &str) -> u64 {
         match self.value(fact) {
@@ -149,7 +149,7 @@ impl Observation {
         }
     }
 
-    /// Whether a word is this one.
+    /// Whether a fact is this word.
     #[track_caller]
     pub fn is(&self, fact: &str, text: &str) -> bool {
         matches!(self.value(fact), Value::Text(seen) if seen == text)
@@ -210,7 +210,7 @@ pub fn errno_name(number: i32) -> String {
         .map_or_else(|| format!("errno {number}"), str::to_owned)
 }
 
-/// What the observation says about the claim.
+/// The verdict that follows from the observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The claim is true of this kernel.
@@ -222,7 +222,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// `holds` if the claim's assertion was seen, `refuted` if not.
+    /// `holds` if the claim's assertion was observed, else `refuted`.
     pub fn holds_if(seen: bool) -> Self {
         if seen { Self::Holds } else { Self::Refuted }
     }
@@ -252,12 +252,12 @@ impl Word {
         matches!(self, Self::Holds | Self::Refuted)
     }
 
-    /// Whether there is no result, for which a run is red.
+    /// Whether there is no result, which makes a run red.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Broken | Self::TimeOut | Self::NotReached)
     }
 
-    /// As printed.
+    /// The word as printed.
     pub fn text(self) -> &'static str {
         match self {
             Self::Holds => "holds",
@@ -273,34 +273,34 @@ impl Word {
 /// Why a claim could not be tried, and what would make it possible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// What kind of thing is missing.
+    /// The kind of thing that is missing.
     pub kind: Lack,
-    /// What is missing, in one clause.
+    /// The missing thing, in one clause.
     pub what: String,
     /// The command or change that would make the claim testable.
     pub remedy: String,
 }
 
-/// What a claim can lack.
+/// The kinds of things that a claim can lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lack {
     /// A right that this user does not have.
     Privilege,
-    /// A call or a protocol that this kernel does not have, or a filter hides.
+    /// A call or a protocol that this kernel does not have, or that a filter hides.
     Kernel,
     /// A device, file system or module.
     Device,
     /// Disk space, descriptors or memory.
     Resource,
-    /// Something that may happen did not happen, which proves nothing.
+    /// An event that may happen did not happen, which proves nothing.
     Witness,
-    /// A kernel that survives it.
+    /// A kernel that does not crash.
     Survival,
 }
 
 impl Reason {
-    /// A reason.
+    /// Makes a reason.
     pub fn new(kind: Lack, what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             kind,
@@ -335,17 +335,17 @@ impl fmt::Display for Stop {
 }
 
 impl Stop {
-    /// A defect.
+    /// Makes a defect.
     pub fn broken(what: impl Into<String>) -> Self {
         Self::Broken(what.into())
     }
 
-    /// Something that the machine does not have.
+    /// Makes a stop for something that the machine does not have.
     pub fn untestable(kind: Lack, what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Untestable(Reason::new(kind, what, remedy))
     }
 
-    /// Sorts an error of a set-up step: what the machine lacks or refuses is untestable, all else is broken.
+    /// Sorts an error of a set-up step: if the machine lacks or refuses something, it is untestable; any other error is broken.
     pub fn from_setup(what: &str, error: Errno) -> Self {
         let said = format!("{what}: {error:?}");
         match error {
@@ -420,34 +420,34 @@ impl<T> Setup<T> for std::io::Result<T> {
     }
 }
 
-/// What is known of a claim on the kernels of an interval.
+/// The verdict on a claim that was measured on an interval of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Find {
     /// The oldest series on which it was measured.
     pub from: Series,
     /// The newest series on which it was measured.
     pub to: Series,
-    /// Whether it holds there.
+    /// Whether the claim holds there.
     pub holds: bool,
 }
 
 impl Find {
-    /// Whether it says something about a series.
+    /// Whether the interval contains a series.
     pub fn spans(&self, series: Series) -> bool {
         (self.from..=self.to).contains(&series)
     }
 }
 
-/// The verdict against what is known.
+/// The verdict compared with what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Judgement {
     /// As measured before on kernels around this one.
     #[serde(rename = "as known")]
     AsKnown,
-    /// Nobody has recorded this for this kernel.
+    /// No record has this verdict for this kernel.
     #[serde(rename = "new finding")]
     NewFinding,
-    /// It was measured on this series, with the other result.
+    /// It was measured on this series, with the other verdict.
     #[serde(rename = "changed")]
     Changed,
 }
@@ -462,7 +462,7 @@ impl Judgement {
         }
     }
 
-    /// Compares a verdict on `running` with `finds`, of which the first that spans the series counts.
+    /// Compares a verdict on `running` with `finds`. The first find that spans the series counts.
     ///
     /// | | verdict agrees | verdict contradicts |
     /// |---|---|---|

@@ -1,4 +1,4 @@
-//! Tells one lie to one experiment.
+//! Applies one lie to one experiment.
 
 use super::lie::{Field, Lie, What, count_argument, offset_arguments};
 use super::record::Recorder;
@@ -8,38 +8,38 @@ use std::collections::HashMap;
 use std::time::Duration;
 use syscalls::Sysno;
 
-/// How long a delayed call waits.
+/// The delay of a delayed call.
 const DELAY: Duration = Duration::from_millis(2);
-/// The most data that is looked at in one call, in bytes.
+/// The most bytes of data that are examined in one call.
 const DATA: usize = 1 << 20;
-/// What the kernel answers inside itself when a call is to be made again: the thread does not see it.
+/// Results inside the kernel for a call that is to be restarted: the thread does not see them.
 const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
 
-/// Shows an experiment a kernel that lies about some calls.
+/// Changes the calls of an experiment as a lie describes.
 #[derive(Debug)]
 pub struct Liar {
     lie: Option<Lie>,
-    /// Counts and writes down, as without lies.
+    /// Counts and records calls, as without lies.
     pub recorder: Recorder,
-    /// How many calls of the lie's kind each thread has made.
+    /// The number of calls of the lie's kind that each thread has made.
     before: HashMap<u32, u32>,
-    /// The threads that are inside a call that is lied about.
+    /// The threads that are inside a call that the lie is about.
     inside: HashMap<libc::pid_t, Before>,
-    /// How often something was told that was not so.
+    /// How often the lie changed something.
     told: u64,
 }
 
-/// What is remembered of a call's entry.
+/// State from the entry of a call.
 #[derive(Clone, Copy, Debug, Default)]
 struct Before {
-    /// The offsets behind the call's pointers.
+    /// The offsets that the call's pointers point to.
     offsets: [Option<u64>; 2],
-    /// The length of the first buffer of a message, where it was changed, and its place.
+    /// Address and length of the first buffer of a message, if the length was changed.
     length: Option<(u64, u64)>,
 }
 
 impl Liar {
-    /// Tells `lie`, or the truth.
+    /// Applies `lie`, if there is one.
     pub fn new(lie: Option<Lie>, recorder: Recorder) -> Self {
         Self {
             lie,
@@ -50,19 +50,19 @@ impl Liar {
         }
     }
 
-    /// How often something was told that was not so.
+    /// How often the lie changed something.
     pub fn told(&self) -> u64 {
         self.told
     }
 
-    /// Asks the kernel for half.
+    /// Halves the count that the kernel is asked for.
     fn shorten(call: &Call, before: &mut Before) -> Entry {
         if let Some(index) = count_argument(call.number) {
             let mut arguments = call.arguments;
             arguments[index] = half(arguments[index]);
             return Entry::With(arguments);
         }
-        // The first buffer of several is given a shorter length meanwhile.
+        // The first buffer of several has a shorter length during the call.
         if let Some((place, length)) = first_length(call) {
             before.length = Some((place, length));
             call.tracee().write(place, &half(length).to_le_bytes());
@@ -70,7 +70,7 @@ impl Liar {
         Entry::AsAsked
     }
 
-    /// What the thread is shown in place of `result`.
+    /// The result that the thread sees in place of `result`.
     fn show(&mut self, lie: &Lie, call: &Call, before: Before, result: i64) -> i64 {
         let shown = match lie.what {
             What::Refused(errno) => -i64::from(errno),
@@ -85,7 +85,7 @@ impl Liar {
             _ => result,
         };
         let changed = match lie.what {
-            // Not made: whatever is shown, the kernel did not say it.
+            // The kernel did not do the call, so any result is a change.
             What::Refused(_)
             | What::Skipped
             | What::Undone(_)
@@ -164,7 +164,7 @@ impl Hook for Liar {
                 for index in offset_arguments(call.number) {
                     if arguments[*index] == 0 && call.tracee().write(call.scratch, &[0; 8]) {
                         arguments[*index] = call.scratch;
-                        break; // the first is the input's
+                        break; // the first pointer is that of the input
                     }
                 }
                 Entry::With(arguments)
@@ -211,7 +211,7 @@ impl Hook for Liar {
     }
 }
 
-/// Where the length of the first buffer of `vmsplice(fd, iovec, ...)` or `sendmsg(fd, message, ...)` stands, and the length.
+/// The address and value of the length of the first buffer of `vmsplice(fd, iovec, ...)` or `sendmsg(fd, message, ...)`.
 fn first_length(call: &Call) -> Option<(u64, u64)> {
     let messages = [Sysno::sendmsg, Sysno::recvmsg];
     let first = if call.number == Sysno::vmsplice as u64 {
@@ -224,18 +224,18 @@ fn first_length(call: &Call) -> Option<(u64, u64)> {
     Some((first + 8, call.tracee().number::<8>(first + 8)?))
 }
 
-/// What a success of the whole call would return: its count of bytes, or nothing to count.
+/// The result of a success of the whole call: its count of bytes, or 0 if there is no count.
 fn asked_for(call: &Call) -> i64 {
     let count = match count_argument(call.number) {
         Some(index) => call.arguments[index],
-        // A receiver that is told of bytes that did not come is told of none.
+        // A receiver for which no bytes arrived gets a count of 0.
         None if call.number == Sysno::recvmsg as u64 => 0,
         None => first_length(call).map_or(0, |(_, length)| length),
     };
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Half of a count, in whole sectors where it has some, as direct I/O wants it.
+/// Half of a count, in whole sectors if there is at least one, as direct I/O requires.
 fn half(count: u64) -> u64 {
     match count / 2 {
         half if half >= 512 => half - half % 512,
@@ -250,7 +250,7 @@ const MSG_CONTROL: u64 = 32;
 const MSG_CONTROLLEN: u64 = 40;
 const MSG_FLAGS: u64 = 48;
 
-/// Where a call has written data.
+/// The address to which a call has written data.
 fn data_address(call: &Call) -> Option<u64> {
     let [_, second, ..] = call.arguments;
     let plain = [Sysno::read, Sysno::pread64, Sysno::recvfrom];
@@ -365,7 +365,7 @@ fn alter_flags(call: &Call, flags: i32) -> bool {
     call.tracee().write(place, &new.to_le_bytes())
 }
 
-/// Makes every page of a new private mapping of a file a copy.
+/// Makes a copy of every page of a new private mapping of a file.
 fn unshare(call: &Call, address: i64) -> bool {
     const PAGE: usize = 4096;
     let [_, length, _, flags, ..] = call.arguments;

@@ -1,44 +1,43 @@
-//! Lies: ways in which a kernel could have behaved otherwise, as data.
+//! Lies: ways in which a kernel could behave differently, as data.
 //!
-//! A claim names the lies that contradict it ([`Claim::lies`](crate::claim::Claim::lies)); the
-//! [`falsify`](crate::falsify) module derives more from the calls that an experiment makes. A [`Liar`](super::liar::Liar)
-//! tells them.
+//! A claim names the lies that contradict it ([`Claim::lies`](crate::claim::Claim::lies)). The [`falsify`](crate::falsify) module
+//! derives more from the calls that an experiment makes. A [`Liar`](super::liar::Liar) applies them.
 
 use super::record::Made;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use syscalls::Sysno;
 
-/// One way in which a kernel could have behaved otherwise.
+/// One way in which a kernel could behave differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lie {
     /// The call that it is about.
     #[serde(serialize_with = "write_call", deserialize_with = "read_call")]
     pub call: Sysno,
-    /// Which of these calls.
+    /// Which of the calls it is about.
     pub which: Which,
     /// Only calls with this argument.
     pub only: Option<Argument>,
-    /// Whether it is told of the calls that an experiment makes [`aside`](super::record::aside), or of its others.
+    /// Whether it is about the calls that an experiment makes [`aside`](super::record::aside), or about its other calls.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub aside: bool,
-    /// Only where the claim holds, or only where it is refuted.
+    /// Only if the claim holds, or only if it is refuted.
     pub truth: Option<bool>,
-    /// What is told.
+    /// The change.
     pub what: What,
 }
 
-/// Which of the calls of a kind are lied about.
+/// Which calls of a kind a lie is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Which {
     /// All.
     Every,
-    /// The one of this thread (0 is the first) with this many before it.
+    /// One call of one thread.
     One {
-        /// The thread, in the order of their first stops.
+        /// The thread; 0 is the first, in the order of their first stops.
         thread: u32,
-        /// How many calls of the kind the thread has made before.
+        /// The number of calls of the kind that the thread makes before it.
         after: u32,
     },
 }
@@ -48,13 +47,13 @@ pub enum Which {
 pub struct Argument {
     /// Its place, from 0.
     pub index: usize,
-    /// The bits that count.
+    /// The bits that are compared.
     pub mask: u64,
-    /// What they must be.
+    /// Their value.
     pub value: u64,
 }
 
-/// What is told in place of the truth.
+/// The change to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
@@ -62,7 +61,7 @@ pub enum What {
     Refused(i32),
     /// A failure is reported as this other one.
     OtherErrno(i32),
-    /// A failure is reported as a success: of the whole count where there is one.
+    /// A failure is reported as a success: of the whole count, if the call has one.
     Accepted,
     /// The call is not made and reported as done.
     Skipped,
@@ -74,28 +73,28 @@ pub enum What {
     TooMany,
     /// One less is reported than was done.
     TooFew,
-    /// In the data that the call brought, each byte `from` is `to`.
+    /// In the data that the call returned, each byte `from` is replaced by `to`.
     Bytes {
-        /// What the kernel wrote.
+        /// The byte that the kernel wrote.
         from: u8,
-        /// What the thread sees.
+        /// The byte that the thread sees.
         to: u8,
     },
-    /// The first byte of the data that the call brought is another.
+    /// The first byte of the data that the call returned is changed.
     Garbled,
-    /// The offset in memory is as before the call.
+    /// The offset in memory is the same as before the call.
     OffsetKept,
-    /// Where a null pointer names the file position, the call begins at 0 and does not move it.
+    /// If a null pointer selects the file position, the call begins at 0 and does not move the position.
     PositionKept,
-    /// In a completion of the error queue, a field is another.
+    /// In a completion of the error queue, a field has this value.
     Completion(Field, u32),
-    /// The sends of a completion have ids that are so much larger.
+    /// The ids in a completion are larger by this number.
     IdsShifted(u32),
-    /// An empty error queue has a completion of one send, of this id.
+    /// An empty error queue returns a completion of one send, with this id.
     CompletionForged(u32),
-    /// In a message, these flags are other than they were.
+    /// In a message, these flags are inverted.
     MessageFlags(i32),
-    /// The int that the call wrote through a pointer argument is this.
+    /// The int that the call wrote through a pointer argument has this value.
     Output {
         /// The pointer's place among the arguments.
         argument: usize,
@@ -104,15 +103,15 @@ pub enum What {
     },
     /// A private mapping is a copy of the file from the beginning.
     Unshared,
-    /// This signal comes with the return.
+    /// This signal arrives with the return of the call.
     Raised(i32),
-    /// This signal, which the call raises, does not come.
+    /// The signal that the call raises does not arrive.
     Swallowed(i32),
-    /// The call takes longer. To be survived.
+    /// The call takes longer. An experiment must tolerate it.
     Delayed,
-    /// The call is interrupted before it has done anything. To be survived.
+    /// The call is interrupted before it has done anything. An experiment must tolerate it.
     Interrupted,
-    /// The kernel is asked for half, and does that. To be survived.
+    /// The kernel is asked for half, and does that. An experiment must tolerate it.
     Shortened,
 }
 
@@ -131,7 +130,7 @@ pub enum Field {
 }
 
 impl Lie {
-    /// About every call of a kind.
+    /// A lie about every call of a kind.
     pub const fn about(call: Sysno, what: What) -> Self {
         Self {
             call,
@@ -143,14 +142,14 @@ impl Lie {
         }
     }
 
-    /// The kernel does not do it and says why.
+    /// The kernel does not do the call, and reports this errno.
     pub const fn refused(call: Sysno, errno: i32) -> Self {
         Self::about(call, What::Refused(errno))
     }
 
-    /// For a claim about a call's answers: it is refused, fails otherwise, or is accepted.
+    /// For a claim about the result of a call: it is refused, fails with another errno, or is accepted.
     pub const fn otherwise(call: Sysno) -> [Self; 3] {
-        // An errno that none of the calls is known for.
+        // An errno that none of the calls returns.
         const OTHER: i32 = libc::ENOLINK;
         [
             Self::refused(call, OTHER),
@@ -159,44 +158,44 @@ impl Lie {
         ]
     }
 
-    /// What failed is reported as a success.
+    /// A failure is reported as a success.
     pub const fn accepted(call: Sysno) -> Self {
         Self::about(call, What::Accepted)
     }
 
-    /// The kernel does not do it and says that it did.
+    /// The kernel does not do the call, and reports success.
     pub const fn skipped(call: Sysno) -> Self {
         Self::about(call, What::Skipped)
     }
 
-    /// The kernel does it and reports this number.
+    /// The kernel does the call, and reports this number.
     pub const fn returned(call: Sysno, number: i64) -> Self {
         Self::about(call, What::Returned(number))
     }
 
-    /// The kernel does half of what it is asked for.
+    /// The kernel does half of the request.
     pub const fn shortened(call: Sysno) -> Self {
         Self::about(call, What::Shortened)
     }
 
-    /// The data that the call brings has `to` where it had `from`.
+    /// The data that the call returns has `to` in place of `from`.
     pub const fn bytes(call: Sysno, from: u8, to: u8) -> Self {
         Self::about(call, What::Bytes { from, to })
     }
 
-    /// A completion has another value in a field.
+    /// A field of a completion has another value.
     pub const fn completion(field: Field, value: u32) -> Self {
         Self::about(Sysno::recvmsg, What::Completion(field, value))
     }
 
-    /// About the call of the first thread that has `after` others before it.
+    /// Only about the call of the first thread with `after` such calls before it.
     #[must_use]
     pub const fn after(mut self, after: u32) -> Self {
         self.which = Which::One { thread: 0, after };
         self
     }
 
-    /// About the calls with this argument.
+    /// Only about calls with this argument.
     #[must_use]
     pub const fn with(mut self, index: usize, value: u64) -> Self {
         self.only = Some(Argument {
@@ -207,21 +206,21 @@ impl Lie {
         self
     }
 
-    /// About calls that are made aside, which are counted by themselves.
+    /// Only about calls that are made aside. They are counted separately.
     #[must_use]
     pub const fn aside(mut self) -> Self {
         self.aside = true;
         self
     }
 
-    /// Contradicts a claim only where it holds (or, with false, is refuted).
+    /// The lie contradicts the claim only if the claim holds (or, with false, is refuted).
     #[must_use]
     pub const fn where_it(mut self, holds: bool) -> Self {
         self.truth = Some(holds);
         self
     }
 
-    /// Whether a correct experiment must not be impressed.
+    /// Whether a correct experiment must tolerate it.
     pub fn is_tolerable(&self) -> bool {
         matches!(
             self.what,
@@ -229,9 +228,9 @@ impl Lie {
         )
     }
 
-    /// Whether the lie would be one: among the calls of a truthful run, there is one about which it says something else.
+    /// Whether the lie changes anything: among the calls of a run without lies, there is one whose result differs from the lie.
     ///
-    /// What a lie changes in memory is known only when it is told.
+    /// Whether a change in memory makes a difference is known only when the lie is applied.
     pub fn applies(&self, calls: &[Made], holds: bool) -> bool {
         let mut before = std::collections::HashMap::new();
         let is_lie = self.truth.is_none_or(|truth| truth == holds);
@@ -247,7 +246,7 @@ impl Lie {
             })
     }
 
-    /// Whether it is about a call.
+    /// Whether it is about this call.
     pub fn matches(&self, thread: u32, after: u32, arguments: &[u64; 6]) -> bool {
         let here = match self.which {
             Which::Every => true,
@@ -272,7 +271,7 @@ impl Lie {
             What::Returned(number) => made.result != number,
             What::TooFew => made.result > 0,
             What::Shortened => made.result > 1,
-            // A failure that nobody was waiting for cannot be told to have been done, nor does it bring anything.
+            // A failed call has done nothing and returned no data, so these lies do not apply to it.
             What::TooMany
             | What::Skipped
             | What::Undone(_)
@@ -348,7 +347,7 @@ impl fmt::Display for What {
     }
 }
 
-/// Where a call's count of bytes stands among its arguments, and which of them may do less than asked.
+/// The index of a call's count of bytes, for the calls that may do less than the count.
 pub fn count_argument(call: u64) -> Option<usize> {
     const COUNTS: &[(Sysno, usize)] = &[
         (Sysno::read, 2),
@@ -368,7 +367,7 @@ pub fn count_argument(call: u64) -> Option<usize> {
         .map(|(_, index)| *index)
 }
 
-/// Where a call's pointers to offsets stand among its arguments.
+/// The indices of a call's pointers to offsets.
 pub fn offset_arguments(call: u64) -> &'static [usize] {
     if call == Sysno::sendfile as u64 {
         &[2]

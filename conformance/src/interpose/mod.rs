@@ -1,8 +1,8 @@
-//! The one ptrace engine: sees every system call of a process tree and shows it to a hook.
+//! The ptrace engine: sees every system call of a process tree and passes it to a hook.
 //!
-//! The runner owns it; experiments never trace themselves. It uses `PTRACE_O_TRACESYSGOOD` and `PTRACE_GETREGSET`, which
-//! old kernels and unprivileged users have. Two hooks: [`record::Recorder`] counts and writes down, [`liar::Liar`] changes
-//! what the kernel appears to have done, in the way that a [`lie::Lie`] says.
+//! The runner owns it; experiments never trace themselves. It uses `PTRACE_O_TRACESYSGOOD` and `PTRACE_GETREGSET`, which old kernels
+//! and unprivileged users have. There are two hooks: [`record::Recorder`] counts and records calls, and [`liar::Liar`] changes the
+//! visible results of calls as a [`lie::Lie`] describes.
 
 pub mod liar;
 pub mod lie;
@@ -18,13 +18,13 @@ use tracee::{Registers, Tracee};
 pub struct Call {
     /// The thread that makes it.
     pub tid: libc::pid_t,
-    /// Which thread of the tree that is, counted from 0 in the order of their first stops.
+    /// The number of that thread in the tree, from 0, in the order of their first stops.
     pub thread: u32,
     /// Its number.
     pub number: u64,
     /// Its arguments, as they are in the registers.
     pub arguments: [u64; 6],
-    /// Memory of the thread that nobody uses during the call.
+    /// Memory of the thread that is unused during the call.
     pub scratch: u64,
 }
 
@@ -35,63 +35,63 @@ impl Call {
     }
 }
 
-/// What becomes of a call at its entry.
+/// The action at the entry of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// The kernel is asked.
+    /// The call is made unchanged.
     AsAsked,
-    /// The kernel is asked with other arguments, which the thread does not notice.
+    /// The call is made with other arguments. The thread does not notice.
     With([u64; 6]),
-    /// The kernel is not asked.
+    /// The call is not made.
     Skipped,
 }
 
-/// What looks at the calls.
+/// Sees and changes calls.
 pub trait Hook {
-    /// A thread has started another, or a process.
+    /// A thread has started another thread, or a process.
     fn started(&mut self, _by: libc::pid_t, _tid: libc::pid_t) {}
-    /// Whether a thread has to wait with its first call until it is known who has started it.
+    /// Whether a new thread must wait before its first call until its creator is known.
     fn asks_who_started(&self) -> bool {
         false
     }
     /// The thread is about to enter the kernel.
     fn enter(&mut self, call: &Call) -> Entry;
-    /// The kernel has answered `result`, negative for an errno; the thread gets what this returns. A call that was skipped
-    /// has `ENOSYS` as its answer.
+    /// The kernel has returned `result`, negative for an errno. The thread gets the return value of this function. The result of a
+    /// skipped call is `ENOSYS`.
     fn exit(&mut self, _call: &Call, result: i64) -> i64 {
         result
     }
-    /// A signal is about to be delivered; the thread gets what this returns, 0 for none.
+    /// A signal is about to be delivered. The thread gets the signal that this returns, or none for 0.
     fn signal(&mut self, _tid: libc::pid_t, signal: libc::c_int) -> libc::c_int {
         signal
     }
 }
 
-/// Follows a process and all that it starts.
+/// Follows a process, and all threads and processes that it starts.
 pub struct Engine<'hook> {
     hook: &'hook mut dyn Hook,
     /// Every traced thread.
     threads: HashMap<libc::pid_t, Thread>,
-    /// Threads that are said to have been started, and have not made their first stop.
+    /// Threads that were reported as started, and have not made their first stop.
     expected: HashSet<libc::pid_t>,
-    /// Threads that stand in their first stop, until it is said who has started them.
+    /// Threads that wait in their first stop until their creator is known.
     held: HashSet<libc::pid_t>,
 }
 
 /// A traced thread.
 #[derive(Clone, Copy, Debug)]
 struct Thread {
-    /// Its place in the order of first stops.
+    /// Its number in the order of first stops.
     index: u32,
-    /// The call that it is in, and what became of it.
+    /// The call that it is in, and the action at the entry of the call.
     inside: Option<(Call, Entry)>,
 }
 
-/// Offers this process to its parent as tracee and stops until it follows. Called by the child.
+/// Offers this process to its parent as tracee, and stops until the parent follows it. Called by the child.
 ///
 /// # Errors
 ///
-/// `EPERM` where a filter, a container or another tracer forbids it.
+/// `EPERM`, if a filter, a container or another tracer forbids it.
 pub fn offer() -> io::Result<()> {
     // SAFETY: PTRACE_TRACEME takes no pointer.
     if unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } == -1 {
@@ -126,20 +126,20 @@ impl<'hook> Engine<'hook> {
         Ok(engine)
     }
 
-    /// Handles a stop that `waitpid` reported and lets the thread go on.
+    /// Handles a stop that `waitpid` reported, and lets the thread continue.
     pub fn stopped(&mut self, tid: libc::pid_t, status: libc::c_int) {
         let signal = libc::WSTOPSIG(status);
         if signal == libc::SIGTRAP | 0x80 {
             self.system_call(tid);
             proceed(tid, 0);
         } else if status >> 16 != 0 {
-            // An event of clone, fork or exec: a new thread reports itself, before or after.
+            // An event of clone, fork or exec. A new thread reports its first stop separately, before or after it.
             if status >> 16 != libc::PTRACE_EVENT_EXEC {
                 self.has_started(tid);
             }
             proceed(tid, 0);
         } else if signal == libc::SIGSTOP && !self.threads.contains_key(&tid) {
-            // The stop with which a traced newcomer begins.
+            // The first stop of a new tracee.
             if self.expected.remove(&tid) || !self.hook.asks_who_started() {
                 self.first_stop(tid);
                 proceed(tid, 0);
@@ -155,7 +155,7 @@ impl<'hook> Engine<'hook> {
         let mut started: libc::c_ulong = 0;
         // SAFETY: the kernel writes one long, which `started` is.
         if unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, by, 0, &raw mut started) } == -1 {
-            return; // killed meanwhile
+            return; // killed in the meantime
         }
         let Ok(tid) = libc::pid_t::try_from(started) else {
             return;
@@ -178,7 +178,7 @@ impl<'hook> Engine<'hook> {
     }
 
     fn system_call(&mut self, tid: libc::pid_t) {
-        // A thread killed while it stood here has no registers any more; its end is reported next.
+        // A thread that was killed during the stop has no registers; its end is reported next.
         let Ok(mut registers) = Registers::of(tid) else {
             return;
         };
@@ -220,6 +220,6 @@ impl<'hook> Engine<'hook> {
 
 /// Lets a stopped thread run to its next system call stop, with `signal` delivered.
 fn proceed(tid: libc::pid_t, signal: libc::c_int) {
-    // SAFETY: PTRACE_SYSCALL takes no pointer. A thread that died meanwhile is ESRCH, and waitpid reports it.
+    // SAFETY: PTRACE_SYSCALL takes no pointer. A thread that died in the meantime is ESRCH, and waitpid reports it.
     unsafe { libc::ptrace(libc::PTRACE_SYSCALL, tid, 0, signal) };
 }

@@ -1,4 +1,4 @@
-//! Counts kernel entries inside stretches that the experiment marks, and writes down every call if asked to.
+//! Counts kernel entries in stretches that the experiment marks, and records every call if requested.
 
 use super::{Call, Entry, Hook};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ const OVER: usize = 3;
 const ASIDE: usize = 4;
 const BACK: usize = 5;
 const APART: usize = 6;
-/// The most calls that are written down.
+/// The most calls that are recorded.
 const WRITTEN_DOWN: usize = 1 << 16;
 
 /// Marks the beginning of stretch `index` on this thread.
@@ -28,12 +28,12 @@ pub fn end(index: usize) {
     mark(END, index);
 }
 
-/// Marks the end of the experiment: what follows is the runner's.
+/// Marks the end of the experiment: later calls are those of the runner.
 pub fn over() {
     mark(OVER, 0);
 }
 
-/// Does `work` aside: set-up and checks, which are not what the experiment is about. No lie is told there but those about set-up.
+/// Runs `work` aside: set-up and checks, which the claim is not about. Only lies about set-up apply to it.
 pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     mark(ASIDE, 0);
     let result = work();
@@ -41,13 +41,13 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Has the program that a command starts do all of its work aside, with all threads and processes that it starts in turn.
+/// Makes the program of a command do all of its work aside, with all threads and processes that it starts in turn.
 pub fn start_aside(command: &mut Command) -> &mut Command {
     let marked = || {
         mark(APART, 0);
         Ok(())
     };
-    // SAFETY: between fork and exec nothing is done but a system call.
+    // SAFETY: between fork and exec only a system call is made.
     unsafe { command.pre_exec(marked) }
 }
 
@@ -57,16 +57,16 @@ fn mark(edge: usize, index: usize) {
     debug_assert_ne!(pid, 0);
 }
 
-/// A call as it was made and answered.
+/// A call with its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
-    /// Which thread made it, in the order of their first stops.
+    /// The number of the thread that made it, in the order of their first stops.
     pub thread: u32,
     /// Its number.
     pub number: u64,
     /// Its arguments.
     pub arguments: [u64; 6],
-    /// What came of it, negative for an errno.
+    /// Its result, negative for an errno.
     pub result: i64,
     /// Whether it was made aside: set-up, or a check.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -76,11 +76,11 @@ pub struct Made {
 /// How often each call was made in each stretch, by the thread that marked it; and every call of the experiment.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    /// Every call that was answered, if they are written down.
+    /// Every completed call, if calls are recorded.
     calls: Option<Vec<Made>>,
     /// Whether the experiment has ended.
     over: bool,
-    /// How deep threads are in what they do aside.
+    /// The nesting depth of work aside, by thread.
     aside: HashMap<libc::pid_t, usize>,
     /// Threads that do everything aside.
     apart: HashSet<libc::pid_t>,
@@ -91,7 +91,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// One that also writes down every call.
+    /// A recorder that also records every call.
     pub fn of_all_calls() -> Self {
         Self {
             calls: Some(Vec::new()),
@@ -99,23 +99,23 @@ impl Recorder {
         }
     }
 
-    /// The calls that were written down, in the order of their answers.
+    /// The recorded calls, in the order of their ends.
     pub fn take_calls(&mut self) -> Vec<Made> {
         self.calls.take().unwrap_or_default()
     }
 
-    /// Whether a call is the experiment's: the experiment goes on, and the thread does nothing aside.
+    /// Whether a call belongs to the experiment: the experiment has not ended, and the thread is not working aside.
     pub fn is_of_experiment(&self, call: &Call) -> bool {
         !self.over && !is_mark(call) && !self.is_aside(call.tid)
     }
 
-    /// Whether a call is one of the experiment's set-up or of its checks: what it does aside, itself.
+    /// Whether a call belongs to the experiment's set-up or checks: the experiment itself makes it aside.
     pub fn is_of_set_up(&self, call: &Call) -> bool {
         let own = self.aside.contains_key(&call.tid) && !self.apart.contains(&call.tid);
         !self.over && !is_mark(call) && own
     }
 
-    /// Whether a thread does something aside.
+    /// Whether a thread works aside.
     pub fn is_aside(&self, tid: libc::pid_t) -> bool {
         self.aside.contains_key(&tid) || self.apart.contains(&tid)
     }
@@ -149,7 +149,7 @@ impl Recorder {
     }
 }
 
-/// The call's name, or its number for one newer than our table.
+/// The call's name, or its number if our table does not have it.
 pub fn name(number: u64) -> String {
     usize::try_from(number)
         .ok()
@@ -162,7 +162,7 @@ pub fn name(number: u64) -> String {
 
 impl Hook for Recorder {
     fn started(&mut self, by: libc::pid_t, tid: libc::pid_t) {
-        // A number may have been another thread's before.
+        // The same number may have belonged to another thread before.
         if self.apart.contains(&by) {
             self.apart.insert(tid);
         } else {
@@ -287,7 +287,7 @@ mod tests {
             let read = call(tid, Sysno::read, [0; 3]);
             assert_eq!(recorder.is_of_experiment(&read), is_of_experiment, "{tid}");
         }
-        // The number of one that has ended.
+        // The number of a thread that has ended.
         recorder.started(1, 4);
         assert!(recorder.is_of_experiment(&call(4, Sysno::read, [0; 3])));
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::mem;
 
-/// A thread that stands at the entry or exit of a system call.
+/// A thread that is stopped at the entry or exit of a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tracee {
     /// Its id, as the tracer sees it.
@@ -11,7 +11,7 @@ pub struct Tracee {
 }
 
 impl Tracee {
-    /// Copies memory at `address`; how many bytes could be read.
+    /// Copies memory at `address`. Returns how many bytes could be read.
     pub fn read(self, address: u64, bytes: &mut [u8]) -> usize {
         let (local, remote) = areas(address, bytes.as_mut_ptr(), bytes.len());
         // SAFETY: `local` is `bytes`, which the call writes; `remote` is an address of another process, checked by the kernel.
@@ -21,7 +21,7 @@ impl Tracee {
         usize::try_from(done).unwrap_or(0)
     }
 
-    /// Writes memory at `address` that the thread itself could write; whether all was.
+    /// Writes memory at `address` that the thread itself could write. Returns whether all of it was written.
     pub fn write(self, address: u64, bytes: &[u8]) -> bool {
         let (local, remote) = areas(address, bytes.as_ptr().cast_mut(), bytes.len());
         // SAFETY: `local` is `bytes`, which the call reads only; `remote` is an address of another process, checked by the kernel.
@@ -42,8 +42,8 @@ impl Tracee {
         Some(u64::from_le_bytes(whole))
     }
 
-    /// Writes the word at `address` back as it is, in the debugger's way: a page of a private mapping becomes a copy, whatever
-    /// its protection.
+    /// Writes the word at `address` back unchanged, as a debugger does: a page of a private mapping becomes a copy, whatever its
+    /// protection.
     pub fn touch(self, address: u64) {
         // SAFETY: the kernel checks the address, and the data goes by value. libc returns the word, of which -1 is one.
         unsafe {
@@ -92,8 +92,8 @@ impl Registers {
         let mut done =
             unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut area) };
         if done == -1 {
-            // User-mode Linux has no set of the general registers, but the older request for them.
-            // SAFETY: the kernel fills `registers`, which is what the request is about.
+            // User-mode Linux does not have the set of general registers, but has the older request for them.
+            // SAFETY: the kernel fills `registers`, which has the type for this request.
             done = unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, 0, &raw mut registers) };
         }
         if done == -1 {
@@ -102,13 +102,13 @@ impl Registers {
         Ok(Self(registers))
     }
 
-    /// Writes them back. A thread that died meanwhile has none, and its end is reported next.
+    /// Writes the registers back. A thread that died in the meantime has no registers, and its end is reported next.
     pub fn store(&mut self, tid: libc::pid_t) {
         let mut area = libc::iovec {
             iov_base: (&raw mut self.0).cast(),
             iov_len: size_of::<libc::user_regs_struct>(),
         };
-        // SAFETY: `area` describes our registers, which the kernel reads; the older request reads them, too.
+        // SAFETY: `area` describes our registers, which the kernel reads; the older request reads them as well.
         unsafe {
             if libc::ptrace(libc::PTRACE_SETREGSET, tid, NT_PRSTATUS, &raw mut area) == -1 {
                 libc::ptrace(libc::PTRACE_SETREGS, tid, 0, &raw mut self.0);
@@ -121,7 +121,7 @@ impl Registers {
         self.0.orig_rax
     }
 
-    /// Replaces the number; no call has the number -1, which the kernel answers with `ENOSYS`.
+    /// Replaces the number. No call has the number -1: the kernel returns `ENOSYS`.
     pub fn set_number(&mut self, number: u64) {
         self.0.orig_rax = number;
     }
@@ -134,7 +134,7 @@ impl Registers {
 
     /// Memory below the stack that a thread inside a system call does not use.
     pub fn scratch(&self) -> u64 {
-        const BELOW: u64 = 1024; // more than the 128 bytes that belong to the function at the stack's end
+        const BELOW: u64 = 1024; // more than the 128 bytes below the stack pointer that its function owns
         self.0.rsp - BELOW
     }
 
@@ -144,12 +144,12 @@ impl Registers {
         [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = arguments;
     }
 
-    /// What the call returned, negative for an errno.
+    /// The result of the call, negative for an errno.
     pub fn result(&self) -> i64 {
         self.0.rax.cast_signed()
     }
 
-    /// Replaces what the call returned.
+    /// Replaces the result of the call.
     pub fn set_result(&mut self, result: i64) {
         self.0.rax = result.cast_unsigned();
     }

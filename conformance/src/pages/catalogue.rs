@@ -1,7 +1,6 @@
 //! The registry as a page: `conformance/CLAIMS.md`, an entry per claim, grouped by interface.
 //!
-//! All of it comes from the registry, the records of the matrix and the source document, so it says nothing that a test does not
-//! compare with them.
+//! All of it comes from the registry, the records of the matrix and the source document, and a test compares it with them.
 
 #![forbid(unsafe_code)]
 
@@ -18,16 +17,16 @@ use crate::verdict::Word;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// What is known of a claim on one series.
+/// The known verdict on a claim for one series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Known {
     /// It holds there.
     Holds,
     /// It is refuted there.
     Refuted,
-    /// The matrix has tried it there and could not, for the reason in the record.
+    /// The matrix tried it there, and it was untestable, for the reason in the record.
     Untestable,
-    /// No kernel of that series has been tried.
+    /// No kernel of that series was tried.
     NotMeasured,
 }
 
@@ -42,7 +41,7 @@ impl Known {
         }
     }
 
-    /// What the record of the series has, where there is one, and else what the claim knows of kernels on both sides of it.
+    /// The verdict in the record of the series, if there is one; else the verdict that the claim has for that interval of kernels.
     pub fn of(claim: &Claim, series: Series) -> Self {
         let record = recorded::find(&series.to_string());
         match record.and_then(|stored| stored.run.find(claim.id)) {
@@ -58,7 +57,7 @@ impl Known {
     }
 }
 
-/// Whether somebody other than us has published it, and a kernel does otherwise.
+/// Whether a source other than our experiments asserts it, and a kernel refutes it.
 pub fn is_contradicted(claim: &Claim) -> bool {
     let is_published = |source: &Source| *source != Source::Measured;
     claim.sources.iter().any(is_published) && claim.finds.iter().any(|find| !find.holds)
@@ -102,7 +101,7 @@ fn by_interface(claims: &[&'static Claim]) -> Vec<(&'static str, Vec<&'static Cl
     interfaces
 }
 
-/// A row per interface and a column per kernel: how many hold, are refuted, could not be tried.
+/// A row per interface and a column per kernel, with the numbers of claims that hold, are refuted, and could not be tried.
 fn totals(output: &mut dyn Write, claims: &[&'static Claim], edges: &[Edge]) -> io::Result<()> {
     writeln!(
         output,

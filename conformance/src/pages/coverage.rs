@@ -1,7 +1,7 @@
-//! Other people's test suites: what their files assert about these interfaces, and what of nocopy decides it.
+//! Other people's test suites: the assertions in their files about these interfaces, and the parts of nocopy that decide them.
 //!
-//! `fixtures/coverage.toml` answers "does nocopy cover LTP's splice03?". A file with several assertions has several entries, and each
-//! entry has one answer: claims, tests, the reason why it is not for nocopy, or what a claim would do that is not there yet.
+//! `fixtures/coverage.toml` answers "does nocopy cover LTP's splice03?". A file with several assertions has several entries. Each
+//! entry has one answer: claims, tests, why it is not for nocopy, or what a missing claim would do.
 
 #![forbid(unsafe_code)]
 
@@ -13,32 +13,32 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// `fixtures/coverage.toml`, as it was when the program was built.
+/// `fixtures/coverage.toml` at the time of the build.
 const FIXTURE: &str = include_str!("../../../fixtures/coverage.toml");
 
-/// The suites, and every assertion of theirs.
+/// The suites, and all of their assertions.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
     /// The suites that were read.
     #[serde(rename = "suite")]
     pub suites: Vec<Suite>,
-    /// What they assert, in the order of their files.
+    /// Their assertions, in the order of their files.
     #[serde(rename = "entry")]
     pub entries: Vec<Entry>,
 }
 
-/// A test suite that somebody else keeps.
+/// A test suite of another project.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
     /// The name by which entries refer to it.
     pub name: String,
-    /// Whose it is, and where its files lie.
+    /// Its owner, and the location of its files.
     pub what: String,
     /// The version that was read.
     pub read: String,
-    /// The files that were read: each of them has entries, and no other.
+    /// The files that were read. Each of them has entries, and no other file has one.
     pub files: Vec<String>,
 }
 
@@ -48,28 +48,28 @@ pub struct Suite {
 pub struct Entry {
     /// The suite.
     pub suite: String,
-    /// The file, as the suite's list has it.
+    /// The file, as in the suite's list.
     pub file: String,
-    /// What it asserts, in our words.
+    /// The assertion, in our words.
     pub assertion: String,
-    /// What of nocopy decides it.
+    /// The part of nocopy that decides it.
     pub answer: Answer,
 }
 
-/// What nocopy has for an assertion.
+/// The answer of nocopy to an assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The claims whose experiments decide it.
     Claims(Vec<String>),
-    /// The tests of this workspace that do, as `file::function`.
+    /// The tests of this workspace that decide it, as `file::function`.
     Tests(Vec<String>),
     /// Why it is not for nocopy.
     NotApplicable(String),
-    /// It is, nothing decides it yet, and this is what a claim would do.
+    /// It is for nocopy, but nothing decides it yet. This is what a claim would do.
     Open(String),
 }
 
-/// An entry as it is written.
+/// An entry as it is written in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -118,14 +118,15 @@ impl Coverage {
         Self::parse(FIXTURE).expect("fixtures/coverage.toml is checked by a test")
     }
 
-    /// Reads a document of this form, and says what is wrong with it.
+    /// Reads a document of this form. Returns the first error in it, if there is one.
     pub fn parse(text: &str) -> Result<Self, String> {
         let coverage: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         coverage.check()?;
         Ok(coverage)
     }
 
-    /// What types cannot say: entries and the lists of files agree, nothing is there twice, and nothing is empty.
+    /// Checks the rules that the types cannot express: entries and the lists of files agree, there are no duplicates, and nothing is
+    /// empty.
     fn check(&self) -> Result<(), String> {
         let mut listed = BTreeSet::new();
         let mut names = BTreeSet::new();
@@ -161,10 +162,10 @@ impl Coverage {
         }
     }
 
-    /// The entries that each of these texts fits, small letters or capitals.
+    /// The entries that match all of these texts, in lower or upper case.
     ///
-    /// A text that is the name of a file, with its folder or without, is this file: `splice03` is not `vmsplice03`. Any other fits
-    /// where it is found in the suite, the file or the assertion.
+    /// A text that is the name of a file, with or without its directory, matches only this file: `splice03` does not match
+    /// `vmsplice03`. Any other text matches if it occurs in the suite, the file or the assertion.
     pub fn matching(&self, texts: &[String]) -> Vec<&Entry> {
         let fits = |entry: &Entry, text: &str| {
             let is_file = self.entries.iter().any(|other| other.is_of(text));
@@ -192,7 +193,7 @@ impl Entry {
         format!("{} {}", self.suite, self.file)
     }
 
-    /// Whether this is the name of its file, in small letters.
+    /// Whether this is the name of its file, in lower case.
     fn is_of(&self, name: &str) -> bool {
         let file = self.file.to_lowercase();
         file == name || file.rsplit_once('/').is_some_and(|(_, last)| last == name)
@@ -220,7 +221,7 @@ const DIM: Style = Style::new().dimmed();
 const PLAIN: Style = Style::new();
 const OPEN: Style = AnsiColor::Yellow.on_default();
 
-/// For a terminal: the entries by file, each with its answer, and how many there are of each kind.
+/// For a terminal: the entries by file, each with its answer, and the number of entries of each kind.
 pub fn human(
     output: &mut dyn Write,
     coverage: &Coverage,

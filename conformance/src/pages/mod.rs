@@ -1,4 +1,4 @@
-//! Pages that are made of the registry and of what is known of it.
+//! Pages that are made from the registry and the known verdicts.
 
 pub mod catalogue;
 pub mod coverage;

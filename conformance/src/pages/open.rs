@@ -1,7 +1,12 @@
-//! Edges that are open: versions with which something changed, next to which no kernel has been measured.
+//! Open edges: versions in which something changed, and next to which no kernel was measured.
 //!
-//! The verdict differs between two measured kernels that are no neighbours, or what is seen does ([`recorded`]), or a [`Gate`]
-//! documents a change and the kernels on both sides of it have not been measured. Whoever has such a kernel closes the edge with `conformance vm run --kernel PATH`.
+//! An edge is open in one of these cases:
+//!
+//! - The verdict differs between two measured kernels that are not neighbours.
+//! - The facts differ between two such kernels ([`recorded`]).
+//! - A [`Gate`] documents a change, and the kernels on both sides of it were not both measured.
+//!
+//! A user with such a kernel closes the edge with `conformance vm run --kernel PATH`.
 
 #![forbid(unsafe_code)]
 
@@ -14,25 +19,25 @@ use std::io::{self, Write};
 /// The oldest kernel on which a static program starts: glibc refuses older ones.
 const STARTS: Series = Series::new(3, 2);
 
-/// An open edge, and the claims that are about it.
+/// An open edge, and its claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// The first release with the change, where it is documented.
+    /// The first release with the change, if it is documented.
     pub since: Option<&'static str>,
-    /// What changed.
+    /// The change.
     pub what: String,
-    /// Who says so.
+    /// The source that documents it.
     pub source: Option<String>,
     /// The claims.
     pub claims: Vec<&'static str>,
     /// The nearest measured kernels below and above the edge.
     pub measured: (Option<Series>, Option<Series>),
-    /// The kernels that would close it, or, where nobody documents it, narrow it.
+    /// The kernels that would close it, or, if it is not documented, narrow it.
     pub needs: Vec<String>,
 }
 
 impl Edge {
-    /// Whether this program can run on what is needed.
+    /// Whether this program can run on the needed kernels.
     fn can_be_closed(&self) -> bool {
         let series = |need: &String| need.parse().map(|release: Release| release.series);
         self.needs
@@ -113,7 +118,7 @@ fn of_claim(claim: &'static Claim) -> Vec<Edge> {
     edges
 }
 
-/// Where what is seen differs between two records that are no neighbours, the verdict being the same.
+/// Edges between two records that are not neighbours, where the facts differ and the verdict does not.
 fn between_records(claims: &[&'static Claim]) -> Vec<Edge> {
     let mut edges = Vec::new();
     for pair in MEASURED.windows(2) {
@@ -155,7 +160,7 @@ fn is_documented(claim: &Claim, below: Series, above: Series) -> bool {
     gates.any(|release: Release| below < release.series && release.series <= above)
 }
 
-/// The kernel in the middle halves the gap.
+/// An edge without documentation. The kernel in the middle halves the gap.
 fn undocumented(
     what: String,
     claims: Vec<&'static str>,
@@ -176,7 +181,7 @@ fn undocumented(
 fn of_gate(claim: &'static Claim, gate: &'static Gate, measured: &[Series]) -> Option<Edge> {
     let since: Release = gate.since.parse().ok()?;
     let before = previous(&since);
-    // The third number is a series' own before 3.0, and none of those is measured.
+    // Before 3.0 a series has several releases, by the third number; none of those series is measured.
     let is_measured = |release: &Release| measured.contains(&release.series);
     let needs: Vec<String> = [before, since.clone()]
         .iter()
@@ -198,7 +203,7 @@ fn of_gate(claim: &'static Claim, gate: &'static Gate, measured: &[Series]) -> O
     })
 }
 
-/// The last minor number of each major one that has ended.
+/// The last minor number of each major number that has ended.
 const LAST: [(u32, u32); 5] = [(2, 6), (3, 19), (4, 20), (5, 19), (6, 19)];
 
 /// The series after this one.
@@ -210,7 +215,7 @@ fn next(series: Series) -> Series {
     }
 }
 
-/// The release before one: of 2.6 by the third number, later by series.
+/// The release before this one: by the third number for 2.6, by series for later ones.
 fn previous(release: &Release) -> Release {
     let Series { major, minor } = release.series;
     let (series, patch) = match (release.patch, minor) {
@@ -229,7 +234,7 @@ fn previous(release: &Release) -> Release {
     }
 }
 
-/// The series between two, neither of them included.
+/// The series between two, both excluded.
 fn series_between(below: Series, above: Series) -> Vec<Series> {
     let following = std::iter::successors(Some(next(below)), |series| Some(next(*series)));
     following.take_while(|series| *series < above).collect()

@@ -1,4 +1,4 @@
-//! Redis and Valkey: what can be sent to a replica without a copy, and put together as an append-only file.
+//! Redis and Valkey: files that are sent to a replica without a copy, and append-only files that are built from files.
 
 pub mod aof;
 pub mod bench;

@@ -1,7 +1,8 @@
-//! Files that Redis and Valkey save: what is looked at before one is sent, and who can load it.
+//! Files that Redis and Valkey save: the checks before one is sent, and the servers that can load it.
 //!
-//! A replica that is sent a damaged file has thrown its own data away before, and may end (Redis 7.0 does where the checksum is wrong).
-//! So everything is checked here that can be without reading keys: the header, the mark of the end, the checksum.
+//! A replica drops its data before it loads a file. If the file is damaged, the data is lost, and the replica may end (Redis 7.0
+//! does if the checksum is wrong). So everything is checked here that can be checked without reading keys: the header, the mark of
+//! the end, and the checksum.
 
 #![forbid(unsafe_code)]
 
@@ -9,19 +10,19 @@ use crc::{CRC_64_REDIS, Crc, Digest, Table};
 use std::fmt;
 use std::io::{self, Read};
 
-/// Who has written the file.
+/// The program that wrote the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `REDIS`: Redis, and Valkey up to 8.
     Redis,
-    /// `VALKEY`: Valkey from 9 on.
+    /// `VALKEY`: Valkey since 9.
     Valkey,
 }
 
 /// The first nine bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Who has written it.
+    /// The program that wrote it.
     pub format: Format,
     /// The version of the format.
     pub version: u32,
@@ -36,17 +37,17 @@ impl fmt::Display for Header {
     }
 }
 
-/// How long a header is.
+/// The length of a header.
 const HEADER: usize = 9;
 /// The checksum at the end.
 const CHECKSUM: usize = 8;
 /// The mark of the end, before it.
 const END: u8 = 0xff;
-/// Since this version of the format there is a checksum.
+/// Since this version of the format, there is a checksum.
 const CHECKED: u32 = 5;
 
 impl Header {
-    /// Of a file's first bytes, if they are one.
+    /// Parses a header from a file's first bytes.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let header = std::str::from_utf8(bytes.get(..HEADER)?).ok()?;
         let number = |digits: &str| {
@@ -62,29 +63,29 @@ impl Header {
     }
 }
 
-/// What was found out about a file.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// Its header.
     pub header: Header,
     /// Its length in bytes.
     pub length: u64,
-    /// Whether it has a checksum: one that was saved with `rdbchecksum no` has none, and damage to it is not noticed.
+    /// Whether it has a checksum. A file that was saved with `rdbchecksum no` has none, and damage to it is not noticed.
     pub has_checksum: bool,
 }
 
 /// Why a file is not sent.
 #[derive(Debug)]
 pub enum Bad {
-    /// It begins otherwise, with these bytes.
+    /// It does not begin with a header, but with these bytes.
     Header(Vec<u8>),
-    /// It is cut off: so many bytes, and no mark of the end.
+    /// It is cut off: it has this many bytes, and no mark of the end.
     CutOff(u64),
-    /// Its checksum is another than that of its bytes.
+    /// Its checksum is not that of its bytes.
     Checksum {
-        /// What it says.
+        /// The checksum in the file.
         said: u64,
-        /// What its bytes have.
+        /// The checksum of its bytes.
         counted: u64,
     },
     /// It cannot be read.
@@ -123,7 +124,7 @@ pub fn check(mut file: impl Read) -> Result<Checked, Bad> {
     let mut digest = CRC.digest();
     let mut buffer = vec![0; 1 << 20];
     let mut header = None;
-    // What may be the end is kept back: it is not known before it is.
+    // The bytes that may be the mark and the checksum are held back until the end of the file is known.
     let mut kept = Vec::new();
     let mut length = 0_u64;
     loop {
@@ -178,7 +179,7 @@ pub fn check(mut file: impl Read) -> Result<Checked, Bad> {
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 
-/// A place where the RDB at the front of an append-only file may end.
+/// A place where the RDB at the beginning of an append-only file may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// The offset of the first byte after it.
@@ -187,8 +188,8 @@ pub struct End {
     pub has_checksum: bool,
 }
 
-/// Finds where an RDB ends that other bytes may follow: after a mark of the end and the checksum of all bytes up to it, or zeros instead
-/// of a checksum. The keys are not read.
+/// Finds the end of an RDB that other bytes may follow: a mark of the end and then the checksum of all bytes up to it, or zeros
+/// instead of a checksum. The keys are not read.
 pub struct Ends<R> {
     source: R,
     buffer: Vec<u8>,
@@ -202,7 +203,7 @@ pub struct Ends<R> {
 }
 
 impl<R: Read> Ends<R> {
-    /// Of a file from its start on.
+    /// Begins at the start of a file.
     pub fn new(source: R) -> Result<Self, Bad> {
         let mut ends = Self {
             source,
@@ -222,7 +223,7 @@ impl<R: Read> Ends<R> {
         Ok(ends)
     }
 
-    /// Finds the next place. One with a checksum is the end, and no other is asked for.
+    /// Finds the next place. A place with a checksum is the end, and the caller does not ask for another.
     pub fn find(&mut self) -> Result<Option<End>, Bad> {
         loop {
             let there = &self.buffer[self.start..self.end];
@@ -282,7 +283,7 @@ impl<R: Read> Ends<R> {
     }
 }
 
-/// A server's program and version, as it tells them.
+/// A server's program and version, as the server reports them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Redis or Valkey.
@@ -301,7 +302,7 @@ impl fmt::Display for Server {
     }
 }
 
-/// The newest version of the format that a Redis loads, by its own version.
+/// The newest version of the format that a Redis loads, by the version of that Redis.
 const REDIS: &[((u32, u32), u32)] = &[
     ((2, 6), 6),
     ((3, 2), 7),
@@ -311,13 +312,13 @@ const REDIS: &[((u32, u32), u32)] = &[
     ((7, 2), 11),
     ((7, 4), 12),
 ];
-/// A Valkey refuses what Redis has written since 7.4: versions from here on are not its own.
+/// The newest version of the Redis format that a Valkey loads. Redis writes newer ones since 7.4.
 const VALKEY_REDIS: u32 = 11;
-/// Since this version it writes a format of its own.
+/// Since this version, Valkey writes a different format.
 const VALKEY_OWN: (u32, u32) = (9, 0);
 
 impl Server {
-    /// Of what `INFO server` says, or a line `version` of `REPLCONF` for Valkey.
+    /// Parses the reply to `INFO server`.
     pub fn of_info(info: &str) -> Option<Self> {
         let field = |name: &str| {
             let line = info.lines().find_map(|line| line.trim().strip_prefix(name));
@@ -331,7 +332,8 @@ impl Server {
         field("redis_version:").map(|version| Self { program, version })
     }
 
-    /// Whether it loads such a file. What a server newer than any known here loads is at least what the newest known does.
+    /// Whether it loads a file with this header. A server newer than those known here is taken to load what the newest known one
+    /// loads.
     pub fn loads(&self, header: Header) -> bool {
         match (self.program, header.format) {
             (Format::Redis, Format::Redis) => {
@@ -356,7 +358,7 @@ pub(crate) mod tests {
     use super::*;
     use quickcheck::quickcheck;
 
-    /// A file with nothing in it but these bytes, which are no keys: what is checked here does not read them.
+    /// A file that has these bytes in place of keys: the checks here do not read keys.
     pub(crate) fn file(body: &[u8]) -> Vec<u8> {
         let mut bytes = [b"REDIS0010", body, &[END]].concat();
         let sum = Crc::<u64, Table<16>>::new(&CRC_64_REDIS).checksum(&bytes);
@@ -364,11 +366,11 @@ pub(crate) mod tests {
         bytes
     }
 
-    /// What `redis-server` 7.0.15 has saved without a key, but for the times in it.
+    /// The file that `redis-server` 7.0.15 saved without a key, except for the times in it.
     #[test]
     fn the_checksum_is_that_of_redis() {
         let crc = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
-        // The value that Redis' own test of crc64.c has.
+        // The value in Redis' own test of crc64.c.
         assert_eq!(crc.checksum(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
     }
 
@@ -386,11 +388,11 @@ pub(crate) mod tests {
                 return true;
             }
             bytes[at] = other;
-            // A checksum of zeros is none, and cannot come of one changed byte but in a file that has seven already.
+            // A checksum of zeros means no checksum. One changed byte gives that only in a file that has seven zeros already.
             check(&bytes[..]).is_err() || bytes.ends_with(&[0; 8])
         }
 
-        /// Cut into any pieces, and whatever follows.
+        /// The file may be followed by any bytes.
         fn the_end_of_one_is_found(body: Vec<u8>, rest: Vec<u8>) -> bool {
             let bytes = [file(&body), rest].concat();
             let mut ends = Ends::new(&bytes[..]).expect("a header");

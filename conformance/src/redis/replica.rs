@@ -1,4 +1,4 @@
-//! A replica as its master knows it: what it has said of itself, what it waits for, and how it ends.
+//! A replica, as its master sees it: its reports, the events that it waits for, and its end.
 
 #![forbid(unsafe_code)]
 
@@ -14,53 +14,53 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Instant;
 
-/// What is known of a replica that got the file, or did not.
+/// The result for a replica that got the file, or did not.
 #[derive(Clone, Debug, Serialize)]
 pub struct Served {
     /// Its address.
     pub peer: String,
-    /// Whether it has said that it is a replica (`REPLCONF`, `PSYNC`, `SYNC`).
+    /// Whether it sent a command of a replica (`REPLCONF`, `PSYNC`, `SYNC`).
     pub is_replica: bool,
     /// Bytes of the file that its socket has taken.
     pub bytes: u64,
-    /// How often a call or two were made for them.
+    /// The number of steps for them. Each step is one or two calls.
     pub steps: u64,
     /// Seconds from the announcement to the last byte.
     pub seconds: f64,
     /// `MSG_ZEROCOPY` sends.
     pub sends: u64,
-    /// Those that were copied after all.
+    /// Sends that were copied after all.
     pub copied: u64,
-    /// Sends without the flag, where not even one could be pinned.
+    /// Sends without the flag, because not even one could be pinned.
     pub unpinned: u64,
-    /// What it has said that it has, behind the file.
+    /// The number of bytes after the file that it has acknowledged.
     pub acknowledged: Option<u64>,
-    /// What went wrong, if anything.
+    /// The error, if there was one.
     pub error: Option<String>,
 }
 
-/// What a replica waits for.
+/// The phase of a replica.
 pub enum Phase {
-    /// It says who it is.
+    /// It has connected, and sends its greeting.
     Greeting,
-    /// It is asked, over another connection, what it can load.
+    /// It is asked, over another connection, for its version, which decides what it can load.
     Asked(Link, Instant),
-    /// It waits for the file until then.
+    /// It waits until this time for the file.
     Delayed(Instant),
-    /// It gets the file, and what that waits for.
+    /// It gets the file. The transfer may wait for an event.
     Sending(Box<Transfer<Rc<File>, Rc<TcpStream>>>, Option<Wait>),
     /// It has the file, and gets the commands.
     Streaming,
-    /// Nothing more is sent, and it is to end.
+    /// Nothing more is sent, and it is to close the connection.
     Ending,
 }
 
-/// What a replica says of itself.
+/// The properties that a replica reports.
 pub struct Said {
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: Option<u16>,
     pub version: Option<Version>,
-    /// `redis-cli --rdb`, which stores the file and loads nothing.
+    /// `redis-cli --rdb`, which stores the file and does not load it.
     pub stores_only: bool,
     pub knows_mark: bool,
 }
@@ -71,10 +71,10 @@ pub struct Replica {
     pub phase: Phase,
     pub said: Said,
     pub is_known: bool,
-    /// Whether it says what it has got.
+    /// Whether it acknowledges what it gets.
     pub acknowledges: bool,
     pub mark: String,
-    /// Bytes of the commands that were said.
+    /// The number of bytes of the commands that were sent.
     pub passed: usize,
     pub is_done: bool,
     pub heard: Instant,
@@ -82,11 +82,11 @@ pub struct Replica {
     pub served: Served,
 }
 
-/// Who ends a connection.
+/// How a connection ends.
 pub enum End {
-    /// The replica, and nothing is missing.
+    /// The replica closed it, and nothing is missing.
     Orderly,
-    /// Something is wrong, in a sentence.
+    /// There was an error, with this message.
     Wrong(String),
 }
 
@@ -97,14 +97,14 @@ impl From<io::Error> for End {
 }
 
 impl Said {
-    /// What `REPLCONF` says.
+    /// Notes a property from `REPLCONF`.
     pub fn note(&mut self, name: &[u8], value: &[u8]) {
         let value = String::from_utf8_lossy(value);
         match name.to_ascii_lowercase().as_slice() {
             b"listening-port" => self.port = value.parse().ok(),
             b"capa" => self.knows_mark |= value == "eof",
             b"rdb-only" => self.stores_only = value == "1",
-            // Valkey says this, and Redis nothing.
+            // Valkey sends this; Redis does not.
             b"version" => {
                 let version = rdb::version(&value);
                 let program = rdb::Format::Valkey;
@@ -116,7 +116,7 @@ impl Said {
 }
 
 impl Replica {
-    /// One that has connected. `is_known` if it need not say a password.
+    /// A replica that has connected. With `is_known`, it does not need a password.
     pub fn new(
         link: Link,
         peer: SocketAddr,
@@ -156,20 +156,20 @@ impl Replica {
         })
     }
 
-    /// It says that it has got so much.
+    /// Notes that the replica has acknowledged this offset.
     pub fn acknowledge(&mut self, offset: Option<u64>) {
         if matches!(self.phase, Phase::Streaming | Phase::Ending) {
             self.served.acknowledged = offset;
         }
     }
 
-    /// Whether it has said that it has so many bytes behind the file.
+    /// Whether it has acknowledged this many bytes after the file.
     pub fn has_all(&self, commands: usize) -> bool {
         let acknowledged = self.served.acknowledged;
         acknowledged.is_some_and(|offset| offset >= commands as u64)
     }
 
-    /// The file is with the socket, or is not to be.
+    /// The transfer has ended: all bytes of the file are in the socket, or there was an error.
     pub fn finish(&mut self) -> Result<(), End> {
         let Phase::Sending(transfer, _) = std::mem::replace(&mut self.phase, Phase::Streaming)
         else {
@@ -206,13 +206,13 @@ impl Replica {
         Ok(())
     }
 
-    /// It sends nothing more. Whoever has the whole file may go before the kernel has said that it is done with it, which it does
-    /// when it has dropped what was for the connection.
+    /// The replica sends nothing more. A replica that has the whole file may close the connection before the kernel has reported all
+    /// completions. The kernel reports those when it drops the data of the connection.
     pub fn hang_up(&mut self, length: u64) -> Result<(), End> {
         let Phase::Sending(transfer, _) = &mut self.phase else {
             return Ok(());
         };
-        // A mark would still have to follow.
+        // A mark would still have to follow the file.
         if transfer.taken() < length || !self.mark.is_empty() {
             return Ok(());
         }
@@ -225,7 +225,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Nothing more is sent: what was sent until now is noted.
+    /// Nothing more is sent. Notes the bytes that were sent until now.
     pub fn stop(&mut self) {
         if let Phase::Sending(transfer, _) = &self.phase {
             let notified = transfer.notified();
@@ -233,7 +233,7 @@ impl Replica {
         }
     }
 
-    /// How long it took, and what the kernel has said of it.
+    /// Notes the duration, and the kernel's reports.
     pub fn note(&mut self, notified: Option<Notified>) {
         self.served.seconds = self.began.elapsed().as_secs_f64();
         if let Some(notified) = notified {
@@ -243,7 +243,7 @@ impl Replica {
         }
     }
 
-    /// The connection has ended, in this way: whether it may.
+    /// The connection has ended in this way. Returns whether that is an error.
     pub fn closed(&self, how: &str) -> End {
         match self.phase {
             Phase::Greeting | Phase::Streaming | Phase::Ending => End::Orderly,
@@ -255,7 +255,7 @@ impl Replica {
     }
 }
 
-/// 40 hexadecimal digits that nobody else has. Without a file, of which there may be too many.
+/// 40 random hexadecimal digits. They are not read from a file, because all descriptors may be in use.
 pub fn identity() -> io::Result<String> {
     let mut bytes = [0; 20];
     let mut got = 0;

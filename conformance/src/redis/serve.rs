@@ -1,8 +1,8 @@
-//! A master that has one file and nothing else: replicas sync from it, in one thread, by any route.
+//! A master that has one file and nothing else. Replicas sync from it, in one thread, by any route.
 //!
-//! All that can be waited for is waited for in one place, [`Server::run`]. A replica is a [`Link`] in a phase; what is sent of the
-//! file is a [`Transfer`] with an offset, pipe and error queue of its own, which is given a budget each time its socket takes more, so
-//! that no replica waits for another.
+//! All waiting is in one place, [`Server::run`]. A replica is a [`Link`] in a phase. The file is sent by a [`Transfer`], which has a
+//! separate offset, pipe and error queue for each replica. It is given a budget each time its socket can take more, so that no
+//! replica waits for another.
 
 #![forbid(unsafe_code)]
 
@@ -25,79 +25,79 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How the file is announced.
+/// The form in which the file is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// `$` and its length before.
+    /// `$` and its length, before the file.
     Length,
-    /// `$EOF:` and a mark of 40 bytes before and behind, for those who know that.
+    /// `$EOF:` and a mark of 40 bytes before the file, and the mark after it, for replicas that support it.
     Mark,
 }
 
-/// What is sent to replicas, and under which conditions.
+/// The data for replicas, and the conditions.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How the file's bytes are brought to the socket.
+    /// The route by which the file's bytes are sent.
     pub route: Route,
-    /// As many bytes as one replica gets before the others have their turn, and as one call is asked for.
+    /// The number of bytes that one replica gets before the others have their turn, and the size of one call.
     pub budget: u64,
-    /// How the file is announced.
+    /// The form in which the file is announced.
     pub framing: Framing,
     /// The user, if it is not the default one, and the password.
     pub login: Option<(String, String)>,
-    /// How long a replica waits for the file, and hears that its master is alive.
+    /// The time that a replica waits for the file. Meanwhile it gets signs that its master is alive.
     pub delay: Duration,
-    /// How often a replica that has all hears a `PING`.
+    /// The interval of the `PING`s to a replica that has everything.
     pub ping: Duration,
-    /// Whether a replica that is not of this machine loses its data.
+    /// Whether replicas on other machines are served. A replica that is served loses its data.
     pub allow_remote: bool,
-    /// Whether the file is sent to who cannot load it, or does not say what it is.
+    /// Whether the file is also sent to replicas that cannot load it, or that do not report their version.
     pub force: bool,
-    /// What every replica is, where they do not say it.
+    /// The version of every replica that does not report one.
     pub version: Option<Version>,
-    /// Commands that follow the file, whole ones. More may come: see [`Server::follow`].
+    /// Commands that follow the file. They must be complete. More may come: see [`Server::follow`].
     pub commands: Vec<u8>,
-    /// After so many replicas it ends.
+    /// The number of replicas after which the master ends.
     pub until: Option<usize>,
 }
 
-/// What was done in all.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// What was wrong with the commands, if anything.
+    /// The error in the commands, if there was one.
     pub error: Option<String>,
-    /// Each replica.
+    /// Each replica that got bytes of the file or had an error.
     pub replicas: Vec<Served>,
-    /// Seconds of CPU, of this thread.
+    /// Seconds of CPU of this thread.
     pub cpu: f64,
-    /// Of the stretches for which one replica was served: the longest, in milliseconds.
+    /// The longest time for which one replica was served without a break, in milliseconds.
     pub longest: f64,
-    /// The 99th percentile of them.
+    /// The 99th percentile of these times.
     pub percentile: f64,
-    /// How often it woke up because something had happened, or a tenth of a second had passed.
+    /// How often the thread woke up, because of an event or because a tenth of a second had passed.
     pub wakes: u64,
 }
 
-/// What is told while it runs.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
     /// This replica gets the file.
     Begins(SocketAddr),
-    /// So many bytes of it are with its socket.
+    /// Its socket has taken this many bytes of the file.
     Progress(SocketAddr, u64),
-    /// It has all, and says so.
+    /// It has acknowledged everything, or has closed the connection in order after it got the file.
     Done(SocketAddr),
-    /// It is not served, or no longer.
+    /// It is not served, or is no longer served, for this reason.
     Left(SocketAddr, String),
 }
 
-/// How long a replica may take to say what it is.
+/// The time that a replica may take to report its version.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often one hears that its master is alive, before the file.
+/// The interval of the signs that the master is alive, before the file.
 const ALIVE: Duration = Duration::from_secs(1);
-/// How often it is tried again to have another connection.
+/// The interval of attempts to accept a connection, after one has failed.
 const FULL: Duration = Duration::from_millis(500);
-/// How long an orderly end may take.
+/// The time that an orderly end may take.
 const END: Duration = Duration::from_secs(2);
 
 /// A master that has one file.
@@ -114,10 +114,10 @@ pub struct Server<'run> {
     stretches: Vec<Duration>,
     news: VecDeque<News>,
     commands: Vec<u8>,
-    /// Where more of them come from, and what is there of one that is not whole.
+    /// The source of more commands, and the beginning of a command that is not complete.
     more: Option<(File, Vec<u8>)>,
     error: Option<String>,
-    /// Whether no more connections can be had.
+    /// Whether no more connections can be accepted.
     is_full: bool,
     ends: Option<Instant>,
 }
@@ -125,19 +125,19 @@ pub struct Server<'run> {
 const LISTENER: u64 = 0;
 const STOP: u64 = 1;
 const MORE: u64 = 2;
-/// Keys of replicas are even from here on, those of the connections by which they are asked what they are odd.
+/// From here on, keys of replicas are even. Keys of the connections that ask them for their version are odd.
 const FIRST: u64 = 4;
-/// As many commands are kept for replicas that come later.
+/// The most bytes of commands that are kept for later replicas.
 const KEPT: usize = 256 << 20;
-/// Whoever leaves so many bytes of answers unread is not answered.
+/// The most bytes of unread answers. A replica with more is dropped.
 const DEAF: usize = 1 << 20;
-/// As much of them is said at a time.
+/// The number of bytes of commands that are sent at once.
 const PIECE: usize = 64 << 10;
-/// As many stretches are remembered.
+/// The most times that are kept for the percentile.
 const REMEMBERED: usize = 1 << 20;
 
 impl<'run> Server<'run> {
-    /// Makes ready to serve a file that was [checked](super::rdb::check).
+    /// Prepares to serve a file that was [checked](super::rdb::check).
     pub fn new(
         listener: TcpListener,
         rdb: File,
@@ -168,7 +168,7 @@ impl<'run> Server<'run> {
         })
     }
 
-    /// Has commands passed on as they come from a pipe or socket.
+    /// Passes commands on as they arrive from a pipe or socket.
     pub fn follow(&mut self, more: File) -> io::Result<()> {
         let data = epoll::EventData::new_u64(MORE);
         epoll::add(&self.epoll, &more, data, epoll::EventFlags::IN)?;
@@ -176,7 +176,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// Serves until `stop` can be read, or as many replicas are served as was asked for. `told` hears what happens.
+    /// Serves until `stop` is readable, or until the requested number of replicas was served. Calls `told` for each event.
     pub fn run(mut self, stop: impl AsFd, mut told: impl FnMut(News)) -> io::Result<Summary> {
         let data = epoll::EventData::new_u64(STOP);
         epoll::add(&self.epoll, &stop, data, epoll::EventFlags::IN)?;
@@ -234,7 +234,7 @@ impl<'run> Server<'run> {
         }
         let keys: Vec<u64> = self.replicas.keys().copied().collect();
         for key in keys {
-            // Whoever got nothing misses nothing.
+            // A replica that got no bytes of the file has lost nothing.
             let has_some = self
                 .replicas
                 .get(&key)
@@ -261,7 +261,7 @@ impl<'run> Server<'run> {
         })
     }
 
-    /// Takes nobody any more.
+    /// Stops accepting connections.
     fn stop(&mut self) -> io::Result<()> {
         if self.ends.is_none() {
             self.ends = Some(Instant::now());
@@ -270,7 +270,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// More commands: those that are whole are passed on.
+    /// Reads more commands, and passes complete ones on.
     fn hear_more(&mut self) -> io::Result<()> {
         let Some((file, rest)) = &mut self.more else {
             return Ok(());
@@ -316,7 +316,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// Whether new connections are told of.
+    /// Sets whether epoll reports new connections.
     fn listen(&mut self, is_to: bool) -> io::Result<()> {
         let flags = if is_to {
             epoll::EventFlags::IN
@@ -334,7 +334,7 @@ impl<'run> Server<'run> {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(()),
-            // There are too many. It waits until one of them has left, and is not asked for again and again.
+            // Usually too many descriptors are open. The connection waits, and the listener is ignored for a while.
             Err(error) => {
                 if !self.is_full {
                     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -361,7 +361,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// One that has connected.
+    /// Makes a replica of a new connection.
     fn replica(&self, socket: TcpStream, peer: SocketAddr, key: u64) -> io::Result<Replica> {
         let link = Link::new(socket)?;
         let data = epoll::EventData::new_u64(key);
@@ -370,7 +370,7 @@ impl<'run> Server<'run> {
         Replica::new(link, peer, self.options.version.clone(), is_known)
     }
 
-    /// What has happened to one replica, and what it is waiting for now.
+    /// Handles an event of one replica, and updates its registration with epoll.
     fn serve(&mut self, key: u64, flags: epoll::EventFlags) {
         let replica = key & !1;
         let began = Instant::now();
@@ -394,7 +394,7 @@ impl<'run> Server<'run> {
         };
         // The transfer is over, and no code waits for these completions. Unread, they keep the socket ready.
         if flags.contains(epoll::EventFlags::ERR) && !matches!(replica.phase, Phase::Sending(..)) {
-            // What else is there is an error of the connection, which the read below returns.
+            // Any other error is one of the connection, which the read below returns.
             let _ = Completions::now(&replica.link);
         }
         if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
@@ -430,7 +430,7 @@ impl<'run> Server<'run> {
             let is_full = matches!(replica.phase, Phase::Sending(_, Some(_)));
             is_full && !flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR)
         });
-        // What its socket had no room for has none now.
+        // The socket had no room before, and still has none.
         if is_sending { Ok(()) } else { self.send(key) }
     }
 
@@ -458,7 +458,7 @@ impl<'run> Server<'run> {
                     self.news.push_back(News::Done(replica.peer));
                 }
             }
-            // Whoever has asked for the file gets the file, and then commands: an answer would be a part of these.
+            // After the request for the file, the connection has the file and then commands: an answer would become part of them.
             _ if !greets => {}
             "auth" if matches!(command.len(), 2 | 3) => {
                 let user = if command.len() > 2 {
@@ -495,7 +495,7 @@ impl<'run> Server<'run> {
                 replica.acknowledges = word(0) == "psync";
                 if replica.acknowledges {
                     let line = format!("+FULLRESYNC {} 0\r\n", self.identity);
-                    // Whoever cannot load the file is not to throw its own data away before it is asked.
+                    // A replica that cannot load the file must not drop its data before it is asked.
                     if self.may_have_it(key)? {
                         self.announce(key, &line);
                     }
@@ -511,7 +511,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// Whether this replica is known to load the file, or is to get it in any case. Otherwise it is asked.
+    /// Whether this replica is known to load the file, or gets it in any case. If its version is unknown, it is asked.
     fn may_have_it(&mut self, key: u64) -> Result<bool, End> {
         let Some(replica) = self.replicas.get_mut(&key) else {
             return Ok(false);
@@ -547,7 +547,7 @@ impl<'run> Server<'run> {
         }
     }
 
-    /// What a replica says of itself over the other connection.
+    /// Reads a replica's answer about its version from the other connection.
     fn hear_what_it_is(&mut self, key: u64, flags: epoll::EventFlags) -> Result<(), End> {
         let Some(replica) = self.replicas.get_mut(&key) else {
             return Ok(());
@@ -571,7 +571,7 @@ impl<'run> Server<'run> {
             (None, false) if !is_open => return Err(unknown("it has closed the connection")),
             (None, false) => return Ok(()),
         }
-        // It is dropped, and so no longer waited for.
+        // This drops the other connection, which also removes it from epoll.
         replica.phase = Phase::Greeting;
         if self.may_have_it(key)? {
             let line = format!("+FULLRESYNC {} 0\r\n", self.identity);
@@ -580,7 +580,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// Says that the file comes, and when it is to.
+    /// Announces the file, and sets when it is sent.
     fn announce(&mut self, key: u64, line: &str) {
         if let Some(replica) = self.replicas.get_mut(&key) {
             replica.link.say(if replica.acknowledges {
@@ -593,7 +593,7 @@ impl<'run> Server<'run> {
         }
     }
 
-    /// Sends what a socket takes, within the budget.
+    /// Sends as much as the socket takes, within the budget.
     fn send(&mut self, key: u64) -> Result<(), End> {
         let Some(replica) = self.replicas.get_mut(&key) else {
             return Ok(());
@@ -650,7 +650,7 @@ impl<'run> Server<'run> {
         Ok(())
     }
 
-    /// What is to be done because time has passed.
+    /// Performs the actions that are due at this time.
     fn look_at_clocks(&mut self) {
         let now = Instant::now();
         let keys: Vec<u64> = self.replicas.keys().copied().collect();
@@ -671,7 +671,7 @@ impl<'run> Server<'run> {
                     true
                 }
                 Phase::Delayed(until) => *until <= now,
-                // Between commands, not in one.
+                // Only between commands.
                 Phase::Streaming if replica.acknowledges && has_commands => {
                     let is_late = now - replica.heard >= self.options.ping;
                     if is_late {
@@ -693,7 +693,7 @@ impl<'run> Server<'run> {
         }
     }
 
-    /// Tells the kernel what a replica waits for.
+    /// Registers with epoll the events that a replica waits for.
     fn wait_for(&mut self, key: u64) {
         let Some(replica) = self.replicas.get(&key) else {
             return;
@@ -709,7 +709,7 @@ impl<'run> Server<'run> {
         }
     }
 
-    /// Ends a connection, and keeps what is known of it.
+    /// Ends a connection, and keeps its result.
     fn leave(&mut self, key: u64, end: &End) {
         let Some(mut replica) = self.replicas.remove(&key) else {
             return;
@@ -717,7 +717,7 @@ impl<'run> Server<'run> {
         replica.stop();
         if let End::Wrong(why) = end {
             if replica.served.bytes == 0 {
-                // As far as it takes it: it says why in its log.
+                // Sent if the socket takes it: the replica writes the reason to its log.
                 let line: String = why
                     .chars()
                     .map(|c| if c.is_control() { ' ' } else { c })
@@ -732,13 +732,13 @@ impl<'run> Server<'run> {
         } else if !replica.is_done && replica.served.bytes > 0 {
             self.news.push_back(News::Done(replica.peer));
         }
-        // Who has only looked whether somebody listens was no replica.
+        // A connection that got nothing and had no error was only a probe, and not a replica.
         if replica.served.bytes > 0 || replica.served.error.is_some() {
             self.summary.push(replica.served);
         }
     }
 
-    /// Ends what can be ended in order: the replica reads what is on its way, and closes.
+    /// Ends all connections in order: each replica reads the data in flight, and closes.
     fn end_all(&mut self) {
         for replica in self.replicas.values_mut() {
             if matches!(replica.phase, Phase::Ending) {
@@ -760,7 +760,7 @@ fn unknown(why: &str) -> End {
     ))
 }
 
-/// Asks a server what it is, once it can be written to.
+/// Connects to a server and asks for its version; the request is sent when the socket is writable.
 fn ask(address: SocketAddr) -> io::Result<Link> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,

@@ -1,4 +1,4 @@
-//! The signals by which a program is told to end, to be waited for with everything else.
+//! The signals that ask a program to end, as a descriptor that can be polled with others.
 
 #![forbid(unsafe_code)]
 
@@ -6,12 +6,12 @@ use crate::process;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// `SIGINT` and `SIGTERM`, which end nothing any more but can be read.
+/// `SIGINT` and `SIGTERM`. They are blocked, and can be read.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// Takes them, for this thread and those that it starts.
+    /// Blocks them, for this thread and the threads that it starts.
     pub fn take() -> io::Result<Self> {
         process::signals(&[libc::SIGINT, libc::SIGTERM]).map(Self)
     }

@@ -1,7 +1,8 @@
-//! What changed between two results: the question of whoever has two kernels.
+//! The differences between two results, for a user that compares two kernels.
 //!
-//! Environments are not compared: that the kernels are not the same is why one asks. Facts that differ between runs on one
-//! kernel ([`Claim::varies`](crate::claim::Claim::varies)) are no difference, and neither are two reasons for which a claim is untestable.
+//! Environments are not compared: the kernels are different on purpose. Facts that differ between runs on one kernel
+//! ([`Claim::varies`](crate::claim::Claim::varies)) are not a difference. Two different reasons for an untestable claim are not a
+//! difference either.
 
 #![forbid(unsafe_code)]
 
@@ -18,20 +19,20 @@ use std::io::{self, Write};
 /// The version of the JSON document.
 pub const SCHEMA: u32 = 1;
 
-/// What is different.
+/// The differences.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
-    /// Claims that both have decided, or broken at, with other words.
+    /// Claims with different verdicts, if neither is untestable.
     pub verdicts: Vec<Pair>,
-    /// Claims with the same verdict and other facts.
+    /// Claims with the same verdict and different facts.
     pub facts: Vec<Pair>,
-    /// Claims that can be tried in the first and not in the second.
+    /// Claims that can be tried in the first result and not in the second.
     pub newly_untestable: Vec<Pair>,
-    /// Claims that can be tried in the second and not in the first.
+    /// Claims that can be tried in the second result and not in the first.
     pub newly_testable: Vec<Pair>,
-    /// Claims that only the first has.
+    /// Claims that only the first result has.
     pub only_first: Vec<String>,
-    /// Claims that only the second has.
+    /// Claims that only the second result has.
     pub only_second: Vec<String>,
 }
 
@@ -40,9 +41,9 @@ pub struct Diff {
 pub struct Pair {
     /// The claim.
     pub id: String,
-    /// In the first and in the second.
+    /// The verdicts in the first and the second result.
     pub verdicts: [Word; 2],
-    /// What is different of what was seen.
+    /// The facts that differ.
     pub facts: Vec<Facts>,
     /// Why it is untestable in one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +55,7 @@ pub struct Pair {
 pub struct Facts {
     /// Its name.
     pub fact: String,
-    /// Its value in the first and in the second, where it was seen.
+    /// Its value in the first and the second result, if it was observed.
     pub values: [Option<String>; 2],
 }
 
@@ -105,7 +106,7 @@ impl Diff {
         }
     }
 
-    /// Whether nothing is different.
+    /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -120,7 +121,7 @@ impl Diff {
         ]
     }
 
-    /// The claims that only one has, with a title.
+    /// The claims that only one result has, with a title.
     fn only(&self, names: [&str; 2]) -> [(String, &[String]); 2] {
         [
             (format!("only in {}", names[0]), &self.only_first),
@@ -129,7 +130,7 @@ impl Diff {
     }
 }
 
-/// The facts that differ, but for those that always may.
+/// The facts that differ, except for those that may vary.
 pub fn facts(one: &Record, other: &Record, varies: &[&str]) -> Vec<Facts> {
     let mut names: Vec<&str> = Vec::new();
     for fact in [one, other]
@@ -160,7 +161,7 @@ pub fn facts(one: &Record, other: &Record, varies: &[&str]) -> Vec<Facts> {
         .collect()
 }
 
-/// For people.
+/// Prints the differences for people.
 pub fn human(
     output: &mut dyn Write,
     diff: &Diff,
@@ -215,7 +216,7 @@ fn words(pair: &Pair) -> String {
     }
 }
 
-/// What was not seen is a dash.
+/// A fact that was not observed is a dash.
 fn values(facts: &Facts) -> [String; 2] {
     facts
         .values
@@ -223,7 +224,7 @@ fn values(facts: &Facts) -> [String; 2] {
         .map(|value| value.map_or_else(|| "-".to_owned(), |value| one_line(&value)))
 }
 
-/// GitHub's Markdown.
+/// Prints the differences in GitHub's Markdown.
 pub fn markdown(
     output: &mut dyn Write,
     diff: &Diff,
@@ -276,7 +277,7 @@ struct Document<'diff> {
     diff: &'diff Diff,
 }
 
-/// A document with `schema`, `first` and `second` (name and release), and the fields of [`Diff`].
+/// Prints a document with `schema`, `first` and `second` (name and release), and the fields of [`Diff`].
 pub fn json(
     output: &mut dyn Write,
     diff: &Diff,

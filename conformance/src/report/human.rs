@@ -1,4 +1,4 @@
-//! What a person reads on a terminal or in a log.
+//! The report for people, on a terminal or in a log.
 
 use crate::claim::{Claim, Registry};
 use crate::run::record::{Record, Run};
@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-/// The width of text in a file or pipe, and the most that is used of a wide terminal.
+/// The width of text in a file or pipe, and the maximum on a wide terminal.
 const WIDTH: usize = 110;
 
 const BOLD: Style = Style::new().bold();
@@ -28,7 +28,7 @@ fn width() -> usize {
     }
 }
 
-/// `text` wrapped, its first line behind `first`, the others behind as many spaces.
+/// Prints `text` wrapped. The first line begins with `first`, the others with the same number of spaces.
 pub(crate) fn paragraph(
     output: &mut dyn Write,
     first: &str,
@@ -63,7 +63,7 @@ fn standing_style(standing: Standing) -> Style {
     }
 }
 
-/// One claim's result: verdict and id, judgement where it is not the expected one, what happened.
+/// One claim's result: verdict and id, an unexpected judgement, and what happened.
 fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
     let style = word_style(record.verdict);
     let judged = match record.judgement {
@@ -81,7 +81,7 @@ fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
     paragraph(output, "                 ", &record.what_happened(), DIM)
 }
 
-/// The lines above every report: on what it was made, and what could not be used.
+/// The lines above every report: the environment of the run, and the isolation that was missing.
 pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     let environment = &run.environment;
     let user = if environment.uid == 0 {
@@ -116,7 +116,7 @@ pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     Ok(())
 }
 
-/// A run from heading to summary: in the document's order, or by interface.
+/// A run from heading to summary, in the document's order or by interface.
 pub fn whole(
     output: &mut dyn Write,
     run: &Run,
@@ -134,7 +134,7 @@ pub fn whole(
     summary(output, run, strictness)
 }
 
-/// New findings and changes, a plain line each.
+/// New findings and changes, in one plain line each.
 pub fn worth_a_word(run: &Run) -> Vec<String> {
     let found = run
         .judged(Judgement::Changed)
@@ -151,7 +151,7 @@ pub fn worth_a_word(run: &Run) -> Vec<String> {
     found.map(line).collect()
 }
 
-/// The source document in its own order: each statement, how it stands, and the claims that decide it.
+/// The source document in order: each statement, how it stands, and the claims that decide it.
 pub fn document(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Result<()> {
     let document = Document::load();
     for section in &document.sections {
@@ -199,7 +199,7 @@ pub fn document(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Re
     )
 }
 
-/// A statement is shown if one of its claims ran, or if it has none and the whole registry did.
+/// Whether a statement is shown: one of its claims ran, or it has no claims and the whole registry ran.
 fn concerns(statement: &Statement, run: &Run, registry: Registry) -> bool {
     let mut claims = statement.all_claims().peekable();
     if claims.peek().is_none() {
@@ -261,7 +261,7 @@ pub fn claims(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Resu
     Ok(())
 }
 
-/// What nobody has recorded before, which is what a run on a new kernel is for: printed before everything else.
+/// Verdicts without a record, which are the purpose of a run on a new kernel. They are printed first.
 pub fn news(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     for (judgement, words) in [
         (
@@ -284,7 +284,7 @@ pub fn news(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     Ok(())
 }
 
-/// The last lines: counts, and why the run is red if it is.
+/// The last lines: counts, and why the run is red, if it is.
 pub fn summary(output: &mut dyn Write, run: &Run, strictness: &Strictness) -> io::Result<()> {
     let judged = |judgement| run.judged(judgement).count();
     let unreached = match run.count(Word::NotReached) {
@@ -310,7 +310,7 @@ pub fn summary(output: &mut dyn Write, run: &Run, strictness: &Strictness) -> io
     Ok(())
 }
 
-/// A claim as the registry has it: who says it, what is known, how it is decided.
+/// A claim as in the registry: its sources, the known verdicts, and the method.
 pub fn claim(output: &mut dyn Write, claim: &Claim) -> io::Result<()> {
     writeln!(output, "{BOLD}{}{BOLD:#}", claim.id)?;
     paragraph(output, "  ", claim.statement, Style::new())?;
@@ -341,7 +341,7 @@ pub fn claim(output: &mut dyn Write, claim: &Claim) -> io::Result<()> {
     Ok(())
 }
 
-/// What was measured, in a clause.
+/// A measured verdict, as a clause.
 pub fn known(find: &Find) -> String {
     let word = if find.holds { "holds" } else { "refuted" };
     if find.from == find.to {
@@ -351,7 +351,7 @@ pub fn known(find: &Find) -> String {
     }
 }
 
-/// The verdict here, for `show`.
+/// The verdict on the running kernel, for `show`.
 pub fn verdict_here(output: &mut dyn Write, run: &Run, found: &Record) -> io::Result<()> {
     let style = word_style(found.verdict);
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! One JSON document of all runs, for programs that want one.
+//! One JSON document of all runs, for programs.
 //!
 //! | field | |
 //! |---|---|

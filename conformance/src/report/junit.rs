@@ -1,14 +1,14 @@
-//! `JUnit` XML, as GitHub's and GitLab's reports of tests read it and Jenkins' schema has it.
+//! `JUnit` XML, as read by the test reports of GitHub and GitLab and as defined by Jenkins' schema.
 //!
-//! | element | is |
+//! | element | meaning |
 //! |---|---|
 //! | `testsuite` | a kernel; its properties are the environment and, as `verdict of ID`, every verdict |
 //! | `testcase` | a claim, whose `classname` is kernel and interface |
-//! | `failure` | what is red: broken, timed out, not reached, and, where asked for, changed and untestable |
+//! | `failure` | a red result: broken, timed out, not reached, and, if requested, changed and untestable |
 //! | `skipped` | untestable, with the reason |
 //! | `system-out` | verdict and judgement, and what the kernel did |
 //!
-//! A refuted claim is no failure: the experiment worked, and the sentence is false.
+//! A refuted claim is not a failure: the experiment worked, and the sentence is false.
 
 #![forbid(unsafe_code)]
 
@@ -53,7 +53,7 @@ fn failures(run: &Run, strictness: &Strictness) -> usize {
         .count()
 }
 
-/// Those that are not failures.
+/// The untestable results that are not failures.
 fn skipped(run: &Run, strictness: &Strictness) -> usize {
     let untestable = run
         .records
@@ -87,7 +87,7 @@ fn suite(xml: &mut Xml, stored: &Stored, strictness: &Strictness) -> io::Result<
     Ok(())
 }
 
-/// The schema has properties of suites only.
+/// In the schema, only suites have properties.
 fn properties(xml: &mut Xml, stored: &Stored) -> io::Result<()> {
     let environment = &stored.run.environment;
     let mut all = vec![
@@ -154,7 +154,7 @@ fn seconds(milliseconds: u64) -> String {
     format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
 }
 
-/// One line without what XML cannot hold.
+/// The text in one line, without characters that XML does not allow.
 fn clean(text: &str) -> String {
     one_line(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

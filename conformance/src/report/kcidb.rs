@@ -1,18 +1,18 @@
-//! KCIDB's form of results (schema 5.3 of `kcidb-io`), ready to be submitted.
+//! The result format of KCIDB (schema 5.3 of `kcidb-io`), ready for submission.
 //!
-//! A kernel release is a checkout, the kernel of one machine type a build of it, a claim a test below `nocopy`:
+//! A kernel release is a checkout, the kernel of one machine type is a build of it, and a claim is a test below `nocopy`:
 //!
-//! | status | is |
+//! | status | meaning |
 //! |---|---|
 //! | `PASS` | decided, as known |
-//! | `DONE` | decided, and nobody has recorded it for such a kernel |
+//! | `DONE` | decided, and no record exists for such a kernel |
 //! | `FAIL` | changed: measured on this series before, with the other result |
-//! | `ERROR` | broken or timed out: nothing is known of the kernel |
+//! | `ERROR` | broken or timed out: no verdict |
 //! | `SKIP` | untestable |
-//! | `MISS` | not reached: the run ended before |
+//! | `MISS` | not reached: the run ended before it |
 //!
-//! The ids are made of the results alone, so that the same results are the same submission; what tells two runs on one kernel
-//! apart is for the submitter to say ([`Submitter::run`]).
+//! The ids are made of the results alone, so that the same results are the same submission. To distinguish two runs on one kernel,
+//! the submitter gives a name ([`Submitter::run`]).
 
 #![forbid(unsafe_code)]
 
@@ -24,16 +24,16 @@ use crate::verdict::{Judgement, Word};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-/// Who submits.
+/// The submitter.
 #[derive(Clone, Debug)]
 pub struct Submitter {
     /// The name of the CI system, of lower-case letters, digits and `_`.
     pub origin: String,
-    /// What tells this run from others on the same kernel, such as a job's number.
+    /// The name that distinguishes this run from others on the same kernel, such as a job's number.
     pub run: Option<String>,
 }
 
-/// The most letters of an excerpt that the schema allows.
+/// The most characters of an excerpt that the schema allows.
 const EXCERPT: usize = 16384;
 
 /// Writes the submission.
@@ -124,7 +124,7 @@ fn status(record: &Record) -> &'static str {
     }
 }
 
-/// Where a claim is in the tree of tests: parts of letters, digits, `_` and `-`, with dots between them.
+/// The path of a claim in the tree of tests: parts of letters, digits, `_` and `-`, separated by dots.
 fn path(id: &str) -> String {
     let letter = |letter: char| match letter {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' => letter,
@@ -138,7 +138,7 @@ fn path(id: &str) -> String {
         .join(".")
 }
 
-/// Lower-case letters, digits and `_`.
+/// The machine's name, in lower-case letters, digits and `_`.
 fn architecture(machine: &str) -> String {
     let letter = |letter: char| match letter {
         'a'..='z' | '0'..='9' => letter,

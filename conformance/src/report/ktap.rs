@@ -1,8 +1,8 @@
-//! KTAP version 1, the kernel's own form for results of tests: nested by kernel, interface and claim.
+//! KTAP version 1, the kernel's format for test results: nested by kernel, interface and claim.
 //!
-//! `not ok` is what is red: broken, timed out, not reached and, where asked for, changed and untestable; `# SKIP` is untestable
-//! otherwise, with the reason. Verdict,
-//! judgement and what the kernel did are diagnostic lines above each result. A refuted claim is `ok`: the experiment worked.
+//! `not ok` is a red result: broken, timed out, not reached and, if requested, changed and untestable. `# SKIP` is any other
+//! untestable claim, with the reason. Verdict, judgement and what the kernel did are diagnostic lines above each result. A refuted
+//! claim is `ok`: the experiment worked.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +42,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -
     Ok(())
 }
 
-/// The claims of an interface, and whether all are `ok`.
+/// Prints the claims of an interface. Returns whether all are `ok`.
 fn claims(
     output: &mut dyn Write,
     run: &Run,
@@ -69,7 +69,7 @@ fn point(ok: bool, number: usize, name: &str) -> String {
     format!("{word} {number} {}", description(name))
 }
 
-/// A description ends at a `#`, which KTAP cannot escape: a wide one stands in for it.
+/// A description ends at a `#`, which KTAP cannot escape: a full-width `#` replaces it.
 fn description(text: &str) -> String {
     one_line(text).replace('#', "\u{ff03}")
 }

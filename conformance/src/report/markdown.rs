@@ -1,4 +1,4 @@
-//! The matrix in GitHub's Markdown: what differs first, then each interface, what is new, and what could not be tried.
+//! The matrix in GitHub's Markdown: differences first, then each interface, new findings, and claims that could not be tried.
 
 #![forbid(unsafe_code)]
 
@@ -87,7 +87,7 @@ fn red(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::
         .try_for_each(|reason| writeln!(output, "- {}", escaped(reason)))
 }
 
-/// What nobody has recorded before.
+/// Verdicts without a record, and changes.
 fn findings(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
     let is_news = |record: &Record| {
         matches!(
@@ -123,7 +123,7 @@ fn item(output: &mut dyn Write, name: &str, record: &Record) -> io::Result<()> {
     )
 }
 
-/// Whether the kernels do not all have the same result: that a claim could not be tried, or was not, is a difference, too.
+/// Whether the kernels have different results. A claim that could not be tried, or was not tried, is also a difference.
 fn differs(runs: &[Stored], id: &str) -> bool {
     let words: BTreeSet<Option<&str>> = runs
         .iter()
@@ -208,7 +208,7 @@ fn untestable(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
     Ok(())
 }
 
-/// The text in one line that no cell, emphasis, link, code or tag begins or ends in.
+/// The text in one line, without characters that begin or end a cell, emphasis, link, code or tag.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in one_line(text).chars() {

@@ -1,4 +1,4 @@
-//! What is made of results: for a terminal, a page, or another program.
+//! Reports of results: for a terminal, a page, or another program.
 
 #![forbid(unsafe_code)]
 

@@ -1,28 +1,28 @@
-//! What every route is made of: how far it has come, why it stops, and one step.
+//! The parts of every route: the position, why it stops, and one step.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use syscalls::Errno;
 use syscalls::Sysno;
-/// What is left to take from the source.
+/// The rest of the range in the source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
     pub(super) offset: u64,
     pub(super) length: usize,
 }
 
-/// Why a step took nothing to the sink.
+/// Why a step sent nothing to the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Halt {
     Call(Sysno, Errno),
-    /// A call says that there is nothing more at this offset.
+    /// A call returned 0 at this offset.
     Nothing(Sysno),
-    /// A call's count is not how far its offset went.
+    /// A call's count differs from the distance that its offset moved.
     Disagrees(Sysno),
     Completions,
 }
 
-/// What `call` answered, as a step's result.
+/// The result of `call`, as the result of a step.
 pub(super) fn asked(call: Sysno, answer: Result<usize, Errno>) -> Result<usize, Halt> {
     match answer {
         Ok(0) => Err(Halt::Nothing(call)),
@@ -31,7 +31,7 @@ pub(super) fn asked(call: Sysno, answer: Result<usize, Errno>) -> Result<usize, 
     }
 }
 
-/// The same of a call that has moved an offset: by its count, or one of the two is not so.
+/// The same for a call that has moved an offset. The count and the distance must be equal.
 pub(super) fn moved(
     call: Sysno,
     answer: Result<usize, Errno>,
@@ -44,10 +44,10 @@ pub(super) fn moved(
     }
 }
 
-/// What a route does, a call or two at a time.
+/// The work of a route, one or two calls at a time.
 pub(super) trait Carrier: fmt::Debug + Send {
-    /// Brings some of what is left to the sink: the bytes that it has taken, 0 where they have only left the source. `held`
-    /// bytes have left it before, so a step may be made with nothing but these. After a failure it can be made again.
+    /// Sends some of the rest to the sink. Returns the bytes that the sink has taken, or 0 if they have only left the source. `held`
+    /// bytes left the source before, so a step may only send these. After a failure, the step can be repeated.
     fn step(
         &mut self,
         source: BorrowedFd<'_>,
@@ -60,23 +60,23 @@ pub(super) trait Carrier: fmt::Debug + Send {
         0
     }
 
-    /// Once all is with the sink: gives back what is not needed any more.
+    /// After all bytes are in the sink: releases unneeded resources.
     fn finish(&mut self, _sink: BorrowedFd<'_>) -> Result<(), Halt> {
         Ok(())
     }
 
-    /// What the kernel has said about the sends.
+    /// The kernel's reports about the sends.
     fn notified(&self) -> Option<Notified> {
         None
     }
 }
 
-/// What the kernel said about `MSG_ZEROCOPY` sends.
+/// The kernel's reports about `MSG_ZEROCOPY` sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notified {
     /// Sends that took bytes.
     pub sends: u64,
-    /// Sends whose completion says that their bytes were copied after all.
+    /// Sends whose completion reports that their bytes were copied after all.
     pub copied: u64,
     /// Sends without a completion so far: the kernel still holds the file's pages.
     pub outstanding: u64,

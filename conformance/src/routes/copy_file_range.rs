@@ -1,4 +1,4 @@
-//! `copy_file_range`, from an offset of its own to the sink's file position.
+//! `copy_file_range`, from an explicit offset to the sink's file position.
 
 use super::carrier::{Carrier, Halt, Left, moved};
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,25 +1,26 @@
-//! Whether what a sink has taken has been read: a call that sends returns when the kernel has the bytes, not the peer.
+//! Whether the peer has read the bytes that a sink took: a call that sends returns when the kernel has the bytes, not when the peer
+//! has.
 
 use crate::lab::{io, sockets};
 use std::os::fd::AsFd;
 use std::time::Duration;
 use syscalls::{Errno, Sysno, syscall};
 
-/// What became of the bytes that the sink has taken.
+/// The fate of the bytes that the sink took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The peer has read all of them.
     All,
-    /// The pipe's readers have gone and left so many.
+    /// The pipe's readers have closed it, and this many bytes are unread.
     Unread(u64),
-    /// The connection broke with this: nobody knows how many were read.
+    /// The connection broke with this errno: it is unknown how many bytes were read.
     Broken(Errno),
 }
 
-/// Ends the sink's stream and waits for the peer to have read all or to be gone. A regular file has what it has taken.
+/// Ends the sink's stream, and waits until the peer has read all or is gone. For a regular file there is nothing to wait for.
 ///
-/// A socket is shut down for writing and read to its end, which the peer makes by closing it: with bytes unread it breaks the
-/// connection (`ECONNRESET`), over TCP and `AF_UNIX`. A pipe keeps what is unread and says how much it is.
+/// A socket is shut down for writing, and read until the peer closes it. A peer that closes with unread bytes breaks the connection
+/// (`ECONNRESET`), over TCP and `AF_UNIX`. A pipe keeps unread bytes, and reports their number.
 pub fn confirm(sink: &impl AsFd) -> Result<Delivery, Errno> {
     match io::status(sink)?.st_mode & libc::S_IFMT {
         libc::S_IFSOCK => end_of_connection(sink),
@@ -49,13 +50,14 @@ fn end_of_connection(socket: &impl AsFd) -> Result<Delivery, Errno> {
     }
 }
 
-/// A TCP peer that has closed may still be sent what it will answer with a reset: all is acknowledged, or the connection is no more.
+/// A TCP peer that has closed may still get bytes, and answers them with a reset. This waits until all is acknowledged, or until the
+/// connection has ended.
 fn acknowledged(socket: &impl AsFd) -> Delivery {
-    /// Of `include/net/tcp_states.h`.
+    /// From `include/net/tcp_states.h`.
     const TCP_CLOSE: libc::c_int = 7;
     loop {
         let Some(state) = tcp_state(socket) else {
-            return Delivery::All; // not TCP: nothing is on the way
+            return Delivery::All; // not TCP: nothing is in flight
         };
         match io::count_of(socket, libc::TIOCOUTQ) {
             Ok(0) => return Delivery::All,
@@ -74,7 +76,7 @@ fn tcp_state(socket: &impl AsFd) -> Option<libc::c_int> {
 
 fn end_of_pipe(pipe: &impl AsFd) -> Result<Delivery, Errno> {
     loop {
-        // The readers' end first: what is unread after that stays so.
+        // The state of the readers first: once they are gone, unread bytes stay unread.
         let (polled, events) = io::poll(pipe, 0, 0);
         polled?;
         let gone = events & libc::POLLERR != 0;

@@ -23,7 +23,7 @@ impl Carrier for MmapWrite {
         left: Left,
     ) -> Result<usize, Halt> {
         let (address, length) = self.0.at(source, left)?;
-        // SAFETY: the range is inside the window's mapping, to which nobody holds a reference.
+        // SAFETY: the range is inside the window's mapping, to which no reference exists.
         asked(Sysno::write, unsafe {
             io::write_from(&sink, address, length)
         })

@@ -1,12 +1,13 @@
-//! The ways to bring a file's bytes to a sink, a file per route, over the crates.
+//! The routes from a file to a sink, one file per route, built on the crates.
 //!
-//! A [`Transfer`] is one range of a file on its way to a sink by a [`Route`]. It goes on after a short count and after
-//! `EINTR`, and stops where it must: at the end of a budget, where the sink or the completions must be waited for, at the end. So
-//! many of them can share one event loop, and a program with one of them calls [`send`].
+//! A [`Transfer`] is one range of a file that is sent to a sink by a [`Route`]. It continues after a short count and after `EINTR`.
+//! It stops at the end of a budget, when it must wait for the sink or for completions, and at its end. So many transfers can share
+//! one event loop. A program with a single transfer calls [`send`].
 //!
-//! The source is read at an explicit offset: its file position stays as it is, and a transfer that ended early can be resumed at the
-//! range's start plus [`Outcome::bytes`], by any route; by `MSG_ZEROCOPY` once more with [`Transfer::begin_after`]. Writing to a peer that is gone raises `SIGPIPE`; only `MSG_ZEROCOPY` has
-//! a flag against it, so the program ignores the signal (a Rust program does).
+//! The source is read at an explicit offset, and its file position does not change. A transfer that ended early can be resumed by
+//! any route at the range's start plus [`Outcome::bytes`]; by `MSG_ZEROCOPY` again, use [`Transfer::begin_after`]. Writing to a peer
+//! that is gone raises `SIGPIPE`. Only `MSG_ZEROCOPY` has a flag against that, so the program ignores the signal (a Rust program
+//! does).
 
 pub mod carrier;
 mod copy_file_range;
@@ -27,7 +28,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use syscalls::{Errno, Sysno};
 
-/// A way to bring a file's bytes to a sink. Sizes are in bytes.
+/// A way to send a file's bytes to a sink. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// `pread` into a buffer, `write` from it.
@@ -37,39 +38,39 @@ pub enum Route {
     },
     /// `mmap`, `write` of the mapping, `munmap`.
     MmapWrite {
-        /// How much is mapped at a time.
+        /// The size of one mapping.
         window: usize,
     },
     /// `sendfile`.
     Sendfile,
-    /// `splice` into a pipe and out of it; once, where the sink is a pipe.
+    /// `splice` into a pipe and out of it; only once, if the sink is a pipe.
     Splice {
-        /// The capacity of the pipe between.
+        /// The capacity of the pipe in between.
         pipe: usize,
     },
-    /// `mmap`, `vmsplice` of the mapping into a pipe, `splice` out of it; `vmsplice` alone, where the sink is a pipe.
+    /// `mmap`, `vmsplice` of the mapping into a pipe, `splice` out of it; only `vmsplice`, if the sink is a pipe.
     Vmsplice {
-        /// How much is mapped at a time.
+        /// The size of one mapping.
         window: usize,
-        /// The capacity of the pipe between.
+        /// The capacity of the pipe in between.
         pipe: usize,
     },
-    /// `mmap`, `send` of the mapping with `MSG_ZEROCOPY`, and every completion read.
+    /// `mmap`, `send` of the mapping with `MSG_ZEROCOPY`; reads every completion.
     MsgZerocopy {
-        /// How much is mapped at a time.
+        /// The size of one mapping.
         window: usize,
-        /// How much is sent with one call.
+        /// The number of bytes of one send.
         chunk: usize,
     },
     /// `copy_file_range`, to a file.
     CopyFileRange,
 }
 
-/// As much as is asked for: a window of the whole range, a chunk without limit.
+/// Without a limit: a window of the whole range, or a chunk of any size.
 pub const WHOLE: usize = usize::MAX;
 
 impl Route {
-    /// Every route, with the parameters that a program would begin with.
+    /// Every route, with usual parameters for a first try.
     pub const ALL: &[Self] = &[
         Self::ReadWrite { buffer: 64 << 10 },
         Self::MmapWrite { window: WHOLE },
@@ -86,7 +87,7 @@ impl Route {
         Self::CopyFileRange,
     ];
 
-    /// What it is called on a command line.
+    /// Its name on a command line.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::ReadWrite { .. } => "read-write",
@@ -99,13 +100,13 @@ impl Route {
         }
     }
 
-    /// Whether the sink has its own copy when a call returns. By the other routes it may still be given the file's pages, and what
-    /// is done to the file meanwhile.
+    /// Whether the sink has a copy when a call returns. With the other routes the sink may hold the file's pages, and sees later
+    /// changes to the file.
     pub const fn takes_a_copy(&self) -> bool {
         matches!(self, Self::ReadWrite { .. } | Self::CopyFileRange)
     }
 
-    /// Whether the source is read through a mapping: what is behind its end there is zeros or `EFAULT`.
+    /// Whether the source is read through a mapping: past the end of the file, the mapping has zeros or gives `EFAULT`.
     const fn maps(&self) -> bool {
         matches!(
             self,
@@ -113,7 +114,7 @@ impl Route {
         )
     }
 
-    /// `next_id` is that of the next `MSG_ZEROCOPY` send, if it is known.
+    /// `next_id` is the id of the next `MSG_ZEROCOPY` send, if it is known.
     fn carrier(
         self,
         sink: BorrowedFd<'_>,
@@ -156,21 +157,21 @@ impl FromStr for Route {
     }
 }
 
-/// Where a transfer stands after [`Transfer::advance`].
+/// The state of a transfer after [`Transfer::advance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The budget is used up.
     Budget,
-    /// It goes on once this has happened.
+    /// It can continue after this event.
     Waits(Wait),
     /// It has ended.
     Ended,
 }
 
-/// What a transfer waits for.
+/// An event that a transfer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// The sink takes more: `POLLOUT`.
+    /// The sink can take more: `POLLOUT`.
     Sink,
     /// A completion is in the sink's error queue: `POLLERR`, which `poll` always reports.
     Completions,
@@ -183,35 +184,34 @@ pub enum Ended {
     Complete,
     /// The source ended before the range did.
     SourceEnded,
-    /// A call moves nothing, though the source has more.
+    /// A call moved nothing, although the source has more.
     Stuck(Sysno),
-    /// A call says that it moved so much, and left an offset behind that says otherwise.
+    /// A call returned a count that does not match the offset that it left.
     Disagrees(Sysno),
     /// A call failed. `EAGAIN` is the timeout of a blocking sink (`SO_SNDTIMEO`).
     Failed(Sysno, Errno),
-    /// Nobody let it end.
+    /// The caller took the outcome before the end.
     Abandoned,
 }
 
-/// What has become of a transfer.
+/// The result of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Bytes that the sink has taken, of the range's beginning.
+    /// Bytes that the sink has taken, from the beginning of the range.
     pub bytes: u64,
     /// How it ended.
     pub ended: Ended,
-    /// Bytes behind these that had left the source, and were dropped with the buffer or pipe that they stood in. They are in the
-    /// file as before.
+    /// Bytes after these that had left the source, and were dropped with their buffer or pipe. The file still has them.
     pub held: u64,
-    /// The source's size, where it is now smaller than what was sent: by a route that sends the file's pages, bytes beyond it may
-    /// have become zeros before they were sent.
+    /// The source's size, if it is now smaller than the end of the sent range. With a route that sends the file's pages, bytes past
+    /// this size may have become zeros before they were sent.
     pub shrank_to: Option<u64>,
-    /// Of `MSG_ZEROCOPY`.
+    /// The reports about `MSG_ZEROCOPY` sends.
     pub notified: Option<Notified>,
 }
 
 impl Outcome {
-    /// Bytes taken, or the errno of the call that failed, as the calls themselves answer.
+    /// Bytes taken, or the errno of the call that failed, like the result of a system call.
     pub const fn result(&self) -> Result<u64, Errno> {
         match self.ended {
             Ended::Failed(_, errno) => Err(errno),
@@ -220,14 +220,14 @@ impl Outcome {
     }
 }
 
-/// A range of a file on its way to a sink. Either may be a descriptor or a reference to one.
+/// A range of a file that is sent to a sink. Both may be descriptors or references to descriptors.
 #[derive(Debug)]
 pub struct Transfer<Source, Sink> {
     source: Source,
     sink: Sink,
     carrier: Box<dyn Carrier>,
     takes_a_copy: bool,
-    /// Whether the sink says `EAGAIN` where it would have to be waited for.
+    /// Whether the sink returns `EAGAIN` instead of blocking.
     is_nonblocking: bool,
     start: u64,
     length: u64,
@@ -236,17 +236,19 @@ pub struct Transfer<Source, Sink> {
     maps: bool,
     /// The source's size at the beginning, if it is a file.
     size_before: Option<u64>,
-    /// Of a source that is mapped: its size, as far as it is known to be less than the range.
+    /// For a source that is mapped: its size, if that is known to be less than the end of the range.
     limit: Option<u64>,
-    /// Why nothing more is sent, while completions may be waited for.
+    /// Why no more is sent, while completions may still be outstanding.
     ending: Option<Ended>,
     ended: Option<Ended>,
 }
 
 impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
-    /// Makes ready what the route needs; nothing is sent. Fails with what the kernel says to that: a pipe that may not be as large,
-    /// a socket without `SO_ZEROCOPY`. By `MSG_ZEROCOPY` it fails with `EBUSY`, if the socket has the option already: there may
-    /// have been sends whose completions would be taken for this transfer's.
+    /// Prepares the route; nothing is sent. Fails with the kernel's errno: for example, if the pipe cannot have this capacity, or if
+    /// the socket does not support `SO_ZEROCOPY`.
+    ///
+    /// With `MSG_ZEROCOPY` it fails with `EBUSY` if the socket has the option already: completions of earlier sends could be taken
+    /// for those of this transfer.
     pub fn begin(
         route: Route,
         source: Source,
@@ -257,8 +259,8 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         Self::begin_at(route, source, start, length, sink, None)
     }
 
-    /// The same on a socket to which nothing but `earlier` has sent with `MSG_ZEROCOPY` last, however that transfer ended.
-    /// Completions of its sends that are still outstanding are read and not counted.
+    /// The same on a socket on which `earlier` was the last to send with `MSG_ZEROCOPY`, however that transfer ended. Its
+    /// outstanding completions are read and not counted.
     pub fn begin_after(
         earlier: &Outcome,
         route: Route,
@@ -300,7 +302,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         Ok(transfer)
     }
 
-    /// Goes on until `budget` bytes more are with the sink, or as far as it can. The last call may sleep, if the sink is blocking.
+    /// Sends until the sink has taken `budget` more bytes, or until it must stop. The last call may sleep, if the sink is blocking.
     pub fn advance(&mut self, budget: u64) -> State {
         let goal = self.taken.saturating_add(budget).min(self.length);
         while self.ended.is_none() {
@@ -339,14 +341,14 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             .step(self.source.as_fd(), self.sink.as_fd(), left)
     }
 
-    /// What is to be waited for, if anything: otherwise it goes on or ends.
+    /// The event to wait for, if there is one. Without an event, the transfer continues or has ended.
     fn halted(&mut self, halt: Halt) -> Option<Wait> {
         match halt {
             Halt::Call(_, Errno::EINTR) => {}
             Halt::Call(_, Errno::EAGAIN) if self.is_nonblocking => return Some(Wait::Sink),
             Halt::Completions => return Some(Wait::Completions),
             Halt::Nothing(_) if self.is_behind_the_end() => self.ending = Some(Ended::SourceEnded),
-            // A write that meets the end of the mapping may take nothing of what is before it.
+            // A write that reaches the end of the mapping may take no bytes, not even those before the end.
             Halt::Call(_, Errno::EFAULT) if self.look_at_size() => {}
             Halt::Nothing(call) => self.give_up(Ended::Stuck(call)),
             Halt::Disagrees(call) => self.give_up(Ended::Disagrees(call)),
@@ -356,25 +358,25 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     }
 
     fn give_up(&mut self, ended: Ended) {
-        // The completions that are there are read; nobody waits for more.
+        // The completions that have arrived are read; it does not wait for more.
         let _ = self.carrier.finish(self.sink.as_fd());
         self.ended = Some(ended);
     }
 
-    /// Where in the source it is.
+    /// The current offset in the source.
     const fn at(&self) -> u64 {
         self.start + self.taken
     }
 
-    /// Whether the source has nothing beyond what was taken, with its size looked at again. A source without one (`/proc`) has
-    /// nothing.
+    /// Whether the source has no bytes past those that were taken, by its current size. A source without a size (`/proc`) has no
+    /// more bytes.
     fn is_behind_the_end(&mut self) -> bool {
         self.look_at_size();
         let at = self.at() + self.carrier.held();
         self.size().is_none_or(|size| size <= at)
     }
 
-    /// Whether the source's size shows the limit to be another one than was thought.
+    /// Updates the limit from the source's size. Returns whether the limit changed.
     fn look_at_size(&mut self) -> bool {
         let end = self.start.saturating_add(self.length);
         let limit = self.size().filter(|size| self.maps && *size < end);
@@ -392,27 +394,27 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         self.taken
     }
 
-    /// How often the route was asked to bring something to the sink: each time is a call or two.
+    /// The number of steps of the route so far. Each step is one or two calls.
     pub const fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// What the kernel has said about `MSG_ZEROCOPY` sends so far.
+    /// The kernel's reports about `MSG_ZEROCOPY` sends so far.
     pub fn notified(&self) -> Option<Notified> {
         self.carrier.notified()
     }
 
-    /// Where it comes from.
+    /// The source.
     pub const fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Where it goes.
+    /// The sink.
     pub const fn sink(&self) -> &Sink {
         &self.sink
     }
 
-    /// Sleeps until what it waits for has happened.
+    /// Sleeps until the event has happened.
     pub fn wait(&self, wait: Wait) -> Result<(), Errno> {
         let events = match wait {
             Wait::Sink => libc::POLLOUT,
@@ -420,21 +422,21 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         };
         let (answer, happened) = io::poll(&self.sink, events, -1);
         answer?;
-        // A connection that has ended is ready for ever; its last completions come when the kernel drops what it has queued.
+        // A connection that has ended is always ready; its last completions arrive when the kernel drops the queued data.
         if wait == Wait::Completions && happened & libc::POLLHUP != 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 
-    /// Goes on to the end, sleeping where it must wait, and says what has become of it. `O_NONBLOCK` of the sink is as it was at
-    /// the beginning.
+    /// Sends to the end, sleeps where it must wait, and returns the result. The sink's `O_NONBLOCK` must be as it was at the
+    /// beginning.
     pub fn run(mut self) -> Outcome {
         self.drive();
         self.outcome()
     }
 
-    /// Goes on to the end, sleeping where it must wait.
+    /// Sends to the end, and sleeps where it must wait.
     pub fn drive(&mut self) {
         loop {
             match self.advance(u64::MAX) {
@@ -449,7 +451,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         }
     }
 
-    /// What has become of it, at whatever point. What is held is dropped.
+    /// The result, at any point of the transfer. Held bytes are dropped.
     pub fn outcome(self) -> Outcome {
         let shrank_to = || {
             let has_shrunk = |size: &u64| *size < self.at() && Some(*size) < self.size_before;

@@ -1,4 +1,4 @@
-//! `mmap` the file and `send` the mapping with `MSG_ZEROCOPY`, until every completion has come back.
+//! `mmap` the file and `send` the mapping with `MSG_ZEROCOPY`, until every completion has been read.
 
 use super::carrier::{Carrier, Halt, Left, Notified, asked};
 use super::window::Window;
@@ -20,14 +20,14 @@ pub(super) struct MsgZerocopy {
 }
 
 impl MsgZerocopy {
-    /// Switches `SO_ZEROCOPY` on. `first` is the id of the next send, if it is known.
+    /// Enables `SO_ZEROCOPY`. `first` is the id of the next send, if it is known.
     pub(super) fn new(
         sink: BorrowedFd<'_>,
         window: usize,
         chunk: usize,
         first: Option<u32>,
     ) -> Result<Self, Errno> {
-        // Where it is on, somebody may have sent with the flag: completions could not be told apart.
+        // If it is enabled already, there may have been sends with the flag, whose completions could not be distinguished from ours.
         if first.is_none() && is_enabled(sink)? {
             return Err(Errno::EBUSY);
         }
@@ -47,7 +47,8 @@ impl MsgZerocopy {
         self.sends.saturating_sub(self.completed)
     }
 
-    /// Reads what completions there are: whether there were any of ours. Those of sends before ours are of an earlier transfer.
+    /// Reads the available completions. Returns whether there were any of ours. Those of sends before ours belong to an earlier
+    /// transfer.
     fn read_completions(&mut self, sink: BorrowedFd<'_>) -> Result<bool, Halt> {
         let before = self.completed;
         let failed = |errno| Halt::Call(Sysno::recvmsg, errno);
@@ -58,14 +59,14 @@ impl MsgZerocopy {
             self.copied += if completion.copied { ours } else { 0 };
         }
         if self.completed > self.sends {
-            return Err(failed(Errno::EBADMSG)); // more than there were sends
+            return Err(failed(Errno::EBADMSG)); // more completions than sends
         }
         Ok(self.completed > before)
     }
 
-    /// How many ids from `low` to `high`, which may wrap around, are of our sends. Ids beyond the last of them are nobody's.
+    /// How many ids from `low` to `high`, which may wrap around, belong to our sends. Ids past our last send are an error.
     fn share(&self, low: u32, high: u32) -> Result<u64, Errno> {
-        // Before the first of ours: negative.
+        // Negative before our first send.
         let place = |id: u32| i64::from(id.wrapping_sub(self.first).cast_signed());
         let (low, high) = (place(low), place(high));
         if high < low || u64::try_from(high).is_ok_and(|high| high >= self.sends) {
@@ -90,14 +91,14 @@ impl Carrier for MsgZerocopy {
     ) -> Result<usize, Halt> {
         let (address, length) = self.window.at(source, left)?;
         let length = length.min(self.chunk);
-        // SAFETY: the range is inside the window's mapping. The reference is only handed on: nobody reads through it, so it does no
-        // harm where the source has become shorter and the kernel answers EFAULT.
+        // SAFETY: the range is inside the window's mapping. The reference is only passed on and never read through, so it does no
+        // harm if the source has become shorter and the kernel returns EFAULT.
         let part = unsafe { std::slice::from_raw_parts(address, length) };
-        // SAFETY: the pages are the file's, to which the kernel takes references: they stay when the mapping goes, and nobody
-        // writes them through it. What others do to the file is the caller's business, who is told when all is complete.
+        // SAFETY: the pages are the file's, to which the kernel takes references: they stay when the mapping is removed, and are
+        // never written through it. Changes to the file by others are up to the caller, who learns when all sends are complete.
         match unsafe { send_zerocopy(Enabled::assume(sink.into()), part, SendFlags::NOSIGNAL) } {
-            // Too much is pinned (RLIMIT_MEMLOCK) or queued (optmem_max): a completion makes room. With nothing in flight
-            // none will come, and what is left is to have it copied.
+            // Too much is pinned (RLIMIT_MEMLOCK) or queued (optmem_max): a completion makes room. With nothing in flight no
+            // completion will arrive, so the bytes are copied.
             Err(Errno::ENOBUFS) => {
                 if self.read_completions(sink)? {
                     Ok(0)
@@ -111,7 +112,7 @@ impl Carrier for MsgZerocopy {
                 }
             }
             Err(errno) => {
-                // A completion that is not read makes the socket ready for ever, and no sleep of the wait for room.
+                // An unread completion keeps the socket ready, and the wait for room would not sleep.
                 self.read_completions(sink)?;
                 Err(Halt::Call(Sysno::sendto, errno))
             }

@@ -1,4 +1,4 @@
-//! The classic way: `pread` into a buffer, `write` from it.
+//! The classic route: `pread` into a buffer, `write` from it.
 
 use super::carrier::{Carrier, Halt, Left, asked};
 use crate::lab::io;
@@ -9,7 +9,7 @@ use syscalls::Sysno;
 #[derive(Debug)]
 pub(super) struct ReadWrite {
     buffer: Vec<u8>,
-    /// What has been read and not been written.
+    /// The part that has been read and not been written.
     filled: Range<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! `sendfile`, with an offset of its own.
+//! `sendfile`, with an explicit offset.
 
 use super::carrier::{Carrier, Halt, Left, moved};
 use nocopy_sendfile::sendfile;

@@ -1,4 +1,4 @@
-//! `splice` twice, through a pipe; once, where the sink is a pipe.
+//! `splice` twice, through a pipe; only once, if the sink is a pipe.
 
 use super::carrier::{Carrier, Halt, Left, asked, moved};
 use crate::lab::io;
@@ -17,7 +17,7 @@ pub(super) struct Through {
 }
 
 impl Through {
-    /// None where the sink itself is a pipe.
+    /// None if the sink itself is a pipe.
     pub(super) fn unless_pipe(sink: BorrowedFd<'_>, size: usize) -> Result<Option<Self>, Errno> {
         if io::status(&sink)?.st_mode & libc::S_IFMT == libc::S_IFIFO {
             return Ok(None);
@@ -29,7 +29,7 @@ impl Through {
         Ok(Some(Self { pipe, queued: 0 }))
     }
 
-    /// Fills it with `fill` if it is empty, and brings at most `length` bytes of it to the sink.
+    /// Fills the pipe with `fill` if it is empty, and moves at most `length` bytes of it to the sink.
     pub(super) fn step(
         &mut self,
         sink: BorrowedFd<'_>,

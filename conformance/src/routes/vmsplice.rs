@@ -1,4 +1,4 @@
-//! `vmsplice` the file's mapping into a pipe, `splice` the pipe into the sink; `vmsplice` alone, where the sink is a pipe.
+//! `vmsplice` the file's mapping into a pipe, `splice` the pipe into the sink; only `vmsplice`, if the sink is a pipe.
 
 use super::carrier::{Carrier, Halt, Left, asked};
 use super::splice::Through;
@@ -12,7 +12,7 @@ use syscalls::{Errno, Sysno};
 pub(super) struct Vmsplice {
     window: Window,
     through: Option<Through>,
-    /// Of a sink that is a pipe: `vmsplice` does not look at `O_NONBLOCK`.
+    /// For a sink that is a pipe: `vmsplice` ignores `O_NONBLOCK`.
     flags: SpliceFlags,
 }
 
@@ -44,8 +44,8 @@ impl Carrier for Vmsplice {
         let mut into = |pipe: BorrowedFd<'_>| {
             let (address, length) = window.at(source, left)?;
             let part = [IoVec::from_raw(address, length)];
-            // SAFETY: the pages are the file's, to which the kernel takes references: they stay when the mapping goes, and
-            // nobody writes them through it. The descriptor is a pipe's write end.
+            // SAFETY: the pages are the file's, to which the kernel takes references: they stay when the mapping is removed, and are
+            // never written through it. The descriptor is a pipe's write end.
             asked(Sysno::vmsplice, unsafe {
                 vmsplice_to_pipe(pipe, &part, flags)
             })

@@ -5,15 +5,15 @@ use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
 use std::os::fd::BorrowedFd;
 use syscalls::{Errno, Sysno};
 
-/// What a mapping's offset is a multiple of, for pages of every size that Linux has on small machines and large.
+/// The alignment of a mapping's offset, for every page size of Linux.
 const ALIGNMENT: u64 = 64 << 10;
 
-/// A part of the source that is mapped, for reading and private, as the source document does.
+/// A part of the source that is mapped, readable and private, as in the source document.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// How much is mapped at a time, at most.
+    /// The largest size of one mapping.
     size: usize,
-    /// The offset of what is mapped, and it.
+    /// The offset of the mapping, and the mapping.
     mapped: Option<(u64, Mapping)>,
 }
 
@@ -22,7 +22,8 @@ impl Window {
         Self { size, mapped: None }
     }
 
-    /// Where what is left stands in memory, and how much of it. It need not be readable: the source may have become shorter.
+    /// The address and length of the rest of the range in the mapping. The memory need not be readable: the source may have become
+    /// shorter.
     pub(super) fn at(
         &mut self,
         source: BorrowedFd<'_>,
@@ -56,13 +57,13 @@ impl Window {
         self.mapped = match mapping {
             Ok(mapping) => Some((start, mapping)),
             Err(MapError::Kernel(errno)) => return Err(Halt::Call(Sysno::mmap, errno)),
-            // What else is checked (an empty or anonymous mapping, seals) is EINVAL to the kernel.
+            // Any other failed check (an empty or anonymous mapping, seals) is EINVAL in the kernel.
             Err(_) => return Err(Halt::Call(Sysno::mmap, Errno::EINVAL)),
         };
         Ok(())
     }
 
-    /// Nothing is read through it any more.
+    /// Unmaps it: nothing is read through it any more.
     pub(super) fn close(&mut self) {
         self.mapped = None;
     }

@@ -4,14 +4,19 @@
 //!
 //! | `type` | when | fields |
 //! |---|---|---|
-//! | `environment` | first | those of [`Environment`]: `schema`, `conformance`, `kernel`, `machine`, `uid`, `arguments`, `scratch`, `passed_over`, `config`, `lost` |
-//! | `begin` | while the run goes on | `id`: the experiment of this claim begins. What has begun and has no line of type `claim` was running when the run broke off |
-//! | `claim` | one per claim, in the order of their ends | those of [`Record`]: `id`, `verdict`, `judgement`, `reason`, `failure`, `observation`, `milliseconds`; what does not apply is left out, as are no milliseconds |
-//! | `end` | last | `claims`: how many lines of type `claim` there were |
+//! | `environment` | first | those of [`Environment`]: see below |
+//! | `begin` | during the run | `id`: the experiment of this claim begins |
+//! | `claim` | one per claim, in the order of their ends | those of [`Record`]: see below |
+//! | `end` | last | `claims`: the number of lines of type `claim` |
 //!
-//! A file without the `end` line, or with another number of claims, is of a run that was cut off. A run that `SIGINT` or
-//! `SIGTERM` has ended has its `end` line: the claims that it did not come to have the verdict `not-reached`. An observation is a list of
-//! facts: `fact`, and one of `returned`, `errno`, `count`, `text` or `entries` (pairs of system call and count).
+//! - `environment`: `schema`, `conformance`, `kernel`, `machine`, `uid`, `arguments`, `scratch`, `passed_over`, `config`, `lost`.
+//! - `begin`: a claim that has begun and has no line of type `claim` was running when the run was interrupted.
+//! - `claim`: `id`, `verdict`, `judgement`, `reason`, `failure`, `observation`, `milliseconds`. Fields that do not apply are left out;
+//!   so is a `milliseconds` of 0.
+//!
+//! A file without the `end` line, or with another number of claims, is from a run that was interrupted. A run that was ended by
+//! `SIGINT` or `SIGTERM` has its `end` line: the claims that it did not reach have the verdict `not-reached`. An observation is a
+//! list of facts: `fact`, and one of `returned`, `errno`, `count`, `text` or `entries` (pairs of system call and count).
 
 use crate::run::record::{Environment, Record, Run, SCHEMA};
 use crate::run::text::plural;
@@ -33,12 +38,12 @@ pub enum Line {
     Claim(Record),
     /// The last line.
     End {
-        /// How many results there were.
+        /// The number of results.
         claims: usize,
     },
 }
 
-/// Writes one line and flushes it, so that a reader sees results as they come.
+/// Writes one line and flushes it, so that a reader sees results as they arrive.
 pub fn write(output: &mut dyn Write, line: &Line) -> io::Result<()> {
     let mut text = serde_json::to_string(line)?;
     text.push('\n');
@@ -60,11 +65,11 @@ pub fn write_run(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     )
 }
 
-/// The run in the stored form, if it is whole: one environment of this schema, each claim once, and the end with their number.
+/// The run in the stored form, if it is complete: one environment of this schema, each claim once, and the end with their number.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in a clause about "the results".
+/// A clause about "the results" that describes the error.
 pub fn read(bytes: &[u8]) -> Result<Run, String> {
     let found = read_as_far_as(bytes);
     let count = found.records.len();
@@ -86,22 +91,22 @@ pub fn read(bytes: &[u8]) -> Result<Run, String> {
     }
 }
 
-/// What can be read of results, from their beginning.
+/// The results that could be read, from the beginning.
 #[derive(Debug, Default)]
 pub struct Found {
     /// The first line.
     pub environment: Option<Environment>,
     /// The results.
     pub records: Vec<Record>,
-    /// The claims whose experiments have begun, and have no result.
+    /// The claims whose experiments have begun, and that have no result.
     pub running: Vec<String>,
-    /// How many results the last line counts.
+    /// The number of results according to the last line.
     pub ended: Option<usize>,
-    /// Why no more was read.
+    /// Why reading stopped early.
     pub wrong: Option<String>,
 }
 
-/// Reads results up to their end, or up to what is wrong with them.
+/// Reads results up to their end, or up to the first error.
 pub fn read_as_far_as(bytes: &[u8]) -> Found {
     let mut found = Found::default();
     found.wrong = found.take_all(bytes).err();
@@ -154,7 +159,7 @@ impl Found {
     }
 }
 
-/// Another schema may have other fields: it is named before they are missed.
+/// Another schema may have other fields: its number is reported before missing fields are.
 fn of_this_schema(line: &str) -> Result<(), String> {
     let value: serde_json::Value = serde_json::from_str(line)
         .map_err(|error| format!("line 1 of the results cannot be read: {error}"))?;
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_run_that_was_cut_off_anywhere_is_noticed() {
-        // All but the last line feed belongs to a run.
+        // Everything except the last line feed is needed.
         for length in 0..WHOLE.len() - 1 {
             assert!(read(&WHOLE.as_bytes()[..length]).is_err(), "{length}");
         }

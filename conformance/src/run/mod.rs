@@ -1,4 +1,4 @@
-//! A run: its results, their stored form, what every kernel did before, and what is red.
+//! A run: its results, their stored form, the records of every kernel, and the conditions for red.
 
 pub mod jsonl;
 pub mod record;

@@ -16,9 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub struct Record {
     /// The claim.
     pub id: String,
-    /// What came of it.
+    /// Its verdict.
     pub verdict: Word,
-    /// The verdict against what is known; none where there is no verdict.
+    /// The verdict compared with what is known, if there is a verdict.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub judgement: Option<Judgement>,
     /// Why it is untestable.
@@ -30,7 +30,7 @@ pub struct Record {
     /// What the kernel did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub observation: Option<Observation>,
-    /// How long it took, for the curious: no verdict depends on it.
+    /// How long it took. No verdict depends on it.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub milliseconds: u64,
 }
@@ -41,7 +41,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Record {
-    /// Decides and judges what an experiment brought.
+    /// Decides and judges the outcome of an experiment.
     pub fn of(claim: &Claim, outcome: Outcome, milliseconds: u64, running: &Release) -> Self {
         let mut record = Self {
             id: claim.id.to_owned(),
@@ -76,7 +76,7 @@ impl Record {
         record
     }
 
-    /// Of a claim whose experiment the end of the run has prevented.
+    /// The record of a claim that was not tried because the run ended.
     pub fn not_reached(id: &str, why: impl Into<String>) -> Self {
         Self {
             id: id.to_owned(),
@@ -89,7 +89,7 @@ impl Record {
         }
     }
 
-    /// What the kernel did, or why there is nothing to say of it.
+    /// What the kernel did, or why that is unknown.
     pub fn what_happened(&self) -> String {
         let seen = self.observation.as_ref().map(ToString::to_string);
         let reason = self.reason.as_ref().map(ToString::to_string);
@@ -105,7 +105,7 @@ impl Record {
         self.id.split('.').next().unwrap_or(&self.id)
     }
 
-    /// Verdict and judgement, as far as there are any: `refuted, as known`.
+    /// Verdict and, if there is one, judgement: `refuted, as known`.
     pub fn words(&self) -> String {
         let verdict = self.verdict.text();
         self.judgement.map_or_else(
@@ -126,7 +126,7 @@ impl Record {
     }
 }
 
-/// What a run was made on and with: the first line of the stored form.
+/// The circumstances of a run: the first line of the stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// The version of the stored form.
@@ -137,20 +137,20 @@ pub struct Environment {
     pub kernel: String,
     /// `uname -m`.
     pub machine: String,
-    /// What it really is, if it is not Linux: gVisor, with its version where that is known.
+    /// The real kernel, if it is not Linux: gVisor, with its version if that is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub foreign: Option<String>,
     /// The effective user.
     pub uid: u32,
     /// The command line, without the program.
     pub arguments: Vec<String>,
-    /// Where files were made.
+    /// The directory for files.
     pub scratch: Option<String>,
     /// Directories that could not be used for files, with the errors.
     pub passed_over: Vec<String>,
-    /// Configuration options that decide what can be tried, where the kernel tells.
+    /// Configuration options that decide which claims can be tried, if the kernel reports them.
     pub config: Vec<(String, String)>,
-    /// What the run could not use.
+    /// The isolation that the run could not use.
     pub lost: Isolation,
 }
 
@@ -160,16 +160,16 @@ pub const SCHEMA: u32 = 1;
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// On and with what.
+    /// The circumstances.
     pub environment: Environment,
     /// The results, in the order of the registry.
     pub records: Vec<Record>,
-    /// Claims that cannot be tried on a kernel of this kind, User-mode Linux: under `--strict` they may be untestable.
+    /// Claims that cannot be tried on a kernel of this kind (User-mode Linux): under `--strict` they may be untestable.
     pub excused: Vec<String>,
 }
 
 impl Run {
-    /// These results.
+    /// A run with these results.
     pub fn new(environment: Environment, records: Vec<Record>) -> Self {
         Self {
             environment,
@@ -183,7 +183,7 @@ impl Run {
         self.records.iter().find(|record| record.id == id)
     }
 
-    /// How many have this word.
+    /// The number of results with this word.
     pub fn count(&self, word: Word) -> usize {
         self.records
             .iter()
@@ -198,7 +198,7 @@ impl Run {
             .filter(move |record| record.judgement == Some(judgement))
     }
 
-    /// Whether any experiment gave an answer.
+    /// Whether any experiment gave a verdict.
     pub fn has_decided(&self) -> bool {
         self.records
             .iter()
@@ -207,7 +207,7 @@ impl Run {
 }
 
 impl Environment {
-    /// Of this process, before the supervisor has told what is lost.
+    /// The environment of this process, before the supervisor has reported missing isolation.
     pub fn now(scratch: Option<String>, passed_over: Vec<String>) -> Self {
         let (kernel, machine) = kernel::uname();
         Self {
@@ -225,7 +225,7 @@ impl Environment {
         }
     }
 
-    /// Without what differs from run to run on one kernel: for a record.
+    /// The environment without fields that differ between runs on one kernel: for a record.
     #[must_use]
     pub fn steady(&self) -> Self {
         Self {

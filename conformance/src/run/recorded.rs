@@ -1,7 +1,7 @@
-//! What every kernel of the matrix did, as `just record` has written it to `fixtures/verdicts`.
+//! The results of every kernel of the matrix, as `just record` wrote them to `fixtures/verdicts`.
 //!
-//! A record is a run in the stored form without what differs from run to run: no time, no place, no facts that vary. So another
-//! run on the same kernel makes the same record, and a change in one is a change of the kernel or of a claim.
+//! A record is a run in the stored form without what differs between runs: no time, no place, no facts that vary. Another run on the
+//! same kernel therefore makes the same record, and a change in a record is a change of the kernel or of a claim.
 
 #![forbid(unsafe_code)]
 
@@ -18,12 +18,12 @@ macro_rules! records {
     };
 }
 
-/// The records, as they were when the program was built, oldest kernel first.
+/// The records at the time of the build, oldest kernel first.
 const RECORDS: &[(&str, &str)] = records!(
     "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"
 );
 
-/// What [`find`] has read, each record once.
+/// The records that [`find`] has read. Each is read once.
 static READ: [OnceLock<Stored>; RECORDS.len()] = [const { OnceLock::new() }; RECORDS.len()];
 
 /// The kernels that have a record.
@@ -45,11 +45,11 @@ pub fn find(name: &str) -> Option<&'static Stored> {
     }))
 }
 
-/// The record of a run, if it is of the whole registry and green.
+/// The record of a run, if the run has the whole registry and is green.
 ///
 /// # Errors
 ///
-/// What keeps it from being one.
+/// Why the run cannot be a record.
 pub fn compact(run: &Run, registry: Registry) -> Result<String, String> {
     let mut records = Vec::new();
     for claim in registry.all() {
@@ -91,7 +91,7 @@ pub fn compact(run: &Run, registry: Registry) -> Result<String, String> {
     String::from_utf8(text).map_err(|error| error.to_string())
 }
 
-/// What was seen, without the facts that vary.
+/// The observation, without the facts that vary.
 fn steady(seen: &Observation, varies: &[&str]) -> Observation {
     let mut steady = Observation::new();
     for fact in seen.facts() {

@@ -1,4 +1,4 @@
-//! When a run is red.
+//! The conditions under which a run is red.
 
 #![forbid(unsafe_code)]
 
@@ -10,20 +10,20 @@ use crate::foreign::Foreign;
 use crate::kernel::{self, Release};
 use crate::verdict::{Judgement, Word};
 
-/// What counts as red beyond broken experiments: one meaning for every command that has `--strict`.
+/// The results that are red in addition to broken experiments. It means the same for every command that has `--strict`.
 #[derive(Clone, Debug, Default)]
 pub struct Strictness {
-    /// A contradiction to what is known, on a measured series, is red; so is an untestable claim that is not expected.
+    /// A verdict that contradicts the known one, on a measured series, is red; so is an unexpected untestable claim.
     pub strict: bool,
-    /// Claims that may be untestable; of a grid, rows.
+    /// Claims that may be untestable; for a grid, rows.
     pub expected_untestable: Vec<String>,
-    /// What the claims are, for what is known of them.
+    /// The claims, for their known verdicts.
     pub registry: Registry,
 }
 
 impl Run {
-    /// Whether an experiment has given an answer on this run's series before: then it can be tried there. On a series that was
-    /// never measured it should be.
+    /// Whether the claim is expected to be testable on this run's series. It is, if it was decided on that series before, or if the
+    /// series was never measured.
     fn has_been_measured(&self, id: &str, registry: Registry) -> bool {
         let running: Result<Release, _> = self.environment.kernel.parse();
         let series = running.map(|release| release.series);
@@ -38,8 +38,8 @@ impl Run {
         }
     }
 
-    /// Whether a claim cannot be tried on a kernel of this kind, which is not a machine's Linux: what is known of gVisor, and what
-    /// runs programs, which its sandbox does not have.
+    /// Whether a claim cannot be tried on this kind of kernel, which is not a normal Linux: the claims that are known to be
+    /// untestable in gVisor, and those that run programs, which its sandbox does not have.
     fn is_excused(&self, id: &str, registry: Registry) -> bool {
         let runs_programs = || {
             registry
@@ -81,12 +81,12 @@ impl Run {
         }
     }
 
-    /// Whether programs that count failures count this result.
+    /// Whether reports that count failures count this result.
     pub fn fails(&self, record: &Record, strictness: &Strictness) -> bool {
         self.why_red(record, strictness).is_some()
     }
 
-    /// Why results are red, a clause each; those that were not reached for one reason together.
+    /// Why results are red, in one clause each. Claims that were not reached for the same reason share one clause.
     pub fn red_results(&self, strictness: &Strictness) -> Vec<String> {
         let mut reasons = Vec::new();
         let mut unreached: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -108,7 +108,7 @@ impl Run {
         reasons
     }
 
-    /// Why the run is red, a clause each; none if it is green. A run that has decided nothing is never green.
+    /// Why the run is red, in one clause each; empty if it is green. A run without any verdict is never green.
     pub fn red(&self, strictness: &Strictness) -> Vec<String> {
         let mut reasons = self.red_results(strictness);
         if !self.has_decided() && reasons.is_empty() {
@@ -118,8 +118,8 @@ impl Run {
     }
 }
 
-/// Why several runs are red, a clause each that begins with the run's name. That one of them has decided nothing is not red by
-/// itself: a kernel may lack what all these claims are about.
+/// Why several runs are red, in one clause each that begins with the run's name. A run without any verdict is not red by itself: a
+/// kernel may lack the subject of all these claims.
 pub fn red_of_all<'run>(
     runs: impl IntoIterator<Item = (&'run str, &'run Run)>,
     strictness: &Strictness,
@@ -137,7 +137,7 @@ pub fn red_of_all<'run>(
     reasons
 }
 
-/// Why a run without an answer is red.
+/// Why a run without any verdict is red.
 pub const NOTHING_DECIDED: &str = "nothing was decided: no claim could be tried";
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
         assert!(run(untestable()).red_results(&expecting).is_empty());
     }
 
-    /// Whatever is expected, a run without an answer is red; one answer is enough.
+    /// Whatever is expected, a run without any verdict is red; one verdict is enough.
     #[test]
     fn nothing_decided_is_never_green() {
         let untestable = || Outcome::Untestable(Reason::new(Lack::Device, "no device", "make one"));

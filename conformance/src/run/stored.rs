@@ -1,4 +1,4 @@
-//! Results that were kept: what the reports are made of.
+//! Stored results, from which reports are made.
 
 #![forbid(unsafe_code)]
 
@@ -10,28 +10,28 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Where `conformance matrix` keeps results, a file per kernel.
+/// The directory in which `conformance matrix` keeps results, a file per kernel.
 pub const DIRECTORY: &str = "target/conformance";
 
-/// A run with the name under which it was kept: that of its kernel in the matrix.
+/// A run with the name under which it is stored: that of its kernel in the matrix.
 #[derive(Clone, Debug)]
 pub struct Stored {
     /// The file's name without `.jsonl`.
     pub name: String,
-    /// What came of it.
+    /// The run.
     pub run: Run,
 }
 
-/// The longest file of results that is read: hundreds of times what a run has.
+/// The longest file of results that is read: hundreds of times the size of a usual run.
 const MOST: u64 = 256 << 20;
 /// The longest first line.
 const FIRST_LINE: u64 = 64 << 10;
 
-/// The bytes of a file of JSON Lines. What does not begin as such is refused at once, whatever its length.
+/// The bytes of a file of JSON Lines. A long file that does not begin with a line of JSON is refused before the rest is read.
 ///
 /// # Errors
 ///
-/// Why it cannot be read, or what is wrong with it.
+/// The error from the system, or a description of the wrong content.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     let mut file = input::open(path).map_err(failed)?;
@@ -61,7 +61,7 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 ///
-/// What is wrong with it, in a line that begins with its path.
+/// The error, in a line that begins with the file's path.
 pub fn read(path: &Path) -> Result<Stored, String> {
     let bytes = bytes(path)?;
     let run = jsonl::read(&bytes).map_err(|what| {
@@ -75,11 +75,11 @@ pub fn read(path: &Path) -> Result<Stored, String> {
     })
 }
 
-/// Reads these files, or all that there are in the directory of results, oldest kernel first.
+/// Reads these files, or, if the list is empty, all files in the directory of results, oldest kernel first.
 ///
 /// # Errors
 ///
-/// The first file that cannot be read; two of one name, which no report could tell apart; none at all.
+/// The first file that cannot be read; two files with one name, which a report could not distinguish; or no file at all.
 pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
     let found = paths(files);
     if found.is_empty() {
@@ -106,7 +106,7 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
     Ok(runs)
 }
 
-/// These files, or all that there are in the directory of results.
+/// These files, or, if the list is empty, all files in the directory of results.
 pub fn paths(files: &[PathBuf]) -> Vec<PathBuf> {
     if files.is_empty() {
         in_directory(Path::new(DIRECTORY))
@@ -123,7 +123,7 @@ fn in_directory(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Names that begin with a release are in its order, before all others.
+/// Names that begin with a release come first, in the order of releases.
 fn order(name: &str) -> (bool, Option<crate::kernel::Series>, String) {
     let release: Option<crate::kernel::Release> = name.parse().ok();
     let series = release.map(|release| release.series);

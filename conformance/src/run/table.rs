@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Columns as wide as what is in them.
+/// Prints columns that are as wide as their content.
 pub fn draw(output: &mut dyn Write, table: &[Vec<String>], markdown: bool) -> io::Result<()> {
     let columns = table.first().map_or(0, Vec::len);
     let width = |column: usize| {

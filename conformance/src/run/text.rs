@@ -7,7 +7,7 @@ pub fn plural(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The text in one line: whatever would end a line, or make a terminal do things, is a space.
+/// The text in one line. Characters that end a line or control a terminal become spaces.
 pub fn one_line(text: &str) -> String {
     let spaces = text.replace(|letter: char| letter.is_control(), " ");
     spaces.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! The parent of one experiment: holds its locks, watches its time, collects its report, cleans up after it.
+//! The parent of one experiment: holds its locks, limits its time, collects its report, and cleans up after it.
 
 use super::outcome::panic_message;
 use crate::claim::Claim;
@@ -17,9 +17,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// How much of an experiment's report, and of its standard error, is kept, in bytes.
+/// The number of bytes that are kept of an experiment's report, and of its standard error.
 const OUTPUT_BYTES: usize = 1 << 20;
-/// How much of the standard error is quoted, in characters.
+/// The number of characters of the standard error that are quoted.
 const STDERR_QUOTED: usize = 2000;
 
 /// Runs the experiment of `claim` as ordered, writes its report to `results`, and ends the process.
@@ -36,7 +36,7 @@ pub fn keep(
         libc::setpgid(0, 0);
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     }
-    // The lifeline and the supervisor's messages are not ours: an experiment must neither hold nor write them.
+    // The lifeline and the supervisor's output do not belong to us: an experiment must not hold or write them.
     process::stdio_to_null();
     process::close_all_but(&[results.as_raw_fd()]);
     let kept = lock(claim).and_then(|locks| Ok((locks, watch(claim, order, lab)?)));
@@ -46,7 +46,7 @@ pub fn keep(
         Err(Stop::Broken(what)) => Outcome::Broken(what).into(),
     };
     if !own_namespace {
-        process::kill_descendants(); // in a namespace the kernel does it when we exit
+        process::kill_descendants(); // in a namespace, the kernel does this when we exit
     }
     let report = serde_json::to_vec(&report).expect("a report is plain data");
     let written = results
@@ -55,7 +55,7 @@ pub fn keep(
     process::exit(c_int::from(written.is_err()))
 }
 
-/// Takes the claim's resources, waiting for their holders. They are free again when the last copy of the files is closed.
+/// Takes the claim's resources, and waits for their holders. The locks end when the last copy of the files is closed.
 fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
     let lock = |path: &str| {
         let file = File::open(path)?;
@@ -71,7 +71,7 @@ fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
         Err(error) if error.raw_os_error() == Some(libc::ENOLCK) => lock(directory),
         done => done,
     };
-    // Always in one order, so that two claims cannot wait for each other.
+    // Always in the same order, so that two claims cannot wait for each other.
     let resources = claim.shares();
     resources
         .into_iter()
@@ -79,7 +79,7 @@ fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
         .collect()
 }
 
-/// Starts the experiment and follows it to its end.
+/// Starts the experiment and follows it until it ends.
 fn watch(claim: &Claim, order: &Order, lab: &Lab) -> Result<Report, Stop> {
     let limits = order.limits;
     let traced = claim.traced || order.interposed != Interposed::AsClaimed;
@@ -90,7 +90,7 @@ fn watch(claim: &Claim, order: &Order, lab: &Lab) -> Result<Report, Stop> {
         process::fork(|| experiment(claim, traced, limits, lab, &report_writer, &stderr_writer))
             .setup("fork")?;
     drop((report_writer, stderr_writer));
-    // Also set here, so that a kill of the group cannot come before the child has made it.
+    // Also set here, so that the group exists before it can be killed.
     // SAFETY: setpgid takes no pointer.
     unsafe { libc::setpgid(pid, pid) };
 
@@ -108,7 +108,7 @@ fn watch(claim: &Claim, order: &Order, lab: &Lab) -> Result<Report, Stop> {
         deadline,
     };
     let ended = watched.until_the_end(traced.then_some(&mut hook))?;
-    // What the experiment started may still hold the pipes: it ends now, then the rest is read.
+    // Processes that the experiment started may still hold the pipes: they end now, then the rest is read.
     process::kill(-pid);
     watched.report.drain();
     watched.stderr.drain();
@@ -129,7 +129,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Waits for the experiment's end, reading its output and following its system calls. None if its time was up.
+    /// Waits for the end of the experiment; reads its output and follows its system calls meanwhile. None if its time limit was
+    /// reached.
     fn until_the_end(&mut self, mut hook: Option<&mut Liar>) -> Result<Option<Ended>, Stop> {
         let mut engine: Option<Engine<'_>> = None;
         loop {
@@ -172,7 +173,7 @@ impl Watched {
         Ok(())
     }
 
-    /// What the report, the end and the trace come to.
+    /// The outcome, from the report, the end and the trace.
     fn outcome(&self, ended: Option<Ended>, recorder: &Recorder, limits: Limits) -> Outcome {
         let said = self.stderr.quoted();
         let broken = |what: String| Outcome::Broken(what + &said);
@@ -209,7 +210,7 @@ impl Watched {
     }
 }
 
-/// Puts the counted kernel entries where the experiment left a place for them.
+/// Fills in the counted kernel entries for which the experiment left a place.
 fn fill_in(mut seen: Observation, recorder: &Recorder) -> Outcome {
     for fact in seen.facts_mut() {
         if let Value::Traced(index) = fact.value {
@@ -272,7 +273,7 @@ fn experiment(
     process::exit(c_int::from(written.is_err()))
 }
 
-/// One of the experiment's output pipes, read as it comes.
+/// One of the experiment's output pipes. It is read as data arrives.
 struct Output {
     pipe: Option<PipeReader>,
     bytes: Vec<u8>,
@@ -286,7 +287,7 @@ impl Output {
         }
     }
 
-    /// For poll, which ignores -1.
+    /// The descriptor for poll, which ignores -1.
     fn fd(&self) -> c_int {
         self.pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
@@ -296,7 +297,7 @@ impl Output {
         let mut buffer = [0; 4096];
         match pipe.read(&mut buffer) {
             Ok(count) if count > 0 => {
-                // A flood is read, so that its writer does not wait, and dropped.
+                // Output past the limit is read, so that its writer does not wait, and dropped.
                 let room = OUTPUT_BYTES - self.bytes.len();
                 self.bytes.extend_from_slice(&buffer[..count.min(room)]);
             }
@@ -305,7 +306,7 @@ impl Output {
         }
     }
 
-    /// Reads what is there, without waiting for writers that are being killed.
+    /// Reads the available data, without waiting for writers that are being killed.
     fn drain(&mut self) {
         while self.pipe.is_some()
             && process::poll(&[self.fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready[0])
@@ -347,7 +348,7 @@ impl ChildSignals {
 
     fn clear(&self) {
         let mut buffer = [0_u8; 16 * size_of::<libc::signalfd_siginfo>()];
-        // SAFETY: the pointer and length are of `buffer`. The answer is of no interest: waitpid tells all.
+        // SAFETY: the pointer and length are of `buffer`. The data is not needed: waitpid reports everything.
         unsafe { libc::read(self.fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
     }
 }

@@ -1,4 +1,4 @@
-//! Runs claims, each in processes of its own, and brings their outcomes back whatever the experiments do.
+//! Runs claims, each in separate processes, and returns their outcomes whatever the experiments do.
 //!
 //! ```text
 //! conformance check            the program that the user started: judges and reports
@@ -8,9 +8,9 @@
 //!           └ experiment       default signal dispositions, own process group, dies with its keeper
 //! ```
 //!
-//! Nobody outlives anybody above: the supervisor sees the lifeline end, keepers and experiments have a parent-death
-//! signal, and what an experiment started is killed by its keeper (by the kernel, in a namespace). What it mounted ends
-//! with its mount namespace. It has a directory of its own; a file that it leaves there makes it broken.
+//! No process outlives one above it. The supervisor sees the end of the lifeline, and keepers and experiments have a parent-death
+//! signal. The keeper (in a namespace, the kernel) kills the processes that an experiment started. Mounts of the experiment end with
+//! its mount namespace. Each experiment has a separate directory; a file that is left there makes the experiment broken.
 
 mod keeper;
 pub mod order;
@@ -27,15 +27,15 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// The hidden command with which the program starts itself as supervisor.
+/// The hidden command that starts the program as supervisor.
 pub const SUPERVISE: &str = "__supervise";
 
-/// What runs claims, and within which limits.
+/// The program that runs claims, and the limits.
 #[derive(Clone, Debug)]
 pub struct Runner {
-    /// The `conformance` program, which is its own supervisor.
+    /// The `conformance` program, which is also the supervisor.
     pub program: PathBuf,
-    /// How many experiments run side by side.
+    /// The number of experiments that run side by side.
     pub jobs: usize,
     /// CPU seconds that one experiment may use.
     pub cpu_seconds: u64,
@@ -43,19 +43,19 @@ pub struct Runner {
     pub scratch: Option<PathBuf>,
 }
 
-/// An experiment to be run: a claim's, in its own way or with a tracer's.
+/// An experiment to run: as the claim has it, or with another tracer.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'claim> {
     /// The claim.
     pub claim: &'claim Claim,
-    /// Who stands between it and the kernel.
+    /// The tracer between the experiment and the kernel.
     pub interposed: Interposed,
-    /// Its time limits; the runner's own if none.
+    /// Its time limits; those of the runner, if none.
     pub limits: Option<Limits>,
 }
 
 impl<'claim> Task<'claim> {
-    /// The claim's experiment in its own way.
+    /// The experiment as the claim has it.
     pub fn of(claim: &'claim Claim) -> Self {
         Self {
             claim,
@@ -65,21 +65,21 @@ impl<'claim> Task<'claim> {
     }
 }
 
-/// What a runner reports besides outcomes.
+/// The reports of a runner, other than outcomes.
 #[derive(Clone, Copy, Debug)]
 pub enum Heard<'run> {
-    /// Before the first experiment: what the run cannot use.
+    /// Before the first experiment: the isolation that the run cannot use.
     Lost(&'run Isolation),
-    /// The experiment of the task at this place begins.
+    /// The experiment of the task with this index begins.
     Begun(usize),
 }
 
 impl Runner {
-    /// Runs `claims` and calls `each` as their outcomes come, in no order. Every claim has exactly one outcome.
+    /// Runs `claims` and calls `each` with each outcome as it arrives, in any order. Every claim has exactly one outcome.
     ///
     /// # Errors
     ///
-    /// If the supervisor cannot be started. One that dies makes the claims without an outcome `broken`.
+    /// If the supervisor cannot be started. If it dies, the claims without an outcome are `broken`.
     pub fn run(
         &self,
         claims: &[&Claim],
@@ -92,12 +92,12 @@ impl Runner {
         })
     }
 
-    /// Runs `tasks` and calls `each` with the place of a task and what it brought, in no order, once per task.
+    /// Runs `tasks` and calls `each` with the index of a task and its report, in any order, once per task.
     ///
     /// # Errors
     ///
-    /// If the supervisor cannot be started. One that dies makes the tasks without a report `broken`; a signal that is
-    /// [watched](interrupt::watch) for ends it, and makes them `not reached`.
+    /// If the supervisor cannot be started. If it dies, the tasks without a report are `broken`. A signal that is
+    /// [watched](interrupt::watch) for ends it, and the tasks without a report are then `not reached`.
     pub fn run_tasks(
         &self,
         tasks: &[Task<'_>],
@@ -129,7 +129,7 @@ impl Runner {
             scratch: self.scratch.clone(),
             directory: directory.as_ref().map(|directory| directory.0.clone()),
         };
-        // Held until the end: this is the lifeline. A supervisor that is gone already is noticed below.
+        // Held until the end: this is the lifeline. A supervisor that has already ended is noticed below.
         let mut lifeline = supervisor.stdin.take().expect("stdin is piped");
         let _ = writeln!(lifeline, "{}", serde_json::to_string(&orders)?);
         let lifeline = Arc::new(Mutex::new(Some(lifeline)));
@@ -182,10 +182,10 @@ impl Runner {
 }
 
 impl Resource {
-    /// The files whose `flock` stands for the resource: the second where the first is nothing that can be locked.
+    /// The files whose `flock` stands for the resource. The second is used if the first cannot be locked.
     ///
-    /// Device nodes: there on every machine, never removed, and nothing is left behind. gVisor has no locks of devices
-    /// (`ENOLCK`), but of directories. The lock ends with its holder.
+    /// The first is a device node: it exists on every machine, is never removed, and the lock leaves no file. gVisor cannot lock
+    /// devices (`ENOLCK`), but it can lock directories. The lock ends with its holder.
     fn lock_files(self) -> [&'static str; 2] {
         match self {
             Self::Machine => ["/dev/null", "/"],

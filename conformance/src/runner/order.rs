@@ -1,4 +1,4 @@
-//! What the program, its supervisor and the keepers say to each other.
+//! The messages between the program, its supervisor and the keepers.
 
 #![forbid(unsafe_code)]
 
@@ -8,30 +8,30 @@ use crate::interpose::record::Made;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Who stands between an experiment and the kernel.
+/// The tracer between an experiment and the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interposed {
-    /// Nobody, or a tracer that counts for a claim that is `traced`.
+    /// None, or a tracer that counts for a claim that is `traced`.
     AsClaimed,
-    /// A tracer that writes down every call.
+    /// A tracer that records every call.
     Recorder,
-    /// A tracer that lies.
+    /// A tracer that applies a lie.
     Liar(Lie),
 }
 
-/// What a task has brought.
+/// The report of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// What became of the experiment.
+    /// The outcome of the experiment.
     pub outcome: Outcome,
-    /// Every call that it made, if they were written down.
+    /// Every call that it made, if calls were recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Made>,
-    /// How often it was told something that was not so.
+    /// How often the lie changed something.
     #[serde(default)]
     pub told: u64,
-    /// How long it took.
+    /// The duration.
     #[serde(default)]
     pub milliseconds: u64,
 }
@@ -63,7 +63,7 @@ pub(super) struct Orders {
     pub tasks: Vec<Order>,
     pub jobs: usize,
     pub scratch: Option<PathBuf>,
-    /// Below it, where the experiments have directories of their own.
+    /// A directory below it, with one directory for each experiment.
     pub directory: Option<PathBuf>,
 }
 
@@ -75,17 +75,17 @@ pub(super) struct Order {
     pub limits: Limits,
 }
 
-/// Time limits of one experiment.
+/// The time limits of one experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// CPU seconds that it may use.
     pub cpu_seconds: u64,
-    /// Seconds of the wall clock: a backstop for an experiment that waits for ever.
+    /// Seconds of the wall clock: a limit for an experiment that waits for ever.
     pub wall_seconds: u64,
 }
 
 impl Limits {
-    /// Generous by the wall clock, for a loaded machine.
+    /// The wall-clock limit is generous, for a loaded machine.
     pub fn of_cpu_seconds(cpu_seconds: u64) -> Self {
         const WALL_PER_CPU: u64 = 6;
         Self {

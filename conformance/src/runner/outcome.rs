@@ -1,4 +1,4 @@
-//! What becomes of an experiment, and what a run could not use.
+//! The outcome of an experiment, and the isolation that a run could not use.
 
 #![forbid(unsafe_code)]
 
@@ -6,26 +6,26 @@ use crate::verdict::{Observation, Reason};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 
-/// What became of an experiment.
+/// The outcome of an experiment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It saw this.
+    /// Its observation.
     Seen(Observation),
     /// It could not be tried here.
     Untestable(Reason),
-    /// It failed to be an experiment: red.
+    /// The experiment itself failed: red.
     Broken(String),
-    /// It did not end in its time: red.
+    /// It did not end within its time limit: red.
     TimedOut(String),
-    /// The run ended before it did: red.
+    /// The run ended before it: red.
     NotReached(String),
 }
 
-/// What a run could not use, found by the supervisor before the first claim.
+/// The isolation that a run could not use. The supervisor finds this out before the first claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
-    /// Why experiments have no PID namespace of their own.
+    /// Why experiments have no separate PID namespace.
     pub pid_namespace: Option<String>,
     /// Why nothing can be traced.
     pub ptrace: Option<String>,

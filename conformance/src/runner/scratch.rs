@@ -1,26 +1,28 @@
-//! A directory for each experiment, in one for the run. An experiment's files have no name; what has one was left behind.
+//! A directory for each experiment, in one for the run. An experiment's files have no name; a file with a name was left there by
+//! mistake.
 //!
-//! The runner names the run's directory, and the supervisor makes it once it has heard of it and nothing can end it before the
-//! end: so nobody makes it who may be gone before another knows. The supervisor removes it when the lifeline has ended, the runner when
-//! the supervisor has. One of the two lives longer than the other.
+//! The runner names the run's directory. The supervisor makes it after it has read the name, when nothing can end it before it
+//! removes the directory. So the process that makes the directory is never the only one that knows it and then dies. The supervisor
+//! removes it after the end of the lifeline, and the runner removes it after the end of the supervisor. At least one of the two
+//! lives long enough.
 #![forbid(unsafe_code)]
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 
-/// The directory of a run, removed with all that is in it when this is dropped.
+/// The directory of a run. It is removed with its content when this is dropped.
 pub(super) struct RunDirectory(pub(super) PathBuf);
 
 impl RunDirectory {
     /// Names one below `scratch`.
     pub(super) fn named(scratch: &Path) -> Self {
-        // Never the name of another run, not even of one that is over: both of its ends remove it.
+        // Never the name of another run, even of one that is over: the runner and the supervisor both remove it.
         let random = RandomState::new().build_hasher().finish();
         Self(scratch.join(format!(".nocopy-run-{random:016x}")))
     }
 
-    /// Makes it. None where no directory can be made: then experiments use `scratch` itself.
+    /// Makes the directory. None if no directory can be made: then experiments use `scratch` itself.
     pub(super) fn make(self) -> Option<Self> {
         fs::create_dir(&self.0).ok().map(|()| self)
     }
@@ -28,12 +30,12 @@ impl RunDirectory {
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        // Gone already where the supervisor was first.
+        // Already gone if the supervisor was first.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Removes an experiment's directory, and tells what was in it: nothing, if it was well behaved.
+/// Removes an experiment's directory. Returns an error with the names in it, if it was not empty.
 pub(super) fn remove(directory: &Path) -> Result<(), String> {
     let Err(error) = fs::remove_dir(directory) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The process between the user's and the experiments: starts keepers, passes their results on, ends them all.
+//! The process between the user's process and the experiments: starts keepers, passes their results on, and ends them all.
 
 use crate::claim::Claim;
 use crate::interpose;
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Whether this process has been started as a supervisor.
+/// Whether this process was started as a supervisor.
 pub fn is_asked_for() -> bool {
     std::env::args_os()
         .nth(1)
@@ -31,7 +31,7 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(io::stdin()).read_line(&mut line)?;
     if line.is_empty() {
-        return Ok(()); // whoever started us is gone
+        return Ok(()); // the program that started us is gone
     }
     let mut orders: Orders = serde_json::from_str(&line)?;
     let namespaces = Namespaces::probe();
@@ -48,7 +48,7 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
     };
     let claims: Vec<Option<&Claim>> = orders.tasks.iter().map(claim).collect();
     let mut running: Vec<Kept> = Vec::new();
-    // Whoever started us may be gone at any moment, and a message fail for it: what follows is done in any case.
+    // The program that started us may end at any moment, and then a message to it fails. The steps below run in any case.
     let directory = orders.directory.take().map(scratch::RunDirectory);
     let directory = directory.and_then(scratch::RunDirectory::make);
     orders.directory = directory.as_ref().map(|directory| directory.0.clone());
@@ -57,13 +57,13 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         process::kill(kept.pid);
     }
     process::kill_descendants();
-    // Already empty after a whole run.
+    // Already empty after a complete run.
     drop(directory);
     send(&Message::End { reports: served? })
 }
 
-/// Runs every task, at most so many side by side, until all are done or the lifeline has ended: how many were reported. `running`
-/// are those that still run.
+/// Runs every task, at most `jobs` of them side by side, until all are done or the lifeline has ended. Returns the number of
+/// reports. `running` has the tasks that still run.
 fn serve(
     orders: &Orders,
     claims: &[Option<&Claim>],
@@ -98,7 +98,7 @@ fn serve(
         let done = running.extract_if(.., |kept| kept.ended);
         let messages: Vec<_> = done.map(Kept::finish).collect();
         if namespaces.is_none() && !messages.is_empty() {
-            // What the experiment of a keeper that was killed has started is ours now.
+            // The processes that the experiment of a killed keeper started are our children now.
             let keepers: Vec<_> = running.iter().map(|kept| kept.pid).collect();
             process::kill_children_but(&keepers);
         }
@@ -110,7 +110,7 @@ fn serve(
     Ok(reports)
 }
 
-/// Takes the first task out of the queue that would not wait for what a running one holds.
+/// Takes the first task out of the queue that needs no resource of a running task.
 fn next(
     claims: &[Option<&Claim>],
     waiting: &mut VecDeque<usize>,
@@ -132,16 +132,16 @@ fn send(message: &Message) -> io::Result<()> {
     output.flush()
 }
 
-/// A keeper, seen from above.
+/// A keeper, as the supervisor sees it.
 struct Kept {
     task: usize,
     pid: libc::pid_t,
-    /// The keeper's report; its end of file is the keeper's end.
+    /// The keeper's report. End of file is the end of the keeper.
     pipe: File,
     report: Vec<u8>,
     ended: bool,
     since: Instant,
-    /// The experiment's own, if one could be made.
+    /// The directory of the experiment, if one could be made.
     directory: Option<PathBuf>,
 }
 
@@ -163,7 +163,7 @@ impl Kept {
         let directory = directory.filter(|path| std::fs::create_dir(path).is_ok());
         let lab = Lab::new(directory.clone().or_else(|| orders.scratch.clone()));
         let forked = process::fork(|| {
-            // Without the right to this there is none to mount.
+            // Without the right to do this, the experiment cannot mount either.
             let _ = process::mounts_of_its_own();
             keeper::keep(claim, order, &lab, writer.as_fd(), own_namespace);
         });
@@ -211,10 +211,10 @@ impl Kept {
     }
 }
 
-/// How often the supervisor looks for keepers that are stopped, of which no descriptor tells.
+/// How often the supervisor looks for stopped keepers, which no descriptor reports.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Waits until a keeper says something, or it is time to look again. False when the lifeline has ended.
+/// Waits until a keeper sends something, or until it is time to look again. Returns false when the lifeline has ended.
 fn wait_for_any(running: &mut [Kept]) -> io::Result<bool> {
     let mut fds: Vec<_> = running.iter().map(|kept| kept.pipe.as_raw_fd()).collect();
     fds.push(io::stdin().as_raw_fd());
@@ -223,21 +223,21 @@ fn wait_for_any(running: &mut [Kept]) -> io::Result<bool> {
         if *ready {
             kept.read();
         } else if process::has_stopped(kept.pid) {
-            // It would keep its time no more. Outside of a PID namespace an experiment can do that to it.
+            // A stopped keeper does not enforce its time limit. Without a PID namespace, an experiment can stop its keeper.
             process::kill(kept.pid);
         }
     }
-    // Nothing follows the orders: whatever can be read there is the end.
+    // No input follows the orders: if standard input is readable, the lifeline has ended.
     Ok(ready.last() != Some(&true))
 }
 
-/// The way into a new PID namespace and back, for the next child only.
+/// Enters a new PID namespace and comes back, for the next child only.
 struct Namespaces {
     own: File,
 }
 
 impl Namespaces {
-    /// Tries it once, in a child: a kernel that lets nobody back would leave us where no second child can be made.
+    /// Tries it once, in a child: on a kernel that does not let us back, this process could not make a second child.
     fn probe() -> io::Result<Self> {
         let namespaces = Self {
             own: File::open("/proc/self/ns/pid")?,
@@ -285,7 +285,7 @@ fn probe_ptrace() -> io::Result<()> {
         process::exit(refused.unwrap_or(0));
     })?;
     match process::wait(pid) {
-        // Stopped in the offer: it works.
+        // Stopped in `offer`: tracing works.
         Ended::Stopped => {
             process::kill(pid);
             process::wait(pid);

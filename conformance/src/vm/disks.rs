@@ -1,4 +1,4 @@
-//! Disks with file systems, empty where they can be written, made once and kept in the cache. Guests write to a snapshot of them.
+//! Disks with file systems. They are made once and kept in the cache; a writable one is empty. Guests write to a snapshot of them.
 
 use super::error::{Context, Error};
 use super::kernels::Cache;
@@ -30,17 +30,17 @@ pub fn image(cache: &Cache, name: &str) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// One guest of this process makes a disk, the others wait.
+/// One guest of this process makes a disk; the others wait.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// Makes a file if it is not there: whole or not at all.
+/// Makes a file if it does not exist. It is made as a whole or not at all.
 fn once(path: &Path, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let _making = MAKING.lock();
-    // An empty one is what a full disk or a crash has left of it.
+    // A full disk or a crash may have left an empty file.
     if path.metadata().is_ok_and(|known| known.len() > 0) {
         return Ok(());
     }
-    // Under another name until it is whole: another process may make it at once, and a run may be cut off.
+    // It has another name until it is whole: another process may make it at the same time, and a run may be interrupted.
     let making = path.with_extension(format!("{}.new", std::process::id()));
     let made = make(&making).and_then(|()| std::fs::rename(&making, path).at(path));
     if made.is_err() {

@@ -1,29 +1,29 @@
-//! What can go wrong with kernels and guests, each with what to do.
+//! Errors of kernels and guests. Each message states what to do.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A sentence for the user. Exit status 2 for what the user can mend, 1 for what a guest did.
+/// A message for the user. The exit status is 2 for errors that the user can fix, and 1 for errors of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Something is missing, named wrongly or cannot be used on the host.
+    /// Something on the host is missing, misnamed or unusable.
     Host(String),
-    /// The distribution does not have it any more.
+    /// The distribution no longer has it.
     Gone(String),
-    /// It cannot be run on this machine, for this reason: it is not installed, or what it needs is refused.
+    /// It cannot be run on this machine: it is not installed, or something that it needs is refused.
     NotRun(String),
-    /// The guest was started, and did not do what it should.
+    /// The guest was started, and failed.
     Guest(String),
 }
 
 impl Error {
-    /// A failure of the host's side.
+    /// An error on the host's side.
     pub fn host(message: impl Into<String>) -> Self {
         Self::Host(message.into())
     }
 
-    /// A failure of the guest.
+    /// An error of the guest.
     pub fn guest(message: impl Into<String>) -> Self {
         Self::Guest(message.into())
     }
@@ -42,11 +42,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Names the file or the step that an error of the host is about.
+/// Names the file or the step of an error on the host.
 pub trait Context<T> {
     /// `what` is a clause such as `write target/kernels/6.1/vmlinux`.
     fn context(self, what: impl fmt::Display) -> Result<T, Error>;
-    /// The error is about this file.
+    /// Names the file of the error.
     fn at(self, path: &Path) -> Result<T, Error>;
 }
 

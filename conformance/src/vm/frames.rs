@@ -1,22 +1,22 @@
 //! The result channel: length-framed records with a checksum, over a serial port that has no other user.
 //!
 //! A record is `kind` (one byte), length (u32, little endian), CRC-32 of the payload, payload. The console is another port, so
-//! kernel messages cannot get in between; the checksum notices if something does.
+//! kernel messages cannot get in between. The checksum detects any other bytes.
 
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write};
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The guest is up; the payload is `uname -r`.
     Hello,
-    /// Standard output of what runs in the guest.
+    /// Standard output of the command in the guest.
     Output,
-    /// Standard error of what runs in the guest.
+    /// Standard error of the command in the guest.
     Error,
-    /// The end marker: how it ended ([`End`]).
+    /// The end marker: how the guest ended ([`End`]).
     End,
 }
 
@@ -30,21 +30,21 @@ const KINDS: [(u8, Kind); 4] = [
 /// The payload of the end marker.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct End {
-    /// How many records came before it.
+    /// The number of records before it.
     pub records: u64,
-    /// The exit status of what ran, 128 + n for signal n.
+    /// The exit status of the command, 128 + n for signal n.
     pub status: i32,
     /// `/proc/sys/kernel/tainted`.
     pub tainted: u64,
-    /// Lines of the kernel's log that speak of a bug.
+    /// Lines of the kernel's log that report a bug.
     pub complaints: Vec<String>,
-    /// What of the job the guest could not do, so that it ran nothing.
+    /// The part of the job that the guest could not do, so that it ran nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
 const HEADER: usize = 9;
-/// No record is longer: a length above is a damaged one.
+/// The longest record. A larger length means that the record is damaged.
 const LONGEST: usize = 1 << 20;
 
 /// Writes one record.
@@ -70,17 +70,17 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// More bytes have come.
+    /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// How many records have been taken.
+    /// The number of records taken.
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Whether bytes are left that are no whole record yet.
+    /// Whether there are bytes left that are not a whole record yet.
     pub fn is_cut(&self) -> bool {
         !self.bytes.is_empty()
     }
@@ -89,7 +89,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// If the bytes are no record: something else has written to the port.
+    /// If the bytes are not a record: something else has written to the port.
     pub fn take(&mut self) -> Result<Option<(Kind, Vec<u8>)>, String> {
         let Some(header) = self.bytes.first_chunk::<HEADER>() else {
             return Ok(None);
@@ -155,7 +155,7 @@ mod tests {
             stream[at] ^= by.max(1);
             let mut reader = Reader::default();
             reader.push(&stream);
-            // An error, a record that is not whole, or another kind: never the record as it was.
+            // An error, an incomplete record, or another kind: never the original record.
             reader.take() != Ok(Some((Kind::Hello, payload)))
         }
     }

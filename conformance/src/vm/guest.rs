@@ -1,7 +1,7 @@
 //! The guest's side: this program as process 1.
 //!
-//! It makes the place habitable, runs one command, sends what it says over the second serial port, and powers off. Whatever
-//! fails, the host is told, or notices that the end marker is missing.
+//! It mounts file systems and loads modules, runs the job's commands, sends their output over the second serial port, and powers
+//! off. If anything fails, it reports that to the host, or the host notices that the end marker is missing.
 
 use super::frames::{self, End, Kind};
 use super::modules;
@@ -16,49 +16,49 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 
-/// Where the host leaves the job.
+/// The file in which the host leaves the job.
 pub const JOB: &str = "/job.json";
 
-/// What the guest is to do.
+/// The job of the guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Modules to load, by their file names below `/modules`, in order.
     pub modules: Vec<String>,
-    /// The release that the modules on the host are for, if there are any: theirs must be this kernel.
+    /// The release that the host's modules are built for, if there are modules. It must be this kernel's.
     #[serde(default)]
     pub built_for: Option<String>,
-    /// Modules that must be there, loaded or built in.
+    /// Modules that must be loaded or built in.
     #[serde(default)]
     pub required: Vec<String>,
-    /// The commands, one after the other; `/init` is this program.
+    /// The commands, which run one after the other; `/init` is this program.
     pub commands: Vec<Vec<String>>,
     /// Variables added to the environment.
     pub environment: Vec<(String, String)>,
-    /// Symbolic links, by the path where they stand.
+    /// Symbolic links: path and target.
     pub links: Vec<(String, String)>,
-    /// The user to run it as; process 1's, root, if none.
+    /// The user that runs the commands; root, if none.
     pub uid: Option<u32>,
-    /// The file systems of its disks: ext4 is for `/var/tmp`, others for directories below `/mnt`.
+    /// The file systems of its disks: ext4 is mounted at `/var/tmp`, others below `/mnt`.
     pub disks: Vec<String>,
-    /// Whether the command talks to a person at the console.
+    /// Whether a person uses the command at the console.
     pub interactive: bool,
 }
 
-/// Whether this process is a guest's first.
+/// Whether this process is the first one of a guest.
 pub fn is_guest() -> bool {
     std::process::id() == 1 && Path::new(JOB).exists()
 }
 
-/// `isa-debug-exit`: QEMU ends with `(value << 1) | 1`.
+/// The exit status of QEMU for a command that passed. With `isa-debug-exit` it is `(value << 1) | 1`.
 pub const EXIT_PASSED: c_int = 33;
 /// The exit status of QEMU for a command that failed.
 pub const EXIT_FAILED: c_int = 35;
 
-/// The main function of process 1. Does not return: there would be a kernel panic.
+/// The main function of process 1. It does not return, because the kernel would panic.
 pub fn main() -> ! {
     let ended = live();
     if let Err(error) = &ended {
-        eprintln!("guest: {error}"); // the console, which the host keeps for a failed run
+        eprintln!("guest: {error}"); // to the console, which the host prints for a failed run
     }
     power_off(ended.is_ok_and(|status| status == 0))
 }
@@ -73,7 +73,7 @@ fn live() -> io::Result<i32> {
     };
     send(Kind::Hello, crate::kernel::uname().0.as_bytes())?;
     let done = work(&send);
-    // What has failed here is in the end marker, so that the host does not wait for what will not come.
+    // A failure is reported in the end marker, so that the host does not wait for more.
     let (status, refused) = match &done {
         Ok(Done::Ran(status)) => (*status, None),
         Ok(Done::Refused(what)) => (1, Some(what.clone())),
@@ -97,15 +97,15 @@ fn live() -> io::Result<i32> {
     Ok(status)
 }
 
-/// What came of a job.
+/// The result of a job.
 enum Done {
-    /// Its commands ran; the worst of their exit statuses.
+    /// Its commands ran; this is the highest of their exit statuses.
     Ran(i32),
-    /// They did not, for this reason.
+    /// Its commands did not run, for this reason.
     Refused(String),
 }
 
-/// What the kernel says of a module that is not its own: of another version, or with symbols that it does not have.
+/// Errors of a module that was built for another kernel: another version, or symbols that this kernel does not have.
 const UNFIT: [c_int; 5] = [
     libc::ENOEXEC,
     libc::ENOENT,
@@ -114,7 +114,7 @@ const UNFIT: [c_int; 5] = [
     libc::EKEYREJECTED,
 ];
 
-/// Loads the job's modules. Why they do not fit this kernel, if they do not.
+/// Loads the job's modules. Returns why they do not fit this kernel, if they do not.
 fn load_modules(
     job: &Job,
     send: &impl Fn(Kind, &[u8]) -> io::Result<()>,
@@ -240,7 +240,7 @@ impl Port {
     fn finish(mut self, end: &End) -> io::Result<()> {
         let end = serde_json::to_vec(end)?;
         self.send(Kind::End, &end)?;
-        // SAFETY: tcdrain takes no pointer: it waits until the port has sent all.
+        // SAFETY: tcdrain takes no pointer: it waits until the port has sent everything.
         unsafe { libc::tcdrain(self.file.as_raw_fd()) };
         Ok(())
     }
@@ -274,7 +274,7 @@ fn run(
     send: &(impl Fn(Kind, &[u8]) -> io::Result<()> + Sync),
 ) -> io::Result<ExitStatus> {
     let mut command = prepare(job, command)?;
-    // A group of its own, so that nothing it does to its group reaches process 1.
+    // In a new process group, so that signals that the command sends to its group do not reach process 1.
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -311,7 +311,7 @@ fn pass_on(
     }
 }
 
-/// Runs the command at the console, with a terminal of its own.
+/// Runs the command at the console, with the console as its controlling terminal.
 fn talk(job: &Job, command: &[String]) -> io::Result<ExitStatus> {
     let console = File::options().read(true).write(true).open("/dev/ttyS0")?;
     let mut command = prepare(job, command)?;
@@ -330,7 +330,7 @@ fn talk(job: &Job, command: &[String]) -> io::Result<ExitStatus> {
     command.status()
 }
 
-/// What a program expects to find. What a kernel does not have is left out: it makes claims untestable, not broken.
+/// Mounts the usual file systems. One that the kernel does not have is left out: claims are then untestable, not broken.
 fn mount_all() {
     for (kind, at, options) in [
         ("proc", "/proc", ""),
@@ -414,7 +414,7 @@ fn mount_disk(filesystem: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Directories in which every user may make files.
+/// Lets every user create files in these directories.
 fn open_to_all(directories: &[&str]) {
     use std::os::unix::fs::PermissionsExt;
     for directory in directories {
@@ -439,7 +439,7 @@ fn load(module: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Whether a line of the kernel's log is one that no healthy run has.
+/// Whether a line of the kernel's log shows a bug: no healthy run has such a line.
 pub fn is_complaint(line: &str) -> bool {
     [
         "BUG:",
@@ -454,7 +454,7 @@ pub fn is_complaint(line: &str) -> bool {
     .any(|sign| line.contains(sign))
 }
 
-/// Lines of the kernel's log that no healthy run has.
+/// The lines of the kernel's log that show a bug.
 fn complaints() -> Vec<String> {
     let mut log = vec![0_u8; 1 << 20];
     let length = libc::c_int::try_from(log.len()).expect("1 MiB");
@@ -469,7 +469,7 @@ fn complaints() -> Vec<String> {
         .collect()
 }
 
-/// Ends the machine: by QEMU's exit port, and where there is none by the ordinary way.
+/// Powers the machine off: by QEMU's exit port, or, without one, by `reboot`.
 fn power_off(passed: bool) -> ! {
     let _ = io::stdout().flush();
     exit_port(u8::try_from(if passed { EXIT_PASSED } else { EXIT_FAILED } >> 1).expect("small"));
@@ -486,8 +486,7 @@ fn power_off(passed: bool) -> ! {
 #[cfg(target_arch = "x86_64")]
 fn exit_port(value: u8) {
     const PORT: u16 = 0xf4;
-    // SAFETY: ioperm takes no pointer. Writing to the port ends the machine, which is what is wanted; without the device
-    // nothing happens.
+    // SAFETY: ioperm takes no pointer. Writing to the port ends the machine, which is intended; without the device nothing happens.
     unsafe {
         if libc::ioperm(libc::c_ulong::from(PORT), 1, 1) == 0 {
             std::arch::asm!("out dx, al", in("dx") PORT, in("al") value, options(nomem, nostack, preserves_flags));

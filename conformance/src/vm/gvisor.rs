@@ -1,8 +1,8 @@
-//! gVisor: Linux's system calls answered by a program, `runsc`, in a sandbox that it makes.
+//! gVisor: a program, `runsc`, that implements Linux's system calls in a sandbox that it makes.
 //!
-//! There is no kernel to boot and no port: this program is process 1 of a container whose files are a temporary directory, its
-//! output comes through pipes, and its exit status is the container's. The network is a loopback interface of the sandbox's own.
-//! Of the platforms the one is used that `runsc` takes by itself: ptrace in Debian 12's.
+//! There is no kernel to boot and no port. This program is process 1 of a container whose files are a temporary directory. Its
+//! output comes through pipes, and its exit status is that of the container. The network is a loopback interface of the sandbox. The
+//! platform is the default of `runsc`: ptrace in Debian 12.
 
 use super::error::{Context, Error};
 use super::frames::Kind;
@@ -21,14 +21,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The program, of Debian's package of the same name.
+/// The program, from Debian's package of the same name.
 const RUNSC: &str = "runsc";
-/// What is there when the sandbox works: anything that this program prints.
+/// The command of the probe. A sandbox that works runs it with exit status 0.
 const PROBE: [&str; 2] = ["/init", "--version"];
-/// When a sandbox that does not come up is given up.
+/// The time limit of the probe.
 const PROBE_LIMIT: Duration = Duration::from_mins(1);
 
-/// What is to be run in a sandbox.
+/// A command to run in a sandbox.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// The command; `/init` is this program.
@@ -37,11 +37,11 @@ pub struct Sandbox {
     pub environment: Vec<(String, String)>,
     /// Files for `/files`, by name.
     pub files: Vec<(String, PathBuf)>,
-    /// Symbolic links, by the path where they stand.
+    /// Symbolic links: path and target.
     pub links: Vec<(String, String)>,
-    /// The user to run it as; root of the sandbox, if none.
+    /// The user that runs the command; root of the sandbox, if none.
     pub uid: Option<u32>,
-    /// When a sandbox that has not ended is given up.
+    /// The time limit of the sandbox.
     pub limit: Duration,
 }
 
@@ -54,7 +54,7 @@ pub struct Ended {
     pub total: Duration,
 }
 
-/// The version of `runsc`, as it says it.
+/// The version of `runsc`, as it prints it.
 ///
 /// # Errors
 ///
@@ -88,12 +88,12 @@ fn not_there(error: &std::io::Error) -> Error {
 }
 
 impl Sandbox {
-    /// Runs the command to its end. `output` gets what it says as it comes.
+    /// Runs the command to its end. `output` gets its output as it arrives.
     ///
     /// # Errors
     ///
-    /// [`Error::NotRun`] where no sandbox can be made, which is found out by making one; [`Error::Guest`] for one that did not end
-    /// in its time.
+    /// [`Error::NotRun`] if no sandbox can be made, which a probe finds out by making one; [`Error::Guest`] if the command does not
+    /// end within the limit.
     pub fn run(&self, output: impl FnMut(Kind, &[u8])) -> Result<Ended, Error> {
         let version = version()?;
         let mut said = Vec::new();
@@ -135,7 +135,7 @@ impl Sandbox {
             }
             running.wait(Duration::from_millis(500), &mut output)?;
         }
-        // What has closed both pipes may live on.
+        // A process that has closed both pipes may still run.
         loop {
             if let Some(status) = running.child.try_wait().context("wait for runsc")? {
                 return Ok(Ended {
@@ -153,7 +153,7 @@ impl Sandbox {
         }
     }
 
-    /// The container's files and its description, as the runtime specification of the Open Container Initiative has it.
+    /// The container's files and its description, in the format of the Open Container Initiative's runtime specification.
     fn bundle(&self, version: &str) -> Result<TempDir, Error> {
         let bundle = tempfile::Builder::new()
             .prefix("nocopy-gvisor-")
@@ -193,7 +193,7 @@ impl Sandbox {
             )
             .collect();
         let uid = self.uid.unwrap_or(0);
-        // A user other than root has none, as everywhere.
+        // A user other than root has no capabilities, as everywhere.
         let capabilities: &[&str] = if uid == 0 { &CAPABILITIES } else { &[] };
         let spaces = ["pid", "network", "ipc", "uts", "mount"].map(|kind| json!({"type": kind}));
         let memory = |at: &str| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]});
@@ -228,7 +228,7 @@ impl Sandbox {
     }
 }
 
-/// What root of the sandbox may do there; nothing of it is a right outside.
+/// The capabilities of root inside the sandbox. They give no rights outside.
 const CAPABILITIES: [&str; 14] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -254,12 +254,12 @@ struct Running {
     bundle: TempDir,
 }
 
-/// The container's name, which no other has on this machine: `runsc` makes a socket of it.
+/// The container's name. It is unique on this machine: `runsc` names a socket after it.
 fn name(bundle: &Path) -> &OsStr {
     bundle.file_name().unwrap_or_default()
 }
 
-/// `runsc`, with the directory of its states beside the bundle.
+/// `runsc`, with its state directory inside the bundle.
 fn runsc(bundle: &Path) -> Command {
     let mut command = Command::new(RUNSC);
     command
@@ -334,7 +334,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // The sandbox is a process of its own, which `runsc` finds by its states; what it answers makes no difference.
+            // The sandbox is a separate process, which `runsc` finds by its state directory. The result does not matter.
             let _ = runsc(self.bundle.path())
                 .args(["delete", "--force"])
                 .arg(name(self.bundle.path()))

@@ -1,12 +1,12 @@
-//! From a bzImage to the kernel inside: under emulation the boot-time decompressor costs up to two seconds a boot.
+//! Extracts the kernel from a bzImage: under emulation, the boot-time decompressor takes up to two seconds per boot.
 //!
-//! QEMU boots an ELF only by its PVH note. A kernel without one, or in a format that is not known here, is booted as it is.
+//! QEMU boots an ELF only by its PVH note. A kernel without one, or in an unknown format, is booted unchanged.
 
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf};
 use std::io::Read;
 
-/// The kernel that a bzImage carries, decompressed, if QEMU can boot it.
+/// The kernel inside a bzImage, decompressed, if QEMU can boot it.
 pub fn bootable_elf(image: &[u8]) -> Option<Vec<u8>> {
     let kernel = if image.starts_with(b"\x7fELF") {
         image.to_vec()
@@ -57,7 +57,7 @@ fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     Some(kernel)
 }
 
-/// The "legacy" frames of lz4: blocks of at most 8 MiB, each behind its compressed length.
+/// The "legacy" frames of lz4: blocks of at most 8 MiB, each preceded by its compressed length.
 fn lz4_legacy(mut stream: &[u8]) -> Option<Vec<u8>> {
     const BLOCK: usize = 8 << 20;
     let mut kernel = Vec::new();
@@ -70,7 +70,7 @@ fn lz4_legacy(mut stream: &[u8]) -> Option<Vec<u8>> {
     Some(kernel)
 }
 
-/// Whether the ELF says where to enter it in 32-bit protected mode (`XEN_ELFNOTE_PHYS32_ENTRY`).
+/// Whether the ELF has an entry point for 32-bit protected mode (`XEN_ELFNOTE_PHYS32_ENTRY`).
 fn has_pvh_note(kernel: &[u8]) -> bool {
     const PHYS32_ENTRY: elf::NoteType = elf::NoteType(18);
     let Ok(header) = elf::FileHeader64::<Endianness>::parse(kernel) else {

@@ -1,11 +1,12 @@
 //! The guest's first file system: a newc archive, written without tools and without root.
 //!
-//! It holds the program as `/init`, the device nodes that `std` needs before anything can be mounted (nodes in an archive need
-//! no privilege), modules, and whatever else a run wants.
+//! It holds the program as `/init`, the device nodes that `std` needs before anything can be mounted (nodes in an archive need no
+//! privilege), modules, and the files of the run.
 
 use std::io::Write;
 
-/// The longest file that is packed. The form has 32 bits for a length; a guest has little memory, and holds all of it there.
+/// The size limit of a packed file. The format has 32 bits for a length; a guest has little memory, and holds the whole archive
+/// there.
 pub const LARGEST: u64 = 1 << 30;
 
 /// An archive in memory.
@@ -16,7 +17,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// With the directories and device nodes of every guest.
+    /// An archive with the directories and device nodes of every guest.
     pub fn new() -> Self {
         let mut archive = Self {
             bytes: Vec::new(),
@@ -45,7 +46,7 @@ impl Archive {
         archive
     }
 
-    /// Adds a file that can be executed.
+    /// Adds an executable file.
     pub fn program(&mut self, name: &str, content: &[u8]) {
         self.entry(name, 0o100_755, 0, content);
     }

@@ -1,4 +1,4 @@
-//! The matrix: which kernels there are to be had, and what has been fetched of them.
+//! The matrix: the kernels that are available, and those that have been fetched.
 
 use super::error::{Context, Error};
 use super::modules;
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// `fixtures/kernels.toml`, as it was when the program was built.
+/// `fixtures/kernels.toml` at the time of the build.
 const FIXTURE: &str = include_str!("../../../fixtures/kernels.toml");
 
 #[derive(Deserialize)]
@@ -19,19 +19,19 @@ struct Fixture {
     foreign: Vec<ForeignRow>,
 }
 
-/// A kernel of the matrix that is not booted but started as a program, and not fetched but installed.
+/// A kernel of the matrix that is a program: it is started, not booted, and installed, not fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForeignRow {
-    /// The name under which it is asked for.
+    /// Its name in the matrix.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: ForeignKind,
     /// The program that runs it.
     pub program: String,
     /// Debian's package of that program.
     pub package: String,
-    /// What its release must begin with, if it is Linux.
+    /// The beginning of its release, if it is Linux.
     #[serde(default)]
     pub series: String,
     /// The claims that cannot be tried there, if it is Linux.
@@ -39,7 +39,7 @@ pub struct ForeignRow {
     pub untestable: Vec<String>,
 }
 
-/// What such a kernel is.
+/// The kind of such a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForeignKind {
@@ -50,11 +50,11 @@ pub enum ForeignKind {
 }
 
 impl ForeignRow {
-    /// User-mode Linux where it is installed: the program, and its modules beside it.
+    /// Finds User-mode Linux, if it is installed: the program, and its modules.
     ///
     /// # Errors
     ///
-    /// [`Error::NotRun`], if it is not.
+    /// [`Error::NotRun`], if it is not installed, or if this processor cannot run it.
     pub fn user_mode_linux(&self) -> Result<Image, Error> {
         const MODULES: &str = "/usr/lib/uml/modules";
         let directories = std::env::var_os("PATH").unwrap_or_default();
@@ -82,14 +82,14 @@ impl ForeignRow {
     }
 }
 
-/// Why this machine's processor cannot have a guest of User-mode Linux, if so.
+/// Why this machine's processor cannot run a guest of User-mode Linux, if it cannot.
 ///
-/// Debian's, of Linux 6.1, keeps 2696 bytes of a process's floating-point state (`HOST_FP_SIZE` in arch/x86/um/user-offsets.c),
-/// as much as with AVX-512 and protection keys. With AMX there are 11 KiB, and the host's ptrace refuses its state with EFAULT: the
+/// Debian's User-mode Linux 6.1 keeps 2696 bytes of a process's floating-point state (`HOST_FP_SIZE` in arch/x86/um/user-offsets.c),
+/// which is enough for AVX-512 and protection keys. With AMX the state has 11 KiB, and the host's ptrace refuses it with EFAULT: the
 /// guest's first program is killed.
 fn unfit_processor() -> Option<String> {
     const KEPT: u32 = 2696;
-    // XSAVE's leaf: the bytes of the state that this machine's kernel has enabled.
+    // The XSAVE leaf: the size of the state that this machine's kernel has enabled.
     let enabled = std::arch::x86_64::__cpuid_count(0xd, 0).ebx;
     (enabled > KEPT).then(|| {
         format!(
@@ -99,13 +99,13 @@ fn unfit_processor() -> Option<String> {
     })
 }
 
-/// A kernel of the matrix, by series. The package is resolved when it is fetched.
+/// A kernel of the matrix, by series. The package is chosen when it is fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// The name under which it is asked for: `6.1`, or `6.1-generic`.
+    /// Its name in the matrix: `6.1`, or `6.1-generic`.
     pub name: String,
-    /// What `uname -r` must begin with.
+    /// The beginning of its `uname -r`.
     pub series: String,
     /// The distribution's suite.
     pub suite: String,
@@ -114,7 +114,7 @@ pub struct Row {
     /// Whether the distribution's index has the modules.
     #[serde(default = "yes")]
     pub modules: bool,
-    /// Whether it is run only where it is named.
+    /// Whether it runs only if it is named.
     #[serde(default)]
     pub optional: bool,
 }
@@ -174,7 +174,7 @@ pub fn is_known(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// Names the rows that there are.
+/// Lists the names of the rows, if there is no such row.
 pub fn row(name: &str) -> Result<Row, Error> {
     let rows = rows();
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
@@ -199,15 +199,15 @@ pub fn row(name: &str) -> Result<Row, Error> {
 /// A kernel that can be booted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// What it is called in reports.
+    /// Its name in reports.
     pub name: String,
-    /// What `uname -r` must begin with; anything, if empty.
+    /// The beginning of its `uname -r`; any release, if empty.
     pub expect: String,
-    /// The packages that it is from, with version and SHA-256 of the signed index.
+    /// The packages that it comes from, with version and SHA-256 from the signed index.
     pub packages: Vec<Package>,
     /// The file to boot: an ELF with a PVH note, or a bzImage.
     pub boot: PathBuf,
-    /// How long that file is, if it was fetched.
+    /// The length of that file, if it was fetched.
     #[serde(default)]
     pub bytes: Option<u64>,
     /// The directory with its modules, if it has any.
@@ -228,20 +228,21 @@ pub struct Package {
     pub sha256: String,
 }
 
-/// Where kernels are kept.
+/// The directory of fetched kernels.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    /// `target/kernels`, or where `NOCOPY_KERNELS` says.
+    /// `target/kernels`, or the directory in `NOCOPY_KERNELS`.
     pub directory: PathBuf,
 }
 
 impl Cache {
-    /// Where `NOCOPY_KERNELS` says, or `target/kernels` of the workspace in which the program is run, or of the directory.
+    /// The directory in `NOCOPY_KERNELS`, or `target/kernels` of the workspace in which the program runs, or of the current
+    /// directory.
     pub fn open() -> Self {
         let named = std::env::var_os("NOCOPY_KERNELS").filter(|name| !name.is_empty());
         let named = named.map(PathBuf::from);
         let directory = named.unwrap_or_else(|| {
-            // cargo runs the tests of a package, and so its runner, in the package's directory.
+            // cargo runs the tests of a package, and therefore their runner, in the package's directory.
             let here = std::env::current_dir().unwrap_or_default();
             let mut above = here.ancestors();
             let workspace = above.find(|directory| directory.join("Cargo.lock").exists());
@@ -258,7 +259,7 @@ impl Cache {
         self.directory.join(name)
     }
 
-    /// What has been fetched of this kernel, if it is still whole.
+    /// The fetched kernel of this name, if it is complete.
     pub fn find(&self, name: &str) -> Option<Image> {
         let text = std::fs::read(self.of(name).join("image.json")).ok()?;
         let image: Image = serde_json::from_slice(&text).ok()?;
@@ -268,18 +269,18 @@ impl Cache {
         (has_kernel && has_modules).then_some(image)
     }
 
-    /// Notes in `directory` that a kernel is complete: written last, so that what was cut off is fetched again.
+    /// Notes in `directory` that a kernel is complete. The note is written last, so that an interrupted fetch is repeated.
     pub fn keep(directory: &Path, image: &Image) -> Result<(), Error> {
         let path = directory.join("image.json");
         let text = serde_json::to_vec_pretty(image).expect("an image is plain data");
         std::fs::write(&path, text).at(&path)
     }
 
-    /// Makes the directory and marks it as a cache, so that [`clean`](Self::clean) knows it again.
+    /// Makes the directory and marks it as a cache, so that [`clean`](Self::clean) recognizes it.
     ///
     /// # Errors
     ///
-    /// If there is something in it that nocopy does not put there: then it is not a cache, and is not to become one.
+    /// If it contains files that nocopy does not put there: then it is not a cache, and must not become one.
     pub fn make(&self) -> Result<(), Error> {
         let marker = self.directory.join(MARKER);
         if marker.is_file() {
@@ -301,7 +302,7 @@ impl Cache {
         replace::write(&marker, MARKED.as_bytes()).at(&marker)
     }
 
-    /// Waits until no other process fetches into this cache. The lock ends with the file.
+    /// Waits until no other process fetches into this cache. The lock lasts as long as the file is open.
     pub fn lock(&self) -> Result<File, Error> {
         self.make()?;
         let path = self.directory.join(LOCK);
@@ -312,7 +313,7 @@ impl Cache {
         Ok(file)
     }
 
-    /// What is in the directory, in the order of the alphabet.
+    /// The names in the directory, sorted.
     fn names(&self) -> Result<Vec<String>, Error> {
         let entries = std::fs::read_dir(&self.directory).at(&self.directory)?;
         let mut names = Vec::new();
@@ -324,7 +325,7 @@ impl Cache {
         Ok(names)
     }
 
-    /// Removes what nocopy has put there, or, with `dry`, only lists it.
+    /// Removes the files that nocopy has put there, or, with `dry`, only lists them.
     ///
     /// # Errors
     ///
@@ -356,7 +357,7 @@ impl Cache {
                 cleaned.left.push(path);
             }
         }
-        // The marker goes last, so that what is interrupted can be done again; and stays with what is left.
+        // The marker is removed last, so that an interrupted removal can be repeated. It stays if other files stay.
         if cleaned.left.is_empty() {
             cleaned.remove_one(&marker, dry)?;
             if !dry {
@@ -367,15 +368,15 @@ impl Cache {
     }
 }
 
-/// The file by which a cache is known again.
+/// The file by which a cache is recognized.
 const MARKER: &str = "nocopy-cache";
 const MARKED: &str = "Kernels and disks that `conformance` has fetched and made. `conformance kernels clean` removes them.\n";
-/// The file whose lock a process has while it fetches.
+/// The file that a process locks while it fetches.
 const LOCK: &str = "lock";
-/// What the directory of a kernel that is being fetched is called, before its name.
+/// The prefix of the directory of a kernel that is being fetched.
 const FETCHING: &str = "fetching-";
 
-/// Whether nocopy gives this name to something in a cache.
+/// Whether a name in a cache is one that nocopy gives.
 fn is_own(name: &str) -> bool {
     let kernel = name.strip_prefix(FETCHING).unwrap_or(name);
     [MARKER, LOCK, "accelerator", "apt", "disks"].contains(&name)
@@ -383,24 +384,24 @@ fn is_own(name: &str) -> bool {
         || fixture().kernel.iter().any(|row| row.name == kernel)
 }
 
-/// What [`Cache::clean`] has done.
+/// The result of [`Cache::clean`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// What was removed, a kernel, all disks or all package lists each, with how many bytes it had.
+    /// The removed entries with their sizes in bytes: each a kernel, all disks or all package lists.
     pub removed: Vec<(PathBuf, u64)>,
-    /// What is not nocopy's, and is still there.
+    /// Files that are not nocopy's, and are still there.
     pub left: Vec<PathBuf>,
 }
 
 impl Cleaned {
-    /// Removes an entry of a cache: files by the names that nocopy gives, directories if nothing else is in them.
+    /// Removes an entry of a cache: files with names that nocopy gives, and directories that are then empty.
     fn remove(&mut self, path: &Path, name: &str, dry: bool) -> Result<(), Error> {
         let is_directory = path.symlink_metadata().at(path)?.is_dir();
         if !is_directory {
             return self.remove_one(path, dry);
         }
         let is_of_it: fn(&str) -> bool = match name {
-            // A state of apt's own, which only apt writes.
+            // The state of apt, which only apt writes.
             "apt" => |_| true,
             "disks" => |name| [".img", ".new"].iter().any(|end| name.ends_with(end)),
             _ => |name| {
@@ -419,7 +420,7 @@ impl Cleaned {
         Ok(())
     }
 
-    /// Never by a symbolic link: one that leads elsewhere is not ours.
+    /// Does not follow symbolic links: one that leads elsewhere is not ours.
     fn remove_tree(
         &mut self,
         directory: &Path,
@@ -462,16 +463,17 @@ impl Cleaned {
     }
 }
 
-/// A kernel's directory while it is fetched: under another name until it is whole, and removed if it never is.
+/// A kernel's directory during the fetch. It has another name until it is complete, and is removed if it is not completed.
 pub struct Fetching {
-    /// Where the kernel's files go.
+    /// The directory for the kernel's files.
     pub directory: PathBuf,
-    /// Where they will be.
+    /// Its name after the fetch.
     pub to: PathBuf,
 }
 
 impl Fetching {
-    /// Begins with an empty directory, while the cache is [locked](Cache::lock). What a killed process has left of this kernel goes.
+    /// Begins with an empty directory, while the cache is [locked](Cache::lock). Files of this kernel that a killed process left are
+    /// removed.
     pub fn begin(cache: &Cache, name: &str) -> Result<Self, Error> {
         let begun = Self {
             directory: cache.directory.join(format!("{FETCHING}{name}")),
@@ -482,7 +484,7 @@ impl Fetching {
         Ok(begun)
     }
 
-    /// Removes the files of a kernel. A file of the user's among them is an error.
+    /// Removes the files of a kernel. A user's file among them is an error.
     fn remove(directory: &Path) -> Result<(), Error> {
         if !directory.exists() {
             return Ok(());
@@ -498,7 +500,7 @@ impl Fetching {
         }
     }
 
-    /// Gives it the kernel's name.
+    /// Gives the directory the kernel's name.
     pub fn finish(self) -> Result<(), Error> {
         Self::remove(&self.to)?;
         std::fs::rename(&self.directory, &self.to).at(&self.to)
@@ -507,11 +509,11 @@ impl Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        let _ = Self::remove(&self.directory); // gone already, once it has its name
+        let _ = Self::remove(&self.directory); // already gone if it was renamed
     }
 }
 
-/// Whether a file begins as a kernel that QEMU can start. Only regular files are opened: a pipe would wait for its writer.
+/// Whether a file begins like a kernel that QEMU can start. Only regular files are opened: opening a pipe would wait for its writer.
 fn is_bootable(path: &Path) -> io::Result<bool> {
     // The boot protocol's signature of a bzImage.
     const SIGNATURE: (usize, &[u8]) = (0x202, b"HdrS");
@@ -524,7 +526,7 @@ fn is_bootable(path: &Path) -> io::Result<bool> {
     Ok(start.starts_with(b"\x7fELF") || start.get(at..at + text.len()) == Some(text))
 }
 
-/// A kernel file of the user's, with or without modules.
+/// A kernel file of the user, with or without modules.
 pub fn own(kernel: &Path, modules: Option<&Path>, expect: Option<&str>) -> Result<Image, Error> {
     let boot = kernel.canonicalize().at(kernel)?;
     if !is_bootable(&boot).at(&boot)? {

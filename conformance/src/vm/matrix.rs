@@ -1,4 +1,4 @@
-//! The same claims on many kernels, side by side, and the table of what came of them.
+//! The same claims on many kernels, side by side, and the table of their verdicts.
 
 use super::error::{Context, Error};
 use super::frames::Kind;
@@ -28,7 +28,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What is asked of every kernel.
+/// The order for every kernel.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// The claims to decide.
@@ -39,42 +39,42 @@ pub struct Order {
     pub memory: u32,
     /// Added to the kernel's command line.
     pub append: String,
-    /// When a guest is given up.
+    /// The time limit of a guest.
     pub limit: Duration,
-    /// The file systems of each guest's disks.
+    /// The file systems on each guest's disks.
     pub disks: Vec<String>,
     /// How the processor is emulated.
     pub accelerator: Accelerator,
     /// The user that runs the claims; root, if none.
     pub uid: Option<u32>,
-    /// CPU seconds that one experiment may use, if not as usual.
+    /// CPU seconds that one experiment may use; the default, if none.
     pub timeout: Option<u64>,
 }
 
-/// What came of one kernel.
+/// The result of one kernel.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The kernel's name.
     pub name: String,
-    /// Its results, or why there are none.
+    /// Its verdicts, or the error.
     pub result: Result<Decided, Error>,
 }
 
 /// The claims on one kernel.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// The results. What a guest that broke off did not come to is in them as not reached.
+    /// The results. Claims that an interrupted guest did not reach are in them as not reached.
     pub run: Run,
-    /// Why the guest broke off, if it did, with what its kernel said of it.
+    /// Why the guest was interrupted, if it was, with the messages of its kernel.
     pub broke_off: Option<String>,
-    /// From the start of QEMU to the first sign of life, if it is known.
+    /// From the start of QEMU to the first record, if that is known.
     pub boot: Option<Duration>,
     /// From the start of QEMU to its end.
     pub total: Duration,
 }
 
 impl Decided {
-    /// How it went, for a line: the release, and how long it took.
+    /// The release and the duration, for one line of output.
     pub fn times(&self) -> String {
         let up = self
             .boot
@@ -85,33 +85,34 @@ impl Decided {
 }
 
 impl Row {
-    /// Whether it is of a kernel that is not Linux.
+    /// Whether the kernel is not Linux.
     fn is_foreign(&self) -> bool {
         kernels::foreign(&self.name).is_some()
     }
 }
 
-/// The most bytes of results, or of messages, that are taken: hundreds of times what a run has.
+/// The most bytes of results, or of messages, that are kept: hundreds of times the size of a usual run.
 const MOST: usize = 16 << 20;
 
-/// The fewest kernels of the whole matrix that must run.
+/// The fewest kernels of the whole matrix that must have run.
 const ENOUGH: usize = 5;
 
-/// Which kernels a matrix is of.
+/// The kernels of a matrix run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// All that there are.
+    /// All kernels.
     All,
-    /// A part of them, which the number of machines decides.
+    /// A part of them, chosen by the number of machines.
     Part,
-    /// Those that somebody named.
+    /// Those that the user named.
     ByName,
 }
 
-/// Why a matrix is red, a clause each.
+/// Why a matrix is red, in one clause each.
 ///
-/// A kernel that the distribution has dropped, or that is not installed here, is red where it was asked for by name. Otherwise five
-/// Linux kernels of the whole matrix must have run, the oldest and the newest among them; of a part, one.
+/// - A kernel that was named by the user is red if the distribution has dropped it or if it is not installed here.
+/// - Of the whole matrix, at least five Linux kernels must have run, and the distribution must still have the oldest and the newest.
+/// - Of a part, at least one kernel must have run.
 pub fn red(rows: &[Row], strictness: &Strictness, asked: Asked) -> Vec<String> {
     let whole = asked == Asked::All;
     let mut reasons = Vec::new();
@@ -128,7 +129,7 @@ pub fn red(rows: &[Row], strictness: &Strictness, asked: Asked) -> Vec<String> {
     if runs.peek().is_some() {
         reasons.extend(red_of_all(runs, strictness));
     }
-    // What is not Linux says nothing about how much of Linux was tried.
+    // A kernel that is not Linux does not count as a tried Linux.
     let linux: Vec<&Row> = rows
         .iter()
         .filter(|row| !whole || !row.is_foreign())
@@ -166,8 +167,8 @@ pub fn modules(claims: &[&'static Claim]) -> BTreeSet<String> {
     names.map(|name| (*name).to_owned()).collect()
 }
 
-/// The disks that were asked for, and those that claims need. If none is asked for, only those that can only be read: they are made
-/// with their content.
+/// The disks that were asked for, and those that claims need. If none was asked for, only needed read-only disks are added: they are
+/// made with their content.
 pub fn disks(asked: &[String], claims: &[&'static Claim]) -> Vec<String> {
     let is_needed = |name: &String| {
         let image = images::find(name);
@@ -178,7 +179,7 @@ pub fn disks(asked: &[String], claims: &[&'static Claim]) -> Vec<String> {
     asked.iter().cloned().chain(needed).collect()
 }
 
-/// Decides the claims in a guest with this kernel. Those that may end it are decided after the others, each in a guest of its own.
+/// Decides the claims in a guest with this kernel. Claims that may crash it are decided after the others, each in a separate guest.
 pub fn decide(image: &Image, order: &Order) -> Result<Decided, Error> {
     let mut decided = decide_once(image, order, &order.claims, false)?;
     let put_off = |record: &Record| {
@@ -197,7 +198,7 @@ pub fn decide(image: &Image, order: &Order) -> Result<Decided, Error> {
         let record = &mut decided.run.records[at];
         match (found, alone.broke_off) {
             (Some(found), None) => *record = found,
-            // That it does so is known; what it would have shown is not.
+            // It is known that the experiment ends the guest; the verdict is not known.
             (_, why) => {
                 let why = why.unwrap_or_default();
                 record.reason = Some(Reason::new(
@@ -211,7 +212,7 @@ pub fn decide(image: &Image, order: &Order) -> Result<Decided, Error> {
     Ok(decided)
 }
 
-/// One boot. `alone` says that nothing else is lost with this guest.
+/// Boots once. With `alone`, only the result of this claim can be lost with the guest.
 fn decide_once(
     image: &Image,
     order: &Order,
@@ -265,7 +266,7 @@ fn decide_once(
     }
 }
 
-/// Makes a grid in a guest, whose command writes its stored form.
+/// Makes a grid in a guest. The command of the guest prints the stored form.
 pub fn grid(machine: &Machine<'_>) -> Result<(Sheet, Ran), Error> {
     let mut said = Said::default();
     let ran = machine.run(|kind, bytes| said.hear(kind, bytes))?;
@@ -323,7 +324,7 @@ pub fn decide_in_gvisor(order: &Order) -> Result<Decided, Error> {
 }
 
 impl Order {
-    /// What is run on the other kernel, where this program is `/init`.
+    /// The command for the other kernel, where this program is `/init`.
     fn command(&self, options: &[String]) -> Vec<String> {
         let fixed = ["/init", "check", "--format", "jsonl"].map(str::to_owned);
         let timeout = self
@@ -338,7 +339,7 @@ impl Order {
     }
 }
 
-/// What came through the two streams of a guest's command.
+/// The output of a guest's command, by stream.
 #[derive(Default)]
 struct Said {
     output: Vec<u8>,
@@ -351,12 +352,12 @@ impl Said {
             Kind::Output => &mut self.output,
             _ => &mut self.errors,
         };
-        // One byte more than is taken, so that what is left out is noticed.
+        // One byte more than the limit, so that the reader notices that bytes were left out.
         let room = (MOST + 1).saturating_sub(stream.len());
         stream.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// The results that had come when the guest broke off for this reason; what was running is broken, the rest was not reached.
+    /// The results that had arrived when the guest was interrupted. Claims that were running are broken; the rest was not reached.
     fn as_far_as(
         &self,
         why: String,
@@ -392,7 +393,7 @@ impl Said {
         })
     }
 
-    /// What is wrong with the results, with the end of what was said beside them.
+    /// An error about the results, with the last lines of standard error.
     fn error(&self, what: &str, status: i32) -> Error {
         let errors = String::from_utf8_lossy(&self.errors);
         let lines: Vec<String> = errors.lines().map(plain).collect();
@@ -401,7 +402,7 @@ impl Said {
     }
 }
 
-/// The run in the stored form, if it is whole: the environment, each claim that was asked for once, and the end.
+/// The run in the stored form, if it is complete: the environment, each requested claim once, and the end.
 fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
     if output.len() > MOST {
         return Err(format!("the results are longer than {} MiB", MOST >> 20));
@@ -427,7 +428,7 @@ fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
     Ok(run)
 }
 
-/// The run, if it is of the kernel that ran, and as red or green as its exit status.
+/// The run, if it is from the kernel that ran, and as red or green as its exit status.
 fn agrees(run: Run, ran: &Ran) -> Result<Run, String> {
     if run.environment.kernel != ran.release {
         return Err(format!(
@@ -452,7 +453,7 @@ fn of_this_colour(run: Run, status: i32) -> Result<Run, String> {
     }
 }
 
-/// The results of a guest that brought none, for this reason: no claim was reached.
+/// The results of a guest that sent none, for this reason: no claim was reached.
 pub fn unreached(kernel: &str, why: &str, claims: &[&'static Claim]) -> Run {
     let first = why.lines().next().unwrap_or_default();
     let environment = Environment {
@@ -465,7 +466,7 @@ pub fn unreached(kernel: &str, why: &str, claims: &[&'static Claim]) -> Run {
     Run::new(environment, records.collect())
 }
 
-/// Makes the directory for results, and finds out whether files can be written there: before a guest has run for nothing.
+/// Makes the directory for results, and checks that files can be written there, before a guest runs in vain.
 pub fn prepare(directory: &Path) -> Result<(), Error> {
     if directory.exists() && !directory.is_dir() {
         return Err(Error::host(format!(
@@ -494,7 +495,7 @@ pub fn store_grid(directory: &Path, name: &str, sheet: &Sheet) -> Result<(), Err
     replace::write(&path, &bytes).at(&path)
 }
 
-/// Which release the last results of a kernel are of: those that are stored, or else its record.
+/// The release of the last results of a kernel: the stored results, or else its record.
 fn last_record(results: &Path, name: &str) -> String {
     let stored = stored::read(&results.join(format!("{name}.jsonl"))).ok();
     stored
@@ -514,7 +515,7 @@ pub fn side_by_side<T: Sync, R: Send>(
 ) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
-    // The threads live until all is done: QEMU dies with the thread that started it.
+    // The threads live until all work is done: QEMU dies with the thread that started it.
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, items.len().max(1)) {
             scope.spawn(|| {
@@ -537,7 +538,7 @@ fn take<'items, T>(next: &AtomicUsize, items: &'items [T]) -> Option<(usize, &'i
     items.get(index).map(|item| (index, item))
 }
 
-/// Every k-th of n parts of the items, so that a fleet shares them without overlap.
+/// The k-th of n parts of the items, so that several machines share them without overlap.
 pub fn partition<T>(items: Vec<T>, part: usize, parts: usize) -> Vec<T> {
     items
         .into_iter()
@@ -559,7 +560,7 @@ fn symbol(record: Option<&Record>) -> &'static str {
     }
 }
 
-/// The table of claims and kernels, those that differ first, and a line of each kernel. Without a result there is no table.
+/// The table of claims and kernels, those that differ first, and a line for each kernel. Without a result there is no table.
 pub fn table(
     output: &mut dyn Write,
     rows: &[Row],
@@ -576,7 +577,7 @@ pub fn table(
             format!("{first:<width$}  {}", cells.join("  ")).trim_end()
         )
     };
-    // That a claim cannot be tried somewhere is a difference, too.
+    // An untestable claim is also a difference.
     let is_same = |claim: &&Claim, linux: bool| {
         let counted = runs(rows).filter(|(name, _)| !linux || kernels::foreign(name).is_none());
         let cells: BTreeSet<&str> = counted.map(|(_, run)| symbol(run.find(claim.id))).collect();
@@ -643,7 +644,7 @@ pub fn table(
     Ok(())
 }
 
-/// What ran: the foreign kernel's name, or the release.
+/// The foreign kernel's name, or the release.
 pub fn release(run: &Run) -> String {
     let environment = &run.environment;
     plain(environment.foreign.as_ref().unwrap_or(&environment.kernel))
@@ -852,7 +853,7 @@ mod tests {
         assert_eq!(text, "\nk        it panicked\n");
     }
 
-    /// One that could not be tried on a kernel is not the same there as where it holds.
+    /// A claim that is untestable on one kernel differs from a claim that holds.
     #[test]
     fn untestable_is_a_difference() {
         let claims: &Vec<_> = &crate::claims::REGISTRY.all().take(1).collect();

@@ -1,4 +1,4 @@
-//! The same program on other kernels: it fetches them, boots them in QEMU, is their only process, and brings the results back.
+//! The same program on other kernels: it fetches them, boots them in QEMU, runs as their only process, and collects the results.
 //!
 //! ```text
 //! kernels.toml ─ packages ─> cache ─ image ─> vmlinux ┐

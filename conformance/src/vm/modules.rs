@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What `depends=` does not say: modules that must be there before these work.
+/// Modules that must be loaded before these work, but are not in `depends=`.
 const SOFT: &[(&str, &[&str])] = &[
     ("libcrc32c", &["crc32c_generic"]),
     (
@@ -28,8 +28,8 @@ pub struct Module {
     pub content: Vec<u8>,
 }
 
-/// `wanted` and all that they need, each after what it needs. Names that the kernel has no module for are returned apart: they
-/// are built in, or not there.
+/// `wanted` and all modules that they need, each after those that it needs. Wanted names without a module file are returned
+/// separately: they are built in, or do not exist.
 pub fn in_order(
     directory: &Path,
     wanted: &BTreeSet<String>,
@@ -51,7 +51,7 @@ pub fn names(directory: &Path) -> Result<BTreeSet<String>, Error> {
     Ok(files(directory)?.into_keys().collect())
 }
 
-/// The kernel that the modules below the directory were built for, as one of them says.
+/// The kernel that the modules below the directory were built for, according to one of them.
 pub fn version_of_any(directory: &Path) -> Result<Option<String>, Error> {
     let files = files(directory)?;
     let first = files.values().next().map(|path| read(path)).transpose()?;
@@ -115,7 +115,7 @@ fn files(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     Ok(found)
 }
 
-/// The kernel that a module was built for, as the module says: `uname -r` of it.
+/// The kernel that a module was built for, according to the module: its `uname -r`.
 pub fn version(content: &[u8]) -> Option<String> {
     const KEY: &[u8] = b"vermagic=";
     let at = content.windows(KEY.len()).position(|here| here == KEY)? + KEY.len();
@@ -147,7 +147,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(content)
 }
 
-/// The `depends=` entry of the section `.modinfo`: strings with a zero at their ends.
+/// The `depends=` entry of the section `.modinfo`, which has zero-terminated strings.
 fn depends(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {

@@ -1,8 +1,8 @@
 //! Kernels from the distribution's signed package index.
 //!
-//! apt does what it does best: it finds the mirror that this machine is configured for, checks the index's signature with the
-//! distribution's keyring and every package's SHA-256. It gets a state and a configuration of its own in the cache, one per
-//! suite; the system's are neither read nor written, but for the name of its mirror.
+//! apt finds the mirror that this machine is configured for. It checks the index's signature with the distribution's keyring, and
+//! the SHA-256 of every package. Its state and configuration are separate from the system's, in the cache, one per suite. Of the
+//! system's configuration, only the name of the mirror is read, and nothing is written.
 
 use super::error::{Context, Error};
 use super::image;
@@ -14,10 +14,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The distribution's keyring, of the package `debian-archive-keyring`.
+/// The distribution's keyring, from the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Fetches a kernel, or takes it from the cache if it is there. `say` gets a line of progress now and then.
+/// Fetches a kernel, or takes it from the cache. `say` gets a line of progress from time to time.
 pub fn fetch(
     cache: &Cache,
     row: &Row,
@@ -34,7 +34,7 @@ pub fn fetch(
         return Ok(image);
     }
     let _lock = cache.lock()?;
-    // Another process may have fetched it meanwhile.
+    // Another process may have fetched it in the meantime.
     if let Some(image) = cache.find(&row.name) {
         return Ok(image);
     }
@@ -81,7 +81,7 @@ pub fn fetch(
     Ok(image)
 }
 
-/// apt with a state of its own for one suite.
+/// apt with a separate state for one suite.
 struct Apt {
     config: PathBuf,
     suite: String,
@@ -104,8 +104,8 @@ impl Apt {
         .at(&sources)?;
         let shown = directory.display();
         let config = directory.join("apt.conf");
-        // Nothing of the system's: what it adds, such as indexes of files, is not wanted, and can fail. An old suite's index is not
-        // signed anew, so it may be old; its signature is checked all the same.
+        // Without the system's configuration: its additions, such as indexes of files, are not needed, and can fail. The index of an
+        // old suite is not signed again, so it may be old; its signature is still checked.
         let text = format!(
             "Dir::State \"{shown}/state\";\nDir::State::status \"/dev/null\";\nDir::Cache \"{shown}/cache\";\n\
              Dir::Etc::sourcelist \"{shown}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
@@ -158,7 +158,7 @@ impl Apt {
             .map_err(|error| Error::host(format!("{error} (another mirror: --mirror URL)")))
     }
 
-    /// The newest packages of the row's series and flavour: the image, or binary and modules since they are apart.
+    /// The newest packages of the row's series and flavour: the image, or, in releases that split it, binary and modules.
     fn newest(&self, row: &Row) -> Result<Vec<Package>, Error> {
         let names = self.run("apt-cache", &["pkgnames", "linux-"], Path::new("/"))?;
         let newest = |kind: &str| {
@@ -209,7 +209,7 @@ impl Apt {
         })
     }
 
-    /// Downloads a package, whose checksum apt compares with the signed index.
+    /// Downloads a package. apt compares its checksum with the signed index.
     fn download(&self, directory: &Path, package: &Package) -> Result<PathBuf, Error> {
         let Package { name, version, .. } = package;
         self.run(
@@ -242,7 +242,7 @@ fn is_kernel(name: &str, kind: &str, row: &Row) -> bool {
             .strip_suffix(&row.flavour)?
             .strip_suffix('-')
     };
-    // The generic flavour's names end like the others': what is left must not end in a flavour's word.
+    // The names of the generic flavour end like those of the others: the rest must not end in the word of a flavour.
     version().is_some_and(|version| {
         version.starts_with(|first: char| first.is_ascii_digit())
             && !["cloud", "rt", "unsigned"]
@@ -251,7 +251,7 @@ fn is_kernel(name: &str, kind: &str, row: &Row) -> bool {
     })
 }
 
-/// Compares names with the numbers in them as numbers.
+/// Compares names; digits in them are compared as numbers.
 fn natural(a: &str, b: &str) -> Ordering {
     let parts = |text: &str| -> Vec<(u64, String)> {
         let mut parts = Vec::new();
@@ -272,7 +272,7 @@ fn natural(a: &str, b: &str) -> Ordering {
     parts(a).cmp(&parts(b))
 }
 
-/// Where the suite is to be had: the mirror asked for, or the one that this machine's apt is configured for.
+/// The mirror of the suite: the requested one, or the one that this machine's apt is configured for.
 fn mirror_of(suite: &str, asked: Option<&str>) -> Result<String, Error> {
     if !Path::new(KEYRING).exists() {
         return Err(Error::host(format!(
@@ -322,7 +322,7 @@ fn mirror_of(suite: &str, asked: Option<&str>) -> Result<String, Error> {
     found.map(|(uri, _)| archive(uri)).ok_or_else(none)
 }
 
-/// Takes kernel and modules from a package. Returns the kernel, if the package has it.
+/// Unpacks kernel and modules from a package. Returns the kernel, if the package has one.
 fn unpack(package: &Path, modules: &Path) -> Result<Option<Vec<u8>>, Error> {
     let mut dpkg = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")

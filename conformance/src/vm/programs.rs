@@ -1,4 +1,4 @@
-//! Programs of this machine that claims run ([`Claim::programs`]), for a guest: with the libraries that they load.
+//! Programs of this machine that claims run ([`Claim::programs`]), packed for a guest with the libraries that they load.
 
 #![forbid(unsafe_code)]
 
@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What claims run and this machine has, with the libraries: names for the guest, those that begin with a slash in its root, the
-/// others in `/files`, and where they are here.
+/// The programs that claims run and this machine has, and their libraries, as pairs of a name in the guest and a path here. A name
+/// that begins with a slash is a path in the guest; any other name is in `/files`.
 pub fn files(claims: &[&'static Claim]) -> Vec<(String, PathBuf)> {
     let names: BTreeSet<&str> = claims
         .iter()
@@ -33,7 +33,7 @@ pub fn without(claims: &[&'static Claim]) -> Vec<String> {
     without.map(|claim| claim.id.to_owned()).collect()
 }
 
-/// What the dynamic linker loads for a program, and itself. Nothing for one that is static.
+/// The libraries that the dynamic linker loads for a program, and the linker. Empty for a static program.
 fn libraries(program: &Path) -> Vec<(String, PathBuf)> {
     let said = Command::new("ldd").arg(program).output();
     let said = said.map(|output| output.stdout).unwrap_or_default();
@@ -43,7 +43,7 @@ fn libraries(program: &Path) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-/// A line of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f..)`, or the linker's path and nothing else.
+/// A line of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f..)`, or only the path of the linker.
 fn library(line: &str) -> Option<(String, PathBuf)> {
     let (found, _) = line.trim().rsplit_once(" (0x")?;
     let (name, path) = found.split_once(" => ").unwrap_or((found, found));

@@ -1,8 +1,7 @@
-//! One guest: QEMU started, watched, and judged by what it left.
+//! One guest: starts QEMU, watches it, and judges its results.
 //!
-//! Nothing is written to a disk of the host: the archive is an anonymous memory file, console and results are pipes, and what a
-//! guest writes to its disks is gone with it. QEMU
-//! dies with the thread that started it.
+//! Nothing is written to a disk of the host: the archive is an anonymous memory file, console and results are pipes, and writes of a
+//! guest to its disks are discarded at its end. QEMU dies with the thread that started it.
 
 use super::disks;
 use super::error::{Context, Error};
@@ -25,32 +24,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The emulator, of Debian's package `qemu-system-x86`.
+/// The emulator, from Debian's package `qemu-system-x86`.
 const QEMU: &str = "qemu-system-x86_64";
 
-/// How long a machine may take to switch itself off after its end marker.
+/// The time that a machine may take to power off after its end marker.
 const SWITCHING_OFF: Duration = Duration::from_secs(10);
 
-/// What every kernel is told. Nothing here changes what the claims are about: it is quicker start, and an end after a panic.
+/// The command line of every kernel. It does not change the behaviour that claims are about: it speeds up the start, and ends the
+/// guest after a panic.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t mitigations=off nokaslr audit=0 apparmor=0 \
                             selinux=0 no_timer_check random.trust_cpu=on cryptomgr.notests=1";
 
-/// A machine to be.
+/// The description of a guest.
 #[derive(Clone, Debug)]
 pub struct Machine<'image> {
     /// The kernel.
     pub image: &'image Image,
-    /// What runs in it.
+    /// The job of the guest.
     pub job: Job,
-    /// Modules that are wanted, without what they need in turn.
+    /// Modules to load; the modules that they need are added.
     pub modules: BTreeSet<String>,
-    /// Files for `/files`, by name; for the root, if the name begins with a slash.
+    /// Files for `/files`, by name. A name that begins with a slash is a path in the root directory.
     pub files: Vec<(String, PathBuf)>,
     /// Memory in MiB.
     pub memory: u32,
     /// Added to the kernel's command line.
     pub append: String,
-    /// When a guest that has not ended is given up.
+    /// The time limit of the guest.
     pub limit: Duration,
     /// How the processor is emulated.
     pub accelerator: Accelerator,
@@ -59,17 +59,17 @@ pub struct Machine<'image> {
 /// How the processor is emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// By translation: everywhere, about ten times slower.
+    /// By translation: works everywhere, and is about ten times slower.
     Tcg,
     /// By the host's kernel.
     Kvm,
-    /// Not at all: User-mode Linux is a program.
+    /// Not emulated: User-mode Linux is a program.
     UserMode,
 }
 
 impl Accelerator {
-    /// KVM where it works, which is found out by booting under it once: a `/dev/kvm` that is there need not work. What was
-    /// found is kept in the cache until the host boots again.
+    /// KVM, if it works: a `/dev/kvm` that exists need not work, so a guest is booted with it once. The result is kept in the cache
+    /// until the host boots again.
     pub fn find(cache: &Cache, image: &Image) -> Self {
         const LIMIT: Duration = Duration::from_secs(20);
         if File::options()
@@ -108,14 +108,14 @@ impl Accelerator {
         } else {
             Self::Tcg
         };
-        // A cache that cannot be written costs the next run this probe again.
+        // If the cache cannot be written, the next run repeats this probe.
         if cache.make().is_ok() {
             let _ = std::fs::write(&note, format!("{boot}{}\n", found.name()));
         }
         found
     }
 
-    /// As QEMU and the reports name it.
+    /// Its name in QEMU and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcg => "tcg",
@@ -125,27 +125,34 @@ impl Accelerator {
     }
 }
 
-/// A run that ended as it should, whatever its command said.
+/// A run that ended in order, whatever the result of its command.
 #[derive(Clone, Debug)]
 pub struct Ran {
     /// `uname -r` of the guest.
     pub release: String,
-    /// What its end marker says.
+    /// The end marker.
     pub end: End,
-    /// From the start of QEMU to the first sign of life.
+    /// From the start of QEMU to the first record.
     pub boot: Duration,
     /// From the start of QEMU to its end.
     pub total: Duration,
 }
 
 impl Machine<'_> {
-    /// Boots, runs, and returns when the guest has ended. `output` gets what the command says as it comes.
+    /// Boots, runs, and returns when the guest has ended. `output` gets the command's output as it arrives.
     ///
     /// # Errors
     ///
-    /// [`Error::Host`] for what is missing here, or what the guest could not do of its job; [`Error::Guest`] for a guest that
-    /// panicked, hung, ended without its end marker, is not the kernel that was expected, sends what it should not, or whose kernel
-    /// complained, with the end of its console. `output` has had all that came until then.
+    /// [`Error::Host`] if something is missing here, or if the guest could not do its job.
+    ///
+    /// [`Error::Guest`], with the end of the console, if the guest did one of these:
+    ///
+    /// - It panicked, hung, or ended without its end marker.
+    /// - It is not the expected kernel.
+    /// - It sent invalid records.
+    /// - Its kernel reported a bug.
+    ///
+    /// `output` has received all output until then.
     pub fn run(&self, mut output: impl FnMut(Kind, &[u8])) -> Result<Ran, Error> {
         let archive = self.archive()?;
         let cache = Cache::open();
@@ -164,7 +171,7 @@ impl Machine<'_> {
             }
             let is_over = started.elapsed() > self.limit;
             if guest.talk.finish().is_ok() {
-                // All has come. A machine that cannot switch itself off does not change that.
+                // All results have arrived, even if the machine cannot power off.
                 let since = decided.get_or_insert_with(Instant::now);
                 if is_over || since.elapsed() > SWITCHING_OFF {
                     guest.kill();
@@ -188,7 +195,8 @@ impl Machine<'_> {
             if guest.talk.release().is_some() {
                 boot.get_or_insert_with(|| started.elapsed());
             }
-            // Its pipes tell first. Somebody else may hold them open, and it may close them and live on.
+            // The end of its pipes is the first sign. Another process may hold them open, and the guest may close them and still
+            // run.
             if guest.is_silent() || !came {
                 if let Some(status) = guest.child.try_wait().context("wait for QEMU")? {
                     break Some(status);
@@ -218,7 +226,7 @@ impl Machine<'_> {
         })
     }
 
-    /// The end marker of a guest that has ended, if all that is known of it fits together. Without `status` it was ended by us.
+    /// The end marker of a guest that has ended, if everything known about it is consistent. Without `status` we ended the guest.
     fn judge(&self, guest: &Started, status: Option<ExitStatus>) -> Result<End, String> {
         let (release, end) = guest.talk.finish().map_err(|what| match status {
             Some(status) => format!("{what} (QEMU: {status})"),
@@ -235,8 +243,8 @@ impl Machine<'_> {
             (false, 0) => guest::EXIT_PASSED,
             (false, _) => guest::EXIT_FAILED,
         };
-        // The end marker decides. A kernel that lets nobody have the exit port switches the machine off, for which QEMU ends with
-        // 0; another status contradicts the marker.
+        // The end marker decides. A kernel that denies access to the exit port powers the machine off, and QEMU ends with 0. Any
+        // other status contradicts the marker.
         if let Some(status) = status
             && ![Some(0), Some(expected)].contains(&status.code())
         {
@@ -259,7 +267,7 @@ impl Machine<'_> {
         Ok(end.clone())
     }
 
-    /// The file systems of its disks. User-mode Linux has none.
+    /// The file systems of its disks. User-mode Linux has no disks.
     fn disks(&self) -> &[String] {
         if self.image.user_mode {
             &[]
@@ -321,22 +329,22 @@ impl Machine<'_> {
     }
 }
 
-/// The taint bits that a run must not set: machine check (4), bad page (5), died before (7), warning (9), soft lockup (14).
-/// Others are of the modules' licences.
+/// The taint bits that a run must not set: machine check (4), bad page (5), died before (7), warning (9), soft lockup (14). The
+/// other bits are about the licences of modules.
 const DYING: u64 = 1 << 4 | 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14;
 
-/// Whether a release is of the series: `6.1` is 6.1.5, not 6.12.
+/// Whether a release belongs to the series: `6.1` includes 6.1.5, but not 6.12.
 fn is_series(release: &str, series: &str) -> bool {
     release.strip_prefix(series).is_some_and(|rest| {
         series.is_empty() || !rest.starts_with(|next: char| next.is_ascii_digit())
     })
 }
 
-/// What a file that goes into a guest has in it.
+/// Reads a file that goes into a guest.
 ///
 /// # Errors
 ///
-/// What the kernel refuses, what is no regular file, and what is too long for a guest.
+/// Errors of the system calls, a file that is not regular, and one that is too long for a guest.
 pub fn content(path: &Path) -> Result<Vec<u8>, Error> {
     let file = input::open(path).at(path)?;
     let mut content = Vec::new();
@@ -390,7 +398,7 @@ pub fn cannot_run_alone(program: &[u8]) -> Option<String> {
         })
 }
 
-/// Where QEMU finds the initramfs, and what it writes the two ports to.
+/// The file names that QEMU gets for the initramfs and the two ports.
 struct Ends {
     archive: String,
     console: String,
@@ -438,7 +446,7 @@ fn qemu_command(machine: &Machine<'_>, ends: &Ends, disks: &[(String, PathBuf)])
         "chardev:results",
     ]);
     if machine.modules.contains("vmxnet3") {
-        // Two cards on a hub of their own: nothing of the host's network.
+        // Two cards on a separate hub, without access to the host's network.
         for id in ["1", "2"] {
             qemu.args(["-netdev", &format!("hubport,id=card{id},hubid=0")])
                 .args([
@@ -459,7 +467,7 @@ fn qemu_command(machine: &Machine<'_>, ends: &Ends, disks: &[(String, PathBuf)])
     qemu
 }
 
-/// User-mode Linux: its consoles and ports are descriptors that it inherits, its memory a file without a name.
+/// User-mode Linux: its consoles and ports are inherited descriptors; its memory is a file without a name.
 fn user_mode_command(
     machine: &Machine<'_>,
     ends: &Ends,
@@ -486,11 +494,11 @@ fn user_mode_command(
     linux
 }
 
-/// The hidden command with which the program starts itself to outlive itself: it ends a process group.
+/// The hidden command of a process that outlives this one, and ends a process group.
 pub const END_GROUP: &str = "__end-group";
 
-/// The main function of the hidden command: waits for the end of the process that started it, ends the group if that was not in
-/// order, and removes the group's directory.
+/// The main function of the hidden command. It waits for the end of the process that started it, ends the group if that process did
+/// not end in order, and removes the group's directory.
 pub fn end_group() {
     let mut arguments = std::env::args_os().skip(2);
     let group = arguments
@@ -502,7 +510,7 @@ pub fn end_group() {
     }
     let home = arguments.next().map(PathBuf::from);
     if let Some(home) = home.filter(|home| Home::is_one(home)) {
-        // The group may not be gone yet, and still write there.
+        // The group may still exist, and write there.
         for _ in 0..100 {
             if std::fs::remove_dir_all(&home).is_ok() || !home.exists() {
                 break;
@@ -512,7 +520,7 @@ pub fn end_group() {
     }
 }
 
-/// The directory of User-mode Linux, if it is one; removed with this, unless it is handed over.
+/// The directory of User-mode Linux, if one is needed. It is removed with this value, unless it is handed over.
 struct Home(Option<PathBuf>);
 
 impl Home {
@@ -532,7 +540,7 @@ impl Home {
         name.is_some_and(|name| name.starts_with(Self::PREFIX)) && !path.is_symlink()
     }
 
-    /// To a watcher of this group.
+    /// Hands it over to a watcher of this group.
     fn hand_over(mut self, group: u32) -> Result<Option<Watcher>, Error> {
         let Some(home) = &self.0 else {
             return Ok(None);
@@ -551,7 +559,7 @@ impl Drop for Home {
     }
 }
 
-/// Ends the group of User-mode Linux if this process ends first. Its first process dies with us, but not those that it has started.
+/// Ends the group of User-mode Linux if this process ends first. Its first process dies with us, but its children do not.
 struct Watcher(Child);
 
 impl Watcher {
@@ -566,18 +574,18 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         if let Some(mut stdin) = self.0.stdin.take() {
-            let _ = stdin.write_all(b"."); // in order
+            let _ = stdin.write_all(b"."); // ended in order
         }
         let _ = self.0.wait();
     }
 }
 
-/// A running QEMU with its two pipes, and what came through them.
+/// A running QEMU with its two pipes, and their data so far.
 struct Started {
     child: Child,
-    /// Whether it has our terminal, and is of our process group.
+    /// Whether it has our terminal, and is in our process group.
     interactive: bool,
-    /// Who ends it if we cannot. Dropped after it has ended.
+    /// Ends it if we cannot. It is dropped after QEMU has ended.
     _watcher: Option<Watcher>,
     console_pipe: Pipe,
     console: Console,
@@ -620,7 +628,7 @@ impl Started {
             console: path(&console_end),
             results: path(&results_end),
         };
-        // User-mode Linux needs a directory for its sockets. It is removed by the watcher, which outlives us.
+        // User-mode Linux needs a directory for its sockets. The watcher, which outlives us, removes it.
         let home = Home::new(machine.image.user_mode)?;
         let mut qemu = if let Some(home) = &home.0 {
             let numbers = [&console_end, &results_end].map(AsRawFd::as_raw_fd);
@@ -637,8 +645,8 @@ impl Started {
             qemu.stdin(Stdio::null()).stdout(Stdio::null());
         }
         qemu.stderr(console_end.try_clone().context("dup")?);
-        // SAFETY: prctl, fcntl and setpgid take no pointers: safe after fork. A group of its own, so that Ctrl-C reaches the
-        // guest by the end of its parent only.
+        // SAFETY: prctl, fcntl and setpgid take no pointers: safe after fork. A separate group, so that Ctrl-C ends the guest only
+        // through the end of its parent.
         unsafe {
             let interactive = machine.job.interactive;
             qemu.pre_exec(move || {
@@ -676,7 +684,7 @@ impl Started {
         })
     }
 
-    /// Waits for output and takes it. False if there was none.
+    /// Waits for output and takes it. Returns false if there was none.
     fn wait(&mut self, limit: Duration) -> Result<bool, Error> {
         let ready = process::poll(
             &[self.console_pipe.fd(), self.result_pipe.fd()],
@@ -699,9 +707,9 @@ impl Started {
         self.console_pipe.file.is_none() && self.result_pipe.file.is_none()
     }
 
-    /// What went wrong, with what the kernel said of it and the end of the console.
+    /// An error with this text, the kernel's message about a bug, and the end of the console.
     fn failed(&mut self, what: &str) -> Error {
-        // No more than is there: a guest that floods its console has no end.
+        // Reads a limited number of times: a guest may flood its console without end.
         self.kill();
         for _ in 0..64 {
             if !matches!(self.wait(Duration::ZERO), Ok(true)) {
@@ -718,7 +726,8 @@ impl Started {
 }
 
 impl Started {
-    /// Ends it, if it has not ended. User-mode Linux is several processes: all of its group, which it leads unless it is interactive.
+    /// Ends it, if it has not ended. User-mode Linux has several processes: its whole group is killed, which it leads unless it is
+    /// interactive.
     fn kill(&mut self) {
         if !self.interactive
             && matches!(self.child.try_wait(), Ok(None))
@@ -734,7 +743,8 @@ impl Drop for Started {
     fn drop(&mut self) {
         self.kill();
         let _ = self.child.wait();
-        // Who was killed is not gone yet. The others of the group are not our children, but they hold the pipes to their end.
+        // A killed process is not gone at once. The others of the group are not our children, but they hold the pipes until they
+        // end.
         let given_up = Instant::now() + Duration::from_secs(10);
         while !self.interactive && !self.is_silent() && Instant::now() < given_up {
             if self.wait(Duration::from_millis(100)).is_err() {

@@ -1,14 +1,14 @@
-//! What a guest says on its two ports, and what it may say when: who it is, output, one end marker, nothing more.
+//! Parses the two ports of a guest, and checks the order: its release, then output, then one end marker, and nothing after that.
 //!
-//! Whatever else comes is a lie or damage, and the run is red. Nothing here trusts a guest's numbers or lengths, and nothing
-//! grows with what a guest says.
+//! Anything else is a lie or damage, and makes the run red. Nothing here trusts a number or a length from a guest, and memory is
+//! limited whatever a guest sends.
 
 #![forbid(unsafe_code)]
 
 use super::frames::{End, Kind, Reader};
 use super::guest;
 
-/// The result channel so far.
+/// The state of the result channel.
 #[derive(Debug, Default)]
 pub struct Talk {
     records: Reader,
@@ -17,11 +17,11 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// More bytes have come: `output` gets what the command says.
+    /// Takes more bytes. `output` gets the command's output.
     ///
     /// # Errors
     ///
-    /// A clause that says what a guest that works would not have sent.
+    /// A clause about the record that a working guest does not send.
     pub fn hear(
         &mut self,
         bytes: &[u8],
@@ -50,16 +50,16 @@ impl Talk {
         Ok(())
     }
 
-    /// `uname -r` of the guest, as soon as it is up.
+    /// `uname -r` of the guest, after its first record.
     pub fn release(&self) -> Option<&str> {
         self.release.as_deref()
     }
 
-    /// The whole conversation, when nothing more can come.
+    /// The whole conversation, after the guest has ended.
     ///
     /// # Errors
     ///
-    /// A clause that says what is missing.
+    /// A clause about the missing record.
     pub fn finish(&self) -> Result<(&str, &End), String> {
         let count = self.records.taken();
         let cut = if self.records.is_cut() {
@@ -81,7 +81,7 @@ impl Talk {
     }
 }
 
-/// `uname -r` as a kernel says it.
+/// Checks that a payload is a plausible `uname -r`.
 fn release(payload: &[u8]) -> Result<String, String> {
     let plain = !payload.is_empty() && payload.iter().all(u8::is_ascii_graphic);
     if plain && payload.len() <= 64 {
@@ -102,7 +102,7 @@ fn end(payload: &[u8], before: u64) -> Result<End, String> {
     }
 }
 
-/// The end of the console, and the first line in which the kernel speaks of a bug.
+/// The end of the console, and the first line in which the kernel reports a bug.
 #[derive(Debug, Default)]
 pub struct Console {
     kept: Vec<u8>,
@@ -110,13 +110,13 @@ pub struct Console {
     complaint: Option<String>,
 }
 
-/// How much of a console is kept at least.
+/// The least number of bytes of a console that are kept.
 const KEPT: usize = 1 << 16;
-/// How much of a line is looked at and shown.
+/// The length of the part of a line that is examined and printed.
 const WIDTH: usize = 240;
 
 impl Console {
-    /// More bytes have come.
+    /// Takes more bytes.
     pub fn hear(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if *byte == b'\n' {
@@ -139,7 +139,7 @@ impl Console {
         self.line.clear();
     }
 
-    /// The first line in which the kernel, not a program, speaks of a bug.
+    /// The first line in which the kernel, and not a program, reports a bug.
     pub fn complaint(&self) -> Option<&str> {
         self.complaint.as_deref()
     }
@@ -176,7 +176,7 @@ fn is_of_kernel(line: &str) -> bool {
     })
 }
 
-/// A line without what a terminal would take for commands.
+/// A line without the control characters that a terminal would obey.
 pub fn plain(line: &str) -> String {
     let visible = line.chars().filter(|letter| !letter.is_control());
     visible
@@ -217,7 +217,7 @@ mod tests {
         bytes
     }
 
-    /// What comes of a whole conversation.
+    /// The result of a whole conversation.
     fn outcome(bytes: &[u8]) -> Result<(), String> {
         let mut talk = Talk::default();
         talk.hear(bytes, |_, _| {})?;
@@ -248,7 +248,7 @@ mod tests {
     }
 
     quickcheck! {
-        // Bytes that are no conversation are an error, whatever they are, and never a panic.
+        // Bytes that are not a conversation are always an error, and never a panic.
         fn nothing_else_passes(noise: Vec<u8>, cut: usize) -> bool {
             let whole = bytes(&[HELLO, SAID, (Kind::End, &marker(2))]);
             let cut = cut % whole.len();

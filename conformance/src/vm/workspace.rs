@@ -1,20 +1,20 @@
-//! The workspace's own test programs, built by cargo for a guest.
+//! The workspace's test programs, built by cargo for a guest.
 
 use super::error::{Context, Error};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What cargo has built.
+/// The programs that cargo has built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Built {
     /// Test programs.
     pub tests: Vec<PathBuf>,
-    /// Ordinary programs, which tests start.
+    /// Ordinary programs that tests start.
     pub programs: Vec<PathBuf>,
 }
 
-/// Builds the tests optimised, because a guest is slow.
+/// Builds the tests with optimisation, because a guest is slow.
 pub fn build(arguments: &[String]) -> Result<Built, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -48,8 +48,8 @@ pub fn build(arguments: &[String]) -> Result<Built, Error> {
     }
 }
 
-/// Test programs that take long in an emulated guest, in tenths of a second there, as measured on Linux 7.3. The rest take
-/// about as long as their start. A wrong number costs time, nothing else.
+/// Test programs that take long in an emulated guest, in tenths of a second, as measured on Linux 7.3. The others take little longer
+/// than their start. A wrong number only costs time.
 const WEIGHTS: &[(&str, u32)] = &[
     ("environments", 350),
     ("runner", 270),
@@ -63,7 +63,7 @@ const WEIGHTS: &[(&str, u32)] = &[
 const WEIGHT_OF_OTHERS: u32 = 3;
 
 fn weight(test: &Path) -> u32 {
-    // Cargo puts a hash behind the name.
+    // Cargo appends a hash to the name.
     let name = test.file_name().unwrap_or_default().to_string_lossy();
     let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name);
     WEIGHTS
@@ -72,7 +72,8 @@ fn weight(test: &Path) -> u32 {
         .map_or(WEIGHT_OF_OTHERS, |(_, weight)| *weight)
 }
 
-/// The tests shared out so that every guest has about as much to do: the longest first, each to who has least.
+/// Distributes the tests so that every guest has about the same work: the longest first, each to the guest with the least work so
+/// far.
 pub fn shares(tests: &[PathBuf], guests: usize) -> Vec<Vec<&PathBuf>> {
     let mut longest_first: Vec<&PathBuf> = tests.iter().collect();
     longest_first.sort_by_key(|test| std::cmp::Reverse(weight(test)));

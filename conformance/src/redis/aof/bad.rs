@@ -1,17 +1,17 @@
-//! What goes wrong with an append-only file.
+//! Errors of append-only files.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
-/// What goes wrong.
+/// An error.
 #[derive(Debug)]
 pub enum Bad {
-    /// This file, and why.
+    /// This file, and the reason.
     File(PathBuf, String),
-    /// A call.
+    /// A call on this file.
     Io(PathBuf, io::Error),
-    /// A signal has come that ends the program.
+    /// A signal to end the program was received.
     Stopped,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Bad {
     }
 }
 
-/// Says which file it was.
+/// Names the file of an error.
 pub(super) trait At<T> {
     fn at(self, path: &Path) -> Result<T, Bad>;
 }

@@ -1,20 +1,21 @@
-//! The grammar of an append-only file's commands, as a server reads the file when it starts.
+//! The grammar of an append-only file's commands, as a server reads the file at its start.
 //!
-//! It is not the protocol of a connection. Redis 7.0.15 and Valkey 9.1.2 were started with each of these, and agree:
+//! It differs from the protocol of a connection. Redis 7.0.15 and Valkey 9.1.2 were started with each of these cases, and agree:
 //!
 //! - A line starts with `*` (a command) or `#` (an annotation, skipped). Anything else stops the server: an inline command, an empty
 //!   line, `*0`, a NUL.
-//! - A line is read with `fgets` into 1024 bytes, so one of 1023 bytes or more without a newline ends there, and the rest is a line of
-//!   its own. The last annotation needs no newline.
-//! - Numbers are read with `atoi` and `strtol`: spaces, a sign, a wrap of the count at 2³², and anything after the digits pass.
-//!   A negative length ends the process.
-//! - The two bytes after an argument are skipped, whatever they are.
-//! - The name of a command is looked up without regard to case, with its subcommand where it has any. An unknown one stops the
-//!   server. Valkey also checks the number of arguments; Redis calls the command without a check and reads past its arguments.
-//! - In a transaction each command but `EXEC` is queued. `MULTI` in it and `EXEC` outside are errors that do no harm; `DISCARD` and
-//!   `RESET` in it end the process at its `EXEC`. A transaction that is open at the end of the file is cut off by the server.
-//! - `WAIT`, `PSYNC`, `SYNC`, `SHUTDOWN` and `DEBUG` can end the process or hold it. No server writes them to a file.
-//! - An error that a command replies (wrong type, `SELECT` of a database that does not exist) changes nothing and stops nothing.
+//! - A line is read with `fgets` into 1024 bytes. A line of 1023 bytes or more without a newline ends there, and the rest is a
+//!   separate line. The last annotation needs no newline.
+//! - Numbers are read with `atoi` and `strtol`. These accept spaces, a sign, a count that wraps at 2³², and anything after the
+//!   digits. A negative length ends the process.
+//! - The two bytes after an argument are skipped without a check.
+//! - The name of a command is looked up without regard to case, with its subcommand if it has any. An unknown name stops the server.
+//!   Valkey also checks the number of arguments; Redis calls the command without a check and reads past its arguments.
+//! - In a transaction, every command except `EXEC` is queued. `MULTI` inside and `EXEC` outside are harmless errors. `DISCARD` and
+//!   `RESET` inside end the process at the `EXEC`. The server drops a transaction that is open at the end of the file.
+//! - `WAIT`, `PSYNC`, `SYNC`, `SHUTDOWN` and `DEBUG` can end the process or block it. No server writes them to a file.
+//! - An error reply of a command (wrong type, `SELECT` of a database that does not exist) changes nothing and does not stop the
+//!   server.
 //!
 //! `redis-check-aof` is stricter in some of these.
 
@@ -27,30 +28,30 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// The longest line: what `fgets` puts into the loader's buffer.
+/// The longest line: the part that `fgets` puts into the loader's buffer.
 const LINE: usize = 1023;
-/// How much is read at a time.
+/// The number of bytes of one read.
 const PIECE: usize = 256 << 10;
-/// The bytes kept of an argument; no name is longer.
+/// The number of bytes that are kept of an argument; no name is longer.
 const KEPT: usize = 64;
-/// Commands that no server writes to its file, and that can end or hold one that loads them.
+/// Commands that no server writes to its file, and that can end or block a server that loads them.
 const DEADLY: &[&[u8]] = &[b"wait", b"psync", b"sync", b"shutdown", b"debug"];
 
-/// Which commands a file may name.
+/// The commands that are allowed in a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Names<'a> {
-    /// Those that Redis 7.0 and Valkey 9.1 both know, with a number of arguments that both take; and these, with any number.
+    /// Those that both Redis 7.0 and Valkey 9.1 know, with a number of arguments that both accept; and these names, with any number.
     Known(&'a [String]),
-    /// Any: a server has written the file.
+    /// Any command, because a server has written the file.
     Any,
 }
 
 /// A command of the list.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// The number of arguments with the name; negative: at least as many.
+    /// The number of arguments including the name; a negative number is a minimum.
     arity: i64,
-    /// Whether Redis 7.0 knows it, too.
+    /// Whether Redis 7.0 also knows it.
     is_redis: bool,
     has_subcommands: bool,
 }
@@ -74,8 +75,8 @@ static KNOWN: LazyLock<HashMap<&'static [u8], Known>> = LazyLock::new(|| {
     known
 });
 
-/// The commands that are known: the name (`config|get`), the number of arguments (negative: at least as many), and whether Redis 7.0
-/// knows the command. Valkey 9.1 knows all.
+/// The known commands: the name (`config|get`), the number of arguments (a negative number is a minimum), and whether Redis 7.0
+/// knows the command. Valkey 9.1 knows all of them.
 pub fn list() -> impl Iterator<Item = (&'static str, i64, bool)> {
     let lines = include_str!("commands.txt").lines();
     lines.filter_map(|line| {
@@ -86,21 +87,21 @@ pub fn list() -> impl Iterator<Item = (&'static str, i64, bool)> {
     })
 }
 
-/// What is wrong, and where.
+/// An error, and its place.
 #[derive(Debug)]
 pub struct Bad {
     /// The offset in the file.
     pub at: u64,
-    /// What is wrong there.
+    /// The error.
     pub why: Why,
 }
 
-/// What is wrong.
+/// An error.
 #[derive(Debug)]
 pub enum Why {
-    /// The file ends in a command.
+    /// The file ends within a command.
     Truncated {
-        /// The bytes of it that are there.
+        /// The number of its bytes in the file.
         left: u64,
     },
     /// A line starts with this byte.
@@ -109,22 +110,22 @@ pub enum Why {
     Rdb(Header),
     /// A command has this number of arguments.
     Arguments(i32),
-    /// No length of an argument, but this byte.
+    /// This byte stands in place of the length of an argument.
     NoLength(u8),
     /// An argument has this length.
     Length(i64),
     /// No server on the list knows this command.
     Unknown(String),
-    /// Valkey 9.1 knows this command, Redis 7.0 does not.
+    /// Valkey 9.1 knows this command, but Redis 7.0 does not.
     OnlyValkey(String),
     /// The command takes another number of arguments.
     Arity {
         /// Its name.
         name: String,
-        /// The number in the file, with the name.
+        /// The number in the file, including the name.
         found: i32,
     },
-    /// The command can end or hold the server that loads it.
+    /// The command can end or block the server that loads it.
     Deadly(String),
     /// The command ends the server if it is queued in a transaction.
     Queued(String),
@@ -187,32 +188,32 @@ impl fmt::Display for Bad {
     }
 }
 
-/// One thing of the file.
+/// One entry of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A line for people and tools, or a piece of a long one.
+    /// A line for people and tools, or a part of a long one.
     Annotation,
-    /// A command, and whether it is written as servers write it: then a replica takes it, too.
+    /// A command. A replica accepts it only in its canonical form.
     Command {
         /// Its place in the file.
         range: Range<u64>,
-        /// Whether its lines are canonical.
+        /// Whether its lines are as servers write them.
         is_canonical: bool,
     },
 }
 
-/// What a file holds.
+/// A summary of a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The offset of its end.
     pub end: u64,
     /// The number of commands.
     pub commands: u64,
-    /// The database that is selected at the end, if the commands select one.
+    /// The selected database at the end, if the commands select one.
     pub database: Option<u32>,
     /// The offset of the first `MULTI` of a transaction without `EXEC`.
     pub open: Option<u64>,
-    /// Whether it ends in an annotation without a newline: what is added would become part of it.
+    /// Whether it ends in an annotation without a newline: added bytes would become part of the annotation.
     pub is_line_open: bool,
 }
 
@@ -253,18 +254,18 @@ impl Start {
     }
 }
 
-/// Reads a file entry by entry, in bounded memory.
+/// Reads a file entry by entry, in limited memory.
 #[derive(Debug)]
 pub struct Reader<'a, R> {
     input: Input<R>,
     names: Names<'a>,
     summary: Summary,
-    /// The database that is selected once the open transaction is executed.
+    /// The database that is selected when the open transaction is executed.
     queued: Option<u32>,
 }
 
 impl<'a, R: Read> Reader<'a, R> {
-    /// Of an input whose first byte has this offset in the file.
+    /// Makes a reader of an input whose first byte has this offset in the file.
     pub fn new(input: R, at: u64, names: Names<'a>) -> Self {
         Self {
             input: Input::new(input, at),
@@ -280,12 +281,12 @@ impl<'a, R: Read> Reader<'a, R> {
         }
     }
 
-    /// What was read so far.
+    /// The summary of the part that was read so far.
     pub const fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// The next entry; none at the end of the file.
+    /// Reads the next entry. None at the end of the file.
     pub fn entry(&mut self) -> Result<Option<Entry>, Bad> {
         let at = self.input.at;
         let line = self.input.line().map_err(|error| bad(at, error))?;
@@ -325,7 +326,7 @@ impl<'a, R: Read> Reader<'a, R> {
         Ok(Some(entry))
     }
 
-    /// Reads the arguments of the command at this offset: whether all of it is canonical.
+    /// Reads the arguments of the command at this offset. Returns whether all of it is canonical.
     fn command(&mut self, at: u64, count: i32, mut is_canonical: bool) -> Result<bool, Bad> {
         let mut words = [Start::EMPTY; 2];
         for number in 0..count {
@@ -359,7 +360,7 @@ impl<'a, R: Read> Reader<'a, R> {
         Ok(is_canonical)
     }
 
-    /// Checks a command's name and follows what it does to the transaction and the database.
+    /// Checks a command's name, and follows its effect on the transaction and the database.
     fn obey(&mut self, at: u64, count: i32, words: &[Start; 2]) -> Result<(), Bad> {
         let name = words[0].lower();
         let found = look_up(self.names, &name, &words[1].lower(), count);
@@ -393,7 +394,7 @@ impl<'a, R: Read> Reader<'a, R> {
         Ok(())
     }
 
-    /// The file ends in the command at this offset.
+    /// The file ends within the command at this offset.
     fn truncated(&self, at: u64) -> Bad {
         let left = self.input.at - at;
         bad(at, Why::Truncated { left })
@@ -411,7 +412,7 @@ impl From<io::Error> for Why {
     }
 }
 
-/// Whether the servers know this command with this number of arguments.
+/// Checks whether the servers know this command with this number of arguments.
 fn look_up(names: Names<'_>, name: &Start, subcommand: &Start, count: i32) -> Result<(), Why> {
     let Names::Known(allowed) = names else {
         return Ok(());
@@ -427,7 +428,7 @@ fn look_up(names: Names<'_>, name: &Start, subcommand: &Start, count: i32) -> Re
     if DEADLY.contains(&word) {
         return Err(Why::Deadly(name.text()));
     }
-    // The bar stands between a command and its subcommand in the list, and in no name.
+    // In the list, a bar separates a command and its subcommand. It is not part of any name.
     let found = KNOWN.get(word).filter(|_| !word.contains(&b'|'));
     let mut found = found.ok_or_else(unknown)?;
     let mut whole = name.text();
@@ -455,7 +456,7 @@ fn look_up(names: Names<'_>, name: &Start, subcommand: &Start, count: i32) -> Re
     }
 }
 
-/// The database that `SELECT` selects by this argument: plain digits.
+/// The database that `SELECT` selects with this argument: plain digits.
 fn database(digits: &[u8]) -> Option<u32> {
     let is_number = digits.iter().all(u8::is_ascii_digit);
     let is_plain = is_number && (digits == b"0" || !digits.starts_with(b"0"));
@@ -466,7 +467,7 @@ fn database(digits: &[u8]) -> Option<u32> {
         .filter(|number| i32::try_from(*number).is_ok())
 }
 
-/// What `strtol` returns: the digits after spaces and a sign, 0 without any, and the nearest there is if they are too many.
+/// The result of `strtol`: the digits after spaces and a sign, 0 without digits, and the nearest limit if they overflow.
 fn number_of(text: &[u8]) -> i64 {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let skipped = text.iter().take_while(|byte| is_space(byte)).count();
@@ -486,7 +487,7 @@ fn number_of(text: &[u8]) -> i64 {
     })
 }
 
-/// Whether the rest of a line is written as servers write it: digits, no zero before them, `\r\n`.
+/// Whether the rest of a line is as servers write it: digits without leading zeros, then `\r\n`.
 fn is_plain(rest: &[u8]) -> bool {
     rest.strip_suffix(b"\r\n").is_some_and(|digits| {
         let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
@@ -494,7 +495,7 @@ fn is_plain(rest: &[u8]) -> bool {
     })
 }
 
-/// A file, piece by piece.
+/// A file that is read piece by piece.
 #[derive(Debug)]
 struct Input<R> {
     source: R,
@@ -518,7 +519,7 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Reads more, after what is there: less than a piece.
+    /// Reads more bytes after those in the buffer, which are fewer than a piece.
     fn more(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -534,7 +535,7 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// The next line with its newline, as `fgets` reads it: its place in the buffer. Empty at the end of the file.
+    /// Takes the next line with its newline, as `fgets` reads it. Returns its place in the buffer, empty at the end of the file.
     fn line(&mut self) -> io::Result<Range<usize>> {
         loop {
             let there = &self.buffer[self.start..self.end];
@@ -553,7 +554,7 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Skips this many bytes, and keeps the first of them: whether all were there.
+    /// Skips this many bytes, and keeps the first of them. Returns whether all were there.
     fn skip(&mut self, length: u64, mut keep: Option<&mut Start>) -> io::Result<bool> {
         let mut done = 0;
         while done < length {
@@ -601,7 +602,7 @@ mod tests {
         command(&[b"SET", key.as_bytes(), b"1"])
     }
 
-    /// At most one byte a read.
+    /// Returns at most one byte per read.
     struct Slow<'a>(&'a [u8]);
 
     impl Read for Slow<'_> {
@@ -634,7 +635,7 @@ mod tests {
         }
     }
 
-    /// Each was loaded to the end by both servers.
+    /// Both servers loaded each of these to the end.
     #[rstest]
     #[case::empty(b"")]
     #[case::newline_alone(b"*1\n$4\nPING\r\n")]
@@ -659,7 +660,7 @@ mod tests {
         assert!(summary.commands >= 2);
     }
 
-    /// Each stopped both servers, or was cut off by them.
+    /// Each of these stopped both servers, or was cut off by them.
     #[rstest]
     #[case::cut_off(
         b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r",
@@ -709,7 +710,7 @@ mod tests {
     #[test]
     fn a_long_line_is_read_in_pieces() {
         let line = |length: usize| [b"#".repeat(length - 1), b"\n".to_vec(), set("a")].concat();
-        // The rest of a line is a line: one of '#' is an annotation again.
+        // The rest of a line is a separate line: if it starts with '#', it is also an annotation.
         assert!(found(&line(3000)).is_ok());
         let of_letters = |length: usize| {
             let letters = b"x".repeat(length - 2);
@@ -718,7 +719,7 @@ mod tests {
         assert!(found(&of_letters(1023)).is_ok());
         let bad = found(&of_letters(1024)).expect_err("its newline is a line");
         assert_eq!(bad.at, 1023);
-        // A command in the middle of a line is one.
+        // A command that follows in the middle of a line is read.
         let bytes = [b"#".to_vec(), b"x".repeat(1022), set("a")].concat();
         assert_eq!(found(&bytes).expect("good").commands, 1);
         let spaces = [
@@ -744,7 +745,7 @@ mod tests {
             let bytes = all(&[&["SELECT", "5"], &["SELECT", other]]);
             assert_eq!(database(&bytes), 5, "SELECT {other:?} is an error");
         }
-        // Queued: selected when it is executed.
+        // Queued: the database is selected when the transaction is executed.
         let open = all(&[&["SELECT", "2"], &["MULTI"], &["SELECT", "4"]]);
         let summary = found(&open).expect("good");
         assert_eq!((summary.database, summary.open), (Some(2), Some(23)));
@@ -805,7 +806,7 @@ mod tests {
         }
     }
 
-    /// In bounded memory, whatever its length: what is skipped is not kept.
+    /// In limited memory, whatever its length: skipped bytes are not kept.
     #[test]
     fn a_large_argument_takes_one_pass() {
         let length = 64_u64 << 20;

@@ -13,7 +13,7 @@ pub struct Named {
     pub sequence: u64,
     /// `b` for a base, `i` for an increment, `h` for history.
     pub kind: char,
-    /// What else is said of it, as it stands there.
+    /// The rest of the line, unchanged.
     pub rest: String,
 }
 
@@ -33,12 +33,12 @@ impl Named {
 pub struct Manifest(pub Vec<Named>);
 
 impl Manifest {
-    /// Of a manifest's text. A line that is not whole is no line: Redis refuses it, too.
+    /// Parses the text of a manifest. A last line without a newline is refused, as Redis does.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !text.is_empty() && !text.ends_with('\n') {
             return Err("its last line has no end".to_owned());
         }
-        // As Redis reads them: what is white at their ends says nothing.
+        // As Redis reads it: spaces around a line are ignored.
         let lines = text.split_terminator('\n');
         let lines = lines.map(|line| line.trim_matches([' ', '\t', '\r']));
         let lines = lines.filter(|line| !line.starts_with('#'));
@@ -77,7 +77,7 @@ impl Manifest {
         of('b').chain(of('i')).collect()
     }
 
-    /// Whether a server takes it: one base at most, increments in order.
+    /// Whether a server accepts it: one base at most, increments in order.
     pub(super) fn check(&self) -> Result<(), String> {
         let sequences = |kind| {
             let same = self.0.iter().filter(move |named| named.kind == kind);

@@ -1,14 +1,14 @@
-//! An append-only file, built from files or extended by files: an RDB, and commands after it.
+//! Append-only files, built from files or extended with files: an RDB, and commands after it.
 //!
-//! Since Redis 7 it is a directory: a base, increments, and a manifest that names them. A server writes to it what it has in memory, for
-//! which there is nothing to gain here. But to build one from files, or to add a file of commands, is to copy files, and
-//! any [route](crate::routes) does that.
+//! Since Redis 7 an append-only file is a directory: a base, increments, and a manifest that names them. A server writes it from its
+//! memory, which cannot avoid copies. But to build one from files, or to add a file of commands, means to copy files, and any
+//! [route](crate::routes) does that.
 //!
-//! What a server would refuse is refused before it is written: each file is read to its end as a server [reads](commands) it. No file
-//! is changed in place: an increment is added and the manifest replaced, or the one file is replaced. So a signal at any
-//! moment leaves the old state or the new one.
+//! Files that a server would refuse are refused before anything is written: each file is read to its end as a server
+//! [reads](commands) it. No file is changed in place: an increment is added and the manifest replaced, or the single file is replaced.
+//! So a signal at any moment leaves the old state or the new one.
 //!
-//! A server starts each file in database 0 and ends a transaction with its file.
+//! A server begins each file in database 0, and a transaction ends with its file.
 
 mod bad;
 pub mod commands;
@@ -36,14 +36,14 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Into which files the base and the commands go.
+/// The files into which the base and the commands are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A base and one increment with all commands.
     One,
     /// A base and an increment for each file of commands.
     Many,
-    /// One file with all, as before Redis 7.
+    /// A single file with everything, as before Redis 7.
     Single,
 }
 
@@ -53,20 +53,20 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-/// An append-only file's directory, how it is named, and how it is written.
+/// The directory of an append-only file, its name, and how it is written.
 #[derive(Clone, Debug)]
 pub struct Aof {
-    /// The directory, which a server calls `appenddirname`.
+    /// The directory: `appenddirname` of a server.
     pub path: PathBuf,
-    /// What its files' names begin with, `appendfilename`.
+    /// The prefix of its files' names: `appendfilename` of a server.
     pub name: String,
-    /// How bytes are brought to its files. Without one: by `copy_file_range`, and by what works where that is refused.
+    /// The route by which bytes are copied to its files. Without one, `copy_file_range`, and another route if that is refused.
     pub route: Option<Route>,
-    /// The database in which each file of commands begins, if not in the one that is selected there.
+    /// The database in which each file of commands begins, if it is not the one that is selected at that point.
     pub select: Option<u32>,
-    /// Commands that are allowed though the list does not have them.
+    /// Commands that are allowed although they are not in the list.
     pub allowed: Vec<String>,
-    /// `redis-check-aof`, if it is to look at the result before that is put into place.
+    /// `redis-check-aof`, if it is to check the result before that is published.
     pub checker: Option<PathBuf>,
 }
 
@@ -75,13 +75,13 @@ pub struct Aof {
 pub struct Wrote {
     /// The file.
     pub path: PathBuf,
-    /// How many bytes of it are new.
+    /// The number of its bytes that are new.
     pub bytes: u64,
-    /// The database that is selected at its end, if it has commands.
+    /// The selected database at its end, if it has commands.
     pub database: Option<u32>,
 }
 
-/// What was done.
+/// The result of a build or an extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The files.
@@ -90,7 +90,7 @@ pub struct Written {
     pub begins: Vec<(PathBuf, u32)>,
     /// The manifest, if there is one.
     pub manifest: Option<PathBuf>,
-    /// What `redis-check-aof` printed.
+    /// The output of `redis-check-aof`.
     pub checked: Vec<u8>,
 }
 
@@ -122,7 +122,7 @@ impl Aof {
         }
     }
 
-    /// Builds a new one of an RDB file and files of commands, or of one of them.
+    /// Builds a new one from an RDB file and files of commands, or from only one kind of them.
     pub fn build(
         &self,
         rdb: Option<&Path>,
@@ -188,7 +188,7 @@ impl Aof {
         Ok(written)
     }
 
-    /// The files of a new one, and where each file of commands begins.
+    /// The files of a new one, and the database in which each file of commands begins.
     fn outputs<'a>(
         &self,
         base: Option<&'a Source>,
@@ -236,10 +236,10 @@ impl Aof {
         (outputs, tail.begins)
     }
 
-    /// Adds files of commands to one that no server has open. With `is_to_cut` a transaction that is open at its end is cut off.
+    /// Adds files of commands to one that no server has open. With `is_to_cut`, a transaction that is open at its end is cut off.
     pub fn extend(&self, commands: &[PathBuf], is_to_cut: bool) -> Result<Written, Bad> {
         self.check_name()?;
-        // Files of commands may be long, and what is missing is reported before they are read.
+        // Files of commands may be long, so a missing directory is reported before they are read.
         fs::metadata(&self.path).at(&self.path)?;
         let commands = self.sources(commands)?;
         let mut watch = Watch::begin();
@@ -272,7 +272,7 @@ impl Aof {
             .collect()
     }
 
-    /// The manifest, once what a killed attempt has left is removed.
+    /// Removes the files that a killed attempt has left, and returns the manifest.
     fn recover(&self, place: &Place) -> Result<Option<Manifest>, Bad> {
         let manifest = self.manifest()?;
         let named = manifest.iter().flat_map(|manifest| &manifest.0);
@@ -428,7 +428,7 @@ impl Aof {
         })
     }
 
-    /// The next file of this kind, by a name that nothing has.
+    /// The next file of this kind, with an unused name.
     fn unused(&self, place: &Place, manifest: &Manifest, kind: char) -> Named {
         let same = manifest
             .0
@@ -446,7 +446,7 @@ impl Aof {
             .expect("a directory has room for no file of each number")
     }
 
-    /// What is written for these commands after what is there.
+    /// The pieces to write for these commands at this tail.
     fn pieces<'a>(&self, commands: &'a [Source], tail: &mut Tail) -> Vec<Piece<'a>> {
         let mut pieces = Vec::new();
         for source in commands {
@@ -463,14 +463,14 @@ impl Aof {
             tail.is_line_open = source.is_line_open;
             pieces.push(Piece::whole(source));
         }
-        // A server would write its next command into it.
+        // A server would write its next command into that line.
         if tail.is_line_open {
             pieces.push(Piece::Bytes(b"\n".to_vec()));
         }
         pieces
     }
 
-    /// Writes new files, which belong to the user of another, and have its permissions if that is a file.
+    /// Writes new files. They get the owner of `other`, and its permissions if that is a file.
     fn write_all<'place>(
         &self,
         place: &'place Place,
@@ -495,7 +495,7 @@ impl Aof {
         Ok((made, files))
     }
 
-    /// Writes these to the end of a new file, and has the disk hold it: how many bytes.
+    /// Writes these pieces to the end of a new file, and syncs it to the disk. Returns the number of bytes.
     fn write(
         &self,
         mut file: &File,
@@ -567,7 +567,7 @@ impl Aof {
         }
     }
 
-    /// A manifest that is on the disk and has not got its name.
+    /// Makes a manifest that is synced to the disk and does not have its name yet.
     fn new_manifest<'place>(
         &self,
         place: &'place Place,
@@ -583,7 +583,7 @@ impl Aof {
         Ok(new)
     }
 
-    /// Has `redis-check-aof` look at what will be there.
+    /// Runs `redis-check-aof` on the files as they will be.
     fn check_all(
         &self,
         place: &Place,
@@ -624,8 +624,8 @@ impl Aof {
     }
 }
 
-/// Checks the files of a manifest, which no other process has open. Returns the offset of the transaction that is open at the end of the
-/// last file.
+/// Checks the files of a manifest, which no other process may have open. Returns the offset of the transaction that is open at the
+/// end of the last file.
 fn check_files(
     place: &Place,
     loaded: &[&Named],
@@ -676,7 +676,7 @@ mod tests {
         path
     }
 
-    /// Every file of a directory, with what is in it.
+    /// Every file of a directory, with its content.
     fn all(path: &Path) -> Vec<(String, Vec<u8>)> {
         let entries = fs::read_dir(path).into_iter().flatten();
         let files = entries.map(|entry| {
@@ -747,7 +747,7 @@ mod tests {
         assert_eq!(all(&aof.path).len(), 1);
     }
 
-    /// Nothing is changed by what is refused, and nothing is left of it.
+    /// A refused request changes nothing, and leaves no files.
     #[test]
     fn what_is_refused_changes_nothing() {
         let (directory, aof) = in_new_directory();
@@ -792,7 +792,7 @@ mod tests {
             .build(None, std::slice::from_ref(&commands), Shape::One)
             .expect_err("refused");
         assert!(said.to_string().contains("redis aof extend"), "{said}");
-        // Another descriptor is open.
+        // Another descriptor for the file is open.
         let file = File::open(aof.path.join("appendonly.aof.1.incr.aof")).expect("opened");
         let said = aof
             .extend(&[commands], false)
@@ -898,7 +898,7 @@ mod tests {
             (of(&written), written.files[0].database),
             (vec![0, 5], Some(5))
         );
-        // A server starts each file in database 0.
+        // A server begins each file in database 0.
         let written = aof
             .extend(std::slice::from_ref(&commands), false)
             .expect("extended");
@@ -921,7 +921,7 @@ mod tests {
         assert_eq!(fs::read(&written.files[0].path).expect("read"), expected);
     }
 
-    /// What follows would be a part of it.
+    /// The next bytes would be a part of the annotation.
     #[test]
     fn an_annotation_without_an_end_gets_one() {
         let (directory, aof) = in_new_directory();
@@ -960,7 +960,7 @@ mod tests {
         assert_eq!(fs::read(&path).expect("read"), b"the user's");
     }
 
-    /// A server starts with none but the last file truncated.
+    /// A server accepts a truncated file only as the last one.
     #[test]
     fn each_file_of_the_manifest_is_checked() {
         let (directory, aof) = in_new_directory();

@@ -1,4 +1,4 @@
-//! What a file is put together from, checked before and copied after, by one route or by the next.
+//! The pieces of a file: they are checked first and then copied, by one route or by the next.
 
 #![forbid(unsafe_code)]
 
@@ -15,9 +15,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use syscalls::{Errno, Sysno};
 
-/// Bytes to copy between two looks for a signal.
+/// The number of bytes that are copied between two checks for a signal.
 const STEP: u64 = 8 << 20;
-/// The routes that are taken one after the other, where one is refused.
+/// The routes that are tried one after the other, if one is refused.
 pub(super) const FALL_BACK: &[Route] = &[
     Route::CopyFileRange,
     Route::Sendfile,
@@ -25,7 +25,7 @@ pub(super) const FALL_BACK: &[Route] = &[
     Route::ReadWrite { buffer: 64 << 10 },
 ];
 
-/// What stands at the end of a file that is written.
+/// The state at the end of a file that is written.
 #[derive(Default)]
 pub(super) struct Tail {
     pub(super) database: u32,
@@ -40,7 +40,7 @@ impl Tail {
     }
 }
 
-/// What is written to a file.
+/// A part of a file that is written.
 pub(super) enum Piece<'a> {
     Bytes(Vec<u8>),
     /// The beginning of a file.
@@ -61,7 +61,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// A file that was checked and is read again.
+/// A file that was checked, and will be read again.
 pub(super) struct Source {
     pub(super) path: PathBuf,
     file: File,
@@ -111,7 +111,7 @@ pub(super) fn open_transaction(at: u64, then: &str) -> String {
     format!("the transaction (MULTI) at offset {at} has no EXEC, and a server {then}")
 }
 
-/// What a server does with one that is open at the end of the last file.
+/// The server's reaction to a transaction that is open at the end of the last file.
 pub(super) const DROPS: &str = "drops it with all that follows";
 
 pub(super) fn to_cut(at: u64) -> String {
@@ -134,7 +134,7 @@ pub(super) fn changed(path: &Path) -> Bad {
     bad(path, "it was changed while it was read")
 }
 
-/// A rename would put a file into the place of the link.
+/// A rename would put a file in place of the link.
 pub(super) fn refuse_symlink(path: &Path) -> Result<(), Bad> {
     match fs::symlink_metadata(path) {
         Ok(data) if data.is_symlink() => Err(bad(
@@ -145,7 +145,7 @@ pub(super) fn refuse_symlink(path: &Path) -> Result<(), Bad> {
     }
 }
 
-/// Reads a file from an offset on, and leaves its position as it is.
+/// Reads a file from an offset on, and leaves the file position unchanged.
 struct FromOffset<'a> {
     file: &'a File,
     at: u64,
@@ -159,7 +159,7 @@ impl Read for FromOffset<'_> {
     }
 }
 
-/// Reads a file to its end as a server does that loads it. Only a base may begin with an RDB; its keys are not read.
+/// Reads a file to its end, as a server does that loads it. Only a base may begin with an RDB; its keys are not read.
 pub(super) fn check_loaded(
     file: &File,
     path: &Path,
@@ -179,7 +179,7 @@ pub(super) fn check_loaded(
         match commands(end.at) {
             Ok(summary) => return Ok(summary),
             Err(why) if end.has_checksum => return Err(bad(path, why)),
-            // Without a checksum this may not be its end. That is the place after which most can be read.
+            // Without a checksum this may not be the end of the RDB. The error that is reported is the one furthest into the file.
             Err(why) if nearest.as_ref().is_none_or(|other| other.at < why.at) => {
                 nearest = Some(why);
             }
@@ -195,18 +195,18 @@ pub(super) fn check_loaded(
     ))
 }
 
-/// How a copy stopped.
+/// Why a copy stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
     Complete,
-    /// The route is not possible with these files.
+    /// The route does not work with these files.
     Refused(Route, Sysno, Errno),
     SourceEnded,
     Other(Ended),
 }
 
-/// Takes one route after the other until one reaches the end: each continues where the one before was refused. `carry` takes a route and
-/// the number of bytes that are done, and returns how many more it copied.
+/// Tries one route after the other until one reaches the end. Each continues where the previous one was refused. `carry` takes a
+/// route and the number of bytes that are done, and returns how many more it copied.
 pub(super) fn fall_back(
     routes: &[Route],
     length: u64,
@@ -225,7 +225,7 @@ pub(super) fn fall_back(
     Ok(last)
 }
 
-/// Copies a part of a file to the end of another by one route. Returns the number of bytes, and how it stopped.
+/// Copies a part of a file to the end of another by one route. Returns the number of bytes, and why it stopped.
 pub(super) fn carry(
     route: Route,
     source: &File,
@@ -258,14 +258,14 @@ pub(super) fn carry(
         Ended::Complete if outcome.shrank_to.is_none() => Stopped::Complete,
         Ended::Complete | Ended::SourceEnded => Stopped::SourceEnded,
         Ended::Failed(call, errno) if is_refusal(errno) => Stopped::Refused(route, call, errno),
-        // Some file systems answer 0 to copy_file_range instead of refusing it.
+        // Some file systems return 0 from copy_file_range instead of an errno.
         Ended::Stuck(call) => Stopped::Refused(route, call, Errno::ENODATA),
         other => Stopped::Other(other),
     };
     Ok((outcome.bytes, stopped))
 }
 
-/// Whether a call says that it cannot be made with these files, on this kernel, or by this process: another may be possible.
+/// Whether the errno means that the call does not work with these files, on this kernel, or for this process: another call may work.
 fn is_refusal(errno: Errno) -> bool {
     matches!(
         errno,
@@ -284,7 +284,7 @@ fn is_refusal(errno: Errno) -> bool {
 mod tests {
     use super::*;
 
-    /// As a route does that is refused after it has brought a part.
+    /// Like a route that is refused after it has copied a part.
     #[test]
     fn the_next_route_goes_on_where_one_was_refused() {
         let source: Vec<u8> = (0..100).collect();

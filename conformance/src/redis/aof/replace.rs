@@ -1,8 +1,8 @@
-//! Files that are written without a name, and get it once they are whole.
+//! Files that are written without a name, and get it when they are complete.
 //!
-//! A new file has no name (`O_TMPFILE`) until its bytes are on the disk, so that nothing is left of it however the program ends. Where
-//! the file system has no such files, it has a name of ours meanwhile. All that is there under a name before the last step begins with
-//! [`OWN`], or is recorded in a journal: [`recover`] removes it before the next attempt, and nothing else.
+//! A new file has no name (`O_TMPFILE`) until its bytes are on the disk, so that nothing is left of it however the program ends. On
+//! a file system without such files, it has a temporary name. Every name that exists before the last step begins with [`OWN`] or is
+//! recorded in a journal. Before the next attempt, [`recover`] removes these files, and no others.
 
 #![forbid(unsafe_code)]
 
@@ -17,14 +17,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What the names of our own files begin with.
+/// The prefix of our temporary names.
 const OWN: &str = "nocopy-";
 /// The first line of a journal.
 const JOURNAL: &str = "nocopy append-only file, unfinished\n";
-/// As a server makes its files.
+/// The mode with which a server makes its files.
 const MODE: u32 = 0o644;
 
-/// What a write to a file changes.
+/// The properties of a file that a write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     inode: u64,
@@ -42,7 +42,7 @@ impl Stamp {
     }
 }
 
-/// A directory that only this program adds to, as long as it is held.
+/// A directory that is locked: only this program adds files to it, as long as this lives.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -88,12 +88,12 @@ impl Place {
     }
 }
 
-/// Directories that were made on the way to one, and are removed with this unless they are kept.
+/// Directories that were made on the way to one. They are removed when this is dropped, unless they are kept.
 #[derive(Debug, Default)]
 pub(super) struct Directories(Vec<PathBuf>);
 
 impl Directories {
-    /// Makes those that are not there.
+    /// Makes the missing directories.
     pub(super) fn make(path: &Path) -> Result<Self, Bad> {
         let missing = path
             .ancestors()
@@ -119,21 +119,21 @@ impl Directories {
 
 impl Drop for Directories {
     fn drop(&mut self) {
-        // Those that others have put something into stay.
+        // Directories that have files of others in them stay.
         for path in self.0.iter().rev() {
             let _ = fs::remove_dir(path);
         }
     }
 }
 
-/// A file that has not got its name yet. It is removed with this.
+/// A file that does not have its name yet. It is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct New<'place> {
     place: &'place Place,
     /// The name that it will have.
     pub(super) name: String,
     pub(super) file: File,
-    /// Its name until then, where a file cannot be without one.
+    /// Its temporary name, if the file system has no files without a name.
     temporary: Option<String>,
 }
 
@@ -144,7 +144,7 @@ impl<'place> New<'place> {
             OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
         );
         let unnamed = rustix::fs::openat(&place.directory, ".", flags, mode);
-        // Its name is given by way of /proc.
+        // A name is given through /proc.
         let has_proc = Path::new("/proc/self/fd").exists();
         match unnamed {
             Ok(file) if has_proc => Ok(Self {
@@ -153,7 +153,7 @@ impl<'place> New<'place> {
                 file: file.into(),
                 temporary: None,
             }),
-            // Not on this file system, or this kernel.
+            // This file system or kernel does not support it.
             Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
                 Self::create_named(place, name)
             }
@@ -174,12 +174,12 @@ impl<'place> New<'place> {
         })
     }
 
-    /// Where it will be.
+    /// The path that it will have.
     pub(super) fn path(&self) -> PathBuf {
         self.place.join(&self.name)
     }
 
-    /// Where another process can open it now.
+    /// The path at which another process can open it now.
     fn path_now(&self) -> PathBuf {
         match &self.temporary {
             Some(name) => self.place.join(name),
@@ -187,7 +187,7 @@ impl<'place> New<'place> {
         }
     }
 
-    /// Gives it the owner of another file, and its permissions if `is_file`: the server is to open it as it did that one.
+    /// Gives it the owner of another file, and its permissions if `is_file`: the server must be able to open it like that file.
     pub(super) fn be_like(&self, other: &Metadata, is_file: bool) -> Result<(), Bad> {
         let own = self.file.metadata().at(&self.path())?;
         if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
@@ -211,7 +211,7 @@ impl<'place> New<'place> {
         Ok(())
     }
 
-    /// Gives it its name, which nothing else has.
+    /// Gives it its name, which must be unused.
     fn link(&self) -> Result<(), Bad> {
         self.link_as(&self.name)
     }
@@ -220,7 +220,7 @@ impl<'place> New<'place> {
         let directory = &self.place.directory;
         let linked = if let Some(temporary) = &self.temporary {
             match rustix::fs::linkat(directory, temporary, directory, name, AtFlags::empty()) {
-                // A file has one name on this file system.
+                // This file system allows only one name per file.
                 Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {
                     let flags = RenameFlags::NOREPLACE;
                     rustix::fs::renameat_with(directory, temporary, directory, name, flags)
@@ -237,7 +237,7 @@ impl<'place> New<'place> {
         })
     }
 
-    /// Gives it its name in place of the file that has it.
+    /// Gives it its name, in place of the file that has the name now.
     pub(super) fn replace(self) -> Result<(), Bad> {
         let own = own_name(&self.name);
         if self.temporary.is_none() {
@@ -247,7 +247,7 @@ impl<'place> New<'place> {
         fs::rename(self.place.join(&own), &path).at(&path)
     }
 
-    /// Gives it its name, if nothing else has it.
+    /// Gives it its name, if the name is unused.
     pub(super) fn publish(self) -> Result<(), Bad> {
         self.link()
     }
@@ -268,7 +268,7 @@ pub(super) fn is_in_the_way(path: &Path) -> Bad {
     )
 }
 
-/// Our own name for a file that will have this one.
+/// The temporary name of a file that will have this name.
 fn own_name(name: &str) -> String {
     if name.starts_with(OWN) {
         format!("{name}.tmp")
@@ -277,8 +277,8 @@ fn own_name(name: &str) -> String {
     }
 }
 
-/// A change of several files: all of them get their names, and then a manifest that names them replaces the old one. Until that is done,
-/// those that have a name stand in a journal.
+/// A change of several files: all of them get their names, and then a manifest that names them replaces the old one. Until then, a
+/// journal records the files that have their names.
 pub(super) struct Commit<'place> {
     place: &'place Place,
     journal: String,
@@ -287,7 +287,7 @@ pub(super) struct Commit<'place> {
 }
 
 impl<'place> Commit<'place> {
-    /// Begins with the journal on the disk.
+    /// Begins: writes the journal and syncs it to the disk.
     pub(super) fn begin(place: &'place Place, aof: &str, files: &[New<'_>]) -> Result<Self, Bad> {
         let mut text = JOURNAL.to_owned();
         for new in files {
@@ -328,7 +328,7 @@ impl<'place> Commit<'place> {
         self.place.sync()
     }
 
-    /// Puts the manifest into the place of the old one.
+    /// Replaces the old manifest with the new one.
     pub(super) fn end(mut self, manifest: New<'_>) -> Result<(), Bad> {
         manifest.replace()?;
         self.is_done = true;
@@ -351,7 +351,7 @@ fn journal_name(aof: &str) -> String {
     format!("{OWN}{aof}.pending")
 }
 
-/// Whether an attempt for this append-only file gives a file this name until it has its own.
+/// Whether a name is a temporary one that an attempt for this append-only file gives.
 fn is_own_name(aof: &str, name: &str) -> bool {
     let rest = name
         .strip_prefix(OWN)
@@ -402,7 +402,7 @@ impl Entry {
     }
 }
 
-/// Removes what an attempt has left that was killed. `is_named` says whether the manifest names a file: then it is no left-over.
+/// Removes the files that a killed attempt has left. `is_named` returns whether the manifest names a file: such a file stays.
 pub(super) fn recover(
     place: &Place,
     aof: &str,
@@ -437,15 +437,15 @@ pub(super) fn recover(
             place.remove(name)?;
         }
     }
-    // It goes last: until then, the next attempt knows as much as this one.
+    // The journal is removed last: until then, the next attempt has the same information.
     place.remove(&journal)
 }
 
-/// A directory in which a tool sees an append-only file as it will be. It is removed with this.
+/// A directory in which a tool sees an append-only file as it will be. It is removed when this is dropped.
 pub(super) struct Preview(PathBuf);
 
 impl Preview {
-    /// Of these new files, these that are there, and this manifest.
+    /// Makes it with these new files, these existing files, and this manifest.
     pub(super) fn make(
         place: &Place,
         aof: &str,
@@ -485,7 +485,7 @@ impl Drop for Preview {
     }
 }
 
-/// Where another process can open a new file that has no manifest.
+/// The path at which another process can open a new file without a manifest.
 pub(super) fn path_now(new: &New<'_>) -> PathBuf {
     new.path_now()
 }
@@ -560,7 +560,7 @@ mod tests {
         assert_eq!(names(&place), ["file"]);
     }
 
-    /// Killed before and after each step, which is what it is to forget the values that clean up.
+    /// Simulates a kill before and after each step: the values that clean up are forgotten.
     #[rstest]
     fn what_a_killed_attempt_leaves_is_removed_by_the_next(
         #[values(0, 1, 2, 3, 4)] steps: usize,

@@ -1,4 +1,4 @@
-//! What can end an attempt from outside: a signal, or a server that has the files open or opens them.
+//! Events from outside that end an attempt: a signal, or a server that has the files open or opens them.
 
 use super::bad::{At, Bad, bad};
 use super::replace::Stamp;
@@ -10,10 +10,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The signals that end a program in order.
+/// The signals that ask a program to end.
 const SIGNALS: &[libc::c_int] = &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// What can end an attempt from outside: a signal, or a process that opens the files.
+/// Events from outside that end an attempt: a signal, or a process that opens the files.
 pub(super) struct Watch {
     leases: Vec<Lease>,
     kept: KeptBack,
@@ -27,7 +27,7 @@ impl Watch {
         }
     }
 
-    /// Takes a file that no other process has open. While it is held, an open by another process waits.
+    /// Leases a file that no other process has open. During the lease, an open by another process waits.
     pub(super) fn lease(&mut self, path: &Path) -> Result<&File, Bad> {
         let known = self.leases.iter().position(|lease| lease.path == path);
         let index = known.unwrap_or(self.leases.len());
@@ -53,8 +53,8 @@ impl Watch {
     }
 }
 
-/// A file that only this process has open. A server does not lock its files, but the kernel gives a lease only on a file that no other
-/// process has open.
+/// A file that only this process has open. A server does not lock its files, but the kernel gives a lease only on a file that no
+/// other process has open.
 struct Lease {
     path: PathBuf,
     file: File,
@@ -81,9 +81,10 @@ impl Lease {
         Ok(lease)
     }
 
-    /// Takes it again, if the file is as it was.
+    /// Takes the lease again, if the file is unchanged.
     fn take_again(&mut self) -> Result<(), Bad> {
-        // When another process opens it, that one waits and this one gets a signal. Not SIGIO, which would end this program.
+        // If another process opens the file, its open waits and this process gets a signal. SIGURG, because SIGIO would end this
+        // program.
         // SAFETY: fcntl with F_SETSIG and F_SETLEASE takes a number.
         let given = unsafe {
             libc::fcntl(self.file.as_raw_fd(), F_SETSIG, libc::SIGURG);
@@ -101,7 +102,7 @@ impl Lease {
             (io::ErrorKind::WouldBlock, None) if !self.is_given => {
                 "another process has it open".to_owned()
             }
-            // This file system has no leases, and /proc shows no process that has it open.
+            // This file system has no leases, and /proc shows no other process that has the file open.
             _ => return self.look(),
         };
         Err(bad(
@@ -122,7 +123,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Whether no other process has opened or changed it.
+    /// Checks that no other process has opened or changed it.
     fn look(&self) -> Result<(), Bad> {
         // SAFETY: fcntl with F_GETLEASE takes nothing.
         let state = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) };
@@ -144,10 +145,10 @@ impl Lease {
     }
 }
 
-/// Of `asm-generic/fcntl.h`.
+/// From `asm-generic/fcntl.h`.
 const F_SETSIG: libc::c_int = 10;
 
-/// Another process that has a file open, as far as it can be seen.
+/// Another process that has a file open, if `/proc` shows one.
 fn who_has(file: &File) -> Option<u32> {
     let own = file.metadata().ok()?;
     let is_same = |path: PathBuf| {

@@ -1,6 +1,6 @@
-//! What it costs to send a file to a replica: this program by each route, and real masters, in one run and round by round.
+//! The cost of sending a file to a replica: this program by each route, and real masters, in one run and round by round.
 //!
-//! What is compared is the CPU time of who sends, the main thread of a real master. How long it takes is decided by the replica.
+//! The benchmark compares the CPU time of the sender: of a real master, its main thread. The duration depends on the replica.
 
 #![forbid(unsafe_code)]
 
@@ -20,18 +20,18 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Who sends.
+/// The sender of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     /// A real master that saves a file first.
     OnDisk,
-    /// A real master that does not.
+    /// A real master that does not save a file.
     Diskless,
     /// `redis serve`, with these options.
     Ours(&'static [&'static str]),
 }
 
-/// Every sender with the name that users are told; a real master first, with which all are compared.
+/// Every sender with its printed name. A real master is first, and all others are compared with it.
 pub const SENDERS: &[(&str, Sender)] = &[
     ("master, disk-based", Sender::OnDisk),
     ("master, diskless", Sender::Diskless),
@@ -62,53 +62,54 @@ pub const SENDERS: &[(&str, Sender)] = &[
     ),
 ];
 
-/// Who receives.
+/// The receiver of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Receiver {
-    /// A real replica, which loads it.
+    /// A real replica, which loads the file.
     Replica,
-    /// One that reads and drops it.
+    /// A receiver that reads the file and drops it.
     Null,
 }
 
-/// What one transfer took.
+/// The cost of one transfer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Taken {
     /// Seconds of CPU of the sender.
     pub cpu: f64,
-    /// Seconds until the receiver had all.
+    /// Seconds until the receiver had everything.
     pub wall: f64,
-    /// For how long one replica was served at once, in milliseconds: 99 times of 100, and at most. Of `redis serve`.
+    /// For `redis serve`: the time for which one replica was served without a break, in milliseconds: the 99th percentile and the
+    /// maximum.
     pub served: Option<[f64; 2]>,
 }
 
-/// What came of a sender.
+/// The results of a sender.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// Its name.
     pub sender: String,
-    /// To whom.
+    /// The receiver.
     pub receiver: Receiver,
     /// Each round.
     pub taken: Vec<Taken>,
 }
 
-/// A run, with what it ran on.
+/// A run, with its conditions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
-    /// On what.
+    /// The conditions.
     #[serde(flatten)]
     pub on: Conditions,
-    /// The server that is compared with, and loads the file.
+    /// The server that is the comparison, and loads the file.
     pub server: String,
     /// Bytes of the file.
     pub length: u64,
-    /// What came of each sender and receiver, a real master first of each receiver.
+    /// The results of each sender and receiver. For each receiver, a real master is first.
     pub lines: Vec<Line>,
 }
 
-/// What everything is sent from: a file, and masters that have loaded it.
+/// The source of all transfers: a file, and masters that have loaded it.
 pub struct Bench {
     /// The file.
     pub rdb: PathBuf,
@@ -121,11 +122,11 @@ pub struct Bench {
     _directory: Directory,
 }
 
-/// The length of each value. In the file it takes a little more, with its key.
+/// The length of each value. In the file it takes slightly more, with its key.
 const VALUE: usize = 3000;
 
 impl Bench {
-    /// Makes a file of about so many MiB, and starts the masters. `own` is this program.
+    /// Makes a file of about `mib` MiB, and starts the masters. `own` is the path of this program.
     pub fn new(program: Program, own: PathBuf, mib: usize) -> Result<Self, Stop> {
         let plain = ["--rdbcompression", "no"];
         let mut first = Running::start(&program, &plain)?;
@@ -168,7 +169,7 @@ impl Bench {
         })
     }
 
-    /// All transfers, round by round, in another order each time. `told` hears of each.
+    /// Runs all transfers, round by round, in another order each time. Calls `told` after each.
     pub fn run(
         &self,
         receivers: &[Receiver],
@@ -198,18 +199,18 @@ impl Bench {
         Ok(lines)
     }
 
-    /// The server that is compared with.
+    /// The server that is the comparison.
     pub fn server(&mut self) -> Result<String, Stop> {
         let version = self.on_disk.info("server", "redis_version")?;
         Ok(format!("{} {version}", self.program.name))
     }
 
-    /// One transfer.
+    /// Runs one transfer.
     fn transfer(&self, sender: Sender, receiver: Receiver) -> Result<Taken, Stop> {
         match sender {
             Sender::OnDisk => {
                 let last = match receiver {
-                    // What it says of one that only stores the file.
+                    // The log line for a receiver that only stores the file.
                     Receiver::Null => "RDB transfer completed",
                     Receiver::Replica => "ynchronization with replica",
                 };
@@ -237,9 +238,9 @@ impl Bench {
         let before = master.log().len();
         let (address, program) = (master.address, self.program.clone());
         let mut receiving = Some(thread::spawn(move || receive(receiver, &program, address)));
-        // The replica stays until its master has heard of it.
+        // The replica stays connected until its master has noticed it.
         let mut received = None;
-        // Its CPU time is that between two lines of its log.
+        // The CPU time of the master is taken between two lines of its log.
         let mut at: [Option<(u64, Instant)>; 2] = [None, None];
         let since = Instant::now();
         while at[1].is_none() || received.is_none() {
@@ -289,7 +290,7 @@ impl Bench {
     }
 }
 
-/// `redis serve`, which ends with this.
+/// `redis serve`, which is ended when this is dropped.
 struct Serving {
     child: Child,
     address: SocketAddr,
@@ -320,12 +321,12 @@ impl Serving {
         let port = last.and_then(|word| word.parse().ok());
         let port = port.ok_or_else(|| Stop::broken(format!("redis serve: {line}")))?;
         serving.address.set_port(port);
-        // What else it says is not waited for, and does not stop it.
+        // Its other messages are read and dropped, so that it does not block.
         thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         Ok(serving)
     }
 
-    /// Ends it in order, for who sees its replica connected has to see it before: what it reports.
+    /// Ends it in order, and returns its report. The receiver must still be connected, so that the report has it.
     fn end(&mut self) -> Result<serde_json::Value, Stop> {
         process::terminate(&self.child);
         let mut text = String::new();
@@ -340,7 +341,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It has ended by itself, or does now.
+        // It has ended already, or ends now.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -354,7 +355,7 @@ fn cpu_of(pid: u32) -> Result<u64, Stop> {
     first.ok_or_else(|| Stop::broken("the master has no CPU time"))
 }
 
-/// Has all received: the replica, if there is one.
+/// Receives everything. Returns the replica, if there is one.
 fn receive(
     receiver: Receiver,
     program: &Program,

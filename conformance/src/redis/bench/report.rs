@@ -1,4 +1,4 @@
-//! What the benchmark of replicas prints and draws.
+//! The output of the benchmark of replicas: tables and pictures.
 
 #![forbid(unsafe_code)]
 
@@ -9,8 +9,8 @@ use crate::run::table::draw;
 use std::error::Error;
 use std::io::{self, Write};
 
-/// What is expected of a sender: how many times less CPU than a real master takes that saves a file first, and, where one event is
-/// to be short, how many milliseconds it takes 99 times of 100. The lower end decides.
+/// The expectations for a sender: the factor by which it must take less CPU than a real master that saves a file first, and, for
+/// some, the maximum of the 99th percentile of one event in milliseconds. The lower end of the factor's interval decides.
 const BARS: &[(&str, f64, Option<f64>)] = &[
     ("sendfile", 3.0, None),
     ("splice, pipe 1 MiB", 3.0, None),
@@ -18,7 +18,7 @@ const BARS: &[(&str, f64, Option<f64>)] = &[
 ];
 
 impl Receiver {
-    /// What users are told of it.
+    /// Its printed name.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Null => "replica that drops it",
@@ -28,7 +28,7 @@ impl Receiver {
 }
 
 impl Line {
-    /// The median of what each round took, with the least and the most.
+    /// The median of the rounds, with the minimum and the maximum.
     fn of(&self, figure: fn(&Taken) -> f64) -> [f64; 3] {
         let mut values: Vec<f64> = self.taken.iter().map(figure).collect();
         values.sort_by(f64::total_cmp);
@@ -40,13 +40,13 @@ impl Line {
         ]
     }
 
-    /// For how long one replica was served at once: the median of the rounds.
+    /// The time for which one replica was served without a break: the median of the rounds.
     fn served(&self, at: usize) -> Option<f64> {
         let values: Option<Vec<f64>> = self.taken.iter().map(|one| Some(one.served?[at])).collect();
         values.map(|values| median(&values))
     }
 
-    /// How many times less CPU it takes than another, round by round.
+    /// The factor by which it takes less CPU than another, round by round.
     fn saves(&self, master: &Self) -> Interval {
         let rounds = master.taken.iter().zip(&self.taken);
         ratio(
@@ -56,7 +56,7 @@ impl Line {
         )
     }
 
-    /// What is expected of it, and whether it is so.
+    /// The expectation for it, and whether it was met.
     fn judged(&self, master: &Self) -> (String, &'static str) {
         let bar = BARS.iter().find(|(name, ..)| *name == self.sender);
         bar.map_or((String::new(), ""), |(_, times, limit)| {
@@ -91,7 +91,7 @@ impl Run {
     }
 }
 
-/// Writes a table for each receiver, and what was expected.
+/// Writes a table for each receiver, with the expectations.
 pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()> {
     let [before, after] = &run.on.load;
     let rounds = run.lines.first().map_or(0, |line| line.taken.len());
@@ -140,7 +140,7 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
     Ok(())
 }
 
-/// Writes what operators are shown: one table of two runs, with different congestion controls.
+/// Writes the table for operators, of two runs with different congestion controls.
 pub fn summary(output: &mut dyn Write, run: &Run, other: &Run) -> io::Result<()> {
     let (one, two) = (&run.on.congestion, &other.on.congestion);
     let head = [
