@@ -1,7 +1,8 @@
 //! The example of docs/claims.md: it compiles, is green, and is turned by a lie. This program is its own supervisor.
 
 use conformance::claim::{Claim, Source, always};
-use conformance::falsify::{Extent, examine};
+use conformance::falsify::examine;
+use conformance::falsify::model::Extent;
 use conformance::interpose::lie::{Lie, What};
 use conformance::interpose::record::aside;
 use conformance::kernel;

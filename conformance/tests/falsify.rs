@@ -4,7 +4,8 @@
 //! kind demands (the same sample every time; `just falsify` tells them all). No lie about its set-up turns it, but for the calls that
 //! fixtures/falsify/turned.toml lists: those have to turn it. A claim that cannot be tried here is ignored.
 
-use conformance::falsify::{Extent, examine};
+use conformance::falsify::examine;
+use conformance::falsify::model::Extent;
 use conformance::lab::filesystems::find_scratch;
 use conformance::runner::Runner;
 use conformance::verdict::Word;

@@ -6,7 +6,8 @@ use crate::commands::output::{Output, open_output};
 use crate::commands::running::runner;
 use anstream::stream::IsTerminal;
 use clap::Args;
-use conformance::falsify::{self, Effect, Examined, Extent, Kind, Share};
+use conformance::falsify;
+use conformance::falsify::model::{self, Effect, Examined, Extent, Kind, Score, Share, Trial};
 use conformance::run::record::Environment;
 use conformance::run::red::NOTHING_DECIDED;
 use conformance::run::text::plural;
@@ -40,7 +41,7 @@ pub struct Falsify {
 enum Line<'run> {
     Environment(&'run Environment),
     Examined(&'run Examined),
-    Score(falsify::Score),
+    Score(Score),
 }
 
 pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
@@ -84,7 +85,7 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
         for claim in &examined {
             line(&Line::Examined(claim))?;
         }
-        line(&Line::Score(falsify::score(&examined)))?;
+        line(&Line::Score(model::score(&examined)))?;
     }
     output.map_or(Ok(()), Output::finish)?;
     let mut report = Vec::new();
@@ -157,7 +158,7 @@ fn print(
             writeln!(to, "exception: {}: {}", claim.id, exception.reason())?;
         }
     }
-    for one in falsify::listed() {
+    for one in model::listed() {
         if examined.iter().any(|claim| claim.id == one.claim) {
             writeln!(to, "listed: {}: {}(): {}", one.claim, one.call, one.because)?;
         }
@@ -167,7 +168,7 @@ fn print(
             writeln!(to, "red: {}: {reason}", claim.id)?;
         }
     }
-    let score = falsify::score(examined);
+    let score = model::score(examined);
     writeln!(
         to,
         "{} claims can be falsified",
@@ -210,7 +211,7 @@ fn effects(claim: &Examined) -> String {
         (Effect::Unnoticed, "unnoticed"),
     ];
     let count = |effect| {
-        let is_it = |trial: &&falsify::Trial| trial.kind == Kind::Blunt && trial.effect == effect;
+        let is_it = |trial: &&Trial| trial.kind == Kind::Blunt && trial.effect == effect;
         claim.trials.iter().filter(is_it).count()
     };
     let words = effects.iter().map(|(effect, word)| (count(*effect), word));

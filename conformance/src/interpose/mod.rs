@@ -4,6 +4,7 @@
 //! and unprivileged users have. There are two hooks: [`record::Recorder`] counts and records calls, and [`liar::Liar`] changes the
 //! visible results of calls as a [`lie::Lie`] describes.
 
+pub mod derive;
 pub mod liar;
 pub mod lie;
 pub mod record;

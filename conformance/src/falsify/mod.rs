@@ -11,295 +11,28 @@
 //!
 //! A claim that no contradicting lie turns is unfalsifiable: red.
 
+pub mod model;
+
 use crate::claim::{Claim, Exception};
-use crate::interpose::lie::{Field, Lie, What, Which, count_argument};
+use crate::falsify::model::Effect;
+use crate::falsify::model::Examined;
+use crate::falsify::model::Extent;
+use crate::falsify::model::Kind;
+use crate::falsify::model::Trial;
+use crate::falsify::model::listed;
+use crate::interpose::derive;
+use crate::interpose::derive::places;
+use crate::interpose::derive::places_of;
+use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::Made;
 use crate::kernel::Release;
 use crate::run::record::Record;
 use crate::runner::order::{Interposed, Limits, Report};
 use crate::runner::{Runner, Task};
 use crate::verdict::{Fact, Observation, Value, Word};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::iter::Sum;
-use std::sync::LazyLock;
 use syscalls::Sysno;
-
-/// The kind of a lie, for one claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// It makes the opposite of the claim's verdict appear true.
-    Contradicting,
-    /// It changes something about the calls that the claim is about.
-    Blunt,
-    /// It changes them in a way that the interface allows.
-    Tolerable,
-    /// It is not about the kernel behaviour of the claim: a call of the experiment's own helpers fails, or does not do what it
-    /// reports.
-    SetUp,
-}
-
-/// The effect of a lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Effect {
-    /// The verdict is the opposite.
-    Turned,
-    /// The claim is untestable, and has a reason.
-    Untestable,
-    /// The verdict is the same, but an observed fact differs.
-    Seen,
-    /// The experiment stopped with a message about it (`broken`).
-    Stopped,
-    /// The experiment did not end.
-    TimedOut,
-    /// Everything is as without the lie.
-    Unnoticed,
-    /// The lie found nothing to change.
-    NotTold,
-}
-
-/// A lie and its effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trial {
-    /// The lie.
-    pub lie: Lie,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its effect.
-    pub effect: Effect,
-    /// The message of an experiment that stopped or could not be tried.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub said: Option<String>,
-    /// Whether the claim has an exception for it.
-    pub excepted: bool,
-}
-
-/// A claim and all lies that were applied to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Examined {
-    /// The claim.
-    pub id: String,
-    /// The verdict without lies.
-    pub verdict: Word,
-    /// Why it has no verdict, or the error in the runs without lies.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub why: Option<String>,
-    /// Whether controls replace the lies.
-    pub controls: bool,
-    /// Whether it is refuted, and the kernel lacks a feature that no lie can supply.
-    #[serde(default)]
-    pub lacking: bool,
-    /// The lies and their effects.
-    pub trials: Vec<Trial>,
-}
-
-/// A count out of a total.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// Those that are as they should be.
-    pub good: usize,
-    /// All of them.
-    pub all: usize,
-}
-
-/// The score of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Score {
-    /// Claims that a contradicting lie has turned, out of those that could be tried.
-    pub falsifiable: Share,
-    /// Contradicting lies that turned the verdict.
-    pub contradicting: Share,
-    /// Blunt lies that were noticed.
-    pub blunt: Share,
-    /// Tolerable lies that did not change the verdict.
-    pub tolerable: Share,
-    /// Lies about set-up that did not turn the verdict.
-    #[serde(default)]
-    pub set_up: Share,
-}
-
-/// How many lies are applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// Every lie that applies.
-    Whole,
-    /// The same, but every third lie about set-up: an emulated guest has less time, and most helpers are shared with other claims.
-    Guest,
-    /// All contradicting lies, this many of the derived lies per claim, and a sixth as many about set-up. The sample is the same
-    /// every time. Lies that are [listed](Listed) are all applied.
-    Sampled(usize),
-}
-
-/// A claim that lies about one call of its set-up turn, and why that is accepted: `fixtures/falsify/turned.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listed {
-    /// The claim.
-    pub claim: String,
-    /// The call.
-    pub call: String,
-    /// Whether it is made aside.
-    #[serde(default)]
-    pub aside: bool,
-    /// Why the effect of the call cannot be distinguished from the behaviour of the kernel.
-    pub because: String,
-}
-
-/// The most claims that may be listed. The list may only become shorter.
-pub const MOST_LISTED: usize = 30;
-
-/// The claims that lies about their set-up turn.
-pub fn listed() -> &'static [Listed] {
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(default)]
-        turned: Vec<Listed>,
-    }
-    const FIXTURE: &str = include_str!("../../fixtures/falsify/turned.toml");
-    static LISTED: LazyLock<Vec<Listed>> = LazyLock::new(|| {
-        let file: File = toml::from_str(FIXTURE).expect("fixtures/falsify/turned.toml is valid");
-        file.turned
-    });
-    &LISTED
-}
-
-impl Listed {
-    /// Whether the entry is about this lie.
-    pub fn covers(&self, claim: &str, lie: &Lie) -> bool {
-        self.claim == claim && self.call == lie.call.name() && self.aside == lie.aside
-    }
-}
-
-impl Trial {
-    /// Whether its effect is the one that its kind demands.
-    pub fn is_good(&self) -> bool {
-        match (self.kind, self.effect) {
-            (_, Effect::NotTold) => true,
-            (Kind::Contradicting, effect) => effect == Effect::Turned,
-            (Kind::Blunt, effect) => effect != Effect::Unnoticed,
-            (Kind::Tolerable, effect) => matches!(effect, Effect::Unnoticed | Effect::Seen),
-            (Kind::SetUp, effect) => effect != Effect::Turned,
-        }
-    }
-
-    /// Whether it counts in the score.
-    fn counts(&self) -> bool {
-        self.effect != Effect::NotTold && !self.excepted
-    }
-}
-
-impl Examined {
-    /// Whether it has a verdict that a lie could turn.
-    pub fn was_tried(&self) -> bool {
-        matches!(self.verdict, Word::Holds | Word::Refuted)
-    }
-
-    /// Whether its verdict can be turned. One of these is true:
-    ///
-    /// - A contradicting lie has turned it.
-    /// - Its own controls replace the lies.
-    /// - It is refuted, and the kernel lacks a feature that no lie can supply.
-    pub fn is_falsifiable(&self) -> bool {
-        let turned =
-            |trial: &Trial| trial.kind == Kind::Contradicting && trial.effect == Effect::Turned;
-        self.controls || self.lacking || self.trials.iter().any(turned)
-    }
-
-    /// How many lies of a kind had the effect that they should have.
-    pub fn share(&self, kind: Kind) -> Share {
-        let told = self
-            .trials
-            .iter()
-            .filter(|trial| trial.kind == kind && trial.counts());
-        told.map(Trial::is_good).collect()
-    }
-
-    /// Listed entries of the claim that no lie has turned: the list has to become shorter. If the claim was not tried or the lies
-    /// were not applied, nothing is known.
-    pub fn stale(&self) -> Vec<&'static Listed> {
-        let told = |one: &&Listed| {
-            let of_it = self
-                .trials
-                .iter()
-                .filter(|trial| trial.kind == Kind::SetUp && one.covers(&self.id, &trial.lie));
-            of_it
-                .clone()
-                .any(|trial| trial.effect != Effect::NotTold)
-                .then(|| of_it.clone().all(|trial| trial.effect != Effect::Turned))
-        };
-        let of_claim = listed().iter().filter(|one| one.claim == self.id);
-        of_claim
-            .filter(|one| self.was_tried() && told(one) == Some(true))
-            .collect()
-    }
-
-    /// Why it is red, in one clause each.
-    pub fn red(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if self.verdict.is_failure() {
-            let why = self.why.as_deref().unwrap_or_default();
-            reasons.push(format!("without a lie: {} {why}", self.verdict.text()));
-        } else if let Some(why) = &self.why
-            && self.was_tried()
-            && !self.controls
-        {
-            reasons.push(format!("without a lie: {why}"));
-        }
-        if self.was_tried() && !self.is_falsifiable() {
-            reasons.push("unfalsifiable: no contradicting lie turns it".into());
-        }
-        let bad = self
-            .trials
-            .iter()
-            .filter(|trial| trial.counts() && !trial.is_good());
-        reasons.extend(bad.map(|trial| {
-            let said = trial
-                .said
-                .as_deref()
-                .map(|said| format!(": {said}"))
-                .unwrap_or_default();
-            format!(
-                "{:?} lie {:?}: {}{said}",
-                trial.kind, trial.effect, trial.lie
-            )
-        }));
-        reasons
-    }
-}
-
-/// The score of the examined claims.
-pub fn score(examined: &[Examined]) -> Score {
-    let tried = || examined.iter().filter(|claim| claim.was_tried());
-    let of_kind = |kind| tried().map(|claim| claim.share(kind)).sum();
-    Score {
-        falsifiable: tried().map(Examined::is_falsifiable).collect(),
-        contradicting: of_kind(Kind::Contradicting),
-        blunt: of_kind(Kind::Blunt),
-        tolerable: of_kind(Kind::Tolerable),
-        set_up: of_kind(Kind::SetUp),
-    }
-}
-
-impl FromIterator<bool> for Share {
-    fn from_iter<T: IntoIterator<Item = bool>>(goods: T) -> Self {
-        goods.into_iter().fold(Self::default(), |share, good| Self {
-            good: share.good + usize::from(good),
-            all: share.all + 1,
-        })
-    }
-}
-
-impl Sum for Share {
-    fn sum<T: Iterator<Item = Self>>(shares: T) -> Self {
-        shares.fold(Self::default(), |sum, share| Self {
-            good: sum.good + share.good,
-            all: sum.all + share.all,
-        })
-    }
-}
 
 /// Limits of a run with a derived lie: some lies make an experiment wait for ever.
 const LIED_TO: Limits = Limits {
@@ -561,7 +294,7 @@ fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie,
         .about
         .iter()
         .flat_map(|call| places(*call, calls))
-        .flat_map(|(place, made)| derive(place, &made))
+        .flat_map(|(place, made)| derive::about_subject(place, &made))
         .map(|lie| {
             (
                 lie,
@@ -636,7 +369,7 @@ fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
                 // Calls between them have no lie.
                 (false, false) => continue,
             };
-            lies.extend(derive_set_up(*place, made, refusals));
+            lies.extend(derive::about_set_up(*place, made, refusals));
         }
     }
     if claim.programs.is_empty() {
@@ -689,232 +422,12 @@ const MACHINERY: &[Sysno] = &[
     Sysno::sigaltstack,
 ];
 
-/// The lies about one call of the set-up.
-fn derive_set_up(place: Lie, made: &Made, refusals: &[i32]) -> Vec<Lie> {
-    let whats: Vec<What> = if made.result < 0 {
-        let others = refusals.iter().copied();
-        let others = others.filter(|errno| i64::from(*errno) != -made.result);
-        others.map(What::OtherErrno).collect()
-    } else {
-        let mut whats: Vec<What> = refusals.iter().copied().map(What::Refused).collect();
-        if may_be_read_back(place.call, made) {
-            whats.push(What::Undone(made.result));
-        }
-        if made.result > 1 && may_be_short(place.call) {
-            whats.push(What::Shortened);
-        }
-        // Zero is also a short count of a write.
-        let writes = [Sysno::write, Sysno::pwrite64, Sysno::sendto];
-        if made.result > 0 && writes.contains(&place.call) {
-            whats.push(What::Undone(0));
-        }
-        whats
-    };
-    whats
-        .into_iter()
-        .map(|what| Lie { what, ..place })
-        .collect()
-}
-
-/// `fcntl` commands that set what another command reads.
-const SETTING_COMMANDS: [u64; 3] = [
-    libc::F_SETFL as u64,
-    libc::F_SETPIPE_SZ as u64,
-    libc::F_ADD_SEALS as u64,
-];
-
-/// Whether another call shows the effect of this one.
-fn may_be_read_back(call: Sysno, made: &Made) -> bool {
-    match call {
-        Sysno::unshare
-        | Sysno::setns
-        | Sysno::mount
-        | Sysno::move_mount
-        | Sysno::setsockopt
-        | Sysno::ftruncate
-        | Sysno::fallocate
-        | Sysno::setresuid
-        | Sysno::setresgid
-        | Sysno::capset => true,
-        Sysno::prlimit64 => made.arguments[2] != 0,
-        Sysno::lseek => made.arguments[2] != libc::SEEK_CUR as u64 || made.arguments[1] != 0,
-        Sysno::fcntl => SETTING_COMMANDS.contains(&made.arguments[1]),
-        _ => false,
-    }
-}
-
-/// The calls of one kind that the claim is about, as places for lies.
-fn places(call: Sysno, calls: &[Made]) -> Vec<(Lie, Made)> {
-    // std asks for flags of descriptors; the commands for pipes begin at 1024.
-    let is_own = |made: &Made| call != Sysno::fcntl || made.arguments[1] >= 1024;
-    chosen(call, calls, false, is_own)
-}
-
-/// The calls of one kind in set-up or checks, as places for lies.
-fn places_of(call: Sysno, calls: &[Made], aside: bool) -> Vec<(Lie, Made)> {
-    let is_own = |made: &Made| match call {
-        Sysno::fcntl => made.arguments[1] != libc::F_GETFD as u64,
-        // The number of bytes that arrived, or that are still unsent, is the observation.
-        Sysno::ioctl => aside || ![libc::FIONREAD, libc::TIOCOUTQ].contains(&made.arguments[1]),
-        _ => true,
-    };
-    chosen(call, calls, aside, is_own)
-}
-
-/// The first two calls of a kind and the last one, of every thread.
-fn chosen(
-    call: Sysno,
-    calls: &[Made],
-    aside: bool,
-    is_own: impl Fn(&Made) -> bool,
-) -> Vec<(Lie, Made)> {
-    let mut by_thread: BTreeMap<u32, Vec<Made>> = BTreeMap::new();
-    let of_kind = |made: &&Made| made.number == call as u64 && made.aside == aside;
-    for made in calls.iter().filter(of_kind) {
-        by_thread.entry(made.thread).or_default().push(*made);
-    }
-    // The allocator also maps memory, without a file.
-    let is_own =
-        |made: &Made| is_own(made) && (call != Sysno::mmap || made.arguments[4] & 0x8000_0000 == 0);
-    let mut places = Vec::new();
-    for (thread, made) in by_thread {
-        let own: Vec<usize> = (0..made.len())
-            .filter(|index| is_own(&made[*index]))
-            .collect();
-        let mut chosen: Vec<usize> = own.iter().take(2).chain(own.last()).copied().collect();
-        chosen.dedup();
-        places.extend(chosen.into_iter().map(|index| {
-            let after = u32::try_from(index).unwrap_or(u32::MAX);
-            let which = Which::One { thread, after };
-            (
-                Lie {
-                    which,
-                    aside,
-                    ..Lie::about(call, What::Delayed)
-                },
-                made[index],
-            )
-        }));
-    }
-    places
-}
-
-/// The lies that are possible about one call.
-fn derive(place: Lie, made: &Made) -> Vec<Lie> {
-    let mut whats = vec![What::Delayed];
-    if may_be_interrupted(place.call) {
-        whats.push(What::Interrupted);
-    }
-    if made.result < 0 {
-        let same = |errno: &&i32| i64::from(**errno) != -made.result;
-        whats.extend(
-            errnos(place.call)
-                .iter()
-                .filter(same)
-                .take(3)
-                .map(|e| What::OtherErrno(*e)),
-        );
-        whats.push(What::Accepted);
-    } else {
-        whats.extend(errnos(place.call).iter().map(|errno| What::Refused(*errno)));
-        let asked = count_argument(place.call as u64).map(|index| made.arguments[index]);
-        // A call that does nothing cannot be skipped.
-        let nothing = asked == Some(0) || (place.call == Sysno::vmsplice && made.result == 0);
-        if !nothing {
-            whats.push(What::Skipped);
-        }
-        // A kernel cannot report more than was asked for.
-        if asked.is_some_and(|asked| made.result.cast_unsigned() < asked) {
-            whats.push(What::TooMany);
-        }
-        if made.result > 0 {
-            whats.push(What::TooFew);
-        }
-        if made.result > 1 && may_be_short(place.call) {
-            whats.push(What::Shortened);
-        }
-        match place.call {
-            Sysno::read | Sysno::pread64 | Sysno::recvfrom => whats.push(What::Garbled),
-            Sysno::recvmsg => whats.extend([
-                What::Garbled,
-                What::MessageFlags(libc::MSG_CTRUNC),
-                What::Completion(Field::Origin, 2),
-                What::Completion(Field::Low, 1000),
-                What::Completion(Field::High, 1000),
-            ]),
-            Sysno::getsockopt => whats.push(What::Output {
-                argument: 3,
-                value: 77,
-            }),
-            _ => {}
-        }
-    }
-    whats
-        .into_iter()
-        .map(|what| Lie { what, ..place })
-        .collect()
-}
-
-/// Errnos that the call's manual page lists; first those of a kernel without the feature. `EAGAIN` of an empty error queue and
-/// `ENOBUFS` of a full one are not lies: a caller that gets them tries again.
-fn errnos(call: Sysno) -> &'static [i32] {
-    match call {
-        Sysno::sendfile | Sysno::splice | Sysno::tee | Sysno::copy_file_range => &[
-            libc::EINVAL,
-            libc::EBADF,
-            libc::ENOMEM,
-            libc::EAGAIN,
-            libc::EIO,
-        ],
-        Sysno::read | Sysno::pread64 => &[libc::EINVAL, libc::EIO, libc::EISDIR, libc::EAGAIN],
-        Sysno::write | Sysno::pwrite64 => &[
-            libc::EINVAL,
-            libc::EFAULT,
-            libc::ENOSPC,
-            libc::EPIPE,
-            libc::EAGAIN,
-        ],
-        Sysno::vmsplice => &[libc::EINVAL, libc::EBADF, libc::EAGAIN],
-        Sysno::sendto | Sysno::sendmsg => {
-            &[libc::EOPNOTSUPP, libc::EINVAL, libc::EPIPE, libc::EAGAIN]
-        }
-        Sysno::recvfrom | Sysno::recvmsg => &[libc::EINVAL, libc::ENOTCONN],
-        Sysno::setsockopt | Sysno::getsockopt => &[
-            libc::ENOPROTOOPT,
-            libc::EOPNOTSUPP,
-            libc::EPERM,
-            libc::EINVAL,
-        ],
-        Sysno::mmap => &[libc::ENODEV, libc::ENOMEM, libc::EACCES],
-        Sysno::munmap => &[libc::EINVAL],
-        _ => &[libc::EINVAL, libc::EPERM],
-    }
-}
-
-/// Whether the manual page lets a call that has done nothing yet fail with `EINTR`.
-fn may_be_interrupted(call: Sysno) -> bool {
-    let calls = [
-        Sysno::read,
-        Sysno::write,
-        Sysno::sendto,
-        Sysno::sendmsg,
-        Sysno::recvfrom,
-        Sysno::recvmsg,
-        Sysno::poll,
-    ];
-    calls.contains(&call)
-}
-
-/// Whether the manual page lets a call do less than asked.
-fn may_be_short(call: Sysno) -> bool {
-    count_argument(call as u64).is_some()
-        || matches!(call, Sysno::vmsplice | Sysno::sendmsg | Sysno::recvmsg)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::claim::always;
+    use crate::falsify::model::{MOST_LISTED, Score, Share, score};
+    use crate::interpose::lie::Which;
     use crate::verdict::Verdict;
     use rstest::rstest;
 
@@ -1108,7 +621,12 @@ mod tests {
         let [(place, at)] = &places(call, &[made])[..] else {
             panic!("one call, one place")
         };
-        assert_eq!(derive(*place, at).iter().any(|lie| lie.what == what), told);
+        assert_eq!(
+            derive::about_subject(*place, at)
+                .iter()
+                .any(|lie| lie.what == what),
+            told
+        );
     }
 
     const CLAIM: Claim = Claim {
