@@ -44,7 +44,7 @@ impl Source {
         let content = pattern(length);
         io::write_all(&file, &content).setup("write the source")?;
         let locked = crate::lab::map_file(&file, length).map(|mapping| {
-            // SAFETY: the range is the mapping's own; to lock it changes nothing in it.
+            // SAFETY: the range lies in the mapping, and locking does not change it.
             let locked = unsafe { libc::mlock(mapping.as_ptr().cast(), length) } == 0;
             // The file's pages stay locked while the mapping exists, which is until the process ends.
             std::mem::forget(mapping);

@@ -191,7 +191,7 @@ pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
         // The end of the pipe decides the direction.
         Column::Vmsplice if kind == Kind::PipeRead => cell.asked(|fd| {
             let mut memory = [0; LENGTH];
-            // SAFETY: the memory is this call's own, and the kernel does not keep it.
+            // SAFETY: the memory belongs to this call, and the kernel does not keep it.
             unsafe {
                 vmsplice_from_pipe(fd, &mut [IoVecMut::new(&mut memory)], SpliceFlags::empty())
             }

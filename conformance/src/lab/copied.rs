@@ -115,7 +115,7 @@ struct Page {
 
 impl Drop for Breakpoint {
     fn drop(&mut self) {
-        // SAFETY: the ring was mapped with this length, and nobody holds a reference to it.
+        // SAFETY: the ring was mapped with this length, and no reference to it exists.
         unsafe { libc::munmap(self.ring.cast(), PAGE + RING) };
     }
 }

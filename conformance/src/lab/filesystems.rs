@@ -65,7 +65,7 @@ impl Status {
 
     fn ask(&mut self, file: &File) -> Result<(), Stop> {
         let pointer = (&raw mut self.0).expose_provenance();
-        // SAFETY: fstat writes one stat, which is this one's own.
+        // SAFETY: fstat writes one stat, which belongs to this value.
         unsafe { ask(Sysno::fstat, [argument(file), pointer, 0, 0, 0, 0]) }.setup("fstat")?;
         Ok(())
     }

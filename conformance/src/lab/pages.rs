@@ -59,7 +59,7 @@ fn shown(byte: u8) -> char {
 pub fn bytes(address: usize, length: usize) -> Result<Vec<u8>, Stop> {
     let (read, write) = std::io::pipe().setup("pipe")?;
     let base = std::ptr::with_exposed_provenance(address);
-    // SAFETY: the kernel checks every access; nobody holds a reference to what is mapped for an experiment.
+    // SAFETY: the kernel checks every access; no reference exists to memory that is mapped for an experiment.
     unsafe { io::write_all_from(&write, base, length) }.setup("write a mapping to a pipe")?;
     let mut bytes = vec![0; length];
     let read = io::read_full(&read, &mut bytes).setup("read the pipe")?;
@@ -80,7 +80,7 @@ pub fn touch(address: usize) -> Result<Result<usize, Errno>, Stop> {
 pub fn write_from(address: usize) -> Result<Result<usize, Errno>, Stop> {
     let (_read, write) = std::io::pipe().setup("pipe")?;
     let base = std::ptr::with_exposed_provenance(address);
-    // SAFETY: the kernel checks the access; nobody holds a reference to what is mapped for an experiment.
+    // SAFETY: the kernel checks the access; no reference exists to memory that is mapped for an experiment.
     Ok(io::again(|| unsafe { io::write_from(&write, base, 1) }))
 }
 

@@ -138,7 +138,7 @@ fn connect_vsock(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
     let name = (&raw mut address).cast::<libc::sockaddr>();
     let mut size = length;
     // SAFETY: `name` is a sockaddr_vm of `length` bytes, read by bind and connect and written by getsockname; the descriptor
-    // that accept makes is ours alone.
+    // that accept makes is owned here only.
     unsafe {
         done(libc::bind(listener.as_raw_fd(), name, length)).map_err(|errno| {
             Stop::untestable(

@@ -368,7 +368,7 @@ impl<'ends> Held<'ends> {
         // The extra huge page allows the copy to start at an aligned address.
         let mut memory = PrivateAnonymous::new(content.len().next_multiple_of(HUGE) + HUGE)?;
         let (start, length) = (memory.as_mut_ptr(), memory.len());
-        // SAFETY: the range is the mapping's own, and the advice changes no byte of it.
+        // SAFETY: the range lies in the mapping, and the advice changes no byte of it.
         if unsafe { libc::madvise(start.cast(), length, advice) } == -1 {
             return Err(sockets::last_errno());
         }

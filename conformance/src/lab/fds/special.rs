@@ -313,7 +313,7 @@ pub fn on_mount(filesystem: &CStr, files: &[&CStr]) -> Result<OwnedFd, Stop> {
         errno => Stop::from_setup(&format!("mount {name}"), errno),
     })?;
     for file in files {
-        // SAFETY: the path ends with a zero; the descriptor is ours alone.
+        // SAFETY: the path ends with a zero; the descriptor is owned here only.
         let fd = unsafe { libc::openat(mount.as_raw_fd(), file.as_ptr(), libc::O_RDONLY) };
         if fd != -1 {
             // SAFETY: the kernel has just made it for us.
