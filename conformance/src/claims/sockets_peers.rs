@@ -269,7 +269,7 @@ fn splice_sink_ktls_more(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// Sends a record whose type is neither data nor one that TLS itself uses.
 fn send_record(socket: &impl AsFd, bytes: &[u8]) -> Result<(), Stop> {
-    /// Of `include/uapi/linux/tls.h`.
+    /// The value in `include/uapi/linux/tls.h`.
     const TLS_SET_RECORD_TYPE: libc::c_int = 1;
     let mut control = [0_u8; 24];
     control[..8].copy_from_slice(&17_usize.to_ne_bytes());

@@ -433,7 +433,6 @@ impl Request {
         ];
         // SAFETY: the kernel writes the length, and at most `length` bytes, which the structure has. Pages are only mapped into a
         // mapping that belongs to the experiment.
-        // is the experiment's own, if at all.
         let done = unsafe { ask(Sysno::getsockopt, arguments) };
         self.length = std::hint::black_box(length) as usize;
         std::hint::black_box(&mut self.bytes);

@@ -30,7 +30,7 @@ pub const SHARING_LIES: &[Lie] = &[
     Lie::bytes(Sysno::pread64, OLD, NEW),
 ];
 
-/// What the receiver found after the source had changed.
+/// The bytes that the receiver reads after the source has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     /// The changed bytes: the receiver was given references.

@@ -237,7 +237,7 @@ pub struct Copied {
     pub receiving: u64,
 }
 
-/// What the controls have found out about this kernel.
+/// The results of the controls for this kernel.
 struct Known {
     /// The functions by which a TCP socket takes written bytes.
     to_tcp: Vec<Function>,

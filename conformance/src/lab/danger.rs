@@ -17,7 +17,7 @@ pub const ALONE: &str = "NOCOPY_ALONE";
 pub struct Danger {
     /// The first and the last kernel series in which some kernel crashes.
     pub kernels: (Series, Series),
-    /// What happens, in a clause.
+    /// The effect, in a clause.
     pub what: &'static str,
     /// The report of it.
     pub source: &'static str,

@@ -12,9 +12,9 @@ use syscalls::Errno;
 
 /// A block, in bytes.
 pub const BLOCK: usize = 1024;
-/// How many blocks there are.
+/// The number of blocks.
 const BLOCKS: u16 = 256;
-/// How many inodes there are; the first ten are the file system's own.
+/// The number of inodes. The first ten belong to the file system.
 const INODES: u16 = 16;
 const RESERVED_INODES: u16 = 10;
 /// Where the tables are. Each takes one block, except the inodes, which take two. The root directory is the last used block.

@@ -79,7 +79,7 @@ const SCRATCH_BYTES: usize = 8 << 20;
 pub struct NoScratch {
     /// The directory.
     pub directory: PathBuf,
-    /// What failed there.
+    /// The error of the attempt to write there.
     pub error: io::Error,
 }
 

@@ -19,7 +19,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use syscalls::Errno;
 
-/// What keeps a volume mounted.
+/// The object that keeps a volume mounted.
 #[derive(Debug)]
 enum Keeper {
     /// A disk of the machine.

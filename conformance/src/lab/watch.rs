@@ -46,7 +46,7 @@ pub const READING: &[Sysno] = &[
 /// A call that a watched program was about to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Which call.
+    /// The system call.
     pub call: Sysno,
     /// The file that the call writes to or reads from, as `/proc` names it.
     pub file: PathBuf,

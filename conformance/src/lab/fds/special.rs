@@ -186,7 +186,7 @@ pub fn userfaultfd() -> Result<OwnedFd, Stop> {
     Ok(fd)
 }
 
-/// A count of this thread's own time.
+/// A counter of this thread's CPU time.
 pub fn perf_event() -> Result<OwnedFd, Stop> {
     /// `PERF_ATTR_SIZE_VER0`, `PERF_TYPE_SOFTWARE` and `PERF_COUNT_SW_TASK_CLOCK` of `include/uapi/linux/perf_event.h`, and
     /// the bits of `exclude_kernel` and `exclude_hv`.
