@@ -1,9 +1,10 @@
 //! The benchmark: the ways of sending, timed against each other.
 //!
-//! A [`Plan`](plan::Plan) says what is compared. Every round has one [trial] of each [`Contender`](plan::Contender), in another order each time, so that what
-//! disturbs the machine disturbs all. Each is compared with the first, round by round: the [ratio](stats::ratio) of each pair, its median and
-//! interval. One is there twice; what it differs from itself is the noise, and where that is too wide nothing is decided. Times say
-//! nothing about right or wrong, so no test looks at them.
+//! A [`Plan`](plan::Plan) lists what is compared. Every round makes one [trial] of each [`Contender`](plan::Contender). The order
+//! changes from round to round, so that a disturbance of the machine affects all of them. Each contender is compared with the
+//! first one, round by round: the result is the median of the [ratios](stats::ratio), with its interval. One contender is
+//! measured twice, and the difference between its two series is the noise. If the noise is too large, nothing is decided. Times
+//! do not show whether a result is right, so no test checks them.
 
 pub mod peers;
 pub mod plan;

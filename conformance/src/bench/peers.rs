@@ -1,9 +1,9 @@
-//! What others have written, on the same work: programs that are told when to go and report what they took.
+//! Peers: programs of other authors that do the same work. They start on a signal and report their times.
 //!
-//! Such a program finds the source at descriptor 0, the sink at 1, reads a byte from 3 before it begins, and writes to 4 when it
-//! has: when it began and ended by the monotonic clock, its CPU time between, and the bytes, four 64-bit numbers. It is named the
-//! contender and the length. `nocopy-peers` (`conformance/peers`) is one of them for each library of Rust; Python is given a script. `nginx`
-//! is asked for the file instead.
+//! A peer has the source at descriptor 0 and the sink at 1. It reads a byte from 3 before it begins. At the end it writes four
+//! 64-bit numbers to 4: the start and the end by the monotonic clock, the CPU time between them, and the number of bytes. Its
+//! arguments are the name of the contender and the length. `nocopy-peers` (`conformance/peers`) is such a program for each Rust
+//! library; Python runs a script. `nginx` is different: it is asked for the file.
 
 use crate::lab::waiting::wait_until;
 use crate::lab::{io, sockets};
@@ -17,18 +17,18 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Someone else's way of sending.
+/// A way of sending that another author has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// One that the program `nocopy-peers` knows.
+    /// A contender that the program `nocopy-peers` implements.
     Program(&'static str),
     /// Python's `socket.sendfile`.
     Python,
-    /// A server that is asked for the file.
+    /// A server that sends the file on request.
     Nginx(Nginx),
 }
 
-/// A server that runs as long as the benchmark does.
+/// A server that runs as long as the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nginx {
     name: &'static str,
@@ -36,7 +36,7 @@ pub struct Nginx {
     port: u16,
 }
 
-/// What `nocopy-peers` knows.
+/// The contenders that `nocopy-peers` implements.
 const OF_RUST: &[&str] = &[
     "libc",
     "rustix",
@@ -46,11 +46,11 @@ const OF_RUST: &[&str] = &[
     "tokio::io::copy",
 ];
 
-/// Python's own, as the others are driven.
+/// Python's `socket.sendfile`, with the same protocol as the other peers.
 const SCRIPT: &str = include_str!("peer.py");
 
 impl Peer {
-    /// What users are told.
+    /// The name that is printed.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Program(name) => name,
@@ -59,8 +59,8 @@ impl Peer {
         }
     }
 
-    /// Replaces this process by the program, with these as the source, the sink, and where it is told to go and reports. It returns with
-    /// what is wrong.
+    /// Replaces this process by the program. `ends` are the source, the sink, and the descriptors for the start signal and the
+    /// report. Returns only if that fails, with the error.
     pub fn exec(
         self,
         ends: [BorrowedFd<'_>; 4],
@@ -75,12 +75,12 @@ impl Peer {
             ),
             Self::Nginx(_) => return std::io::ErrorKind::Unsupported.into(),
         };
-        // Some read from where the file's position is.
+        // Some peers read from the file position.
         // SAFETY: lseek takes no pointer.
         unsafe { libc::lseek(ends[0].as_raw_fd(), 0, libc::SEEK_SET) };
-        // None of them may be one of those that are replaced.
+        // The duplicates must not have numbers that are replaced below.
         let moved = ends.map(|fd| {
-            // SAFETY: a duplicate, in a process that is about to be another program.
+            // SAFETY: a duplicate, in a process that will execute another program.
             unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, FREE) }
         });
         for (from, to) in moved.into_iter().zip([0, 1, told[0], told[1]]) {
@@ -95,27 +95,27 @@ impl Peer {
     }
 }
 
-/// Descriptors from here on are not those of a peer.
+/// A peer does not use descriptors from this number on.
 const FREE: c_int = 10;
 
-/// The program that is built beside this one.
+/// The program, which is built into the same directory as this one.
 fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     own.with_file_name("nocopy-peers")
 }
 
-/// The peers of this machine, and what there is not, with what to do.
+/// The peers of this machine. For a missing one there is a remedy.
 pub struct Peers {
-    /// Those that are there.
+    /// The peers that are installed.
     pub found: Vec<Peer>,
-    /// Those that are not.
+    /// The peers that are missing, with how to install them.
     pub missing: Vec<String>,
-    /// Servers, which end with this.
+    /// The servers, which end when this is dropped.
     servers: Vec<Server>,
 }
 
 impl Peers {
-    /// Finds them, and starts the servers for a file.
+    /// Finds the peers, and starts the servers for a file.
     pub fn find(source: &File, congestion: &str) -> Result<Self, Stop> {
         let mut peers = Self {
             found: Vec::new(),
@@ -154,13 +154,13 @@ impl Peers {
 }
 
 fn is_installed(program: &str) -> bool {
-    // Debian has nginx where a user's path does not lead.
+    // Debian installs nginx in a directory that is not in a user's PATH.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
     path.split(':')
         .any(|directory| Path::new(directory).join(program).exists())
 }
 
-/// One that runs.
+/// A running server.
 struct Server {
     nginx: Nginx,
     child: Child,
@@ -169,7 +169,7 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It ends its worker as well. One that has ended by itself is not waited for long.
+        // The signal ends its worker as well. A server that has already ended is not waited for.
         process::terminate(&self.child);
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);
@@ -183,7 +183,7 @@ impl Server {
         source: &File,
         congestion: &str,
     ) -> Result<Self, Stop> {
-        // Connections have the congestion control of the socket that they come to.
+        // A connection inherits the congestion control of its listener.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("listen")?;
         let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
         let set = sockets::set_bytes(&listener, level, option, congestion.as_bytes());
@@ -206,7 +206,7 @@ impl Server {
         );
         let path = directory.join("nginx.conf");
         fs::write(&path, configuration).setup("write nginx.conf")?;
-        // SAFETY: a duplicate for the server alone, which is not closed when it becomes one; ours is closed below.
+        // SAFETY: a duplicate that the server inherits across exec; ours is closed below.
         let inherited = unsafe { libc::dup(listener.as_raw_fd()) };
         let mut command = Command::new(if Path::new("/usr/sbin/nginx").exists() {
             "/usr/sbin/nginx"
@@ -225,14 +225,14 @@ impl Server {
         // SAFETY: these calls take no lock and no memory.
         unsafe {
             command.pre_exec(|| {
-                // Told to end, it ends its worker as well.
+                // On SIGTERM it ends its worker as well.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
                 crate::process::pin(0);
                 Ok(())
             });
         }
         let child = command.spawn();
-        // SAFETY: made above, for nobody else.
+        // SAFETY: made above, and nothing else uses it.
         unsafe { libc::close(inherited) };
         let mut server = Self {
             nginx: Nginx { name, pid: 0, port },
@@ -245,7 +245,7 @@ impl Server {
 }
 
 impl Server {
-    /// The process that sends, once it is there.
+    /// The worker process, which sends the file, once it exists.
     fn worker(&mut self) -> Result<libc::pid_t, Stop> {
         let master = self.child.id();
         let path = format!("/proc/{master}/task/{master}/children");
@@ -269,13 +269,13 @@ impl Server {
 }
 
 impl Nginx {
-    /// A connection, which waits until the server takes it.
+    /// Connects to the server. The connection waits until the server accepts it.
     pub fn connect(self) -> Result<TcpStream, Stop> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         TcpStream::connect(address).setup("connect to nginx")
     }
 
-    /// The CPU time that it has taken, in nanoseconds.
+    /// The CPU time that the worker has used, in nanoseconds.
     pub fn cpu(self) -> Result<u64, Stop> {
         let path = format!("/proc/{}/schedstat", self.pid);
         let text = fs::read_to_string(path).setup("nginx's CPU time")?;
@@ -284,7 +284,7 @@ impl Nginx {
     }
 }
 
-/// Asks for the file, and reads what comes before its bytes.
+/// Requests the file, and reads the head of the answer.
 pub fn ask(server: &OwnedFd) -> Result<(), Stop> {
     io::write_all(server, b"GET /source HTTP/1.0\r\n\r\n").setup("ask nginx")?;
     let mut head = Vec::new();

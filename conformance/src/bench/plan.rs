@@ -1,17 +1,17 @@
-//! What is compared.
+//! Plans: what the benchmark compares.
 
 use crate::bench::peers::Peer;
 use crate::ways::methods::Method;
 use crate::ways::sinks::Sink;
 use serde::Deserialize;
 use serde::Serialize;
-/// What the one that is measured twice is called the second time.
+/// The suffix of the name of the second series of the contender that is measured twice.
 pub const AGAIN: &str = " again";
 
-/// One of those that are compared.
+/// One of the ways of sending that a plan compares.
 #[derive(Clone, Debug)]
 pub struct Contender {
-    /// The name that users are told.
+    /// The name that is printed.
     pub name: String,
     /// How it sends.
     pub how: How,
@@ -20,57 +20,58 @@ pub struct Contender {
 /// How a contender sends.
 #[derive(Clone, Copy, Debug)]
 pub enum How {
-    /// As a method of ours, in this program.
+    /// By a method of this project, in this program.
     Method(Method),
     /// By another program.
     Peer(Peer),
 }
 
-/// Why a plan is made.
+/// The purpose of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The ways of sending to a sink.
     Ways,
-    /// The same for a file of another size, sent again and again: what is paid once for each file is in it.
+    /// The ways of sending with files of another size. A small file is sent many times in a trial, so the cost per file counts
+    /// each time.
     Size,
     /// `splice` with pipes of other capacities.
     Pipe,
-    /// Calls that send more or less at a time.
+    /// Calls that send more or fewer bytes at a time.
     Chunk,
-    /// What others have written.
+    /// Programs of other authors.
     Peers,
 }
 
-/// What is compared: contenders that send to one sink.
+/// A comparison of contenders that send to one sink.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Why.
+    /// Its purpose.
     pub kind: Kind,
     /// The sink.
     pub sink: Sink,
-    /// On which processors.
+    /// The processors that are used.
     pub placement: Placement,
-    /// The congestion control of TCP, if not the system's own.
+    /// The congestion control of TCP. `None` is the system's default.
     pub congestion: Option<String>,
-    /// How many bytes are sent.
+    /// The number of bytes that are sent.
     pub length: usize,
-    /// How often, in one trial.
+    /// How many times they are sent in one trial.
     pub repeat: usize,
-    /// How many rounds are made.
+    /// The number of rounds.
     pub rounds: usize,
-    /// Who, the one with which all are compared first.
+    /// The contenders. All are compared with the first one.
     pub contenders: Vec<Contender>,
-    /// Which of them is measured twice: its second time is the last of them.
+    /// The index of the contender that is measured twice. The last contender is its second series.
     pub twice: usize,
 }
 
-/// On which processors the two processes run.
+/// The processors on which the two processes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
-    /// Both on the same one: the wall is what both cost.
+    /// Both on one processor: the wall time is the cost of both.
     Same,
-    /// On two.
+    /// On two processors.
     Split,
 }

@@ -1,4 +1,4 @@
-//! What the benchmark compares.
+//! The plans of the benchmark.
 
 #![forbid(unsafe_code)]
 
@@ -10,14 +10,14 @@ use crate::ways::methods;
 use crate::ways::methods::{Method, Pages};
 use crate::ways::sinks::Sink;
 
-/// The method with which the ways of sending are compared.
+/// The method with which the other ways of sending are compared.
 pub const BASE: &str = "read+write 64 KiB";
-/// Our own, as its peers are measured: in a program of its own.
+/// This project's own peer. It is measured as the other peers are, in a separate program.
 pub const OURS: &str = "nocopy";
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// The methods that are compared, where the sink takes them.
+/// The methods that are compared for every sink except UDP.
 const METHODS: &[&str] = &[
     BASE,
     "read+write 1 MiB",
@@ -29,32 +29,32 @@ const METHODS: &[&str] = &[
     "vmsplice, pipe 1 MiB",
     "write of memory",
 ];
-/// To TCP besides.
+/// Further methods for TCP.
 const TO_TCP: &[&str] = &[
     "MSG_ZEROCOPY, mapped",
     "MSG_ZEROCOPY, memory",
     "io_uring splice, pipe 1 MiB",
     "io_uring SEND_ZC, memory",
 ];
-/// To a file besides.
+/// Further methods for a file.
 const TO_FILE: &[&str] = &["copy_file_range"];
-/// Where it is asked whether the way or the system's congestion control decides.
+/// The methods for the plan that compares congestion controls.
 const FEW: &[&str] = &[BASE, "sendfile"];
-/// What is asked of TCP: the default of many systems paces even on loopback.
+/// The congestion control for TCP. The default of many systems paces the data even on loopback.
 pub const CONGESTION: &str = "reno";
-/// A trial of small files sends as much as this.
+/// A trial of small files sends at least this number of bytes.
 const ENOUGH: usize = 16 * MIB;
 
-/// What is wanted.
+/// The options of the benchmark.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// How many rounds of each.
+    /// The number of rounds of each plan. A sweep has a third of it.
     pub rounds: usize,
-    /// How many bytes are sent.
+    /// The number of bytes that are sent.
     pub length: usize,
-    /// 1 GiB, and every size, pipe and chunk.
+    /// Whether 1 GiB and every size, pipe and chunk are measured.
     pub full: bool,
-    /// Those peers.
+    /// The peers that are measured.
     pub peers: Vec<Peer>,
 }
 
@@ -68,7 +68,7 @@ impl Wanted {
         }
     }
 
-    /// Every plan, as far as this asks for it.
+    /// All plans for these options.
     pub fn plans(&self) -> Vec<Plan> {
         let mut plans: Vec<Plan> = Sink::ALL.iter().map(|sink| self.ways(*sink)).collect();
         plans.push(Plan {
@@ -107,7 +107,7 @@ impl Wanted {
         }
     }
 
-    /// The ways of sending to a sink.
+    /// Compares the ways of sending to a sink.
     fn ways(&self, sink: Sink) -> Plan {
         if sink == Sink::Udp {
             return self.plan(Kind::Ways, sink, datagrams(), "write of huge pages");
@@ -130,7 +130,7 @@ impl Wanted {
         self.plan(Kind::Peers, Sink::Tcp, contenders.collect(), OURS)
     }
 
-    /// With other sizes.
+    /// Adds the plans with other sizes, pipes and chunks.
     fn sweeps(&self, plans: &mut Vec<Plan>) {
         let rounds = self.rounds.div_ceil(3);
         for placement in [Placement::Same, Placement::Split] {
@@ -176,7 +176,7 @@ impl Wanted {
 
 /// The largest file that `--full` sends.
 const LARGEST: usize = 1 << 30;
-/// The files that it sends.
+/// The file sizes that `--full` measures.
 const SIZES: &[usize] = &[
     4 * KIB,
     16 * KIB,
@@ -189,9 +189,9 @@ const SIZES: &[usize] = &[
     256 * MIB,
     LARGEST,
 ];
-/// The pipes between.
+/// The pipe capacities that `--full` measures.
 const PIPES: &[usize] = &[4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
-/// What one call sends.
+/// The sizes of one call that `--full` measures.
 const CHUNKS: &[usize] = &[4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB];
 
 fn of_route(name: String, route: Route) -> Contender {
@@ -201,7 +201,7 @@ fn of_route(name: String, route: Route) -> Contender {
     }
 }
 
-/// A size as people write it.
+/// A size with its unit.
 pub fn size(bytes: usize) -> String {
     match bytes {
         WHOLE => "whole".to_owned(),
@@ -211,7 +211,7 @@ pub fn size(bytes: usize) -> String {
     }
 }
 
-/// The methods of the ledger with these names.
+/// The methods of the ledger with these names, as contenders.
 fn named(names: &[&str]) -> Vec<Contender> {
     let of_name = |name: &&str| {
         let (name, method) = methods::ALL.iter().find(|(other, _)| other == name)?;
@@ -223,7 +223,8 @@ fn named(names: &[&str]) -> Vec<Contender> {
     names.iter().filter_map(of_name).collect()
 }
 
-/// Memory of either kind, copied and not: what no receiver copies after all.
+/// Memory in huge and in small pages, with a copy and without one. The datagrams have no receiver, so no receiver copies the
+/// data.
 fn datagrams() -> Vec<Contender> {
     let chunk = Sink::Udp.limit();
     let kinds = [("huge pages", Pages::Huge), ("4 KiB pages", Pages::Small)];
@@ -246,7 +247,7 @@ fn datagrams() -> Vec<Contender> {
     contenders
 }
 
-/// Calls that send more or less.
+/// Calls that send more or fewer bytes at a time.
 fn chunks() -> Vec<Contender> {
     let mut contenders = named(&[BASE]);
     for buffer in CHUNKS {
@@ -282,7 +283,7 @@ mod tests {
         }
     }
 
-    /// What is compared is there, and the last is the second time of another.
+    /// Every method is one that its sink takes, and the last contender is the second series of another.
     #[test]
     fn every_plan_compares_what_its_sink_takes() {
         for plan in wanted(true).plans() {

@@ -1,4 +1,4 @@
-//! What the benchmark has measured, as pictures.
+//! The results of the benchmark, as pictures.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
 
-/// A picture: its file's name and what is in it.
+/// A picture: the name of its file, and its SVG text.
 pub type Picture = (&'static str, String);
 type Area<'buffer> = DrawingArea<SVGBackend<'buffer>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
@@ -20,7 +20,7 @@ const SENDER: RGBColor = RGBColor(31, 119, 180);
 const RECEIVER: RGBColor = RGBColor(174, 199, 232);
 const MARK: RGBColor = RGBColor(214, 39, 40);
 const GRAY: RGBColor = RGBColor(120, 120, 120);
-/// Of lines, in their order.
+/// Colors of lines, in the order in which they are used.
 const COLORS: &[RGBColor] = &[
     SENDER,
     MARK,
@@ -29,7 +29,7 @@ const COLORS: &[RGBColor] = &[
     RGBColor(148, 103, 189),
 ];
 
-/// Every picture that the run has something for.
+/// Every picture for which the run has results.
 pub fn draw(run: &Run) -> Result<Vec<Picture>, Box<dyn Error>> {
     let to_tcp = |outcome: &&Outcome| {
         outcome.kind == Kind::Ways
@@ -96,7 +96,7 @@ fn shown(outcome: &Outcome) -> impl Iterator<Item = &Line> {
         .filter(|line| !line.name.ends_with(AGAIN))
 }
 
-/// A picture with a row for each contender.
+/// A picture with one row for each contender.
 fn picture(
     outcome: &Outcome,
     run: &Run,
@@ -120,8 +120,8 @@ fn picture(
     Ok(text)
 }
 
-/// A mark on a picture of measurements that decide nothing: of one plan by how much one method differs from itself, of several by
-/// their sizes.
+/// Marks a picture if its measurements are too noisy to decide anything. For one plan the mark names the contender and its noise,
+/// and for several plans it names the file sizes.
 fn warn(area: &Area<'_>, outcomes: &[&Outcome], at: (i32, i32)) -> Drawn {
     let noisy: Vec<&&Outcome> = outcomes
         .iter()
@@ -152,7 +152,7 @@ fn pixels(value: f64, whole: f64) -> i32 {
     (value / whole * f64::from(WIDTH.cast_signed() - LEFT - 150)).round() as i32
 }
 
-/// Milliseconds of CPU for 1 GiB: the sender's, and the receiver's behind.
+/// Milliseconds of CPU for 1 GiB: the sender's, followed by the receiver's.
 fn cpu(area: &Area<'_>, outcome: &Outcome) -> Drawn {
     let title = format!(
         "CPU for 1 GiB to TCP over loopback, ms: {} of {}, one CPU, {}",
@@ -186,7 +186,7 @@ fn cpu(area: &Area<'_>, outcome: &Outcome) -> Drawn {
     Ok(())
 }
 
-/// How many times as fast, with the intervals.
+/// How many times as fast as the base each contender is, with the intervals.
 fn faster(area: &Area<'_>, outcome: &Outcome) -> Drawn {
     let title = format!(
         "times as fast as {BASE}, with intervals of 95 %: {} of {}, one CPU, {}",
@@ -233,7 +233,7 @@ fn faster(area: &Area<'_>, outcome: &Outcome) -> Drawn {
     Ok(())
 }
 
-/// A bar for each of these, of its median, with the least and the most.
+/// A bar for each row, as long as the median, with a line from the minimum to the maximum.
 pub fn bars(
     title: &str,
     caption: &str,
@@ -316,7 +316,7 @@ fn by_chunk(outcome: &Outcome) -> Vec<Series> {
         .to_vec()
 }
 
-/// The lines whose names begin so and end in a size.
+/// The lines whose names consist of `prefix` and a size.
 fn points(outcome: &Outcome, prefix: &str) -> Vec<(f64, f64)> {
     let point = |line: &Line| {
         let number = parse(line.name.strip_prefix(prefix)?)?;
@@ -325,7 +325,7 @@ fn points(outcome: &Outcome, prefix: &str) -> Vec<(f64, f64)> {
     shown(outcome).filter_map(point).collect()
 }
 
-/// What [`size`] has written.
+/// Parses the text that [`size`] writes.
 fn parse(text: &str) -> Option<usize> {
     let (number, unit) = text.split_once(' ')?;
     let shift = match unit {
@@ -337,7 +337,7 @@ fn parse(text: &str) -> Option<usize> {
     Some(number.parse::<usize>().ok()? << shift)
 }
 
-/// A chart of milliseconds over bytes, both logarithmic.
+/// A chart of milliseconds over bytes. Both axes are logarithmic.
 fn chart(
     run: &Run,
     title: &str,
@@ -385,7 +385,7 @@ fn chart(
                     points.iter().copied(),
                     color.stroke_width(2),
                 ))?
-                // As wide as it is guessed to be, the box cuts it off.
+                // The library guesses the width of the text. Without these spaces the box cuts the text off.
                 .label(format!("{name}   "))
                 .legend(move |(x, y)| {
                     PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2))

@@ -1,4 +1,4 @@
-//! What the benchmark prints.
+//! The report of the benchmark.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use crate::run::table::draw;
 use crate::ways::sinks::Sink;
 use std::io::{self, Write};
 
-/// A ratio that is expected on one processor, of 64 MiB in memory and with the congestion control reno.
+/// An expected ratio on one processor, for 64 MiB in memory and the congestion control reno.
 struct Bar {
     kind: Kind,
     sink: Sink,
@@ -21,12 +21,12 @@ struct Bar {
     expected: Expected,
 }
 
-/// What is expected of a ratio.
+/// The expected value of a ratio.
 #[derive(Clone, Copy)]
 enum Expected {
-    /// Its lower end is this or more.
+    /// The lower end of the interval is at least this.
     AtLeast(f64),
-    /// It is between these.
+    /// The interval is between these.
     Between(f64, f64),
 }
 
@@ -76,7 +76,7 @@ const BARS: &[Bar] = &[
     as_fast("nix"),
 ];
 
-/// The article's table of one gigabyte (3.5): milliseconds, and percent of the CPU.
+/// The article's table of one gigabyte (3.5). The number is both the milliseconds and the percentage of CPU.
 const CLAIMED: &[(&str, &str, f64)] = &[
     ("read+write", BASE, 100.0),
     ("mmap+write", "mmap+write", 60.0),
@@ -108,7 +108,7 @@ fn title(output: &mut dyn Write, text: &str, markdown: bool) -> io::Result<()> {
     writeln!(output, "{}{text}\n", if markdown { "### " } else { "" })
 }
 
-/// On what it ran, and when.
+/// The machine of the run, its settings and its load.
 fn conditions(run: &Run) -> String {
     let [before, after] = &run.on.load;
     format!(
@@ -124,7 +124,7 @@ fn conditions(run: &Run) -> String {
     )
 }
 
-/// On which processors and under what.
+/// The processors and the congestion control of a plan.
 fn circumstances(outcome: &Outcome, own: &str) -> String {
     let processors = match outcome.placement {
         Placement::Same => "one CPU",
@@ -194,7 +194,7 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
     draw(output, &lines, markdown)
 }
 
-/// What was measured to TCP of the largest file, under each condition.
+/// The results for TCP with the largest file, one for each condition.
 fn to_tcp(run: &Run) -> Vec<&Outcome> {
     let is_ways =
         |outcome: &&Outcome| outcome.kind == Kind::Ways && outcome.sink == Sink::Tcp.name();
@@ -208,7 +208,7 @@ fn to_tcp(run: &Run) -> Vec<&Outcome> {
     of_tcp.iter().filter(is_largest).copied().collect()
 }
 
-/// The article's table, with what was measured to TCP under each condition, and where its ratios are reached.
+/// The article's table with the results for TCP under each condition, and a sentence about each claimed ratio.
 pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()> {
     let of_tcp = to_tcp(run);
     let mut head = vec![String::new(), "claimed".into(), "times as fast".into()];
@@ -271,7 +271,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
     Ok(())
 }
 
-/// Where a claimed ratio is reached and where not. Where one method differs from itself, neither is said.
+/// Says under which conditions a claimed ratio is reached and under which it is missed. If the noise is too large, it says so.
 fn sentence(
     name: &str,
     ratio: f64,
@@ -412,7 +412,7 @@ mod tests {
         String::from_utf8(bytes).expect("UTF-8")
     }
 
-    /// The lower end decides.
+    /// The lower end of the interval decides.
     #[test]
     fn a_bar_is_met_or_missed_by_the_lower_end() {
         let text = written(interval(0.98, 1.02));
@@ -426,7 +426,7 @@ mod tests {
         assert!(text.contains("not measured: vsock: none"), "{text}");
     }
 
-    /// The article says one ratio, and the machine several.
+    /// The article claims one ratio; the machine has one for each condition.
     #[test]
     fn it_says_where_the_article_is_right() {
         let text = written(interval(0.98, 1.02));
@@ -434,7 +434,7 @@ mod tests {
         assert!(text.contains(expected), "{text}");
     }
 
-    /// 1 GiB is what the article speaks of, if it was measured.
+    /// The article speaks of 1 GiB, so this size is compared if it was measured.
     #[test]
     fn the_largest_file_is_compared_with_the_article() {
         let noise = interval(0.98, 1.02);
@@ -449,7 +449,7 @@ mod tests {
         let text = written(interval(0.98, 1.2));
         assert!(text.contains("decide nothing"), "{text}");
         assert!(!text.contains("MISSED") && !text.contains(" met"), "{text}");
-        // Of two expectations, in two columns and of each claimed ratio.
+        // Two expectations, two columns, and one claimed ratio.
         assert_eq!(text.matches("too noisy to say").count(), 5, "{text}");
         assert!(
             !text.contains("nowhere") && !text.contains("; not on"),

@@ -1,4 +1,4 @@
-//! A run of the benchmark: every plan, round by round.
+//! A run of the benchmark: all rounds of every plan.
 
 use super::stats::{Interval, median, ratio};
 use super::trial::{Figures, Trial};
@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, File};
 
-/// How far the two may be apart, in percent.
+/// The maximum difference between the two series of one contender, in percent.
 pub const NOISE: f64 = 10.0;
 
-/// What is sent: a file, and what is in it.
+/// The file that is sent, and its content.
 pub struct Source {
     file: File,
     content: Vec<u8>,
-    /// Whether all of it is kept in memory.
+    /// Whether the whole content is locked in memory.
     pub is_locked: bool,
 }
 
 impl Source {
-    /// So many bytes of a pattern, in a file on the kernel's own tmpfs, which are kept in memory if that is allowed.
+    /// A file with `length` bytes of a pattern on the kernel's internal tmpfs. It is locked in memory if that is permitted.
     pub fn on_tmpfs(length: usize) -> Result<Self, Stop> {
         Self::of(File::from(open::sealed_memfd(0)?), length)
     }
 
-    /// The same on the file system of files that are written.
+    /// The same in the scratch directory, on the file system of the files that a sink of kind file writes.
     pub fn on_scratch(lab: &Lab, length: usize) -> Result<Self, Stop> {
         Self::of(lab.empty_file()?, length)
     }
@@ -44,9 +44,9 @@ impl Source {
         let content = pattern(length);
         io::write_all(&file, &content).setup("write the source")?;
         let locked = crate::lab::map_file(&file, length).map(|mapping| {
-            // SAFETY: the range is the mapping's own; to lock it changes nothing in it.
+            // SAFETY: the range lies in the mapping, and locking does not change it.
             let locked = unsafe { libc::mlock(mapping.as_ptr().cast(), length) } == 0;
-            // The file's pages stay locked as long as the mapping is there: to the end.
+            // The file's pages stay locked while the mapping exists, which is until the process ends.
             std::mem::forget(mapping);
             locked
         });
@@ -58,45 +58,45 @@ impl Source {
     }
 }
 
-/// What came of a contender.
+/// The results of a contender.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// Its name.
     pub name: String,
-    /// Milliseconds for 1 GiB, the medians: from start to end.
+    /// The median wall time for 1 GiB, in milliseconds.
     pub wall: f64,
-    /// CPU of the sender.
+    /// The median CPU time of the sender for 1 GiB, in milliseconds.
     pub sender: f64,
-    /// CPU of the receiver.
+    /// The median CPU time of the receiver for 1 GiB, in milliseconds.
     pub receiver: f64,
     /// How many times as fast as the base it is.
     pub faster: Interval,
-    /// How many times as much CPU the base's sender takes.
+    /// The ratio of the base's sender CPU time to this one's.
     pub sender_saves: Interval,
-    /// How many times as much CPU both take with the base.
+    /// The same ratio for the CPU time of sender and receiver together.
     pub both_save: Interval,
 }
 
-/// What came of a plan.
+/// The results of a plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Why it was made.
+    /// The purpose of the plan.
     pub kind: Kind,
     /// The sink.
     pub sink: String,
-    /// On which processors.
+    /// The processors.
     pub placement: Placement,
-    /// The congestion control that was asked for.
+    /// The requested congestion control.
     pub congestion: Option<String>,
-    /// How many bytes were sent.
+    /// The number of bytes that were sent.
     pub length: usize,
-    /// How often, in one trial.
+    /// How many times they were sent in one trial.
     pub repeat: usize,
-    /// How many rounds.
+    /// The number of rounds.
     pub rounds: usize,
-    /// Which was measured twice.
+    /// The contender that was measured twice.
     pub twice: String,
-    /// How many times as fast that is as itself.
+    /// The ratio of its two series of wall times.
     pub noise: Interval,
     /// The contenders, the base first.
     pub lines: Vec<Line>,
@@ -113,13 +113,13 @@ impl Outcome {
         self.lines.iter().find(|line| line.name == name)
     }
 
-    /// With what all are compared.
+    /// The line with which all others are compared.
     pub fn base(&self) -> Option<&Line> {
         self.lines.first()
     }
 }
 
-/// What a run of a benchmark ran on.
+/// The machine and the time of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Conditions {
     /// The kernel's release.
@@ -128,14 +128,14 @@ pub struct Conditions {
     pub processor: String,
     /// The day, as 2026-11-28.
     pub date: String,
-    /// The system's own congestion control.
+    /// The system's default congestion control.
     pub congestion: String,
-    /// The load average of a minute, before and after.
+    /// The load average of one minute, before and after the run.
     pub load: [String; 2],
 }
 
 impl Conditions {
-    /// Those of now.
+    /// The conditions now.
     pub fn here() -> Self {
         let load = load();
         Self {
@@ -147,7 +147,7 @@ impl Conditions {
         }
     }
 
-    /// The run has ended.
+    /// Records the load at the end of the run.
     pub fn end(&mut self) {
         self.load[1] = load();
     }
@@ -163,7 +163,7 @@ impl fmt::Display for Conditions {
     }
 }
 
-/// Its name, as far as Linux knows it.
+/// The processor's name in /proc/cpuinfo, or else the architecture.
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("model name"));
@@ -175,27 +175,27 @@ fn setting(path: &str) -> String {
     fs::read_to_string(path).map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
 }
 
-/// That of the last minute.
+/// The load average of the last minute.
 fn load() -> String {
     let text = setting("/proc/loadavg");
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// A run of the benchmark, with what it ran on.
+/// A run of the benchmark.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
-    /// On what.
+    /// The conditions of the run.
     #[serde(flatten)]
     pub on: Conditions,
     /// Whether the source was locked in memory.
     pub is_locked: bool,
-    /// What was not measured, and why.
+    /// The peers and sinks that were not measured, with the reason.
     pub missing: Vec<String>,
-    /// What came of each plan.
+    /// The results of each plan.
     pub outcomes: Vec<Outcome>,
 }
 
-/// The day, in UTC.
+/// The current date, in UTC.
 fn today() -> String {
     // SAFETY: time takes no pointer here; gmtime_r reads one number and writes one structure of plain integers and a pointer to a
     // static name, for which zero is valid.
@@ -209,7 +209,7 @@ fn today() -> String {
     format!("{year}-{month:02}-{:02}", day.tm_mday)
 }
 
-/// Makes all trials of a plan. `told` hears of each.
+/// Makes all trials of a plan. `told` is called after each trial.
 pub fn run(
     lab: &Lab,
     source: &Source,
@@ -217,7 +217,7 @@ pub fn run(
     mut told: impl FnMut(),
 ) -> Result<Outcome, Stop> {
     let trial = Trial::of(lab, &source.file, &source.content[..plan.length], plan)?;
-    // The first round is to warm up, and every byte is compared in it.
+    // The first round warms up, and the receiver compares every byte in it.
     let make = |contender: &Contender, verify| {
         let made = trial.run(contender.how, verify);
         made.map_err(|stop| match stop {

@@ -1,13 +1,13 @@
-//! What repeated measurements say: medians, with intervals by resampling.
+//! Statistics of repeated measurements: medians, with intervals by resampling.
 
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 
-/// How often the sample is drawn again.
+/// The number of resamples.
 const RESAMPLES: usize = 2000;
 
-/// A median with the interval in which 95 % of the medians of resamples lie.
+/// A median, with the interval that contains 95 % of the medians of resamples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
@@ -18,7 +18,7 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The median; not a number if there is none.
+/// The median. NaN for an empty sample.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -30,13 +30,13 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// How many times as much the first of each pair is, paired by rounds: what disturbs a round disturbs both.
+/// The ratio of the first value to the second, paired by rounds: a disturbance in a round affects both values.
 pub fn ratio(pairs: &[(f64, f64)]) -> Interval {
     let logarithms: Vec<f64> = pairs
         .iter()
         .map(|(one, other)| (one / other).ln())
         .collect();
-    // Always the same draws: the same sample has the same interval.
+    // A fixed seed: the same sample always has the same interval.
     let mut random = fastrand::Rng::with_seed(0x6e6f_636f_7079);
     let mut medians: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
@@ -59,7 +59,7 @@ pub fn ratio(pairs: &[(f64, f64)]) -> Interval {
 }
 
 impl Interval {
-    /// Whether it is within so many percent of its median, on both sides.
+    /// Whether both ends are within `percent` percent of the median.
     pub fn is_within(&self, percent: f64) -> bool {
         let wide = percent / 100.0;
         self.low >= self.median * (1.0 - wide) && self.high <= self.median * (1.0 + wide)
@@ -93,7 +93,7 @@ mod tests {
         assert!(ratio.is_within(1.0));
     }
 
-    /// A round that takes ten times as long does so for both: the ratio stays.
+    /// A round that takes ten times as long does so for both values, and the ratio stays the same.
     #[test]
     fn what_disturbs_both_changes_nothing() {
         let mut pairs = vec![(3.0, 1.0); 21];

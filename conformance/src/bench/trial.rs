@@ -1,4 +1,4 @@
-//! One transfer, timed: a process that sends and one that receives, both new and connected before the clock starts.
+//! A timed transfer between a sending and a receiving process. Both processes are started and connected before the clock starts.
 
 use super::peers::{self, Peer};
 use crate::bench::plan::Placement;
@@ -17,14 +17,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// What a trial took.
+/// The results of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
-    /// From the sender's start until the receiver has seen the end.
+    /// From the sender's start until the receiver has seen the end. For `nginx` it is from the receiver's request.
     pub wall: Duration,
     /// CPU time of the sender.
     pub sender: Duration,
-    /// CPU time of the receiver, 0 where there is none.
+    /// CPU time of the receiver. 0 if the sink has no receiver.
     pub receiver: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Figures {
     }
 }
 
-/// What is the same in all trials of a plan.
+/// The state that all trials of a plan share.
 pub struct Trial<'run> {
     lab: &'run Lab,
     /// The file that is sent.
@@ -43,22 +43,23 @@ pub struct Trial<'run> {
     /// Its content.
     content: &'run [u8],
     plan: &'run Plan,
-    /// Where the sink's network namespaces are.
+    /// The process with the sink's network namespaces.
     elsewhere: Option<Elsewhere>,
 }
 
-/// What a process reports: when it began and ended, by the monotonic clock, and its CPU time, all in nanoseconds; the bytes.
+/// The report of a process: its start and end by the monotonic clock, and its CPU time, all in nanoseconds; and the number of
+/// bytes.
 type Report = [u64; 4];
 
-/// What is sent before.
+/// The number of bytes that the sender sends to warm up.
 const LITTLE: usize = 1 << 20;
-/// The descriptor by which another program is told to go.
+/// The descriptor from which another program reads the start signal.
 const GO: c_int = 3;
-/// The descriptor by which it reports.
+/// The descriptor to which it writes its report.
 const REPORT: c_int = 4;
 
 impl<'run> Trial<'run> {
-    /// Makes ready what all trials of a plan share: the content is the beginning of the source.
+    /// Prepares the state that all trials of a plan share. `content` must be the beginning of `source`.
     pub fn of(
         lab: &'run Lab,
         source: &'run File,
@@ -75,7 +76,8 @@ impl<'run> Trial<'run> {
         })
     }
 
-    /// Two ends. The congestion control is set before they are connected: what BBR has begun to pace stays paced.
+    /// Opens both ends. The congestion control is set before they are connected, because BBR does not stop pacing a connection
+    /// once it has started.
     fn ends(&self) -> Result<Ends, Stop> {
         let sink = self.plan.sink;
         let congestion = self.plan.congestion.as_deref().unwrap_or("");
@@ -94,8 +96,8 @@ impl<'run> Trial<'run> {
         sink.open(self.lab)
     }
 
-    /// Sends the content, as often as the plan says. With `verify` once, and every byte is compared at the receiver, so its figures are
-    /// not to be used.
+    /// Sends the content as many times as the plan requires. With `verify` it sends it once, and the receiver compares every
+    /// byte. The times of such a trial are not comparable.
     pub fn run(&self, how: How, verify: bool) -> Result<Figures, Stop> {
         if let How::Peer(Peer::Nginx(server)) = how {
             return self.fetch(server, verify);
@@ -130,7 +132,8 @@ impl<'run> Trial<'run> {
                         Ok(stamp) => stamp.report(&send, self.content.len() * repeat),
                         Err(stop) => eprintln!("the sender: {stop:?}"),
                     }
-                    // What it costs to end a process is not to be in the receiver's time: until all is received.
+                    // The process ends only after everything has been received, so that the cost of its end does not count in the
+                    // receiver's time.
                     let _ = { &go }.read(&mut [0]);
                 }
                 How::Peer(peer) => {
@@ -141,7 +144,7 @@ impl<'run> Trial<'run> {
             }
         })
         .setup("fork")?;
-        // Whoever holds an end keeps it open.
+        // A copy of an end would keep it open.
         drop((receive, send, go, before));
         start.write_all(&[1]).setup("start the sender")?;
         let sent = read_report(sent);
@@ -165,7 +168,8 @@ impl<'run> Trial<'run> {
         self.figures(sent, received, repeat)
     }
 
-    /// Has a process take what comes at the far end, and report. Before it takes what comes at `warm`, and does `first`.
+    /// Starts a process that reads everything at the far end and reports. Before that it reads everything at `warm`, and calls
+    /// `first`.
     fn receive(
         &self,
         far: &OwnedFd,
@@ -193,9 +197,11 @@ impl<'run> Trial<'run> {
         child.setup("fork")
     }
 
-    /// The sender's part, in a process of its own: when it began. It sends a little to `warm` before: what a process pays once, as for
-    /// its own pages, is not what sending costs. What is made ready before the clock starts is the program's, not the file's; where
-    /// small files are sent, it is made ready for each.
+    /// The sender's part, in a separate process. Returns its start time.
+    ///
+    /// It first sends a few bytes to `warm`, so that the costs that a process pays once, such as faults of new pages, are not
+    /// measured. The preparation before the clock starts belongs to the program, not to the file. For small files the preparation
+    /// is measured for each file.
     fn send(
         &self,
         method: Method,
@@ -209,7 +215,7 @@ impl<'run> Trial<'run> {
         let mut sending = method.begin(self.source, warm, little)?;
         sending.drive().setup("send a little before")?;
         sending.end()?;
-        // SAFETY: nobody uses the number any more, and this process ends without its owner.
+        // SAFETY: nothing uses the number any more, and this process ends without dropping its owner.
         unsafe { libc::close(warm.as_raw_fd()) };
         let begin = || method.begin(self.source, near, self.content);
         let is_small = self.plan.kind == Kind::Size;
@@ -230,7 +236,7 @@ impl<'run> Trial<'run> {
         Ok(stamp)
     }
 
-    /// What `nginx` takes to send the file to one who asks for it.
+    /// Measures `nginx`, which sends the file on request.
     fn fetch(&self, server: peers::Nginx, verify: bool) -> Result<Figures, Stop> {
         let far = OwnedFd::from(server.connect()?);
         let (received, receive) = std::io::pipe().setup("pipe")?;
@@ -268,7 +274,7 @@ impl<'run> Trial<'run> {
     }
 }
 
-/// Where the clocks stood.
+/// The values of the clocks at one moment.
 struct Stamp {
     monotonic: u64,
     cpu: u64,
@@ -282,7 +288,7 @@ impl Stamp {
         }
     }
 
-    /// Says what it took since.
+    /// Reports the start, the end, the CPU time used, and the number of bytes.
     fn report(&self, mut to: &PipeWriter, bytes: usize) {
         let now = Self::now();
         let words: Report = [
@@ -292,7 +298,7 @@ impl Stamp {
             bytes as u64,
         ];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        // If the parent is gone, nobody wants it.
+        // If the parent has ended, nothing reads the report.
         let _ = to.write_all(&bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! `copy_file_range`: the neighbour to which others fall back.
+//! `copy_file_range`: the related call to which other calls fall back.
 
 use super::tools::{note_length, pipe, reopen};
 use crate::claim::{Answer, Claim, Source, always};
@@ -251,7 +251,7 @@ fn overlap(lab: &Lab) -> Result<Observation, Stop> {
             length,
             0,
         ];
-        // SAFETY: both offsets are this turn's own, written during the call.
+        // SAFETY: both offsets belong to this iteration, and are written during the call.
         let done = unsafe { ask(Sysno::copy_file_range, arguments) };
         seen.call(
             format!("copy_file_range(file {name}, same file at {to}, {length})"),

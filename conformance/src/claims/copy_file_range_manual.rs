@@ -1,4 +1,4 @@
-//! What the manual page of `copy_file_range` says of offsets, counts and errors.
+//! `copy_file_range`: offsets, counts and errors in its manual page.
 
 use super::tools::{note_length, raised};
 use crate::claim::{Answer, Claim, Source, always, between, gate};
@@ -25,7 +25,7 @@ const LTP02: Source =
 const CALL: &[Sysno] = &[Sysno::copy_file_range];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::copy_file_range);
 
-/// Claims about `copy_file_range`, after the first ones.
+/// More claims about `copy_file_range`.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With offsets, copy_file_range() copies from there to there, moves them, and leaves both positions.",
@@ -528,11 +528,11 @@ fn copy(
         length,
         0,
     ];
-    // SAFETY: each offset is null or the caller's own for the call, which writes it.
+    // SAFETY: each offset is null, or belongs to the caller during the call, which writes it.
     unsafe { ask(Sysno::copy_file_range, arguments) }
 }
 
-/// Notes all of a short file.
+/// Notes the whole content of a short file.
 fn note_content(seen: &mut Observation, fact: &str, file: &File) -> Result<(), Stop> {
     let mut bytes = [0; 16];
     let read = aside(|| io::pread_full(file, &mut bytes, 0)).setup("pread")?;
@@ -696,7 +696,7 @@ fn errors_immutable(lab: &Lab) -> Result<Observation, Stop> {
         copy((&source, None), (&target, None), 1),
     );
     note_length(&mut seen, "length of the target", &target)?;
-    // No file that root cannot remove is left behind, where it has a name after all.
+    // The attribute is removed again. Otherwise a file that has a name after all could not be removed by root.
     Attribute::Immutable.set(&target, false)?;
     Ok(seen)
 }
@@ -719,7 +719,7 @@ fn errors_not_open(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Copies all of a range, and notes whether the target has the source's bytes.
+/// Copies a whole range, and notes whether the target has the source's bytes.
 fn note_copy(
     seen: &mut Observation,
     (source, mut from): (&File, i64),

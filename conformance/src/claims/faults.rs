@@ -1,4 +1,4 @@
-//! What goes wrong on the way: signals, changed files, closed halves, and what the bytes at the receiver are then.
+//! Faults during a transfer: signals, changed files and closed halves, and the bytes at the receiver after them.
 
 use super::tools::{AS_SENT, RECEIVED, arrived, drain, note_bytes, pipe};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
@@ -30,10 +30,10 @@ const THESE: (&str, Answer) = (
     RECEIVED,
     Answer::Says("as many as returned, the first ones"),
 );
-/// What is to be sent: more than the sockets hold.
+/// The number of bytes to send: more than the sockets hold.
 const LENGTH: usize = 4 << 20;
 
-/// Half of the length can be less than the sockets hold, and is taken whole then; a signal is what the claims are about.
+/// Half of the length may fit into the sockets, and a shortened call is then complete. A signal is the subject of the claims.
 const fn of_signals(call: Sysno) -> [Exception; 2] {
     [
         Exception::Of(
@@ -49,7 +49,7 @@ const fn of_signals(call: Sysno) -> [Exception; 2] {
     ]
 }
 
-/// Claims about it.
+/// Claims about faults.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() to a socket that a signal interrupts returns how many bytes have gone: the receiver has these, no others.",
@@ -90,7 +90,7 @@ pub const CLAIMS: &[Claim] = &[
                 interrupted(Sysno::sendfile, near, far, &content, move |near| {
                     let mut offset = 0;
                     let sent = sendfile(near, &file, Some(&mut offset), LENGTH)?;
-                    // Another offset is another answer.
+                    // A wrong offset changes the result.
                     Ok(if offset == sent as u64 {
                         sent
                     } else {
@@ -138,7 +138,7 @@ pub const CLAIMS: &[Claim] = &[
                 let pipe = pipe()?;
                 let (write, read) = (pipe.write, pipe.read);
                 interrupted(Sysno::vmsplice, write, read, &content, move |write| {
-                    // SAFETY: the memory is not changed, and given up, so that it is never freed.
+                    // SAFETY: the memory is not changed, and it is leaked, so it is never freed.
                     let given =
                         unsafe { vmsplice_to_pipe(write, &[IoVec::new(&memory)], BLOCKING) };
                     std::mem::forget(memory);
@@ -280,7 +280,7 @@ const PUNCHED: &[(&str, Answer)] = &[
     ("punched half of the third", Answer::Says("0")),
 ];
 
-/// A TCP connection that holds less than [`LENGTH`] on its way.
+/// A TCP connection whose buffers hold less than [`LENGTH`].
 fn narrow() -> Result<(TcpStream, TcpStream), Stop> {
     let (near, far) = sockets::tcp()?;
     aside(|| {
@@ -290,7 +290,7 @@ fn narrow() -> Result<(TcpStream, TcpStream), Stop> {
     Ok((near, far))
 }
 
-/// Makes the call in a thread, interrupts it when it sleeps, and notes what it returned and what the receiver has.
+/// Makes the call in a thread, interrupts it while it sleeps, and notes the result and the bytes at the receiver.
 fn interrupted<Near: AsFd + Send + Sync + 'static>(
     call: Sysno,
     near: Near,
@@ -306,7 +306,7 @@ fn interrupted<Near: AsFd + Send + Sync + 'static>(
     Ok(seen)
 }
 
-/// The first part of it.
+/// Makes the call, interrupts it, and notes the result.
 fn interrupt<Near: Send + Sync + 'static>(
     seen: &mut Observation,
     call: Sysno,
@@ -330,7 +330,7 @@ fn interrupt<Near: Send + Sync + 'static>(
     Ok(result.unwrap_or(0))
 }
 
-/// What the receiver has, to the end: as many bytes as were returned.
+/// Reads at the receiver until the end, and notes whether it has as many bytes as the call returned, the first ones.
 fn note_prefix(
     seen: &mut Observation,
     returned: usize,
@@ -394,7 +394,7 @@ fn zerocopy_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let sent = interrupt(&mut seen, Sysno::sendto, &near, move |near| {
         let zerocopy = Enabled::assume(near.as_fd().into());
-        // SAFETY: the memory is given up, and so never freed.
+        // SAFETY: the memory is leaked, so it is never freed.
         let sent = unsafe { send_zerocopy(zerocopy, &memory, SendFlags::empty()) };
         std::mem::forget(memory);
         sent
@@ -410,7 +410,7 @@ fn zerocopy_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A file in memory of four pages, each in a folio of its own: what is punched out of a larger folio becomes zeros in place.
+/// A memfd of four pages, each in a separate folio. Punching a hole into a larger folio would write zeros in place.
 fn lettered_memfd() -> Result<File, Stop> {
     let file = File::from(open::sealed_memfd(0)?);
     for letter in b'a'..=b'd' {

@@ -1,4 +1,5 @@
-//! `splice` and `sendfile` of files whose content a server in user space makes up (FUSE): what comes of them, and who waits.
+//! `splice` and `sendfile` of FUSE files, whose content a server in user space generates: the bytes that arrive, and the calls
+//! that wait.
 
 use super::tools::{note_readable, pipe};
 use super::waiting::{does_not_wait, note_result};
@@ -28,7 +29,7 @@ const HIDDEN: &str = "A server of the experiment's own, with FOPEN_DIRECT_IO, sa
 const WITHHELD: &str = "A server of the experiment's own does not answer the read of a file. Makes the call in a thread, looks into \
                         /proc until it sleeps there or has returned, and has the read answered.";
 
-/// It was so as long as `splice` read such a file as `read` does.
+/// The claim held while `splice` read such a file as `read` does.
 const UNTIL_6_5: &[Find] = &[
     between((5, 10), (6, 1), true),
     between((6, 12), (7, 3), false),
@@ -42,7 +43,7 @@ const KOONG: Source = Source::Thread(
     "fuse-devel, 2026-05-12: \"fuse: use copy_splice_read() for FOPEN_DIRECT_IO splice read\", Joanne Koong",
 );
 
-/// A kernel of which the opposite is true: it brings nothing, or all.
+/// The lies that refute such a claim: the call returns nothing, or everything.
 const fn otherwise(call: Sysno) -> [Lie; 2] {
     [
         Lie::about(call, What::Undone(0)).where_it(true),
@@ -50,7 +51,7 @@ const fn otherwise(call: Sysno) -> [Lie; 2] {
     ]
 }
 
-/// Claims about files of servers.
+/// Claims about FUSE files.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Of a file that fstat() shows as empty, splice() brings what read() does: 0 is the end of the file.",
@@ -177,7 +178,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// A mount on which the file is said to be empty, and is not.
+/// A mount whose file has a reported size of zero, and content.
 fn hiding() -> Result<Fuse, Stop> {
     let settings = Settings {
         direct_io: true,
@@ -187,7 +188,7 @@ fn hiding() -> Result<Fuse, Stop> {
     Fuse::mount(b"bytes", settings)
 }
 
-/// Opens the file with flags besides, and notes what `fstat` and `read` say of it.
+/// Opens the file with additional flags, and notes the results of `fstat` and `read`.
 fn opened(seen: &mut Observation, fuse: &Fuse, flags: libc::c_int) -> Result<File, Stop> {
     let file = fuse.open(File::options().read(true).custom_flags(flags))?;
     super::tools::note_length(seen, "length that fstat() shows", &file)?;
@@ -235,7 +236,7 @@ fn splice_source_direct_io_server(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("splice(file, pipe)", spliced());
     fuse.change(b'n')?;
     seen.call("splice(file, pipe) after the change", spliced());
-    // Where a splice has failed there is less, and EAGAIN.
+    // A failed splice leaves fewer bytes, and the read returns EAGAIN.
     let mut bytes = [b'?'; 2];
     let _ = io::read_full(&pipe.read, &mut bytes);
     seen.text("byte spliced after the change", char::from(bytes[1]));
@@ -245,7 +246,7 @@ fn splice_source_direct_io_server(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A mount whose reads wait, and its file, open with `O_NONBLOCK`.
+/// A mount that withholds reads, and its file, opened with `O_NONBLOCK`.
 fn withholding() -> Result<(Fuse, File), Stop> {
     let settings = Settings {
         withholds_reads: true,
@@ -257,7 +258,7 @@ fn withholding() -> Result<(Fuse, File), Stop> {
     Ok((fuse, file))
 }
 
-/// Notes whether a call sleeps while the server has its read, and what it returns after the answer.
+/// Notes whether a call sleeps while the server has its read, and the result after the answer.
 fn note_reader(
     seen: &mut Observation,
     what: &str,
@@ -267,7 +268,7 @@ fn note_reader(
     let sleeps = caller.sleeps_with(|| fuse.is_asked())?;
     fuse.answer()?;
     let result = caller.join()?;
-    // What reads of a file whose server has ended fail with.
+    // The errors of a read from a file whose server has ended.
     if let Err(Errno::ECONNABORTED | Errno::ENOTCONN) = result {
         return Err(Stop::broken("the server of the file has ended"));
     }

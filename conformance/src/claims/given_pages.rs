@@ -1,7 +1,7 @@
-//! Pages of a file that were given away by reference: what the receiver has of them when the file is changed before it reads.
+//! Pages of a file that were given away by reference: the bytes that the receiver reads if the file changes before that.
 //!
-//! Where the page cache has folios of several pages, a truncation clears the rest of the whole folio in place, and so do holes:
-//! bytes that a call has reported as sent arrive as zeros.
+//! If the page cache uses folios of several pages, a truncation clears the rest of the whole folio in place, and so does punching
+//! a hole. Bytes that a call has reported as sent then arrive as zeros.
 
 use crate::claim::{Answer, Claim, Source, always, between};
 use crate::interpose::lie::Lie;
@@ -18,7 +18,8 @@ use syscalls::Sysno;
 const SOCKETS: &[Carrier] = &[Carrier::Tcp, Carrier::Unix];
 const PIPE: &[Carrier] = &[Carrier::Pipe];
 
-/// Whole pages stay up to 6.12 and are zeros since 6.16, and so on: where the page cache of the file system has large folios.
+/// Whole pages stay as they were up to 6.12, and are zeros since 6.16. The constants below name the other boundaries. The change
+/// comes with large folios in the page cache of the file system.
 const SINCE_6_16: &[Find] = &[
     between((5, 10), (6, 12), true),
     between((6, 16), (7, 3), false),
@@ -37,7 +38,7 @@ const LIES: &[Lie] = &[
     Lie::bytes(Sysno::read, 0, OLD).where_it(false),
 ];
 
-/// The claim that whole pages of files of a kind stay as they were.
+/// The claim that whole pages of one kind of file stay as they were.
 macro_rules! whole_pages {
     ($id:literal, sendfile, $on:literal, $file:expr) => {
         whole_pages!($id, "sendfile() has given to a socket", SOCKETS, Sysno::sendfile, $on, $file)
@@ -65,7 +66,7 @@ macro_rules! whole_pages {
     };
 }
 
-/// Claims about pages that were given away.
+/// Claims about pages that were given away by reference.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What sendfile() has given to a TCP socket stays as it was when the file is truncated before the receiver reads.",
@@ -236,7 +237,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// Makes files of a kind, a new one each time.
+/// Makes a new file of one kind with each call.
 type Files = Box<dyn Fn() -> Result<File, Stop>>;
 
 fn of_memfd(_lab: &Lab) -> Result<Files, Stop> {
@@ -249,11 +250,11 @@ fn of_memfd(_lab: &Lab) -> Result<Files, Stop> {
 
 fn on(lab: &Lab, kind: &str) -> Result<Files, Stop> {
     let volume = Volume::mount(lab, kind)?;
-    // It keeps all of the volume, which is mounted as long as that lives.
+    // The closure owns the volume, which stays mounted as long as the closure lives.
     Ok(Box::new(move || new_file(&volume)))
 }
 
-/// A new file that has lost its name.
+/// A new file whose name has been removed.
 fn new_file(volume: &Volume) -> Result<File, Stop> {
     let path = volume.directory.join("given");
     let file = aside(|| {
@@ -265,7 +266,7 @@ fn new_file(volume: &Volume) -> Result<File, Stop> {
     Ok(file)
 }
 
-/// By one write: the page cache is free to have one folio for it.
+/// Fills the file by one write, so that the page cache may use one folio for it.
 fn fill(file: &File) -> Result<(), Stop> {
     match aside(|| io::write(file, &[OLD; LENGTH])).setup("write a file")? {
         LENGTH => Ok(()),
@@ -275,7 +276,7 @@ fn fill(file: &File) -> Result<(), Stop> {
     }
 }
 
-/// What arrives after these changes, with a new file for each. A kernel that refuses one has not been tried.
+/// Observes these changes, with a new file for each. A change that the kernel refuses is an error, not an observation.
 fn each_change(
     lab: &Lab,
     carriers: &[Carrier],

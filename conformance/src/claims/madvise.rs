@@ -434,10 +434,10 @@ pub const CLAIMS: &[Claim] = &[
 
 const POPULATE: &str = "madvise(MADV_POPULATE_READ)";
 
-/// One `madvise`.
+/// Calls `madvise` once.
 fn advise(address: usize, length: usize, advice: libc::c_int) -> Result<usize, Errno> {
     let advice = advice.cast_unsigned() as usize;
-    // SAFETY: nobody holds a reference to what is mapped for an experiment, and what is not is not changed.
+    // SAFETY: no reference exists to memory that is mapped for an experiment, and other memory is not changed.
     unsafe { ask(Sysno::madvise, [address, length, advice, 0, 0, 0]) }
 }
 
@@ -450,7 +450,7 @@ fn anonymous() -> Result<usize, Stop> {
 
 /// Stores to a page and drops it.
 fn dropped(page: usize) -> Result<Observation, Stop> {
-    // SAFETY: the page is the experiment's own, and writable.
+    // SAFETY: the page belongs to the experiment, and is writable.
     unsafe { store(page, b'z') };
     if aside(|| letter(page))? != "z" {
         return Err(Stop::broken("the store is not seen"));
@@ -474,7 +474,7 @@ fn madvise_dontneed_anonymous(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn madvise_dontneed_shared(lab: &Lab) -> Result<Observation, Stop> {
     let page = mapped(&lettered(lab, 1)?, 1, READ | WRITE, SHARED)?;
-    // SAFETY: the page is this function's own, and of the file.
+    // SAFETY: the page belongs to this function, and lies in the file.
     unsafe { store(page, b'z') };
     let mut seen = Observation::new();
     seen.text("Rss of the mapping after the store", account(page, "Rss")?);
@@ -489,7 +489,7 @@ fn madvise_dontneed_shared(lab: &Lab) -> Result<Observation, Stop> {
 
 fn madvise_locked(lab: &Lab) -> Result<Observation, Stop> {
     let page = mapped(&lettered(lab, 1)?, 1, READ, SHARED)?;
-    // SAFETY: the page is this function's own.
+    // SAFETY: the page belongs to this function.
     aside(|| unsafe { ask(Sysno::mlock, [page, PAGE, 0, 0, 0, 0]) }).setup("mlock")?;
     let mut seen = Observation::new();
     seen.call(
@@ -537,7 +537,7 @@ fn madvise_hole(lab: &Lab) -> Result<Observation, Stop> {
         mapped_at(area + 2 * PAGE, &file, 1, READ | WRITE)?,
     );
     for page in [first, last] {
-        // SAFETY: the page is this function's own, and of the file.
+        // SAFETY: the page belongs to this function, and lies in the file.
         unsafe { store(page, b'z') };
     }
     let mut seen = Observation::new();
@@ -599,7 +599,7 @@ fn madvise_populate(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A memfd of so many pages, none of which is in memory.
+/// A memfd of `pages` pages. None of them is in memory.
 fn unwritten(pages: usize) -> Result<File, Stop> {
     let file = File::from(sealed_memfd(0)?);
     aside(|| io::truncate(&file, (pages * PAGE) as u64)).setup("ftruncate")?;
@@ -751,7 +751,7 @@ fn madvise_other_memory(lab: &Lab) -> Result<Observation, Stop> {
     let memory = aside(|| unsafe { ask(Sysno::mmap, [0, PAGE, READ | WRITE, flags, NO_FD, 0]) });
     let memory = memory.setup("mmap")?;
     let locked = mapped(&unwritten(1)?, 1, READ | WRITE, SHARED)?;
-    // SAFETY: the page is this function's own.
+    // SAFETY: the page belongs to this function.
     aside(|| unsafe { ask(Sysno::mlock, [locked, PAGE, 0, 0, 0, 0]) }).setup("mlock")?;
     let mut seen = Observation::new();
     for (what, page, name, advice) in [
@@ -822,7 +822,7 @@ fn mincore_unmapped(lab: &Lab) -> Result<Observation, Stop> {
         ("page and unmapped page", page, 2 * PAGE),
         ("page, 2^63", page, 1 << 63),
     ] {
-        // SAFETY: mincore writes a byte for each page up to the first that is not mapped, of which there are two at most.
+        // SAFETY: mincore writes a byte for each page up to the first unmapped one, at most two bytes.
         let answer = unsafe { ask(Sysno::mincore, [address, length, vector, 0, 0, 0]) };
         seen.call(format!("mincore({what})"), answer);
     }

@@ -1,4 +1,4 @@
-//! `mmap` of files that are served: what its manual page says, and what it leaves out.
+//! `mmap` of files that are served: behaviour in its manual page, and beyond it.
 
 use super::tools::{note_readable, pipe, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always};
@@ -21,7 +21,7 @@ const MMAP: &[Sysno] = &[Sysno::mmap];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::mmap);
 pub(super) const PAGE: usize = 4096;
 
-/// Claims about what `mmap` answers.
+/// Claims about the results of `mmap`.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mmap() of no bytes, or at an offset that is no multiple of a page, fails with EINVAL.",
@@ -367,7 +367,7 @@ pub const CLAIMS: &[Claim] = &[
                 let file = lab.file(&[0; PAGE])?;
                 let address = map(&file, PAGE, READ, PRIVATE, 0).setup("mmap")?;
                 let unmap = |address: usize, length: usize| {
-                    // SAFETY: the page is this function's own, or is not unmapped at all.
+                    // SAFETY: the page belongs to this function, or the call is refused.
                     unsafe { ask(Sysno::munmap, [address, length, 0, 0, 0, 0]) }
                 };
                 let mut seen = Observation::new();
@@ -398,7 +398,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mapping = map_file(&file, PAGE).setup("mmap")?;
                 drop(file);
                 let pipe = pipe()?;
-                // SAFETY: the mapping outlives the call; nobody holds a reference to it.
+                // SAFETY: the mapping outlives the call; no reference to it exists.
                 unsafe { io::write_all_from(&pipe.write, mapping.as_ptr(), PAGE) }
                     .setup("write a mapping to a pipe")?;
                 let mut bytes = vec![0; PAGE];
@@ -439,7 +439,7 @@ pub const CLAIMS: &[Claim] = &[
                     ("AF_UNIX socket", unix.as_fd()),
                     ("TCP socket", tcp.as_fd()),
                 ] {
-                    // SAFETY: the kernel checks every access; the range is the mapping's own.
+                    // SAFETY: the kernel checks every access; the range lies in the mapping.
                     let written = io::again(|| unsafe {
                         io::write_from(&target, mapping.as_ptr(), 2 * PAGE)
                     });
@@ -476,7 +476,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mapping = map_file(&file, PAGE).setup("mmap")?;
                 aside(|| io::truncate(&file, 0)).setup("ftruncate")?;
                 let null = Descriptor::open(lab, Fd::DevNull)?;
-                // SAFETY: the kernel checks every access; the range is the mapping's own.
+                // SAFETY: the kernel checks every access; the range lies in the mapping.
                 let written = io::again(|| unsafe { io::write_from(&null, mapping.as_ptr(), 1) });
                 let mut seen = Observation::new();
                 seen.call(
@@ -506,7 +506,7 @@ pub(super) const VALIDATE: usize = libc::MAP_SHARED_VALIDATE as usize;
 /// No flag has this bit.
 const UNKNOWN: usize = 1 << 22;
 
-/// Maps with arguments that no wrapper lets one give. The mapping stays until the experiment's end.
+/// Calls `mmap` with arguments that no wrapper allows. The mapping stays until the experiment ends.
 pub(super) fn map(
     file: &impl AsFd,
     length: usize,
@@ -518,11 +518,11 @@ pub(super) fn map(
     unsafe { map_with(file, 0, length, protection, flags, offset) }
 }
 
-/// The same at an address.
+/// The same, at an address.
 ///
 /// # Safety
 ///
-/// With flags that let a mapping replace others, nobody may look at what is mapped there.
+/// If the flags allow the mapping to replace others, nothing may use the replaced mapping afterwards.
 pub(super) unsafe fn map_with(
     file: &impl AsFd,
     address: usize,
@@ -532,7 +532,7 @@ pub(super) unsafe fn map_with(
     offset: usize,
 ) -> Result<usize, Errno> {
     let arguments = [address, length, protection, flags, argument(file), offset];
-    // SAFETY: by this function's condition nothing is replaced that anybody looks at.
+    // SAFETY: by this function's condition nothing uses a mapping that is replaced.
     unsafe { ask(Sysno::mmap, arguments) }
 }
 
@@ -547,7 +547,7 @@ fn map_each(lab: &Lab, kinds: &[Fd]) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Whether a page is mapped at an address. `ENOMEM` says that it is not; any other errno says nothing about the page.
+/// Whether a page is mapped at an address. `ENOMEM` means that it is not mapped. Any other errno is an error of the experiment.
 pub(super) fn is_mapped(address: usize) -> Result<bool, Stop> {
     let mut resident = [0_u8; 1];
     let resident = resident.as_mut_ptr().expose_provenance();
@@ -558,7 +558,7 @@ pub(super) fn is_mapped(address: usize) -> Result<bool, Stop> {
     }
 }
 
-/// Notes whether there is a mapping: its address is of no interest.
+/// Notes whether there is a mapping, and not its address.
 pub(super) fn note(
     seen: &mut Observation,
     fact: &str,
@@ -587,7 +587,7 @@ fn mmap_errors_append(lab: &Lab) -> Result<Observation, Stop> {
     ask("mmap(O_APPEND, PROT_WRITE, MAP_SHARED)")?;
     Attribute::AppendOnly.set(&file, true)?;
     ask("mmap(append-only file, PROT_WRITE, MAP_SHARED)")?;
-    // So that the file can go.
+    // The attribute is cleared so that the file can be removed.
     Attribute::AppendOnly.set(&file, false)?;
     Ok(seen)
 }

@@ -1,4 +1,4 @@
-//! Mappings whose file ends before them, has been truncated, or grows: what other suites ask of them.
+//! Mappings that extend past the end of their file, or whose file is truncated or grows: behaviour that other test suites check.
 
 use super::mmap::{PRIVATE, READ, SHARED, WRITE, map, note};
 use super::mmap_pages::{mapped, truncate};
@@ -222,7 +222,7 @@ fn mmap_end_mapped_behind(lab: &Lab) -> Result<Observation, Stop> {
     for (kind, flags) in [("shared", SHARED), ("private", PRIVATE)] {
         let page = map(&file, PAGE, READ | WRITE, flags, PAGE);
         note(&mut seen, &format!("mmap(offset 4096, {kind})"), page)?;
-        // Where there is no mapping, a child that stores to nowhere says that.
+        // If there is no mapping, the store of the child to an unmapped address reports that.
         let stored = store_in_child(page.unwrap_or(io::NOWHERE), b'x')?;
         seen.text(format!("store to the {kind} page"), stored);
     }
@@ -232,7 +232,7 @@ fn mmap_end_mapped_behind(lab: &Lab) -> Result<Observation, Stop> {
 /// The pipe to which [`tell`] writes.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// A handler that tells the parent what it was given, and ends the child.
+/// A handler that reports its arguments to the parent, and ends the child.
 extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: a handler with SA_SIGINFO is given a siginfo_t, and that of a fault has an address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().expose_provenance()) };
@@ -260,7 +260,7 @@ fn store_and_tell(address: usize) {
         action.sa_flags = libc::SA_SIGINFO;
         libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
     }
-    // SAFETY: nobody else is in this child, which a store to what is not there ends.
+    // SAFETY: the child has no other thread. A store to a page that does not exist ends it.
     unsafe { store(address, b'x') };
 }
 
@@ -310,10 +310,10 @@ fn mmap_end_grown_last_page(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[OLD; 100])?;
     let page = mapped(&file, 1, READ | WRITE, SHARED)?;
     let mut seen = Observation::new();
-    // SAFETY: the page is this function's own, and the byte in the file.
+    // SAFETY: the page belongs to this function, and the byte lies in the file.
     unsafe { store(page + 50, b'x') };
     seen.call("ftruncate(file, 4096)", truncate(&file, PAGE));
-    // SAFETY: the page is this function's own, and the byte in the file's last page.
+    // SAFETY: the page belongs to this function, and the byte lies in the file's last page.
     unsafe { store(page + 200, b'y') };
     for (when, offset) in [("before", 50), ("afterwards", 200)] {
         let mut byte = [0];
@@ -341,12 +341,12 @@ fn mmap_truncated_resized(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A mapping of two pages to both of which `z` has been stored, and its file truncated to the first.
+/// A mapping of two pages, with `z` stored to both. The file is then truncated to the first page.
 fn stored_and_truncated(lab: &Lab, flags: usize) -> Result<(usize, Observation), Stop> {
     let file = lettered(lab, 2)?;
     let pages = mapped(&file, 2, READ | WRITE, flags)?;
     for page in [pages, pages + PAGE] {
-        // SAFETY: the page is the experiment's own, and of the file.
+        // SAFETY: the page belongs to the experiment, and lies in the file.
         unsafe { store(page, b'z') };
     }
     let mut seen = Observation::new();
@@ -386,7 +386,7 @@ fn mmap_truncated_private(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Writes blocks until there is no room even when all has been written back, and says what the last write came to.
+/// Writes blocks until there is no room even after everything has been written back. Returns the result of the last write.
 fn fill(filler: &File) -> Result<Result<usize, Errno>, Stop> {
     let block = [b'f'; ext4::BLOCK];
     let mut end = 0;
@@ -417,7 +417,7 @@ fn mmap_full_hole(_lab: &Lab) -> Result<Observation, Stop> {
         let (file, filler) = (unnamed()?, unnamed()?);
         aside(|| io::pwrite_all(&file, &[b'a'; ext4::BLOCK], 0)).setup("write the file")?;
         let page = mapped(&file, 1, READ | WRITE, SHARED)?;
-        // SAFETY: the page is this function's own, and the byte in the file.
+        // SAFETY: the page belongs to this function, and the byte lies in the file.
         unsafe { store(page, b'b') };
         aside(|| io::truncate(&file, PAGE as u64)).setup("ftruncate")?;
         let full = aside(|| fill(&filler))?;
@@ -446,9 +446,9 @@ fn mmap_full_hole(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Unmaps a file's only page, and has it written back and forgotten.
+/// Unmaps a file's only page, writes it back, and drops it from the page cache.
 fn drop_pages(page: usize, file: &File) -> Result<(), Stop> {
-    // SAFETY: the page is the experiment's own.
+    // SAFETY: the page belongs to the experiment.
     unsafe { io::ask(Sysno::munmap, [page, PAGE, 0, 0, 0, 0]) }.setup("munmap")?;
     file.sync_all().setup("fsync")?;
     // SAFETY: posix_fadvise takes no pointer.

@@ -1,4 +1,4 @@
-//! The rest of what manual pages say about mappings of files: `mmap`, `mremap`, `msync`.
+//! Further behaviour of file mappings in manual pages: `mmap`, `mremap`, `msync`.
 
 use super::mmap::{PAGE, PRIVATE, READ, SHARED, WRITE, is_mapped, map, map_with, note};
 use crate::claim::{Answer, Claim, Exception, Source, always};
@@ -18,7 +18,7 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::mmap);
 const FIXED: usize = libc::MAP_FIXED as usize;
 const NO_REPLACE: usize = libc::MAP_FIXED_NOREPLACE as usize;
 
-/// What a call says that fails where its statement would have it succeed, or the other way round.
+/// A call fails where its statement says that it succeeds, or the reverse.
 const REFUSED_OTHERWISE: &[Lie] = &[Lie::about(Sysno::mmap, What::OtherErrno(libc::ENOLINK))];
 
 const SKIPPED: &[Exception] = &[Exception::Of(
@@ -27,7 +27,7 @@ const SKIPPED: &[Exception] = &[Exception::Of(
     "the file's pages are the same before and after they are written to the disk",
 )];
 
-/// Claims about mappings, after the first ones.
+/// More claims about mappings.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "EOVERFLOW of mmap() is for 32-bit architectures.",
@@ -321,7 +321,7 @@ fn mmap_fixed_noreplace(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[0; 2 * PAGE])?;
     let free = free_pages(lab, 3)?;
     let map_at = |address, length| {
-        // SAFETY: the pages were free, and nobody looks at what is mapped there since.
+        // SAFETY: the pages were free, and nothing uses the mapping afterwards.
         unsafe { map_with(&file, address, length, READ, PRIVATE | NO_REPLACE, 0) }
     };
     aside(|| map_at(free + PAGE, PAGE)).setup("mmap")?;
@@ -361,7 +361,7 @@ fn mmap_end_zeros(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[alias::OLD; 100])?;
     let mapping = map_file(&file, PAGE).setup("mmap")?;
     let pipe = super::tools::pipe()?;
-    // SAFETY: the mapping outlives the call; nobody holds a reference to it.
+    // SAFETY: the mapping outlives the call; no reference to it exists.
     unsafe { io::write_all_from(&pipe.write, mapping.as_ptr(), PAGE) }.setup("write")?;
     let mut bytes = vec![0; PAGE];
     io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
@@ -383,7 +383,7 @@ fn mmap_end_stores(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[alias::OLD; 100])?;
     let page = aside(|| map(&file, PAGE, READ | WRITE, SHARED, 0)).setup("mmap")?;
     let behind = std::ptr::with_exposed_provenance_mut::<u8>(page + 100);
-    // SAFETY: the page is mapped writable, and nobody holds a reference to it.
+    // SAFETY: the page is mapped writable, and no reference to it exists.
     unsafe { behind.write_volatile(b'x') };
     let mut seen = Observation::new();
     seen.call("msync(MS_SYNC)", sync(page, PAGE, libc::MS_SYNC));
@@ -405,7 +405,7 @@ fn msync(lab: &Lab, calls: &[(&str, usize, usize, libc::c_int)]) -> Result<Obser
     Ok(seen)
 }
 
-/// One `msync`, of any address.
+/// Calls `msync` once, with any address.
 pub(super) fn sync(address: usize, length: usize, flags: libc::c_int) -> Result<usize, Errno> {
     let flags = flags.cast_unsigned() as usize;
     // SAFETY: msync changes nothing in memory.
@@ -415,7 +415,7 @@ pub(super) fn sync(address: usize, length: usize, flags: libc::c_int) -> Result<
 fn mmap_msync_locked(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[0; PAGE])?;
     let page = aside(|| map(&file, PAGE, READ, SHARED, 0)).setup("mmap")?;
-    // SAFETY: the page is this function's own.
+    // SAFETY: the page belongs to this function.
     aside(|| unsafe { ask(Sysno::mlock, [page, PAGE, 0, 0, 0, 0]) }).setup("mlock")?;
     let mut seen = Observation::new();
     for (fact, flags) in [
@@ -445,18 +445,18 @@ fn mmap_mremap_einval(lab: &Lab) -> Result<Observation, Stop> {
         ),
         ("mremap(page + 1, 4096, 8192)", page + 1, PAGE, 2 * PAGE),
     ] {
-        // SAFETY: whatever becomes of the page, nobody holds a reference to it.
+        // SAFETY: no reference to the page exists, whatever the call does with it.
         let moved = unsafe { ask(Sysno::mremap, [address, old, new, may_move, 0, 0]) };
         note(&mut seen, fact, moved)?;
     }
     Ok(seen)
 }
 
-/// The address of so many pages in a row that are free: they have just been mapped and unmapped.
+/// The address of `pages` consecutive free pages: they have just been mapped and unmapped.
 pub(super) fn free_pages(lab: &Lab, pages: usize) -> Result<usize, Stop> {
     let file = lab.file(&[0; PAGE])?;
     let address = aside(|| map(&file, pages * PAGE, READ, PRIVATE, 0)).setup("mmap")?;
-    // SAFETY: the pages are this function's own.
+    // SAFETY: the pages belong to this function.
     aside(|| unsafe { ask(Sysno::munmap, [address, pages * PAGE, 0, 0, 0, 0]) }).setup("munmap")?;
     if is_mapped(address)? {
         return Err(Stop::broken("munmap() left the page"));

@@ -1,4 +1,4 @@
-//! What the pages of a mapping show, and what `mmap`, `munmap`, `mremap` and `mprotect` do to them.
+//! The content of mapped pages, and the effect of `mmap`, `munmap`, `mremap` and `mprotect` on pages.
 
 use super::mmap::{PRIVATE, READ, SHARED, VALIDATE, WRITE, is_mapped, map, map_with, note};
 use super::mmap_manual::{free_pages, sync};
@@ -34,7 +34,7 @@ const MAY_MOVE: usize = libc::MREMAP_MAYMOVE as usize;
 const TO_FIXED: usize = libc::MREMAP_FIXED as usize;
 const DONT_UNMAP: usize = libc::MREMAP_DONTUNMAP as usize;
 
-/// Claims about pages.
+/// Claims about mapped pages.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_SHARED ignores MAP_SYNC, MAP_SHARED_VALIDATE refuses it: of a file in memory.",
@@ -845,7 +845,7 @@ pub(super) fn truncate(file: &File, length: usize) -> Result<usize, Errno> {
     unsafe { ask(Sysno::ftruncate, [argument(file), length, 0, 0, 0, 0]) }
 }
 
-/// Maps a file for an experiment whose subject is something else.
+/// Maps a file for an experiment about another call.
 pub(super) fn mapped(
     file: &impl AsFd,
     pages: usize,
@@ -867,7 +867,7 @@ pub(super) fn mapped_at(
     aside(|| unsafe { map_with(file, address, PAGE, protection, flags, page * PAGE) }).setup("mmap")
 }
 
-/// What `look` finds where there is a mapping, in a word.
+/// The result of `look` if there is a mapping. Otherwise it is `no mapping`.
 pub(super) fn of_mapped(
     address: Result<usize, Errno>,
     look: impl FnOnce(usize) -> Result<String, Stop>,
@@ -891,7 +891,7 @@ pub(super) fn note_page(seen: &mut Observation, fact: &str, address: usize) -> R
     Ok(())
 }
 
-/// Notes whether an address is the one that was asked for.
+/// Notes whether an address is the requested one.
 pub(super) fn note_place(
     seen: &mut Observation,
     fact: &str,
@@ -906,7 +906,7 @@ pub(super) fn note_place(
     };
 }
 
-/// `mremap`, which may leave the experiment without the mappings that it had.
+/// Calls `mremap`, which may remove mappings of the experiment.
 pub(super) fn remap(
     address: usize,
     from: usize,
@@ -914,15 +914,15 @@ pub(super) fn remap(
     flags: usize,
     target: usize,
 ) -> Result<usize, Errno> {
-    // SAFETY: nobody holds a reference to what is mapped for an experiment, and targets are of its own pages.
+    // SAFETY: no reference exists to memory that is mapped for an experiment, and targets are pages of the experiment.
     unsafe { ask(Sysno::mremap, [address, from, to, flags, target, 0]) }
 }
 
-/// Stores a byte behind the end of a file, makes the file longer, and reads it.
+/// Stores a byte past the end of a file, makes the file longer, and reads the byte.
 fn extended(file: &File, synced: bool) -> Result<Observation, Stop> {
     aside(|| io::pwrite_all(file, &[alias::OLD; 100], 0)).setup("write the file")?;
     let page = mapped(file, 1, READ | WRITE, SHARED)?;
-    // SAFETY: the page is this function's own, and in the file's last page.
+    // SAFETY: the page belongs to this function, and is the file's last page.
     unsafe { store(page + 200, b'x') };
     let mut seen = Observation::new();
     if synced {
@@ -952,10 +952,10 @@ fn mmap_end_sigbus(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// `read` of `/dev/zero` into memory that may not be there.
+/// Calls `read` on `/dev/zero` into memory that may be inaccessible.
 fn read_into(address: usize) -> Result<Result<usize, Errno>, Stop> {
     let zero = aside(|| File::open("/dev/zero")).setup("open /dev/zero")?;
-    // SAFETY: the kernel checks every access, and nobody holds a reference to what is mapped for an experiment.
+    // SAFETY: the kernel checks every access, and no reference exists to memory that is mapped for an experiment.
     Ok(io::again(|| unsafe {
         ask(Sysno::read, [argument(&zero), address, 1, 0, 0, 0])
     }))
@@ -1016,7 +1016,7 @@ fn written(lab: &Lab, flags: usize) -> Result<Observation, Stop> {
 fn stored(lab: &Lab, flags: usize) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let page = mapped(&file, 1, READ | WRITE, flags)?;
-    // SAFETY: the page is this function's own, and of the file.
+    // SAFETY: the page belongs to this function, and lies in the file.
     unsafe { store(page, b'b') };
     let mut seen = Observation::new();
     let mut byte = [b'?'];
@@ -1034,7 +1034,7 @@ fn stored(lab: &Lab, flags: usize) -> Result<Observation, Stop> {
 fn mmap_life_fork(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let mut seen = Observation::new();
-    // The private one first: what is stored to the other is in the file.
+    // The private mapping comes first, because a store to the shared one changes the file.
     for (name, flags) in [("private", PRIVATE), ("shared", SHARED)] {
         let page = map(&file, PAGE, READ | WRITE, flags, 0);
         note(&mut seen, &format!("mmap({name})"), page)?;
@@ -1062,7 +1062,7 @@ fn change_time(file: &File) -> Result<Observation, Stop> {
     for which in ["first", "second"] {
         set_old_time(file)?;
         let before = changed()?;
-        // SAFETY: the page is this function's own, and of the file.
+        // SAFETY: the page belongs to this function, and lies in the file.
         unsafe { store(page, b'x') };
         let synced = sync(page, PAGE, libc::MS_SYNC).setup("msync")?;
         seen.call(
@@ -1076,14 +1076,14 @@ fn change_time(file: &File) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Moves half a page of a file to where a mapping of it has the other half, by `pread64` or `pwrite64`.
+/// Copies half a page of a file to a place where a mapping shows the other half, by `pread64` or `pwrite64`.
 fn onto_itself(lab: &Lab, call: Sysno) -> Result<Observation, Stop> {
     const HALF: usize = PAGE / 2;
     let file = lab.file(&[[b'a'; HALF], [b'b'; HALF]].concat())?;
     let page = mapped(&file, 1, READ | WRITE, SHARED)?;
     let moved = io::until_done(HALF, |done| {
         let arguments = [argument(&file), page + done, HALF - done, HALF + done, 0, 0];
-        // SAFETY: the half page is this function's own, and nobody holds a reference to it.
+        // SAFETY: the half page belongs to this function, and no reference to it exists.
         unsafe { ask(call, arguments) }
     });
     let mut seen = Observation::new();
@@ -1109,9 +1109,9 @@ fn mmap_protection_noexec(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// `mprotect` of the experiment's own pages.
+/// Calls `mprotect` on pages of the experiment.
 pub(super) fn protect(address: usize, length: usize, protection: usize) -> Result<usize, Errno> {
-    // SAFETY: nobody holds a reference to what is mapped for an experiment.
+    // SAFETY: no reference exists to memory that is mapped for an experiment.
     unsafe { ask(Sysno::mprotect, [address, length, protection, 0, 0, 0]) }
 }
 
@@ -1218,7 +1218,7 @@ fn mmap_flags_denywrite(lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_munmap_middle(lab: &Lab) -> Result<Observation, Stop> {
     let page = mapped(&lettered(lab, 3)?, 3, READ, PRIVATE)?;
     let mut seen = Observation::new();
-    // SAFETY: the page is this function's own.
+    // SAFETY: the page belongs to this function.
     let unmapped = unsafe { ask(Sysno::munmap, [page + PAGE, 1, 0, 0, 0, 0]) };
     seen.call("munmap(second page of three, 1)", unmapped);
     note_page(&mut seen, "second page", page + PAGE)?;
@@ -1231,7 +1231,7 @@ fn mmap_fixed_replaces(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 3)?;
     let area = mapped(&file, 3, READ, PRIVATE)?;
     let mut seen = Observation::new();
-    // SAFETY: the page that is replaced is this function's own.
+    // SAFETY: the page that is replaced belongs to this function.
     let fixed = unsafe { map_with(&file, area + PAGE, PAGE, READ, PRIVATE | FIXED, 0) };
     note_place(
         &mut seen,
@@ -1355,7 +1355,7 @@ fn mmap_mremap_duplicates(lab: &Lab) -> Result<Observation, Stop> {
         second,
     )?;
     note_page(&mut seen, "the old page", page)?;
-    // SAFETY: the page is this function's own, and of the file.
+    // SAFETY: the page belongs to this function, and lies in the file.
     unsafe { store(page, b'z') };
     let byte = of_mapped(second, letter)?;
     seen.text("stored in the old one, seen in the new one", byte);
@@ -1387,7 +1387,7 @@ fn mmap_mremap_several(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let moved = remap(area, 2 * PAGE, 2 * PAGE, MAY_MOVE | TO_FIXED, target);
     note_place(&mut seen, SEVERAL, moved, target, "there");
-    // A kernel that refuses may have unmapped the target before.
+    // A kernel that refuses the call may have unmapped the target before.
     let pages = if moved.is_ok() { 2 } else { 1 };
     let there = of_mapped(Ok(target), |address| letters(address, pages))?;
     seen.text("pages of the target", there);

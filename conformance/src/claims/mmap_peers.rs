@@ -1,4 +1,5 @@
-//! What other suites ask of `mmap` besides its manual page: descriptors, devices, memory of no file, addresses and offsets.
+//! `mmap` behaviour that other test suites check, beyond its manual page: descriptors, devices, anonymous memory, addresses and
+//! offsets.
 
 use super::mmap::{PRIVATE, READ, SHARED, WRITE, map, map_with, note};
 use super::mmap_manual::free_pages;
@@ -27,7 +28,7 @@ const NO_REPLACE: usize = libc::MAP_FIXED_NOREPLACE as usize;
 const ANONYMOUS: usize = libc::MAP_ANONYMOUS as usize;
 const TYPES: [(&str, usize); 2] = [("shared", SHARED), ("private", PRIVATE)];
 
-/// Claims about what `mmap` answers, and what its mappings are.
+/// Claims about the results of `mmap`, and about its mappings.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "/proc/self/maps shows a mapping with the protection and the type that mmap() was asked for.",
@@ -320,10 +321,10 @@ pub const CLAIMS: &[Claim] = &[
 
 const SHARED_IN_MAPS: &str = "---s r--s -w-s rw-s --xs r-xs -wxs rwxs";
 const PRIVATE_IN_MAPS: &str = "---p r--p -w-p rw-p --xp r-xp -wxp rwxp";
-/// Sixteen pages before anything is stored, and after a store to the first and the last.
+/// Sixteen pages before any store, and after a store to the first and the last.
 const ALL_ZEROS: &str = "0000000000000000zz";
 
-/// Maps memory of no file.
+/// Maps anonymous memory.
 fn map_anonymous(protection: usize, flags: usize) -> Result<usize, Errno> {
     let arguments = [0, PAGE, protection, flags | ANONYMOUS, NO_FD, 0];
     // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
@@ -420,7 +421,7 @@ fn mmap_dev_zero_zeros(_lab: &Lab) -> Result<Observation, Stop> {
                 let mut ends = vec![area, area + (pages - 1) * PAGE];
                 ends.dedup();
                 for page in &ends {
-                    // SAFETY: the page is this function's own.
+                    // SAFETY: the page belongs to this function.
                     unsafe { store(*page, b'z') };
                 }
                 let stored: Result<String, Stop> = ends.into_iter().map(letter).collect();
@@ -439,7 +440,7 @@ fn mmap_dev_zero_apart(_lab: &Lab) -> Result<Observation, Stop> {
         let first = mapped(&zero, 1, READ | WRITE, flags)?;
         let second = map(&zero, PAGE, READ, flags, 0);
         let third = map(&other, PAGE, READ, flags, 0);
-        // SAFETY: the page is this function's own.
+        // SAFETY: the page belongs to this function.
         unsafe { store(first, b'z') };
         let later = map(&zero, PAGE, READ, flags, 0);
         for (name, page) in [
@@ -475,7 +476,7 @@ fn mmap_protection_write_alone(lab: &Lab) -> Result<Observation, Stop> {
     note(&mut seen, "mmap(PROT_WRITE)", page)?;
     let page = page.setup("mmap")?;
     seen.text("load before the store", load(page)?);
-    // User-mode Linux looks at its own page table in place of the processor's.
+    // User-mode Linux checks its own page table in place of the processor's.
     if touch(page)? == Err(Errno::EFAULT) {
         return Err(Stop::untestable(
             Lack::Kernel,
@@ -484,7 +485,7 @@ fn mmap_protection_write_alone(lab: &Lab) -> Result<Observation, Stop> {
         ));
     }
     seen.text("byte before the store", letter(page)?);
-    // SAFETY: the page is this function's own, and of the file.
+    // SAFETY: the page belongs to this function, and lies in the file.
     unsafe { store(page, b'b') };
     seen.text("load after the store", load(page)?);
     seen.text("byte after the store", letter(page)?);
@@ -494,7 +495,7 @@ fn mmap_protection_write_alone(lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_munmap_touched(lab: &Lab) -> Result<Observation, Stop> {
     let page = mapped(&lettered(lab, 1)?, 1, READ | WRITE, SHARED)?;
     let mut seen = Observation::new();
-    // SAFETY: the page is this function's own.
+    // SAFETY: the page belongs to this function.
     let unmapped = unsafe { ask(Sysno::munmap, [page, PAGE, 0, 0, 0, 0]) };
     seen.call("munmap(page, 4096)", unmapped);
     seen.text("load from the page", load(page)?);
@@ -521,7 +522,7 @@ fn mmap_fixed_noreplace_and_fixed(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 2)?;
     let page = mapped(&file, 1, READ, PRIVATE)?;
     let mut seen = Observation::new();
-    // SAFETY: the page is this function's own.
+    // SAFETY: the page belongs to this function.
     let there = unsafe { map_with(&file, page, PAGE, READ, BOTH, PAGE) };
     note(
         &mut seen,

@@ -14,7 +14,7 @@ use nocopy_mmap::{MapFlags, Prot, mmap, munmap};
 use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 use syscalls::{Errno, Sysno};
 
-/// The claim that the way to one kind of sink has one CPU copy.
+/// The claim that `mmap` and `write` to one kind of sink make one CPU copy.
 macro_rules! copies_claim {
     ($id:literal, $kind:expr, $sink:literal) => {
         Claim {
@@ -41,7 +41,7 @@ macro_rules! copies_claim {
     };
 }
 
-/// The mapping is a copy, or the receiver is given the file's pages.
+/// Lies: the mapping is a copy, or the receiver gets the file's pages.
 const HOP_LIES: &[Lie] = &[
     Lie::about(Sysno::mmap, What::Unshared),
     Lie::bytes(Sysno::read, OLD, alias::NEW),
@@ -206,14 +206,14 @@ fn sample(lab: &Lab, file_size: usize) -> Result<Observation, Stop> {
             seen.text(call, "mapped");
             mapping
         }
-        // Of nothing, there is no mapping.
+        // An empty file cannot be mapped.
         Err(errno) if file_size == 0 => {
             seen.call(call, Err(errno));
             return Ok(seen);
         }
         Err(errno) => return Err(Stop::broken(format!("{call}: {errno:?}"))),
     };
-    // SAFETY: the range was mapped above and nobody holds a reference to it.
+    // SAFETY: the range was mapped above and no reference to it exists.
     let written = io::again(|| unsafe { io::write_from(&sink, mapping.cast(), file_size) });
     // SAFETY: the mapping was made above, and nothing refers to it any more.
     let unmapped = unsafe { munmap(mapping, file_size) };
@@ -243,7 +243,7 @@ fn mmap_write_sample_truncated_efault(lab: &Lab) -> Result<Observation, Stop> {
     io::truncate(&file, 0).setup("ftruncate")?;
     let sink = Sink::open(lab, Kind::Tcp)?;
     let mut seen = Observation::new();
-    // SAFETY: the kernel checks every access; the range is the mapping's own.
+    // SAFETY: the kernel checks every access; the range lies in the mapping.
     let written = io::again(|| unsafe { io::write_from(&sink, mapping.as_ptr(), 2 * 4096) });
     seen.call("write(socket, mapping past the end of the file)", written);
     Ok(seen)
@@ -265,7 +265,7 @@ fn mmap_write_zerocopy_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
     let socket = netns::udp_into_nothing()?;
     let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
     let zerocopy = sockets::zerocopy_on(&socket)?;
-    // SAFETY: nobody changes or truncates the file while the slice is in use.
+    // SAFETY: nothing changes or truncates the file while the slice is in use.
     let bytes = unsafe { mapping.as_slice() };
     // SAFETY: the mapping outlives the completion, for which we wait.
     let sent = io::again(|| unsafe {

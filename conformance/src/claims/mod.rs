@@ -1,4 +1,4 @@
-//! The registry: every claim with its experiment, a file per interface.
+//! The registry: every claim with its experiment, one file for each interface.
 
 mod copy_file_range;
 mod copy_file_range_manual;

@@ -1,4 +1,4 @@
-//! `mremap` and `munmap`: what LTP asks of them besides their manual pages.
+//! `mremap` and `munmap`: behaviour that LTP checks, beyond their manual pages.
 
 use super::mmap::{PRIVATE, READ, SHARED, WRITE, is_mapped, note};
 use super::mmap_pages::{mapped, note_page, protect, remap};
@@ -15,7 +15,7 @@ const MREMAP: Source = Source::Man("mremap(2), man-pages 6.20");
 const MUNMAP: Source = Source::Man("munmap(2), man-pages 6.20");
 const FIXED: usize = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
 
-/// Claims about mappings that are moved and taken away.
+/// Claims about moving and removing mappings.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mremap() to a place that overlaps the old one, or is the old one, fails with EINVAL.",
@@ -179,15 +179,15 @@ fn mmap_mremap_merged(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// `munmap` of what is the experiment's own, or of nothing.
+/// Calls `munmap` on pages that belong to the experiment, or on unmapped pages.
 fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
-    // SAFETY: nobody holds a reference to what is mapped for an experiment.
+    // SAFETY: no reference exists to memory that is mapped for an experiment.
     unsafe { ask(Sysno::munmap, [address, length, 0, 0, 0, 0]) }
 }
 
 fn mmap_munmap_outside(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    // A range that begins inside would take the experiment along where it is not refused.
+    // If a range that begins inside is not refused, it would unmap pages of the experiment.
     for (fact, address) in [
         ("munmap(2^64 - 4096, 4096)", 0_usize.wrapping_sub(PAGE)),
         ("munmap(2^63, 4096)", 1 << 63),
@@ -197,10 +197,10 @@ fn mmap_munmap_outside(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// How many mappings a process may have.
+/// The maximum number of mappings of a process.
 fn maximum() -> Result<usize, Stop> {
     const PATH: &str = "/proc/sys/vm/max_map_count";
-    /// More take longer than a claim may.
+    /// More mappings would exceed the time limit of a claim.
     const MOST: usize = 100_000;
     let text = std::fs::read_to_string(PATH).setup(&format!("read {PATH}"))?;
     let number = text.trim().parse().ok();
@@ -232,7 +232,7 @@ fn mmap_munmap_limit(lab: &Lab) -> Result<Observation, Stop> {
     let middle = unmap(pages + PAGE, PAGE);
     let kept = is_mapped(pages + PAGE)?;
     let last = unmap(pages + 2 * PAGE, PAGE);
-    // What follows may need mappings itself.
+    // The next steps may need mappings.
     aside(|| unmap(area, length)).setup("munmap")?;
     let mut seen = Observation::new();
     seen.call("munmap(second page of three)", middle);

@@ -1,4 +1,4 @@
-//! `msync`, and stores through a large mapping: what LTP and gVisor ask of them.
+//! `msync`, and stores through a large mapping: behaviour that LTP and gVisor check.
 
 use super::mmap::map;
 use super::mmap::{READ, SHARED, WRITE, note};
@@ -23,7 +23,7 @@ const SEEN_ANYWAY: Exception = Exception::Of(
     "mappings and file share their pages, so that the bytes are the same without the call",
 );
 
-/// Claims about what is stored through mappings.
+/// Claims about stores through mappings.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "msync(MS_ASYNC) succeeds, and what was stored is read from the file.",
@@ -128,7 +128,7 @@ const LARGE: usize = 4 << 20;
 fn mmap_msync_async(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let page = mapped(&file, 1, READ | WRITE, SHARED)?;
-    // SAFETY: the page is this function's own, and of the file.
+    // SAFETY: the page belongs to this function, and lies in the file.
     unsafe { store(page, b'z') };
     let mut seen = Observation::new();
     seen.call("msync(MS_ASYNC)", sync(page, PAGE, libc::MS_ASYNC));
@@ -154,7 +154,7 @@ fn mmap_msync_invalidate(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A number of 64 bits out of a file of `/proc` that has one for each page.
+/// Reads the 64-bit number for a page from a file of `/proc` that has one for each page.
 fn number_of(path: &str, page: u64) -> Result<u64, Stop> {
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Stop::untestable(
@@ -173,7 +173,7 @@ fn number_of(path: &str, page: u64) -> Result<u64, Stop> {
     Ok(u64::from_ne_bytes(number))
 }
 
-/// Whether the page at an address has to be written back, in a word.
+/// Whether the page at an address must be written back: `dirty` or `clean`.
 fn dirtiness(address: usize) -> Result<&'static str, Stop> {
     const PRESENT: u64 = 1 << 63;
     const FRAME: u64 = (1 << 55) - 1;
@@ -196,12 +196,12 @@ fn mmap_msync_clean(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| io::pwrite_all(&file, &[b'a'; PAGE], 0)).setup("write the file")?;
     aside(|| file.sync_all()).setup("fsync")?;
     let page = mapped(&file, 1, READ | WRITE, SHARED)?;
-    // SAFETY: the page is this function's own, and of the file.
+    // SAFETY: the page belongs to this function, and lies in the file.
     unsafe { store(page, b'z') };
     let mut seen = Observation::new();
     seen.text("page after the store", aside(|| dirtiness(page))?);
     seen.call("msync(MS_SYNC)", sync(page, PAGE, libc::MS_SYNC));
-    // A page that has been written back need not be mapped.
+    // A page that has been written back may have been unmapped, so it is read first.
     aside(|| letter(page))?;
     seen.text("page after msync()", aside(|| dirtiness(page))?);
     Ok(seen)
@@ -218,7 +218,7 @@ fn mmap_shared_large(lab: &Lab) -> Result<Observation, Stop> {
     let ended = in_child(|| {
         let target = std::ptr::with_exposed_provenance_mut::<u8>(area);
         for (index, byte) in content.iter().enumerate() {
-            // SAFETY: the byte is in the mapping, to which nobody holds a reference.
+            // SAFETY: the byte is in the mapping, to which no reference exists.
             unsafe { target.add(index).write_volatile(*byte) };
         }
     })?;

@@ -1,4 +1,4 @@
-//! Files that are open with `O_DIRECT`, as sources: which file systems have them.
+//! Files that are opened with `O_DIRECT`, as sources: the file systems that support them.
 
 use crate::claim::{Answer, Claim, Exception, Source, between, gate};
 use crate::interpose::lie::{Lie, What};
@@ -17,7 +17,7 @@ use syscalls::{Errno, Sysno};
 
 const OPENED: &str = "open(file, O_DIRECT)";
 
-/// The claim that files of a file system cannot be open with `O_DIRECT`.
+/// The claim that files of a file system cannot be opened with `O_DIRECT`.
 macro_rules! o_direct_claim {
     ($id:literal, $filesystem:literal, $run:expr) => {
         Claim {
@@ -94,7 +94,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// What comes of a file of [`LENGTH`] bytes on a file system that is mounted for it.
+/// Observes a file of [`LENGTH`] bytes on a file system that is mounted for it.
 fn on_volume(lab: &Lab, filesystem: &str) -> Result<Observation, Stop> {
     let volume = Volume::mount(lab, filesystem)?;
     let path = volume.directory.join(CONTENT);
@@ -104,7 +104,7 @@ fn on_volume(lab: &Lab, filesystem: &str) -> Result<Observation, Stop> {
     opened(&path)
 }
 
-/// Opens a file of [`LENGTH`] bytes.
+/// Opens a file of [`LENGTH`] bytes with `O_DIRECT`, and splices it if that succeeds.
 fn opened(path: &Path) -> Result<Observation, Stop> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())
         .map_err(|_| Stop::broken("a path with a zero"))?;
@@ -118,12 +118,12 @@ fn opened(path: &Path) -> Result<Observation, Stop> {
     seen.call(OPENED, opened.map(|_| 0));
     let Ok(fd) = opened else { return Ok(seen) };
     let fd = libc::c_int::try_from(fd).map_err(|_| Stop::broken("no descriptor"))?;
-    // SAFETY: F_GETFL takes no pointer, and any number.
+    // SAFETY: F_GETFL takes no pointer, and any number is valid.
     let flags = aside(|| unsafe { libc::fcntl(fd, libc::F_GETFL) });
     if flags == -1 || flags & libc::O_DIRECT == 0 {
         return Err(Stop::broken("the descriptor is none, or has no O_DIRECT"));
     }
-    // SAFETY: fcntl has just said that it is one; openat made it for us alone.
+    // SAFETY: fcntl has accepted the number as a descriptor, and openat has just made it for this function alone.
     let file = unsafe { File::from_raw_fd(fd) };
     let pipe = super::tools::pipe()?;
     let spliced = aside(|| {

@@ -1,4 +1,4 @@
-//! Pipes: their capacity, and what limits it.
+//! Pipes: their capacity and its limits.
 
 use super::tools::{pipe, raised};
 use crate::claim::{Answer, Claim, Resource, Source, always, between};
@@ -268,7 +268,7 @@ fn pipe_size_rounded(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// The limit of pipes, but for those who have `CAP_SYS_RESOURCE`.
+/// The maximum capacity of a pipe, except for processes with `CAP_SYS_RESOURCE`.
 const MAXIMUM: &str = "/proc/sys/fs/pipe-max-size";
 
 fn pipe_size_busy(_lab: &Lab) -> Result<Observation, Stop> {
@@ -368,7 +368,7 @@ fn pipe_pages_small_writes(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Starts this program, to wait for orders on its standard input and end with that.
+/// Starts this program as a child. It waits for commands on its standard input, and ends when that is closed.
 fn program_that_waits() -> Result<Child, Stop> {
     aside(|| {
         let mut command = Command::new("/proc/self/exe");
@@ -378,7 +378,8 @@ fn program_that_waits() -> Result<Child, Stop> {
             .spawn()
             .setup("start a program")?;
         let pid = libc::pid_t::try_from(program.id()).map_err(|_| Stop::broken("a wide pid"))?;
-        // execve() lets its caller go on before it has closed anything. The program itself begins a session.
+        // execve() lets the caller continue before the new program has closed its descriptors. The program itself starts a
+        // session.
         // SAFETY: getsid takes no pointer.
         wait_until(|| match unsafe { libc::getsid(pid) } {
             -1 => Err(Stop::broken("the program has ended")),

@@ -1,4 +1,4 @@
-//! What manual pages say about reading, writing and polling pipes, about packets, and about the limits of a user.
+//! Pipes in manual pages: reading, writing, polling, packets, and the limits of a user.
 
 use super::tools::{note_readable, pipe, raised};
 use crate::claim::{Answer, Claim, Resource, Source, always};
@@ -20,7 +20,7 @@ const READ: &[Sysno] = &[Sysno::read];
 const POLL: &[Sysno] = &[Sysno::poll];
 const GVISOR: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/pipe.cc");
 
-/// Claims about pipes, after the first ones.
+/// More claims about pipes.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() of PIPE_BUF bytes, 4096, that do not all fit into an O_NONBLOCK pipe fails with EAGAIN: none is taken.",
@@ -456,7 +456,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// A pipe with these flags, where the kernel has them: gVisor's pipes have no packets.
+/// A pipe with these flags, if the kernel has them. gVisor's pipes have no packet mode.
 fn made(flags: PipeFlags) -> Result<Pipe, Stop> {
     match pipe2(flags) {
         Err(Errno::EINVAL) if flags.contains(PipeFlags::DIRECT) => Err(Stop::untestable(
@@ -468,7 +468,7 @@ fn made(flags: PipeFlags) -> Result<Pipe, Stop> {
     }
 }
 
-/// A pipe of so many pages, with these flags.
+/// A pipe of `pages` pages, with these flags.
 fn pipe_of(pages: usize, flags: PipeFlags) -> Result<Pipe, Stop> {
     aside(|| {
         let pipe = made(flags)?;
@@ -477,7 +477,7 @@ fn pipe_of(pages: usize, flags: PipeFlags) -> Result<Pipe, Stop> {
     })
 }
 
-/// Writes to an `O_NONBLOCK` pipe of so many pages with so many bytes in it.
+/// Writes `count` bytes to an `O_NONBLOCK` pipe of `pages` pages that holds `filled` bytes.
 fn write_to_filled(pages: usize, filled: usize, count: usize) -> Result<Observation, Stop> {
     let pipe = pipe_of(pages, PipeFlags::NONBLOCK)?;
     aside(|| io::write_all(&pipe.write, &vec![0; filled])).setup("write to a pipe")?;
@@ -578,7 +578,7 @@ fn pipe_flags_both_ends(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Which of two flags a descriptor has.
+/// The names of the flags that a descriptor has, of `O_NONBLOCK` and `FD_CLOEXEC`.
 fn flags_of(fd: &impl AsFd) -> Result<String, Stop> {
     let of = |command: libc::c_int| {
         let command = command.cast_unsigned() as usize;
@@ -594,7 +594,7 @@ fn flags_of(fd: &impl AsFd) -> Result<String, Stop> {
     ]))
 }
 
-/// The names of what is there.
+/// The names of the flags that are set.
 fn named(flags: &[(&str, bool)]) -> String {
     let names: Vec<&str> = flags
         .iter()
@@ -608,7 +608,7 @@ fn named(flags: &[(&str, bool)]) -> String {
     }
 }
 
-/// Writes packets to a pipe in packet mode, and reads as often, `length` bytes each.
+/// Writes packets to a pipe in packet mode. Then makes as many reads, of `length` bytes each.
 fn packets(written: &[&[u8]], length: usize) -> Result<Observation, Stop> {
     let pipe = made(PipeFlags::DIRECT | PipeFlags::NONBLOCK)?;
     for bytes in written {
@@ -691,7 +691,7 @@ fn pipe_poll_writable(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// The events that `poll` says, by their names.
+/// The names of the events that `poll` reports.
 fn events(fd: &impl AsFd, asked: libc::c_short) -> String {
     let (answer, events) = io::poll(fd, asked, 0);
     match answer {
@@ -732,7 +732,7 @@ fn pipe_poll_events(_lab: &Lab) -> Result<Observation, Stop> {
 fn pipe_errors_emfile(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let fd = argument(&pipe.read);
-    // SAFETY: dup and close take no pointer, and the descriptor that is made is closed again, by nobody else.
+    // SAFETY: dup and close take no pointer. The new descriptor is closed here, and nothing else uses it.
     let lowest_free = aside(|| unsafe {
         let made = ask(Sysno::dup, [fd, 0, 0, 0, 0, 0])?;
         ask(Sysno::close, [made, 0, 0, 0, 0, 0])?;
@@ -779,10 +779,10 @@ fn pipe_ends_reopened(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Becomes a user who has no pipes, and makes them up to the user's limit: all of them, and one beyond it.
+/// Becomes a user without pipes, and makes pipes up to the user's limit. Returns them, and the first one past the limit.
 fn pipes_up_to_the_limit() -> Result<(Vec<Pipe>, Pipe), Stop> {
     const LARGE: usize = 1 << 20;
-    /// The default limit needs 64 of them.
+    /// With the default limit, 64 pipes are enough.
     const MOST: usize = 200;
     aside(|| {
         privilege::become_another_user()?;
@@ -790,9 +790,9 @@ fn pipes_up_to_the_limit() -> Result<(Vec<Pipe>, Pipe), Stop> {
         while all.len() < MOST {
             let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
             match fcntl_getpipe_size(&pipe.read).setup("F_GETPIPE_SZ")? {
-                // Beyond the limit it is two pages, or one, as documented for Linux before 5.14.
+                // Past the limit a pipe has two pages, or one, as documented for Linux before 5.14.
                 0..=8192 => return Ok((all, pipe)),
-                // Near the limit there is no room for a large one any more.
+                // Near the limit a large size is refused.
                 _ => drop(fcntl_setpipe_size(&pipe.write, LARGE)),
             }
             all.push(pipe);

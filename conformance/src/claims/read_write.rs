@@ -1,4 +1,4 @@
-//! `read` and `write`: what the others are compared with.
+//! `read` and `write`, with which the other calls are compared.
 
 use super::tools::{ENTRIES_LENGTH, arrived, count_copies, entries_to_tcp, read_write_hops};
 use crate::claim::{Answer, Claim, Exception, Source, always, between, gate, seed};
@@ -22,7 +22,7 @@ use syscalls::{Errno, Sysno};
 const INTO_BUFFER: &str = "file changed after read(), buffer's bytes";
 const INTO_SINK: &str = "buffer changed after write(), receiver's bytes";
 
-/// The claim that the way to one kind of sink has two CPU copies.
+/// The claim that `read` and `write` to one kind of sink make two CPU copies.
 macro_rules! copies_claim {
     ($id:literal, $kind:expr, $sink:literal) => {
         Claim {
@@ -47,7 +47,8 @@ fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Sends `length` bytes of `file`, from its position, through `buffer`: the sample's loop, with `read` and not with `pread`.
+/// Sends `length` bytes of `file`, from its position, through `buffer`. This is the sample's loop, with `read` in place of
+/// `pread`.
 pub(super) fn send(
     file: &impl AsFd,
     sink: &impl AsFd,
@@ -67,7 +68,7 @@ pub(super) fn send(
     .map(|done| done as u64)
 }
 
-/// Claims about reading into a buffer and writing from it.
+/// Claims about `read` into a buffer and `write` from it.
 pub const CLAIMS: &[Claim] = &[
     copies_claim!("rw.copies.tcp", Kind::Tcp, "a TCP socket"),
     copies_claim!("rw.copies.unix", Kind::Unix, "an AF_UNIX socket"),
@@ -204,7 +205,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// The bytes that one read of a file's content fetched from a disk, by the kernel's account.
+/// The number of bytes that one read of a file fetches from a disk, by the kernel's account.
 fn disk_bytes_of_a_read(file: &File) -> Result<u64, Stop> {
     let before = Io::now()?;
     let mut buffer = [0; alias::LENGTH];
@@ -215,7 +216,7 @@ fn disk_bytes_of_a_read(file: &File) -> Result<u64, Stop> {
     Ok(Io::now()?.since(before).read_bytes)
 }
 
-/// Where a file is made for these claims: on a disk if there is one.
+/// The place for the file of these claims: on a disk, if there is one.
 fn place(lab: &Lab) -> Result<Place, Stop> {
     let places = places(lab.scratch()?);
     let on_disk = places.iter().find(|place| is_on_disk(&place.filesystem));
@@ -225,8 +226,8 @@ fn place(lab: &Lab) -> Result<Place, Stop> {
         .clone())
 }
 
-/// Writes a file past the page cache, so that the first read finds nothing there, and reads it. Dropping pages that are cached
-/// would not do: that is advice, which the kernel does not follow while somebody holds them.
+/// Writes a file past the page cache, so that the first read does not find it there, and reads it. Dropping cached pages would
+/// not be enough. That is only advice, which the kernel ignores while the pages are in use.
 fn disk_bytes_uncached(place: &Place, file: &File) -> Result<u64, Stop> {
     let not_disk = |what: &str| {
         let place = format!("{} ({})", place.directory.display(), place.filesystem);
@@ -354,7 +355,7 @@ fn rw_switches_scheduler(lab: &Lab) -> Result<Observation, Stop> {
             )));
         }
     }
-    // Long enough that the timer cannot fire before the thread has gone to sleep.
+    // Long enough that the timer cannot fire before the thread sleeps.
     let before = Usage::now();
     std::thread::sleep(Duration::from_millis(5));
     let now = Usage::now();

@@ -1,6 +1,6 @@
-//! What the source document proposes for Redis, with the descriptors as Redis opens them.
+//! The Redis proposals of the source document, with descriptors that are opened as Redis opens them.
 //!
-//! Here stand the kernel's answers to the calls; what real servers do is in `redis_servers`.
+//! This file has the kernel's results for the calls. `redis_servers` has the behaviour of real servers.
 
 use super::tools::note_length;
 use crate::claim::{Claim, Exception, Source, always, seed};
@@ -104,7 +104,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// The file as Redis opens its AOF: another open of the same file, for appending.
+/// Opens the file once more for appending, as Redis opens its AOF.
 fn open_for_append(file: &File) -> Result<File, Stop> {
     super::tools::reopen(file, File::options().append(true))
 }
@@ -179,7 +179,7 @@ fn redis_rdb_one_write(_lab: &Lab) -> Result<Observation, Stop> {
     sockets::resize_buffer(&far, libc::SO_RCVBUF, 1 << 18)?;
     io::set_nonblocking(&near).setup("O_NONBLOCK")?;
     let written = io::write(&near, &vec![0; RDB_LENGTH]);
-    // What is not sent yet still is: the connection ends after it.
+    // The bytes that have not been sent are sent now, before the connection ends.
     drop(near);
     let arrived = aside(|| std::io::copy(&mut &far, &mut std::io::sink())).setup("read")?;
     let mut seen = Observation::new();
@@ -204,7 +204,7 @@ fn redis_rdb_sendfile(lab: &Lab) -> Result<Observation, Stop> {
     let mut received = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     while received.len() < content.len() {
-        // The event loop of one process: send while there is room, then let the replica read.
+        // The event loop of one process: it sends while there is room, and then lets the replica read.
         match sendfile(&near, &file, Some(&mut offset), content.len()) {
             Ok(count) => {
                 calls += 1;
@@ -245,7 +245,7 @@ fn redis_replica_shared_position(lab: &Lab) -> Result<Observation, Stop> {
         let (near, far) = sockets::tcp()?;
         let sent = sendfile(&near, &file, None, content.len());
         seen.call(format!("sendfile(rdb) to the {name} replica"), sent);
-        // Nothing more comes: the replica reads what it got.
+        // No more bytes follow, so the replica reads what it has received.
         drop(near);
         let mut bytes = vec![0; content.len()];
         let count = io::read_full(&far, &mut bytes).setup("read at the replica")?;

@@ -1,6 +1,7 @@
-//! What the source document proposes for Redis, with real servers: what they open, what they call, what they load.
+//! The Redis proposals of the source document, with real servers: the files that they open, their calls, and the data that they
+//! load.
 //!
-//! Redis has to be installed (`just setup-redis`); where there is a Valkey, it has to do the same.
+//! Redis must be installed (`just setup-redis`). If Valkey is installed as well, both must behave the same.
 
 use super::redis::{AOF_FLAGS, REPLICATION};
 use crate::claim::{Answer, Claim, Exception, Source, always, seed};
@@ -27,18 +28,18 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use syscalls::{Errno, Sysno};
 
-/// What is run. The second is a control.
+/// The programs that are started. The second is a control.
 const PROGRAMS: &[&str] = &["redis-server", "dd"];
 const RENAME: Source = Source::Thread("redis src/rdb.c, rdbSave: a temporary file and rename()");
 const DISKLESS: Source = Source::Thread("redis.conf of 7.0: repl-diskless-sync yes");
-/// What was tried, and taken back.
+/// The attempt in Redis that was reverted.
 const REVERTED: Source =
     Source::Thread("redis 6.0.5, 61074b43a: revert of the sendfile() of redis/redis#7096");
 
-/// As many descriptors as a server needs, with those by which it is watched.
+/// The number of descriptors that a server needs, including those that watch it.
 const DESCRIPTORS: u64 = 128;
 
-/// Claims about what real servers do.
+/// Claims about real servers.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A server appends to its append-only file by write().",
@@ -261,11 +262,11 @@ pub const CLAIMS: &[Claim] = &[
 
 type Experiment = fn(&Lab, &Program, &mut Told) -> Result<(), Stop>;
 
-/// Makes an experiment with every server that is installed. Of what is the same with all, a fact is noted; of the rest, what is with
-/// each.
+/// Makes an experiment with every installed server. A fact has one value if all servers agree. If not, it has a value for each
+/// server.
 fn each(lab: &Lab, experiment: Experiment) -> Result<Observation, Stop> {
     privilege::may_have_descriptors(DESCRIPTORS)?;
-    // Who reaches no server would wait for one.
+    // Without a working loopback connection, the client of a server would wait for ever.
     sockets::tcp()?;
     let redis = aside(Program::redis)?;
     let valkey = aside(Program::valkey).ok();
@@ -290,7 +291,7 @@ fn each(lab: &Lab, experiment: Experiment) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// What is noted of servers.
+/// The values of each fact, by server.
 #[derive(Default)]
 struct Told {
     server: &'static str,
@@ -348,7 +349,7 @@ fn start_by(
     })
 }
 
-/// Says commands to a server, none of which may fail.
+/// Sends commands to a server. A command that fails is an error.
 fn tell(server: &mut Running, commands: &[&[&str]]) -> Result<(), Stop> {
     aside(|| {
         for words in commands {
@@ -360,7 +361,7 @@ fn tell(server: &mut Running, commands: &[&[&str]]) -> Result<(), Stop> {
     })
 }
 
-/// The content of a file, read in the experiment's own sight.
+/// The content of a file. The interposer sees the read.
 fn content(path: &Path) -> Result<Vec<u8>, Stop> {
     let mut file = aside(|| File::open(path)).setup("open a server's file")?;
     let mut bytes = Vec::new();
@@ -369,7 +370,7 @@ fn content(path: &Path) -> Result<Vec<u8>, Stop> {
 }
 
 const APPENDS: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
-/// The append-only file of a server that has started, and of one that has rewritten it.
+/// The append-only file of a server that has started, and that of a server that has rewritten it.
 const FIRST_AOF: &str = "appendonly.aof.1.incr.aof";
 const SECOND_AOF: &str = "appendonly.aof.2.incr.aof";
 
@@ -417,7 +418,7 @@ fn aof_server_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<()
     Ok(())
 }
 
-/// Notes how a server has its append-only file open, and calls `sendfile()` with its descriptor.
+/// Notes how a server has opened its append-only file, and calls `sendfile()` with the server's descriptor.
 fn note_opened(
     lab: &Lab,
     server: &Running,
@@ -473,7 +474,7 @@ fn add_behind(
     told: &mut Told,
 ) -> Result<(), Stop> {
     let ours = command(&[b"SET", b"ours", b"1"]);
-    // Longer, so that nothing would be left of it.
+    // A longer value: at the old offset it would overwrite the whole other command.
     let theirs = ["SET", "theirs", "a value that is longer"];
     tell(server, &[&["SET", "first", "1"]])?;
     let path = aof_path(server, name);
@@ -500,7 +501,7 @@ fn add_behind(
     Ok(())
 }
 
-/// A master with something to send, a replica that syncs, and the calls that the master has made for that.
+/// A master with data, a replica that has synced, and the calls of the master during the sync.
 fn synced(lab: &Lab, program: &Program, options: &[&str]) -> Result<(Running, Vec<Seen>), Stop> {
     let options = [
         options,
@@ -559,7 +560,7 @@ fn rdb_master_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<()
     Ok(())
 }
 
-/// The most bytes that dd is seen to write at once, when it is told to write a whole file so.
+/// The maximum number of bytes of one write by dd, when dd copies a whole file with one block.
 fn written_by_dd(path: &Path, length: u64) -> Result<u64, Stop> {
     let mut command = Command::new("dd");
     command
@@ -582,7 +583,7 @@ fn rdb_default_has_file(lab: &Lab, program: &Program, told: &mut Told) -> Result
         ),
     ] {
         let (_server, calls) = synced(lab, program, options)?;
-        // As large as a piece of what it sends.
+        // Reads that are at least as large as a piece of the data.
         let reads = calls
             .iter()
             .filter(|seen| READING.contains(&seen.call) && seen.count() >= 4096);
@@ -601,7 +602,7 @@ fn rdb_default_has_file(lab: &Lab, program: &Program, told: &mut Told) -> Result
     Ok(())
 }
 
-/// A replica that has asked for the file, by which it can be held when it reads, and the connection by which it waits.
+/// A replica that has requested the file, a watch that can hold its reads, and the connection on which it waits.
 fn asking(lab: &Lab, program: &Program) -> Result<(Running, Watch, TcpStream), Stop> {
     let listener = aside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
     let port = aside(|| listener.local_addr())
@@ -617,7 +618,7 @@ fn asking(lab: &Lab, program: &Program) -> Result<(Running, Watch, TcpStream), S
     ];
     let (replica, watch) = start_watched(lab, program, &options, READING)?;
     let socket = aside(|| {
-        // Somebody else's server may be looked for on this port, which was free a moment ago.
+        // Another process may connect to this port by mistake, because the port was free a moment ago.
         loop {
             let (mut socket, _) = listener.accept().setup("accept")?;
             if greet(&mut socket)? {
@@ -628,7 +629,7 @@ fn asking(lab: &Lab, program: &Program) -> Result<(Running, Watch, TcpStream), S
     Ok((replica, watch, socket))
 }
 
-/// Answers a replica until it asks for the file: whether it does, and not only looks who is there.
+/// Answers a replica until it requests the file. Returns false if it closes the connection before that.
 fn greet(socket: &mut TcpStream) -> Result<bool, Stop> {
     let mut came = Vec::new();
     loop {
@@ -659,13 +660,13 @@ fn greet(socket: &mut TcpStream) -> Result<bool, Stop> {
     }
 }
 
-/// Says that a file of this length comes.
+/// Announces a file of this length.
 fn announce(socket: &mut TcpStream, length: u64) -> Result<(), Stop> {
     let head = format!("+FULLRESYNC {} 0\r\n${length}\r\n", "0".repeat(40));
     aside(|| socket.write_all(head.as_bytes())).setup("announce the file")
 }
 
-/// Sends a part of a file to a socket that blocks, or a file.
+/// Sends a part of a file to a blocking socket or to a file.
 fn send(sink: &impl AsFd, file: &File, part: Range<u64>) -> Result<(), Stop> {
     let mut offset = part.start;
     while offset < part.end {
@@ -680,7 +681,7 @@ fn send(sink: &impl AsFd, file: &File, part: Range<u64>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether a replica's link comes up, in a time that is enough for small files.
+/// Whether a replica's link comes up within the time that small files need.
 fn comes_up(replica: &mut Running) -> Result<bool, Stop> {
     let since = Instant::now();
     aside(|| {
@@ -694,7 +695,7 @@ fn comes_up(replica: &mut Running) -> Result<bool, Stop> {
     })
 }
 
-/// What a server saves, when it has been told these commands.
+/// The file that a server saves after these commands.
 fn saved(server: &mut Running, commands: &[&[&str]]) -> Result<std::path::PathBuf, Stop> {
     tell(server, commands)?;
     aside(|| servers::saved(server))
@@ -760,7 +761,7 @@ fn replica_sample(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), S
         watch.release();
         let left = length.saturating_sub(sent.unwrap_or(0) as u64);
         if left > 0 {
-            // It has read all that was sent, and waits for the rest.
+            // It has read everything that was sent, and waits for the rest.
             let waits = aside(|| {
                 replica.wait_until(|replica| {
                     let misses = replica.info("replication", "master_sync_left_bytes")?;
@@ -856,7 +857,7 @@ fn rdb_saved_meanwhile(lab: &Lab, program: &Program, told: &mut Told) -> Result<
     Ok(())
 }
 
-/// Bytes of the file that a loop sends.
+/// The number of bytes that a loop sends.
 const WHOLE: u64 = 8 << 20;
 
 fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
@@ -865,13 +866,13 @@ fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (name, most) in [("whole file", WHOLE), ("16 KiB", 16 << 10)] {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        // Nobody reads: it is what a socket has room for.
+        // Nothing reads, so the count is the room in the socket.
         let (near, _far) = sockets::tcp()?;
         aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
         let mut offset = 0;
         let sent = sendfile(&near, &file, Some(&mut offset), most);
         seen.call(format!("sendfile(non-blocking socket, {name})"), sent);
-        // Where the count differs from run to run, a wrong one is known by this.
+        // The count may differ from run to run. This detects a wrong one.
         let moved = if sent.is_ok_and(|count| offset == count as u64) {
             "the same"
         } else {
@@ -888,7 +889,7 @@ fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// How long a call takes at most, of those that send a file to somebody who reads.
+/// The longest duration of one call, while the file is sent to a socket whose peer reads.
 fn longest_call(file: &File, most: usize) -> Result<Duration, Stop> {
     let (near, far) = sockets::tcp()?;
     io::set_nonblocking(&near).setup("O_NONBLOCK")?;

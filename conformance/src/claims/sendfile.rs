@@ -44,10 +44,10 @@ fn send_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     })
 }
 
-/// What makes a pipe share the file's pages, and makes a socket a source.
+/// The change that makes `sendfile` to a pipe share the file's pages, and take a socket as its source.
 const PIPES: Gate = gate("5.12", "to a pipe, sendfile() does as splice() does", MAN);
 
-/// Since 5.12 a pipe is given the file's pages.
+/// Since 5.12 a pipe gets the file's pages.
 const SHARED_WITH_PIPES: &[Find] = &[
     between((5, 10), (5, 10), false),
     between((6, 1), (7, 3), true),
@@ -312,7 +312,7 @@ pub const CLAIMS: &[Claim] = &[
                 let block_device = source_fact(Fd::BlockDevice);
                 let works = seen.succeeded(&source_fact(Fd::RegularFile));
                 match seen.value(&block_device) {
-                    // It is the one that works on every kernel, so nothing can be said without it.
+                    // A block device is a source on every kernel, so the claim is undecided if it could not be tried.
                     Value::Text(_) if works && !other && !seen.succeeded(SOCKET_TO_PIPE) => {
                         Verdict::Untestable(Reason::new(
                             Lack::Privilege,
@@ -463,7 +463,7 @@ fn sendfile_entries_non_blocking(lab: &Lab) -> Result<Observation, Stop> {
     let first = sendfile(&near, &file, Some(&mut offset), length);
     seen.call("first sendfile(non-blocking socket, 16 MiB file)", first);
     let mut reported = first.unwrap_or(0) as u64;
-    // More room may come while the kernel moves bytes to the receiver's queue; it ends when both are full.
+    // The kernel may make more room when it moves bytes to the receiver's queue. The loop ends when both queues are full.
     let full = loop {
         match sendfile(&near, &file, Some(&mut offset), length) {
             Ok(count) if count > 0 && reported < NON_BLOCKING_LENGTH => reported += count as u64,
@@ -557,7 +557,7 @@ fn sendfile_sample_file_to_file(lab: &Lab) -> Result<Observation, Stop> {
         sendfile(&other, &file, Some(&mut 0), 10),
     );
     note_length(&mut seen, "length of the other file", &other)?;
-    // Position 0 is where the writing goes, and the reading is the document's, from the same position.
+    // The write goes to position 0. The read is the source document's, from the same position.
     seen.call(
         "sendfile(file, same file)",
         sendfile(&file, &file, None, 10),

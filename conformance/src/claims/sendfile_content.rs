@@ -1,4 +1,4 @@
-//! `sendfile`: whose position moves, what of the file arrives, and how it ends when the file changes on the way.
+//! `sendfile`: the positions that it moves, the bytes that arrive, and its end if the file changes during the call.
 
 use super::tools::{arrived, note_readable, pipe};
 use crate::claim::{Answer, Claim, Resource, Source, always, between, gate};
@@ -29,7 +29,7 @@ pub(super) const COREUTILS_277: Source =
 
 const BEYOND_LARGEST: &str = "sendfile(file on ext4, file on ext4, 2^63 - 4096, 1)";
 
-/// Claims about what is sent.
+/// Claims about the bytes that `sendfile` sends.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A socket can be the source if the target is a pipe: the call is a splice() then.",
@@ -117,7 +117,7 @@ pub const CLAIMS: &[Claim] = &[
                 let volume = Volume::mount(lab, "ext4")?;
                 let mut seen = Observation::new();
                 let mut ask = |fact: &str, source: &File, target: &File| {
-                    // The smaller of both files' largest offsets counts.
+                    // The smaller of the two files' maximum offsets is the limit.
                     let mut offset = i64::MAX.unsigned_abs() - 4095;
                     seen.call(fact, sendfile(target, source, Some(&mut offset), 1));
                 };
@@ -336,7 +336,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mut seen = Observation::new();
                 let sent = sendfile(&near, &source, Some(&mut 0), 0x0008_0000_0000_0004);
                 seen.call("sendfile(UDP socket, empty file, 2^51 + 4)", sent);
-                // A datagram that comes after this one would have come before it.
+                // A datagram sent after this one would arrive after it.
                 aside(|| io::write_whole(&near, b"last")).setup("write")?;
                 let mut bytes = [0; 8];
                 let first = aside(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
@@ -432,7 +432,7 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.offset.protected",
             |lab| {
                 let (source, target) = (lab.file(b"abcdef")?, lab.empty_file()?);
-                // Wherever the scratch directory is, a memfd may be executed.
+                // A memfd can be executed, wherever the scratch directory is.
                 let zeros = File::from(open::sealed_memfd(0)?);
                 aside(|| io::truncate(&zeros, PAGE as u64)).setup("ftruncate")?;
                 let mut seen = Observation::new();
@@ -484,7 +484,7 @@ pub const CLAIMS: &[Claim] = &[
                     aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
                 let mut offset = 0;
                 let (mut sent, mut last) = (0, Ok(0));
-                // Where one call fills it, the next is refused; half of what was asked for is two calls.
+                // If one call fills the pipe, the next is refused. If it takes half of that, a second call is needed.
                 for _ in 0..3 {
                     last = io::again(|| sendfile(&pipe.write, &file, Some(&mut offset), 1 << 17));
                     match last {
@@ -671,11 +671,11 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// What the targets are that take no more, in the names of facts.
+/// The name of the fact for a target without room.
 const ON_FULL: &str = "last sendfile(full tmpfs, file)";
 const OVER_QUOTA: &str = "last sendfile(file at its quota, file)";
 
-/// What is seen when a target has taken 40 KiB, and takes no more.
+/// The expected facts if a target has taken 40 KiB and is then full.
 const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, Answer); 5] {
     [
         ("returned in all", Answer::Is(40 << 10)),
@@ -686,7 +686,7 @@ const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, 
     ]
 }
 
-/// Sends 64 KiB, until a call fails.
+/// Sends 64 KiB until a call fails.
 fn sent_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
     let bytes = crate::lab::pattern(1 << 16);
     let source = File::from(open::sealed_memfd(0)?);
@@ -781,7 +781,7 @@ pub(super) fn holed() -> Result<File, Stop> {
     Ok(file)
 }
 
-/// What is in it.
+/// The content of [`holed`].
 pub(super) fn holed_bytes() -> Vec<u8> {
     let mut bytes = vec![0; HOLED];
     bytes[..4096].fill(b'f');
@@ -795,7 +795,8 @@ fn content(file: &mut File) -> Result<String, Stop> {
     Ok(text)
 }
 
-/// Makes a call with the bytes done so far until it fails, does nothing, or has done `length`: how many, and the last answer.
+/// Calls `call` with the number of bytes done so far until it fails, returns 0, or has done `length`. Returns the number of bytes
+/// and the last result.
 pub(super) fn until_refused(
     length: usize,
     mut call: impl FnMut(usize) -> Result<usize, Errno>,

@@ -1,4 +1,4 @@
-//! `sendfile`: what its manual page says of offsets, counts and errors, and what it leaves out.
+//! `sendfile`: offsets, counts and errors in its manual page, and behaviour beyond it.
 
 use super::tools::{note_length, note_readable, pipe, raised, reopen};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
@@ -26,7 +26,7 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
 const WIRED_UP: Source =
     Source::Thread("Linux 5.11 to 5.19: random: wire up fops->splice_{read,write}_iter()");
 
-/// A claim that a device is a source of `sendfile()`.
+/// The claim that `sendfile()` can read from a device.
 macro_rules! device_source {
     ($id:literal, $kind:ident $name:literal, $source:expr, $finds:expr,) => {
         Claim {
@@ -47,7 +47,7 @@ macro_rules! device_source {
     };
 }
 
-/// Claims about what `sendfile` answers.
+/// Claims about the results of `sendfile`.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With an offset, sendfile() reads from there, sets it behind the last byte, and leaves the file position.",
@@ -788,7 +788,7 @@ fn sendfile_count_largest(lab: &Lab) -> Result<Observation, Stop> {
 
 fn sendfile_count_cap(lab: &Lab) -> Result<Observation, Stop> {
     let null = Descriptor::open(lab, Fd::DevNull)?;
-    // Since the same changes the holes of a file in memory are one page of zeros, given again and again.
+    // The same change made the holes of a file in memory one page of zeros, which is given again and again.
     let zero = Descriptor::open(lab, Fd::DevZero)?;
     if aside(|| sendfile(&null, &zero, None, 1)).is_err() {
         return Err(Stop::untestable(
@@ -909,7 +909,7 @@ fn sendfile_count_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
     let blocked = sender.sleeps_with(|| Ok(aside(|| sockets::readable(&pipe.read))? == 1 << 16))?;
     let mut seen = Observation::new();
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
-    // Somebody reads now, so that it ends.
+    // The receiver reads now, so that the call ends.
     while !sender.has_returned() {
         aside(|| io::read(&pipe.read, &mut [0; 4096])).setup("read the pipe")?;
     }
@@ -1045,7 +1045,7 @@ fn sendfile_udp_too_long(lab: &Lab) -> Result<Observation, Stop> {
         "sendfile(UDP socket, file of 200000)",
         sendfile(&near, &source, Some(&mut 0), 200_000),
     );
-    // A datagram that comes after this one would have come before it.
+    // A datagram sent after this one would arrive after it.
     aside(|| io::write_all(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
     note_readable(&mut seen, "bytes of the first datagram that comes", &far)?;

@@ -1,4 +1,5 @@
-//! `sendfile` and `splice` with sockets: what the tests of other projects assert of connections that end, encrypt or take datagrams.
+//! `sendfile` and `splice` with sockets: behaviour that tests of other projects check for connections that end, encryption and
+//! datagrams.
 
 use super::tools::{AS_SENT, RECEIVED, arrived, filled, note_bytes, pipe, raised};
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
@@ -21,7 +22,7 @@ const SINCE_6_1: &[crate::verdict::Find] = &[between((6, 1), (7, 3), true)];
 
 const NOBODY_KNOWS: &str = "how much was sent before a reset, nobody else can say";
 
-/// Claims about it.
+/// Claims about sockets.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Over TLS in the kernel, sendfile() sends after write(), and any part of a file.",
@@ -233,14 +234,14 @@ fn sendfile_target_ktls_parts(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Whether these bytes come, and then the end.
+/// Whether exactly these bytes arrive before the end.
 fn whole(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let mut bytes = vec![0; expected.len() + 1];
     let mut count = 0;
     while count < bytes.len() {
         match io::again(|| io::read(far, &mut bytes[count..])) {
             Ok(more) if more > 0 => count += more,
-            // Without a last record of its own the end is an error to TLS.
+            // Without a closing record, TLS reports the end as an error.
             Ok(_) | Err(Errno::EIO | Errno::EBADMSG) => break,
             Err(errno) => return Err(Stop::from_setup("read at the receiver", errno)),
         }
@@ -266,9 +267,9 @@ fn splice_sink_ktls_more(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Sends a record of a type that is neither data nor of TLS itself.
+/// Sends a record whose type is neither data nor one that TLS itself uses.
 fn send_record(socket: &impl AsFd, bytes: &[u8]) -> Result<(), Stop> {
-    /// Of `include/uapi/linux/tls.h`.
+    /// The value in `include/uapi/linux/tls.h`.
     const TLS_SET_RECORD_TYPE: libc::c_int = 1;
     let mut control = [0_u8; 24];
     control[..8].copy_from_slice(&17_usize.to_ne_bytes());
@@ -329,7 +330,7 @@ fn sendfile_errors_reset(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Makes the call in a thread, and lets the peer reset the connection once that sleeps.
+/// Makes the call in a thread. When the call sleeps, the peer resets the connection.
 fn reset_while_sending(
     far: std::net::TcpStream,
     call: impl FnMut() -> Result<usize, Errno> + Send + 'static,
@@ -353,11 +354,11 @@ fn reset_while_sending(
     caller.join()
 }
 
-/// Splices pieces into a UDP socket as one datagram, all but the last by one call: what arrives, by IPv4 and by IPv6.
+/// Splices pieces into a UDP socket as one datagram, the last one by a separate call. Notes what arrives over IPv4 and over IPv6.
 fn udp_pieces(pieces: &[usize], last: usize) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let (mut to_be_read, mut others) = (0, 0);
-    // A page for each, so that each is a buffer of the pipe.
+    // Each piece gets a separate page, so that each is a separate buffer of the pipe.
     let mut memory = alias::memory((pieces.len() + 1) * PAGE)?;
     let content = pattern(memory.len());
     memory.copy_from_slice(&content);
@@ -376,7 +377,7 @@ fn udp_pieces(pieces: &[usize], last: usize) -> Result<Observation, Stop> {
         splice_parts(before, &near, SpliceFlags::MORE)?;
         splice_parts(&[behind], &near, BLOCKING)?;
         let expected = parts.concat();
-        // The receiver's kernel looks at the checksum when it is asked.
+        // The receiver's kernel checks the checksum on this request.
         let there = sockets::readable(&far)?;
         to_be_read += there as u64;
         let mut bytes = vec![0; 1 << 16];
@@ -396,7 +397,7 @@ fn udp_pieces(pieces: &[usize], last: usize) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Splices parts of memory into a socket by one call.
+/// Splices parts of memory into a socket in one call.
 fn splice_parts(parts: &[&[u8]], socket: &impl AsFd, flags: SpliceFlags) -> Result<(), Stop> {
     let pipe = pipe()?;
     let length = parts.iter().map(|part| part.len()).sum();

@@ -475,7 +475,7 @@ fn splice_entries(lab: &Lab, pipe_size: usize) -> Result<Observation, Stop> {
         format!("1 MiB through a pipe of {} KiB", pipe_size >> 10),
         entries,
     );
-    // Not so on gVisor, for a pipe larger than 64 KiB: as many bytes arrive, and others.
+    // On gVisor this fails for a pipe larger than 64 KiB: the number of bytes is right, and the bytes are others.
     let bytes = if arrived { "the file's" } else { "others" };
     seen.text(RECEIVED, bytes);
     Ok(seen)

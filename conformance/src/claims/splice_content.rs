@@ -1,4 +1,4 @@
-//! `splice`: what stays whose, what arrives, and what is left in the pipe when something goes wrong.
+//! `splice`: the owner of spliced pages, the bytes that arrive, and the bytes left in the pipe after an error.
 
 use super::sendfile_content::{COREUTILS_277, HOLED, holed, holed_bytes, until_refused};
 use super::tools::{arrived, filled, note_length, note_readable, pipe, reopen};
@@ -27,7 +27,7 @@ const MOVED: &[Lie] = &[
     Lie::refused(Sysno::splice, libc::EINVAL),
 ];
 
-/// Claims about what splice does with bytes.
+/// Claims about the bytes that `splice` moves.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What is written into a pipe behind a page of a file goes into a page of its own: the file stays as it is.",
@@ -524,11 +524,11 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// What the targets are that take no more, in the names of facts.
+/// The name of the fact for a target without room.
 const ON_FULL: &str = "last splice(pipe, full tmpfs)";
 const OVER_QUOTA: &str = "last splice(pipe, file at its quota)";
 
-/// What is seen when a target has taken 40 KiB, and takes no more.
+/// The expected facts if a target has taken 40 KiB and is then full.
 const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, Answer); 4] {
     [
         ("returned in all", Answer::Is(40 << 10)),
@@ -538,7 +538,7 @@ const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, 
     ]
 }
 
-/// Splices a pipe with 64 KiB, until a call fails.
+/// Splices from a pipe with 64 KiB until a call fails.
 fn spliced_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
     let pipe = super::tools::full()?;
     let (moved, refused) = until_refused(1 << 16, |done| {
@@ -586,7 +586,7 @@ fn splice_sharing_written_behind(lab: &Lab) -> Result<Observation, Stop> {
 
 fn splice_flags_more_holds(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
-    // What Nagle's algorithm would hold is another matter.
+    // Data that Nagle's algorithm would hold back is not the subject.
     let mut arrived = 0;
     let mut held = |flags: SpliceFlags| -> Result<usize, Stop> {
         let pipe = filled(b"ten bytes!")?;
@@ -621,7 +621,7 @@ fn splice_flags_nonblock_tcp(_lab: &Lab) -> Result<Observation, Stop> {
         splice(&near, None, &write, None, 1, NONBLOCK)
     })?;
     let blocked = caller.sleeps()?;
-    // Something comes now, so that it ends.
+    // Data arrives now, so that the call ends.
     aside(|| io::write_all(&far, b"b")).setup("write")?;
     let returned = returned(caller.join()?);
     let mut seen = Observation::new();

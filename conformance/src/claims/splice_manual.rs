@@ -1,4 +1,4 @@
-//! `splice`: what its manual page says of ends, offsets, flags and errors, and what it leaves out.
+//! `splice`: ends, offsets, flags and errors in its manual page, and behaviour beyond it.
 
 use super::tools::{filled, note_readable, pipe, raised, reopen, two};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
@@ -61,13 +61,13 @@ macro_rules! sink_claim {
 
 const TAKEN: &[Lie] = &[Lie::refused(Sysno::splice, libc::EINVAL)];
 const REFUSED: &[Lie] = &[Lie::accepted(Sysno::splice)];
-/// Of a claim that holds on some kernels.
+/// Lies for a claim that holds on some kernels only.
 const EITHER: &[Lie] = &[
     Lie::refused(Sysno::splice, libc::EINVAL).where_it(true),
     Lie::accepted(Sysno::splice),
 ];
 
-/// Claims about what `splice` answers.
+/// Claims about the results of `splice`.
 pub const CLAIMS: &[Claim] = &[
     source_claim!(
         "splice.source.regular-file",

@@ -1,4 +1,4 @@
-//! `splice`: what the tests of other projects assert of it, beyond its manual page.
+//! `splice`: behaviour that tests of other projects check, beyond its manual page.
 
 use super::tools::{arrived, filled, note_readable, pipe};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
@@ -20,7 +20,7 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::splice);
 const GVISOR: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/splice.cc");
 const SHORT_READ: Source =
     Source::Thread("Linux 7.3, tools/testing/selftests/splice/short_splice_read.sh");
-/// What a kernel would do of which such a claim is wrong: nothing, or something else.
+/// Lies that refute such a claim: the call fails, or returns another number of bytes.
 const BROUGHT: &[Lie] = &[
     Lie::refused(Sysno::splice, libc::EINVAL),
     Lie::returned(Sysno::splice, 1).with(4, 4096),
@@ -317,9 +317,10 @@ pub const CLAIMS: &[Claim] = &[
 ];
 
 const NAME: &[u8] = b"nocopy.test";
-/// How much is asked of a device of zeros: a byte, a page with one less and one more, and no part of a page.
+/// The requested numbers of bytes from a device of zeros: one byte; a page, one byte less and one byte more; and a length that
+/// ends inside a page.
 const LENGTHS: [usize; 5] = [1, 4095, 4096, 4097, 9000];
-/// All of them together.
+/// Their sum.
 const LENGTHS_TOTAL: u64 = 1 + 4095 + 4096 + 4097 + 9000;
 
 fn whose(same: bool) -> &'static str {
@@ -337,7 +338,7 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File, Stop> {
     })
 }
 
-/// What `read` brings of a file.
+/// The bytes that `read` returns for a file.
 fn content(path: &Path) -> Result<Vec<u8>, Stop> {
     let mut file = open(path, File::options().read(true))?;
     let mut bytes = Vec::new();
@@ -424,7 +425,7 @@ fn splice_source_module_attribute(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// An attribute of text and one of bytes, of a module that has both.
+/// A text attribute and a binary attribute of a module that has both.
 fn module_attributes() -> Option<(PathBuf, PathBuf)> {
     let modules = std::fs::read_dir("/sys/module").ok()?;
     modules.flatten().find_map(|module| {

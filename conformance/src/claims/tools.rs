@@ -1,4 +1,4 @@
-//! What experiments of several interfaces share.
+//! Functions that experiments of several interfaces share.
 
 use crate::claim::{Gate, Source, gate};
 use crate::interpose::record::aside;
@@ -36,9 +36,9 @@ pub(super) fn two() -> Result<(Pipe, Pipe), Stop> {
     Ok((pipe()?, pipe()?))
 }
 
-/// Another open of the same file.
+/// Opens the same file once more.
 pub(super) fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
-    // A file without a name is opened again by way of /proc, so that the flags are those of a real open().
+    // An unnamed file is opened again through /proc, so that the flags are those of a real open().
     aside(|| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()))).setup("open again")
 }
 
@@ -58,10 +58,10 @@ pub(super) fn note_length(seen: &mut Observation, fact: &str, file: &File) -> Re
     Ok(())
 }
 
-/// How often a signal came that this process has caught.
+/// The number of signals that this process has caught.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
-/// Makes a call that may raise a signal; how often it did.
+/// Makes a call that may raise a signal. Returns its result and the number of signals.
 pub(super) fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u64), Stop> {
     extern "C" fn note(_signal: libc::c_int) {
         CAUGHT.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +75,7 @@ pub(super) fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result
     let result = call();
     Ok((result, CAUGHT.load(Ordering::Relaxed) - before))
 }
-/// With which two devices came to be spliced.
+/// The change that allows two devices to be spliced.
 pub(super) const ZERO: Gate = gate(
     "6.7",
     "/dev/zero and /dev/full can be spliced",
@@ -85,7 +85,7 @@ pub(super) const ZERO: Gate = gate(
 /// The fact that says whether the sink's bytes changed with the file's.
 pub(super) const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
 
-/// The one experiment behind every `*.copies.*` claim of a route from a file: send, change the file, read.
+/// The experiment of every `*.copies.*` claim for a route from a file: it sends, changes the file, and reads.
 pub(super) fn copies(
     lab: &Lab,
     kind: Kind,
@@ -97,7 +97,7 @@ pub(super) fn copies(
     Ok(seen)
 }
 
-/// How many CPU copies `read` and `write` make on the way to a sink, hop by hop.
+/// Whether each hop copies, for `read` and `write` to a sink.
 pub(super) fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     let file = alias::source(lab)?;
     let sink = Sink::open(lab, kind)?;
@@ -115,7 +115,7 @@ pub(super) fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Sto
     Ok([into_buffer, into_sink])
 }
 
-/// How many CPU copies `mmap` and `write` make on the way to a sink, hop by hop.
+/// Whether each hop copies, for `mmap` and `write` to a sink.
 pub(super) fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     let file = alias::source(lab)?;
     let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
@@ -129,7 +129,7 @@ pub(super) fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Sto
         return Err(Stop::broken("the mapping does not show the file"));
     }
     let sink = Sink::open(lab, kind)?;
-    // SAFETY: the range is the mapping's own, which outlives the call; nobody holds a reference to it.
+    // SAFETY: the range lies in the mapping, which outlives the call; no reference to it exists.
     unsafe { io::write_all_from(&sink, mapping.as_ptr(), alias::LENGTH) }.setup("write")?;
     sink.settle(alias::LENGTH)?;
     alias::change(&file)?;
@@ -138,12 +138,12 @@ pub(super) fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Sto
     Ok([into_mapping, into_sink])
 }
 
-/// How many of the hops copied.
+/// The number of hops that copied.
 pub(super) fn count_copies(hops: &[Sharing]) -> u64 {
     hops.iter().filter(|hop| **hop != Sharing::Shared).count() as u64
 }
 
-/// Reads a stream to its end in a thread of its own, so that a sender that waits for room gets it.
+/// Reads a stream until its end in a separate thread, so that a sender that waits for room can continue.
 pub(super) fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -152,7 +152,7 @@ pub(super) fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
     })
 }
 
-/// What a draining thread has read, once the sender's end is closed.
+/// The bytes that a draining thread has read until the sender's end was closed.
 pub(super) fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Vec<u8>, Stop> {
     reader
         .join()
@@ -160,7 +160,7 @@ pub(super) fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Ve
         .setup("read at the receiver")
 }
 
-/// Sends a file of 1 MiB to a TCP socket whose peer reads it, with the kernel entries of `send` counted, and checks every byte.
+/// Sends a file of 1 MiB to a TCP socket whose peer reads it. Counts the kernel entries of `send`, and checks every byte.
 pub(super) fn entries_to_tcp<T>(
     lab: &Lab,
     send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
@@ -172,7 +172,8 @@ pub(super) fn entries_to_tcp<T>(
     Ok((entries, sent))
 }
 
-/// The same by a route, without what makes it ready; whether the peer has got the file's bytes is for the caller to look at.
+/// The same by a route. The entries of its preparation are not counted. Returns whether the peer has received the file's bytes,
+/// which the caller must check.
 pub(super) fn entries_of(
     lab: &Lab,
     route: Route,
@@ -190,7 +191,7 @@ pub(super) fn entries_of(
     Ok((entries, outcome, run.has_arrived()?))
 }
 
-/// An experiment on calls, not on bytes, has sent them all or is none.
+/// An experiment on calls still needs all bytes to arrive; anything less is an error.
 pub(super) fn all_arrived(arrived: bool) -> Result<(), Stop> {
     if arrived {
         Ok(())
@@ -199,7 +200,7 @@ pub(super) fn all_arrived(arrived: bool) -> Result<(), Stop> {
     }
 }
 
-/// A file of 1 MiB, and a TCP socket whose peer reads to the end.
+/// A file of 1 MiB, and a TCP socket whose peer reads until the end.
 struct FileToTcp {
     content: Vec<u8>,
     file: File,
@@ -221,14 +222,14 @@ impl FileToTcp {
         })
     }
 
-    /// Closes the socket, and says whether the peer has got the file's bytes.
+    /// Closes the socket. Returns whether the peer has received the file's bytes.
     fn has_arrived(self) -> Result<bool, Stop> {
         drop(self.near);
         Ok(drained(self.reader)? == self.content)
     }
 }
 
-/// Sends the first `length` bytes of `file` by a route, to the end: the bytes that the sink has taken.
+/// Sends the first `length` bytes of `file` by a route until the end. Returns the number of bytes that the sink has taken.
 pub(super) fn carry(
     route: Route,
     file: &impl AsFd,
@@ -239,23 +240,23 @@ pub(super) fn carry(
     sent.result().setup(route.name())
 }
 
-/// `splice` through a pipe of the size that pipes are made with.
+/// `splice` through a pipe of the default size.
 pub(super) const SPLICE: Route = Route::Splice { pipe: 64 << 10 };
 
-/// What [`entries_to_tcp`] and [`entries_of`] send, in bytes.
+/// The number of bytes that [`entries_to_tcp`] and [`entries_of`] send.
 pub(super) const ENTRIES_LENGTH: usize = 1 << 20;
 
-/// What the receiver's bytes are, as a fact.
+/// The name of the fact about the receiver's bytes.
 pub(super) const RECEIVED: &str = "receiver's bytes";
-/// The answer where nothing happened to them.
+/// The value of that fact if the bytes are unchanged.
 pub(super) const AS_SENT: &str = "as sent";
 
-/// Notes whether the receiver has got what was sent.
+/// Notes whether the receiver has received what was sent.
 pub(super) fn note_bytes(seen: &mut Observation, same: bool) {
     seen.text(RECEIVED, if same { AS_SENT } else { "others" });
 }
 
-/// Reads exactly what was sent to `far`, and says whether it is `expected`.
+/// Reads exactly the number of bytes that were sent to `far`. Returns whether they are `expected`.
 pub(super) fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let mut bytes = vec![0; expected.len()];
     let read = io::read_full(far, &mut bytes).setup("read at the receiver")?;

@@ -95,13 +95,13 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// Sends memory through `pipe`, which is empty before and, after a success, again.
+/// Sends memory through `pipe`. The pipe must be empty, and is empty again after a success.
 ///
 /// # Safety
 ///
-/// The kernel keeps references to the pages of `bytes` after the return, for as long as the data is in a queue, and tells
-/// nobody when it is done: the memory must not be freed before the receiver has read all (changing it is what an experiment
-/// may be about).
+/// The kernel keeps references to the pages of `bytes` after the return, while the data is in a queue, and does not report when
+/// it drops them. The memory must not be freed before the receiver has read everything. It may be changed, which is the subject
+/// of some experiments.
 unsafe fn through(bytes: &[u8], sink: &impl AsFd, pipe: &Pipe) -> Result<u64, Errno> {
     let mut queued = 0;
     let sent = io::until_done(bytes.len(), |done| {
@@ -215,7 +215,7 @@ fn piecewise(lab: &Lab) -> Result<Observation, Stop> {
         match moved {
             Ok(count @ 1..) if gives => given += count,
             Ok(count @ 1..) => taken += count,
-            // A step that does nothing would be done for ever.
+            // A step that does nothing would be repeated for ever.
             _ => break,
         }
     }

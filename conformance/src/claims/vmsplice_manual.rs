@@ -1,4 +1,4 @@
-//! `vmsplice`: what its manual page says of ends, vectors, flags and errors, and what it leaves out.
+//! `vmsplice`: ends, vectors, flags and errors in its manual page, and behaviour beyond it.
 
 use super::tools::{full, note_readable, pipe, raised};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
@@ -22,7 +22,7 @@ const VMSPLICE: &[Sysno] = &[Sysno::vmsplice];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::vmsplice);
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
 
-/// Claims about what `vmsplice` answers.
+/// Claims about the results of `vmsplice`.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "vmsplice() to a descriptor that is not open, or is no pipe, fails with EBADF.",
@@ -296,7 +296,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// `vmsplice` of one buffer whose memory is freed after its pipe.
+/// Calls `vmsplice` with one buffer, whose memory must be freed after its pipe.
 pub(super) fn give(
     to: &impl std::os::fd::AsFd,
     bytes: &[u8],
@@ -409,7 +409,7 @@ fn vmsplice_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
 fn vmsplice_errors_efault(lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let call = |vector: usize| {
-        // SAFETY: at neither address is anything mapped that the kernel could keep.
+        // SAFETY: nothing that the kernel could keep is mapped at either address.
         unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), vector, 1, 2, 0, 0]) }
     };
     let mut seen = Observation::new();
@@ -505,17 +505,18 @@ fn vmsplice_read_end_copies(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A child of the experiment, which runs `inside` and ends: well, if that is true.
+/// A child of the experiment, which runs `inside` and ends. It exits with 0 if `inside` returns true.
 fn child(inside: impl FnOnce() -> bool) -> Result<libc::pid_t, Stop> {
     process::fork(|| process::exit(i32::from(!inside()))).setup("fork")
 }
 
-/// A child that has the memory of now, and does `then` to it when the other end of the pipe has been closed. It closes its own first.
+/// A child that has a copy of the current memory. It closes its copy of the pipe's write end, and calls `then` after the parent
+/// has closed the other copy.
 pub(super) fn child_that_waits(hold: &Pipe, then: impl FnOnce()) -> Result<libc::pid_t, Stop> {
     let write = hold.write.as_raw_fd();
     aside(|| {
         child(|| {
-            // SAFETY: the child's own descriptor.
+            // SAFETY: the descriptor belongs to the child.
             let closed = unsafe { libc::close(write) } == 0;
             let waited = io::again(|| io::read(&hold.read, &mut [0])) == Ok(0);
             then();
@@ -532,7 +533,7 @@ pub(super) fn ended(pid: libc::pid_t) -> Result<(), Stop> {
     }
 }
 
-/// What is in the pipe, and whether it has changed with the memory.
+/// Reads the pipe, and decides whether its bytes have changed with the memory.
 pub(super) fn taken(pipe: &nocopy_splice::Pipe) -> Result<Sharing, Stop> {
     let mut bytes = vec![0; LENGTH];
     let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
@@ -548,12 +549,12 @@ fn vmsplice_memory_child_gives(_lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = alias::memory(LENGTH)?;
     let pipe = pipe()?;
     let (address, length) = (memory.as_mut_ptr(), memory.len());
-    // Whether there is the call at all.
+    // Checks that the call exists.
     aside(|| give(&super::tools::pipe()?.write, &[OLD], NONBLOCK).setup("vmsplice"))?;
     let pid = aside(|| {
         child(|| {
             let given = alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK));
-            // SAFETY: the mapping is the child's own; it ends without a look at it.
+            // SAFETY: the mapping belongs to the child, which ends without using it.
             given.is_ok() && unsafe { libc::munmap(address.cast(), length) } == 0
         })
     })?;

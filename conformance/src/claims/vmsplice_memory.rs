@@ -1,4 +1,4 @@
-//! Memory that `vmsplice` gives and a process no longer has, or may not touch: what the kernel's own tests ask.
+//! Memory given by `vmsplice` that a process has unmapped or cannot access: behaviour that the kernel's own tests check.
 
 use super::tools::{note_readable, pipe, two};
 use super::vmsplice_manual::{child_that_waits, ended, give, taken};
@@ -63,7 +63,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// Gives all of the memory, which `OLD` fills.
+/// Gives all of the memory, which must be full of `OLD`.
 fn give_all(pipe: &Pipe, memory: &[u8]) -> Result<(), Stop> {
     alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK)).setup("vmsplice")
 }
@@ -111,7 +111,7 @@ fn vmsplice_memory_protection_key(_lab: &Lab) -> Result<Observation, Stop> {
     let page = memory.as_ptr().expose_provenance();
     let mut seen = Observation::new();
     seen.call("vmsplice(page)", give(&pipe.write, &memory[..1], NONBLOCK));
-    // SAFETY: nobody looks at the page from here on.
+    // SAFETY: nothing uses the page after this.
     aside(|| unsafe { ask(Sysno::pkey_mprotect, [page, PAGE, ACCESS, key, 0, 0]) })
         .setup("pkey_mprotect")?;
     seen.call(

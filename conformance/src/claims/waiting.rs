@@ -22,7 +22,7 @@ const WAITS: &str = "Makes the call in a thread, looks into /proc until it sleep
 const BLOCKING: SpliceFlags = SpliceFlags::empty();
 const OF_USER: &[Resource] = &[Resource::UserPipePages];
 
-/// What a kernel would do that does not wait.
+/// The lies of a kernel that does not wait.
 pub(super) const fn does_not_wait(call: Sysno) -> [Lie; 2] {
     [
         Lie::refused(call, libc::EAGAIN),
@@ -30,7 +30,7 @@ pub(super) const fn does_not_wait(call: Sysno) -> [Lie; 2] {
     ]
 }
 
-/// Claims about what waits.
+/// Claims about calls that wait.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() into a full pipe sleeps until a page of the pipe has been read.",
@@ -122,7 +122,7 @@ pub const CLAIMS: &[Claim] = &[
             "splice.waits.empty-pipe",
             |_lab| {
                 let (first, second) = two()?;
-                // Its reader stays, whatever becomes of the call.
+                // The reader of this pipe stays open, whatever the call does.
                 let first = Arc::new(first);
                 let from = Arc::clone(&first);
                 let caller = Caller::start(Sysno::splice, move || {
@@ -371,10 +371,10 @@ pub const CLAIMS: &[Claim] = &[
 
 const BESIDE: &str =
     "which of the two gets a page is chance: that both come to the end is what is asked";
-/// How often a byte is moved there, and back.
+/// The number of times that a byte is moved there and back.
 const ROUNDS: usize = 100;
 
-/// Notes whether a call sleeps, and what it returned when `wake` was done.
+/// Notes whether a call sleeps, and its result after `wake`.
 fn note_sleeper(
     seen: &mut Observation,
     what: &str,
@@ -386,7 +386,7 @@ fn note_sleeper(
     note_end(seen, what, sleeps, caller)
 }
 
-/// Notes whether a call was seen asleep, and what it returns.
+/// Notes whether a call was seen asleep, and its result.
 pub(super) fn note_end(
     seen: &mut Observation,
     what: &str,
@@ -397,7 +397,7 @@ pub(super) fn note_end(
     Ok(())
 }
 
-/// Notes whether a call slept, and what it has returned.
+/// Notes whether a call slept, and its result.
 pub(super) fn note_result(
     seen: &mut Observation,
     what: &str,
@@ -499,7 +499,7 @@ fn both_ways(seen: &mut Observation, bytes: u64) -> Result<(), Stop> {
     let (here, there) = two()?;
     for _ in 0..bytes {
         let one = filled(b"b")?;
-        // A splice keeps a buffer of its own, where a write would go behind the last byte.
+        // A splice uses a new buffer for each byte. A write would append to the last buffer.
         aside(|| {
             io::again(|| splice(&one.read, None, &here.write, None, 1, BLOCKING)).setup("splice")
         })?;
@@ -520,10 +520,10 @@ fn both_ways(seen: &mut Observation, bytes: u64) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Moves bytes one by one, so often or until something else happens: how many.
+/// Moves [`ROUNDS`] bytes one by one, or fewer if a step fails. Returns the number of bytes.
 ///
-/// It takes both ends with it when it stops early, so that the other thread does not wait for it, and keeps the read end when it is
-/// through: the other thread has bytes to move yet.
+/// If it stops early, it closes both ends, so that the other thread does not wait for it. If it completes, it keeps the read end
+/// open, because the other thread still has bytes to move.
 fn move_bytes<End: AsFd>(from: End, to: End) -> (usize, Option<End>) {
     let step = |_| io::again(|| splice(&from, None, &to, None, 1, BLOCKING));
     let moved = (0..ROUNDS).take_while(|at| step(*at) == Ok(1)).count();

@@ -20,9 +20,9 @@ use syscalls::{Errno, Sysno};
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
 const COPIED: &str = "completions marked as copied";
 
-/// The completions of a kernel that did not copy, where this one does.
+/// Lies about a kernel that copies: its completions report no copy.
 const NOT_COPIED: &[Lie] = &[Lie::completion(Field::Code, 0)];
-/// The completions of a kernel that copied, where this one does not.
+/// Lies about a kernel that does not copy: its completions report a copy.
 const COPIED_INSTEAD: &[Lie] = &[Lie::completion(Field::Code, 1)];
 const DATAGRAMS: &[Exception] = &[Exception::Of(
     Sysno::sendto,
@@ -30,7 +30,7 @@ const DATAGRAMS: &[Exception] = &[Exception::Of(
     "a datagram is sent whole or not",
 )];
 
-/// With which vsock came to know the option.
+/// The change that allows vsock to take the option.
 const VSOCK: Gate = gate(
     "6.7",
     "a vsock socket takes SO_ZEROCOPY",
@@ -461,7 +461,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// Sets the option: what the kernel says to that and, if it says yes, what the option is then, 1 if it is set.
+/// Sets the option. Returns the result of the call, and after a success the value of the option: 1 if it is set.
 fn set_zerocopy(socket: &impl AsFd) -> Result<Result<usize, Errno>, Stop> {
     match enable(socket.as_fd()) {
         Err(errno) => Ok(Err(errno)),
@@ -471,12 +471,12 @@ fn set_zerocopy(socket: &impl AsFd) -> Result<Result<usize, Errno>, Stop> {
     }
 }
 
-/// Whether an option was set and is.
+/// Whether the option was set and reads back as set.
 fn is_set(seen: &Observation, fact: &str) -> bool {
     seen.returned(fact) == Some(1)
 }
 
-/// Sends all of `bytes` with the flag; how many calls took some.
+/// Sends all of `bytes` with the flag. Returns the number of calls.
 ///
 /// # Safety
 ///
@@ -493,10 +493,10 @@ unsafe fn send_all(zerocopy: Enabled<'_>, bytes: &[u8]) -> Result<u64, Stop> {
     Ok(calls)
 }
 
-/// Whether a completion comes at all: to be asked before one is waited for, so that the wait ends.
+/// Checks that completions arrive at all. Call this before a wait for a completion, so that the wait ends.
 ///
-/// A kernel may take the option and the flag and know nothing of either: gVisor does. A byte is sent with the flag over a
-/// connection that is there for this only, until nothing is left of which a completion could come.
+/// A kernel may accept the option and the flag, and implement neither, as gVisor does. This sends a byte with the flag over a
+/// separate connection, and waits until no later completion is possible.
 pub(super) fn completions_come() -> Result<(), Stop> {
     let (near, far) = sockets::tcp()?;
     let came = aside(|| {
@@ -518,7 +518,7 @@ pub(super) fn completions_come() -> Result<(), Stop> {
     }
 }
 
-/// A call that failed because of its flag: Linux ignores flags that it does not know, gVisor's messages refuse them.
+/// A call that failed because of its flag. Linux ignores unknown flags; gVisor's `sendmsg` refuses them.
 fn flag_refused(call: &str, errno: Errno) -> Stop {
     if errno == Errno::EINVAL {
         Stop::untestable(
@@ -554,7 +554,7 @@ fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
                 format!("SO_ZEROCOPY of a {name} socket, set"),
                 set_zerocopy(&socket)?,
             ),
-            // A kernel without IPv6, say, says nothing about zero-copy.
+            // A kernel without IPv6, for example, shows nothing about zero-copy.
             Err(_) => continue,
         };
     }
@@ -575,7 +575,7 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
                 "{came} bytes came of {sent}, or other ones"
             )));
         }
-        // All is acknowledged: the socket holds nothing any more for which a completion could come later.
+        // Everything is acknowledged: the socket holds no data for which a completion could arrive later.
         wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
         Ok(Completions::now(&near)
             .setup("read the error queue")?
@@ -669,7 +669,7 @@ fn zerocopy_copies_dropping_device(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// Sends four pages four times to a peer that reads, and says what the completions say.
+/// Sends four pages four times to a peer that reads, and notes the completions.
 fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
     let memory = alias::memory(LENGTH)?;
     let zerocopy = sockets::zerocopy_on(&remote.socket)?;
@@ -770,7 +770,7 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
     const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
     /// No option of TCP has this number.
     const NO_OPTION: libc::c_int = 9999;
-    /// Where `recv_skip_hint` stands.
+    /// The position of `recv_skip_hint`.
     const HINT: std::ops::Range<usize> = 12..16;
     let (near, _far) = sockets::tcp()?;
     let get = |option: libc::c_int| {
@@ -791,7 +791,7 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
         if done == -1 {
             return Err(sockets::last_errno());
         }
-        // With nothing to receive, the kernel says how many bytes are to be read in the ordinary way: none.
+        // Without data to receive, the kernel reports how many bytes must be read by ordinary calls: none.
         Ok(request[HINT]
             .iter()
             .chain(&request[..8])
@@ -822,7 +822,7 @@ fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
         sends += unsafe { send_all(zerocopy, &memory[..4096]) }?;
     }
     sockets::wait_for_arrival(&far, 3 * 4096)?;
-    // All is acknowledged: the socket holds nothing any more for which a completion could come later.
+    // Everything is acknowledged: the socket holds no data for which a completion could arrive later.
     sockets::wait_until_acknowledged(&near, &far)?;
     let completions = Completions::now(&near).setup("read the completions")?;
     let mut seen = Observation::new();
@@ -941,7 +941,7 @@ fn zerocopy_limit_memlock(_lab: &Lab) -> Result<Observation, Stop> {
 
 pub(super) fn option(socket: &impl AsFd) -> Result<usize, Errno> {
     let value = sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY)?;
-    // What is no value is shown as a large one.
+    // A negative number is shown as a large one.
     Ok(usize::try_from(value).unwrap_or(usize::MAX))
 }
 
@@ -1016,7 +1016,7 @@ fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop>
         let mut bytes = [0; 16];
         let received =
             io::again(|| io::recvmsg(&socket, &mut bytes, &mut [0; 256], libc::MSG_ERRQUEUE))?;
-        // Other bytes than those that were sent are none, nor is a message that says that something is missing.
+        // Other bytes than those sent count as none. So does a message whose control data was cut off.
         let whole = bytes[..received.bytes] == *b"bytes" && received.flags & libc::MSG_CTRUNC == 0;
         Ok(if whole { received.bytes } else { 0 })
     };

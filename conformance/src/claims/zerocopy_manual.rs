@@ -1,4 +1,4 @@
-//! `MSG_ZEROCOPY`: what the kernel's document says of the option, the error queue and completions, and what it leaves out.
+//! `MSG_ZEROCOPY`: the option, the error queue and completions in the kernel's document, and behaviour beyond it.
 
 use super::tools::note_readable;
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
@@ -20,7 +20,7 @@ const KSELFTEST: Source =
     Source::Thread("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_*.pkt");
 const SETSOCKOPT: &[Sysno] = &[Sysno::setsockopt];
 
-/// The claim about `SO_ZEROCOPY` of a kind of socket that does not have it.
+/// The claim that a kind of socket does not support `SO_ZEROCOPY`.
 macro_rules! unsupported_claim {
     ($id:literal, $name:literal, $domain:expr, $type:expr) => {
         unsupported_claim!($id, $name, $domain, $type, 0, &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)])
@@ -51,7 +51,7 @@ macro_rules! unsupported_claim {
     };
 }
 
-/// Claims about what `MSG_ZEROCOPY` and its error queue answer.
+/// Claims about the results of `MSG_ZEROCOPY` and its error queue.
 pub const CLAIMS: &[Claim] = &[
     unsupported_claim!(
         "zerocopy.socket.unix-stream",
@@ -413,7 +413,7 @@ fn value(socket: &impl AsFd) -> Result<u64, Stop> {
     Ok(aside(|| super::zerocopy::option(socket)).setup("getsockopt")? as u64)
 }
 
-/// A send with the flag from any address. On a socket with the option, of memory that the kernel cannot keep.
+/// Sends from any address with the flag. If the socket has the option, the kernel must not be able to keep the memory.
 fn send_from(socket: &impl AsFd, address: usize, length: usize) -> Result<usize, Errno> {
     let flags = usize::try_from(libc::MSG_ZEROCOPY).expect("a small number");
     // SAFETY: callers give an address at which nothing can be read, or no length.

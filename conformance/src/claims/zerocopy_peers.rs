@@ -1,4 +1,4 @@
-//! `MSG_ZEROCOPY`: what the kernel's own tests assert of it over UDP and by TCP fast open.
+//! `MSG_ZEROCOPY`: behaviour over UDP and with TCP fast open that the kernel's own tests check.
 
 use super::zerocopy::completions_come;
 use super::zerocopy_sends::{complete, packetdrill, send_byte_and_note};
@@ -20,10 +20,10 @@ const KSELFTEST: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net
 const SENDTO: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
 const ONE_SHIFTED: &[Lie] = &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))];
 const WHOLE_OR_NOT: &str = "a datagram is sent whole or not";
-/// Sets what a side of TCP fast open may do without a cookie: 1 and 4 the client, 2 and 0x200 the server.
+/// The sysctl bits that allow TCP fast open without a cookie: 1 and 4 for the client, 2 and 0x200 for the server.
 const FAST_OPEN: &[(&str, &str)] = &[("net/ipv4/tcp_fastopen", "519")];
 
-/// Claims about it.
+/// Claims about UDP and TCP fast open.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Of parts of one UDP datagram that are sent with and without the flag, those with it are completed, and all arrive.",
@@ -150,7 +150,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// The next datagram at a socket.
+/// Reads the next datagram of a socket.
 fn datagram(socket: &UdpSocket) -> Result<Vec<u8>, Stop> {
     let mut buffer = vec![0; 1 << 16];
     io::wait_for(socket.as_fd(), libc::POLLIN).setup("poll")?;
@@ -200,7 +200,7 @@ fn zerocopy_udp_corked_mixed(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 static PIECES: [&[u8]; 4] = [b"1", &[b'2'; 100], &[b'3'; 4096], &[b'4'; 3001]];
-/// Of all of them.
+/// The sum of their lengths.
 const PIECES_LENGTH: u64 = 1 + 100 + 4096 + 3001;
 
 fn zerocopy_udp_pieces(_lab: &Lab) -> Result<Observation, Stop> {
@@ -214,7 +214,7 @@ fn zerocopy_udp_pieces(_lab: &Lab) -> Result<Observation, Stop> {
     };
     let mut seen = Observation::new();
     let whole = PIECES.concat();
-    // What was not sent does not come.
+    // A datagram that was not sent does not arrive.
     let got = |sent: Result<usize, Errno>| sent.map_or(Ok(Vec::new()), |_| datagram(&far));
     let sent = send(0);
     seen.call("sendmsg(4 pieces, MSG_ZEROCOPY)", sent);
@@ -251,7 +251,8 @@ fn zerocopy_udp_veth(_lab: &Lab) -> Result<Observation, Stop> {
 
 static FIRST: [u8; 500] = [b'f'; 500];
 
-/// A connection whose first packet has [`FIRST`], sent with these flags: the client, the server, and what the send returned.
+/// A connection whose first packet carries [`FIRST`], sent with these flags. Returns the client, the server, and the result of
+/// the send.
 fn fast_open(flags: libc::c_int) -> Result<(TcpStream, TcpStream, usize), Stop> {
     /// `TCPI_OPT_SYN_DATA` of `include/uapi/linux/tcp.h`.
     const SYN_DATA: u8 = 32;

@@ -1,7 +1,7 @@
-//! `TCP_ZEROCOPY_RECEIVE`: what receiving into mapped pages of a socket answers.
+//! `TCP_ZEROCOPY_RECEIVE`: receiving into mapped pages of a socket.
 //!
-//! The structure has grown: 16 bytes with Linux 4.18, and until 5.5 exactly these; 40 with 5.10 (a longer one is cut off there,
-//! whatever it says); 64 on 6.1 and newer.
+//! The structure has grown: to 16 bytes in Linux 4.18, to 40 in 5.10, and to 64 in 6.1 and newer. Up to 5.5 the kernel takes
+//! exactly 16 bytes. 5.10 cuts a longer structure off at 40, whatever its content.
 
 use super::tools::{AS_SENT, RECEIVED, note_bytes};
 use super::zerocopy::completions_come;
@@ -32,7 +32,7 @@ const SINCE_6_1: &[crate::verdict::Find] = &[
     between((6, 1), (7, 3), true),
 ];
 
-/// Claims about it.
+/// Claims about receiving into mapped pages.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "TCP_ZEROCOPY_RECEIVE at an address that is no multiple of a page fails with EINVAL.",
@@ -396,14 +396,14 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// `struct tcp_zerocopy_receive` of include/uapi/linux/tcp.h, with room behind it.
+/// `struct tcp_zerocopy_receive` of include/uapi/linux/tcp.h, with spare room after it.
 struct Request {
     bytes: [u8; 80],
     length: usize,
 }
 
 impl Request {
-    /// For one page at an address, as long as the kernel takes it.
+    /// A request for one page at an address, with the longest structure that the kernel takes.
     fn at(address: usize) -> Result<Self, Stop> {
         Ok(Self::of_length(address, taken_length()?))
     }
@@ -415,7 +415,7 @@ impl Request {
         Self { bytes, length }
     }
 
-    /// The call. The kernel's length and fields are in the structure afterwards.
+    /// Makes the call. Afterwards the structure has the length and the fields that the kernel has written.
     fn ask(&mut self, socket: &impl AsFd) -> Result<usize, Errno> {
         let mut length = u32::try_from(self.length).expect("a short structure");
         let pointers = [
@@ -431,15 +431,15 @@ impl Request {
             pointers[1],
             0,
         ];
-        // SAFETY: the kernel writes at most `length` bytes, which the structure has, and the length. Pages come into a mapping that
-        // is the experiment's own, if at all.
+        // SAFETY: the kernel writes the length, and at most `length` bytes, which the structure has. Pages are only mapped into a
+        // mapping that belongs to the experiment.
         let done = unsafe { ask(Sysno::getsockopt, arguments) };
         self.length = std::hint::black_box(length) as usize;
         std::hint::black_box(&mut self.bytes);
         done
     }
 
-    /// The address, which is the caller's alone, is what it was.
+    /// Checks that the kernel has not changed the address, which is the caller's field.
     fn is_whole(&self, address: usize) -> Result<(), Stop> {
         if self.bytes[..8] == address.to_ne_bytes() {
             Ok(())
@@ -448,7 +448,8 @@ impl Request {
         }
     }
 
-    /// How long it says that the mapped part is, and the rest: what the address is depends on the run.
+    /// The length of the mapped part and the hint, and whether the address is that of a page. The address itself differs from run
+    /// to run.
     fn said(&self) -> String {
         let word = |at: usize| u32::from_ne_bytes(self.bytes[at..at + 4].try_into().expect("four"));
         let is_page = word(0) % 4096 == 0;
@@ -456,14 +457,14 @@ impl Request {
         format!("{address}, {}, {}", word(8), word(12))
     }
 
-    /// How many bytes are to be read in the ordinary way.
+    /// The number of bytes that must be read by ordinary calls.
     fn skip_hint(&self) -> u64 {
         u64::from(u32::from_ne_bytes(
             self.bytes[12..16].try_into().expect("four bytes"),
         ))
     }
 
-    /// How many bytes have been mapped.
+    /// The number of bytes that have been mapped.
     fn mapped(&self) -> u64 {
         u64::from(u32::from_ne_bytes(
             self.bytes[8..12].try_into().expect("four bytes"),
@@ -471,10 +472,10 @@ impl Request {
     }
 }
 
-/// The longest structure that this kernel takes when a page has come and there is a mapping for it: the control without which the
-/// `EINVAL` of a wrong length would be taken for an answer about something else.
+/// The longest structure that this kernel takes when a page has arrived and a mapping exists. Without this control, the `EINVAL`
+/// of a wrong length could be taken for an answer to another question.
 fn taken_length() -> Result<usize, Stop> {
-    /// Of Linux 6.1, of 5.10, and of 4.18 to 5.5, which take no other.
+    /// The lengths of Linux 6.1, of 5.10, and of 4.18 to 5.5, which take no other length.
     const LENGTHS: [usize; 3] = [64, 40, 16];
     for length in LENGTHS {
         let (near, _far) = queued(PAGE)?;
@@ -496,7 +497,7 @@ fn taken_length() -> Result<usize, Stop> {
     ))
 }
 
-/// A connection with so many bytes to receive at its first end.
+/// A connection whose first end has `bytes` bytes to receive.
 fn queued(bytes: usize) -> Result<(std::net::TcpStream, std::net::TcpStream), Stop> {
     let (near, far) = sockets::tcp()?;
     aside(|| io::write_all(&far, &vec![0; bytes])).setup("write")?;
@@ -504,7 +505,7 @@ fn queued(bytes: usize) -> Result<(std::net::TcpStream, std::net::TcpStream), St
     Ok((near, far))
 }
 
-/// A mapping of eight pages of a socket, for reading: its address. It stays.
+/// Maps eight pages of a socket for reading. Returns the address. The mapping stays.
 fn map(socket: &impl AsFd, flags: libc::c_int) -> Result<usize, Stop> {
     // SAFETY: a new mapping where the kernel likes, which nothing else knows.
     let mapping = unsafe {
@@ -534,12 +535,13 @@ fn zerocopy_recv_loopback(_lab: &crate::lab::Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.count("bytes mapped", request.mapped())
         .count("recv_skip_hint", request.skip_hint());
-    // What has been mapped is no longer to be read.
+    // Mapped bytes are no longer in the receive queue.
     seen.count("bytes left to be read", sockets::readable(&near)? as u64);
     Ok(seen)
 }
 
-/// A connection at whose first end eight pages wait that were sent with the flag, the pages, and the receiver's mapping.
+/// A connection whose first end has received eight pages that were sent with the flag. Returns it with the pages and the
+/// receiver's mapping.
 fn lettered() -> Result<(TcpStream, TcpStream, PrivateAnonymous, usize), Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;
@@ -570,7 +572,7 @@ fn send_pages(socket: &TcpStream, memory: &[u8]) -> Result<(), Stop> {
     })
 }
 
-/// Asks for eight pages.
+/// Requests eight pages.
 fn ask_for_all(near: &TcpStream, mapping: usize) -> Result<(Request, Result<usize, Errno>), Stop> {
     let mut request = Request::at(mapping)?;
     request.bytes[8..12].copy_from_slice(&(8 * 4096_u32).to_ne_bytes());
@@ -590,7 +592,7 @@ fn zerocopy_recv_from_zerocopy(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// The letters of what has been mapped.
+/// The letters of the mapped pages.
 fn letters(mapping: usize, request: &Request, done: Result<usize, Errno>) -> Result<String, Stop> {
     let pages = usize::try_from(request.mapped()).unwrap_or(0) / PAGE;
     if done.is_err() || pages == 0 || pages > 8 {

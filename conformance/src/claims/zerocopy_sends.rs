@@ -1,4 +1,4 @@
-//! `MSG_ZEROCOPY`: which sends take an id, what they may take of memory and space, and how `epoll` tells of their completions.
+//! `MSG_ZEROCOPY`: the sends that take an id, their limits of memory and space, and how `epoll` reports their completions.
 
 use super::zerocopy::{completions_come, option};
 use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between, gate};
@@ -532,7 +532,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.queue.vsock-empty",
             |_lab| {
                 let (near, far) = sockets::vsock()?;
-                // Where the flag is not known, it is an ordinary read, which would wait.
+                // If the kernel does not know the flag, this is an ordinary read, which would wait.
                 aside(|| io::write_all(&far, b"b")).setup("write")?;
                 io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
                 let mut seen = Observation::new();
@@ -575,7 +575,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.socket.vsock-seqpacket",
             |_lab| {
-                // That there is vsock at all is another question.
+                // The existence of vsock is another question.
                 aside(|| sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0))
                     .setup("socket(AF_VSOCK)")?;
                 let mut seen = Observation::new();
@@ -600,7 +600,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-/// Sends a byte with the flag, waits until nothing can come any more, and notes the completions.
+/// Sends a byte with the flag, waits until no later completion is possible, and notes the completions.
 pub(super) fn send_byte_and_note(
     seen: &mut Observation,
     near: &TcpStream,
@@ -631,7 +631,7 @@ fn zerocopy_ids_before_connect(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// `sendmsg` with the flag of the same page in so many pieces of one byte each.
+/// Calls `sendmsg` with the flag and `pieces` pieces of one byte each, all of the same page.
 fn send_pieces(socket: &TcpStream, page: &'static [u8], pieces: usize) -> Result<usize, Errno> {
     let pieces: Vec<IoSlice> = page.chunks(1).take(pieces).map(IoSlice::new).collect();
     // SAFETY: the bytes are a static, which is never freed.
@@ -811,7 +811,7 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
         sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 18)?;
         io::set_nonblocking(&near).setup("O_NONBLOCK")
     })?;
-    // What is beyond the window stays in the send queue, with whatever comes behind it.
+    // The data past the window stays in the send queue, with everything that follows it.
     let filled = aside(|| io::write(&near, &vec![0; 1 << 16])).setup("write")?;
     let window_is_full = || Ok::<bool, Stop>(aside(|| sockets::unsent(&near))? > 0);
     if !window_is_full()? {
@@ -838,7 +838,7 @@ fn zerocopy_notify_merged(_lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// A page of memory that only this process can see: its address. It stays mapped.
+/// A page of memory that only this process can access. Returns its address. It stays mapped.
 pub(super) fn secret_page() -> Result<usize, Stop> {
     let secret = open::memfd_secret()?;
     danger::SECRET_MEMORY.avoid()?;
@@ -868,7 +868,8 @@ pub(super) fn secret_page() -> Result<usize, Stop> {
     })
 }
 
-/// Sends a byte with the flag, aside, and waits until its completion is in the queue: `bytes` have been sent by then.
+/// Sends a byte with the flag, without the interposer, and waits until its completion is in the queue. `bytes` is the number of
+/// bytes sent over the connection by then.
 pub(super) fn complete(near: &TcpStream, far: &TcpStream, bytes: usize) -> Result<(), Stop> {
     aside(|| {
         let zerocopy = sockets::zerocopy_on(near)?;
@@ -881,7 +882,8 @@ pub(super) fn complete(near: &TcpStream, far: &TcpStream, bytes: usize) -> Resul
     })
 }
 
-/// What `epoll_wait` tells of completions: at once, again, after another one, after the queue was read, and armed again.
+/// Notes when `epoll_wait` reports a completion: at once, a second time, after another completion, after the queue was read, and
+/// armed again.
 fn epoll(flags: libc::c_int) -> Result<Observation, Stop> {
     completions_come()?;
     let (near, far) = sockets::tcp()?;

@@ -1,6 +1,6 @@
-//! `MSG_ZEROCOPY` over vsock: what the kernel's own tests assert of it.
+//! `MSG_ZEROCOPY` over vsock: behaviour that the kernel's own tests check.
 //!
-//! Where vsock does not take `SO_ZEROCOPY` (before Linux 6.7) the flag does nothing, and there is no error queue to read.
+//! If vsock does not take `SO_ZEROCOPY` (before Linux 6.7), the flag has no effect, and there is no error queue to read.
 
 use crate::claim::{Answer, Claim, Exception, Source, always, between};
 use crate::interpose::lie::{Field, Lie, What};
@@ -27,7 +27,7 @@ const HALF: &[Exception] = &[Exception::Of(
     "half of it is what the receiver may hold",
 )];
 
-/// Claims about it.
+/// Claims about vsock.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A vsock message of several pieces that neither begin nor end at a page is completed, and not copied.",
@@ -178,7 +178,7 @@ const NOT_COPIED: &[(&str, Answer)] = &[
     ("completions", Answer::Says("[0, 0] not copied")),
 ];
 
-/// Sends pieces with the flag by one call, if the kernel takes all of them, and notes what the receiver got and what was completed.
+/// Sends pieces with the flag, in one call if the kernel takes all of them. Notes the bytes at the receiver and the completions.
 fn send(kind: libc::c_int, pieces: &[&'static [u8]]) -> Result<Observation, Stop> {
     let (near, far) = sockets::vsock_of(kind)?;
     let mut seen = Observation::new();
@@ -237,7 +237,7 @@ fn part(copied: u64, count: u64) -> &'static str {
     }
 }
 
-/// Reads so many bytes, by one call where messages have bounds.
+/// Reads `wanted` bytes, in one call if the socket preserves message boundaries.
 fn read(far: &OwnedFd, kind: libc::c_int, wanted: usize) -> Result<(OwnedFd, Vec<u8>), Errno> {
     let mut bytes = vec![0; wanted];
     let count = if kind == libc::SOCK_SEQPACKET {
@@ -252,7 +252,7 @@ fn read(far: &OwnedFd, kind: libc::c_int, wanted: usize) -> Result<(OwnedFd, Vec
 
 fn zerocopy_vsock_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, _far) = sockets::vsock()?;
-    // Where it is not taken the flag does nothing.
+    // If the option is not accepted, the flag has no effect.
     let _ = aside(|| sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1));
     let page = [b'v'; 4096];
     let mut vectors = [
@@ -278,8 +278,8 @@ fn zerocopy_vsock_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
         0,
         0,
     ];
-    // SAFETY: the kernel reads the message and the page, and finds that the other address is not mapped; the page is on the stack
-    // until the process ends, if the kernel keeps it.
+    // SAFETY: the kernel reads the message and the page, and finds that the other address is not mapped. The page is on the stack
+    // until the process ends, in case the kernel keeps it.
     let sent = unsafe { io::ask(Sysno::sendmsg, arguments) };
     let mut seen = Observation::new();
     seen.call("sendmsg(page, unmapped page; MSG_ZEROCOPY)", sent);

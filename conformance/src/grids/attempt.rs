@@ -10,14 +10,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 use syscalls::Errno;
 use syscalls::Sysno;
-/// What became of a call.
+/// The outcome of a call.
 pub(super) enum Answer {
     Returned(Result<usize, Errno>),
     Sleeps,
 }
 
 impl Answer {
-    /// As the value of a cell: with the bytes that came at the other end, where that is known and another number.
+    /// The value of a cell. It includes the number of bytes that arrived at the other end, if this is known and differs from the
+    /// result.
     pub(super) fn value(self, came: Option<u64>) -> Value {
         match (self, came) {
             (Self::Sleeps, _) => Value::Text("sleeps".into()),
@@ -33,11 +34,11 @@ impl Answer {
     }
 }
 
-/// How long a call that seems to sleep is given to return, lest what it waits for is only on its way in the kernel. What a server of
-/// the experiment's own still has to do is not measured by time.
+/// The time that a call that seems to sleep has left to return, in case its data is still in transit in the kernel. The work of a
+/// FUSE server of the experiment has no time limit here.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
 
-/// Makes a call in a thread of its own, and leaves it there if it sleeps: it ends with the process.
+/// Makes a call in a separate thread. If the call sleeps, the thread is left alone and ends with the process.
 pub(super) fn attempt(
     call: Sysno,
     work: impl FnOnce() -> Result<usize, Errno> + Send + 'static,
@@ -58,8 +59,8 @@ pub(super) fn attempt(
     caller.join().map(Answer::Returned)
 }
 
-/// Whether nothing that could end a sleep is at work: no other thread of this process, and no child, such as a FUSE server, which
-/// on a busy machine may wait long for a processor.
+/// Whether nothing runs that could end a sleep: no other thread of this process, and no child. On a busy machine a child such as
+/// a FUSE server may wait long for a processor.
 fn is_quiet() -> bool {
     let works = |path: PathBuf| {
         let stat = aside(|| std::fs::read_to_string(path.join("stat"))).unwrap_or_default();
@@ -88,7 +89,7 @@ fn is_quiet() -> bool {
     })
 }
 
-/// A write to what nobody reads is an answer, too: `EPIPE`.
+/// Ignores `SIGPIPE`, so that a write without a reader is answered by `EPIPE`.
 pub(crate) fn ignore_sigpipe() -> Result<(), Stop> {
     interrupt_with(libc::SIGPIPE)
 }

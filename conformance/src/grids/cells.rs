@@ -1,8 +1,8 @@
-//! Which claims decide the cells that are worth one: those that are not the same on every kernel of the matrix, and those that
-//! are not what a document says.
+//! Maps cells to the claims that decide them. A cell needs a claim if kernels of the matrix answer it differently, or if the
+//! answer differs from a document.
 //!
-//! `fixtures/grids/cells.toml` names them. A test compares it with the [records](super::records) both ways: whoever records a
-//! kernel that answers otherwise has to write the claim, and a cell that has become the same everywhere has to go.
+//! `fixtures/grids/cells.toml` has the list. A test compares it with the [records](super::records) in both directions. A new
+//! record with another answer needs a claim, and an entry whose cells have become the same on all kernels must be removed.
 
 #![forbid(unsafe_code)]
 
@@ -12,16 +12,16 @@ use std::collections::BTreeSet;
 /// `fixtures/grids/cells.toml`, as it was when the program was built.
 const FIXTURE: &str = include_str!("../../../fixtures/grids/cells.toml");
 
-/// Every cell with claims.
+/// All entries.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cells {
-    /// In the order of the file.
+    /// The entries, in the order of the file.
     #[serde(rename = "cells")]
     pub entries: Vec<Entry>,
 }
 
-/// The cells that are in these rows and these columns.
+/// The cells in these rows and columns, with their claims.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -31,11 +31,11 @@ pub struct Entry {
     pub rows: Vec<String>,
     /// The columns' names.
     pub columns: Vec<String>,
-    /// The claims that decide what is in them.
+    /// The claims that decide these cells.
     pub claims: Vec<String>,
-    /// The document from which they differ. Without one, kernels differ.
+    /// The document from which the cells differ. `None` if kernels differ.
     pub document: Option<String>,
-    /// What that says, in our words.
+    /// A summary of what the document says.
     pub says: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub struct Entry {
 pub type Cell<'entry> = (&'entry str, &'entry str, &'entry str);
 
 impl Entry {
-    /// Its cells.
+    /// The cells of the entry.
     pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
         self.rows.iter().flat_map(move |row| {
             let columns = self.columns.iter();
@@ -57,16 +57,16 @@ impl Cells {
     ///
     /// # Panics
     ///
-    /// Never in a build whose tests pass: the fixture is part of the program.
+    /// Never, if the tests pass: the fixture is part of the program, and a test parses it.
     pub fn load() -> Self {
         Self::parse(FIXTURE).expect("fixtures/grids/cells.toml is checked by a test")
     }
 
-    /// Reads a document of this form.
+    /// Parses a document in this format.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// A description of the first mistake.
     pub fn parse(text: &str) -> Result<Self, String> {
         let cells: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         let mut known = BTreeSet::new();

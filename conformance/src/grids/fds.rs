@@ -1,4 +1,4 @@
-//! Every kind of descriptor in every place of every call.
+//! The grid of descriptors: every kind of descriptor in every place of every call.
 
 use super::attempt::{Answer, attempt, ignore_sigpipe};
 use super::grid::{Grid, recorded};
@@ -30,7 +30,7 @@ pub const FDS: Grid = Grid {
     records: recorded!("fds"),
 };
 
-/// What is done with a descriptor.
+/// A use of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -72,7 +72,7 @@ pub const COLUMNS: &[Column] = &[
 ];
 
 impl Column {
-    /// The name that users are told.
+    /// The name that is printed.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -92,7 +92,7 @@ impl Column {
         }
     }
 
-    /// The system call that answers.
+    /// The system call that is made.
     pub const fn call(self) -> Sysno {
         match self {
             Self::Read => Sysno::read,
@@ -110,7 +110,7 @@ impl Column {
 
 macro_rules! rows {
     ($($kind:ident $name:literal,)*) => {
-        /// An experiment per kind.
+        /// One experiment for each kind.
         pub const ROWS: &[Claim] = &[$(Claim {
             statement: $name,
             modules: modules(Kind::$kind),
@@ -120,7 +120,7 @@ macro_rules! rows {
 }
 for_each_kind!(rows);
 
-/// What a kind needs, where it is not built in.
+/// The modules that a kind needs, unless they are built in.
 const fn modules(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::TlsSender | Kind::TlsReceiver => KTLS_MODULES,
@@ -133,7 +133,7 @@ const fn modules(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// The row of the kind with this number.
+/// The row of the kind with this index.
 fn row<const KIND: usize>(lab: &Lab) -> Result<Observation, Stop> {
     let kind = crate::lab::fds::ALL[KIND];
     ignore_sigpipe()?;
@@ -145,14 +145,14 @@ fn row<const KIND: usize>(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// How many bytes are asked for.
+/// The number of bytes that each call requests.
 const LENGTH: usize = 16;
 
-/// What one kind answers in one place, with a descriptor of its own.
+/// Makes one call with a new descriptor of one kind.
 ///
 /// # Errors
 ///
-/// If this machine has no such descriptor, or a helper of the call could not be made.
+/// This machine does not have such a descriptor, or something that the call needs could not be made.
 pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
     let cell = Tried {
         call: column.call(),
@@ -191,13 +191,13 @@ pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
         // The end of the pipe decides the direction.
         Column::Vmsplice if kind == Kind::PipeRead => cell.asked(|fd| {
             let mut memory = [0; LENGTH];
-            // SAFETY: the memory is this call's own, and the kernel does not keep it.
+            // SAFETY: the memory belongs to this call, and the kernel does not keep it.
             unsafe {
                 vmsplice_from_pipe(fd, &mut [IoVecMut::new(&mut memory)], SpliceFlags::empty())
             }
         }),
         Column::Vmsplice => cell.given(|fd| {
-            // SAFETY: the bytes are a constant of the program, which nobody changes or frees.
+            // SAFETY: the bytes are a constant of the program, which is not changed or freed.
             unsafe { vmsplice_to_pipe(fd, &[IoVec::new(&BYTES)], SpliceFlags::empty()) }
         }),
         Column::Map => cell.asked(|fd| map_file(fd, LENGTH).map(|_| 0)),
@@ -206,7 +206,7 @@ pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
             Ok(mapping) => {
                 let (_read, write) = std::io::pipe().setup("pipe")?;
                 cell.asked(move |_| {
-                    // SAFETY: the mapping lives until the call is over, and nobody holds a reference to its bytes.
+                    // SAFETY: the mapping lives until the call is over, and no reference to its bytes exists.
                     unsafe { io::write_from(&write, mapping.as_ptr(), LENGTH) }
                 })
             }
@@ -223,10 +223,10 @@ pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
     }
 }
 
-/// What is written, and looked for.
+/// The bytes that are written, and looked for at the other end.
 static BYTES: [u8; LENGTH] = [alias::NEW; LENGTH];
 
-/// The read end of a pipe with enough to take, and no writer.
+/// The read end of a pipe that holds [`BYTES`], without a writer.
 fn full_pipe() -> Result<PipeReader, Stop> {
     let (read, write) = std::io::pipe().setup("pipe")?;
     io::write_all(&write, &BYTES).setup("fill a pipe")?;
@@ -248,7 +248,7 @@ impl Tried {
         attempt(self.call, move || work(&fd))
     }
 
-    /// A call of which nothing but its answer is looked at.
+    /// A call whose result is the only thing that is checked.
     fn asked(
         &self,
         work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
@@ -256,7 +256,7 @@ impl Tried {
         Ok(self.answer(work)?.value(None))
     }
 
-    /// A call that gives bytes to the descriptor: whether as many have come there as it says.
+    /// A call that writes to the descriptor. The bytes that arrived there are compared with the result.
     fn given(
         &self,
         work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
@@ -269,7 +269,7 @@ impl Tried {
         Ok(answer.value(came))
     }
 
-    /// A call that takes bytes from the descriptor: whether as many have come at the other end as it says.
+    /// A call that reads from the descriptor. The bytes that arrived at the other end are compared with the result.
     fn taken(
         &self,
         far: &impl AsFd,

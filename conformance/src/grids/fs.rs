@@ -1,4 +1,4 @@
-//! Every file system under every call, and what becomes of the bytes when something happens to the file on the way.
+//! The grid of file systems: every file system under every call, and the bytes that arrive when a file changes on the way.
 
 use super::attempt::{Answer, attempt, ignore_sigpipe};
 use super::grid::{Grid, recorded};
@@ -20,7 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use syscalls::{Errno, Sysno};
-/// Every file system × every call, and what can happen to a file.
+/// Every file system × every call, and every change of a file.
 pub const FS: Grid = Grid {
     name: "fs",
     what: "file system",
@@ -35,7 +35,7 @@ pub const FS: Grid = Grid {
 
 macro_rules! rows {
     ($($at:literal $modules:expr,)*) => {
-        /// An experiment per file system.
+        /// One experiment for each file system.
         pub const ROWS: &[Claim] = &[$(Claim {
             statement: ALL[$at],
             modules: $modules,
@@ -65,11 +65,11 @@ rows! {
 }
 const _: () = assert!(ROWS.len() == ALL.len(), "every file system has a row");
 
-/// One column: its name, and what is seen there.
+/// One column: its name, and the function that fills it.
 type Column = (&'static str, fn(&Files<'_>) -> Result<Value, Stop>);
 
-/// The columns in front, in the order of the grid. After them come what arrives of a [changed] file, by each of its carriers, and
-/// the [last](LAST).
+/// The first columns, in the order of the grid. After them come the bytes that arrive of a [changed] file, by each carrier, and
+/// then the [last](LAST) columns.
 const COLUMNS: &[Column] = &[
     ("read", |files| files.read()),
     ("sendfile from", |files| files.send(0, Call::Sendfile)),
@@ -102,13 +102,13 @@ const COLUMNS: &[Column] = &[
     ("read-only sendfile to", |files| files.read_only()),
 ];
 
-/// The columns that fill the file system.
+/// The columns that fill up the file system.
 const LAST: &[Column] = &[
     ("full: sendfile to", |files| files.full(Call::Sendfile)),
     ("full: splice to", |files| files.full(Call::Splice)),
 ];
 
-/// The row of the file system with this number.
+/// The row of the file system with this index.
 fn row<const AT: usize>(lab: &Lab) -> Result<Observation, Stop> {
     ignore_sigpipe()?;
     let volume = Volume::mount(lab, ALL[AT])?;
@@ -117,7 +117,7 @@ fn row<const AT: usize>(lab: &Lab) -> Result<Observation, Stop> {
         lab,
     };
     let mut seen = Observation::new();
-    // What this file system, or its state, has no answer to is said in the cell.
+    // If this file system, or its state, does not allow an answer, the cell has the reason.
     let cell = |value: Result<Value, Stop>| match value {
         Err(Stop::Untestable(reason)) => Ok(Value::Text(reason.what)),
         value => value,
@@ -137,7 +137,7 @@ fn row<const AT: usize>(lab: &Lab) -> Result<Observation, Stop> {
     Ok(seen)
 }
 
-/// The call that moves bytes.
+/// The call that moves the bytes.
 #[derive(Clone, Copy)]
 enum Call {
     Sendfile,
@@ -150,7 +150,7 @@ struct Files<'volume> {
     lab: &'volume Lab,
 }
 
-/// A cell that has no answer.
+/// A cell without an answer.
 fn none(what: &str) -> Stop {
     Stop::untestable(Lack::Resource, what, "")
 }
@@ -173,7 +173,7 @@ impl Files<'_> {
         self.opened("source", libc::O_RDWR | flags)
     }
 
-    /// A file that is there, opened with flags that its file system may refuse: that is the answer, then.
+    /// Opens an existing file with flags that its file system may refuse. The refusal is then the answer.
     fn opened(&self, name: &str, flags: libc::c_int) -> Result<File, Stop> {
         let mut options = File::options();
         options
@@ -207,7 +207,7 @@ impl Files<'_> {
             Err(errno) => return Ok(Value::Text(format!("mmap: {errno:?}"))),
         };
         let (reader, writer) = std::io::pipe().setup("pipe")?;
-        // SAFETY: the mapping lives until the end of this function, and nobody holds a reference to its bytes.
+        // SAFETY: the mapping lives until the end of this function, and no reference to its bytes exists.
         let count = unsafe { io::write_from(&writer, mapping.as_ptr(), LENGTH) };
         drop(writer);
         let bytes = all_of(&reader)?;
@@ -229,7 +229,7 @@ impl Files<'_> {
         })
     }
 
-    /// What arrives of a file that is changed while its bytes are on their way.
+    /// The bytes that arrive of a file that is changed while they are on the way.
     fn changed(&self, carrier: Carrier, change: Change) -> Result<Value, Stop> {
         self.must_be_writable()?;
         let file = self.content(0)?;
@@ -257,7 +257,7 @@ impl Files<'_> {
         let file = if self.volume.is_writable {
             let path = self.path("sparse");
             let file = open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
-            // A file of hugetlbfs has whole pages.
+            // A file of hugetlbfs consists of whole huge pages.
             file.set_len(LENGTH as u64)
                 .or_else(|_| file.set_len(HUGE_PAGE as u64))
                 .setup("ftruncate")?;
@@ -270,7 +270,7 @@ impl Files<'_> {
         Ok(arrived(answer, &pair.take()?, 0))
     }
 
-    /// A file to be written, opened with these flags, empty.
+    /// An empty file to write to, opened with these flags.
     fn target(&self, flags: libc::c_int) -> Result<File, Stop> {
         self.must_be_writable()?;
         let path = self.path("target");
@@ -287,7 +287,7 @@ impl Files<'_> {
         self.written(answer)
     }
 
-    /// The answer of a call that has written the target, with what is in that.
+    /// The result of a call that has written the target, with the target's content.
     fn written(&self, answer: Answer) -> Result<Value, Stop> {
         let target = open::open_with(&self.path("target"), libc::O_RDONLY)?;
         let mut bytes = vec![0; LENGTH];
@@ -295,7 +295,7 @@ impl Files<'_> {
         Ok(arrived(answer, &bytes[..length], NEW))
     }
 
-    /// Sends [`NEW`] bytes to a file: of a file elsewhere, or of a pipe.
+    /// Sends [`NEW`] bytes to a file, from a file in the scratch directory or from a pipe.
     fn give(&self, target: &File, call: Call) -> Result<Answer, Stop> {
         let target = target.try_clone().setup("dup")?;
         match call {
@@ -326,7 +326,7 @@ impl Files<'_> {
         self.written(answer)
     }
 
-    /// Through a descriptor that may only read, as a file system that is mounted so gives no other.
+    /// Writes to a read-only descriptor. A file system that is mounted read-only allows no other.
     fn read_only(&self) -> Result<Value, Stop> {
         let file = if self.volume.is_writable {
             drop(self.target(0)?);
@@ -351,7 +351,7 @@ impl Files<'_> {
         let target = self.target(0)?;
         let filler = self.volume.fill_up()?;
         let answer = self.give(&target, call);
-        // What is only in the page cache yet may have no place where it is to go.
+        // Data that is only in the page cache may not have a place on the disk.
         let synced = target.sync_all();
         let value = answer.and_then(|answer| match synced {
             Ok(()) => self.written(answer),
@@ -374,14 +374,14 @@ impl Files<'_> {
     }
 }
 
-/// The smallest file that hugetlbfs has.
+/// The smallest size of a file on hugetlbfs.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Makes every byte of a file [`OLD`].
+/// Sets every byte of a file to [`OLD`].
 fn fill(file: &File) -> Result<(), Stop> {
     match io::write(file, &[OLD; LENGTH]) {
         Ok(LENGTH) => Ok(()),
-        // Files of hugetlbfs are written by their mappings alone.
+        // Files of hugetlbfs can only be written through a mapping.
         Err(Errno::EINVAL) => {
             file.set_len(HUGE_PAGE as u64).setup("ftruncate")?;
             overwrite(file, OLD)
@@ -393,7 +393,7 @@ fn fill(file: &File) -> Result<(), Stop> {
     }
 }
 
-/// Makes the first bytes of a file these, in place.
+/// Overwrites the first bytes of a file in place.
 fn overwrite(file: &File, byte: u8) -> Result<(), Stop> {
     match io::pwrite(file, &[byte; LENGTH], 0) {
         Ok(LENGTH) => Ok(()),
@@ -406,7 +406,7 @@ fn overwrite(file: &File, byte: u8) -> Result<(), Stop> {
                 0,
             );
             let mapping = mapping.map_err(|error| none(&format!("mmap: {error}")))?;
-            // SAFETY: the mapping is longer, can be written, and nobody holds a reference to it.
+            // SAFETY: the mapping is longer and writable, and no reference to it exists.
             unsafe { std::ptr::write_bytes(mapping.as_ptr(), byte, LENGTH) };
             Ok(())
         }
@@ -417,7 +417,7 @@ fn overwrite(file: &File, byte: u8) -> Result<(), Stop> {
     }
 }
 
-/// Where a file is sent to, with the other end.
+/// The sink of a file, with its other end.
 enum Pair {
     Socket(Option<UnixStream>, UnixStream),
     Pipe(Option<PipeWriter>, PipeReader),
@@ -437,8 +437,8 @@ impl Pair {
         }
     }
 
-    /// Sends the file, again after a short count, until the end: what the first call says if that is an error, or else the
-    /// bytes of all.
+    /// Sends the whole file, and continues after a short count. Returns the number of all bytes, or the error of a call that
+    /// fails.
     fn send(&mut self, file: &File) -> Result<Answer, Stop> {
         let file = file.try_clone().setup("dup")?;
         match self {
@@ -478,7 +478,7 @@ impl Pair {
     }
 }
 
-/// What can be read without waiting.
+/// The bytes that can be read without waiting.
 fn all_of(fd: &impl AsFd) -> Result<Vec<u8>, Stop> {
     let mut bytes = vec![0; sockets::readable(fd)?];
     let length = io::read_full(fd, &mut bytes).setup("read what arrived")?;
@@ -486,13 +486,13 @@ fn all_of(fd: &impl AsFd) -> Result<Vec<u8>, Stop> {
     Ok(bytes)
 }
 
-/// A count with the bytes that it is of.
+/// A count, with the bytes that were read.
 fn checked(count: Result<usize, Errno>, bytes: &[u8], expected: u8) -> Value {
     let length = count.unwrap_or(0).min(bytes.len());
     arrived(Answer::Returned(count), &bytes[..length], expected)
 }
 
-/// An answer with the bytes that have arrived: their number, and whether they are what they should be.
+/// A result, with the bytes that have arrived: their number, and whether they all are `expected`.
 fn arrived(answer: Answer, bytes: &[u8], expected: u8) -> Value {
     let value = answer.value(Some(bytes.len() as u64));
     if bytes.iter().all(|byte| *byte == expected) {

@@ -1,4 +1,4 @@
-//! What a grid is.
+//! The definition of a grid.
 
 use super::sheet::Sheet;
 use crate::claim::Claim;
@@ -7,28 +7,28 @@ use crate::verdict::Observation;
 /// A grid.
 #[derive(Clone, Copy, Debug)]
 pub struct Grid {
-    /// The command by which it is made.
+    /// The command that makes it.
     pub name: &'static str,
-    /// What is in the rows, for its title.
+    /// The kind of its rows, for its title.
     pub what: &'static str,
-    /// An experiment per row, whose facts are the cells. The row's name is its statement.
+    /// One experiment for each row. Its facts are the cells, and its statement is the row's name.
     pub rows: &'static [Claim],
-    /// Whether a guest needs a disk of every kind.
+    /// Whether a guest needs a disk with every file system.
     pub on_disks: bool,
-    /// What is done before its experiments are started.
+    /// Called before its experiments are started.
     pub prepare: fn(),
-    /// Which columns differ from run to run: they are no part of a record, and their differences are none.
+    /// Whether a column differs from run to run. Such a column is left out of records and comparisons.
     pub varies: fn(&str) -> bool,
-    /// What is made of the facts of a row.
+    /// Rewrites the facts of a row.
     pub tidy: fn(&Observation) -> Observation,
-    /// Where what is in it does not agree with itself, a sentence each.
+    /// Finds contradictions inside the grid, one sentence each.
     pub disagreements: fn(&Sheet) -> Vec<String>,
-    /// The records, as they were when the program was built: kernels, oldest first, each with its stored form.
+    /// The records, as they were when the program was built: the kernels, oldest first, with the stored form of each.
     pub records: &'static [(&'static str, &'static str)],
 }
 
 impl Grid {
-    /// The names of its rows. Several experiments after each other may fill one row.
+    /// The names of its rows. Consecutive experiments may fill one row.
     pub fn row_names(&self) -> Vec<&'static str> {
         let mut names: Vec<&str> = self.rows.iter().map(|row| row.statement).collect();
         names.dedup();
@@ -36,7 +36,7 @@ impl Grid {
     }
 }
 
-/// The records of a grid, by its name.
+/// The records of the grid with this name.
 macro_rules! recorded {
     ($grid:literal) => {
         $crate::grids::grid::recorded!($grid, "5.10" "6.1" "6.12" "6.16" "6.17" "6.18" "6.19" "7.0" "7.1" "7.2" "7.3")

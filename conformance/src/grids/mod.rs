@@ -1,8 +1,10 @@
-//! Grids: what everything of a kind answers to every call, on the running kernel.
+//! Grids: the answers of the running kernel to every call, for all descriptors, file systems or methods.
 //!
-//! A grid is data of a run, not a claim: each cell is what was seen. What every kernel of the matrix answered is kept in
-//! [`records`]; cells that differ between kernels, or from what is documented, have claims in the registry, as [`cells`] says. A row is an experiment for the [runner](crate::runner), so it has a process of its
-//! own, with its limits; each cell has a thread, so that a call that sleeps is seen to do so and holds up no other.
+//! A grid is the data of a run, not a claim: each cell is one observation. [`records`] keeps the answers of every kernel of the
+//! matrix. A cell that differs between kernels, or from a document, has a claim in the registry, which [`cells`] names.
+//!
+//! A row is an experiment for the [runner](crate::runner), so it runs in a separate process with limits. Each cell runs in a
+//! separate thread, so that a sleeping call is detected and does not delay the others.
 
 pub mod attempt;
 pub mod cells;

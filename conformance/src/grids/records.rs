@@ -1,7 +1,7 @@
-//! What every kernel of the matrix answered, as `just record-grids` has written it to `fixtures/grids`.
+//! Records of grids: the answers of every kernel of the matrix. `just record-grids` writes them to `fixtures/grids`.
 //!
-//! A record is a whole grid in the stored form without what differs from run to run, so another run on the same kernel makes the
-//! same record.
+//! A record is a whole grid in the stored form, without the columns that differ from run to run. Another run on the same kernel
+//! makes the same record.
 
 #![forbid(unsafe_code)]
 
@@ -10,14 +10,15 @@ use super::sheet::Sheet;
 use crate::run::red::Strictness;
 use crate::verdict::Observation;
 
-/// Where the grids of guests are kept, below the directory in which the program runs: a directory per grid, a file per kernel.
+/// The directory in which the grids of guests are stored, relative to the working directory. It has a directory for each grid,
+/// and a file for each kernel.
 pub const MADE: &str = "target/grids";
 
 /// The record of a grid on a kernel of the matrix.
 ///
 /// # Panics
 ///
-/// Never in a build whose tests pass: the records are part of the program.
+/// Never, if the tests pass: the records are part of the program, and a test parses them.
 pub fn find(grid: &Grid, kernel: &str) -> Option<Sheet> {
     let (_, text) = grid.records.iter().find(|(name, _)| *name == kernel)?;
     Some(Sheet::read(text.as_bytes()).expect("the records are checked by a test"))
@@ -31,11 +32,11 @@ pub fn of_grid(grid: &Grid) -> Vec<(&'static str, Sheet)> {
         .collect()
 }
 
-/// A grid as a record, if it is whole and green.
+/// Turns a grid into a record, if it is complete and green.
 ///
 /// # Errors
 ///
-/// What keeps it from being one.
+/// The reason why it cannot be a record.
 pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
     if sheet.grid != grid.name {
         return Err(format!(
@@ -73,8 +74,13 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
     Ok(record)
 }
 
-/// Why a grid is red, a clause each: rows that are no answer, no answer at all, and, where asked for, what is not as `record` has
-/// it, or, without a record, rows that this machine does not have.
+/// The reasons why a grid is red, one clause each:
+///
+/// - a row that failed
+/// - a contradiction inside the grid
+/// - a grid in which no row was decided
+/// - in strict mode with a record, a difference from the record
+/// - in strict mode without a record, a row that is unexpectedly untestable on this machine
 pub fn red(
     grid: &Grid,
     sheet: &Sheet,
@@ -97,7 +103,7 @@ pub fn red(
     };
     match record {
         Some(record) => {
-            // A row that may be untestable is no difference where it is.
+            // An untestable row that `--expect-untestable` names is not a difference.
             let mut kept = sheet.clone();
             kept.rows
                 .retain(|row| row.lacking.is_none() || !expected(&row.row));
@@ -114,8 +120,8 @@ pub fn red(
     reasons
 }
 
-/// What of a grid is not as recorded, a clause each: cells with another answer, and rows of the record that are not there.
-/// Rows that were left out on purpose are not looked for.
+/// The differences between a grid and its record, one clause each: cells with another answer, and rows that only one of them has.
+/// Rows that were left out on purpose are not compared.
 pub fn unlike(grid: &Grid, record: &Sheet, sheet: &Sheet) -> Vec<String> {
     let mut found = Vec::new();
     for row in &sheet.rows {

@@ -1,7 +1,8 @@
-//! A grid that was made: stored, printed, compared.
+//! A completed grid: its stored form, its table, and comparisons.
 //!
-//! The stored form is JSON Lines of schema 1: first an object of type `grid` with the grid's name and the environment as in
-//! [`crate::run::jsonl`], then one of type `row` per row, last one of type `end` with the number of rows.
+//! The stored form is JSON Lines of schema 1. The first object has the type `grid`, with the grid's name and the environment as
+//! in [`crate::run::jsonl`]. Each row has an object of the type `row`. The last object has the type `end`, with the number of
+//! rows.
 
 #![forbid(unsafe_code)]
 
@@ -19,9 +20,9 @@ use std::path::Path;
 /// A grid with its cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sheet {
-    /// Which grid.
+    /// The name of the grid.
     pub grid: String,
-    /// Where it was made.
+    /// The environment in which it was made.
     pub environment: Environment,
     /// Its rows, in the grid's order.
     pub rows: Vec<Row>,
@@ -30,15 +31,15 @@ pub struct Sheet {
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// What is in it.
+    /// The name of the row.
     pub row: String,
-    /// What came of each column.
+    /// The answers, with the column as the name of the fact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cells: Option<Observation>,
-    /// Why this machine has none of it.
+    /// The reason why this machine cannot make the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacking: Option<Reason>,
-    /// What went wrong.
+    /// The description of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
@@ -57,7 +58,7 @@ enum Line {
 }
 
 impl Row {
-    /// What the runner has brought of a row.
+    /// The row for the runner's outcome.
     pub fn of(name: &str, outcome: Outcome) -> Self {
         let mut row = Self {
             row: name.to_owned(),
@@ -77,7 +78,7 @@ impl Row {
         row
     }
 
-    /// Adds what another experiment has brought of the same row.
+    /// Adds the result of another experiment for the same row.
     pub fn join(&mut self, other: Self) {
         match (&mut self.cells, other.cells) {
             (Some(cells), Some(more)) => {
@@ -91,7 +92,7 @@ impl Row {
         self.failure = self.failure.take().or(other.failure);
     }
 
-    /// What a cell says, in a word or two.
+    /// The text of a cell.
     pub fn cell(&self, column: &str) -> String {
         let Some(cells) = &self.cells else {
             let why = if self.failure.is_some() {
@@ -106,19 +107,19 @@ impl Row {
     }
 }
 
-/// A cell that is not the same everywhere.
+/// A cell with different answers in several sheets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Its row.
     pub row: String,
     /// Its column.
     pub column: String,
-    /// What it says in each of the sheets, in their order.
+    /// The text of the cell in each sheet, in the order of the sheets.
     pub cells: Vec<String>,
 }
 
 impl Sheet {
-    /// The columns, in the order in which they first come.
+    /// The columns, in the order of their first use.
     pub fn columns(&self) -> Vec<&str> {
         let mut columns: Vec<&str> = Vec::new();
         for fact in self
@@ -134,7 +135,7 @@ impl Sheet {
         columns
     }
 
-    /// The rows that are no answer, a clause each.
+    /// The rows that failed, one clause each.
     pub fn red(&self) -> Vec<String> {
         let failed = self.rows.iter().filter_map(|row| {
             let failure = row.failure.as_ref()?;
@@ -162,16 +163,16 @@ impl Sheet {
         output.flush()
     }
 
-    /// Whether these bytes begin as the stored form of a grid does.
+    /// Whether these bytes begin like the stored form of a grid.
     pub fn is_begun_by(bytes: &[u8]) -> bool {
         bytes.starts_with(br#"{"type":"grid""#)
     }
 
-    /// Reads the stored form, if it is whole.
+    /// Parses the stored form, which must be complete.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in a clause about "the grid".
+    /// A description of the mistake, as a clause about "the grid".
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
         let text =
             std::str::from_utf8(bytes).map_err(|error| format!("the grid is no text: {error}"))?;
@@ -213,17 +214,18 @@ impl Sheet {
         Err(format!("the grid has no end, after {} rows", rows.len()))
     }
 
-    /// Reads a file of the stored form.
+    /// Reads a file in the stored form.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in a line that begins with its path.
+    /// A description of the mistake, in a line that begins with the path.
     pub fn of_file(path: &Path) -> Result<Self, String> {
         let bytes = stored::bytes(path)?;
         Self::read(&bytes).map_err(|what| format!("{}: {what}", path.display()))
     }
 
-    /// Writes the grid as a table: a column's name is above it, what is not here below it with its reason.
+    /// Writes the grid as a table. A list of the rows that this machine cannot make follows, and a list of the failures, with the
+    /// reasons.
     pub fn table(&self, output: &mut dyn Write, markdown: bool) -> io::Result<()> {
         let columns = self.columns();
         let mut table = vec![
@@ -261,7 +263,7 @@ impl Sheet {
         Ok(())
     }
 
-    /// How many cells there are, how many of them an answer other than an error.
+    /// Counts the rows, the cells, the successful calls among them, and the rows that this machine cannot make.
     pub fn summary(&self) -> String {
         let cells = || {
             self.rows
@@ -283,8 +285,8 @@ impl Sheet {
     }
 }
 
-/// The cells that are not the same in all of these sheets, in the order of the first, but for those that differ from run to run. A row that one of them does not have is left
-/// out there: its cells are no answer.
+/// The cells that differ between these sheets, in the order of the first sheet. Columns that differ from run to run are left out.
+/// A sheet without the row does not make a difference.
 pub fn differences(sheets: &[&Sheet], varies: fn(&str) -> bool) -> Vec<Difference> {
     let Some((first, _)) = sheets.split_first() else {
         return vec![];
@@ -322,7 +324,7 @@ pub fn differences(sheets: &[&Sheet], varies: fn(&str) -> bool) -> Vec<Differenc
     found
 }
 
-/// Writes what differs between sheets of a grid with these names, as a table, with the claims that decide each cell.
+/// Writes the differences between the sheets with these names as a table, with the claims that decide each cell.
 pub fn write_differences(
     output: &mut dyn Write,
     grid: &str,

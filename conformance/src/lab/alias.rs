@@ -1,7 +1,7 @@
-//! Was it copied? Change the source after the transfer and look at what arrives.
+//! Detects copies: the experiment changes the source after the transfer and looks at the bytes that arrive.
 //!
-//! If the receiver finds the change, the transfer moved references to the source's pages: no CPU copy was made. If it finds
-//! the old bytes, somebody copied them. No clock, no counter, no privilege is needed.
+//! If the receiver reads the changed bytes, the transfer moved references to the source's pages and the CPU copied nothing. If it
+//! reads the old bytes, they were copied somewhere. This needs no clock, no counter and no privilege.
 
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
@@ -13,16 +13,16 @@ use std::fmt;
 use std::fs::File;
 use syscalls::{Errno, Sysno};
 
-/// What is sent: four pages, which fit into every sink's queue.
+/// The length of the source: four pages, which fit into every sink's queue.
 pub const LENGTH: usize = 4 * 4096;
 /// Every byte of the source at the time of the transfer.
 pub const OLD: u8 = b'O';
-/// Every byte of the source afterwards.
+/// Every byte of the source after the change.
 pub const NEW: u8 = b'N';
 
-/// What shows a reader the other of shared and copied.
+/// Lies that turn a shared result into a copied one, and the reverse.
 ///
-/// The lie about `pread` is for a receiver that is a file; it has nothing to say where a change is only checked.
+/// The lie about `pread` applies to a sink that is a file. It has no effect where the call only checks a change.
 pub const SHARING_LIES: &[Lie] = &[
     Lie::bytes(Sysno::read, NEW, OLD),
     Lie::bytes(Sysno::read, OLD, NEW),
@@ -30,19 +30,19 @@ pub const SHARING_LIES: &[Lie] = &[
     Lie::bytes(Sysno::pread64, OLD, NEW),
 ];
 
-/// What the receiver found after the source had changed.
+/// The bytes that the receiver reads after the source has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// The change: it was given references.
+    /// The changed bytes: the receiver was given references.
     Shared,
-    /// The bytes as they were: it was given a copy.
+    /// The old bytes: the receiver was given a copy.
     Copied,
     /// Some of both.
     Mixed,
 }
 
 impl Sharing {
-    /// By the bytes that arrived.
+    /// Decides by the bytes that arrived.
     pub fn of(bytes: &[u8]) -> Result<Self, Stop> {
         let new = bytes.iter().filter(|byte| **byte == NEW).count();
         let old = bytes.iter().filter(|byte| **byte == OLD).count();
@@ -75,7 +75,7 @@ pub fn source(lab: &Lab) -> Result<File, Stop> {
     lab.file(&[OLD; LENGTH])
 }
 
-/// As many [`OLD`] bytes of anonymous memory.
+/// Anonymous memory of `length` bytes, all [`OLD`].
 pub fn memory(length: usize) -> Result<PrivateAnonymous, Stop> {
     let mut memory = PrivateAnonymous::new(length).setup("mmap")?;
     memory.fill(OLD);
@@ -110,12 +110,12 @@ pub fn after_sending(
     Sharing::of(&sink.take(LENGTH)?)
 }
 
-/// Calls `step` with the bytes sent so far until all are: a short count and an interruption are no answers to what is asked.
+/// Calls `step` with the number of bytes sent so far until all are sent. A short count or an interruption does not end the loop.
 pub fn send_all(step: impl FnMut(usize) -> Result<usize, Errno>) -> Result<(), Errno> {
     io::all_done(LENGTH, step)
 }
 
-/// An experiment on sharing sends all or is none.
+/// An experiment on sharing needs all bytes to be sent; a smaller count is an error.
 pub fn all_sent(sent: u64) -> Result<(), Stop> {
     if sent == LENGTH as u64 {
         Ok(())

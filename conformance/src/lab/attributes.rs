@@ -1,4 +1,4 @@
-//! What `chattr` sets.
+//! Attributes that `chattr` sets.
 
 use super::sockets::last_errno;
 use crate::interpose::record::aside;
@@ -24,11 +24,11 @@ impl Attribute {
         }
     }
 
-    /// Sets it, or takes it away, and checks that the file has it so.
+    /// Sets or clears the attribute, and checks that the file reports it.
     ///
     /// # Errors
     ///
-    /// Untestable without the right or on a file system that has no attributes.
+    /// Untestable without the privilege, or on a file system without attributes.
     pub fn set(self, file: &File, on: bool) -> Result<(), Stop> {
         let refused = |call: &str| match last_errno() {
             Errno::ENOTTY | Errno::EOPNOTSUPP => Stop::untestable(

@@ -1,5 +1,7 @@
-//! What arrives of a file that was given away by reference and changed before anybody read: data, so that the grid of file systems
-//! and the claims ask the same and answer in the same words.
+//! Observes a file that was given away by reference and changed before it was read.
+//!
+//! The changes are data, so that the grid of file systems and the claims make the same experiment and report it in the same
+//! words.
 
 #![forbid(unsafe_code)]
 
@@ -14,16 +16,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use syscalls::Errno;
 
-/// What is done to the file.
+/// A change of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is truncated to this length.
     Truncated(u64),
-    /// So many bytes from this offset on are made a hole.
+    /// A hole is punched: this many bytes from this offset.
     Punched(u64, u64),
 }
 
-/// Every change, with its name. A line more here is a column more of the grid.
+/// Every change, with its name. A new line here adds a column to the grid.
 pub const CHANGES: &[(&str, Change)] = &[
     ("truncated to 0", Change::Truncated(0)),
     ("truncated to 100", Change::Truncated(100)),
@@ -34,13 +36,13 @@ pub const CHANGES: &[(&str, Change)] = &[
     ("half a page punched", Change::Punched(4096, 2048)),
 ];
 
-/// Those that make the file shorter.
+/// The changes that make the file shorter.
 pub fn truncations() -> impl Iterator<Item = &'static (&'static str, Change)> {
     let changes = CHANGES.iter();
     changes.filter(|(_, change)| matches!(change, Change::Truncated(_)))
 }
 
-/// Those that take whole pages away and no part of one.
+/// The changes that remove whole pages only.
 pub fn of_whole_pages() -> impl Iterator<Item = &'static str> {
     let is_whole = |change: &Change| match change {
         Change::Truncated(length) => length % 4096 == 0,
@@ -52,7 +54,7 @@ pub fn of_whole_pages() -> impl Iterator<Item = &'static str> {
         .map(|(name, _)| *name)
 }
 
-/// By what the file's pages are given away.
+/// The call and the sink by which the file's pages are given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
     /// `sendfile` to a TCP socket.
@@ -64,10 +66,10 @@ pub enum Carrier {
 }
 
 impl Carrier {
-    /// Every one, in the order of the grid.
+    /// Every carrier, in the order of the grid.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Unix, Self::Pipe];
 
-    /// What carries them.
+    /// The name of the carrier.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
@@ -81,7 +83,7 @@ impl Carrier {
         format!("{}, {change}", self.name())
     }
 
-    /// Gives away the whole file, and returns the other end, at which all has arrived.
+    /// Gives away the whole file, and returns the other end after all bytes have arrived there.
     fn give(self, file: &File) -> Result<(Result<usize, Errno>, OwnedFd), Stop> {
         let mut offset = 0;
         let (near, far): (OwnedFd, OwnedFd) = match self {
@@ -109,7 +111,7 @@ impl Carrier {
                 SpliceFlags::empty(),
             ),
         });
-        // The others have it when the call returns.
+        // The other carriers have delivered the bytes when the call returns.
         if given == Ok(LENGTH) && self == Self::Tcp {
             aside(|| sockets::wait_for_arrival(&far, LENGTH))?;
         }
@@ -117,9 +119,9 @@ impl Carrier {
     }
 }
 
-/// Gives away a file of [`LENGTH`] bytes [`OLD`], changes it, and reads what was given.
+/// Gives away a file of [`LENGTH`] bytes [`OLD`], changes it, and reads the bytes that were given.
 ///
-/// The change may be refused: by which call, and why. `EIO` is also said of a change that cannot be read back.
+/// A refused change is returned with the call and its errno. The errno is also `EIO` if the change cannot be read back.
 pub fn observe(
     file: &File,
     carrier: Carrier,
@@ -147,7 +149,7 @@ pub fn observe(
     Ok(Ok(Value::Text(words(&bytes[..count]))))
 }
 
-/// What became of the bytes: `as given`, or where there are zeros.
+/// Describes the bytes: `as given`, or the ranges that are zeros.
 pub fn words(bytes: &[u8]) -> String {
     if bytes.len() != LENGTH {
         return format!("{} bytes", bytes.len());
@@ -175,7 +177,7 @@ pub fn words(bytes: &[u8]) -> String {
     format!("zeros {}", zeros.collect::<Vec<_>>().join(", "))
 }
 
-/// What is said of bytes that are as they were.
+/// The word for bytes that have not changed.
 pub const AS_GIVEN: &str = "as given";
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Completions of `MSG_ZEROCOPY` from a socket's error queue.
 //!
-//! Nothing else is expected there: an entry that is not one completion, whole, is `EBADMSG`.
+//! Any other entry in the queue is `EBADMSG`: each entry must be one whole completion.
 
 use crate::lab::io;
 use nocopy_msg_zerocopy::{Completion, Message, MsgFlags, messages, recv_error_queue};
@@ -8,12 +8,12 @@ use std::fmt;
 use std::os::fd::AsFd;
 use syscalls::Errno;
 
-/// Completions as they were read, range by range.
+/// Completions as they were read: a list of ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completions(pub Vec<Completion>);
 
 impl Completions {
-    /// Reads completions until they cover `sends`, sleeping in `poll` between.
+    /// Reads completions until they cover `sends`, and sleeps in `poll` between reads.
     pub fn wait(socket: &impl AsFd, sends: u64) -> Result<Self, Errno> {
         let mut completions = Self::default();
         completions.read_until(socket, sends)?;
@@ -33,21 +33,21 @@ impl Completions {
         loop {
             match self.read_one(socket) {
                 Err(Errno::EAGAIN) => io::wait_for_error_queue(socket.as_fd())?,
-                // More is complete than was sent: these are no completions of ours.
+                // More sends are complete than were made: these are not our completions.
                 Ok(()) if self.count() > sends => return Err(Errno::EBADMSG),
                 done => return done,
             }
         }
     }
 
-    /// Reads all that are there now.
+    /// Reads all completions that are in the queue now.
     pub fn now(socket: &impl AsFd) -> Result<Self, Errno> {
         let mut completions = Self::default();
         completions.read_now(socket)?;
         Ok(completions)
     }
 
-    /// Reads all more that are there now.
+    /// Reads all further completions that are in the queue now.
     pub fn read_now(&mut self, socket: &impl AsFd) -> Result<(), Errno> {
         loop {
             match self.read_one(socket) {
@@ -73,12 +73,12 @@ impl Completions {
         }
     }
 
-    /// How many sends they cover.
+    /// The number of sends that the ranges cover.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|completion| completion.count()).sum()
     }
 
-    /// The first and the last id of the ranges, which may be split in any way.
+    /// The first and the last id of the ranges. The ranges may be split in any way.
     pub fn ids(&self) -> String {
         let first = self.0.iter().map(|range| range.lo).min();
         let last = self.0.iter().map(|range| range.hi).max();
@@ -88,7 +88,7 @@ impl Completions {
         )
     }
 
-    /// How many sends are in ranges marked as copied.
+    /// The number of sends in ranges that are marked as copied.
     pub fn copied(&self) -> u64 {
         self.0
             .iter()

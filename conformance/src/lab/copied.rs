@@ -1,11 +1,11 @@
-//! How many bytes the kernel's copy functions copy, by breakpoints on them: on a machine of our own, as root.
+//! Counts the bytes that the kernel's copy functions copy, by breakpoints on them. This needs root on a disposable machine.
 //!
-//! The functions that move bytes between the kernel and a process are compiled without the hooks that tracing needs. A processor's
-//! breakpoint stops at any address, and the registers there have the count. What `MSG_ZEROCOPY` copies after all is copied elsewhere,
-//! in a function that can be traced, with the count in the packet.
+//! The functions that move bytes between the kernel and a process are compiled without the hooks that tracing needs. A
+//! processor's breakpoint stops at any address, and a register holds the count there. When `MSG_ZEROCOPY` falls back to a copy,
+//! another function makes it. That function can be traced, and the packet holds the count.
 //!
-//! Which functions copy, and where in a packet its count stands, differs by version and configuration. So each is found by a control: a
-//! known number of bytes is copied, and what was seen has to be that number. Where nothing was, nothing is counted.
+//! The functions that copy, and the offset of the count in a packet, depend on the version and the configuration. A control finds
+//! them: it copies a known number of bytes, and the breakpoints must count this number. If they do not, nothing is counted.
 
 use crate::lab::completions::Completions;
 use crate::lab::io::{self, NO_FD};
@@ -29,14 +29,14 @@ enum Register {
     Si = 4,
 }
 
-/// A function that copies, with the register in which its count is.
+/// A function that copies, and the register that holds its count.
 #[derive(Clone, Copy)]
 struct Function {
     name: &'static str,
     count: Register,
 }
 
-/// Those by which the kernel may take what a process sends. A processor has four breakpoints.
+/// The functions by which the kernel may take the bytes that a process sends. A processor has four breakpoints.
 const FROM_USER: &[Function] = &[
     Function {
         name: "_copy_from_iter",
@@ -51,7 +51,8 @@ const FROM_USER: &[Function] = &[
         count: Register::Dx,
     },
 ];
-/// Those by which it may give a process what that reads. The second one also gives pages to pipes, so it is watched for `read` alone.
+/// The functions by which the kernel may give a process the bytes that it reads. The second one also gives pages to pipes, so it
+/// is watched for `read` only.
 const TO_USER: &[Function] = &[
     Function {
         name: "_copy_to_iter",
@@ -63,7 +64,7 @@ const TO_USER: &[Function] = &[
     },
 ];
 
-/// `struct perf_event_attr` of `linux/perf_event.h`, as long as Linux 4.1 has it.
+/// `struct perf_event_attr` of `linux/perf_event.h`, with the length that it has in Linux 4.1.
 #[repr(C)]
 #[derive(Default)]
 struct Attributes {
@@ -95,7 +96,7 @@ const HW_BREAKPOINT_X: u32 = 4;
 const PERF_RECORD_LOST: u32 = 2;
 const PERF_RECORD_SAMPLE: u32 = 9;
 
-/// A breakpoint on one processor, and the ring in which the kernel notes who came by.
+/// A breakpoint on one processor, and the ring in which the kernel records each hit.
 struct Breakpoint {
     _event: OwnedFd,
     ring: *mut Page,
@@ -105,7 +106,7 @@ const PAGE: usize = size_of::<Page>();
 /// A power of two.
 const RING: usize = 128 * PAGE;
 
-/// `struct perf_event_mmap_page`, as far as it is looked at.
+/// `struct perf_event_mmap_page`, up to the field that is read here.
 #[repr(C, align(4096))]
 struct Page {
     before: [u8; 1024],
@@ -114,7 +115,7 @@ struct Page {
 
 impl Drop for Breakpoint {
     fn drop(&mut self) {
-        // SAFETY: the ring was mapped with this length, and nobody holds a reference to it.
+        // SAFETY: the ring was mapped with this length, and no reference to it exists.
         unsafe { libc::munmap(self.ring.cast(), PAGE + RING) };
     }
 }
@@ -169,7 +170,7 @@ impl Breakpoint {
         })
     }
 
-    /// Who came by with which count. An error if some were not noted.
+    /// The thread and the count of each hit. An error if the kernel has lost some.
     fn samples(&self) -> Result<Vec<(u32, u64)>, Stop> {
         // SAFETY: the first page is mapped as long as this is there, and the kernel writes its head whole.
         let head = unsafe { &(*self.ring).data_head }.load(Ordering::Acquire);
@@ -177,7 +178,7 @@ impl Breakpoint {
         if head > RING {
             return Err(Stop::broken("more was copied than there is room to note"));
         }
-        // SAFETY: the data is behind the first page; up to its head the kernel has written it, and does not write it again.
+        // SAFETY: the data follows the first page. The kernel has written it up to its head, and does not write it again.
         let mut data = unsafe { std::slice::from_raw_parts(self.ring.add(1).cast::<u8>(), head) };
         let mut samples = Vec::new();
         // A header: type, flags, size. A sample: process, thread, the registers' ABI, the register.
@@ -204,57 +205,58 @@ impl Breakpoint {
     }
 }
 
-/// The functions of the kernel that were called while this was there, and with how many bytes.
+/// Breakpoints on the kernel's copy functions, which record each call and its count until [`end`](Self::end).
 pub struct Watch {
     by_workers: bool,
     from_user: Vec<Breakpoint>,
-    /// Those by which the receiver reads.
+    /// Functions by which the receiver reads.
     to_user: Vec<Breakpoint>,
-    /// Those by which the sender reads besides.
+    /// Further functions, by which only the sender reads.
     to_sender: Vec<Breakpoint>,
     packets: Packets,
 }
 
-/// What is known of the sender that is watched.
+/// The properties of the sender that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// It calls `read`.
     pub reads: bool,
     /// It sends to an `AF_UNIX` socket.
     pub is_unix: bool,
-    /// Threads of the kernel send for it.
+    /// Kernel threads send for it.
     pub by_workers: bool,
 }
 
-/// Bytes that the kernel has copied.
+/// Numbers of bytes that the kernel has copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// On the way from the source to the sink: by the sender, and by whoever found that a packet's memory was the user's.
+    /// Copied on the way from the source to the sink. The sender's copies count, and so do copies of packets whose memory is the
+    /// user's.
     pub sending: u64,
-    /// By the receiver.
+    /// Copied by the receiver.
     pub receiving: u64,
 }
 
-/// What the controls have shown of this kernel.
+/// The results of the controls for this kernel.
 struct Known {
-    /// By which functions a TCP socket takes what is written to it.
+    /// The functions by which a TCP socket takes written bytes.
     to_tcp: Vec<Function>,
-    /// The same of an `AF_UNIX` socket.
+    /// The functions by which an `AF_UNIX` socket takes written bytes.
     to_unix: Vec<Function>,
-    /// By which a file is read.
+    /// The functions by which a file is read.
     from_file: Vec<Function>,
-    /// By which a socket is read.
+    /// The functions by which a socket is read.
     from_socket: Vec<Function>,
-    /// Where `data_len` stands in `struct sk_buff`.
+    /// The offset of `data_len` in `struct sk_buff`.
     data_len: usize,
 }
 
-/// What a control copies. No power of two; whole pages, because old kernels call the function for a page with all of it, whatever is
-/// left to be read.
+/// The number of bytes that a control copies. It is not a power of two. It is whole pages, because old kernels call the function
+/// for a whole page even if less is left to read.
 const CONTROL: usize = 13 * 4096;
 
 impl Known {
-    /// Of this kernel, found once.
+    /// The result for this kernel, which is found once.
     fn of_kernel(source: &File) -> Result<&'static Self, Stop> {
         static KNOWN: OnceLock<Result<Known, Stop>> = OnceLock::new();
         KNOWN
@@ -294,7 +296,7 @@ impl Known {
     }
 }
 
-/// Those of some functions that are called with [`CONTROL`] bytes in all when this thread does `work`, which copies as many.
+/// Returns those functions that are called with [`CONTROL`] bytes in all while this thread does `work`, which copies that number.
 fn that_copy(
     functions: &[Function],
     what: &str,
@@ -331,7 +333,7 @@ fn that_copy(
     })
 }
 
-/// The fewest of these whose counts sum up to `whole`; of as many, the first ones.
+/// The smallest subset whose counts add up to `whole`. Of subsets of the same size, the first one.
 fn smallest_that_sums_up<T: Copy>(counts: &[(T, u64)], whole: u64) -> Option<Vec<T>> {
     let mut subsets: Vec<u32> = (1..1 << counts.len()).collect();
     subsets.sort_by_key(|subset| subset.count_ones());
@@ -347,7 +349,7 @@ fn smallest_that_sums_up<T: Copy>(counts: &[(T, u64)], whole: u64) -> Option<Vec
     Some(of(found).map(|(function, _)| function).collect())
 }
 
-/// Breakpoints on a function, on every processor; none where the kernel does not have it.
+/// Sets breakpoints on a function, on every processor. The list is empty if the kernel does not have the function.
 fn set(function: &Function) -> Result<Vec<Breakpoint>, Stop> {
     let Some(address) = Symbols::read()?.find(function.name) else {
         return Ok(vec![]);
@@ -361,7 +363,7 @@ fn set(function: &Function) -> Result<Vec<Breakpoint>, Stop> {
     all.map_err(no_breakpoint)
 }
 
-/// Why there is no breakpoint: what root may not do either is not a matter of privilege.
+/// The reason why no breakpoint can be set. A refusal that root gets too is not a lack of privilege.
 fn no_breakpoint(errno: Errno) -> Stop {
     let said = format!("no breakpoint can be set on a function of the kernel: {errno:?}");
     match errno {
@@ -389,7 +391,7 @@ fn thread() -> u32 {
 }
 
 impl Watch {
-    /// Begins to watch such a sender, which sends from this file.
+    /// Starts to watch a sender that sends from this file.
     pub fn begin(sender: Sender, source: &File) -> Result<Self, Stop> {
         let known = Known::of_kernel(source)?;
         let by = if sender.is_unix {
@@ -420,7 +422,7 @@ impl Watch {
         })
     }
 
-    /// What was copied, where the sender is this thread and whoever else copies to a user is the receiver.
+    /// Returns the counts. This thread is the sender, and every other thread that copies to a user is the receiver.
     pub fn end(self) -> Result<Copied, Stop> {
         let sender = thread();
         let mut copied = Copied {
@@ -461,7 +463,7 @@ fn processors() -> usize {
 struct Symbols(String);
 
 impl Symbols {
-    /// They are many, and stay as they are.
+    /// Reads the symbols once: the list is long and does not change.
     fn read() -> Result<&'static Self, Stop> {
         static READ: OnceLock<Symbols> = OnceLock::new();
         if READ.get().is_none() {
@@ -474,7 +476,7 @@ impl Symbols {
             .ok_or_else(|| Stop::broken("no symbols were read"))
     }
 
-    /// The address of a function, if the kernel has it, and shows it.
+    /// The address of a function, if the kernel has it and shows it.
     fn find(&self, name: &str) -> Option<u64> {
         self.0.lines().find_map(|line| {
             let mut words = line.split_ascii_whitespace();
@@ -484,10 +486,10 @@ impl Symbols {
     }
 }
 
-/// Where `data_len` stands in `struct sk_buff`: the one place that has the number of bytes sent in every packet that is copied after all.
-/// It depends on the kernel's configuration.
+/// Finds the offset of `data_len` in `struct sk_buff`, which depends on the kernel's configuration. This field alone has the
+/// number of bytes sent in every packet that is copied after all.
 fn data_len() -> Result<usize, Stop> {
-    /// Between the lists at the structure's beginning and the headers' offsets at its end.
+    /// The offsets to try: after the lists at the structure's beginning, and before the headers' offsets at its end.
     const FIRST: usize = 80;
     const LAST: usize = 160;
     let places: Vec<usize> = (FIRST..=LAST).step_by(4).collect();
@@ -527,7 +529,8 @@ fn data_len() -> Result<usize, Stop> {
     }
 }
 
-/// Counts what `skb_copy_ubufs` copies, by a probe of tracefs: a packet whose memory is the user's, on its way to a receiver.
+/// Counts the bytes that `skb_copy_ubufs` copies, by a probe of tracefs. It copies a packet whose memory is the user's when the
+/// packet is on its way to a receiver.
 struct Packets {
     directory: PathBuf,
     places: usize,
@@ -535,7 +538,7 @@ struct Packets {
 }
 
 impl Packets {
-    /// Reads a number of 32 bits at each of these places of every such packet.
+    /// Records a 32-bit number at each of these offsets of every such packet.
     fn watch(places: &[usize]) -> Result<Self, Stop> {
         let mount = mounts::mounted(c"tracefs", &[], 0).map_err(|errno| {
             let said = format!("tracefs cannot be mounted: {errno:?}");
@@ -566,7 +569,7 @@ impl Packets {
         opened.write_all(words.as_bytes()).setup(file)
     }
 
-    /// The sums of the numbers over all packets so far.
+    /// The sums of the numbers, over all packets so far.
     fn bytes(&self) -> Result<Vec<u64>, Stop> {
         let trace = fs::read_to_string(self.directory.join("trace")).setup("trace")?;
         Ok(sums(&trace, self.places))
@@ -596,7 +599,7 @@ impl Drop for Packets {
             ("events/nocopy/ubufs/enable", "0"),
             ("kprobe_events", "-:nocopy/ubufs"),
         ] {
-            // It is tried: the machine is a guest of the run's own.
+            // An error is ignored: the machine is a guest that only this run uses.
             let _ = self.tell(file, words);
         }
     }

@@ -1,7 +1,7 @@
-//! What is known to crash some kernels: data, so that no experiment takes a machine down, nor other results with it.
+//! Experiments that are known to crash some kernels, as data, so that no experiment crashes a machine or loses other results.
 //!
-//! On a kernel of such an interval the experiment is untestable outside a guest. In a guest it is put off, and decided in a boot
-//! of its own after all others.
+//! On a kernel in such an interval the experiment is untestable outside a guest. In a guest it is postponed, and decided in a
+//! separate boot after all others.
 
 #![forbid(unsafe_code)]
 
@@ -9,17 +9,17 @@ use super::netns::is_disposable;
 use crate::kernel::{self, Series};
 use crate::verdict::{Lack, Stop};
 
-/// The variable that says that nothing else is lost if this guest crashes.
+/// The variable that is set if a crash of this guest loses no other result.
 pub const ALONE: &str = "NOCOPY_ALONE";
 
 /// A thing that some kernels do not survive.
 #[derive(Clone, Copy, Debug)]
 pub struct Danger {
-    /// The first and the last series of which some kernel crashes.
+    /// The first and the last kernel series in which some kernel crashes.
     pub kernels: (Series, Series),
-    /// What happens, in a clause.
+    /// The effect, in a clause.
     pub what: &'static str,
-    /// Who reports it.
+    /// The report of it.
     pub source: &'static str,
 }
 
@@ -42,11 +42,11 @@ pub const SEALS: Danger = Danger {
 };
 
 impl Danger {
-    /// Goes on only where nothing can be lost.
+    /// Returns `Ok` only if a crash would lose nothing.
     ///
     /// # Errors
     ///
-    /// Untestable, if the running kernel may crash and others need it.
+    /// Untestable, if the running kernel may crash and other experiments still need it.
     pub fn avoid(&self) -> Result<(), Stop> {
         let is_alone = is_disposable() && std::env::var_os(ALONE).is_some();
         match kernel::running() {
@@ -83,7 +83,7 @@ mod tests {
         }
     }
 
-    /// Only where the running kernel may crash, and then whatever else is so.
+    /// It is spared only if the running kernel is in the interval.
     #[test]
     fn a_kernel_that_may_crash_is_spared() {
         let running = kernel::running().expect("a release").series;

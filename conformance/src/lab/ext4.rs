@@ -1,4 +1,4 @@
-//! A small ext4 of the experiment's own, with blocks smaller than a page: in memory, behind a loop device.
+//! A small ext4 for one experiment, with blocks smaller than a page: in memory, on a loop device.
 
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
@@ -12,22 +12,22 @@ use syscalls::Errno;
 
 /// A block, in bytes.
 pub const BLOCK: usize = 1024;
-/// How many blocks there are.
+/// The number of blocks.
 const BLOCKS: u16 = 256;
-/// How many inodes there are; the first ten are the file system's own.
+/// The number of inodes. The first ten belong to the file system.
 const INODES: u16 = 16;
 const RESERVED_INODES: u16 = 10;
-/// Where the tables are, each in a block of its own but for the inodes, which take two. The root directory is the last used block.
+/// Where the tables are. Each takes one block, except the inodes, which take two. The root directory is the last used block.
 const SUPERBLOCK: u16 = 1;
 const GROUP: u16 = 2;
 const BLOCK_BITMAP: u16 = 3;
 const INODE_BITMAP: u16 = 4;
 const INODE_TABLE: u16 = 5;
 const ROOT: u16 = 7;
-/// How many bits a bitmap has: a block full.
+/// The number of bits in a bitmap, which fills a block.
 const BITS: u16 = 8192;
 
-/// A mount of such a file system, empty, with these options. It and its device go with their last descriptor.
+/// Mounts such a file system, empty, with these options. The mount and its device end with the last descriptor.
 pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
     aside(|| {
         let image = File::from(sealed_memfd(0)?);
@@ -93,7 +93,7 @@ fn formatted() -> Vec<u8> {
     for (offset, number) in [(12, free_blocks), (14, free_inodes), (16, 1)] {
         put(GROUP, offset, &short(number));
     }
-    // The first bit is of the first block behind the boot block, and of the first inode.
+    // The first bit stands for the first block after the boot block, and for the first inode.
     put(BLOCK_BITMAP, 0, &bitmap(FIRST_FREE - 1, BLOCKS - 1));
     put(INODE_BITMAP, 0, &bitmap(RESERVED_INODES, INODES));
     // Inode 2: a directory of one block, with two links, found by the first of the block numbers.
@@ -105,7 +105,7 @@ fn formatted() -> Vec<u8> {
     image
 }
 
-/// A bitmap in which the first `used` of `all` are used, and what is behind is, too.
+/// A bitmap whose first `used` of `all` bits are set. The bits after the first `all` are set as well.
 fn bitmap(used: u16, all: u16) -> Vec<u8> {
     let mut bits = vec![0; BLOCK];
     for bit in (0..used).chain(all..BITS) {

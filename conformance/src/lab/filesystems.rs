@@ -1,4 +1,4 @@
-//! Directories and the file systems that they are on.
+//! Directories and their file systems.
 
 use crate::interpose::record::aside;
 use crate::lab::io::{argument, ask};
@@ -23,7 +23,7 @@ pub struct Place {
     pub filesystem: String,
 }
 
-/// Makes the time of a file's last change one of 2001.
+/// Sets the time of a file's last change to one in 2001.
 pub fn set_old_time(file: &File) -> Result<(), Stop> {
     let old = libc::timespec {
         tv_sec: 1_000_000_000,
@@ -38,7 +38,8 @@ pub fn set_old_time(file: &File) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What `fstat` says of a file. Each call writes over the answer of the one before: a kernel that does nothing leaves that.
+/// The answer of `fstat` for a file. Each call overwrites the previous answer, so a kernel that does nothing leaves the previous
+/// one.
 #[derive(Debug)]
 pub struct Status(libc::stat);
 
@@ -56,7 +57,7 @@ impl Status {
         Ok((self.0.st_mtime, self.0.st_mtime_nsec))
     }
 
-    /// How many blocks of 512 bytes the file takes.
+    /// The number of 512-byte blocks that the file takes.
     pub fn blocks(&mut self, file: &File) -> Result<u64, Stop> {
         self.ask(file)?;
         Ok(self.0.st_blocks.cast_unsigned())
@@ -64,13 +65,13 @@ impl Status {
 
     fn ask(&mut self, file: &File) -> Result<(), Stop> {
         let pointer = (&raw mut self.0).expose_provenance();
-        // SAFETY: fstat writes one stat, which is this one's own.
+        // SAFETY: fstat writes one stat, which belongs to this value.
         unsafe { ask(Sysno::fstat, [argument(file), pointer, 0, 0, 0, 0]) }.setup("fstat")?;
         Ok(())
     }
 }
 
-/// What a run needs of its scratch directory, in bytes.
+/// The space that a run needs in its scratch directory, in bytes.
 const SCRATCH_BYTES: usize = 8 << 20;
 
 /// Why a directory cannot be the scratch directory.
@@ -78,12 +79,12 @@ const SCRATCH_BYTES: usize = 8 << 20;
 pub struct NoScratch {
     /// The directory.
     pub directory: PathBuf,
-    /// What was tried there and failed.
+    /// The error of the attempt to write there.
     pub error: io::Error,
 }
 
-/// Finds a directory for files: the one asked for, or the first usable of `$TMPDIR`, `/tmp`, `/var/tmp` and `/dev/shm`.
-/// Those that were passed over are returned with their errors.
+/// Finds a directory for files. It is the requested one, or the first usable one of `$TMPDIR`, `/tmp`, `/var/tmp` and `/dev/shm`.
+/// The directories that were passed over are returned with their errors.
 pub fn find_scratch(asked: Option<&Path>) -> (Option<PathBuf>, Vec<NoScratch>) {
     let candidates: Vec<PathBuf> = match asked {
         Some(directory) => vec![directory.to_owned()],
@@ -108,8 +109,8 @@ fn try_scratch(directory: &Path) -> io::Result<()> {
     file.write_all(&vec![0; SCRATCH_BYTES])
 }
 
-/// A directory on each kind of writable file system of this machine, `scratch` first. On a disposable machine what is mounted below
-/// `/mnt` is taken too; elsewhere a user's disks are left alone.
+/// A directory on each kind of writable file system of this machine, `scratch` first. On a disposable machine this includes the
+/// mounts below `/mnt`. On other machines the user's disks are left alone.
 pub fn places(scratch: &Path) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     let usual = ["/dev/shm", "/var/tmp", "/run", "/tmp"].map(PathBuf::from);
@@ -135,7 +136,7 @@ pub fn places(scratch: &Path) -> Vec<Place> {
     places
 }
 
-/// An empty file without a name on a file system of one of these names, and that name.
+/// An empty unnamed file on a file system with one of these names, and the name that was found.
 pub fn file_on(lab: &Lab, names: &[&str]) -> Result<(File, String), Stop> {
     let places = places(lab.scratch()?);
     let is_one = |place: &&Place| names.contains(&place.filesystem.as_str());
@@ -167,7 +168,7 @@ pub fn filesystem_of(path: &Path) -> io::Result<String> {
     Ok(name.unwrap_or_else(|| format!("file system {magic:#x}")))
 }
 
-/// Magic numbers of `include/uapi/linux/magic.h` (and of the file systems that keep theirs in their own sources).
+/// Magic numbers of `include/uapi/linux/magic.h`, and of file systems that define theirs in their own sources.
 const MAGIC: &[(u64, &str)] = &[
     (0xef53, "ext4"),
     (0x5846_5342, "xfs"),
@@ -189,7 +190,7 @@ const MAGIC: &[(u64, &str)] = &[
     (0x2fc1_2fc1, "zfs"),
 ];
 
-/// Whether a file system keeps its files on a disk, so that a read can cost a transfer.
+/// Whether a file system keeps its files on a disk, so that a read may cause a transfer.
 pub fn is_on_disk(filesystem: &str) -> bool {
     matches!(
         filesystem,

@@ -1,4 +1,4 @@
-//! Descriptors that are handed to another process, over a socket between the two.
+//! Passes descriptors to another process over a socket.
 
 use crate::lab::io::{self, again};
 use crate::lab::sockets::last_errno;
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use syscalls::Errno;
 
-/// As many as are handed over at once.
+/// The maximum number of descriptors in one message.
 pub const MOST: u8 = 2;
 const FD: u32 = c_int::BITS / 8;
 // SAFETY: CMSG_SPACE only calculates.
@@ -16,11 +16,11 @@ const SPACE: usize = unsafe { libc::CMSG_SPACE(FD * MOST as u32) } as usize;
 // SAFETY: CMSG_LEN only calculates.
 const HEADER: usize = unsafe { libc::CMSG_LEN(0) } as usize;
 
-/// Room for a control message, aligned as its header must be.
+/// Space for a control message, aligned as its header must be.
 #[repr(C, align(8))]
 struct Control([u8; SPACE]);
 
-/// Hands over up to [`MOST`] descriptors, with a byte that says how many these are.
+/// Sends up to [`MOST`] descriptors, with a byte that holds their number.
 pub fn give(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> Result<(), Stop> {
     let number = u8::try_from(fds.len()).unwrap_or(u8::MAX);
     assert!((1..=MOST).contains(&number), "one or two");
@@ -57,13 +57,13 @@ pub fn give(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> Result<(), Stop> {
     }
 }
 
-/// Takes what [`give`] hands over. None at all if the other process has ended.
+/// Receives what [`give`] sends. The list is empty if the other process has ended.
 pub fn take(socket: &UnixStream) -> Result<Vec<OwnedFd>, Stop> {
     let mut control = Control([0; SPACE]);
     let mut count = [0];
     let flags = libc::MSG_CMSG_CLOEXEC;
     let received = match again(|| io::recvmsg(socket, &mut count, &mut control.0, flags)) {
-        // It has ended without reading what it was asked.
+        // It has ended without reading the request.
         Err(Errno::ECONNRESET) => return Ok(Vec::new()),
         received => received.setup("take over descriptors")?,
     };
@@ -72,8 +72,8 @@ pub fn take(socket: &UnixStream) -> Result<Vec<OwnedFd>, Stop> {
     }
     let (numbers, _) = control.0[HEADER..].as_chunks();
     let numbers = numbers.iter().take(count[0].into());
-    // SAFETY: with a byte that says how many comes one control message with as many descriptors, by `give` at the other end, whole;
-    // the kernel has just made them for us alone.
+    // SAFETY: a byte with the number of descriptors comes with one control message that holds all of them, sent by `give` at the
+    // other end. The kernel has just made them, and only this process owns them.
     let owned = |number: &[u8; 4]| unsafe { OwnedFd::from_raw_fd(c_int::from_ne_bytes(*number)) };
     Ok(numbers.map(owned).collect())
 }

@@ -1,4 +1,4 @@
-//! Images of file systems, made by the tools of their authors at run time.
+//! Images of file systems, made at run time by the tools of their authors.
 
 #![forbid(unsafe_code)]
 
@@ -8,18 +8,18 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A file system that a tool makes an image of.
+/// A file system for which a tool makes an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filesystem {
-    /// Its name, for the kernel and, but for ISO 9660, its module too.
+    /// Its name in the kernel. It is also the name of its module, except for ISO 9660.
     pub name: &'static str,
-    /// The tool and its options; [`IMAGE`] and [`DIRECTORY`] stand for the file and for what is put into it.
+    /// The tool and its options. [`IMAGE`] and [`DIRECTORY`] stand for the image file and for the directory with its content.
     mkfs: &'static [&'static str],
     /// Debian's package with the tool.
     package: &'static str,
-    /// The smallest size that the tool takes, in MiB. Sparse: an empty file system takes little of it.
+    /// The smallest size that the tool accepts, in MiB. The image is sparse: an empty file system uses little of it.
     ///
-    /// None for one that can only be read: it is as large as its content.
+    /// `None` for a read-only file system: it is as large as its content.
     mib: Option<u64>,
 }
 
@@ -99,22 +99,22 @@ pub const ALL: &[Filesystem] = &[
     },
 ];
 
-/// What is on a file system that can only be read: a file of these many bytes, each of them [`BYTE`].
+/// The file on a read-only file system. It has [`LENGTH`] bytes, each of them [`BYTE`].
 pub const CONTENT: &str = "content";
 /// The length of [`CONTENT`] and of [`HOLE`].
 pub const LENGTH: usize = 4 * 4096;
 /// Every byte of [`CONTENT`].
 pub const BYTE: u8 = b'O';
-/// Beside it, a file without a byte that was written.
+/// A second file, to which no byte was written.
 pub const HOLE: &str = "hole";
 
-/// The file system of this name.
+/// Finds the file system with this name.
 pub fn find(name: &str) -> Option<&'static Filesystem> {
     ALL.iter().find(|known| known.name == name)
 }
 
 impl Filesystem {
-    /// Whether it can be written once it is made.
+    /// Whether it can be written after it was made.
     pub fn is_writable(&self) -> bool {
         self.mib.is_some()
     }
@@ -129,11 +129,11 @@ impl Filesystem {
         format!("apt-get install {}, or `just setup`", self.package)
     }
 
-    /// Makes the image. What stands beside it under its name and `.content` is used and removed.
+    /// Makes the image. Files beside it with its name and `.content` are used and removed.
     ///
     /// # Errors
     ///
-    /// That of the tool's start, or of the tool with what it says first.
+    /// The tool cannot be started, or it has failed. The error has the first line that the tool printed.
     pub fn make(&self, path: &Path) -> io::Result<()> {
         let content = path.with_extension("content");
         match self.mib {
@@ -168,7 +168,7 @@ impl Filesystem {
         std::fs::create_dir(directory)?;
         std::fs::write(directory.join(CONTENT), [BYTE; LENGTH])?;
         let mut hole = File::create(directory.join(HOLE))?;
-        // A last byte of zero, so that tools that look for content find the same as those that look for holes.
+        // The last byte is a written zero, so that tools that look for zeros and tools that look for holes find the same.
         hole.seek(SeekFrom::Start(LENGTH as u64 - 1))?;
         hole.write_all(&[0])
     }

@@ -1,4 +1,4 @@
-//! The plain calls that zero-copy is compared with, raw: no retry, no position of std's, no hidden second call.
+//! Raw versions of the plain calls with which zero-copy is compared. They do not retry, keep a position or make a second call.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -8,11 +8,11 @@ fn number(fd: &impl AsFd) -> usize {
     (fd.as_fd().as_raw_fd() as isize).cast_unsigned()
 }
 
-/// Any call with whatever arguments, for answers that no wrapper lets one ask for.
+/// Makes any system call with any arguments, for cases that no wrapper allows.
 ///
 /// # Safety
 ///
-/// What the kernel does with these arguments must be sound: it may not write memory that somebody else uses.
+/// The effect of these arguments must be sound. In particular, the kernel must not write memory that is used elsewhere.
 pub unsafe fn ask(call: Sysno, arguments: [usize; 6]) -> Result<usize, Errno> {
     let [first, second, third, fourth, fifth, sixth] = arguments;
     // SAFETY: the caller's promise.
@@ -24,7 +24,7 @@ pub fn argument(fd: &impl AsFd) -> usize {
     number(fd)
 }
 
-/// A number that no descriptor has, as an argument of [`ask`].
+/// A number that is never a descriptor, as an argument of [`ask`].
 pub const NO_FD: usize = usize::MAX;
 
 /// An address at which nothing is ever mapped, as an argument of [`ask`].
@@ -42,28 +42,28 @@ pub fn write(fd: &impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
     unsafe { write_from(fd, bytes.as_ptr(), bytes.len()) }
 }
 
-/// `write(2)` of memory that need not be readable: the kernel answers `EFAULT` for what is not.
+/// `write(2)` of memory that need not be readable. The kernel answers `EFAULT` for an unreadable part.
 ///
 /// # Safety
 ///
-/// No Rust reference to the bytes may be in the way of somebody else's change of them during the call.
+/// If another thread or process changes the bytes during the call, no Rust reference to them may exist.
 pub unsafe fn write_from(fd: &impl AsFd, base: *const u8, length: usize) -> Result<usize, Errno> {
     // SAFETY: the kernel checks every access to the range, reads it during the call and does not keep the pointer.
     unsafe { syscall!(Sysno::write, number(fd), base, length) }
 }
 
-/// Reads until `buffer` is full or the end has come; goes on after a short count and after `EINTR`.
+/// Reads until `buffer` is full or the end of the file is reached. Continues after a short count and after `EINTR`.
 pub fn read_full(fd: &impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     until_done(buffer.len(), |done| read(fd, &mut buffer[done..]))
 }
 
-/// Writes all of `bytes`; goes on after a short count and after `EINTR`.
+/// Writes all of `bytes`. Continues after a short count and after `EINTR`.
 pub fn write_all(fd: &impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     // SAFETY: the slice is readable for its length, and `write` does not keep the pointer.
     unsafe { write_all_from(fd, bytes.as_ptr(), bytes.len()) }
 }
 
-/// Writes all of some memory, as [`write_from`] does a part.
+/// Writes all of a memory range. See [`write_from`].
 ///
 /// # Safety
 ///
@@ -75,7 +75,8 @@ pub unsafe fn write_all_from(fd: &impl AsFd, base: *const u8, length: usize) -> 
     })
 }
 
-/// Calls `step` with the bytes done so far until `length` is reached, it returns 0, or it fails; `EINTR` is tried again.
+/// Calls `step` with the number of bytes done so far until `length` is reached, `step` returns 0, or `step` fails. `EINTR` is
+/// retried.
 pub fn until_done(
     length: usize,
     mut step: impl FnMut(usize) -> Result<usize, Errno>,
@@ -90,7 +91,7 @@ pub fn until_done(
     Ok(done)
 }
 
-/// [`until_done`], where a step that does nothing before the end is `EIO`.
+/// The same as [`until_done`], but a step that returns 0 before the end is `EIO`.
 pub fn all_done(
     length: usize,
     step: impl FnMut(usize) -> Result<usize, Errno>,
@@ -103,7 +104,7 @@ pub fn all_done(
     }
 }
 
-/// Makes a call again as long as it is interrupted.
+/// Repeats a call while it returns `EINTR`.
 pub fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
@@ -122,14 +123,14 @@ pub fn status(fd: &impl AsFd) -> Result<libc::stat, Errno> {
     Ok(status)
 }
 
-/// Whether a descriptor's file has `O_NONBLOCK`.
+/// Whether a descriptor's open file has `O_NONBLOCK`.
 pub fn is_nonblocking(fd: &impl AsFd) -> Result<bool, Errno> {
     // SAFETY: F_GETFL takes no pointer.
     let flags = unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_GETFL) }?;
     Ok(flags & libc::O_NONBLOCK.cast_unsigned() as usize != 0)
 }
 
-/// Sets `O_NONBLOCK` for a descriptor's file, and leaves the other flags. `EIO` where it is not set afterwards.
+/// Sets `O_NONBLOCK` for a descriptor's open file, and keeps the other flags. `EIO` if it is not set afterwards.
 pub fn set_nonblocking(fd: &impl AsFd) -> Result<(), Errno> {
     // SAFETY: F_GETFL takes no pointer.
     let flags = unsafe { syscall!(Sysno::fcntl, number(fd), libc::F_GETFL) }?;
@@ -139,12 +140,12 @@ pub fn set_nonblocking(fd: &impl AsFd) -> Result<(), Errno> {
     is_so(is_nonblocking(fd)?)
 }
 
-/// What a call has reported as done, and another call shows: `EIO` where it shows something else.
+/// Checks a call that reported success by the answer of another call. `EIO` if that answer differs.
 fn is_so(shown: bool) -> Result<(), Errno> {
     if shown { Ok(()) } else { Err(Errno::EIO) }
 }
 
-/// Sets a file's length: `ftruncate(2)`. `EIO` where it has another length afterwards.
+/// Sets a file's length: `ftruncate(2)`. `EIO` if it has another length afterwards.
 pub fn truncate(fd: &impl AsFd, length: u64) -> Result<(), Errno> {
     // SAFETY: ftruncate takes no pointer.
     unsafe { syscall!(Sysno::ftruncate, number(fd), length) }?;
@@ -158,14 +159,14 @@ pub fn position(fd: &impl AsFd) -> Result<u64, Errno> {
     Ok(position as u64)
 }
 
-/// Moves the file position: `lseek(2)`. `EIO` where it is another one afterwards.
+/// Sets the file position: `lseek(2)`. `EIO` if it is different afterwards.
 pub fn seek(fd: &impl AsFd, to: u64) -> Result<(), Errno> {
     // SAFETY: lseek takes no pointer.
     unsafe { syscall!(Sysno::lseek, number(fd), to, libc::SEEK_SET) }?;
     is_so(position(fd)? == to)
 }
 
-/// Adds seals to a memfd. `EIO` where it does not have them afterwards.
+/// Adds seals to a memfd. `EIO` if it does not have them afterwards.
 pub fn seal(memfd: &impl AsFd, seals: libc::c_int) -> Result<(), Errno> {
     let seals = seals.cast_unsigned() as usize;
     // SAFETY: F_ADD_SEALS and F_GET_SEALS take no pointer.
@@ -176,7 +177,7 @@ pub fn seal(memfd: &impl AsFd, seals: libc::c_int) -> Result<(), Errno> {
     is_so(there & seals == seals)
 }
 
-/// Gives a pipe another size: how large it is then. `EIO` where it does not have the size that the kernel has reported.
+/// Changes the capacity of a pipe, and returns the new one. `EIO` if it differs from the one that the kernel has reported.
 pub fn resize_pipe(pipe: &impl AsFd, size: usize) -> Result<usize, Errno> {
     // SAFETY: F_SETPIPE_SZ and F_GETPIPE_SZ take no pointer.
     let (reported, there) = unsafe {
@@ -188,8 +189,8 @@ pub fn resize_pipe(pipe: &impl AsFd, size: usize) -> Result<usize, Errno> {
     is_so(there == reported).map(|()| there)
 }
 
-/// Makes a hole of a part of a file: `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`, which leaves its size. `EIO` where other bytes than
-/// zeros are read there afterwards.
+/// Punches a hole into a file: `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`, which keeps the size. `EIO` if other bytes than zeros
+/// are read there afterwards.
 pub fn punch(fd: &impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: fallocate takes no pointer.
@@ -199,13 +200,13 @@ pub fn punch(fd: &impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
     is_so(there[..read].iter().all(|byte| *byte == 0))
 }
 
-/// Takes the space for a part of a file: `fallocate(2)`.
+/// Allocates the space for a part of a file: `fallocate(2)`.
 pub fn allocate(fd: &impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
     // SAFETY: fallocate takes no pointer.
     unsafe { syscall!(Sysno::fallocate, number(fd), 0, offset, length) }.map(drop)
 }
 
-/// What an `ioctl` counts, in bytes: `FIONREAD` or one of its kind.
+/// The number of bytes that an `ioctl` such as `FIONREAD` reports.
 pub fn count_of(fd: &impl AsFd, request: libc::Ioctl) -> Result<u64, Errno> {
     let mut count: libc::c_int = 0;
     // SAFETY: such a request writes one int through the pointer.
@@ -227,7 +228,7 @@ pub fn pread(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Er
     }
 }
 
-/// Reads at `offset` until `buffer` is full or the end has come; goes on after a short count and after `EINTR`.
+/// Reads at `offset` until `buffer` is full or the end of the file is reached. Continues after a short count and after `EINTR`.
 pub fn pread_full(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     until_done(buffer.len(), |done| {
         pread(fd, &mut buffer[done..], offset + done as u64)
@@ -248,20 +249,20 @@ pub fn pwrite(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<usize, Errno>
     }
 }
 
-/// Writes all of `bytes` at `offset`; goes on after a short count and after `EINTR`.
+/// Writes all of `bytes` at `offset`. Continues after a short count and after `EINTR`.
 pub fn pwrite_all(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno> {
     all_done(bytes.len(), |done| {
         pwrite(fd, &bytes[done..], offset + done as u64)
     })
 }
 
-/// Writes a piece again and again until there is no room (`EAGAIN`) in what does not block: how many bytes were taken.
+/// Writes `piece` again and again to a non-blocking descriptor until `EAGAIN`. Returns the number of bytes written.
 pub fn fill(fd: &impl AsFd, piece: &[u8]) -> Result<u64, Errno> {
     let (mut taken, mut at) = (0, 0);
     loop {
         match again(|| write(fd, &piece[at..])) {
             Ok(0) => return Err(Errno::EIO),
-            // What a short count has left of the piece comes first.
+            // After a short count, the rest of the piece is written first.
             Ok(count) => {
                 taken += count as u64;
                 at = (at + count) % piece.len();
@@ -272,7 +273,7 @@ pub fn fill(fd: &impl AsFd, piece: &[u8]) -> Result<u64, Errno> {
     }
 }
 
-/// Writes `bytes` in one call, where several would not be the same: a datagram, or a request. A short count is `EIO`.
+/// Writes `bytes` in one call, for a datagram or a request, which several calls would split. A short count is `EIO`.
 pub fn write_whole(fd: &impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     if again(|| write(fd, bytes))? == bytes.len() {
         Ok(())
@@ -301,23 +302,23 @@ pub fn copy_file_range(
     }
 }
 
-/// `sendmsg(2)` of one buffer, with whatever flags.
+/// `sendmsg(2)` of one buffer, with any flags.
 ///
 /// # Safety
 ///
-/// If the socket has `SO_ZEROCOPY` and `flags` has `MSG_ZEROCOPY`, the bytes must stay until the kernel has reported
-/// completion (changing them is what an experiment may be about, freeing them is not).
+/// If the socket has `SO_ZEROCOPY` and `flags` has `MSG_ZEROCOPY`, the bytes must not be freed until the kernel has reported
+/// completion. They may be changed, which is the subject of some experiments.
 pub unsafe fn sendmsg(fd: &impl AsFd, bytes: &[u8], flags: libc::c_int) -> Result<usize, Errno> {
     let piece = [IoSlice::new(bytes)];
-    // SAFETY: the piece is a readable buffer; the caller answers for what the kernel keeps.
+    // SAFETY: the piece is a readable buffer; the caller promises it for the references that the kernel keeps.
     unsafe { sendmsg_of(fd, &piece, flags) }
 }
 
-/// `sendmsg(2)` of several buffers, with whatever flags.
+/// `sendmsg(2)` of several buffers, with any flags.
 ///
 /// # Safety
 ///
-/// As [`sendmsg`], for each of them.
+/// As for [`sendmsg`], for each buffer.
 pub unsafe fn sendmsg_of(
     fd: &impl AsFd,
     pieces: &[IoSlice<'_>],
@@ -327,7 +328,7 @@ pub unsafe fn sendmsg_of(
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = pieces.as_ptr().cast_mut().cast(); // IoSlice has the layout of iovec; sendmsg does not write it
     message.msg_iovlen = pieces.len() as _;
-    // SAFETY: the message names readable buffers; the caller answers for what the kernel keeps.
+    // SAFETY: the message names readable buffers; the caller promises them for the references that the kernel keeps.
     unsafe {
         syscall!(
             Sysno::sendmsg,
@@ -338,7 +339,7 @@ pub unsafe fn sendmsg_of(
     }
 }
 
-/// What `recvmsg(2)` brought.
+/// The result of `recvmsg(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Bytes of data.
@@ -349,7 +350,7 @@ pub struct Received {
     pub flags: libc::c_int,
 }
 
-/// `recvmsg(2)` into one buffer and one control buffer, either of which may be empty.
+/// `recvmsg(2)` into one data buffer and one control buffer. Each of them may be empty.
 pub fn recvmsg(
     fd: &impl AsFd,
     data: &mut [u8],
@@ -375,9 +376,11 @@ pub fn recvmsg(
     })
 }
 
-/// `poll(2)` of one descriptor, again after `EINTR`: what it returns, and the events, which are all of them until the kernel says which.
+/// `poll(2)` of one descriptor, repeated after `EINTR`. Returns the call's result and the events. The events are all bits if the
+/// kernel has not written them.
 ///
-/// `timeout` is in milliseconds, 0 not to wait, -1 for ever: the process's time limits end a wait that never does.
+/// `timeout` is in milliseconds. 0 does not wait, and -1 waits without a limit. The time limits of the process end a wait that
+/// never ends.
 pub fn poll(
     fd: &impl AsFd,
     events: libc::c_short,
@@ -393,12 +396,12 @@ pub fn poll(
     (answer, polled.revents)
 }
 
-/// Waits for `POLLERR`, the sign of something in the error queue.
+/// Waits for `POLLERR`, which is set when the error queue is not empty.
 pub fn wait_for_error_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     wait_for(fd, 0) // POLLERR is always reported
 }
 
-/// Waits for one of these `poll` events. The process's time limits end a wait that never does.
+/// Waits for one of these `poll` events. The time limits of the process end a wait that never ends.
 pub fn wait_for(fd: BorrowedFd<'_>, events: libc::c_short) -> Result<(), Errno> {
     poll(&fd, events, -1).0.map(drop)
 }

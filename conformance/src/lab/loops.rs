@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use syscalls::Errno;
 
-/// A loop device over a file, with its path. It goes with its last user.
+/// A loop device over a file, and its path. The kernel removes the device after its last user.
 pub fn device_over(file: &File) -> Result<(File, CString), Stop> {
     aside(|| device(file))
 }
@@ -43,7 +43,7 @@ fn device(file: &File) -> Result<(File, CString), Stop> {
             return Ok((device, path));
         }
         match last_errno() {
-            // Somebody else has taken it since.
+            // Another process has taken the device since.
             Errno::EBUSY => {}
             errno => return Err(Stop::from_setup("LOOP_CONFIGURE", errno)),
         }

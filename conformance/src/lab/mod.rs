@@ -1,7 +1,7 @@
-//! What experiments are made with: files, file systems, sockets, descriptors of every kind, namespaces.
+//! The lab: files, file systems, sockets, descriptors of every kind and namespaces for experiments.
 //!
-//! What the machine lacks stops the experiment as `untestable`, what should have worked as `broken`. Nothing here leaves a
-//! trace: files have no name, sockets no path, namespaces end with the process.
+//! If the machine lacks something, the experiment stops as `untestable`. If a step fails that should have worked, it stops as
+//! `broken`. The lab leaves no trace: files have no name, sockets have no path, and namespaces end with the process.
 
 pub mod alias;
 pub mod attributes;
@@ -45,12 +45,12 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use syscalls::Errno;
 
-/// Handed to every experiment.
+/// The argument of every experiment.
 #[derive(Debug, Default)]
 pub struct Lab {
-    /// The experiment's directory for unnamed files, in which nothing may be left; none if no directory could be written.
+    /// The experiment's directory for unnamed files, which must stay empty. `None` if no directory could be written.
     scratch: Option<PathBuf>,
-    /// How many stretches have been marked for the interposer.
+    /// The number of stretches that have been marked for the interposer.
     stretches: Cell<usize>,
 }
 
@@ -74,14 +74,14 @@ impl Lab {
         })
     }
 
-    /// An empty file without a name, open for reading and writing, in the scratch directory.
+    /// An empty unnamed file in the scratch directory, open for reading and writing.
     pub fn empty_file(&self) -> Result<File, Stop> {
         let scratch = self.scratch()?;
         aside(|| unnamed::unnamed_file(scratch))
             .setup(&format!("create a file in {}", scratch.display()))
     }
 
-    /// A file without a name that holds `content` in the page cache, at position 0.
+    /// An unnamed file that holds `content` in the page cache, at position 0.
     pub fn file(&self, content: &[u8]) -> Result<File, Stop> {
         let mut file = self.empty_file()?;
         aside(|| {
@@ -91,7 +91,7 @@ impl Lab {
         Ok(file)
     }
 
-    /// A sparse file with [`FAR`] at [`FAR_OFFSET`], where 32 bits do not reach.
+    /// A sparse file with [`FAR`] at [`FAR_OFFSET`], which 32 bits cannot address.
     pub fn far_file(&self) -> Result<File, Stop> {
         let mut file = self.empty_file()?;
         aside(|| {
@@ -111,15 +111,15 @@ impl Lab {
     }
 }
 
-/// Where the content of [`Lab::far_file`] stands.
+/// The offset of the content of [`Lab::far_file`].
 pub const FAR_OFFSET: u64 = 5 << 30;
 /// The content of [`Lab::far_file`].
 pub const FAR: &[u8; 4] = b"far!";
 
-/// The bytes of a pattern that differs at every position of any window that a test would mix up.
+/// A pattern that differs at every position of any window that a test could mix up.
 pub fn pattern(length: usize) -> Vec<u8> {
-    // A byte per position that does not repeat with any power of two: 251 is the largest prime below 256.
-    // The next row is the same row one further: no division, which an emulated processor takes long for.
+    // The bytes do not repeat at any power of two: 251 is the largest prime below 256.
+    // The next row is the same row shifted by one, which needs no division. A division is slow on an emulated processor.
     const ROW: u8 = 251;
     let mut bytes = Vec::with_capacity(length);
     let mut first = 0;
@@ -130,11 +130,11 @@ pub fn pattern(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Maps the first `length` bytes of a file as the source document does: for reading, private.
+/// Maps the first `length` bytes of a file as the source document does: readable and private.
 pub fn map_file(file: &impl AsFd, length: usize) -> Result<Mapping, Errno> {
     Mapping::of_file(length, Prot::READ, MapFlags::PRIVATE, file, 0).map_err(|error| match error {
         MapError::Kernel(errno) => errno,
-        // What else is checked (an empty or anonymous mapping, seals) is EINVAL to the kernel.
+        // The other checks (an empty or anonymous mapping, seals) are EINVAL in the kernel.
         _ => Errno::EINVAL,
     })
 }

@@ -1,4 +1,4 @@
-//! Mounts of the experiment's own. They are in nobody's tree, and go with their last descriptor.
+//! Mounts for one experiment. They are not in a mount tree, and end with their last descriptor.
 
 use crate::interpose::record::aside;
 use crate::lab::io::{self, argument, ask};
@@ -14,14 +14,14 @@ use syscalls::{Errno, Sysno};
 /// `MOUNT_ATTR_NOEXEC` of include/uapi/linux/mount.h.
 pub const NOEXEC: usize = 8;
 
-/// An empty file without a name on a tmpfs that is mounted for it, with these attributes.
+/// An empty unnamed file on a new tmpfs with these mount attributes.
 ///
 /// The calling process may be in a new user and mount namespace afterwards.
 pub fn empty_file(attributes: usize) -> Result<File, Stop> {
     on_tmpfs(&[], attributes)
 }
 
-/// The same, where no more than this many bytes have room: the option `size`.
+/// The same, on a tmpfs with room for this many bytes: the option `size`.
 pub fn empty_file_within(size: &CStr) -> Result<File, Stop> {
     on_tmpfs(&[(c"size", Some(size))], 0)
 }
@@ -33,9 +33,8 @@ fn on_tmpfs(options: &[(&CStr, Option<&CStr>)], attributes: usize) -> Result<Fil
     })
 }
 
-/// Mounts something, if need be in a new user and mount namespace, which the calling process is in afterwards.
-///
-/// What `mount` opens and makes, it makes once more there.
+/// Calls `mount`. If this is not permitted, it enters a new user and mount namespace and calls `mount` again, so `mount` has to
+/// open and make everything once more there.
 pub(super) fn as_allowed<T>(mut mount: impl FnMut() -> Result<T, Errno>) -> Result<T, Stop> {
     let mounted = mount().or_else(|errno| match errno {
         Errno::EPERM => {
@@ -45,7 +44,7 @@ pub(super) fn as_allowed<T>(mut mount: impl FnMut() -> Result<T, Errno>) -> Resu
         other => Err(other),
     });
     mounted.map_err(|errno| match errno {
-        // A kernel without the calls.
+        // The kernel lacks the calls.
         Errno::ENOSYS => Stop::from_setup("fsopen", errno),
         Errno::ENODEV => Stop::from_setup("mount a file system that the kernel lacks", errno),
         Errno::EIO => Stop::from_setup("mount a file system", errno),
@@ -91,8 +90,8 @@ pub(super) fn mounted(
     }
 }
 
-/// Puts a mount into the tree, over this directory, in a mount namespace of the process's own. `EIO` where the kernel reports that,
-/// and it is not there.
+/// Attaches a mount to the tree at this directory, in a mount namespace that only this process uses. `EIO` if the kernel reports
+/// success and the mount is not there.
 pub(super) fn attach(mount: &OwnedFd, directory: &str) -> Result<(), Errno> {
     /// `MOVE_MOUNT_F_EMPTY_PATH` of include/uapi/linux/mount.h.
     const EMPTY_PATH: usize = 4;
@@ -117,7 +116,7 @@ pub(super) fn attach(mount: &OwnedFd, directory: &str) -> Result<(), Errno> {
     }
 }
 
-/// A file without a name on a mount.
+/// An unnamed file on a mount.
 pub fn unnamed_file(directory: &OwnedFd) -> Result<File, Errno> {
     const HERE: &CStr = c".";
     let flags = (libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC).cast_unsigned() as usize;
@@ -132,22 +131,22 @@ pub fn unnamed_file(directory: &OwnedFd) -> Result<File, Errno> {
     .map(File::from)
 }
 
-/// Takes a descriptor from a call that made it.
+/// Takes ownership of a descriptor from the call that made it.
 ///
 /// # Safety
 ///
-/// The number must be of a descriptor that nobody else owns.
+/// The number must be a descriptor that nothing else owns.
 unsafe fn made(number: Result<usize, Errno>) -> Result<OwnedFd, Errno> {
     let raw = libc::c_int::try_from(number?).map_err(|_| Errno::EBADF)?;
     // SAFETY: the caller's promise.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// Enters a new user namespace, as the user that this process has been, with a mount namespace of its own.
+/// Enters a new user namespace, with the current user, and a new mount namespace.
 fn enter_user_namespace() -> Result<(), Errno> {
     let (user, group) = (process::effective_user(), process::effective_group());
     privilege::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
-    // A file needs an owner that the namespace knows.
+    // A new file needs an owner that is mapped in the namespace.
     for (path, map) in [
         ("/proc/self/uid_map", format!("{user} {user} 1")),
         ("/proc/self/setgroups", "deny".to_owned()),

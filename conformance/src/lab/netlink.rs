@@ -1,4 +1,4 @@
-//! Network devices, made and moved by rtnetlink, addressed by ioctl: what `ip link` and `ip address` do, without the tool.
+//! Network devices: created and moved by rtnetlink, and configured by ioctl. This replaces `ip link` and `ip address`.
 
 use crate::lab::{io, sockets};
 use std::net::Ipv4Addr;
@@ -91,7 +91,7 @@ fn put(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.resize(message.len().next_multiple_of(4), 0);
 }
 
-/// Gives a device an address of a network of 256 and brings it up; `mtu` if it is to be another.
+/// Assigns an address in a /24 network to a device and sets it up. `mtu` is set if it is given.
 pub fn configure(name: &str, own: Ipv4Addr, mtu: Option<libc::c_int>) -> Result<(), Errno> {
     let control = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
     let mut request = request(name);

@@ -1,8 +1,8 @@
-//! Network namespaces of the experiment's own, and what can be sent over between them.
+//! Network namespaces for one experiment, and connections between them.
 //!
-//! Over loopback and veth the kernel must copy what `MSG_ZEROCOPY` pinned, since the receiver would get the user's pages. Out
-//! of a `dummy` (or an `ifb` to which nothing redirects) the packet is dropped by the driver after "transmission", so the
-//! completion comes back as from a network card: not copied. A real pair of cards is on a disposable machine only.
+//! Over loopback and veth the kernel must copy the data that `MSG_ZEROCOPY` has pinned, because the receiver would get the user's
+//! pages. A `dummy` device (or an `ifb` without a redirection) drops the packet in its driver after "transmission". The
+//! completion then reports "not copied", as for a network card. Real pairs of cards are used on a disposable machine only.
 
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
@@ -20,20 +20,20 @@ use std::sync::mpsc;
 use std::thread;
 use syscalls::Errno;
 
-/// The device's address, of the block for documentation (RFC 5737). It exists in the namespaces only.
+/// The device's address, from the block for documentation (RFC 5737). It exists in the namespaces only.
 const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The peer's address.
 const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// The peer listens there.
+/// The port on which the peer listens.
 const PORT: u16 = 5001;
 const DEVICE: &str = "nocopy0";
 
-/// A datagram of this many bytes fits into one packet of the device.
+/// The length of a datagram that fits into one packet of the device.
 pub const DATAGRAM: usize = 8192;
 
-/// A UDP socket whose datagrams leave by a device that drops them.
+/// A UDP socket whose datagrams leave through a device that drops them.
 ///
-/// The calling process is in a new network namespace (and, without privilege, a new user namespace) afterwards.
+/// The calling process is in a new network namespace afterwards. Without privilege it is in a new user namespace as well.
 pub fn udp_into_nothing() -> Result<UdpSocket, Stop> {
     aside(make_udp_into_nothing)
 }
@@ -53,7 +53,7 @@ fn udp_from_device() -> Result<UdpSocket, Stop> {
     Ok(socket)
 }
 
-/// Enters a new network namespace, by way of a user namespace where that is needed.
+/// Enters a new network namespace, with a new user namespace if it needs one.
 fn enter() -> Result<(), Stop> {
     unshare(libc::CLONE_NEWNET)
         .or_else(|_| unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET))
@@ -67,7 +67,7 @@ fn enter() -> Result<(), Stop> {
         })
 }
 
-/// A new network namespace with nothing but loopback, in which these settings of `/proc/sys` are made.
+/// Enters a new network namespace that has only loopback, and writes these settings of `/proc/sys` there.
 pub fn alone(settings: &[(&str, &str)]) -> Result<(), Stop> {
     aside(|| {
         enter()?;
@@ -79,7 +79,7 @@ pub fn alone(settings: &[(&str, &str)]) -> Result<(), Stop> {
     })
 }
 
-/// Creates the device that drops what it sends, as the first kind that the kernel has.
+/// Creates a device that drops its packets, of the first kind that the kernel has.
 fn create_dropping_device() -> Result<(), Stop> {
     let mut refused = Vec::new();
     for kind in ["dummy", "ifb"] {
@@ -98,7 +98,7 @@ fn create_dropping_device() -> Result<(), Stop> {
     ))
 }
 
-/// A TCP connection over a veth pair to a peer in another network namespace, which reads all that comes.
+/// A TCP connection over a veth pair to a peer in another network namespace. The peer reads everything that arrives.
 ///
 /// The calling process is in a new network namespace afterwards.
 pub fn tcp_over_veth() -> Result<Remote, Stop> {
@@ -119,7 +119,7 @@ fn connect_over_veth() -> Result<Remote, Stop> {
     peer.connect()
 }
 
-/// A UDP socket over a veth pair, connected to a peer in another network namespace that sends back what comes.
+/// A UDP socket over a veth pair, connected to a peer in another network namespace. The peer sends every datagram back.
 ///
 /// The calling process is in a new network namespace afterwards.
 pub fn udp_over_veth() -> Result<(UdpSocket, impl Sized), Stop> {
@@ -134,8 +134,8 @@ pub fn udp_over_veth() -> Result<(UdpSocket, impl Sized), Stop> {
     })
 }
 
-/// A TCP connection over two network cards that are wired to each other. Only on a disposable machine: the cards are taken from
-/// whatever used them.
+/// A TCP connection over two network cards that are wired to each other. This works on a disposable machine only, because it
+/// takes the cards away from their users.
 pub fn tcp_over_cards() -> Result<Remote, Stop> {
     aside(connect_over_cards)
 }
@@ -156,7 +156,7 @@ fn connect_over_cards() -> Result<Remote, Stop> {
     if cards_of_machine() < 2 {
         return Err(none("there are no two network cards of the kind vmxnet3"));
     }
-    // A card that another experiment has used comes back from its namespace some time after that has ended.
+    // A card that another experiment has used returns some time after the end of that experiment's namespace.
     wait_until(|| Ok(cards_here()?.len() >= 2))?;
     let cards = cards_here()?;
     let [near, far, ..] = &cards[..] else {
@@ -168,7 +168,7 @@ fn connect_over_cards() -> Result<Remote, Stop> {
     peer.connect()
 }
 
-/// How many cards the driver has, in whatever namespace.
+/// The number of cards that the driver has, in all namespaces.
 fn cards_of_machine() -> usize {
     let devices = std::fs::read_dir("/sys/bus/pci/drivers/vmxnet3")
         .into_iter()
@@ -200,18 +200,18 @@ pub use crate::kernel::{DISPOSABLE, is_disposable};
 /// A connection to a peer in another network namespace.
 #[derive(Debug)]
 pub struct Remote {
-    /// Our end.
+    /// The near end.
     pub socket: TcpStream,
     peer: Peer,
 }
 
-// What the peer says, and what it is told.
+// The bytes that the peer sends and receives.
 const IN_NAMESPACE: u8 = b'n';
 const REFUSED: u8 = b'x';
 const LISTENING: u8 = b'l';
 const GO: u8 = b'g';
 
-/// The process in the other namespace. It ends when the connection does, or with us.
+/// The process in the other namespace. It ends with the connection or with this process.
 #[derive(Debug)]
 struct Peer {
     pid: libc::pid_t,
@@ -220,7 +220,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// Starts the peer in a new network namespace, where it will configure `device` once that is there.
+    /// Starts the peer in a new network namespace. It configures `device` there once the device has arrived.
     fn start(device: &str) -> Result<Self, Stop> {
         let (says, say) = std::io::pipe().setup("pipe")?;
         let (hear, told) = std::io::pipe().setup("pipe")?;
@@ -230,7 +230,7 @@ impl Peer {
             process::exit(c_int::from(served.is_err()));
         })
         .setup("fork")?;
-        // Ours would keep the pipes open after the peer's end, which then nobody would notice.
+        // These copies would keep the pipes open after the peer's end, so that the end would not be seen.
         drop((say, hear));
         let peer = Self { pid, says, told };
         match peer.next_step()? {
@@ -243,7 +243,7 @@ impl Peer {
         }
     }
 
-    /// Waits for what the peer says next.
+    /// Waits for the next byte from the peer.
     fn next_step(&self) -> Result<u8, Stop> {
         let mut byte = [0];
         match (&self.says).read(&mut byte) {
@@ -261,7 +261,7 @@ impl Peer {
     }
 }
 
-/// The peer's part: a namespace, an address, a connection that is read to its end.
+/// The peer: it enters a namespace, sets an address, and reads a connection to its end.
 fn serve(device: &str, say: &PipeWriter, mut hear: &PipeReader) -> Result<(), Stop> {
     let namespace = unshare(libc::CLONE_NEWNET);
     let step = if namespace.is_ok() {
@@ -289,7 +289,7 @@ fn send_back(datagrams: &UdpSocket) {
     loop {
         if let Ok((count, from)) = datagrams.recv_from(&mut bytes) {
             let sent = aside(|| datagrams.send_to(&bytes[..count], from));
-            // Who misses one notices; one of another length would be taken for what was sent.
+            // A lost datagram is noticed by the other side. A shorter one would be taken for the one that was sent.
             if sent.is_ok_and(|sent| sent != count) {
                 process::exit(1);
             }
@@ -297,21 +297,22 @@ fn send_back(datagrams: &UdpSocket) {
     }
 }
 
-/// Over what the sockets of [`Elsewhere`] send.
+/// The protocol and device of the sockets of [`Elsewhere`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// TCP, over a veth pair between two namespaces.
     Veth,
-    /// UDP, by a device that drops it: datagrams of up to [`LARGEST`] in one packet.
+    /// UDP, through a device that drops it. One packet takes datagrams of up to [`LARGEST`].
     Dropped,
 }
 
-/// As large a datagram as a packet of [`Way::Dropped`] is sure to hold.
+/// A size of datagram that fits into a packet of [`Way::Dropped`].
 pub const LARGEST: usize = 60 << 10;
 
-/// A process with network namespaces of its own, which makes sockets there and hands them over: who asks stays where it is.
+/// A process in separate network namespaces, which makes sockets there and passes them back. The calling process stays in its
+/// namespaces.
 ///
-/// The namespaces are there as long as this is, or a socket of theirs.
+/// The namespaces exist until this and all sockets in them are gone.
 #[derive(Debug)]
 pub struct Elsewhere {
     pid: libc::pid_t,
@@ -319,7 +320,7 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Starts it.
+    /// Starts the process.
     pub fn start(way: Way) -> Result<Self, Stop> {
         aside(|| {
             let (asked, asks) = UnixStream::pair().setup("socketpair")?;
@@ -335,8 +336,8 @@ impl Elsewhere {
         })
     }
 
-    /// A new connection: the end that sends, and the one that receives if anything is received. TCP is under the congestion control
-    /// that is named, at most 16 bytes, or the system's own.
+    /// A new connection: the end that sends, and the end that receives if the data is received at all. `congestion` is a TCP
+    /// congestion control with a name of at most 16 bytes; if it is empty, the system's default is used.
     pub fn connect(&self, congestion: &str) -> Result<(OwnedFd, Option<OwnedFd>), Stop> {
         aside(|| {
             let mut name = [0; CONGESTION];
@@ -360,16 +361,16 @@ impl Elsewhere {
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
-        // It ends when it is asked no more.
+        // It ends when there are no more requests.
         let _ = self.asked.shutdown(std::net::Shutdown::Both);
         process::wait(self.pid);
     }
 }
 
-/// `TCP_CA_NAME_MAX`: as long as the name of a congestion control is.
+/// `TCP_CA_NAME_MAX`: the maximum length of the name of a congestion control.
 const CONGESTION: usize = 16;
 
-/// The other process: answers until it is asked no more.
+/// The other process: it answers until there are no more requests.
 fn answer(way: Way, asks: &UnixStream) -> Result<(), Stop> {
     enter()?;
     let listener = match way {
@@ -397,7 +398,7 @@ fn answer(way: Way, asks: &UnixStream) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A listener behind a veth pair, in a namespace of a thread that has made it.
+/// A listener at the far end of a veth pair, in a namespace that a thread has made.
 fn listen_over_veth() -> Result<TcpListener, Stop> {
     let (entered, has_entered) = mpsc::channel();
     let (configure, is_there) = mpsc::channel::<()>();
@@ -426,7 +427,7 @@ mod tests {
         let elsewhere = Elsewhere::start(Way::Veth).expect("a process");
         let (near, far) = match elsewhere.connect("reno") {
             Ok((near, far)) => (near, far.expect("two ends")),
-            // As for the claims: what the machine does not let us do is no failure of ours.
+            // As for the claims: if the machine refuses something, the test does not fail.
             Err(stop) => {
                 assert!(matches!(stop, Stop::Untestable(_)), "{stop:?}");
                 return;

@@ -1,7 +1,7 @@
-//! NFS over loopback: the kernel's own server and its client, in a network namespace of their own.
+//! NFS over loopback: the kernel's server and client, in a new network namespace.
 //!
-//! A server that is left running keeps its namespace, so there is one on machines alone that nobody needs afterwards. What the
-//! server would ask `mountd` it is told before: the caches of sunrpc are files of /proc/net/rpc.
+//! A running server keeps its namespace alive, so this is used on disposable machines only. The server would ask `mountd` about
+//! clients and exports. Instead, the answers are written to the caches of sunrpc beforehand, which are files of /proc/net/rpc.
 
 use crate::kernel::{is_disposable, to_have};
 use crate::lab::mounts;
@@ -16,30 +16,30 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a guest loads for it.
+/// The modules that a guest loads for it.
 pub const MODULES: &[&str] = &["nfsd", "nfsv4"];
 
-/// The directory that is exported, in a mount namespace of the experiment's own.
+/// The exported directory, in a separate mount namespace.
 const EXPORTED: &str = "/mnt";
-/// `NFSEXP_INSECURE_PORT`, `NFSEXP_ASYNC`, `NFSEXP_NOSUBTREECHECK` and `NFSEXP_FSID` of include/uapi/linux/nfsd/export.h: root is
-/// root, and the export has a number instead of a disk's.
+/// `NFSEXP_INSECURE_PORT`, `NFSEXP_ASYNC`, `NFSEXP_NOSUBTREECHECK` and `NFSEXP_FSID` of include/uapi/linux/nfsd/export.h. Root is
+/// not mapped to another user, and the export has a number in place of a disk's.
 const EXPORT_FLAGS: u32 = 0x2 | 0x10 | 0x400 | 0x2000;
-/// When what a cache is told gets old, in seconds of the epoch.
+/// When an entry of a cache expires, in seconds since the epoch.
 const NEVER: i32 = i32::MAX;
 
-/// A mounted export with its server. Both end with this.
+/// A mounted export with its server. Dropping this ends both.
 #[derive(Debug)]
 pub struct Nfs {
-    // In this order: the client takes its leave of a server that is there.
+    // Fields are dropped in this order: the client must leave while the server still runs.
     client: OwnedFd,
     #[expect(dead_code, reason = "it ends the server")]
     server: Server,
 }
 
 impl Nfs {
-    /// Exports a tmpfs of this size, with the kernel's server, and mounts it.
+    /// Exports a tmpfs of this size with the kernel's server, and mounts it.
     ///
-    /// The calling process, which has one thread, is in new network and mount namespaces afterwards.
+    /// The calling process must have one thread. It is in new network and mount namespaces afterwards.
     pub fn mount(size: &std::ffi::CStr) -> Result<Self, Stop> {
         if !is_disposable() {
             return Err(Stop::untestable(
@@ -77,7 +77,7 @@ impl Nfs {
         Ok(Self { client, server })
     }
 
-    /// Its root, by a path that this process has.
+    /// The root directory, by a path that is valid in this process.
     pub fn directory(&self) -> PathBuf {
         Path::new("/proc/self/fd").join(self.client.as_raw_fd().to_string())
     }
@@ -86,7 +86,7 @@ impl Nfs {
 /// The kernel's server of this network namespace.
 #[derive(Debug)]
 struct Server {
-    /// The file system by which it is spoken to.
+    /// The file system that controls the server.
     control: OwnedFd,
     #[expect(dead_code, reason = "it is held")]
     exported: OwnedFd,
@@ -117,7 +117,7 @@ impl Server {
                 &entry,
             )?;
         }
-        // Older versions ask a portmapper. That it has none of them is as good.
+        // Older versions need a portmapper. The kernel may lack these versions, so an error is ignored.
         for version in ["-2", "-3"] {
             let _ = server.control("versions", version);
         }
@@ -146,19 +146,19 @@ impl Drop for Server {
     }
 }
 
-/// Says yes to whatever the server asks of the daemon that knows its clients of before: there are none, so that nobody is waited for.
-/// Without it, the first minute and a half are for them. Goes on until the pipe is gone, or the process.
+/// Answers every request of the server to the daemon that tracks known clients. There are no known clients, so the server waits
+/// for none. Without this, the server's first 90 seconds are reserved for them. Returns when the pipe or the process ends.
 fn track_clients(pipes: &OwnedFd) -> io::Result<()> {
     /// At least a `struct cld_msg_v2` of include/uapi/linux/nfsd/cld.h.
     const LONGEST: usize = 4096;
-    /// What is asked, in its second byte, `enum cld_command`; the status follows, and what is answered after 8 bytes.
+    /// The request, in the second byte: `enum cld_command`. The status follows, and the answer starts after 8 bytes.
     const GET_VERSION: u8 = 7;
     let path = Path::new("/proc/self/fd")
         .join(pipes.as_raw_fd().to_string())
         .join("nfsd/cld");
     let mut options = File::options();
     options.read(true).write(true);
-    // The pipe is there as soon as the server wants an answer.
+    // The pipe appears when the server needs an answer.
     let mut pipe = loop {
         match options.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -182,7 +182,7 @@ fn track_clients(pipes: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Fills a cache of sunrpc.
+/// Writes an entry to a cache of sunrpc.
 fn tell(path: &Path, entry: &str) -> Result<(), Stop> {
     let mut options = File::options();
     options.write(true);
@@ -191,7 +191,7 @@ fn tell(path: &Path, entry: &str) -> Result<(), Stop> {
         .setup(&path.display().to_string())
 }
 
-/// These files take a command by one write.
+/// These files take a command in one write.
 fn write_at_once(path: &Path, words: &str) -> io::Result<()> {
     let mut file = File::options().write(true).open(path)?;
     file.write_all(format!("{words}\n").as_bytes())

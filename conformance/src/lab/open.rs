@@ -1,4 +1,4 @@
-//! Descriptors that are opened by a path, and those of files in memory.
+//! Opens descriptors by a path, and makes files in memory.
 
 use crate::interpose::record::aside;
 use crate::lab::danger;
@@ -27,7 +27,7 @@ pub(super) fn open(path: &str, flags: libc::c_int) -> Result<OwnedFd, Stop> {
     open_present(path.as_ref(), &options, Lack::Device, &provide).map(OwnedFd::from)
 }
 
-/// Opens a file of `/proc`, `/sys` or `/dev`. One that is not there, or that nothing is behind, is a lack of the machine.
+/// Opens a file of `/proc`, `/sys` or `/dev`. If it does not exist, or no driver serves it, the machine lacks it.
 pub fn open_present(
     path: &Path,
     options: &OpenOptions,
@@ -50,7 +50,7 @@ pub fn open_present(
     }
 }
 
-/// `open(2)` of a path with any flags; a file that is made can be read and written by its owner.
+/// `open(2)` of a path with any flags. The owner can read and write a file that is created.
 pub fn open_with(path: &Path, flags: libc::c_int) -> Result<File, Stop> {
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Stop::broken("a path with a zero"))?;
@@ -60,7 +60,7 @@ pub fn open_with(path: &Path, flags: libc::c_int) -> Result<File, Stop> {
     made(fd, &format!("open {}", path.display())).map(File::from)
 }
 
-/// Takes a descriptor from a call that made it.
+/// Takes ownership of a descriptor from the call that made it.
 pub(super) fn made(fd: libc::c_int, call: &str) -> Result<OwnedFd, Stop> {
     if fd == -1 {
         return Err(Stop::from_setup(call, sockets::last_errno()));
@@ -77,7 +77,7 @@ pub(super) fn memfd() -> Result<OwnedFd, Stop> {
     )
 }
 
-/// Sets the status flags of an open file (`O_APPEND`, `O_DIRECT`), for all its descriptors; those not named are cleared.
+/// Sets the status flags of an open file (`O_APPEND`, `O_DIRECT`), for all its descriptors. Flags that are not named are cleared.
 pub fn set_status_flags(file: &File, flags: libc::c_int) -> Result<(), Stop> {
     // SAFETY: F_SETFL takes its flags by value.
     if aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }) == -1 {
@@ -93,7 +93,7 @@ pub fn set_status_flags(file: &File, flags: libc::c_int) -> Result<(), Stop> {
     }
 }
 
-/// A file whose memory only the processes that map it can see (since Linux 5.14, where it is switched on).
+/// A file whose memory is visible only to processes that map it (since Linux 5.14, if enabled).
 pub fn memfd_secret() -> Result<OwnedFd, Stop> {
     aside(|| {
         // SAFETY: memfd_secret takes flags by value.

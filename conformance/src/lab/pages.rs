@@ -1,6 +1,7 @@
-//! Pages whose bytes say which they are, and what a mapping shows of them.
+//! Pages whose bytes identify them, and what a mapping shows of them.
 //!
-//! Memory is looked at by `write()` into a pipe: a page that is not there is an errno, and what the pipe brings can be lied about.
+//! Memory is read by `write()` into a pipe. A missing page is then an errno, and the interposer can lie about the bytes from the
+//! pipe.
 
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -14,7 +15,7 @@ use syscalls::{Errno, Sysno};
 /// A page, in bytes.
 pub const PAGE: usize = 4096;
 
-/// A lie: a child is told to have ended well.
+/// A lie: `wait4` reports that the child exited normally.
 pub const UNHARMED: Lie = Lie::about(
     Sysno::wait4,
     What::Output {
@@ -23,7 +24,7 @@ pub const UNHARMED: Lie = Lie::about(
     },
 );
 
-/// A file of so many pages: the first full of `a`, the second of `b`, and so on.
+/// A file of `pages` pages: the first full of `a`, the second of `b`, and so on.
 pub fn lettered(lab: &Lab, pages: u8) -> Result<File, Stop> {
     let content: Vec<u8> = (b'a'..b'a' + pages)
         .flat_map(|letter| [letter; PAGE])
@@ -31,12 +32,12 @@ pub fn lettered(lab: &Lab, pages: u8) -> Result<File, Stop> {
     lab.file(&content)
 }
 
-/// The letters of so many pages in a row, as [`letters_of`] reads them.
+/// The letters of `pages` consecutive pages, in the form of [`letters_of`].
 pub fn letters(address: usize, pages: usize) -> Result<String, Stop> {
     Ok(letters_of(&bytes(address, pages * PAGE)?))
 }
 
-/// A letter per page: that of its bytes, `0` where they are zeros, `?` where they differ.
+/// A letter per page: the one of its bytes, `0` for zeros, `?` for bytes that differ.
 pub fn letters_of(bytes: &[u8]) -> String {
     let letter = |page: &[u8]| match page {
         [first, rest @ ..] if rest.iter().all(|byte| byte == first) => shown(*first),
@@ -54,11 +55,11 @@ fn shown(byte: u8) -> char {
     if byte == 0 { '0' } else { char::from(byte) }
 }
 
-/// What is in memory, 64 KiB at most.
+/// Reads memory, 64 KiB at most.
 pub fn bytes(address: usize, length: usize) -> Result<Vec<u8>, Stop> {
     let (read, write) = std::io::pipe().setup("pipe")?;
     let base = std::ptr::with_exposed_provenance(address);
-    // SAFETY: the kernel checks every access; nobody holds a reference to what is mapped for an experiment.
+    // SAFETY: the kernel checks every access; no reference exists to memory that is mapped for an experiment.
     unsafe { io::write_all_from(&write, base, length) }.setup("write a mapping to a pipe")?;
     let mut bytes = vec![0; length];
     let read = io::read_full(&read, &mut bytes).setup("read the pipe")?;
@@ -66,8 +67,8 @@ pub fn bytes(address: usize, length: usize) -> Result<Vec<u8>, Stop> {
     Ok(bytes)
 }
 
-/// Writes one byte of a page to a pipe: what the kernel says of memory that may not be there, `EFAULT` if it is not. What else it says
-/// is about the pipe.
+/// Writes one byte of a page to a pipe. The result is `EFAULT` if the page is not mapped or not accessible. Any other error is
+/// about the pipe, and stops the experiment.
 pub fn touch(address: usize) -> Result<Result<usize, Errno>, Stop> {
     match write_from(address)? {
         Err(Errno::EFAULT) => Ok(Err(Errno::EFAULT)),
@@ -75,15 +76,15 @@ pub fn touch(address: usize) -> Result<Result<usize, Errno>, Stop> {
     }
 }
 
-/// The same, whatever the kernel says.
+/// The same, with any result of the kernel.
 pub fn write_from(address: usize) -> Result<Result<usize, Errno>, Stop> {
     let (_read, write) = std::io::pipe().setup("pipe")?;
     let base = std::ptr::with_exposed_provenance(address);
-    // SAFETY: the kernel checks the access; nobody holds a reference to what is mapped for an experiment.
+    // SAFETY: the kernel checks the access; no reference exists to memory that is mapped for an experiment.
     Ok(io::again(|| unsafe { io::write_from(&write, base, 1) }))
 }
 
-/// Does `work` in a child, and says how that ended. A child that another process has stopped shows nothing about `work`.
+/// Does `work` in a child, and returns how the child ended. A child that another process has stopped shows nothing about `work`.
 pub fn in_child(work: impl FnOnce()) -> Result<Ended, Stop> {
     let child = process::fork(work).setup("fork")?;
     match process::wait(child) {
@@ -105,7 +106,7 @@ pub fn in_child(work: impl FnOnce()) -> Result<Ended, Stop> {
 pub fn load(address: usize) -> Result<Ended, Stop> {
     let byte = std::ptr::with_exposed_provenance::<u8>(address);
     in_child(|| {
-        // SAFETY: nobody else is in this child, which a load of what is not there ends.
+        // SAFETY: the child has no other thread. A load from a page that does not exist ends it.
         unsafe { byte.read_volatile() };
     })
 }
@@ -114,7 +115,7 @@ pub fn load(address: usize) -> Result<Ended, Stop> {
 pub fn store_in_child(address: usize, letter: u8) -> Result<Ended, Stop> {
     let byte = std::ptr::with_exposed_provenance_mut::<u8>(address);
     in_child(|| {
-        // SAFETY: nobody else is in this child, and nobody holds a reference to what is mapped for an experiment.
+        // SAFETY: the child has no other thread, and no reference exists to the memory that is mapped for an experiment.
         unsafe { byte.write_volatile(letter) };
     })
 }
@@ -123,13 +124,13 @@ pub fn store_in_child(address: usize, letter: u8) -> Result<Ended, Stop> {
 ///
 /// # Safety
 ///
-/// The address must be of a writable mapping that is the experiment's own, inside its file, and nobody may hold a reference to it.
+/// The address must be in a writable mapping that belongs to the experiment, inside its file. No reference to it may exist.
 pub unsafe fn store(address: usize, letter: u8) {
     // SAFETY: the caller's promise.
     unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(letter) };
 }
 
-/// How many of so many pages in a row are in memory, by `mincore`.
+/// The number of pages in memory, of `pages` consecutive ones, by `mincore`.
 pub fn resident(address: usize, pages: usize) -> Result<u64, Stop> {
     let mut found = vec![0_u8; pages];
     let pointer = found.as_mut_ptr().expose_provenance();
@@ -142,14 +143,14 @@ pub fn resident(address: usize, pages: usize) -> Result<u64, Stop> {
 /// A line of `/proc/self/maps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The addresses.
+    /// The range of addresses.
     pub range: Range<usize>,
-    /// What it may be used for and its type: `rw-p`.
+    /// Its permissions and type: `rw-p`.
     pub access: String,
 }
 
 impl Mapping {
-    /// Reads a line.
+    /// Parses a line.
     fn of(line: &str) -> Option<Self> {
         let (range, rest) = line.split_once(' ')?;
         let (start, end) = range.split_once('-')?;
@@ -161,14 +162,14 @@ impl Mapping {
     }
 }
 
-/// The mapping that an address is in, if it is in one.
+/// The mapping that contains an address, if there is one.
 pub fn mapping_at(address: usize) -> Result<Option<Mapping>, Stop> {
     let text = std::fs::read_to_string("/proc/self/maps").setup("read /proc/self/maps")?;
     let mut mappings = text.lines().filter_map(Mapping::of);
     Ok(mappings.find(|mapping| mapping.range.contains(&address)))
 }
 
-/// A field of what `/proc/self/smaps` says of the mapping that begins at an address: the text behind the colon.
+/// A field of the `/proc/self/smaps` entry of the mapping that starts at an address: the text after the colon.
 pub fn account(address: usize, field: &str) -> Result<String, Stop> {
     let lack = |what: String| {
         Stop::untestable(

@@ -1,4 +1,4 @@
-//! What this process may do, and giving it up.
+//! The privileges and limits of this process, and giving them up.
 
 use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
@@ -10,19 +10,19 @@ use syscalls::{Errno, Sysno, syscall};
 const CAP_IPC_LOCK: u32 = 14;
 const CAP_SYS_RESOURCE: u32 = 24;
 
-/// Gives up `CAP_IPC_LOCK`, which exempts from `RLIMIT_MEMLOCK`. Nothing changes for a process that does not have it.
+/// Drops `CAP_IPC_LOCK`, which exempts from `RLIMIT_MEMLOCK`. Changes nothing for a process without it.
 pub fn drop_ipc_lock() -> Result<(), Errno> {
     aside(|| give_up(CAP_IPC_LOCK))
 }
 
-/// Gives up `CAP_SYS_RESOURCE`, which exempts from limits on pipes and files.
+/// Drops `CAP_SYS_RESOURCE`, which exempts from limits on pipes and files.
 pub fn drop_sys_resource() -> Result<(), Errno> {
     aside(|| give_up(CAP_SYS_RESOURCE))
 }
 
-/// Enters new namespaces, by the flags of `unshare(2)`. An experiment does so while it has one thread.
+/// Enters new namespaces, given by the flags of `unshare(2)`. The experiment must have one thread.
 ///
-/// `EIO` where the kernel reports that this is done, and a namespace is the one that it was.
+/// `EIO` if the kernel reports success and a namespace has not changed.
 pub fn unshare(flags: libc::c_int) -> Result<(), Errno> {
     let before = namespaces(flags)?;
     // SAFETY: unshare takes no pointer.
@@ -34,7 +34,7 @@ pub fn unshare(flags: libc::c_int) -> Result<(), Errno> {
     if kept { Err(Errno::EIO) } else { Ok(()) }
 }
 
-/// The namespaces of this thread that are named by flags of `unshare(2)`.
+/// The namespaces of this thread, selected by flags of `unshare(2)`.
 fn namespaces(flags: libc::c_int) -> Result<Vec<PathBuf>, Errno> {
     let names = [
         (libc::CLONE_NEWIPC, "ipc"),
@@ -49,7 +49,7 @@ fn namespaces(flags: libc::c_int) -> Result<Vec<PathBuf>, Errno> {
         .map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-/// Gives up one of the first 32 capabilities.
+/// Drops one of the first 32 capabilities.
 fn give_up(capability: u32) -> Result<(), Errno> {
     const VERSION_3: u32 = 0x2008_0522;
     /// `struct __user_cap_header_struct` of include/uapi/linux/capability.h.
@@ -87,12 +87,12 @@ pub fn limit_file_size(bytes: u64) -> Result<(), Errno> {
     set_limit(libc::RLIMIT_FSIZE, bytes)
 }
 
-/// Limits the numbers of descriptors: all are smaller than this.
+/// Limits the numbers of descriptors: all have to be smaller than this.
 pub fn limit_descriptors(number: u64) -> Result<(), Errno> {
     set_limit(libc::RLIMIT_NOFILE, number)
 }
 
-/// Whether this process, and a program that it starts, may have as many descriptors.
+/// Checks that this process, and a program that it starts, may have this number of descriptors.
 pub fn may_have_descriptors(number: u64) -> Result<(), Stop> {
     // SAFETY: rlimit is two integers, for which zero is valid.
     let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
@@ -113,11 +113,11 @@ pub fn may_have_descriptors(number: u64) -> Result<(), Stop> {
     ))
 }
 
-/// Makes this process one of a user who has no other, without any right. Only root can do that.
+/// Makes this process run as a user without other processes and without privileges. Only root can do that.
 ///
-/// Limits per user are then this process's alone.
+/// Limits per user then apply to this process only.
 pub fn become_another_user() -> Result<(), Stop> {
-    /// A number that distributions give to nobody; 65534 is their `nobody`, who may have processes.
+    /// A number that distributions do not assign. 65534 is their `nobody`, which may have processes.
     const USER: u32 = 65_533;
     let refused = |call: &str, errno: Errno| {
         Stop::untestable(

@@ -1,4 +1,4 @@
-//! Settings of the whole machine, which are changed where nobody needs the machine afterwards, and put back.
+//! Settings of the whole machine. They are changed on disposable machines only, and restored.
 
 use crate::interpose::record::aside;
 use crate::lab::netns::is_disposable;
@@ -7,7 +7,7 @@ use crate::verdict::{Lack, Setup, Stop};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-/// A changed setting. It is put back with this.
+/// A changed setting, which is restored on drop.
 #[derive(Debug)]
 pub struct Setting {
     file: File,
@@ -31,7 +31,7 @@ impl Setting {
             let file = open::open_present(path.as_ref(), &options, Lack::Kernel, remedy)?;
             let before = fs::read_to_string(path).setup(&format!("read {path}"))?;
             match file.write_all_at(value.as_bytes(), 0) {
-                // What gVisor says of a setting that is there to be read.
+                // The answer of gVisor for a read-only setting.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => {
                     let what = format!("{path} cannot be changed: EIO");
                     return Err(Stop::untestable(Lack::Kernel, what, remedy));
@@ -45,8 +45,8 @@ impl Setting {
 
 impl Drop for Setting {
     fn drop(&mut self) {
-        // Whoever could change it can put it back: the file is open, as it was. At its start: behind it Linux 7.3 takes nothing, and
-        // the kernels before it took the value all the same (sysctl_writes_strict).
+        // A process that could change it can restore it, because the file is still open as it was. The value is written at offset
+        // 0. Past offset 0 Linux 7.3 takes nothing, and earlier kernels take the value anyway (sysctl_writes_strict).
         let restored = aside(|| self.file.write_all_at(self.before.as_bytes(), 0));
         assert!(
             restored.is_ok() || std::thread::panicking(),

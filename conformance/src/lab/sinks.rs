@@ -1,4 +1,4 @@
-//! The places that data is sent to, with the receiver's end.
+//! The sinks of transfers, with the receiver's end.
 
 use crate::interpose::record::aside;
 use crate::lab::{Lab, io, sockets};
@@ -32,7 +32,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A sink of some kind. Sending into it is writing to its descriptor ([`AsFd`]).
+/// A sink of some kind. A program sends into it by writing to its descriptor ([`AsFd`]).
 #[derive(Debug)]
 pub struct Sink {
     near: OwnedFd,
@@ -42,12 +42,12 @@ pub struct Sink {
 #[derive(Debug)]
 enum Far {
     Stream(OwnedFd),
-    /// The file itself: what was written is read at its offset.
+    /// The file itself. The written bytes are read at their offset.
     File(File),
 }
 
 impl Sink {
-    /// A new, empty sink.
+    /// Opens a new, empty sink.
     pub fn open(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
         aside(|| Self::make(lab, kind))
     }
@@ -76,7 +76,7 @@ impl Sink {
         })
     }
 
-    /// Waits until `count` bytes stand at the receiver's end, unread.
+    /// Waits until `count` bytes are at the receiver's end, unread.
     pub fn settle(&self, count: usize) -> Result<(), Stop> {
         match &self.far {
             Far::Stream(far) => sockets::wait_for_arrival(far, count),
@@ -84,7 +84,7 @@ impl Sink {
         }
     }
 
-    /// Reads exactly `count` bytes at the receiver's end, from the beginning in case of a file: all that was sent.
+    /// Reads exactly `count` bytes at the receiver's end: everything that was sent. For a file it reads from the beginning.
     pub fn take(&self, count: usize) -> Result<Vec<u8>, Stop> {
         let mut bytes = vec![0; count];
         let read = match &self.far {
@@ -112,7 +112,7 @@ impl Sink {
         Ok(bytes)
     }
 
-    /// The receiver's end of a stream, to be read by another thread.
+    /// Both ends, so that another thread can read the receiver's end of a stream. A file has no second end.
     pub fn into_ends(self) -> (OwnedFd, Option<OwnedFd>) {
         match self.far {
             Far::Stream(far) => (self.near, Some(far)),

@@ -1,4 +1,4 @@
-//! A call that may sleep, made by a thread of its own: whether it does is seen in `/proc`, by no clock.
+//! A call that may sleep, made in a separate thread. `/proc` shows whether it sleeps, so no clock is needed.
 
 use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
@@ -20,7 +20,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Starts it. `work` makes the call once, or again after `EINTR`.
+    /// Starts the thread. `work` makes the call once, or repeats it after `EINTR`.
     pub fn start(
         call: Sysno,
         work: impl FnOnce() -> Result<usize, Errno> + Send + 'static,
@@ -34,7 +34,7 @@ impl Caller {
         }
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            // The number in /proc is that of the namespace which it is of, not of this process's own.
+            // The number must be that of the namespace of /proc, which may differ from this process's namespace.
             let link = aside(|| std::fs::read_link("/proc/thread-self"));
             let is_known = link.is_ok();
             if tell.send(link).is_ok() && is_known {
@@ -55,12 +55,12 @@ impl Caller {
         })
     }
 
-    /// Waits until it sleeps in the call, or has returned from it: whether it sleeps.
+    /// Waits until the thread sleeps in the call or has returned from it. Returns whether it sleeps.
     pub fn sleeps(&self) -> Result<bool, Stop> {
         self.sleeps_with(|| Ok(true))
     }
 
-    /// The same, where it may sleep before `ready`, too, and go on.
+    /// The same, for a call that may also sleep before `ready` is true: that sleep does not count.
     pub fn sleeps_with(&self, mut ready: impl FnMut() -> Result<bool, Stop>) -> Result<bool, Stop> {
         let mut sleeps = false;
         wait_until(|| {
@@ -70,9 +70,9 @@ impl Caller {
         Ok(sleeps)
     }
 
-    /// Whether it sleeps in the call at this moment.
+    /// Whether the thread sleeps in the call at this moment.
     fn is_asleep(&self) -> bool {
-        // The thread may end between two looks, and its files with it.
+        // The thread may end between two reads, and its files then disappear.
         let read = |name: &str| aside(|| std::fs::read_to_string(self.directory.join(name))).ok();
         let look = || {
             let inside: usize = read("syscall")?.split(' ').next()?.parse().ok()?;
@@ -88,7 +88,7 @@ impl Caller {
         self.thread.is_finished()
     }
 
-    /// Sends a signal to it.
+    /// Sends a signal to the thread.
     pub fn signal(&self, signal: libc::c_int) -> Result<(), Stop> {
         // SAFETY: the thread has not been joined, so its id is valid.
         match unsafe { libc::pthread_kill(self.thread.as_pthread_t(), signal) } {
@@ -97,14 +97,14 @@ impl Caller {
         }
     }
 
-    /// What the call returned, once it has.
+    /// The result of the call, after it has returned.
     pub fn join(self) -> Result<Result<usize, Errno>, Stop> {
         let panicked = |_| Stop::broken("the thread that made the call panicked");
         self.thread.join().map_err(panicked)
     }
 }
 
-/// Lets a signal interrupt a call that sleeps: its handler does nothing, and the call is not started again.
+/// Lets a signal interrupt a sleeping call: the handler does nothing, and the call is not restarted.
 pub fn interrupt_with(signal: libc::c_int) -> Result<(), Stop> {
     extern "C" fn nothing(_signal: libc::c_int) {}
     // SAFETY: sigaction is plain integers and pointers, for which zero is valid: no flags, an empty mask.
@@ -117,7 +117,7 @@ pub fn interrupt_with(signal: libc::c_int) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What a call returned, in words.
+/// The result of a call, in words.
 pub fn returned(result: Result<usize, Errno>) -> String {
     match result {
         Ok(count) => format!("returned {count}"),

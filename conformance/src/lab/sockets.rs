@@ -1,4 +1,4 @@
-//! Connected pairs of sockets, and what stands in their queues.
+//! Connected pairs of sockets, and the state of their queues.
 
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use syscalls::Errno;
 
-/// Two ends of a TCP connection over IPv4 loopback. Small writes are sent at once.
+/// Two ends of a TCP connection over IPv4 loopback. Nagle's algorithm is off at the first one.
 pub fn tcp() -> Result<(TcpStream, TcpStream), Stop> {
     aside(|| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
@@ -27,7 +27,7 @@ fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
     Ok((near, far))
 }
 
-/// Two ends of a TCP connection, the first of which is this socket, not connected so far.
+/// Two ends of a TCP connection. This socket, which must not be connected yet, becomes the first one.
 pub fn tcp_from(socket: OwnedFd) -> Result<(TcpStream, TcpStream), Stop> {
     aside(|| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
@@ -65,8 +65,8 @@ pub fn loopback_address(port: u16) -> (libc::sockaddr_in, libc::socklen_t) {
     (address, length)
 }
 
-/// Two ends of a TCP connection to a listener, under a congestion control, if one is named. It is set before they are connected: what
-/// BBR has begun to pace stays paced.
+/// Two ends of a TCP connection to a listener. The congestion control, if one is named, is set before they are connected, because
+/// BBR does not stop pacing a connection once it has started.
 pub fn tcp_to(listener: &TcpListener, congestion: &[u8]) -> Result<(TcpStream, TcpStream), Stop> {
     let near = of_protocol(libc::AF_INET, libc::SOCK_STREAM, 0)?;
     if !congestion.is_empty() {
@@ -99,7 +99,7 @@ pub fn udp() -> Result<(UdpSocket, UdpSocket), Stop> {
     udp_of(Ipv4Addr::LOCALHOST.into())
 }
 
-/// The same by a loopback address.
+/// The same, with this loopback address.
 pub fn udp_of(address: IpAddr) -> Result<(UdpSocket, UdpSocket), Stop> {
     let bind = || UdpSocket::bind((address, 0)).setup("bind a UDP socket to loopback");
     let (near, far) = (bind()?, bind()?);
@@ -113,7 +113,7 @@ pub fn vsock() -> Result<(OwnedFd, OwnedFd), Stop> {
     vsock_of(libc::SOCK_STREAM)
 }
 
-/// The same by sockets of a type.
+/// The same, with sockets of this type.
 pub fn vsock_of(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
     aside(|| connect_vsock(kind))
 }
@@ -138,7 +138,7 @@ fn connect_vsock(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
     let name = (&raw mut address).cast::<libc::sockaddr>();
     let mut size = length;
     // SAFETY: `name` is a sockaddr_vm of `length` bytes, read by bind and connect and written by getsockname; the descriptor
-    // that accept makes is ours alone.
+    // that accept makes is owned here only.
     unsafe {
         done(libc::bind(listener.as_raw_fd(), name, length)).map_err(|errno| {
             Stop::untestable(
@@ -160,7 +160,7 @@ fn connect_vsock(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
     }
 }
 
-/// What [`ktls`] needs, as far as it is not built in.
+/// The modules that [`ktls`] needs unless they are built in.
 pub const KTLS_MODULES: &[&str] = &["tls", "gcm", "ctr", "ghash_generic", "aes_generic"];
 
 /// A TCP connection over loopback with TLS in the kernel (AES-128-GCM by software, TLS 1.2): the near end encrypts what is
@@ -171,7 +171,7 @@ pub fn ktls() -> Result<(TcpStream, TcpStream), Stop> {
     Ok((near, far))
 }
 
-/// Of `include/linux/socket.h`, which `libc` does not have for this target.
+/// The value in `include/linux/socket.h`. `libc` does not have it for this target.
 pub const SOL_TLS: libc::c_int = 282;
 
 fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
@@ -193,7 +193,7 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
                 to_have("CONFIG_TLS", "tls"),
             )
         })?;
-        // gVisor takes the option, and sends on in plain text.
+        // gVisor accepts the option, and then sends plain text.
         if !has_tls(socket) {
             return Err(Stop::untestable(
                 Lack::Kernel,
@@ -212,7 +212,7 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether TLS stands between TCP and the user of a socket.
+/// Whether a socket uses TLS above TCP.
 fn has_tls(socket: &TcpStream) -> bool {
     get_bytes::<16>(socket, libc::SOL_TCP, libc::TCP_ULP)
         .is_ok_and(|name| name.starts_with(b"tls\0"))
@@ -233,7 +233,7 @@ pub fn socket(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A socket of a protocol that a kernel need not have: gVisor's EINVAL says that, too.
+/// A socket of a protocol that a kernel may lack. gVisor reports that with EINVAL.
 pub fn of_protocol(
     domain: libc::c_int,
     kind: libc::c_int,
@@ -249,20 +249,20 @@ pub fn of_protocol(
     }
 }
 
-/// Bytes that can be read from a socket or pipe without waiting (`FIONREAD`).
+/// The number of bytes that can be read from a socket or pipe without waiting (`FIONREAD`).
 pub fn readable(fd: &impl AsFd) -> Result<usize, Stop> {
     ioctl_count(fd, libc::FIONREAD, "FIONREAD")
 }
 
-/// Bytes that TCP has accepted and the peer has not acknowledged (`SIOCOUTQ`).
+/// The number of bytes that TCP has accepted and the peer has not acknowledged (`SIOCOUTQ`).
 pub fn unacknowledged(fd: &impl AsFd) -> Result<usize, Stop> {
     ioctl_count(fd, libc::TIOCOUTQ, "SIOCOUTQ")
 }
 
-/// Of `include/uapi/linux/sockios.h`.
+/// The value in `include/uapi/linux/sockios.h`.
 pub const SIOCOUTQNSD: libc::Ioctl = 0x894b;
 
-/// Bytes that TCP has accepted and not sent so far (`SIOCOUTQNSD`): the peer's window has no room for them.
+/// The number of bytes that TCP has accepted and not sent, because the peer's window is full (`SIOCOUTQNSD`).
 pub fn unsent(fd: &impl AsFd) -> Result<usize, Stop> {
     match ioctl_count(fd, SIOCOUTQNSD, "SIOCOUTQNSD") {
         Err(Stop::Broken(what)) if what.contains("ENOTTY") => Err(Stop::untestable(
@@ -279,16 +279,16 @@ fn ioctl_count(fd: &impl AsFd, request: libc::Ioctl, name: &str) -> Result<usize
     usize::try_from(count).map_err(|_| Stop::broken(format!("{name} says {count}")))
 }
 
-/// Waits until the near end's kernel knows that the far end's has all that was sent: it holds nothing any more for which a
-/// completion could come later.
+/// Waits until the near end's kernel knows that the far end has received everything. After that the near end holds no data for
+/// which a completion could come later.
 ///
-/// By `SIOCOUTQ`. Where the kernel does not say (gVisor), by an orderly end of the connection: the far end's last segment, after
-/// it has read the near end's, acknowledges all; the connection is of no use then.
+/// It uses `SIOCOUTQ`. If the kernel does not support that (gVisor), it closes the connection in order. The far end closes after
+/// it has read everything, so its last segment acknowledges all data. The connection cannot be used after that.
 pub fn wait_until_acknowledged(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
     match unacknowledged(near) {
         Ok(_) => {
             wait_until(|| Ok(unacknowledged(near)? == 0))?;
-            // Setting an option takes the socket's lock: who still works on the last acknowledgement has finished then.
+            // Setting an option takes the socket's lock, so the kernel has finished with the last acknowledgement after that.
             return aside(|| set_nodelay(near));
         }
         Err(Stop::Untestable(_)) => {}
@@ -307,7 +307,7 @@ pub fn wait_until_acknowledged(near: &TcpStream, far: &TcpStream) -> Result<(), 
     end_of(near)
 }
 
-/// Waits until `count` bytes stand in the receive queue: then the sender's part is over, and nothing is on the way.
+/// Waits until `count` bytes are in the receive queue. The sender has then finished, and nothing is in transit.
 pub fn wait_for_arrival(fd: &impl AsFd, count: usize) -> Result<(), Stop> {
     wait_until(|| Ok(readable(fd)? >= count))
 }
@@ -322,7 +322,7 @@ pub fn set_option(
     set_bytes(fd, level, name, &value.to_ne_bytes())
 }
 
-/// Turns `SO_ZEROCOPY` on. Untestable where it is off when it is read back: then the flag would be ignored, and no completion come.
+/// Turns `SO_ZEROCOPY` on. Untestable if the option reads back as off: the kernel would ignore the flag, and send no completion.
 pub fn zerocopy_on<Socket: AsFd>(socket: &Socket) -> Result<Enabled<'_>, Stop> {
     let enabled = nocopy_msg_zerocopy::enable(socket).setup("SO_ZEROCOPY")?;
     match aside(|| get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY)).setup("SO_ZEROCOPY")? {
@@ -335,20 +335,20 @@ pub fn zerocopy_on<Socket: AsFd>(socket: &Socket) -> Result<Enabled<'_>, Stop> {
     }
 }
 
-/// Asks for another size of a socket's buffer, `SO_SNDBUF` or `SO_RCVBUF`. The kernel may give it another one.
+/// Requests another size of a socket's buffer, by `SO_SNDBUF` or `SO_RCVBUF`. The kernel may choose another size.
 pub fn resize_buffer(fd: &impl AsFd, name: libc::c_int, size: libc::c_int) -> Result<(), Stop> {
     let now = || get_option(fd, libc::SOL_SOCKET, name).setup("the size of a socket's buffer");
     let before = now()?;
     set_option(fd, libc::SOL_SOCKET, name, size).setup("set the size of a socket's buffer")?;
     let after = now()?;
-    // Linux doubles what is asked for.
+    // Linux doubles the requested size.
     if after == before && after != size && after != size.saturating_mul(2) {
         return Err(Stop::broken("a socket's buffer has the size that it had"));
     }
     Ok(())
 }
 
-/// Has small writes sent at once.
+/// Turns Nagle's algorithm off, so that small writes are sent at once.
 pub fn set_nodelay(socket: &TcpStream) -> Result<(), Stop> {
     socket.set_nodelay(true).setup("TCP_NODELAY")?;
     if socket.nodelay().setup("TCP_NODELAY")? {
@@ -358,7 +358,7 @@ pub fn set_nodelay(socket: &TcpStream) -> Result<(), Stop> {
     }
 }
 
-/// Reads an integer option. An option that the kernel does not write is -1.
+/// Reads an integer option. The result is -1 if the kernel does not write it.
 pub fn get_option(
     fd: &impl AsFd,
     level: libc::c_int,
@@ -367,7 +367,7 @@ pub fn get_option(
     get_bytes(fd, level, name).map(libc::c_int::from_ne_bytes)
 }
 
-/// Reads the first `N` bytes of an option. What the kernel does not write is 0xff.
+/// Reads the first `N` bytes of an option. Bytes that the kernel does not write are 0xff.
 pub fn get_bytes<const N: usize>(
     fd: &impl AsFd,
     level: libc::c_int,
@@ -417,7 +417,7 @@ pub fn set_bytes(
     }
 }
 
-/// What the last libc call of this thread failed with.
+/// The error of the last libc call in this thread.
 pub fn last_errno() -> Errno {
     Errno::new(io::Error::last_os_error().raw_os_error().unwrap_or(0))
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// A file without a name: it is gone with its last descriptor, whatever ends the process.
+/// An unnamed file. It disappears with its last descriptor, however the process ends.
 pub fn unnamed_file(directory: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true);
@@ -16,7 +16,7 @@ pub fn unnamed_file(directory: &Path) -> io::Result<File> {
         .custom_flags(libc::O_TMPFILE)
         .open(directory)
     {
-        // EISDIR: a kernel older than 3.11 that takes the flag for O_DIRECTORY.
+        // EISDIR: a kernel older than 3.11, which takes the flag for O_DIRECTORY.
         Err(error)
             if matches!(
                 error.raw_os_error(),

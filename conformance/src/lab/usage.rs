@@ -1,4 +1,4 @@
-//! The kernel's own accounts of this process: switches, faults, bytes read and written.
+//! The kernel's accounts of this process: context switches, page faults, bytes read and written.
 
 use crate::interpose::record::aside;
 use crate::verdict::{Lack, Stop};
@@ -6,16 +6,16 @@ use crate::verdict::{Lack, Stop};
 /// Context switches and page faults so far (`getrusage`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Switches because the thread waited.
+    /// Switches because the thread had to wait.
     pub voluntary: u64,
-    /// Switches because its time was up.
+    /// Switches because the scheduler preempted the thread.
     pub involuntary: u64,
     /// Faults without a disk read.
     pub minor_faults: u64,
 }
 
 impl Usage {
-    /// As of now, for the calling thread.
+    /// The values for the calling thread now.
     pub fn now() -> Self {
         // SAFETY: rusage is plain integers, for which zero is valid.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -28,7 +28,7 @@ impl Usage {
         }
     }
 
-    /// What was added since `earlier`.
+    /// The difference to `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
@@ -39,21 +39,21 @@ impl Usage {
     }
 }
 
-/// The input and output of this process by the kernel's account (`/proc/self/io`).
+/// The bytes that this process has read and written, by the kernel's account (`/proc/self/io`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Io {
-    /// Bytes read to learn this, which the next reading of the account includes.
+    /// Bytes read to get this account, which the next account includes.
     own: u64,
-    /// Bytes that reading calls returned.
+    /// Bytes that read calls returned.
     pub rchar: u64,
-    /// Bytes that writing calls took.
+    /// Bytes that write calls took.
     pub wchar: u64,
     /// Bytes fetched from a disk.
     pub read_bytes: u64,
 }
 
 impl Io {
-    /// As of now.
+    /// The values now.
     pub fn now() -> Result<Self, Stop> {
         let text = aside(|| std::fs::read_to_string("/proc/self/io")).map_err(|error| {
             Stop::untestable(
@@ -82,7 +82,7 @@ impl Io {
         })
     }
 
-    /// What was added since `earlier`, without the reading of the account itself.
+    /// The difference to `earlier`, without the bytes read to get the account.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Io {
     }
 }
 
-/// Bytes that the loopback interface has sent.
+/// The number of bytes that the loopback interface has sent.
 pub fn loopback_bytes() -> Result<u64, Stop> {
     let text = aside(|| std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes"));
     let text = text.map_err(|error| {

@@ -1,6 +1,6 @@
-//! File systems of the experiment's own, of every kind: mounted for it alone, and gone with it.
+//! File systems of every kind, mounted for one experiment and removed with it.
 //!
-//! Those of disks are a guest's disks, or are made at run time and mounted by a loop device.
+//! Those that need a disk are a disk of the guest, or an image that is made at run time and mounted through a loop device.
 
 use crate::interpose::record::aside;
 use crate::lab::filesystems::filesystem_of;
@@ -19,12 +19,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use syscalls::Errno;
 
-/// What keeps a volume mounted.
+/// The object that keeps a volume mounted.
 #[derive(Debug)]
 enum Keeper {
-    /// The machine, as one of its disks.
+    /// A disk of the machine.
     Machine,
-    /// The descriptors of what is mounted, and a setting that it needs.
+    /// The descriptors of the mounts, and a setting that they need.
     #[expect(dead_code, reason = "they are held")]
     Mount(Vec<OwnedFd>, Option<Setting>),
     Fuse(#[expect(dead_code, reason = "it is held")] Fuse),
@@ -34,16 +34,16 @@ enum Keeper {
 /// A mounted file system.
 #[derive(Debug)]
 pub struct Volume {
-    /// Its root, by a path that this process has.
+    /// Its root directory, by a path that is valid in this process.
     pub directory: PathBuf,
-    /// Whether files can be made on it.
+    /// Whether files can be created on it.
     pub is_writable: bool,
-    /// Whether its space comes to an end before the machine's does.
+    /// Whether its space ends before that of the machine.
     pub is_limited: bool,
     _keeper: Keeper,
 }
 
-/// Every kind, by the kernel's name of the file system and what is special, if anything.
+/// Every kind: the kernel's name of the file system, and its special options, if any.
 pub const ALL: &[&str] = &[
     "ext4",
     "xfs",
@@ -66,9 +66,9 @@ pub const ALL: &[&str] = &[
 ];
 
 impl Volume {
-    /// Mounts one.
+    /// Mounts a file system of this kind.
     ///
-    /// The experiment has one thread yet. It may be in a new user and mount namespace afterwards.
+    /// The experiment must have only one thread so far. It may be in a new user and mount namespace afterwards.
     pub fn mount(lab: &Lab, kind: &str) -> Result<Self, Stop> {
         aside(|| match kind {
             "tmpfs" => Self::of_memory(c"tmpfs", &[(c"size", Some(c"1M"))], true),
@@ -111,7 +111,7 @@ impl Volume {
         })
     }
 
-    /// Takes all the space that there is, until what is returned is dropped.
+    /// Takes all free space, until the returned value is dropped.
     pub fn fill_up(&self) -> Result<Filler, Stop> {
         aside(|| {
             let path = self.directory.join("filler");
@@ -143,12 +143,12 @@ impl Volume {
         Ok(Self::of_mount(mount, true, is_limited))
     }
 
-    /// One whose upper and lower layers are on one tmpfs.
+    /// An overlay whose upper and lower layers are on one tmpfs.
     fn overlay() -> Result<Self, Stop> {
         let mounts = mounts::as_allowed(|| {
             let below = mounts::mounted(c"tmpfs", &[(c"size", Some(c"1M"))], 0)?;
             let mount = overlay_on(&path_of(&below)).or_else(|errno| match errno {
-                // Old kernels take layers of mounts alone that are in the tree of the process.
+                // Old kernels accept layers only on mounts that are in the process's mount tree.
                 Errno::EINVAL => {
                     mounts::attach(&below, SEEN_BY_NOBODY)?;
                     overlay_on(SEEN_BY_NOBODY.as_ref())
@@ -175,7 +175,7 @@ impl Volume {
         })
     }
 
-    /// The machine's disk with this file system, or an image that is made now.
+    /// The machine's disk with this file system, or a new image.
     fn of_image(lab: &Lab, filesystem: &Filesystem) -> Result<Self, Stop> {
         let below_mnt = Path::new("/mnt").join(filesystem.name);
         for directory in [below_mnt.as_path(), Path::new("/var/tmp")] {
@@ -216,7 +216,7 @@ pub struct Filler {
 impl Filler {
     fn fill(&self) -> Result<(), Stop> {
         const CHUNK: usize = 1 << 20;
-        // What is written to a file elsewhere has its place there later: so that it is told now, it is asked for.
+        // A remote file system allocates space for written bytes later. `fallocate` makes it report a full disk now.
         let is_remote = filesystem_of(&self.path).is_ok_and(|name| name == "nfs");
         let bytes = vec![images::BYTE; CHUNK];
         let mut step = CHUNK;
@@ -243,7 +243,7 @@ impl Drop for Filler {
     }
 }
 
-/// An image of the file system, without a name any more.
+/// An image of the file system in an unnamed file.
 fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
     let path = scratch.join(format!("{}.img", filesystem.name));
     let image = filesystem
@@ -264,7 +264,7 @@ fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
     })
 }
 
-/// Huge pages where there are too few, on a machine that nobody else has.
+/// Reserves huge pages if there are too few, on a disposable machine.
 fn huge_pages() -> Result<Option<Setting>, Stop> {
     const SETTING: &str = "/proc/sys/vm/nr_hugepages";
     const WANTED: u32 = 8;
@@ -275,10 +275,10 @@ fn huge_pages() -> Result<Option<Setting>, Stop> {
     Setting::change(SETTING, &WANTED.to_string()).map(Some)
 }
 
-/// A directory of every machine, below which this experiment looks for nothing more; its mounts are its own.
+/// A directory that every machine has, and that the experiment does not use. The mount is visible in its mount namespace only.
 const SEEN_BY_NOBODY: &str = "/mnt";
 
-/// An overlay with layers in this directory.
+/// Mounts an overlay whose layers are in this directory.
 fn overlay_on(directory: &Path) -> Result<OwnedFd, Errno> {
     let layer = |name: &str| {
         let path = directory.join(name);

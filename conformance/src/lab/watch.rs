@@ -1,7 +1,8 @@
-//! The calls that a program makes, seen at their entry without a tracer: the kernel tells of each by a seccomp notification, and the
-//! program goes on (`SECCOMP_RET_USER_NOTIF`, Linux 5.5).
+//! Records the calls of a program at their entry, without a tracer. The kernel reports each call by a seccomp notification, and
+//! then makes it (`SECCOMP_RET_USER_NOTIF`, Linux 5.5).
 //!
-//! An experiment may be traced itself, and a process has one tracer, so a program that it starts is watched in this way.
+//! The experiment itself may be traced, and a process can have only one tracer, so programs that it starts are watched in this
+//! way.
 
 use crate::interpose::record::aside;
 use crate::lab::io;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use syscalls::{Errno, Sysno, syscall};
 
-/// The calls that write, and those that could stand in their place.
+/// The calls that write, and those that could replace them.
 pub const WRITING: &[Sysno] = &[
     Sysno::write,
     Sysno::writev,
@@ -45,9 +46,9 @@ pub const READING: &[Sysno] = &[
 /// A call that a watched program was about to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Which call.
+    /// The system call.
     pub call: Sysno,
-    /// The file of the descriptor that it writes to or reads from, as `/proc` names it.
+    /// The file that the call writes to or reads from, as `/proc` names it.
     pub file: PathBuf,
     /// The descriptor's status flags.
     pub flags: i32,
@@ -56,28 +57,28 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether it is about a file whose name ends so.
+    /// Whether the file's name ends with `end`.
     pub fn is_of(&self, end: &str) -> bool {
         self.file.to_string_lossy().ends_with(end)
     }
 
-    /// Whether it is about a descriptor of this kind, which has no name: `socket`, `pipe`.
+    /// Whether the descriptor is of this unnamed kind: `socket`, `pipe`.
     pub fn is_of_kind(&self, kind: &str) -> bool {
         let name = self.file.to_string_lossy();
         name.split_once(':').is_some_and(|(first, _)| first == kind)
     }
 
-    /// How many bytes it is to be, for a call whose third argument says that.
+    /// The requested number of bytes, for a call that has it as its third argument.
     pub const fn count(&self) -> u64 {
         self.arguments[2]
     }
 }
 
-/// A program's calls.
+/// The recorded calls of a program.
 #[derive(Clone, Debug, Default)]
 pub struct Watch(Arc<Shared>);
 
-/// What the thread that is told shares with the experiment.
+/// The state that the listening thread shares with the experiment.
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<Vec<Seen>>,
@@ -85,12 +86,12 @@ struct Shared {
     released: Condvar,
 }
 
-/// The descriptor by which the program has the kernel's notifications: one that it does not open itself.
+/// The descriptor by which the program holds the listener for notifications. The program does not open this number itself.
 const LISTENER: RawFd = 99;
 
 impl Watch {
-    /// Starts a program that is watched, with all that it starts in turn. The program is there, for one that cannot be started
-    /// would wait for an answer.
+    /// Starts a program and watches it, with all programs that it starts. The program must exist: if it cannot be executed, the
+    /// child waits for an answer for ever.
     pub fn start(command: &mut Command, calls: &[Sysno]) -> Result<(Child, Self), Stop> {
         let filter = filter(calls);
         let watched = move || {
@@ -101,7 +102,7 @@ impl Watch {
             // SAFETY: between fork and exec nothing is done but system calls. `program` describes `filter`, which the kernel reads;
             // dup2 replaces a descriptor that the program does not have yet, and what it names outlives the exec.
             unsafe {
-                // Under a filter that has it told of, no write could report that this number is above the limit.
+                // A watched write could not report that this number is above the limit, so this comes before the filter.
                 if libc::dup2(0, LISTENER) == -1 {
                     return Err(std::io::Error::from_raw_os_error(libc::EMFILE));
                 }
@@ -139,23 +140,23 @@ impl Watch {
         Ok((child, watch))
     }
 
-    /// What it has called since this was last asked for.
+    /// Takes the calls recorded since the last call of this function.
     pub fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut locked(&self.0.seen))
     }
 
-    /// Has the program wait in the next of the calls, as if it were busy, until it is [released](Self::release).
+    /// Makes the program wait in its next watched call, as if it were busy, until it is [released](Self::release).
     pub fn hold(&self) {
         *locked(&self.0.is_held) = true;
     }
 
-    /// Lets it go on.
+    /// Ends the wait.
     pub fn release(&self) {
         *locked(&self.0.is_held) = false;
         self.0.released.notify_all();
     }
 
-    /// Writes down what is told, until nobody is left.
+    /// Records each notification, until the last watched process has ended.
     fn listen(&self, listener: &OwnedFd) {
         while let Ok(notification) = receive(listener) {
             if let Some(seen) = seen(&notification) {
@@ -169,12 +170,12 @@ impl Watch {
     }
 }
 
-/// Nothing is left half done by a thread that panics.
+/// A thread that panics leaves no inconsistent state.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a notification says, of a call that we know and a descriptor that is open, by a process's first thread.
+/// The content of a notification, if the call is known and the descriptor is open in a process's first thread.
 fn seen(notification: &libc::seccomp_notif) -> Option<Seen> {
     let data = &notification.data;
     let call = usize::try_from(data.nr).ok().and_then(Sysno::new)?;
@@ -200,9 +201,9 @@ fn opened(fd: &OwnedFd) -> Option<(PathBuf, i32)> {
     Some((file, i32::try_from(flags.ok()?).ok()?))
 }
 
-/// The descriptor by which a process has a file open whose name ends so, shared with it, and its flags.
+/// The descriptor by which a process has an open file whose name ends with `end`, shared with this process, and its flags.
 pub fn open_file(pid: u32, end: &str) -> Result<Option<(OwnedFd, i32)>, Stop> {
-    /// A server's are the lowest.
+    /// The lowest numbers are enough for a server.
     const MOST: RawFd = 64;
     for number in 0..MOST {
         let fd = match descriptor(pid, number) {
@@ -219,9 +220,9 @@ pub fn open_file(pid: u32, end: &str) -> Result<Option<(OwnedFd, i32)>, Stop> {
     Ok(None)
 }
 
-/// Why there is no descriptor.
+/// Why a descriptor cannot be shared.
 enum Refused {
-    /// The process has none of this number.
+    /// The process has no descriptor with this number.
     Closed,
     Other(Errno),
 }
@@ -240,15 +241,15 @@ impl Refused {
     }
 }
 
-/// A descriptor of a process, shared with it: the same open file, with its position and flags (`pidfd_getfd`, Linux 5.6).
+/// Shares a descriptor of a process: the same open file, with its position and flags (`pidfd_getfd`, Linux 5.6).
 ///
-/// `/proc` may be of another namespace of processes, and not know the number.
+/// This does not use `/proc`, which may belong to another pid namespace.
 fn descriptor(pid: u32, number: RawFd) -> Result<OwnedFd, Refused> {
     let refused = |errno| match errno {
         Errno::EBADF => Refused::Closed,
         errno => Refused::Other(errno),
     };
-    // SAFETY: the calls take numbers only, and what they return is nobody else's.
+    // SAFETY: the calls take numbers only, and this process owns the descriptors that they return.
     unsafe {
         let process = owned(syscall!(Sysno::pidfd_open, pid, 0).map_err(Refused::Other)?);
         let shared = syscall!(Sysno::pidfd_getfd, process.as_raw_fd(), number, 0);
@@ -256,18 +257,18 @@ fn descriptor(pid: u32, number: RawFd) -> Result<OwnedFd, Refused> {
     }
 }
 
-/// What a call has returned.
+/// Takes ownership of a descriptor that a call has returned.
 ///
 /// # Safety
 ///
-/// It is a descriptor that nobody else owns.
+/// It must be a descriptor that nothing else owns.
 unsafe fn owned(number: usize) -> OwnedFd {
     let number = RawFd::try_from(number).unwrap_or(-1);
     // SAFETY: the caller promises it.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-/// A filter that has the kernel tell of these calls and lets all others pass.
+/// A filter that makes the kernel report these calls and lets all others pass.
 fn filter(calls: &[Sysno]) -> Vec<libc::sock_filter> {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -299,7 +300,7 @@ const RECEIVE: libc::Ioctl = 0xc050_2100;
 /// `SECCOMP_IOCTL_NOTIF_SEND`.
 const ANSWER: libc::Ioctl = 0xc018_2101;
 
-/// Waits for the next notification. `ENOENT` is of one whose program has ended meanwhile.
+/// Waits for the next notification. `ENOENT` means that the program has ended meanwhile.
 fn receive(listener: &OwnedFd) -> Result<libc::seccomp_notif, Errno> {
     loop {
         let (waited, events) = io::poll(listener, libc::POLLIN, -1);
@@ -307,7 +308,7 @@ fn receive(listener: &OwnedFd) -> Result<libc::seccomp_notif, Errno> {
         if events & libc::POLLHUP != 0 {
             return Err(Errno::ENOTCONN);
         }
-        // SAFETY: seccomp_notif is plain integers, for which zero is valid, and has to be zero before.
+        // SAFETY: seccomp_notif is plain integers, for which zero is valid. The kernel requires zero.
         let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         match ioctl(listener, RECEIVE, (&raw mut notification).cast()) {
             Ok(()) => return Ok(notification),
@@ -317,7 +318,7 @@ fn receive(listener: &OwnedFd) -> Result<libc::seccomp_notif, Errno> {
     }
 }
 
-/// Has the kernel make the call. One whose program has ended is no longer waited for.
+/// Lets the kernel make the call. An error means that the program has ended.
 fn let_go_on(listener: &OwnedFd, id: u64) {
     // SAFETY: seccomp_notif_resp is plain integers, for which zero is valid.
     let mut answer: libc::seccomp_notif_resp = unsafe { std::mem::zeroed() };
@@ -333,7 +334,7 @@ fn ioctl(listener: &OwnedFd, request: libc::Ioctl, of: *mut c_void) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    /// Guests have no dd.
+    /// Guests do not have dd.
     mod host_only {
         use super::super::*;
         use std::process::Stdio;

@@ -1,7 +1,8 @@
-//! The ledger: what each way of sending costs, counted and not timed.
+//! The ledger: the cost of each way of sending, counted and not timed.
 //!
-//! A row is a [`Method`], an experiment for the [runner](crate::runner); its facts are named after a [`Sink`] and a [`Quantity`]. So
-//! a ledger is a grid, kept, compared and made in guests as the others are, and [`table`] lays it out as people read it.
+//! A row is a [`Method`], and an experiment for the [runner](crate::runner). Its facts are named after a [`Sink`] and a
+//! [`Quantity`]. So a ledger is a grid: it is stored, compared and made in guests like the other grids. [`table`] prints it for
+//! people.
 
 pub mod table;
 
@@ -20,33 +21,36 @@ use crate::verdict::{Lack, Observation, Setup, Stop, Value, Verdict};
 use crate::ways::methods::{self, Method, Refused};
 use crate::ways::sinks::{Receiver, Sink};
 
-/// How much is sent at once where the article speaks of one transfer.
+/// The length of one transfer for the article's numbers.
 pub const CHUNK: usize = 64 << 10;
-/// What is sent besides, a quarter of [`WHOLE`]: what costs twice as much for twice the bytes is told from what is paid once.
+/// The length of a second transfer, a quarter of [`WHOLE`]. The difference between both separates the costs per byte from the
+/// costs that are paid once.
 pub const QUARTER: usize = WHOLE / 4;
-/// What is sent.
+/// The length of a transfer.
 pub const WHOLE: usize = 16 << 20;
 
-/// What is counted.
+/// A quantity that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
-    /// CPU copies of each byte on the way from the source to the sink: was the page shared? Of [`alias::LENGTH`] bytes.
+    /// CPU copies of each byte on the way from the source to the sink. Sharing decides this: see [`alias`]. Of [`alias::LENGTH`]
+    /// bytes.
     Copies,
-    /// The same as the kernel's copy functions count it for [`QUARTER`], to a socket, in a guest.
+    /// The same by the kernel's copy functions, for [`QUARTER`] bytes, to a socket, in a guest.
     Counted,
-    /// What they count of the receiver.
+    /// The copies of the receiver by the kernel's copy functions.
     CountedOfReceiver,
-    /// System calls of the sender for [`CHUNK`].
+    /// System calls of the sender for [`CHUNK`] bytes.
     CallsOfChunk,
-    /// System calls of the sender for [`QUARTER`].
+    /// System calls of the sender for [`QUARTER`] bytes.
     CallsOfQuarter,
-    /// System calls of the sender for [`WHOLE`].
+    /// System calls of the sender for [`WHOLE`] bytes.
     Calls,
-    /// Page faults of the sender for each MiB: by where a mapping comes to stand, one more or less.
+    /// Page faults of the sender for each MiB. The address of a mapping can change the number by one.
     Faults,
-    /// `MSG_ZEROCOPY` sends for [`WHOLE`], and what their completions say.
+    /// `MSG_ZEROCOPY` sends for [`WHOLE`] bytes, and how many of them their completions report as copied.
     Completions,
-    /// System calls by which the sender waits for completions and reads them, for [`WHOLE`]: how many come together differs.
+    /// System calls by which the sender waits for completions and reads them, for [`WHOLE`] bytes. The number of completions that
+    /// come together differs.
     CompletionCalls,
     /// Times that the sender went to sleep.
     Slept,
@@ -57,7 +61,7 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    /// Every one, in the order of the tables.
+    /// Every quantity, in the order of the tables.
     pub const ALL: &[Self] = &[
         Self::Copies,
         Self::Counted,
@@ -73,7 +77,7 @@ impl Quantity {
         Self::Woken,
     ];
 
-    /// What it is called behind the sink, in the name of a fact.
+    /// The name after the sink, in the name of a fact.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Copies => "copies",
@@ -99,7 +103,7 @@ impl Quantity {
         )
     }
 
-    /// The quantity of a fact's name.
+    /// The quantity in the name of a fact.
     pub fn of_fact(fact: &str) -> Option<Self> {
         let (_, name) = fact.split_once(": ")?;
         Self::ALL.iter().copied().find(|other| other.name() == name)
@@ -117,7 +121,7 @@ pub const LEDGER: Grid = Grid {
     what: "way of sending",
     rows: ROWS,
     on_disks: false,
-    // How mappings are aligned decides how often they fault.
+    // The alignment of mappings decides how often they fault.
     prepare: process::fix_addresses,
     varies: |column| Quantity::of_fact(column).is_some_and(Quantity::varies),
     tidy: apart,
@@ -125,7 +129,7 @@ pub const LEDGER: Grid = Grid {
     records: recorded!("ledger"),
 };
 
-/// The facts, with the calls that are made for completions apart from those that send.
+/// Separates the calls for completions from the calls that send.
 fn apart(seen: &Observation) -> Observation {
     const FOR_COMPLETIONS: [&str; 3] = ["poll", "recvmsg", "restart_syscall"];
     let mut apart = Observation::new();
@@ -150,12 +154,12 @@ fn apart(seen: &Observation) -> Observation {
     apart
 }
 
-/// What the sinks need.
+/// The modules that the sinks need.
 const MODULES: &[&str] = &["veth", "dummy", "vsock_loopback"];
 
 macro_rules! rows {
     ($($at:literal)*) => {
-        /// Two experiments per method: under a tracer calls are counted, and without one what a tracer changes.
+        /// Two experiments for each method. With a tracer it counts calls. Without one it counts what a tracer would change.
         const ROWS: &[Claim] = &[$(
             Claim {
                 statement: methods::ALL[$at].0,
@@ -177,10 +181,10 @@ const _: () = assert!(
     "every method has a row"
 );
 
-/// What is needed once, as a page or two more of the heap, is not what the bytes cost.
+/// A cost that is paid once, such as one or two pages of the heap, is not a cost of the bytes.
 const ONCE: u64 = 2;
 
-/// The row of the method with this number.
+/// The row of the method with this index.
 fn row<const AT: usize, const TRACED: bool>(lab: &Lab) -> Result<Observation, Stop> {
     ignore_sigpipe()?;
     let (_, method) = methods::ALL[AT];
@@ -194,7 +198,7 @@ fn row<const AT: usize, const TRACED: bool>(lab: &Lab) -> Result<Observation, St
             }
             continue;
         }
-        // Every method finds it there or not.
+        // The sink is missing for every method or for none.
         if let Err(Stop::Untestable(_)) = aside(|| sink.open(lab)) {
             if TRACED {
                 seen.text(fact(*sink, Quantity::Copies), "not here");
@@ -228,7 +232,7 @@ struct Account<'row> {
     is_traced: bool,
 }
 
-/// What one transfer was.
+/// The results of one transfer.
 struct Sent {
     calls: Value,
     usage: Usage,
@@ -237,7 +241,7 @@ struct Sent {
 }
 
 impl Account<'_> {
-    /// What a tracer counts.
+    /// Notes the quantities that need a tracer, or that a tracer does not change.
     fn count(&self, seen: &mut Observation) -> Result<(), Stop> {
         let mut note = |quantity, value| {
             seen.push(fact(self.sink, quantity), value);
@@ -267,7 +271,7 @@ impl Account<'_> {
         Ok(())
     }
 
-    /// What a tracer would change.
+    /// Notes the quantities that a tracer would change.
     fn watch(&self, seen: &mut Observation) -> Result<(), Stop> {
         if let Err(Refused::By(_)) = self.copies() {
             return Ok(());
@@ -279,7 +283,7 @@ impl Account<'_> {
         let faults = (faults(WHOLE)? + ONCE).saturating_sub(faults(QUARTER)?);
         let faults = faults / ((WHOLE - QUARTER) >> 20) as u64;
         let whole = self.send(WHOLE)?;
-        // Datagrams are mapped one by one, and how often each faults depends on where it comes to stand.
+        // Datagrams are mapped one by one, and the address of each mapping decides how often it faults.
         if !self.sink.is_lost() {
             seen.count(fact(self.sink, Quantity::Faults), faults);
         }
@@ -293,7 +297,7 @@ impl Account<'_> {
         Ok(())
     }
 
-    /// How many of the hops from the source to the sink copied.
+    /// The number of hops from the source to the sink that copied the bytes.
     fn copies(&self) -> Result<Value, Refused> {
         let hops = self.method.hops(self.lab, self.sink)?;
         if self.sink.is_lost() {
@@ -306,7 +310,7 @@ impl Account<'_> {
         Ok(Value::Count(copied.count() as u64))
     }
 
-    /// Copies of each byte by sender and receiver, as the kernel's functions count them.
+    /// The copies of each byte by the sender and by the receiver, as the kernel's functions count them.
     fn counted(&self) -> Result<(Value, Value), Stop> {
         let sender = Sender {
             reads: matches!(self.method, Method::Route(Route::ReadWrite { .. })),
@@ -333,7 +337,7 @@ impl Account<'_> {
         Ok((per_byte(copied.sending), per_byte(copied.receiving)))
     }
 
-    /// Sends the first `length` bytes of the source, and has every byte compared at the other end.
+    /// Sends the first `length` bytes of the source. The receiver compares every byte.
     fn send(&self, length: usize) -> Result<Sent, Stop> {
         let ends = aside(|| self.sink.open(self.lab))?;
         let receiver =
@@ -341,7 +345,7 @@ impl Account<'_> {
         let mut transfer = self
             .method
             .begin(self.source, &ends.near, &self.content[..length])?;
-        // So that the completions, which may come one by one, find memory that has been used before.
+        // The completions may arrive one by one. This makes them use memory that has been touched before.
         drop(std::hint::black_box(vec![1_u8; 100 << 10]));
         let before = Usage::now();
         let (calls, sent) = self.lab.entries(|| transfer.drive());
@@ -367,8 +371,9 @@ impl Account<'_> {
     }
 }
 
-/// Where the two ways of counting copies, by sharing and by the kernel's functions, do not agree: a sentence each. One of them is wrong
-/// then, and nothing that the ledger says of copies is to be believed. What one of them does not count is not compared.
+/// The contradictions between the two ways to count copies, by sharing and by the kernel's functions, one sentence each. If there
+/// is one, one of the two is wrong, and no number of copies in the ledger can be trusted. A quantity that only one of them counts
+/// is not compared.
 pub fn disagreements(sheet: &Sheet) -> Vec<String> {
     let mut found = Vec::new();
     for row in &sheet.rows {
@@ -401,7 +406,7 @@ pub fn disagreements(sheet: &Sheet) -> Vec<String> {
     found
 }
 
-/// A count, or the fraction that [`per_byte`] says.
+/// A count, or the fraction that [`per_byte`] writes.
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Count(count) => u32::try_from(*count).ok().map(f64::from),
@@ -410,7 +415,8 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// So many times [`QUARTER`]: a number where it is one, but for a few bytes that others have copied, or twice.
+/// The ratio of `bytes` to [`QUARTER`]. It is rounded to a whole number within a tenth of one, because other code copies a few
+/// bytes, and a few are copied twice.
 fn per_byte(bytes: u64) -> Value {
     let hundredths = (bytes * 100 + QUARTER as u64 / 2) / QUARTER as u64;
     match (hundredths / 100, hundredths % 100) {
@@ -420,5 +426,5 @@ fn per_byte(bytes: u64) -> Value {
     }
 }
 
-/// What the article's numbers are about is as long as what shows that it was shared.
+/// The transfer that shows sharing is not longer than the one for the article's numbers.
 const _: () = assert!(alias::LENGTH <= CHUNK, "a pipe holds it");

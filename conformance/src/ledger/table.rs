@@ -1,4 +1,4 @@
-//! A ledger as people read it: a table per quantity, and the article's own table with what was counted.
+//! The ledger as tables: one for each quantity, and the article's own table with the counted values.
 
 #![forbid(unsafe_code)]
 
@@ -13,10 +13,10 @@ use crate::ways::sinks::Sink;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// What costs are given for.
+/// The number of bytes for which costs are printed.
 const GIB: u64 = 1 << 30;
 
-/// A table: what is in it, and the cell of a method and a sink.
+/// A table: its title, and the cell for a method and a sink.
 struct Table {
     title: &'static str,
     cell: fn(&Row, Sink) -> Option<String>,
@@ -33,7 +33,7 @@ const TABLES: &[Table] = &[
             let sender = value(row, sink, Quantity::Counted)?;
             let receiver = value(row, sink, Quantity::CountedOfReceiver)?;
             Some(match sender {
-                // The reason stands below the table, once.
+                // The reason is printed once, below the table.
                 Value::Text(text) if sender == receiver => in_short(text).to_owned(),
                 _ => format!("{sender} and {receiver}"),
             })
@@ -70,13 +70,13 @@ const TABLES: &[Table] = &[
     },
 ];
 
-/// A line of the article's table in section 3.5, and of the one in 6.1.
+/// A line of the article's tables in section 3.5 and in section 6.1.
 struct Claimed {
     name: &'static str,
     method: &'static str,
-    /// Copies, with two by DMA: from the disk and to the network.
+    /// Copies, including two by DMA: from the disk and to the network.
     copies: u64,
-    /// "Context switches" of one transfer, by which it means crossings between user and kernel.
+    /// "Context switches" of one transfer. The article means crossings between user and kernel.
     crossings: u64,
 }
 
@@ -119,7 +119,7 @@ fn value(row: &Row, sink: Sink, quantity: Quantity) -> Option<&Value> {
     Some(&facts.iter().find(|fact| fact.fact == name)?.value)
 }
 
-/// How many system calls a fact counts.
+/// The number of system calls in a fact.
 fn entries(row: &Row, sink: Sink, quantity: Quantity) -> Option<u64> {
     match value(row, sink, quantity)? {
         Value::Entries(calls) => Some(calls.iter().map(|(_, count)| count).sum()),
@@ -127,13 +127,13 @@ fn entries(row: &Row, sink: Sink, quantity: Quantity) -> Option<u64> {
     }
 }
 
-/// What is paid once, and what is paid for every byte.
+/// Extrapolates to 1 GiB: the calls of the whole, and those of the further bytes at the rate between a quarter and the whole.
 fn for_a_gib(quarter: u64, whole: u64) -> u64 {
     let more = (GIB - WHOLE as u64) / (WHOLE - QUARTER) as u64;
     whole + whole.saturating_sub(quarter) * more
 }
 
-/// Writes all of it.
+/// Writes all tables.
 pub fn write(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Result<()> {
     for (at, table) in TABLES.iter().enumerate() {
         if at > 0 {
@@ -166,14 +166,14 @@ pub fn write(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Resul
     document(output, sheet, markdown)
 }
 
-/// What a reason begins with: `not counted`.
+/// The first part of a reason: `not counted`.
 fn in_short(reason: &str) -> &str {
     reason
         .split_once(": ")
         .map_or(reason, |(beginning, _)| beginning)
 }
 
-/// Why something was not counted by the kernel's functions, each reason once.
+/// The reasons why the kernel's functions were not counted, without duplicates.
 fn reasons(sheet: &Sheet) -> BTreeSet<&str> {
     let cells = sheet
         .rows
@@ -191,7 +191,8 @@ fn head() -> Vec<String> {
     std::iter::once(String::new()).chain(sinks).collect()
 }
 
-/// The article's table beside what was counted, to TCP over loopback. It has no disk and no network, so no copy by DMA.
+/// The article's table with the counted values, for TCP over loopback. Loopback has no disk and no network card, so it makes no
+/// copy by DMA.
 pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Result<()> {
     let title = "the article's table (3.5, 6.1), with what was counted to TCP over loopback";
     writeln!(output, "{}{title}\n", if markdown { "### " } else { "" })?;
@@ -223,7 +224,7 @@ pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Re
         let of_gib = quarter
             .zip(whole)
             .map(|(quarter, whole)| 2 * for_a_gib(quarter, whole));
-        // What was not counted is neither.
+        // A value that was not counted decides nothing.
         let word = |counted: Option<u64>, claimed: u64| match counted {
             Some(counted) if counted == claimed => "holds",
             Some(_) => "does not hold",
@@ -250,7 +251,7 @@ pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Re
     draw(output, &lines, markdown)
 }
 
-// What is looked up above is there.
+// The lookups above rely on this.
 const _: () = {
     assert!(CHUNK == 64 << 10 && QUARTER == 4 << 20 && WHOLE == 16 << 20);
     assert!(matches!(methods::ALL[4].1, Method::Route(Route::Sendfile)));

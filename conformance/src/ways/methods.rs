@@ -20,35 +20,35 @@ use syscalls::Errno;
 pub enum Method {
     /// A file, by a route.
     Route(Route),
-    /// A file, by a route that is asked for so much at a time, as in an event loop.
+    /// A file, by a route that sends at most `most` bytes at a time, as in an event loop.
     Capped {
         /// The route.
         route: Route,
-        /// How much.
+        /// The maximum for one step, in bytes.
         most: usize,
     },
-    /// Memory, by `write`: what a program does that has the bytes already.
+    /// Memory, by `write`, as in a program that already has the bytes.
     Memory {
-        /// How much with one call.
+        /// The number of bytes in one call.
         chunk: usize,
-        /// Where the bytes are.
+        /// The pages that hold the bytes.
         pages: Pages,
     },
-    /// Memory, by `send` with `MSG_ZEROCOPY`, and every completion read.
+    /// Memory, by `send` with `MSG_ZEROCOPY`. Every completion is read.
     MemoryZerocopy {
-        /// How much with one call.
+        /// The number of bytes in one call.
         chunk: usize,
-        /// Where the bytes are.
+        /// The pages that hold the bytes.
         pages: Pages,
     },
     /// By `io_uring`: a file or memory.
     Uring(Request),
 }
 
-/// What the memory consists of that is sent.
+/// The kind of pages of the memory that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
-    /// Whatever the content is in.
+    /// The pages that the content is already in.
     Any,
     /// Pages of 4 KiB.
     Small,
@@ -59,7 +59,7 @@ pub enum Pages {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// Every method with the name that users are told, in the order of the tables.
+/// Every method with the name that is printed, in the order of the tables.
 pub const ALL: &[(&str, Method)] = &[
     (
         "read+write 64 KiB",
@@ -125,10 +125,10 @@ pub const ALL: &[(&str, Method)] = &[
     ),
 ];
 
-/// Why a method does not send to a sink.
+/// The reason why a method does not send to a sink.
 #[derive(Debug)]
 pub enum Refused {
-    /// The kernel, in a word.
+    /// The kernel refuses, with the errno.
     By(String),
     /// The experiment cannot be made.
     Stop(Stop),
@@ -147,15 +147,16 @@ impl From<Errno> for Refused {
 }
 
 impl Method {
-    /// Whether it is meant for such a sink, or else why not, in a word.
+    /// Whether it is meant for this sink. If not, the error is the reason in a word or two.
     pub fn is_for(self, sink: Sink) -> Result<(), &'static str> {
         match (self, sink) {
             (Self::Route(Route::CopyFileRange), sink) if sink != Sink::File => Err("no file"),
             (Self::Route(Route::MsgZerocopy { .. }) | Self::MemoryZerocopy { .. }, Sink::Vsock) => {
-                // What completes is not counted in sends there: the claim zerocopy.vsock.ids.
+                // Completions do not count sends there: see the claim zerocopy.vsock.ids.
                 Err("other ids")
             }
-            // It is notified when all is received, and what is received is looked at after that: one cannot wait for the other.
+            // The notification comes only after everything is received, and the data is read only after that: each would wait for
+            // the other.
             (Self::Uring(Request::SendZerocopy { .. }), Sink::Vsock) => Err("on receipt"),
             (
                 Self::Route(Route::MsgZerocopy { .. })
@@ -163,7 +164,7 @@ impl Method {
                 | Self::Uring(Request::SendZerocopy { .. }),
                 sink,
             ) if !sink.is_socket() => Err("no socket"),
-            // They take what fits into a pipe, not what fits into a datagram.
+            // These calls send what fits into a pipe, not what fits into a datagram.
             (
                 Self::Route(Route::Sendfile | Route::Splice { .. } | Route::Vmsplice { .. })
                 | Self::Uring(Request::Splice { .. }),
@@ -173,7 +174,7 @@ impl Method {
         }
     }
 
-    /// The same, with calls that send as much as such a sink takes.
+    /// The same method, with calls that send at most as many bytes as the sink takes.
     #[must_use]
     pub fn within(self, sink: Sink) -> Self {
         let most = sink.limit();
@@ -203,7 +204,7 @@ impl Method {
         }
     }
 
-    /// Makes ready to send all of `content`, which is the beginning of `source`.
+    /// Prepares to send all of `content`, which must be the beginning of `source`.
     pub fn begin<'ends>(
         self,
         source: &'ends File,
@@ -250,7 +251,7 @@ impl Method {
         }
     }
 
-    /// Whether it sends memory, and no file.
+    /// Whether it sends memory rather than a file.
     const fn is_of_memory(self) -> bool {
         matches!(
             self,
@@ -260,7 +261,7 @@ impl Method {
         )
     }
 
-    /// What became of the bytes at each hop on the way from the source to the sink, as far as they can be looked at.
+    /// Whether each hop from the source to the sink shared or copied the bytes, for the hops that can be observed.
     pub fn hops(self, lab: &Lab, sink: Sink) -> Result<Vec<Sharing>, Refused> {
         let mut hops = Vec::new();
         let file = alias::source(lab)?;
@@ -273,7 +274,7 @@ impl Method {
             hops.push(Sharing::of(&memory)?);
             memory.fill(alias::OLD);
         }
-        // The second hop of a buffer is that of memory.
+        // The second hop of a route through a buffer is the hop of memory.
         let method = if is_through_buffer {
             Self::Memory {
                 chunk: MIB,
@@ -292,7 +293,8 @@ impl Method {
             return Ok(hops);
         }
         match &ends.far {
-            // How much can be read there, not every kernel says: it is there once anything is.
+            // Not every kernel reports how much can be read from vsock. The data is complete there as soon as any of it can be
+            // read.
             Some(far) if sink == Sink::Vsock => {
                 io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
             }
@@ -315,17 +317,17 @@ impl Method {
     }
 }
 
-/// All of a content on its way.
+/// The transfer of a content.
 pub enum Sending<'ends> {
-    /// Of a file, and how much is asked for at a time.
+    /// From a file, with the maximum for one step.
     Route(Transfer<&'ends File, &'ends OwnedFd>, u64),
-    /// Of memory.
+    /// From memory.
     Memory(Memory<'ends>),
     /// By `io_uring`.
     Uring(Box<Uring<'ends>>),
 }
 
-/// Memory on its way.
+/// The transfer of memory.
 pub struct Memory<'ends> {
     held: Held<'ends>,
     length: usize,
@@ -337,13 +339,13 @@ pub struct Memory<'ends> {
 
 /// The bytes that are sent.
 enum Held<'ends> {
-    /// Where they are.
+    /// The caller's bytes.
     There(&'ends [u8]),
-    /// A copy in pages of a kind.
+    /// A copy in pages of one kind, which starts at this offset.
     Here(PrivateAnonymous, usize),
 }
 
-/// How much of this process's memory consists of huge pages.
+/// The number of bytes of this process's memory in huge pages.
 fn huge_bytes() -> Result<u64, Errno> {
     let failed = |error: std::io::Error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO));
     let text = std::fs::read_to_string("/proc/self/smaps_rollup").map_err(failed)?;
@@ -363,10 +365,10 @@ impl<'ends> Held<'ends> {
             Pages::Huge => libc::MADV_HUGEPAGE,
         };
         let before = huge_bytes()?;
-        // So that one of it is aligned as a huge page is.
+        // The extra huge page allows the copy to start at an aligned address.
         let mut memory = PrivateAnonymous::new(content.len().next_multiple_of(HUGE) + HUGE)?;
         let (start, length) = (memory.as_mut_ptr(), memory.len());
-        // SAFETY: the range is the mapping's own, and the advice changes no byte of it.
+        // SAFETY: the range lies in the mapping, and the advice changes no byte of it.
         if unsafe { libc::madvise(start.cast(), length, advice) } == -1 {
             return Err(sockets::last_errno());
         }
@@ -380,7 +382,7 @@ impl<'ends> Held<'ends> {
         }
     }
 
-    /// The first so many of them.
+    /// The first `length` bytes.
     fn bytes(&self, length: usize) -> &[u8] {
         match self {
             Self::There(content) => &content[..length],
@@ -390,7 +392,7 @@ impl<'ends> Held<'ends> {
 }
 
 impl Sending<'_> {
-    /// Sends it to the end.
+    /// Sends all of it.
     pub fn drive(&mut self) -> Result<(), Errno> {
         match self {
             Self::Route(transfer, most) => loop {
@@ -409,7 +411,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Whether all was sent, and what the completions say of it.
+    /// Fails if not everything was sent. Returns the summary of the completions, if there is one.
     pub fn end(self) -> Result<Option<Notified>, Stop> {
         match self {
             Self::Route(transfer, _) => {

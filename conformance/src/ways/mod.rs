@@ -1,4 +1,4 @@
-//! Ways of sending, as the ledger counts them and the benchmark times them.
+//! Ways of sending that the ledger counts and the benchmark times.
 
 pub mod methods;
 pub mod sinks;

@@ -1,4 +1,4 @@
-//! Where the ledger sends to, and who takes it out at the other end.
+//! The sinks of the ledger and the benchmark, with their receivers.
 
 use crate::lab::netns::{self, Elsewhere, Way};
 use crate::lab::usage::Usage;
@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use syscalls::Errno;
 
-/// What the receiver takes at a time.
+/// The number of bytes that the receiver takes at a time.
 const BUFFER: usize = 256 << 10;
 
 /// A sink, with what its receiver does.
@@ -29,7 +29,7 @@ pub enum Sink {
     Unix,
     /// A vsock connection of the machine to itself, read.
     Vsock,
-    /// UDP by a device that drops it: nobody receives it, and nothing is copied for a receiver.
+    /// UDP through a device that drops it. It has no receiver, so no copy is made for one.
     Udp,
     /// A pipe of 64 KiB, read.
     Pipe,
@@ -41,11 +41,11 @@ pub enum Sink {
     File,
 }
 
-/// Both ends.
+/// Both ends of a sink.
 pub struct Ends {
-    /// Where it is sent to.
+    /// The end that is sent to.
     pub near: OwnedFd,
-    /// Where it comes out. A file has one end, and nobody receives what is dropped.
+    /// The end that is received from. `None` for a file, and for UDP, which is dropped.
     pub far: Option<OwnedFd>,
 }
 
@@ -64,7 +64,7 @@ impl Sink {
         Self::File,
     ];
 
-    /// The name that users are told.
+    /// The name that is printed.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
@@ -80,7 +80,7 @@ impl Sink {
         }
     }
 
-    /// The same where the bytes can be looked at.
+    /// The same kind of sink, with a receiver that reads the bytes.
     #[must_use]
     pub const fn to_be_read(self) -> Self {
         match self {
@@ -103,12 +103,12 @@ impl Sink {
         matches!(self, Self::Tcp | Self::TcpDropped | Self::Veth)
     }
 
-    /// Whether nothing comes out of it, and nothing can be looked at.
+    /// Whether the data is dropped, so that it cannot be observed.
     pub const fn is_lost(self) -> bool {
         matches!(self, Self::Udp)
     }
 
-    /// As much as one call may send to it.
+    /// The maximum number of bytes that one call may send to it.
     pub const fn limit(self) -> usize {
         match self {
             Self::Udp => netns::LARGEST,
@@ -116,7 +116,7 @@ impl Sink {
         }
     }
 
-    /// The way to its network namespaces, if it has some.
+    /// The kind of its network namespaces, if it has any.
     pub const fn way(self) -> Option<Way> {
         match self {
             Self::Veth => Some(Way::Veth),
@@ -125,12 +125,12 @@ impl Sink {
         }
     }
 
-    /// Takes what comes, to the end, and compares it with what is to come, if that is said: how much came.
+    /// Receives until the end, and compares the bytes with `expected`, if it is given. Returns the number of bytes.
     pub fn take_all(self, far: &OwnedFd, expected: Option<&[u8]>) -> Result<usize, Stop> {
         self.take(far, expected, &mut buffer(expected), |_| Ok(()))
     }
 
-    /// The same, where `ready` is asked before more is taken.
+    /// The same, but calls `ready` before each step.
     fn take(
         self,
         far: &OwnedFd,
@@ -145,7 +145,7 @@ impl Sink {
         }
     }
 
-    /// A new one.
+    /// Opens a new sink.
     pub fn open(self, lab: &Lab) -> Result<Ends, Stop> {
         let (near, far): (OwnedFd, OwnedFd) = match self {
             Self::Veth | Self::Udp => {
@@ -183,15 +183,15 @@ impl Sink {
     }
 }
 
-/// Who takes the bytes out, in a thread.
+/// The receiver of a sink, in a thread.
 pub struct Receiver(JoinHandle<Result<u64, Stop>>);
 
 impl Receiver {
-    /// Takes what comes, to the end, and compares it with what is to come. Nobody where nothing comes out.
+    /// Starts a thread that receives until the end and compares the bytes with `expected`. `None` if the sink has no far end.
     ///
-    /// It has all memory that it needs when this returns: where the sender's mappings come to stand, and so how often they fault, does
-    /// not depend on who is first. One that is `patient` takes from a pipe when that is full: how much there is room for, and so what a call to send can take, is the
-    /// same in each run then.
+    /// The receiver has allocated all its memory when this returns. So the addresses of the sender's mappings, and the number of
+    /// their faults, do not depend on the order of the threads. If `patient`, the receiver takes from a pipe only when it is
+    /// full. Then the room in the pipe, and the result of each sending call, are the same in each run.
     pub fn start(sink: Sink, far: Option<OwnedFd>, expected: &[u8], patient: bool) -> Option<Self> {
         let far = far?;
         let expected = expected.to_vec();
@@ -219,12 +219,12 @@ impl Receiver {
                 )))
             }
         }));
-        // It says nothing and lets go.
+        // The thread drops the sender without sending anything.
         let _ = is_prepared.recv();
         Some(receiver)
     }
 
-    /// Waits for the end: how often it was woken.
+    /// Waits until the receiver has ended. Returns how often it was woken.
     pub fn end(self) -> Result<u64, Stop> {
         self.0
             .join()
@@ -232,12 +232,12 @@ impl Receiver {
     }
 }
 
-/// What the receiver reads into, with pages of its own.
+/// A buffer for the receiver, whose pages have been touched.
 fn buffer(expected: Option<&[u8]>) -> Vec<u8> {
     vec![1; if expected.is_some() { 1 << 20 } else { BUFFER }]
 }
 
-/// How many bytes came that are as expected, if that is said, until the end.
+/// Reads until the end, and compares the bytes with `expected`, if it is given. Returns the number of bytes.
 fn read_all(
     far: &OwnedFd,
     expected: Option<&[u8]>,

@@ -1,6 +1,7 @@
-//! Sending by `io_uring`, one request at a time, to compare with the calls themselves.
+//! Sending by `io_uring`, one request at a time, for a comparison with the plain calls.
 //!
-//! What would make it faster, requests in flight together and registered buffers, is not in it: it is asked what one request costs.
+//! It measures the cost of one request. It does not use what would make it faster: several requests in flight, and registered
+//! buffers.
 
 use crate::lab::io;
 use crate::routes::carrier::Notified;
@@ -11,17 +12,17 @@ use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use syscalls::Errno;
 
-/// What is asked for.
+/// The kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// `IORING_OP_SPLICE`, through a pipe of this capacity, or once where the sink is a pipe.
+    /// `IORING_OP_SPLICE`, through a pipe of this capacity. If the sink is a pipe, no other pipe is used.
     Splice {
-        /// Bytes.
+        /// The capacity in bytes.
         pipe: usize,
     },
-    /// `IORING_OP_SEND_ZC` of memory, and every notification awaited.
+    /// `IORING_OP_SEND_ZC` of memory. Every notification is awaited.
     SendZerocopy {
-        /// How much with one request.
+        /// The number of bytes in one request.
         chunk: usize,
     },
 }
@@ -30,17 +31,17 @@ pub enum Request {
 const REPORT_USAGE: u16 = 1 << 3;
 /// `IORING_NOTIF_USAGE_ZC_COPIED`.
 const COPIED: i32 = i32::MIN;
-/// The offset of a pipe or socket.
+/// The offset for a pipe or a socket.
 const NONE: i64 = -1;
 
-/// All of a content on its way.
+/// The transfer of a content.
 pub struct Uring<'ends> {
     ring: IoUring,
     request: Request,
     source: &'ends File,
     sink: &'ends OwnedFd,
     content: &'ends [u8],
-    /// The one between, where the sink is none.
+    /// The pipe between source and sink. `None` if the sink is a pipe, or if memory is sent.
     pipe: Option<(PipeReader, PipeWriter)>,
     notified: Option<Notified>,
 }
@@ -50,7 +51,7 @@ fn errno(error: &std::io::Error) -> Errno {
 }
 
 impl<'ends> Uring<'ends> {
-    /// Makes the ring, and the pipe.
+    /// Makes the ring and, if needed, the pipe.
     pub fn new(
         request: Request,
         source: &'ends File,
@@ -84,7 +85,7 @@ impl<'ends> Uring<'ends> {
         }
     }
 
-    /// What the notifications have said. Nothing where they do not say it.
+    /// The summary of the notifications. `None` if they do not report copies.
     pub const fn notified(&self) -> Option<Notified> {
         self.notified
     }
@@ -115,10 +116,10 @@ impl<'ends> Uring<'ends> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let (from, offset) = from;
         let request = opcode::Splice::new(types::Fd(from), offset, types::Fd(to), NONE, most);
-        // SAFETY: it names no memory.
+        // SAFETY: the request refers to no memory.
         let answered = unsafe { self.ask(&request.build()) }?;
         match usize::try_from(answered.result()) {
-            // A file that ends early, or a sink that takes nothing.
+            // The file ended early, or the sink took nothing.
             Ok(0) => Err(Errno::EIO),
             Ok(count) => Ok(count),
             Err(_) => Err(Errno::new(-answered.result())),
@@ -148,7 +149,8 @@ impl<'ends> Uring<'ends> {
         Ok(())
     }
 
-    /// One request, until its notification has come: how much was sent, and whether it says that it was copied.
+    /// Makes one request and waits for its notification. Returns the number of bytes sent, and whether they are reported as
+    /// copied.
     fn send(&mut self, bytes: &[u8], flags: u16) -> Result<(usize, bool), Errno> {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let request = opcode::SendZc::new(types::Fd(self.sink.as_raw_fd()), bytes.as_ptr(), length)
@@ -172,24 +174,25 @@ impl<'ends> Uring<'ends> {
         )
     }
 
-    /// Hands in a request and waits for the first that is said of it.
+    /// Submits a request and waits for its first completion entry.
     ///
     /// # Safety
     ///
-    /// What it names is there until the kernel is done with it.
+    /// The memory that the request refers to must be valid until the kernel has finished with it.
     unsafe fn ask(&mut self, request: &squeue::Entry) -> Result<cqueue::Entry, Errno> {
         // SAFETY: as the caller says.
         unsafe { self.ring.submission().push(request) }.map_err(|_| Errno::EBUSY)?;
         self.next()
     }
 
-    /// Waits for it by `poll`, as for the completions of `MSG_ZEROCOPY`: how often depends on the receiver, and is not what sending costs.
+    /// Waits for the notification by `poll`, as for the completions of `MSG_ZEROCOPY`. The number of these calls depends on the
+    /// receiver, so it is not counted as a cost of sending.
     fn notification(&mut self) -> Result<cqueue::Entry, Errno> {
         loop {
             if let Some(entry) = self.ring.completion().next() {
                 return Ok(entry);
             }
-            // SAFETY: the descriptor is the ring's, which is there as long as this is.
+            // SAFETY: the descriptor belongs to the ring, which lives as long as this.
             let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
             io::wait_for(ring, libc::POLLIN)?;
         }

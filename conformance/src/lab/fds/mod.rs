@@ -1,4 +1,4 @@
-//! Descriptors of every kind, ready to be read from or written to without waiting.
+//! Descriptors of every kind that can be read from, or written to, without waiting.
 
 mod plain;
 mod special;
@@ -14,7 +14,7 @@ use std::io::Seek;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use syscalls::Errno;
 
-/// Every kind with its name: `$then! { Kind "name", … }`. This is the one list of them.
+/// Every kind with its name: `$then! { Kind "name", … }`. No other list of them exists.
 macro_rules! for_each_kind {
     ($then:ident) => {
         $then! {
@@ -114,7 +114,7 @@ macro_rules! kinds {
         pub const ALL: &[Kind] = &[$(Kind::$kind,)*];
 
         impl Kind {
-            /// The name that users are told.
+            /// The name that is printed.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$kind => $name,)*
@@ -141,12 +141,18 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// How many bytes have been written to it since it was opened, as its other end or its file shows, of which `reported` may
-    /// still be on their way. None for a device, which keeps nothing, for what cannot be written, and where nothing tells.
+    /// The number of bytes written to it since it was opened, as its other end or its file shows. Up to `reported` of them may
+    /// still be in transit, and the call waits for these.
+    ///
+    /// `None` in these cases:
+    ///
+    /// - a device, which keeps nothing
+    /// - a kind that cannot be written
+    /// - a kind whose count the kernel does not show
     pub fn written(&self, reported: usize) -> Result<Option<u64>, Stop> {
         let size = || Ok(self.file()?.metadata().setup("fstat")?.len());
         match (self.kind, &self.peer) {
-            // FIONREAD of the peer is of other things, or not there on every kernel.
+            // FIONREAD of the peer counts something else, or is missing on some kernels.
             (
                 Kind::PipeRead
                 | Kind::TlsSender
@@ -156,7 +162,7 @@ impl Descriptor {
                 _,
             ) => Ok(None),
             (_, Some(peer)) => {
-                // To a pipe or an AF_UNIX socket nothing is on its way.
+                // A pipe or an AF_UNIX socket has no bytes in transit.
                 if matches!(
                     self.kind,
                     Kind::TcpSocket | Kind::UdpSocket | Kind::Terminal | Kind::PtyMaster
@@ -165,7 +171,7 @@ impl Descriptor {
                 }
                 Ok(Some(sockets::readable(peer)? as u64))
             }
-            // The content was before the position, or at it.
+            // The position was 0 when the descriptor was opened, so it is the number of bytes written.
             (Kind::RegularFile | Kind::Memfd, None) => {
                 Ok(Some(self.file()?.stream_position().setup("lseek")?))
             }
@@ -186,7 +192,7 @@ impl AsFd for Descriptor {
 }
 
 impl Descriptor {
-    /// Opens one. Streams and files hold some bytes to read; the descriptor can be written where its kind can.
+    /// Opens a descriptor. Streams and files hold some bytes to read. The descriptor is writable if its kind is.
     pub fn open(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
         aside(|| Self::make(lab, kind))
     }
@@ -279,10 +285,10 @@ impl Descriptor {
     }
 }
 
-/// Opens a descriptor of each kind and notes what `call` does with it; a kind that this machine lacks is noted as such.
+/// Opens a descriptor of each kind and notes the result of `call` on it. A kind that this machine lacks is noted as such.
 ///
-/// `arrived` says how many bytes have come where `call` has sent them, where that can be known: another number than the call
-/// reported is noted too.
+/// `arrived` returns the number of bytes that have arrived where `call` has sent them, if this can be known. A number that
+/// differs from the one `call` reported is noted as well.
 pub fn each(
     lab: &Lab,
     kinds: &[Kind],
@@ -312,7 +318,7 @@ pub fn each(
     Ok(())
 }
 
-/// Opens the file of a descriptor once more, with this access.
+/// Opens the descriptor's file once more, with this access.
 fn again(file: &File, access: libc::c_int) -> Result<OwnedFd, Stop> {
     open(&format!("/proc/self/fd/{}", file.as_raw_fd()), access)
 }

@@ -1,4 +1,4 @@
-//! The kinds that most programs meet: files, pipes, sockets, terminals, and the descriptors of events.
+//! The kinds that most programs use: files, pipes, sockets, terminals, and the descriptors of events.
 
 use crate::lab::alias;
 use crate::lab::open::{made, memfd, memfd_secret, open, set_status_flags};
@@ -10,20 +10,20 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 
-/// What a readable descriptor holds: sixteen of these at least, where it holds anything.
+/// The content of a readable descriptor, if it has any: at least these sixteen bytes.
 pub(super) const CONTENT: [u8; 16] = [alias::OLD; 16];
 
-/// A descriptor, and the other end of what it belongs to.
+/// A descriptor, and the other end of its connection or device.
 type Ends = (OwnedFd, OwnedFd);
 
-/// Both ends of a connection, when what was sent by `far` has come to `near`.
+/// Both ends of a connection, after the bytes that `far` sends have arrived at `near`.
 fn filled(near: OwnedFd, far: OwnedFd) -> Result<Ends, Stop> {
     io::write_all(&far, &CONTENT).setup("fill a socket")?;
     io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
     Ok((near, far))
 }
 
-/// As [`filled`], of sockets that say how many bytes have come.
+/// The same as [`filled`], for sockets that report how many bytes have arrived.
 fn counted(near: OwnedFd, far: OwnedFd) -> Result<Ends, Stop> {
     io::write_all(&far, &CONTENT).setup("fill a socket")?;
     sockets::wait_for_arrival(&near, CONTENT.len())?;
@@ -36,7 +36,7 @@ pub fn append_file(lab: &Lab) -> Result<OwnedFd, Stop> {
     Ok(file.into())
 }
 
-/// A file of the scratch directory that never had a name.
+/// A file in the scratch directory that never has a name.
 pub fn unnamed_file(lab: &Lab) -> Result<OwnedFd, Stop> {
     let file = File::options()
         .read(true)
@@ -98,13 +98,13 @@ pub fn mptcp() -> Result<Ends, Stop> {
     filled(near.into(), far.into())
 }
 
-/// The end that encrypts, with bytes to read that its peer has sent in the clear.
+/// The end that encrypts. It holds bytes to read that its peer has sent in the clear.
 pub fn tls_sender() -> Result<Ends, Stop> {
     let (near, far) = sockets::ktls()?;
     counted(near.into(), far.into())
 }
 
-/// The end that decrypts, with a record to read.
+/// The end that decrypts. It holds a record to read.
 pub fn tls_receiver() -> Result<Ends, Stop> {
     let (near, far) = sockets::ktls()?;
     filled(far.into(), near.into())
@@ -115,7 +115,7 @@ pub fn vsock() -> Result<Ends, Stop> {
     filled(near, far)
 }
 
-/// A counter of one, which makes it readable.
+/// A counter with the value one, so that it is readable.
 pub fn eventfd() -> Result<OwnedFd, Stop> {
     // SAFETY: eventfd takes no pointer.
     made(unsafe { libc::eventfd(1, libc::EFD_CLOEXEC) }, "eventfd")
@@ -185,7 +185,7 @@ pub fn terminal() -> Result<Ends, Stop> {
     Ok((slave, master))
 }
 
-/// The other end of a terminal, with what a program has printed on it.
+/// The other end of a terminal, with bytes to read that a program has printed on it.
 pub fn pty_master() -> Result<Ends, Stop> {
     let (slave, master) = terminal()?;
     io::read(&slave, &mut [0; CONTENT.len()]).setup("read what was typed")?;

@@ -1,4 +1,4 @@
-//! Descriptors that a call of their own makes, or that need a socket of a rare family or a mount.
+//! Descriptors that a special call makes, or that need a socket of a rare family or a mount.
 
 use super::plain::CONTENT;
 use crate::lab::open::{made, open, sealed_memfd};
@@ -11,7 +11,7 @@ use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use syscalls::Errno;
 
-/// Takes a descriptor from a raw call that made it.
+/// Takes ownership of a descriptor from the raw call that made it.
 fn from_call(number: libc::c_long, call: &str) -> Result<OwnedFd, Stop> {
     made(libc::c_int::try_from(number).unwrap_or(-1), call)
 }
@@ -24,7 +24,7 @@ pub fn sealed(seals: libc::c_int) -> Result<OwnedFd, Stop> {
     Ok(memfd)
 }
 
-/// A memfd of one huge page, which need not be there: nothing has touched it.
+/// A memfd of one huge page. The page need not exist, because nothing has touched it.
 pub fn huge_memfd() -> Result<OwnedFd, Stop> {
     const HUGE: u64 = 2 << 20;
     // SAFETY: the name ends with a zero, and the kernel copies it.
@@ -104,7 +104,7 @@ pub fn packet_socket() -> Result<OwnedFd, Stop> {
     Ok(socket)
 }
 
-/// A route netlink socket with an answer to read: that of a request for all devices.
+/// A route netlink socket with an answer to read: the list of all devices.
 pub fn netlink_socket() -> Result<OwnedFd, Stop> {
     const LENGTH: u8 = 32;
     /// `RTM_GETLINK` of include/uapi/linux/rtnetlink.h.
@@ -125,7 +125,7 @@ pub fn netlink_socket() -> Result<OwnedFd, Stop> {
     Ok(socket)
 }
 
-/// The socket by which data is given to the kernel's SHA-256 and its digest taken.
+/// The socket to which data is written for the kernel's SHA-256, and from which the digest is read.
 pub fn alg_socket() -> Result<OwnedFd, Stop> {
     let listener =
         sockets::socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0).setup("socket(AF_ALG)")?;
@@ -157,7 +157,7 @@ fn lacking(what: &str, errno: Errno) -> Stop {
     )
 }
 
-/// A group of fanotify that watches nothing.
+/// An fanotify group that watches nothing.
 pub fn fanotify() -> Result<OwnedFd, Stop> {
     // SAFETY: fanotify_init takes no pointer.
     let fd = unsafe { libc::fanotify_init(libc::FAN_CLASS_NOTIF | libc::FAN_NONBLOCK, 0) };
@@ -186,7 +186,7 @@ pub fn userfaultfd() -> Result<OwnedFd, Stop> {
     Ok(fd)
 }
 
-/// A count of this thread's own time.
+/// A counter of this thread's CPU time.
 pub fn perf_event() -> Result<OwnedFd, Stop> {
     /// `PERF_ATTR_SIZE_VER0`, `PERF_TYPE_SOFTWARE` and `PERF_COUNT_SW_TASK_CLOCK` of `include/uapi/linux/perf_event.h`, and
     /// the bits of `exclude_kernel` and `exclude_hv`.
@@ -214,7 +214,7 @@ pub fn io_uring() -> Result<OwnedFd, Stop> {
     from_call(number, "io_uring_setup")
 }
 
-/// A map of bpf: an array of one number.
+/// A bpf map: an array of one number.
 pub fn bpf_map() -> Result<OwnedFd, Stop> {
     /// `BPF_MAP_CREATE` and `BPF_MAP_TYPE_ARRAY` of include/uapi/linux/bpf.h.
     const CREATE: libc::c_int = 0;
@@ -229,28 +229,28 @@ pub fn bpf_map() -> Result<OwnedFd, Stop> {
     from_call(number, "bpf(BPF_MAP_CREATE)")
 }
 
-/// The context of a file system that is to be made.
+/// The context of a file system that is about to be created.
 pub fn fsopen() -> Result<OwnedFd, Stop> {
     // SAFETY: the name ends with a zero.
     let number = unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), 0) };
     from_call(number, "fsopen")
 }
 
-/// The context of a mounted file system that is to be changed: that of `/`.
+/// The context of a mounted file system that is about to be changed: `/`.
 pub fn fspick() -> Result<OwnedFd, Stop> {
     // SAFETY: the path ends with a zero.
     let number = unsafe { libc::syscall(libc::SYS_fspick, libc::AT_FDCWD, c"/".as_ptr(), 0) };
     from_call(number, "fspick")
 }
 
-/// A mount as a descriptor: that of `/`.
+/// A mount as a descriptor: `/`.
 pub fn open_tree() -> Result<OwnedFd, Stop> {
     // SAFETY: the path ends with a zero.
     let number = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, c"/".as_ptr(), 0) };
     from_call(number, "open_tree")
 }
 
-/// A set of rules for files that nobody is held to.
+/// A set of landlock rules for files that is not applied to any process.
 pub fn landlock() -> Result<OwnedFd, Stop> {
     // struct landlock_ruleset_attr of Linux 5.13: the accesses to files that it handles.
     let handled: u64 = 1;
@@ -270,8 +270,8 @@ pub fn landlock() -> Result<OwnedFd, Stop> {
     })
 }
 
-/// A message queue without a name any more. It has had one for a moment: in a namespace of its own, where there can be one, so that
-/// whoever is killed just then leaves nothing.
+/// A message queue whose name has been removed. The name exists for a moment. If possible, this happens in a separate namespace,
+/// so that a killed experiment leaves no queue.
 pub fn message_queue() -> Result<OwnedFd, Stop> {
     let _ = privilege::unshare(libc::CLONE_NEWIPC)
         .or_else(|_| privilege::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWIPC));
@@ -293,19 +293,19 @@ pub fn message_queue() -> Result<OwnedFd, Stop> {
     made(queue, "mq_open")
 }
 
-/// The writable sysctl of the domain's name, in a namespace where it is this process's own.
+/// The writable sysctl of the domain name, in a namespace that only this process uses.
 pub fn domain_name() -> Result<OwnedFd, Stop> {
     privilege::unshare(libc::CLONE_NEWUTS).setup("unshare(CLONE_NEWUTS)")?;
     open("/proc/sys/kernel/domainname", libc::O_RDWR)
 }
 
-/// A file of debugfs that is there on most kernels.
+/// A file of debugfs that most kernels have.
 pub fn debugfs() -> Result<OwnedFd, Stop> {
     let files = [c"sleep_time", c"wakeup_sources", c"split_huge_pages"];
     on_mount(c"debugfs", &files)
 }
 
-/// The first of these files that is there on a mount of this file system made for it.
+/// Opens the first of these files that exists on a new mount of this file system.
 pub fn on_mount(filesystem: &CStr, files: &[&CStr]) -> Result<OwnedFd, Stop> {
     let name = filesystem.to_string_lossy();
     let mount = mounts::mounted(filesystem, &[], 0).map_err(|errno| match errno {
@@ -313,7 +313,7 @@ pub fn on_mount(filesystem: &CStr, files: &[&CStr]) -> Result<OwnedFd, Stop> {
         errno => Stop::from_setup(&format!("mount {name}"), errno),
     })?;
     for file in files {
-        // SAFETY: the path ends with a zero; the descriptor is ours alone.
+        // SAFETY: the path ends with a zero; the descriptor is owned here only.
         let fd = unsafe { libc::openat(mount.as_raw_fd(), file.as_ptr(), libc::O_RDONLY) };
         if fd != -1 {
             // SAFETY: the kernel has just made it for us.

@@ -1,6 +1,6 @@
-//! A file system in user space of the experiment's own (FUSE), whose server does as it is told.
+//! A FUSE file system for one experiment, whose server follows the experiment's instructions.
 //!
-//! The server is a child: what waits for an answer of it ends with it, and it with the experiment.
+//! The server is a child process. It ends with the experiment, and a call that waits for its answer ends with the server.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ use syscalls::Errno;
 pub const MODULES: &[&str] = &["fuse"];
 const DEVICE: &str = "/dev/fuse";
 
-/// A mount with a server. Both go with this.
+/// A mount with a server. Dropping this ends both.
 #[derive(Debug)]
 pub struct Fuse {
     mount: OwnedFd,
@@ -37,9 +37,11 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// Mounts one with [`FILE`] of this content. The experiment has one thread yet, and open files that the server need not hold.
+    /// Mounts a file system that contains [`FILE`] with this content.
     ///
-    /// The calling process may be in a new user and mount namespace afterwards.
+    /// - The experiment must have only one thread so far.
+    /// - The server does not keep the experiment's open files.
+    /// - The calling process may be in a new user and mount namespace afterwards.
     pub fn mount(content: &[u8], settings: Settings) -> Result<Self, Stop> {
         aside(|| {
             let mut options = File::options();
@@ -47,7 +49,7 @@ impl Fuse {
             let remedy = to_have("CONFIG_FUSE_FS", "fuse");
             open::open_present(DEVICE.as_ref(), &options, Lack::Device, &remedy)?;
             let (mount, device) = mounts::as_allowed(|| {
-                // A namespace mounts what was opened in it.
+                // A namespace can only mount a device that was opened in it.
                 let device = options.open(DEVICE).map_err(|error| errno(&error))?;
                 Ok((mounted(&device)?, device))
             })?;
@@ -68,12 +70,12 @@ impl Fuse {
         })
     }
 
-    /// The root directory, by a path that this process alone has.
+    /// The root directory, by a path that is valid in this process only.
     pub fn directory(&self) -> PathBuf {
         Path::new("/proc/self/fd").join(self.mount.as_raw_fd().to_string())
     }
 
-    /// Mounts one that takes so many bytes of a file, and its file, empty.
+    /// Mounts a file system that takes `bytes` bytes of a file, and opens its empty file.
     pub fn with_quota(bytes: usize) -> Result<(Self, File), Stop> {
         let settings = Settings {
             quota: Some(bytes),
@@ -89,17 +91,17 @@ impl Fuse {
         aside(|| options.open(self.directory().join(FILE))).setup("open a file of the FUSE mount")
     }
 
-    /// Whether the server has a read that it withholds.
+    /// Whether the server has received a read that it withholds.
     pub fn is_asked(&self) -> Result<bool, Stop> {
         Ok(aside(|| sockets::readable(&self.line))? > 0)
     }
 
-    /// Has the reads answered that are withheld, and every later one at once.
+    /// Makes the server answer the withheld reads, and every later read at once.
     pub fn answer(&self) -> Result<(), Stop> {
         aside(|| (&self.line).write_all(&[server::ANSWER])).setup("tell the server to answer")
     }
 
-    /// Has all bytes of [`FILE`] be this one from now on, of which the kernel is not told.
+    /// Sets every byte of [`FILE`] to this one. The kernel is not notified of the change.
     pub fn change(&self, byte: u8) -> Result<(), Stop> {
         aside(|| {
             (&self.line)
@@ -119,7 +121,7 @@ impl Drop for Fuse {
     }
 }
 
-/// A mount whose server is whoever reads this open file.
+/// A mount that is served by the reader of this open file.
 fn mounted(device: &File) -> Result<OwnedFd, Errno> {
     let text = |text: String| CString::new(text).map_err(|_| Errno::EINVAL);
     let fd = text(device.as_raw_fd().to_string())?;
@@ -141,8 +143,7 @@ fn errno(error: &std::io::Error) -> Errno {
 
 #[cfg(test)]
 mod tests {
-    //! Other tests run beside these, in threads. Of what belongs to them, the child that is forked needs memory alone, whose lock the C
-    //! library sees to.
+    //! Other tests run in threads of this process. The forked child needs only memory, whose lock the C library handles.
 
     use super::*;
     use crate::lab::{Lab, filesystems, pattern};
@@ -150,7 +151,7 @@ mod tests {
     use std::io::Seek;
     use std::os::unix::fs::{FileExt, MetadataExt};
 
-    /// A mount, where this machine lets us have one.
+    /// A mount, if this machine allows one.
     fn mount(settings: Settings) -> Option<Fuse> {
         match Fuse::mount(b"bytes", settings) {
             Ok(fuse) => Some(fuse),
@@ -182,7 +183,7 @@ mod tests {
         let mut options = File::options();
         let there = fuse.open(options.read(true)).expect("the file");
         assert_eq!(there.metadata().expect("fstat").len(), 5);
-        // Two pieces as large as the kernel makes them, and a rest.
+        // Two pieces of the kernel's maximum size, and a rest.
         let content = pattern((1 << 18) + 777);
         let lab = Lab::new(Some(directory.clone()));
         let mut file = lab.file(&content).expect("a new file");

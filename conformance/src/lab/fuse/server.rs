@@ -1,4 +1,4 @@
-//! The server's side of FUSE: `include/uapi/linux/fuse.h`, as far as one directory of files in memory needs it.
+//! The server's side of FUSE: the part of `include/uapi/linux/fuse.h` that one directory of files in memory needs.
 
 #![forbid(unsafe_code)]
 
@@ -11,14 +11,14 @@ use std::os::unix::net::UnixStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 use syscalls::Errno;
 
-/// The most bytes that are written at once; a request is a little longer.
+/// The maximum number of bytes in one write. A request is slightly longer.
 const MAX_WRITE: usize = 1 << 16;
-/// What the experiment says when reads are to be answered; any other byte is what the file is to be full of.
+/// The byte that the experiment sends to have reads answered. Any other byte is the new content of the file.
 pub(super) const ANSWER: u8 = 0;
-/// The number of the root directory. The files follow.
+/// The number of the root directory. The numbers of the files follow.
 const ROOT: u64 = 1;
 
-/// `enum fuse_opcode`, as far as it is answered; all else is `ENOSYS`, which makes the kernel do without.
+/// The part of `enum fuse_opcode` that is answered. Any other request gets `ENOSYS`, and the kernel then does without it.
 mod opcode {
     pub const LOOKUP: u32 = 1;
     pub const FORGET: u32 = 2;
@@ -42,7 +42,7 @@ mod opcode {
     pub const BATCH_FORGET: u32 = 42;
 }
 
-/// A file. It keeps its number when its name is gone.
+/// A file. It keeps its number after its name is removed.
 struct Node {
     name: Option<Vec<u8>>,
     content: Vec<u8>,
@@ -111,7 +111,7 @@ impl<'bytes> Request<'bytes> {
     }
 }
 
-/// Numbers one after the other, for an answer.
+/// A sequence of numbers, for an answer.
 #[derive(Default)]
 struct Answer(Vec<u8>);
 
@@ -126,26 +126,27 @@ impl Answer {
         self
     }
 
-    /// Zeros up to this length.
+    /// Appends zeros up to this length.
     fn filled(mut self, length: usize) -> Vec<u8> {
         self.0.resize(length, 0);
         self.0
     }
 }
 
-/// What answers the requests.
+/// Answers the requests.
 pub(super) struct Server<'ends> {
     device: &'ends File,
     line: &'ends UnixStream,
     settings: Settings,
     nodes: Vec<Node>,
-    /// Reads that are not answered yet, by the request's number.
+    /// Reads that are not answered yet, with the number of the request.
     withheld: Vec<(u64, Vec<u8>)>,
     withholds: bool,
 }
 
 impl<'ends> Server<'ends> {
-    /// One with a file. `line` leads to the experiment: it is told of each read that is withheld, and tells when to answer.
+    /// A server with one file. `line` is the connection to the experiment: the server reports each withheld read on it, and the
+    /// experiment sends [`ANSWER`] on it to have them answered.
     pub fn new(
         device: &'ends File,
         line: &'ends UnixStream,
@@ -170,7 +171,7 @@ impl<'ends> Server<'ends> {
         }
     }
 
-    /// Answers until the mount is gone, or the experiment.
+    /// Answers requests until the mount or the experiment has ended.
     pub fn serve(&mut self) {
         let mut bytes = vec![0; MAX_WRITE + 4096];
         let ends = [self.device.as_raw_fd(), self.line.as_raw_fd()];
@@ -187,14 +188,14 @@ impl<'ends> Server<'ends> {
             let read = self.device.read(&mut bytes);
             match read.map_err(|error| error.raw_os_error()) {
                 Ok(count) => self.take(&bytes[..count]),
-                // ENOENT: the request was taken back in the meantime.
+                // ENOENT: the request was withdrawn in the meantime.
                 Err(Some(libc::EINTR | libc::EAGAIN | libc::ENOENT)) => {}
                 Err(_) => return,
             }
         }
     }
 
-    /// Takes a word of the experiment. Whether it is still there.
+    /// Reads one command from the experiment. Returns whether the experiment still runs.
     fn hear(&mut self) -> bool {
         let mut word = [0];
         if !self.line.read(&mut word).is_ok_and(|count| count > 0) {
@@ -220,13 +221,13 @@ impl<'ends> Server<'ends> {
             return;
         };
         match request.opcode {
-            // These have no answer.
+            // These requests have no answer.
             opcode::FORGET | opcode::BATCH_FORGET => {}
             opcode::INTERRUPT => self.interrupt(&request),
             opcode::READ if self.withholds => match self.read(&request) {
                 Ok(bytes) => {
                     self.withheld.push((request.unique, bytes));
-                    // Without the experiment, nobody asks.
+                    // An error means that the experiment has ended, and needs no report.
                     let _ = self.line.write_all(b"r");
                 }
                 failed => self.reply(request.unique, failed),
@@ -238,7 +239,7 @@ impl<'ends> Server<'ends> {
         }
     }
 
-    /// Somebody does not want to wait for a read any more.
+    /// Cancels a withheld read whose caller no longer waits.
     fn interrupt(&mut self, request: &Request) {
         let given_up = request.body.long(0);
         if let Some(at) = self
@@ -265,7 +266,7 @@ impl<'ends> Server<'ends> {
             .long(unique);
         let mut bytes = header.filled(HEADER);
         bytes.extend(body);
-        // A request that was taken back cannot be answered.
+        // A withdrawn request cannot be answered.
         let _ = self.device.write(&bytes);
     }
 
@@ -378,14 +379,14 @@ impl<'ends> Server<'ends> {
         Ok(words.into_iter().fold(answer, Answer::word).filled(88))
     }
 
-    /// `struct fuse_attr_out`: the kernel is to ask again each time.
+    /// `struct fuse_attr_out`: the kernel has to ask again each time.
     fn attributes(&self, number: u64) -> Result<Vec<u8>, Errno> {
         let mut answer = vec![0; 16];
         answer.extend(self.attr(number)?);
         Ok(answer)
     }
 
-    /// `struct fuse_entry_out`, likewise.
+    /// `struct fuse_entry_out`: the same.
     fn entry(&self, number: u64) -> Result<Vec<u8>, Errno> {
         let mut answer = Answer::default().long(number).filled(40);
         answer.extend(self.attr(number)?);
@@ -480,7 +481,7 @@ impl<'ends> Server<'ends> {
 }
 
 impl Node {
-    /// Makes it so long. It is kept in memory, holes too.
+    /// Sets the length. The whole content is kept in memory, including holes.
     fn resize(&mut self, length: usize) -> Result<(), Errno> {
         const LONGEST: usize = 1 << 28;
         if length > LONGEST {
@@ -491,7 +492,7 @@ impl Node {
     }
 }
 
-/// `struct fuse_init_out`. Reads are made one at a time by whoever needs them, which waits for them then.
+/// `struct fuse_init_out`. Reads are not asynchronous: each reader requests one read at a time and waits for it.
 fn initial(readahead: u32) -> Vec<u8> {
     /// `FUSE_BIG_WRITES`.
     const FLAGS: u32 = 1 << 5;
@@ -500,7 +501,7 @@ fn initial(readahead: u32) -> Vec<u8> {
         .word(31)
         .word(readahead)
         .word(FLAGS);
-    // Then two short numbers that the kernel has defaults for, and a time's grain of one nanosecond.
+    // Then two short numbers for which the kernel has defaults, and a time granularity of one nanosecond.
     let max_write = u32::try_from(MAX_WRITE).unwrap_or(4096);
     head.word(0).word(max_write).word(1).filled(64)
 }

@@ -1,17 +1,17 @@
-//! What a server is told to do.
+//! Settings of the FUSE server.
 
-/// The file that is there from the beginning.
+/// The file that exists from the beginning.
 pub const FILE: &str = "file";
 
-/// What the server does otherwise than a plain file system.
+/// How the server differs from a plain file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// It has reads and writes made past the page cache: `FOPEN_DIRECT_IO`, libfuse's `direct_io`.
+    /// Reads and writes bypass the page cache: `FOPEN_DIRECT_IO`, `direct_io` in libfuse.
     pub direct_io: bool,
-    /// It says of every file that it has no bytes, as those do that make up what is read.
+    /// It reports a size of zero for every file, as servers do that generate the content when it is read.
     pub hides_sizes: bool,
-    /// It answers no read before `Fuse::answer`.
+    /// It answers no read before `Fuse::answer` is called.
     pub withholds_reads: bool,
-    /// It takes this many bytes of a file: what goes on from there is `EDQUOT`.
+    /// It takes this many bytes of a file. A write past this offset fails with `EDQUOT`.
     pub quota: Option<usize>,
 }

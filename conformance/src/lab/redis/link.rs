@@ -1,4 +1,4 @@
-//! One connection to a replica: commands in, answers out, and nobody waits.
+//! One connection to a replica: it receives commands and sends answers, and never blocks.
 
 #![forbid(unsafe_code)]
 
@@ -9,12 +9,12 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-/// What is read at a time.
+/// The size of one read.
 const PIECE: usize = 16 << 10;
-/// A command is not longer, with what may be before it.
+/// The limit for unread input: a command, with the bytes before it, is shorter.
 const MOST: usize = 1 << 20;
 
-/// A connection with what has come and what is to go.
+/// A connection with its unread input and unsent output.
 #[derive(Debug)]
 pub struct Link {
     socket: Rc<TcpStream>,
@@ -24,7 +24,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Of a connected socket, which does not block from now on.
+    /// Takes a connected socket and makes it non-blocking.
     pub fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
@@ -36,12 +36,12 @@ impl Link {
         })
     }
 
-    /// The socket, to send by.
+    /// The socket, for sending.
     pub fn socket(&self) -> Rc<TcpStream> {
         Rc::clone(&self.socket)
     }
 
-    /// Reads what is there, as far as it is a piece: whether there can be more.
+    /// Reads up to one piece of the available bytes. Returns false at the end of the stream.
     pub fn read(&mut self) -> io::Result<bool> {
         let mut piece = [0; PIECE];
         if self.incoming.len() > MOST {
@@ -58,7 +58,7 @@ impl Link {
         }
     }
 
-    /// The next command that is all there.
+    /// The next complete command.
     pub fn command(&mut self) -> Result<Option<Vec<Vec<u8>>>, resp::Bad> {
         loop {
             let (command, length) = match resp::next(&self.incoming)? {
@@ -73,27 +73,27 @@ impl Link {
         }
     }
 
-    /// What has come and is no command: an answer.
+    /// The received bytes that [`Link::command`] has not consumed: an answer, if they are not a command.
     pub fn came(&self) -> &[u8] {
         &self.incoming
     }
 
-    /// Has these bytes sent, behind what is to be sent already.
+    /// Appends these bytes to the output.
     pub fn say(&mut self, bytes: &[u8]) {
         self.outgoing.extend_from_slice(bytes);
     }
 
-    /// Whether all is sent that was said.
+    /// Whether the whole output has been sent.
     pub fn is_flushed(&self) -> bool {
         self.sent == self.outgoing.len()
     }
 
-    /// How many bytes were said and are not sent.
+    /// The number of bytes of output that have not been sent.
     pub fn waiting(&self) -> usize {
         self.outgoing.len() - self.sent
     }
 
-    /// Sends what the socket takes: how many bytes.
+    /// Sends as much as the socket takes. Returns the number of bytes.
     pub fn flush(&mut self) -> io::Result<usize> {
         let before = self.sent;
         while !self.is_flushed() {

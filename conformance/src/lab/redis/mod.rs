@@ -1,4 +1,4 @@
-//! Real servers, and what is said to them.
+//! Real servers, and the protocol that is spoken with them.
 
 pub mod link;
 pub mod resp;

@@ -1,33 +1,33 @@
-//! The protocol of Redis as a replica speaks it to its master: commands in, one after the other, however they are cut.
+//! The Redis protocol between a replica and its master: a stream of commands, cut at any place.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 
-/// The longest command that is looked at: a replica's are short.
+/// The length limit of a command from a replica: real ones are short.
 const LONGEST: usize = 64 << 10;
-/// The most arguments.
+/// The maximum number of arguments.
 const MOST: usize = 1024;
 
-/// What stands at the beginning of a stream.
+/// The first item of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// A command: its arguments, and how many bytes it takes.
+    /// A command: its arguments, and its length in bytes.
     Command(Vec<Vec<u8>>, usize),
-    /// Nothing that means anything, as the newlines by which a replica says that it is alive: so many bytes.
+    /// Bytes without a meaning, and their number: the newlines by which a replica shows that it is alive.
     Nothing(usize),
-    /// More is needed.
+    /// More bytes are needed.
     Unfinished,
 }
 
-/// Why a stream is none of commands.
+/// Why a stream is not a stream of commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bad {
-    /// A number was to come.
+    /// A number was expected.
     Number,
-    /// This was to come: `$`, or the end of a line.
+    /// This byte was expected: `$`, or the end of a line.
     Expected(u8),
-    /// It is longer than any command that is taken.
+    /// It is longer than any command that is accepted.
     TooLong,
     /// The first bytes of TLS.
     Tls,
@@ -46,13 +46,13 @@ impl fmt::Display for Bad {
     }
 }
 
-/// The first command of these bytes, which any amount may follow. Lengths are limited to what a replica sends.
+/// Parses the first command of these bytes; any bytes may follow it. Lengths are limited to those that a replica sends.
 pub fn next(bytes: &[u8]) -> Result<Next, Bad> {
     next_within(bytes, LONGEST)
 }
 
-/// How many of these bytes are whole commands, as a replica takes them from its master: no inline ones. The lengths of their arguments
-/// are those that Redis takes, 512 MiB.
+/// The number of these bytes that are whole commands from a master, as a replica reads them. Inline commands are an error. The
+/// length limit of an argument is that of Redis, 512 MiB.
 pub fn whole(bytes: &[u8]) -> Result<usize, Bad> {
     let mut at = 0;
     loop {
@@ -79,7 +79,7 @@ fn next_within(bytes: &[u8], longest: usize) -> Result<Next, Bad> {
     }
 }
 
-/// `SYNC`, as people and old replicas write.
+/// An inline command such as `SYNC`, which people and old replicas send.
 fn inline(bytes: &[u8], longest: usize) -> Result<Next, Bad> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
         return unfinished(bytes, longest);
@@ -134,9 +134,9 @@ fn multibulk(bytes: &[u8], longest: usize) -> Result<Next, Bad> {
     })
 }
 
-/// The number behind `mark` at this place, and the place behind its line, if it is all there.
+/// The number after `mark` at this offset, and the offset after its line. `None` if the line is not complete.
 fn length(bytes: &[u8], at: usize, mark: u8) -> Result<Option<(usize, usize)>, Bad> {
-    // As many digits as a length has.
+    // The maximum number of digits in a length.
     const DIGITS: usize = 10;
     let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else {
         return Ok(None);
@@ -159,7 +159,7 @@ fn length(bytes: &[u8], at: usize, mark: u8) -> Result<Option<(usize, usize)>, B
     Ok(Some((number, at + end + 1)))
 }
 
-/// A command as it is sent.
+/// Encodes a command.
 pub fn command(arguments: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", arguments.len()).into_bytes();
     for argument in arguments {
@@ -177,7 +177,7 @@ mod tests {
     use rstest::rstest;
 
     quickcheck! {
-        /// Cut anywhere, it is unfinished before the cut and the same command with all of it.
+        /// Cut at any place, it is unfinished before the cut and the same command after it.
         fn a_command_is_read_as_it_was_written(arguments: Vec<Vec<u8>>, behind: Vec<u8>) -> bool {
             if arguments.is_empty() || arguments.len() > MOST {
                 return true;
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(next(bytes), Err(expected));
     }
 
-    /// Its replica would drop the connection and sync again.
+    /// A replica would drop the connection and sync again.
     #[test]
     fn a_master_sends_no_inline_commands() {
         let bytes = [command(&[b"PING"]), b"PING\r\n".to_vec()].concat();

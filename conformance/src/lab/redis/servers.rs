@@ -1,4 +1,5 @@
-//! Real servers, started for a test or an experiment: on a free port of loopback, in a directory of their own, ended by their pid.
+//! Real servers, started for a test or an experiment. Each listens on a free port of loopback, has a separate directory, and is
+//! ended by its pid.
 
 #![forbid(unsafe_code)]
 
@@ -15,18 +16,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server that is installed.
+/// An installed server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Redis or Valkey.
     pub name: &'static str,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
 }
 
-/// Names the directory below which `just setup-redis` has put a Valkey.
+/// The variable with the directory below which `just setup-redis` has installed Valkey.
 pub const VALKEY: &str = "NOCOPY_VALKEY";
-/// That directory, if it is not named: in the workspace's own.
+/// The default of that directory, relative to the workspace.
 const IN_TARGET: &str = "target/redis";
 
 impl Program {
@@ -39,7 +40,7 @@ impl Program {
         })
     }
 
-    /// A `valkey-server`, if one is installed.
+    /// `valkey-server`, if it is installed.
     pub fn valkey() -> Result<Self, Stop> {
         let named = std::env::var_os(VALKEY).map(PathBuf::from);
         let below = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -55,7 +56,7 @@ impl Program {
     }
 }
 
-/// A tool of Redis, if it is installed.
+/// A Redis tool, if it is installed.
 pub fn tool(name: &'static str) -> Result<PathBuf, Stop> {
     on_path(name).ok_or_else(|| missing(name))
 }
@@ -68,24 +69,24 @@ fn missing(name: &str) -> Stop {
     )
 }
 
-/// A program of this machine.
+/// Finds a program in `PATH`.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
     places.find(|place| place.exists())
 }
 
-/// A directory of a test's own, which is removed with it.
+/// A temporary directory for a test, which is removed on drop.
 #[derive(Debug)]
 pub struct Directory(PathBuf);
 
 impl Directory {
-    /// A new one.
+    /// A new directory in the temporary directory.
     pub fn new() -> Result<Self, Stop> {
         Self::below(&std::env::temp_dir())
     }
 
-    /// A new one in another.
+    /// A new directory inside `place`.
     pub fn below(place: &Path) -> Result<Self, Stop> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +96,7 @@ impl Directory {
         Ok(Self(path))
     }
 
-    /// A file in it.
+    /// The path of a file in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -108,23 +109,23 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What a failed test leaves behind is looked at.
+        // A failed test keeps its files for inspection.
         if !thread::panicking() {
             let _ = fs::remove_dir_all(&self.0);
         }
     }
 }
 
-/// What a server answers.
+/// The answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A line: `+OK`, or a number.
     Line(String),
-    /// An error's line.
+    /// The line of an error.
     Error(String),
-    /// Bytes, or none at all.
+    /// A bulk string, or null.
     Bytes(Option<Vec<u8>>),
-    /// Several.
+    /// An array.
     Many(Vec<Self>),
 }
 
@@ -144,21 +145,21 @@ impl fmt::Display for Reply {
 pub struct Client(BufReader<TcpStream>);
 
 impl Client {
-    /// To a server.
+    /// Connects to a server.
     pub fn new(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(Duration::from_mins(1)))?;
         Ok(Self(BufReader::new(socket)))
     }
 
-    /// Asks and waits for the answer.
+    /// Sends a command and waits for the answer.
     pub fn ask(&mut self, words: &[&str]) -> io::Result<Reply> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         self.0.get_mut().write_all(&resp::command(&words))?;
         self.reply()
     }
 
-    /// Sends this number of commands at once, and reads the answers.
+    /// Sends `commands`, which are `number` commands, at once, and reads their answers.
     pub fn ask_all(&mut self, commands: &[u8], number: usize) -> io::Result<Vec<Reply>> {
         self.0.get_mut().write_all(commands)?;
         (0..number).map(|_| self.reply()).collect()
@@ -192,26 +193,26 @@ impl Client {
     }
 }
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub struct Running {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     child: Child,
     directory: Directory,
     client: Option<Client>,
 }
 
-/// How long a server may take for anything.
+/// The time limit for every step of a server.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Running {
-    /// Starts one, with nothing saved by itself and `DEBUG` allowed, and waits until it answers.
+    /// Starts a server and waits until it answers. It does not save by itself, and allows `DEBUG`.
     pub fn start(program: &Program, options: &[&str]) -> Result<Self, Stop> {
         Self::start_in(Directory::new()?, program, options)
     }
 
-    /// The same in a directory that may have files.
+    /// The same, in a directory that may already contain files.
     pub fn start_in(
         directory: Directory,
         program: &Program,
@@ -222,14 +223,14 @@ impl Running {
         })
     }
 
-    /// The same, in a way of the caller's own.
+    /// The same, with the caller's function to start the command.
     pub fn start_by(
         mut directory: Directory,
         program: &Program,
         options: &[&str],
         mut start: impl FnMut(&mut Command) -> Result<Child, Stop>,
     ) -> Result<Self, Stop> {
-        // Another may take the port before the server does.
+        // Another process may take the port before the server does.
         for _ in 0..5 {
             let port = free_port()?;
             let log = File::create(directory.join("log")).setup("make a log")?;
@@ -256,7 +257,7 @@ impl Running {
             let is_taken = running.log().contains("Address already in use");
             if !is_taken {
                 let log = running.log();
-                // enable-debug-command is of 7.0, and so are append-only files of several parts.
+                // enable-debug-command exists since 7.0, and so do append-only files of several parts.
                 if log.contains("Bad directive") {
                     return Err(Stop::untestable(
                         Lack::Device,
@@ -271,7 +272,7 @@ impl Running {
         Err(Stop::broken("no port stays free"))
     }
 
-    /// Waits until it has loaded what it has and answers, or has ended.
+    /// Waits until it has loaded its data and answers. Returns false if it has ended.
     fn is_up(&mut self) -> Result<bool, Stop> {
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
@@ -296,14 +297,14 @@ impl Running {
         Err(Stop::broken(format!("it does not answer: {}", self.log())))
     }
 
-    /// Whether it is this server that answers. The port was free, but another may have got it in the meantime.
+    /// Whether this server answers. The port was free, but another process may have taken it in the meantime.
     fn is_itself(&self, client: &mut Client) -> bool {
         let said = client.ask(&["INFO", "server"]);
         let number = format!("process_id:{}", self.pid());
         said.is_ok_and(|text| text.to_string().lines().any(|line| line == number))
     }
 
-    /// Asks it.
+    /// Sends a command to it.
     pub fn ask(&mut self, words: &[&str]) -> Result<Reply, Stop> {
         let client = self.client.as_mut();
         let client = client.ok_or_else(|| Stop::broken("nobody is connected"))?;
@@ -312,13 +313,13 @@ impl Running {
             .map_err(|error| Stop::broken(format!("{}: {error}", words.join(" "))))
     }
 
-    /// What it has in memory, in one number, and how many keys.
+    /// A digest of its data, and the number of keys.
     pub fn digest(&mut self) -> Result<String, Stop> {
         let digest = self.ask(&["DEBUG", "DIGEST"])?;
         Ok(format!("{digest} {}", self.ask(&["DBSIZE"])?))
     }
 
-    /// A line of `INFO`.
+    /// A field of `INFO`.
     pub fn info(&mut self, section: &str, name: &str) -> Result<String, Stop> {
         let text = self.ask(&["INFO", section])?.to_string();
         let found = text
@@ -327,7 +328,7 @@ impl Running {
         Ok(found.unwrap_or_default().to_owned())
     }
 
-    /// Waits until something is so: whether it is.
+    /// Waits until a condition is true. Returns whether it is.
     pub fn wait_until(
         &mut self,
         mut is_so: impl FnMut(&mut Self) -> Result<bool, Stop>,
@@ -342,7 +343,7 @@ impl Running {
         Ok(false)
     }
 
-    /// Waits until it has synced with its master, and is connected to it.
+    /// Waits until it has synced with its master and is connected to it.
     pub fn wait_for_sync(&mut self) -> Result<(), Stop> {
         let is_synced = self.wait_until(|server| {
             Ok(server.info("replication", "master_link_status")? == "up"
@@ -355,7 +356,7 @@ impl Running {
         }
     }
 
-    /// Waits until it has rewritten its append-only file, or made one.
+    /// Waits until it has written or rewritten its append-only file.
     pub fn wait_for_rewrite(&mut self) -> Result<(), Stop> {
         let is_done = self.wait_until(|server| {
             Ok(["aof_rewrite_in_progress", "aof_rewrite_scheduled"]
@@ -375,27 +376,27 @@ impl Running {
         }
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it has ended, and how.
+    /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// A file in its directory.
+    /// The path of a file in its directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
-    /// What it has logged.
+    /// The content of its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// Ends it, and leaves its files to be looked at.
+    /// Ends it, and returns its directory with the files.
     pub fn end(mut self) -> Result<Directory, Stop> {
         self.kill();
         Ok(std::mem::replace(&mut self.directory, Directory::new()?))
@@ -403,7 +404,7 @@ impl Running {
 
     fn kill(&mut self) {
         let saving = self.children();
-        // It has ended by itself, or does now.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         for pid in saving {
@@ -411,7 +412,7 @@ impl Running {
         }
     }
 
-    /// Those that save or rewrite for it, and would go on without it. None where `/proc` counts otherwise than this process does.
+    /// Children that save or rewrite for it, and would continue without it. Empty if `/proc` belongs to another pid namespace.
     fn children(&self) -> Vec<libc::pid_t> {
         let own = std::process::id().to_string();
         if fs::read_link("/proc/self").ok().as_deref() != Some(Path::new(&own)) {
@@ -435,13 +436,13 @@ impl Drop for Running {
     }
 }
 
-/// A port that nobody listens on, now.
+/// A port on which nothing listens at the moment.
 pub fn free_port() -> Result<u16, Stop> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
     Ok(listener.local_addr().setup("getsockname")?.port())
 }
 
-/// Syncs as a replica does that stores the file, and drops what comes.
+/// Syncs as a replica that stores the file would, and drops the bytes.
 pub fn fetch(master: SocketAddr) -> io::Result<()> {
     let socket = TcpStream::connect(master)?;
     let mut reader = BufReader::with_capacity(256 << 10, socket);
@@ -449,7 +450,7 @@ pub fn fetch(master: SocketAddr) -> io::Result<()> {
         &[&b"REPLCONF"[..], b"capa", b"eof"][..],
         &[b"REPLCONF", b"rdb-only", b"1"],
     ] {
-        // A real master wants nothing to be on its way when it is asked for the file.
+        // A real master answers the request for the file only when nothing else is in transit.
         reader.get_mut().write_all(&resp::command(words))?;
         reader.read_line(&mut String::new())?;
     }
@@ -495,7 +496,7 @@ pub fn fetch(master: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Fills a server with values of every type, with times to live, in two databases, and a function where it knows these.
+/// Fills a server with values of every type, with times to live, in two databases, and with a function if it supports functions.
 pub fn fill(server: &mut Running) -> Result<(), Stop> {
     for words in [
         &["DEBUG", "POPULATE", "5000", "key", "700"][..],
@@ -521,7 +522,7 @@ pub fn fill(server: &mut Running) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What a server saves: a file in its directory.
+/// Makes a server save, and returns the path of the file in its directory.
 pub fn saved(server: &mut Running) -> Result<PathBuf, Stop> {
     match server.ask(&["SAVE"])? {
         Reply::Line(_) => Ok(server.file("dump.rdb")),
