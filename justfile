@@ -53,10 +53,11 @@ check:
         cargo check --quiet --package nocopy-$crate --no-default-features --lib || exit 1; \
     done
 
-# Formatting and clippy, warnings are errors
+# Formatting, clippy and the language of pages and doc comments: warnings are errors
 [group('check')]
 lint:
     cargo fmt --all --check
+    cargo run --quiet --package nocopy-tools --bin dialect
     cargo clippy --workspace --all-targets -- --deny warnings
     cargo clippy --quiet --package conformance --no-default-features -- --deny warnings
     for package in codegen freestanding; do \

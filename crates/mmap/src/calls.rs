@@ -58,7 +58,7 @@ const fn int(value: c_int) -> usize {
 ///
 /// - With [`MapFlags::FIXED`], nothing uses what the range held before.
 /// - What the address is then used for: others can change the bytes of a file at any time, through [`MapFlags::PRIVATE`] as well,
-///   so there is no `&[u8]` over them unless nobody does. [`Mapping`](crate::Mapping) is for that.
+///   so there is no `&[u8]` over them unless all of them refrain. [`Mapping`](crate::Mapping) is for that.
 ///
 /// # Kernel
 ///

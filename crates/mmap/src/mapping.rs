@@ -12,8 +12,8 @@ use crate::flags::{MapFlags, Prot};
 ///
 /// It is not a `&[u8]` and does not `Deref` to one: whoever has the file can change the bytes at any time, with
 /// [`MapFlags::PRIVATE`] too, and Rust may assume that the bytes behind a `&[u8]` do not change. It gives the pointer and the
-/// length for system calls, copies out with [`Mapping::read_at`], and leaves [`Mapping::as_slice`] to who knows that nobody
-/// writes. For memory that nobody else can change there are [`PrivateAnonymous`](crate::PrivateAnonymous) and
+/// length for system calls, copies out with [`Mapping::read_at`], and leaves [`Mapping::as_slice`] to callers that know that no one
+/// writes. For memory that no other code can change there are [`PrivateAnonymous`](crate::PrivateAnonymous) and
 /// [`SealedMapping`](crate::SealedMapping).
 ///
 /// Nothing is reported when `munmap` fails on drop; it can only where a mapping is cut in two and there are too many, and the
@@ -99,7 +99,7 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// - `start` and `length` are a mapping as a whole, `start` is a multiple of the page size, and nobody else
+    /// - `start` and `length` are a mapping as a whole, `start` is a multiple of the page size, and no other code
     ///   unmaps, moves or replaces it.
     /// - [`Mapping::read_at`] is safe to call: this program has no `&mut` to the bytes, and no thread of it writes them at the
     ///   same time. Other processes and the kernel may.
@@ -160,7 +160,7 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// While the slice lives, nobody changes the bytes: no process through the file or a shared mapping, no thread through
+    /// While the slice lives, the bytes do not change: no process through the file or a shared mapping, no thread through
     /// [`Mapping::as_ptr`]. The mapping is readable, and has no bytes past the end of the file, neither now nor later.
     #[must_use]
     pub const unsafe fn as_slice(&self) -> &[u8] {

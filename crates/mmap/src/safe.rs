@@ -1,4 +1,4 @@
-//! The two kinds of mapping that nobody else can change, and that therefore are slices.
+//! The two kinds of mapping that no other code can change, and that therefore are slices.
 
 use core::ops::{Deref, DerefMut};
 use core::ptr::{self, NonNull};

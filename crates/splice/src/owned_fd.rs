@@ -13,7 +13,7 @@ use crate::fd::BorrowedFd;
 /// [`std::os::fd::OwnedFd`], and from there into `File`, `TcpStream` and so on.
 ///
 /// Dropping makes one [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html), never retried: Linux has freed
-/// the number even where `close` reports `EINTR`. The result is not seen; who needs it calls `close` on
+/// the number even where `close` reports `EINTR`. The result is not seen; code that needs it calls `close` on
 /// [`OwnedFd::into_raw`].
 #[derive(Debug)]
 #[repr(transparent)]
@@ -26,7 +26,7 @@ impl OwnedFd {
     ///
     /// # Safety
     ///
-    /// `raw` is open, nobody else closes it, and `close` is the right way to.
+    /// `raw` is open, no other code closes it, and `close` is the right way to.
     #[must_use]
     pub const unsafe fn from_raw(raw: c_int) -> Self {
         Self { raw }

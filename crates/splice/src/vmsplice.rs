@@ -114,7 +114,7 @@ pub unsafe fn vmsplice_to_pipe<'fd>(
 ///
 /// - `fd` is not open for writing. The kernel takes the direction from it: on a write end this call is
 ///   [`vmsplice_to_pipe`], and the pipe keeps references to the ranges after the return.
-/// - Each range is writable and nobody else's, as [`IoVecMut::new`] has it, or one that the kernel refuses.
+/// - Each range is writable and exclusive, as [`IoVecMut::new`] has it, or one that the kernel refuses.
 ///
 /// # Kernel
 ///
