@@ -85,11 +85,7 @@ pub struct NotARelease(String);
 
 impl fmt::Display for NotARelease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is no kernel release: it must begin like 6.12",
-            self.0
-        )
+        write!(f, "`{}` is not a kernel release, such as 6.12", self.0)
     }
 }
 

@@ -589,8 +589,8 @@ fn a_damaged_file_is_not_sent(program: &Program) -> Tried {
     changed[whole.len() / 2] ^= 1;
     let cases: [(&str, &[u8]); 3] = [
         ("damaged", &changed),
-        ("cut off", &whole[..whole.len() / 2]),
-        ("no RDB file", b"*1\r\n$4\r\nPING\r\n"),
+        ("truncated", &whole[..whole.len() / 2]),
+        ("not an RDB file", b"*1\r\n$4\r\nPING\r\n"),
     ];
     for (words, bytes) in cases {
         let path = saved.directory.join("bad.rdb");
@@ -684,7 +684,7 @@ fn a_file_that_is_cut_off_meanwhile_is_told(program: &Program) -> Tried {
         let mut all = Vec::new();
         // It ends early: the connection is closed, in whatever way.
         let _ = socket.read_to_end(&mut all);
-        master.hears("cut off")?;
+        master.hears("truncated")?;
         let (status, _) = master.end()?;
         equal(status.code(), Some(1), route)?;
         large(&saved)?;
@@ -1154,7 +1154,7 @@ fn too_many_wait_for_their_turn(program: &Program) -> Tried {
     let idle: Vec<TcpStream> = (0..30)
         .map(|_| TcpStream::connect(address))
         .collect::<Result<_, _>>()?;
-    master.hears("nobody else is served for now")?;
+    master.hears("no more connections are accepted for now")?;
     drop(idle);
     let length = fs::metadata(&saved.path)?.len();
     for _ in 0..20 {

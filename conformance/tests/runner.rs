@@ -470,7 +470,7 @@ fn expected(id: &str, outcome: &Outcome) -> bool {
             matches!(outcome, Outcome::Untestable(reason) if reason.what.contains("ENOSPC"))
         }
         "disk.size-limit" => broken("signal 25"),
-        "leaves.a-file" | "leaves.a-network-namespace" => broken("it left behind: left"),
+        "leaves.a-file" | "leaves.a-network-namespace" => broken("it left files: left"),
         // Where there are fewer to be had, or they take too long to make, that is what it comes to.
         "ten-thousand-threads" => matches!(outcome, Outcome::Seen(_) | Outcome::TimedOut(_)),
         "stops-its-keeper" => broken("keeper") || matches!(outcome, Outcome::Seen(_)),

@@ -221,7 +221,7 @@ impl<'run> Trial<'run> {
         let is_small = self.plan.kind == Kind::Size;
         let ready = if is_small { None } else { Some(begin()?) };
         go.read_exact(&mut [0])
-            .map_err(|_| Stop::broken("nobody starts it"))?;
+            .map_err(|_| Stop::broken("no process starts it"))?;
         let stamp = Stamp::now();
         if let Some(mut sending) = ready {
             sending.drive().setup("send")?;

@@ -26,16 +26,16 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
-    /// How many rounds, each with every method once
+    /// Number of rounds; each runs every method once
     #[arg(long, value_name = "N", default_value_t = 21, value_parser = rounds)]
     rounds: usize,
-    /// How much one transfer sends, in MiB
+    /// Size of one transfer, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = mebibytes)]
     mib: usize,
-    /// Also 1 GiB, files of every size, pipes of every capacity, and calls that send more or less: about ten minutes
+    /// Also 1 GiB, other file sizes, pipe sizes and call sizes: about ten minutes
     #[arg(long)]
     full: bool,
-    /// Also what others have written, on the same work: libraries of Rust, Python and nginx where they are installed
+    /// Also other programs on the same work: Rust libraries, Python and nginx, if installed
     #[arg(long)]
     peers: bool,
     /// Only sinks whose name contains this (can be repeated)
@@ -43,10 +43,10 @@ pub struct Options {
     sink: Vec<String>,
     #[command(flatten)]
     shown: Shown,
-    /// Report an earlier run, which `--format json` has written, and measure nothing
+    /// Report an earlier run, written by `--format json`, without measuring
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "mib", "full", "peers", "sink", "scratch"])]
     from: Option<PathBuf>,
-    /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
+    /// Directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 }
@@ -54,13 +54,13 @@ pub struct Options {
 /// How what a benchmark has measured is shown.
 #[derive(Args)]
 pub struct Shown {
-    /// How to report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Write the report there instead of standard output
+    /// Write the report to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Draw what was measured as SVG into this directory
+    /// Draw the results as SVG into this directory
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
 }

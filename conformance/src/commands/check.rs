@@ -17,10 +17,10 @@ pub struct Check {
     selection: Selection,
     #[command(flatten)]
     running: Running,
-    /// How to report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Write the report there instead of standard output
+    /// Write the report to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

@@ -8,10 +8,10 @@ use std::io::Write;
 
 #[derive(Args)]
 pub struct Coverage {
-    /// A file of a suite, or what is to be found in suite, file or assertion; of several, each
+    /// Text to search for in suite, file or assertion (all must match)
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
-    /// Only assertions that nothing decides yet
+    /// Only assertions that are not covered yet
     #[arg(long)]
     open: bool,
 }

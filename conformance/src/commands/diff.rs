@@ -15,16 +15,16 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Diff {
-    /// A kernel by name (its results in target/conformance, or else its record), recorded:NAME, or a file of results or of a grid
+    /// Kernel by name (its results in target/conformance, or its record), recorded:NAME, or a file of results or a grid
     #[arg(value_name = "A")]
     first: String,
-    /// The same of the other
+    /// The second result, named in the same way
     #[arg(value_name = "B")]
     second: String,
-    /// How to report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Write the report there instead of standard output
+    /// Write the report to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

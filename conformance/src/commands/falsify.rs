@@ -24,13 +24,13 @@ pub struct Falsify {
     selection: Selection,
     #[command(flatten)]
     running: Running,
-    /// Tell only this many of the derived lies per claim, the same ones every time
+    /// Try only N derived lies per claim, the same ones every time
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
-    /// Print every lie with what came of it
+    /// Print every lie with its effect
     #[arg(long)]
     verbose: bool,
-    /// Also write what was found as JSON Lines
+    /// Also write the results to FILE, as JSON Lines
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

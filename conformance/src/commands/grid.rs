@@ -26,13 +26,13 @@ pub struct GridOptions {
     filter: Vec<String>,
     #[command(flatten)]
     running: Running,
-    /// How to report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Write the report there instead of standard output
+    /// Write the report to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Show what was recorded on these kernels of the matrix, separated by commas, or on `all`: of several, what differs
+    /// Show the records of these kernels (comma-separated, or `all`); of several, what differs
     #[arg(
         long,
         value_name = "NAMES",

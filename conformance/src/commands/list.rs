@@ -15,19 +15,19 @@ use std::path::PathBuf;
 pub struct List {
     #[command(flatten)]
     selection: Selection,
-    /// Only claims that somebody has published and a kernel contradicts
+    /// Only published claims that a kernel contradicts
     #[arg(long)]
     contradicted: bool,
-    /// What is known of each on this kernel (6.12, or a release as uname gives it); with --contradicted, those that it contradicts
+    /// Add the known verdict on this kernel (6.12, or a release from uname); with --contradicted, only its own
     #[arg(long, value_name = "SERIES")]
     kernel: Option<Release>,
-    /// List instead the versions with which something changed, next to which no kernel has been measured, and how to
+    /// List instead the open edges: versions at which something changed and that no kernels bracket
     #[arg(long, conflicts_with_all = ["contradicted", "kernel", "format"])]
     open: bool,
-    /// How to list
+    /// Format of the list
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Write the list there instead of standard output
+    /// Write the list to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ pub struct List {
 enum Format {
     /// For people, a line per claim
     Human,
-    /// A page, as conformance/CLAIMS.md: each with its sources and what is known
+    /// A page like conformance/CLAIMS.md, with sources and known verdicts
     Markdown,
 }
 

@@ -42,29 +42,29 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the experiments and say what holds (the default)
+    /// Decide claims on this kernel (the default)
     Check(check::Check),
     /// List the claims
     List(list::List),
-    /// What nocopy has of the test suites of others: LTP, the kernel's own tests, gVisor, liburing
+    /// Show which assertions of LTP, kselftest, gVisor and liburing are covered
     Coverage(coverage::Coverage),
-    /// Make a report of stored results, in a form for people or for another program
+    /// Report stored results, for people or for another program
     Report(report::Report),
-    /// What differs between two results; exit status 0 if nothing does, 1 if something, 2 for trouble
+    /// Compare two results; exit status 0 if they are the same, 1 if they differ, 2 for trouble
     Diff(diff::Diff),
-    /// Keep results of the matrix as records, without what differs from run to run
+    /// Write results of the matrix as records
     Record(record::Record),
-    /// Lie to the experiments: a claim that no lie can turn is worth nothing
+    /// Check that every claim can fail, by falsifying system calls under its experiment
     Falsify(falsify::Falsify),
-    /// What every kind of descriptor answers to every call, as a grid
+    /// Show what every kind of descriptor answers to every call
     Fds(grid::GridOptions),
-    /// What every file system does under every call, as a grid
+    /// Show what every file system does under every call
     Fs(grid::GridOptions),
-    /// What each way of sending costs, counted: copies, system calls, page faults, switches; the article's tables beside it
+    /// Count what each method of sending costs: copies, system calls, page faults, switches
     Ledger(grid::GridOptions),
-    /// Time the ways of sending against each other, round by round; the article's table beside it
+    /// Time the methods of sending against each other, round by round
     Bench(bench::Options),
-    /// Send random ranges by every route with faults: is every byte that is lost told of?
+    /// Stress transfers with injected faults; fail if a byte is lost without an error
     Soak(soak::Options),
     #[command(subcommand)]
     Redis(redis::Redis),
@@ -72,14 +72,14 @@ enum Command {
     #[cfg(feature = "vm")]
     #[command(subcommand)]
     Vm(vm::Vm),
-    /// Decide claims on every kernel of the matrix and compare
+    /// Decide claims on every kernel of the matrix, and compare
     #[cfg(feature = "vm")]
     Matrix(vm::matrix::Matrix),
-    /// The kernels of the matrix
+    /// List, fetch and remove the kernels of the matrix
     #[cfg(feature = "vm")]
     #[command(subcommand)]
     Kernels(vm::kernels::Kernels),
-    /// Show all about one claim or statement, and decide it here
+    /// Show one claim or statement, and decide it here
     Show(show::Show),
 }
 

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 /// What is red besides broken experiments, time-outs and a run that decides nothing.
 #[derive(Args)]
 pub struct Strict {
-    /// Also red: a result that contradicts what was measured on the kernel's series, and what is untestable
+    /// Fail also on a verdict that differs from the record of this series, and on untestable claims
     #[arg(long)]
     pub strict: bool,
-    /// With --strict: a claim that may be untestable, of a grid a row (can be repeated)
+    /// With --strict, a claim (of a grid, a row) that may be untestable (can be repeated)
     #[arg(long, value_name = "ID", requires = "strict")]
     pub expect_untestable: Vec<String>,
 }
@@ -46,23 +46,23 @@ impl Strict {
 
 #[derive(Args)]
 pub struct Selection {
-    /// Only claims whose id contains this, or is this after a `=` (can be repeated)
+    /// Only claims whose id contains TEXT; `=ID` matches exactly (can be repeated)
     #[arg(long, value_name = "TEXT")]
     pub filter: Vec<String>,
-    /// Only claims that this kind of source makes
+    /// Only claims with this kind of source
     #[arg(long, value_enum)]
     pub source: Option<SourceKind>,
 }
 
 #[derive(Args)]
 pub struct Running {
-    /// How many experiments run side by side [default: one per CPU]
+    /// Number of experiments to run at a time [default: one per CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock [default: 20]
+    /// CPU seconds for one experiment; the wall-clock limit is six times as long [default: 20]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub timeout: Option<u64>,
-    /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
+    /// Directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
 }

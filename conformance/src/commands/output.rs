@@ -71,7 +71,7 @@ fn open_device(path: &Path) -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK)
         .open(path);
     let device = opened.map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => io::Error::other("nobody reads this pipe: start its reader first"),
+        Some(libc::ENXIO) => io::Error::other("this pipe has no reader: start one first"),
         _ => error,
     })?;
     input::wait_again(&device)?;

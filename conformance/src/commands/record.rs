@@ -20,26 +20,26 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Record {
-    /// What is recorded
+    /// What to record
     #[arg(value_enum, default_value_t = What::Claims)]
     what: What,
-    /// Where the results are [default: target/conformance, or target/grids/GRID]
+    /// Directory of the results [default: target/conformance, or target/grids/GRID]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
-    /// Where the records go [default: fixtures/verdicts, or fixtures/grids/GRID]
+    /// Directory for the records [default: fixtures/verdicts, or fixtures/grids/GRID]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// What `conformance matrix` has found of the claims
+    /// Verdicts of `conformance matrix`
     Claims,
-    /// The grids that `conformance fds --kernels all` has made
+    /// Grids of `conformance fds --kernels all`
     Fds,
-    /// The grids that `conformance fs --kernels all` has made
+    /// Grids of `conformance fs --kernels all`
     Fs,
-    /// The ledgers that `conformance ledger --kernels all` has made
+    /// Ledgers of `conformance ledger --kernels all`
     Ledger,
 }
 

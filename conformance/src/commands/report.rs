@@ -12,13 +12,13 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Report {
-    /// Stored results (JSON Lines), a kernel each [default: all of target/conformance]
+    /// Stored results (JSON Lines), one file per kernel [default: all of target/conformance]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// How to report
+    /// Format of the report
     #[arg(long, value_enum)]
     format: Format,
-    /// Write the report there instead of standard output
+    /// Write the report to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -26,16 +26,16 @@ pub struct Report {
     /// For KCIDB: the CI system that submits the results [default: nocopy]
     #[arg(long, value_name = "NAME", value_parser = parse_origin)]
     origin: Option<String>,
-    /// For KCIDB: what tells this run from others on the same kernel, such as a job's number
+    /// For KCIDB: id of this run, such as a job number
     #[arg(long, value_name = "TEXT")]
     run: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A page for people: what differs first
+    /// A page for people, differences first
     Markdown,
-    /// XML for the reports of tests of GitHub, GitLab and Jenkins
+    /// `JUnit` XML, for GitHub, GitLab and Jenkins
     Junit,
     /// The kernel's Test Anything Protocol, version 1
     Ktap,

@@ -13,22 +13,22 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Options {
-    /// How much is sent in all, in GiB
+    /// Total to send, in GiB
     #[arg(long, value_name = "GIB", default_value_t = 1.0, value_parser = gibibytes)]
     gib: f64,
-    /// Where the cases are drawn from [default: another one every time]
+    /// Seed of the cases [default: a new one every time]
     #[arg(long, value_name = "SEED", conflicts_with = "case")]
     seed: Option<u64>,
-    /// Run the case of this seed only, as a failed run names it
+    /// Run only the case with this seed, which a failed run prints
     #[arg(long, value_name = "SEED", conflicts_with = "gib")]
     case: Option<u64>,
-    /// How often that case is run
+    /// Number of times to run that case
     #[arg(long, value_name = "N", default_value_t = 1, requires = "case", value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
     /// No signals
     #[arg(long)]
     no_signals: bool,
-    /// The directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
+    /// Directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 }
@@ -137,7 +137,7 @@ fn run(
 fn summary(output: &mut dyn Write, count: &Count) -> Result<bool, Failure> {
     writeln!(
         output,
-        "{}, {:.2} GiB: {} cut off or cut short and said so, 0 bytes lost in silence",
+        "{}, {:.2} GiB: {} truncated or short with a report, 0 bytes lost silently",
         plural(count.transfers, "transfer"),
         gib(count.bytes),
         count.told

@@ -131,7 +131,7 @@ pub fn unlike(grid: &Grid, record: &Sheet, sheet: &Sheet) -> Vec<String> {
         };
         match (&known.lacking, &row.lacking) {
             (None, Some(reason)) => found.push(format!("{}: {reason}", row.row)),
-            (Some(_), None) => found.push(format!("{}: the record has none of it", row.row)),
+            (Some(_), None) => found.push(format!("{}: not in the record", row.row)),
             (None, None) | (Some(_), Some(_)) => {}
         }
     }

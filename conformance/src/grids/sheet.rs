@@ -175,7 +175,7 @@ impl Sheet {
     /// A description of the mistake, as a clause about "the grid".
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
         let text =
-            std::str::from_utf8(bytes).map_err(|error| format!("the grid is no text: {error}"))?;
+            std::str::from_utf8(bytes).map_err(|error| format!("the grid is not text: {error}"))?;
         let mut lines = (1..).zip(text.lines()).map(|(number, line)| {
             serde_json::from_str(line)
                 .map_err(|error| format!("line {number} of the grid cannot be read: {error}"))
@@ -197,7 +197,7 @@ impl Sheet {
                 Line::Row(row) => return Err(format!("the grid has {} twice", row.row)),
                 Line::Grid { .. } => return Err("there are two grids in one".into()),
                 Line::End { rows: said } if said != rows.len() => {
-                    return Err(format!("{} rows came of {said} that were sent", rows.len()));
+                    return Err(format!("incomplete grid: {} of {said} rows", rows.len()));
                 }
                 Line::End { .. } => {
                     return match lines.next() {

@@ -48,7 +48,7 @@ impl Sharing {
         let old = bytes.iter().filter(|byte| **byte == OLD).count();
         if new + old != bytes.len() {
             return Err(Stop::broken(format!(
-                "{} bytes arrived that nobody sent",
+                "{} more bytes arrived than were sent",
                 bytes.len() - new - old
             )));
         }

@@ -189,7 +189,7 @@ impl Breakpoint {
             };
             let size = usize::from(u16::from_ne_bytes([header[6], header[7]]));
             let Some(record) = data.get(..size).filter(|_| size >= 8) else {
-                return Err(Stop::broken("a record of perf is cut off"));
+                return Err(Stop::broken("truncated perf record"));
             };
             match word(record, 0) {
                 PERF_RECORD_LOST => return Err(Stop::broken("perf has lost records")),

@@ -28,7 +28,7 @@ pub struct Danger {
 /// Measured: Linux 6.8.0 panics, 6.6.87 and 6.9.4 do not.
 pub const SECRET_MEMORY: Danger = Danger {
     kernels: (Series::new(5, 14), Series::new(6, 8)),
-    what: "a page of memfd_secret() that was just touched can be pinned, and whoever reads it then crashes the kernel",
+    what: "a page of memfd_secret() that was just touched can be pinned, and a read of it then crashes the kernel",
     source: "patch \"mm/secretmem: fix GUP-fast succeeding on secretmem folios\", 2024-03-26, for 1507f51255c9 (Linux 5.14)",
 };
 

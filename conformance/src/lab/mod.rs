@@ -96,7 +96,7 @@ impl Lab {
         let mut file = self.empty_file()?;
         aside(|| {
             io::seek(&file, FAR_OFFSET).setup("lseek")?;
-            file.write_all(FAR).setup("write behind 5 GiB")
+            file.write_all(FAR).setup("write at 5 GiB")
         })?;
         Ok(file)
     }

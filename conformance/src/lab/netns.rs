@@ -154,7 +154,7 @@ fn connect_over_cards() -> Result<Remote, Stop> {
         ));
     }
     if cards_of_machine() < 2 {
-        return Err(none("there are no two network cards of the kind vmxnet3"));
+        return Err(none("no two network cards of the kind vmxnet3"));
     }
     // A card that another experiment has used returns some time after the end of that experiment's namespace.
     wait_until(|| Ok(cards_here()?.len() >= 2))?;

@@ -106,5 +106,5 @@ pub fn loopback_bytes() -> Result<u64, Stop> {
     })?;
     text.trim()
         .parse()
-        .map_err(|_| Stop::broken("the counter of lo is no number"))
+        .map_err(|_| Stop::broken("the counter of lo is not a number"))
 }

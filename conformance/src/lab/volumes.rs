@@ -105,7 +105,7 @@ impl Volume {
             }),
             name => {
                 let filesystem = images::find(name)
-                    .ok_or_else(|| Stop::broken(format!("nobody makes a {name}")))?;
+                    .ok_or_else(|| Stop::broken(format!("cannot create a {name} volume")))?;
                 Self::of_image(lab, filesystem)
             }
         })
@@ -253,7 +253,7 @@ fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
     image.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Stop::untestable(
             Lack::Resource,
-            format!("there is no {} here", filesystem.tool()),
+            format!("{} is not installed", filesystem.tool()),
             filesystem.remedy(),
         ),
         _ => Stop::untestable(

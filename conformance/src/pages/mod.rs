@@ -1,5 +1,7 @@
 //! Pages that are made from the registry and the known verdicts.
 
+#![forbid(unsafe_code)]
+
 pub mod catalogue;
 pub mod coverage;
 pub mod open;

@@ -97,16 +97,16 @@ impl fmt::Display for Bad {
         match self {
             Self::Header(bytes) => write!(
                 f,
-                "it is no RDB file: it begins with \"{}\", not with REDIS or VALKEY and a version",
+                "not an RDB file: it begins with \"{}\", not with REDIS or VALKEY and a version",
                 bytes.escape_ascii()
             ),
             Self::CutOff(length) => write!(
                 f,
-                "it is cut off: the last of its {length} bytes are not the mark of the end and a checksum"
+                "truncated: the last of its {length} bytes are not an end mark and a checksum"
             ),
             Self::Checksum { said, counted } => write!(
                 f,
-                "it is damaged or cut off: its checksum is {said:016x}, and that of its bytes {counted:016x}"
+                "damaged or truncated: its checksum is {said:016x}, that of its bytes {counted:016x}"
             ),
             Self::Unreadable(error) => write!(f, "it cannot be read: {error}"),
         }
@@ -410,11 +410,11 @@ pub(crate) mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         let said = |bytes: &[u8]| check(bytes).expect_err("bad").to_string();
-        assert!(said(b"").contains("no RDB file"));
+        assert!(said(b"").contains("not an RDB file"));
         assert!(said(b"*1\r\n$4\r\nPING\r\n").contains("*1\\r\\n$4\\r"));
-        assert!(said(b"REDISx010").contains("no RDB file"));
-        assert!(said(b"REDIS0010").contains("cut off"));
-        assert!(said(&file(b"keys")[..20]).contains("cut off"));
+        assert!(said(b"REDISx010").contains("not an RDB file"));
+        assert!(said(b"REDIS0010").contains("truncated"));
+        assert!(said(&file(b"keys")[..20]).contains("truncated"));
         let mut bytes = file(b"keys");
         bytes[10] ^= 1;
         assert!(said(&bytes).contains("damaged"));

@@ -181,18 +181,18 @@ impl Replica {
             (Ended::Complete, None) => {}
             (Ended::Complete, Some(size)) => {
                 return Err(End::Wrong(format!(
-                    "the file was cut off to {size} bytes while it was sent: what the replica has may not be what it was"
+                    "the file was truncated to {size} bytes while it was sent: the replica may have other bytes"
                 )));
             }
             (Ended::SourceEnded, _) => {
                 return Err(End::Wrong(format!(
-                    "the file was cut off while it was sent: {} bytes were announced that are not there",
+                    "the file was truncated while it was sent: {} announced bytes are missing",
                     outcome.bytes
                 )));
             }
             (Ended::Failed(call, errno), _) => {
                 return Err(End::Wrong(format!(
-                    "{} behind {} bytes: {errno:?}",
+                    "{} after {} bytes: {errno:?}",
                     call.name(),
                     outcome.bytes
                 )));
@@ -247,7 +247,7 @@ impl Replica {
     pub fn closed(&self, how: &str) -> End {
         match self.phase {
             Phase::Greeting | Phase::Streaming | Phase::Ending => End::Orderly,
-            Phase::Sending(..) => End::Wrong(format!("{how} behind {} bytes", self.served.bytes)),
+            Phase::Sending(..) => End::Wrong(format!("{how} after {} bytes", self.served.bytes)),
             Phase::Asked(..) | Phase::Delayed(_) => {
                 End::Wrong(format!("{how} before it got the file"))
             }

@@ -288,7 +288,7 @@ impl<'run> Server<'run> {
                 self.commands.extend(rest.drain(..length));
                 let is_too_much = self.commands.len() + rest.len() > KEPT;
                 if is_cut_off {
-                    Some("the last one is cut off".to_owned())
+                    Some("the last one is truncated".to_owned())
                 } else if is_too_much {
                     Some(format!(
                         "they are more than {KEPT} bytes, which are kept for replicas that come later"
@@ -338,7 +338,7 @@ impl<'run> Server<'run> {
             Err(error) => {
                 if !self.is_full {
                     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-                    let why = format!("nobody else is served for now: {error}");
+                    let why = format!("no more connections are accepted for now: {error}");
                     self.news.push_back(News::Left(unknown, why));
                 }
                 return self.listen(false);

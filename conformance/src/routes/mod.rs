@@ -149,10 +149,7 @@ impl FromStr for Route {
         let found = Self::ALL.iter().find(|route| route.name() == name);
         found.copied().ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(Self::name).collect();
-            format!(
-                "there is no route `{name}`: it is one of {}",
-                names.join(", ")
-            )
+            format!("unknown route `{name}`: use one of {}", names.join(", "))
         })
     }
 }

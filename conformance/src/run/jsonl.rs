@@ -148,7 +148,7 @@ impl Found {
             Line::Begin { id } => self.running.push(id),
             Line::Claim(record) => {
                 if self.records.iter().any(|known| known.id == record.id) {
-                    return Err(format!("two results came of {}", record.id));
+                    return Err(format!("two results for {}", record.id));
                 }
                 self.running.retain(|id| *id != record.id);
                 self.records.push(record);

@@ -1,5 +1,7 @@
 //! A run: its results, their stored form, the records of every kernel, and the conditions for red.
 
+#![forbid(unsafe_code)]
+
 pub mod jsonl;
 pub mod record;
 pub mod recorded;

@@ -81,7 +81,7 @@ pub fn compact(run: &Run, registry: Registry) -> Result<String, String> {
         .find(|record| registry.find(&record.id).is_none())
     {
         return Err(format!(
-            "it has a result of {}, which is no claim",
+            "it has a result for {}, which is not a claim",
             other.id
         ));
     }

@@ -201,7 +201,7 @@ impl Kept {
         if let Some(Err(left)) = self.directory.as_deref().map(scratch::remove)
             && matches!(report.outcome, Outcome::Seen(_) | Outcome::Untestable(_))
         {
-            report.outcome = Outcome::Broken(format!("it left behind: {left}"));
+            report.outcome = Outcome::Broken(format!("it left files: {left}"));
         }
         report.milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         Message::Report {

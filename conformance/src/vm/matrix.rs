@@ -410,10 +410,7 @@ fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
     let mut run = jsonl::read(output)?;
     let asked = |record: &&Record| claims.iter().any(|claim| claim.id == record.id);
     if let Some(record) = run.records.iter().find(|record| !asked(record)) {
-        return Err(format!(
-            "a result came of {:?}, which nobody asked for",
-            record.id
-        ));
+        return Err(format!("unexpected result for {:?}", record.id));
     }
     let missing = |claim: &&&Claim| run.find(claim.id).is_none();
     if let Some(claim) = claims.iter().find(missing) {

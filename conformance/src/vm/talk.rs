@@ -69,7 +69,7 @@ impl Talk {
         };
         match (&self.release, &self.end) {
             (None, _) if cut.is_empty() => Err("it never came up".into()),
-            (None, _) => Err("it never came up: its first record is cut off".into()),
+            (None, _) => Err("it did not come up: its first record is truncated".into()),
             (_, None) => Err(format!(
                 "it ended without an end marker, after {count} records{cut}"
             )),

@@ -256,7 +256,7 @@ fn read_all(
             {
                 came += count;
             }
-            _ => return Err(Stop::broken(format!("other bytes came behind {came}"))),
+            _ => return Err(Stop::broken(format!("other bytes arrived after {came}"))),
         }
     }
 }

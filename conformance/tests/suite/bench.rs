@@ -29,20 +29,20 @@ mod host_only {
     }
 
     #[test]
-    fn the_readme_has_the_article_s_table() {
-        let readme = fixtures().join("../../conformance/docs/bench.md");
-        let readme = fs::read_to_string(readme).expect("the page");
+    fn the_page_has_the_article_s_table() {
+        let page = fixtures().join("../../conformance/docs/bench.md");
+        let page = fs::read_to_string(page).expect("the page");
         let mut block = Vec::new();
         let run = run();
         report::article(&mut block, &run, true).expect("a table");
         let block = String::from_utf8(block).expect("UTF-8");
         assert!(
-            readme.contains(&block),
-            "the table of docs/bench.md of the benchmark is to be\n{block}"
+            page.contains(&block),
+            "the table of docs/bench.md is to be\n{block}"
         );
         let day = run.on.to_string();
-        assert!(readme.contains(&day), "{day}");
-        assert!(readme.contains("(fixtures/bench/faster.svg)"), "no plot");
+        assert!(page.contains(&day), "{day}");
+        assert!(page.contains("fixtures/bench/faster.svg)"), "no plot");
     }
 
     #[test]

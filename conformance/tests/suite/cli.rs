@@ -57,7 +57,7 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["record", "--results", "/no/such/directory"], "/no/such/directory/5.10.jsonl")]
 #[case(&["list", "--open", "--filter", "no such claim"], "no claim matches")]
 #[case(&["list", "--open", "--contradicted"], "--contradicted")]
-#[case(&["list", "--kernel", "six"], "no kernel release")]
+#[case(&["list", "--kernel", "six"], "not a kernel release")]
 #[case(&["coverage", "no such test"], "no assertion of another test suite matches `no such test`")]
 #[case(&["coverage", "splice03", "--open", "nonsense"], "splice03 nonsense")]
 fn bad_usage_is_one_line_and_exit_status_2(#[case] arguments: &[&str], #[case] mentions: &str) {
@@ -503,7 +503,7 @@ mod host_only {
             "--output",
             pipe,
         ];
-        refused(&report, "nobody reads this pipe");
+        refused(&report, "this pipe has no reader");
     }
 
     #[test]

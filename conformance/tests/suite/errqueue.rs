@@ -204,7 +204,7 @@ fn host_only_every_file_is_a_case() {
     let listed = String::from_utf8(listed.stdout).expect("names are UTF-8");
     let cases = listed
         .lines()
-        .filter(|line| line.starts_with("it_parses_to_what_its_file_says::"))
+        .filter(|line| line.starts_with("errqueue::it_parses_to_what_its_file_says::"))
         .count();
     assert_eq!(
         cases, files,

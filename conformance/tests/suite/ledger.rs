@@ -172,9 +172,9 @@ mod host_only {
     use conformance::ledger::table;
 
     #[test]
-    fn the_readme_has_the_table_of_the_newest_kernel() {
-        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ledger.md");
-        let readme = std::fs::read_to_string(readme).expect("the page");
+    fn the_page_has_the_table_of_the_newest_kernel() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ledger.md");
+        let page = std::fs::read_to_string(page).expect("the page");
         let records = records::of_grid(&LEDGER);
         let (_, newest) = records.last().expect("a record");
         let mut block = Vec::new();
@@ -182,10 +182,10 @@ mod host_only {
         let block = String::from_utf8(block).expect("UTF-8");
         let table = block.split_once("\n\n").expect("a title").1;
         assert!(
-            readme.contains(table),
+            page.contains(table),
             "the table of docs/ledger.md of the ledger is to be\n{table}"
         );
         let kernel = format!("Linux {}", newest.environment.kernel);
-        assert!(readme.contains(&kernel), "{kernel}");
+        assert!(page.contains(&kernel), "{kernel}");
     }
 }

@@ -30,18 +30,18 @@ mod host_only {
     }
 
     #[test]
-    fn the_readme_has_the_table() {
-        let readme = fs::read_to_string(fixtures().join("../../conformance/docs/redis.md"))
+    fn the_page_has_the_table() {
+        let page = fs::read_to_string(fixtures().join("../../conformance/docs/redis.md"))
             .expect("the page");
         let (run, own) = (run("reno.json"), run("own.json"));
         let mut block = Vec::new();
         report::summary(&mut block, &run, &own).expect("a table");
         let block = String::from_utf8(block).expect("UTF-8");
         assert!(
-            readme.contains(&block),
+            page.contains(&block),
             "the table of docs/redis.md of the benchmark is to be\n{block}"
         );
-        assert!(readme.contains(&run.on.to_string()), "{}", run.on);
+        assert!(page.contains(&run.on.to_string()), "{}", run.on);
         assert_eq!(run.on.to_string(), own.on.to_string());
     }
 

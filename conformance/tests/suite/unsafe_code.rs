@@ -171,10 +171,11 @@ mod host_only {
     fn what_is_pure_says_so(
         #[values(
             "claim.rs",
-            "coverage.rs",
             "kernel.rs",
             "main.rs",
-            "report.rs",
+            "pages/mod.rs",
+            "report/mod.rs",
+            "run/mod.rs",
             "seed.rs",
             "verdict.rs",
             "vm/frames.rs"

@@ -223,12 +223,12 @@ mod host_only {
     }
 
     #[test]
-    fn the_readme_names_every_open_edge() {
-        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/open-edges.md");
-        let readme = std::fs::read_to_string(readme).expect("the page");
+    fn the_page_names_every_open_edge() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/open-edges.md");
+        let page = std::fs::read_to_string(page).expect("the page");
         let table = open::markdown(&open::edges(&claims::REGISTRY.all().collect::<Vec<_>>()));
         assert!(
-            readme.contains(&table),
+            page.contains(&table),
             "the table of docs/open-edges.md of open edges is to be\n{table}"
         );
     }

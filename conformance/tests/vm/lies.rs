@@ -128,7 +128,7 @@ fn programs() -> Vec<(&'static str, Vec<Step>, Vec<&'static str>)> {
         (
             "first-record-cut",
             vec![cut(hello(), 12), PASSED],
-            vec!["its first record is cut off"],
+            vec!["its first record is truncated"],
         ),
         (
             "output-before-hello",
@@ -736,22 +736,22 @@ fn reports() -> Vec<(&'static str, Vec<String>, Vec<&'static str>)> {
         (
             "claim-twice",
             twice(1),
-            vec!["two results came of splice.ends.pipe-needed"],
+            vec!["two results for splice.ends.pipe-needed"],
         ),
         (
             "claim-for-another",
             with(2, &whole()[1]),
-            vec!["two results came of splice.ends.pipe-needed"],
+            vec!["two results for splice.ends.pipe-needed"],
         ),
         (
             "claim-nobody-asked-for",
             with(2, &unasked),
-            vec!["\"splice.call.present\", which nobody asked for"],
+            vec!["unexpected result for \"splice.call.present\""],
         ),
         (
             "claim-nobody-knows",
             with(2, &unknown),
-            vec!["\"no.such.claim\", which nobody asked for"],
+            vec!["unexpected result for \"no.such.claim\""],
         ),
         (
             "verdict-unknown",

@@ -14,21 +14,21 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Options {
-    /// How many rounds, each with every sender once
+    /// Number of rounds; each runs every sender once
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
-    /// How long the file is, in MiB
+    /// Size of the file, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=16384))]
     mib: u16,
-    /// Only to those that read and drop it: real replicas take seconds to load it
+    /// Only to receivers that discard the file: real replicas take seconds to load it
     #[arg(long)]
     null: bool,
-    /// The congestion control of all, masters too, which are in a network namespace then: reno, or what the system allows
+    /// Congestion control of every sender (masters then run in a network namespace): reno, or one that the system allows
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
     #[command(flatten)]
     shown: Shown,
-    /// Report an earlier run, which `--format json` has written, and measure nothing
+    /// Report an earlier run, written by `--format json`, without measuring
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "mib", "null", "congestion"])]
     from: Option<PathBuf>,
 }

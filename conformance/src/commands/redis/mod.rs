@@ -22,7 +22,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Send an RDB file to replicas without a copy, and put append-only files together from files
+/// Send an RDB file to replicas without a copy, and build append-only files from files
 ///
 /// It helps where a master sends a file: with disk-based sync (repl-diskless-sync no), over plain TCP, and most where many replicas
 /// load one file: a real master's main thread takes four times as much CPU (docs/redis.md has the table). It does not help with
@@ -30,10 +30,10 @@ use std::time::Duration;
 /// comes from memory. `conformance check --filter redis` shows these with a real server.
 #[derive(Subcommand)]
 pub enum Redis {
-    /// Be a master with one RDB file: replicas (REPLICAOF 127.0.0.1 PORT) and `redis-cli --rdb` sync from it
+    /// Serve one RDB file as a master: replicas (REPLICAOF 127.0.0.1 PORT) and `redis-cli --rdb` sync from it
     ///
-    /// A replica that syncs loses the data that it has. So the file is checked before (header, end, checksum), a replica is asked
-    /// what it can load, and only this machine is served, unless it is said otherwise. The password, if replicas are to give one, is
+    /// A replica that syncs discards its data. So the file is checked first (header, end, checksum), a replica is asked
+    /// what it can load, and only loopback is served (see --force, --allow-remote). If replicas must give a password, it is
     /// taken from `NOCOPY_PASSWORD`.
     Serve(Serve),
     /// Build an append-only file from files, or extend one, while no server has it open
@@ -45,7 +45,7 @@ pub enum Redis {
     /// signal at any moment leaves the old state or the new one.
     #[command(subcommand)]
     Aof(AofCommand),
-    /// Time what it costs to send a file to a replica: by each route, and by real masters, in one run
+    /// Time the cost of sending a file to a replica, by each route and by real masters
     Bench(bench::Options),
 }
 
@@ -55,7 +55,7 @@ pub enum AofCommand {
     Build {
         #[command(flatten)]
         place: Place,
-        /// RDB file, as SAVE writes it: the base
+        /// RDB file, as written by SAVE: the base
         #[arg(long, value_name = "FILE")]
         rdb: Option<PathBuf>,
         /// Files to write
@@ -89,7 +89,7 @@ pub struct Place {
     /// Directory with the manifest (`appenddirname`); for one file as before Redis 7 that of the server (`dir`)
     #[arg(long, value_name = "DIR")]
     directory: PathBuf,
-    /// What the names of the files begin with (`appendfilename`)
+    /// Beginning of the file names (`appendfilename`)
     #[arg(long, value_name = "NAME", default_value = "appendonly.aof")]
     name: String,
     /// Route that copies the files: read-write, mmap-write, sendfile, splice, copy-file-range [default: copy-file-range, and another
@@ -162,52 +162,52 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 #[derive(Args)]
 pub struct Serve {
-    /// The file. It must be replaced by rename, never written in place: what is on its way are its pages
+    /// RDB file. Replace it by rename and never write it in place: the kernel sends the file's own pages
     #[arg(long, value_name = "FILE")]
     rdb: PathBuf,
     /// Address to listen on; port 0 picks a free port and prints it
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: SocketAddr,
-    /// How the bytes are brought to the socket; auto is sendfile, at most 1 MiB a call
+    /// Route to the socket; auto is sendfile, at most 1 MiB per call
     #[arg(long, value_enum, default_value_t = By::Auto)]
     route: By,
-    /// The most bytes that one call is asked for, and one replica gets before the others [default: 1 MiB]
+    /// Maximum bytes per call, and for one replica before the next one gets its turn [default: 1 MiB]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     most: Option<u64>,
-    /// How the file is announced
+    /// How to announce the file
     #[arg(long, value_enum, default_value_t = Announced::Length)]
     framing: Announced,
-    /// The user that replicas are to name; the password is that of `NOCOPY_PASSWORD`
+    /// User that replicas must name; the password is in `NOCOPY_PASSWORD`
     #[arg(long, value_name = "NAME", default_value = "default")]
     user: String,
-    /// Seconds that a replica waits for the file, while it hears that its master is alive
+    /// Seconds that a replica waits for the file; it gets newlines meanwhile
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     delay: f64,
-    /// Seconds between the PINGs to a replica that has all
+    /// Seconds between PINGs to a replica that has the whole file
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     ping: f64,
-    /// Commands that follow the file: a file of them, checked before as `aof build` does (annotations are left out); - for a pipe at
-    /// standard input, sent as they come
+    /// File of commands to send after the RDB, checked as by `aof build` (annotations are left out); `-` streams them from
+    /// standard input
     #[arg(long, value_name = "FILE")]
     commands: Option<PathBuf>,
     #[command(flatten)]
     allowed: Allowed,
-    /// End when so many replicas have all
+    /// Exit once N replicas have the whole file
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     until: Option<u32>,
-    /// What the replicas are, if they do not say it: redis-7.0, valkey-9.1
+    /// Version of replicas that do not report one: redis-7.0, valkey-9.1
     #[arg(long, value_name = "PROGRAM-VERSION", value_parser = version)]
     replica_version: Option<Version>,
-    /// Listen on, and serve, addresses that are not of this machine
+    /// Listen on and serve addresses beyond loopback
     #[arg(long)]
     allow_remote: bool,
-    /// Send a file that is damaged, or that a replica cannot load or does not say that it can
+    /// Send the file even if it is damaged, or if a replica may be unable to load it
     #[arg(long)]
     force: bool,
-    /// How to report at the end
+    /// Format of the final report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Write the report there instead of standard output
+    /// Write the report to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -224,9 +224,9 @@ enum By {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Announced {
-    /// Its length before, which every replica knows
+    /// Its length first; every replica knows this
     Length,
-    /// A mark before and behind, for replicas that know it
+    /// A mark before and after, for replicas that support it
     Mark,
 }
 
@@ -409,7 +409,7 @@ fn commands_of(path: &Path, allowed: &[String]) -> Result<Vec<u8>, Failure> {
 fn serve_command(serve: &Serve) -> Result<bool, Failure> {
     if !serve.listen.ip().is_loopback() && !serve.allow_remote {
         return Err(Failure::Usage(format!(
-            "{}: who syncs from here loses its data, so only this machine is served: listen on 127.0.0.1, or give --allow-remote",
+            "{}: a replica that syncs discards its own data, so only loopback is allowed: use 127.0.0.1 or pass --allow-remote",
             serve.listen
         )));
     }

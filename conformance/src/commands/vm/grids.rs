@@ -24,17 +24,17 @@ const GRID_LIMIT: Duration = Duration::from_mins(15);
 /// The kernels on which a grid is made, instead of the running one.
 #[derive(Args)]
 pub struct GridMachines {
-    /// Make it on these kernels of the matrix, separated by commas, or on `all`: of several, print what differs
+    /// Run on these kernels (comma-separated, or `all`) and print what differs
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     kernels: Vec<String>,
-    /// How many guests run side by side [default: one per CPU]
+    /// Number of guests to run at a time [default: one per CPU]
     #[arg(long, value_name = "N", requires = "kernels", value_parser = clap::value_parser!(u16).range(1..))]
     guests: Option<u16>,
     #[command(flatten)]
     guest: GuestOptions,
     #[command(flatten)]
     from: From_,
-    /// Where the grids of guests go, a file per kernel [default: target/grids/GRID]
+    /// Directory for the grids of guests, a file per kernel [default: target/grids/GRID]
     #[arg(long, value_name = "DIR", requires = "kernels")]
     results: Option<PathBuf>,
 }

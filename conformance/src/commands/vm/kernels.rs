@@ -15,16 +15,16 @@ use std::io::Write;
 pub enum Kernels {
     /// List the kernels of the matrix and what has been fetched
     List,
-    /// Fetch kernels (all, if none is named)
+    /// Fetch kernels (without names, all)
     Fetch {
-        /// Names as `list` has them
+        /// Names as `list` prints them
         names: Vec<String>,
         #[command(flatten)]
         from: From_,
     },
-    /// Remove what was fetched and made: kernels, disks, package lists. Other files stay
+    /// Remove fetched kernels, disks and package lists, but no other files
     Clean {
-        /// Print what would be removed, and remove nothing
+        /// Print what would be removed without removing it
         #[arg(long)]
         dry_run: bool,
     },

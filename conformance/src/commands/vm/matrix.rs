@@ -18,13 +18,13 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Matrix {
-    /// Only these kernels, separated by commas [default: all of the matrix]
+    /// Only these kernels, comma-separated [default: the whole matrix]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     kernels: Vec<String>,
-    /// How many guests run side by side [default: one per CPU]
+    /// Number of guests to run at a time [default: one per CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Only part K of N of the kernels, so that machines share the matrix
+    /// Only part K of N of the kernels, to share the matrix between machines
     #[arg(long, value_name = "K/N", value_parser = parse_partition)]
     partition: Option<(usize, usize)>,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct Matrix {
     selection: Selection,
     #[command(flatten)]
     deciding: Deciding,
-    /// Where the results go, a file per kernel
+    /// Directory for the results, a file per kernel
     #[arg(long, value_name = "DIR", default_value = "target/conformance")]
     results: PathBuf,
 }

@@ -41,20 +41,20 @@ pub enum Vm {
         selection: Selection,
         #[command(flatten)]
         deciding: Deciding,
-        /// Also write the results there, in the stored form (JSON Lines)
+        /// Also write the results to FILE, as JSON Lines
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Lie to the experiments on another kernel: `conformance falsify` there
+    /// Run `conformance falsify` on another kernel
     Falsify {
         #[command(flatten)]
         machine: MachineOptions,
         #[command(flatten)]
         selection: Selection,
-        /// Tell only this many of the derived lies per claim, the same ones every time
+        /// Try only N derived lies per claim, the same ones every time
         #[arg(long, value_name = "N")]
         sample: Option<usize>,
-        /// Print every lie with what came of it
+        /// Print every lie with its effect
         #[arg(long)]
         verbose: bool,
     },
@@ -62,17 +62,17 @@ pub enum Vm {
     Exec {
         #[command(flatten)]
         machine: MachineOptions,
-        /// A file that the program needs beside it (can be repeated)
+        /// File to put beside the program (can be repeated)
         #[arg(long, value_name = "FILE")]
         with: Vec<PathBuf>,
-        /// A kernel module to load first, with what it needs (can be repeated)
+        /// Kernel module to load first, with its dependencies (can be repeated)
         #[arg(long, value_name = "NAME")]
         module: Vec<String>,
         /// The program and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// Run the workspace's tests on another kernel, all but those that need cargo or the sources
+    /// Run the workspace's tests on another kernel, except those that need cargo or the sources
     Test {
         #[command(flatten)]
         machine: MachineOptions,
@@ -80,7 +80,7 @@ pub enum Vm {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Look around on another kernel (busybox, if it is installed)
+    /// Open a shell on another kernel (needs busybox)
     Shell {
         #[command(flatten)]
         machine: MachineOptions,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 #[derive(Args)]
 pub struct From_ {
-    /// The distribution's mirror [default: the one that this machine's apt is configured for]
+    /// Mirror of the distribution [default: the one in this machine's apt configuration]
     #[arg(long, value_name = "URL")]
     pub(super) mirror: Option<String>,
 }
@@ -28,20 +28,20 @@ pub(super) const MOST_UID: i64 = u32::MAX as i64 - 1;
 pub struct Deciding {
     #[command(flatten)]
     pub(super) strict: Strict,
-    /// CPU seconds that one experiment may use; it may take six times as long by the wall clock [default: 20]
+    /// CPU seconds for one experiment; the wall-clock limit is six times as long [default: 20]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub(super) timeout: Option<u64>,
 }
 
 #[derive(Args)]
 pub struct MachineOptions {
-    /// A kernel of the matrix by name, or the path of a bzImage or vmlinux
+    /// Kernel of the matrix by name, or path of a bzImage or vmlinux
     #[arg(long, value_name = "NAME|PATH")]
     pub(super) kernel: String,
-    /// For a kernel by path: the directory with its modules
+    /// For a kernel by path: directory with its modules
     #[arg(long, value_name = "DIR")]
     pub(super) modules: Option<PathBuf>,
-    /// For a kernel by path: what its release must begin with
+    /// For a kernel by path: required beginning of its release
     #[arg(long, value_name = "SERIES")]
     pub(super) expect: Option<String>,
     #[command(flatten)]
@@ -55,17 +55,17 @@ pub struct GuestOptions {
     /// Memory of a guest in MiB [default: 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..))]
     pub(super) memory: Option<u32>,
-    /// Added to the kernel's command line
+    /// Arguments to add to the kernel's command line
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(super) append: Option<String>,
-    /// Seconds after which a guest is given up [default: 300, of a grid 900]
+    /// Kill the guest after this many seconds [default: 300, for a grid 900]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: Option<u64>,
-    /// Disks of a guest, by their file systems: ext4, xfs, btrfs, f2fs, vfat, exfat, ntfs3, squashfs, erofs, iso9660 (none: --disks=)
+    /// Disks of the guest by file system: ext4, xfs, btrfs, f2fs, vfat, exfat, ntfs3, squashfs, erofs, iso9660 (none: --disks=)
     /// [default: ext4]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(super) disks: Option<Vec<String>>,
-    /// How the processor is emulated [default: auto]
+    /// Accelerator [default: auto]
     #[arg(long, value_enum)]
     pub(super) accel: Option<Accel>,
     /// Run as this user instead of root
@@ -75,11 +75,11 @@ pub struct GuestOptions {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Accel {
-    /// KVM where booting under it works, TCG elsewhere
+    /// KVM if a guest boots under it, otherwise TCG
     Auto,
-    /// By translation
+    /// Translation in user space
     Tcg,
-    /// By the host's kernel
+    /// The host's kernel
     Kvm,
 }
 
@@ -89,7 +89,7 @@ pub(super) fn parse_partition(text: &str) -> Result<(usize, usize), String> {
         .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
     match parsed {
         Some((part, parts)) if 0 < part && part <= parts => Ok((part, parts)),
-        _ => Err("like 1/3: a part and the number of parts".into()),
+        _ => Err("expected K/N with 1 <= K <= N, for example 1/3".into()),
     }
 }
 
@@ -133,7 +133,7 @@ impl MachineOptions {
             Some(row) if row.kind == ForeignKind::UserModeLinux => return row.user_mode_linux(),
             Some(row) => {
                 return Err(Error::host(format!(
-                    "{} is no kernel to boot: it has `vm run` and `vm exec`",
+                    "{} is not a kernel to boot: use `vm run` or `vm exec`",
                     row.name
                 )));
             }

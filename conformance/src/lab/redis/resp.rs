@@ -36,7 +36,7 @@ pub enum Bad {
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number => f.write_str("a length is no number"),
+            Self::Number => f.write_str("a length is not a number"),
             Self::Expected(byte) => write!(f, "\"{}\" was to come", byte.escape_ascii()),
             Self::TooLong => write!(f, "a command is longer than {LONGEST} bytes"),
             Self::Tls => f.write_str(

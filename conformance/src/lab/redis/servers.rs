@@ -307,7 +307,7 @@ impl Running {
     /// Sends a command to it.
     pub fn ask(&mut self, words: &[&str]) -> Result<Reply, Stop> {
         let client = self.client.as_mut();
-        let client = client.ok_or_else(|| Stop::broken("nobody is connected"))?;
+        let client = client.ok_or_else(|| Stop::broken("no client is connected"))?;
         client
             .ask(words)
             .map_err(|error| Stop::broken(format!("{}: {error}", words.join(" "))))

@@ -258,7 +258,7 @@ impl Aof {
             let name = &self.name;
             return Err(bad(
                 &self.path,
-                format!("{name:?} is no name of a file that a manifest can have"),
+                format!("{name:?} is not a file name that a manifest can have"),
             ));
         }
         Ok(())
