@@ -701,7 +701,7 @@ fn a_replica_that_is_killed_is_told(program: &Program) -> Tried {
         socket.read_exact(&mut [0; 1000])?;
         // With bytes unread it is reset.
         drop(socket);
-        master.hears("behind")?;
+        master.hears("after")?;
         let (status, report) = master.end()?;
         equal(status.code(), Some(1), route)?;
         equal(
@@ -1857,7 +1857,7 @@ fn an_option_that_is_refused_is_explained(program: &Program) -> Tried {
         ),
         (
             &["aof", "build", "--directory", &place, "--name", "a/b", &rdb],
-            "no name of a file",
+            "not a file name",
         ),
         (
             &["aof", "build", "--directory", &place],

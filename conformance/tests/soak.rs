@@ -115,7 +115,7 @@ fn the_command_says_what_it_did_and_how_to_repeat_it() {
     assert_eq!((status, error.as_str()), (Some(0), ""));
     assert!(text.contains(&format!("seed: {seed}")), "{text}");
     assert!(text.contains("3 transfers"), "{text}");
-    assert!(text.contains("0 bytes lost in silence"), "{text}");
+    assert!(text.contains("0 bytes lost silently"), "{text}");
     for wrong in [
         ["--gib", "0"].as_slice(),
         &["--gib", "much"],

@@ -59,6 +59,7 @@ impl Fake {
         // As much of a static program as is looked at: an ELF header without segments.
         let mut program = b"\x7fELF\x02\x01\x01".to_vec();
         program.resize(64, 0);
+        program[18] = 62; // x86-64
         program[52] = 64;
         program[54] = 56;
         std::fs::write(at("program"), program)?;

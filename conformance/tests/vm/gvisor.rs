@@ -115,7 +115,7 @@ fn no_kernel_to_boot() -> Test {
         let output = conformance(&["vm", kind, "--kernel", "gvisor"]).output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if !said.contains("busybox") {
-            expect_line(&output, &["gvisor is no kernel to boot", "vm exec"])?;
+            expect_line(&output, &["gvisor is not a kernel to boot", "vm exec"])?;
         }
     }
     expect_line(
