@@ -72,7 +72,7 @@ mod host_only {
         let readme = fs::read_to_string(top().join("README.md")).expect("a README");
         let rows = readme
             .lines()
-            .skip_while(|line| !line.starts_with("| the manual says"));
+            .skip_while(|line| !line.starts_with("| man-pages "));
         let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
         let ids: Vec<&str> = rows
             .filter_map(|row| {
