@@ -256,11 +256,22 @@ fn on(lab: &Lab, kind: &str) -> Result<Files, Stop> {
 
 /// A new file whose name has been removed.
 fn new_file(volume: &Volume) -> Result<File, Stop> {
-    let path = volume.directory.join("given");
+    // A guest's disk is mounted by several experiments at a time: the name must be free, and stays so until it is removed.
     let file = aside(|| {
-        let file = open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
-        std::fs::remove_file(&path).setup("unlink")?;
-        Ok::<_, Stop>(file)
+        for number in 0.. {
+            let path = volume.directory.join(format!("given-{number}"));
+            let mut options = File::options();
+            let opened = options.read(true).write(true).create_new(true).open(&path);
+            match opened {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                opened => {
+                    let file = opened.setup("create a file")?;
+                    std::fs::remove_file(&path).setup("unlink")?;
+                    return Ok(file);
+                }
+            }
+        }
+        Err(Stop::broken("no name is free"))
     })?;
     fill(&file)?;
     Ok(file)
