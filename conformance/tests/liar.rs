@@ -4,8 +4,7 @@
 use conformance::claim::Claim;
 use conformance::interpose::lie::{Field, Lie, What, Which};
 use conformance::interpose::record::aside;
-use conformance::lab::open;
-use conformance::lab::{Lab, io, map_file, privilege, sockets};
+use conformance::lab::{Lab, io, map_file, open, privilege, sockets};
 use conformance::runner::order::{Interposed, Report};
 use conformance::runner::outcome::Outcome;
 use conformance::runner::{Runner, Task, supervisor};

@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::peers::Peer;
-use crate::bench::plan::Placement;
-use crate::bench::plan::{AGAIN, Contender, How, Kind, Plan};
+use crate::bench::plan::{AGAIN, Contender, How, Kind, Placement, Plan};
 use crate::routes::{Route, WHOLE};
 use crate::ways::methods;
 use crate::ways::methods::{Method, Pages};

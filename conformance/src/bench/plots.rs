@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::plans::{BASE, size};
-use crate::bench::plan::Placement;
-use crate::bench::plan::{AGAIN, Kind};
+use crate::bench::plan::{AGAIN, Kind, Placement};
 use crate::bench::run::{Line, Outcome, Run};
 use crate::ways::sinks::Sink;
 use plotters::coord::Shift;

@@ -4,8 +4,7 @@
 
 use super::plans::{BASE, CONGESTION, size};
 use super::stats::Interval;
-use crate::bench::plan::Kind;
-use crate::bench::plan::Placement;
+use crate::bench::plan::{Kind, Placement};
 use crate::bench::run::{Line, NOISE, Outcome, Run};
 use crate::run::table::draw;
 use crate::ways::sinks::Sink;

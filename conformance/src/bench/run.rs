@@ -2,12 +2,8 @@
 
 use super::stats::{Interval, median, ratio};
 use super::trial::{Figures, Trial};
-use crate::bench::plan::Contender;
-use crate::bench::plan::Kind;
-use crate::bench::plan::Placement;
-use crate::bench::plan::Plan;
-use crate::lab::open;
-use crate::lab::{Lab, io, pattern};
+use crate::bench::plan::{Contender, Kind, Placement, Plan};
+use crate::lab::{Lab, io, open, pattern};
 use crate::verdict::{Setup, Stop};
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,8 +1,7 @@
 //! A timed transfer between a sending and a receiving process. Both processes are started and connected before the clock starts.
 
 use super::peers::{self, Peer};
-use crate::bench::plan::Placement;
-use crate::bench::plan::{How, Kind, Plan};
+use crate::bench::plan::{How, Kind, Placement, Plan};
 use crate::lab::netns::Elsewhere;
 use crate::lab::{Lab, io, sockets};
 use crate::process;

@@ -1,7 +1,6 @@
 //! `msync`, and stores through a large mapping: behaviour that LTP and gVisor check.
 
-use super::mmap::map;
-use super::mmap::{READ, SHARED, WRITE, note};
+use super::mmap::{READ, SHARED, WRITE, map, note};
 use super::mmap_manual::sync;
 use super::mmap_pages::mapped;
 use crate::claim::{Answer, Claim, Exception, Source, always};

@@ -71,7 +71,7 @@ pub fn check_command(options: &Check) -> Result<bool, Failure> {
     if options.format == Format::Jsonl {
         let mut summary = Vec::new();
         human::summary(&mut summary, &run, &strictness)?;
-        // The results are written; a word beside them that nobody can have changes nothing.
+        // The results are written: a summary that cannot be printed changes nothing.
         let _ = anstream::stderr().write_all(&summary);
     }
     Ok(red.is_empty())

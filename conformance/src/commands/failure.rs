@@ -11,7 +11,7 @@ pub enum Failure {
     /// The exit status of a program that ran in a guest.
     #[cfg(feature = "vm")]
     Status(i32),
-    /// The reader of our output is gone: nothing to say, and nobody to say it to.
+    /// The reader of our output is gone: there is nothing to report.
     NobodyReads,
 }
 

@@ -8,7 +8,7 @@ use conformance::run::red::Strictness;
 use conformance::seed::Document;
 use std::path::PathBuf;
 
-/// What is red besides broken experiments, time-outs and a run that decides nothing.
+/// What is red in addition to broken experiments, time-outs and a run that decides nothing.
 #[derive(Args)]
 pub struct Strict {
     /// Fail also on a verdict that differs from the record of this series, and on untestable claims
@@ -95,7 +95,7 @@ pub enum SourceKind {
 }
 
 pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
-    // A statement stands as all of its claims have it: those against it, too, whoever says so.
+    // All claims of a statement decide it, also those against it, whatever their source.
     let document = selection.is_of_document().then(Document::load);
     let wanted = |claim: &Claim| {
         let by_source = match (&document, selection.source) {

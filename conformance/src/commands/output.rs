@@ -63,7 +63,7 @@ pub fn open_output(path: Option<&Path>) -> Result<Output, Failure> {
     opened.map_err(|error| cannot_write(path, &error))
 }
 
-/// A device, or a pipe that somebody reads: one that nobody reads is not waited for.
+/// A device, or a pipe that has a reader. It does not wait for a reader.
 fn open_device(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     let opened = options

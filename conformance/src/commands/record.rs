@@ -12,9 +12,8 @@ use conformance::kernel::{MEASURED, Release, Series};
 use conformance::ledger::LEDGER;
 use conformance::replace;
 use conformance::run::record::Environment;
-use conformance::run::recorded;
-use conformance::run::stored;
 use conformance::run::text::plural;
+use conformance::run::{recorded, stored};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 

@@ -14,15 +14,9 @@
 pub mod model;
 
 use crate::claim::{Claim, Exception};
-use crate::falsify::model::Effect;
-use crate::falsify::model::Examined;
-use crate::falsify::model::Extent;
-use crate::falsify::model::Kind;
-use crate::falsify::model::Trial;
-use crate::falsify::model::listed;
+use crate::falsify::model::{Effect, Examined, Extent, Kind, Trial, listed};
 use crate::interpose::derive;
-use crate::interpose::derive::places;
-use crate::interpose::derive::places_of;
+use crate::interpose::derive::{places, places_of};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::Made;
 use crate::kernel::Release;

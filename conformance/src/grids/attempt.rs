@@ -1,10 +1,8 @@
 //! One cell: a call that may sleep.
 
 use crate::interpose::record::aside;
-use crate::lab::sleeper::Caller;
-use crate::lab::sleeper::interrupt_with;
-use crate::verdict::Stop;
-use crate::verdict::Value;
+use crate::lab::sleeper::{Caller, interrupt_with};
+use crate::verdict::{Stop, Value};
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,11 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::interpose::lie::Field;
-use crate::interpose::lie::Lie;
-use crate::interpose::lie::What;
-use crate::interpose::lie::Which;
-use crate::interpose::lie::count_argument;
+use crate::interpose::lie::{Field, Lie, What, Which, count_argument};
 use crate::interpose::record::Made;
 use std::collections::BTreeMap;
 use syscalls::Sysno;

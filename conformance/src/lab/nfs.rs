@@ -4,9 +4,7 @@
 //! clients and exports. Instead, the answers are written to the caches of sunrpc beforehand, which are files of /proc/net/rpc.
 
 use crate::kernel::{is_disposable, to_have};
-use crate::lab::mounts;
-use crate::lab::netns;
-use crate::lab::open;
+use crate::lab::{mounts, netns, open};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use std::fs::File;

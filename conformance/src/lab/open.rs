@@ -1,12 +1,8 @@
 //! Opens descriptors by a path, and makes files in memory.
 
 use crate::interpose::record::aside;
-use crate::lab::danger;
-use crate::lab::io;
-use crate::lab::sockets;
-use crate::verdict::Lack;
-use crate::verdict::Setup;
-use crate::verdict::Stop;
+use crate::lab::{danger, io, sockets};
+use crate::verdict::{Lack, Setup, Stop};
 use std::ffi::CString;
 use std::fs::File;
 use std::fs::OpenOptions;

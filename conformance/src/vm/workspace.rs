@@ -54,7 +54,7 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("environments", 350),
     ("runner", 270),
     ("grids", 210),
-    ("cli", 180),
+    ("suite", 180),
     ("properties", 120),
     ("liar", 90),
     ("ring", 40),

@@ -1,8 +1,7 @@
 //! The safe layer: slots that cannot be written while the kernel still reads them.
 
 use crate::control::{Malformed, Message, messages};
-use crate::enable::socket_option;
-use crate::enable::{Enabled, enable, is_enabled};
+use crate::enable::{Enabled, enable, is_enabled, socket_option};
 use crate::error_queue::recv_error_queue;
 use crate::fd::BorrowedFd;
 use crate::flags::{MsgFlags, SendFlags};

@@ -2,12 +2,9 @@
 
 use crate::commands::failure::Failure;
 use crate::commands::vm::options::MachineOptions;
-use crate::commands::vm::through::all_written;
-use crate::commands::vm::through::file_name;
-use crate::commands::vm::through::inside;
-use crate::commands::vm::through::pass_through;
-use crate::commands::vm::through::run_through;
-use crate::commands::vm::through::status;
+use crate::commands::vm::through::{
+    all_written, file_name, inside, pass_through, run_through, status,
+};
 use conformance::vm::guest::Job;
 use conformance::vm::gvisor::Sandbox;
 use conformance::vm::qemu::{cannot_run_alone, content};

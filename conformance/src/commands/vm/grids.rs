@@ -1,9 +1,7 @@
 //! Grids in guests: the options that `fds`, `fs` and `ledger` share.
 
 use crate::commands::failure::Failure;
-use crate::commands::vm::options::From_;
-use crate::commands::vm::options::GuestOptions;
-use crate::commands::vm::options::say;
+use crate::commands::vm::options::{From_, GuestOptions, say};
 use clap::Args;
 use conformance::claim::Claim;
 use conformance::grids::grid::Grid;
@@ -13,8 +11,7 @@ use conformance::lab::images;
 use conformance::vm::error::Error;
 use conformance::vm::guest::Job;
 use conformance::vm::kernels::{self, Cache, Image, Listed};
-use conformance::vm::matrix::{self};
-use conformance::vm::packages;
+use conformance::vm::{matrix, packages};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -119,7 +116,7 @@ impl GridMachines {
                 }
                 matrix::grid(&guest)
             });
-            // At once: what comes of the others must not take it along.
+            // At once, so that a fault in another kernel's grid does not lose it.
             let made = made.and_then(|made| {
                 matrix::store_grid(directory, name, &made.0)?;
                 Ok(made)

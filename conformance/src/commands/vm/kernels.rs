@@ -1,12 +1,11 @@
 //! `conformance kernels`.
 
 use crate::commands::failure::Failure;
-use crate::commands::vm::options::From_;
-use crate::commands::vm::options::say;
+use crate::commands::vm::options::{From_, say};
 use clap::Subcommand;
 use conformance::interrupt;
 use conformance::run::recorded;
-use conformance::vm::gvisor::{self};
+use conformance::vm::gvisor;
 use conformance::vm::kernels::{self, Cache, ForeignKind, Listed};
 use conformance::vm::packages;
 use std::io::Write;

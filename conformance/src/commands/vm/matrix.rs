@@ -2,11 +2,7 @@
 
 use crate::commands::failure::Failure;
 use crate::commands::options::{Selection, select};
-use crate::commands::vm::options::Deciding;
-use crate::commands::vm::options::From_;
-use crate::commands::vm::options::GuestOptions;
-use crate::commands::vm::options::parse_partition;
-use crate::commands::vm::options::say;
+use crate::commands::vm::options::{Deciding, From_, GuestOptions, parse_partition, say};
 use clap::Args;
 use conformance::interrupt;
 use conformance::report::human;

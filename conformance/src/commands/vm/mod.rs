@@ -12,10 +12,8 @@ mod through;
 
 use crate::commands::failure::Failure;
 use crate::commands::options::Selection;
-use crate::commands::vm::options::Deciding;
-use crate::commands::vm::options::MachineOptions;
-use crate::commands::vm::run::decide;
-use crate::commands::vm::run::falsify;
+use crate::commands::vm::options::{Deciding, MachineOptions};
+use crate::commands::vm::run::{decide, falsify};
 use clap::Subcommand;
 use conformance::vm::error::Error;
 use std::path::PathBuf;

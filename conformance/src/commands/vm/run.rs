@@ -3,8 +3,7 @@
 use crate::commands::failure::Failure;
 use crate::commands::options::{Selection, select};
 use crate::commands::output::open_output;
-use crate::commands::vm::options::Deciding;
-use crate::commands::vm::options::MachineOptions;
+use crate::commands::vm::options::{Deciding, MachineOptions};
 use crate::commands::vm::through::run_through;
 use conformance::foreign::Foreign;
 use conformance::interrupt;
@@ -12,9 +11,8 @@ use conformance::report::human;
 use conformance::run::jsonl;
 use conformance::vm::error::Error;
 use conformance::vm::guest::Job;
-use conformance::vm::matrix::{self};
-use conformance::vm::programs;
 use conformance::vm::qemu::Accelerator;
+use conformance::vm::{matrix, programs};
 use std::io::Write;
 use std::path::Path;
 

@@ -1,8 +1,7 @@
 //! `conformance vm shell`.
 
 use crate::commands::failure::Failure;
-use crate::commands::vm::options::MachineOptions;
-use crate::commands::vm::options::say;
+use crate::commands::vm::options::{MachineOptions, say};
 use crate::commands::vm::through::inside;
 use conformance::vm::guest::Job;
 use std::path::Path;

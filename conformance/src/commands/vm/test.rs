@@ -3,13 +3,11 @@
 use crate::commands::failure::Failure;
 use crate::commands::vm::exec::links;
 use crate::commands::vm::options::MachineOptions;
-use crate::commands::vm::through::file_name;
-use crate::commands::vm::through::inside;
-use crate::commands::vm::through::status;
+use crate::commands::vm::through::{file_name, inside, status};
 use conformance::vm::error::Error;
 use conformance::vm::guest::Job;
 use conformance::vm::kernels::Image;
-use conformance::vm::matrix::{self};
+use conformance::vm::matrix;
 use conformance::vm::qemu::Machine;
 use conformance::vm::workspace;
 use std::io::{self, Write};
@@ -18,9 +16,8 @@ use std::path::PathBuf;
 pub(super) fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure> {
     let image = machine.image()?;
     let mut built = workspace::build(arguments)?;
-    // What is a command of its own is not run twice: `vm falsify` tells lies, `vm run` decides the claims, and `record` keeps what
-    // they saw, which the host decides again with other facts. Reports are made of stored results, on the host, too.
-    let elsewhere = ["falsify-", "claims-", "decide-", "reports-"];
+    // `vm falsify` and `vm run` do this on their own.
+    let elsewhere = ["falsify-", "claims-"];
     built.tests.retain(|path| {
         let name = file_name(path);
         !elsewhere.iter().any(|prefix| name.starts_with(prefix))
@@ -64,8 +61,11 @@ pub(super) fn guest_of_tests<'image>(
     programs: &[PathBuf],
     tests: &[&PathBuf],
 ) -> Machine<'image> {
-    // A guest has one processor; tests that wait for each other's time limits wait together.
-    let skip = ["--skip", "host_only", "--test-threads", "4"].map(str::to_owned);
+    // The host decides recorded facts again, and makes reports of stored results. A guest has one processor; tests that wait for
+    // each other's time limits wait together.
+    let skip = ["host_only", "decide::", "reports::"].map(|tests| ["--skip", tests]);
+    let skip = skip.concat().into_iter().chain(["--test-threads", "4"]);
+    let skip: Vec<String> = skip.map(str::to_owned).collect();
     let commands = tests
         .iter()
         .map(|path| std::iter::once(inside(path)).chain(skip.clone()).collect());

@@ -9,10 +9,8 @@ pub mod settings;
 
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
-use crate::lab::fuse::settings::FILE;
-use crate::lab::fuse::settings::Settings;
-use crate::lab::open;
-use crate::lab::{mounts, sockets};
+use crate::lab::fuse::settings::{FILE, Settings};
+use crate::lab::{mounts, open, sockets};
 use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
 use server::Server;
