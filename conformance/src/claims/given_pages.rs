@@ -9,6 +9,7 @@ use crate::interpose::record::aside;
 use crate::lab::alias::{LENGTH, OLD};
 use crate::lab::changed::{self, AS_GIVEN, CHANGES, Carrier, Change};
 use crate::lab::open;
+use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::Volume;
 use crate::lab::{Lab, io, nfs};
 use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
@@ -256,23 +257,7 @@ fn on(lab: &Lab, kind: &str) -> Result<Files, Stop> {
 
 /// A new file whose name has been removed.
 fn new_file(volume: &Volume) -> Result<File, Stop> {
-    // A guest's disk is mounted by several experiments at a time: the name must be free, and stays so until it is removed.
-    let file = aside(|| {
-        for number in 0.. {
-            let path = volume.directory.join(format!("given-{number}"));
-            let mut options = File::options();
-            let opened = options.read(true).write(true).create_new(true).open(&path);
-            match opened {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                opened => {
-                    let file = opened.setup("create a file")?;
-                    std::fs::remove_file(&path).setup("unlink")?;
-                    return Ok(file);
-                }
-            }
-        }
-        Err(Stop::broken("no name is free"))
-    })?;
+    let file = aside(|| unnamed_file(&volume.directory)).setup("create a file")?;
     fill(&file)?;
     Ok(file)
 }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -23,12 +23,25 @@ pub fn unnamed_file(directory: &Path) -> io::Result<File> {
                 Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)
             ) =>
         {
-            let path = directory.join(format!(".nocopy-{}-{}", std::process::id(), unique()));
-            let file = options.create_new(true).open(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
+            name_removed(directory, options.create_new(true))
         }
         opened => opened,
+    }
+}
+
+/// The same where the file system or the kernel needs a name.
+fn name_removed(directory: &Path, options: &OpenOptions) -> io::Result<File> {
+    loop {
+        let path = directory.join(format!(".nocopy-{}-{}", std::process::id(), unique()));
+        match options.open(&path) {
+            // A process of another PID namespace may have the same number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => {
+                let file = opened?;
+                std::fs::remove_file(&path)?;
+                return Ok(file);
+            }
+        }
     }
 }
 
