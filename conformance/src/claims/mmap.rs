@@ -8,6 +8,7 @@ use crate::lab::attributes::Attribute;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, argument, ask};
 use crate::lab::open;
+use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::Volume;
 use crate::lab::{Lab, alias, map_file, sockets};
 use crate::verdict::{Observation, Setup, Stop};
@@ -574,9 +575,7 @@ pub(super) fn note(
 
 fn mmap_errors_append(lab: &Lab) -> Result<Observation, Stop> {
     let volume = Volume::mount(lab, "ext4")?;
-    let path = volume.directory.join("append");
-    let file = aside(|| open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC))?;
-    aside(|| std::fs::remove_file(&path)).setup("unlink")?;
+    let file = aside(|| unnamed_file(&volume.directory)).setup("create a file")?;
     aside(|| file.set_len(PAGE as u64)).setup("ftruncate")?;
     let append = aside(|| reopen(&file, File::options().read(true).append(true)))?;
     let mut seen = Observation::new();

@@ -8,6 +8,7 @@ use crate::lab::fuse::{self, Fuse};
 use crate::lab::io::{self, argument, ask};
 use crate::lab::open;
 use crate::lab::pages::PAGE;
+use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::Volume;
 use crate::lab::waiting::wait_until;
 use crate::lab::{Lab, alias, mounts, nfs, sockets};
@@ -121,13 +122,7 @@ pub const CLAIMS: &[Claim] = &[
                     let mut offset = i64::MAX.unsigned_abs() - 4095;
                     seen.call(fact, sendfile(target, source, Some(&mut offset), 1));
                 };
-                let of_volume = || {
-                    let path = volume.directory.join("largest");
-                    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
-                    let file = aside(|| open::open_with(&path, flags))?;
-                    aside(|| std::fs::remove_file(&path)).setup("unlink")?;
-                    Ok::<_, Stop>(file)
-                };
+                let of_volume = || aside(|| unnamed_file(&volume.directory)).setup("create a file");
                 let memfd = || open::sealed_memfd(0).map(File::from);
                 ask(BEYOND_LARGEST, &of_volume()?, &of_volume()?);
                 ask(
