@@ -240,17 +240,46 @@ impl<R: Read> Ends<R> {
                 let (at, has_checksum) = (self.at, false);
                 return Ok(Some(End { at, has_checksum }));
             }
-            self.fill(CHECKSUM)?;
-            let rest = &self.buffer[self.start..self.end];
-            let Some(checksum) = rest.first_chunk::<CHECKSUM>() else {
+            let Some(said) = self.said()? else {
                 continue;
             };
-            let said = u64::from_le_bytes(*checksum);
             let has_checksum = said != 0 && said == self.digest.clone().finalize();
+            if has_checksum {
+                self.go_to_last_of_equals()?;
+            }
             if has_checksum || said == 0 {
                 let at = self.at + CHECKSUM as u64;
                 return Ok(Some(End { at, has_checksum }));
             }
+        }
+    }
+
+    /// The eight bytes after the last mark, as a checksum. `None`, if there are fewer.
+    fn said(&mut self) -> io::Result<Option<u64>> {
+        self.fill(CHECKSUM)?;
+        let rest = &self.buffer[self.start..self.end];
+        let checksum = rest.first_chunk::<CHECKSUM>();
+        Ok(checksum.map(|bytes| u64::from_le_bytes(*bytes)))
+    }
+
+    /// After a mark with its checksum, goes to the last mark of those that follow without a byte between them and have theirs.
+    ///
+    /// A CRC whose lowest byte is the mark is shifted by a byte when it takes another mark. Then both marks are followed by their
+    /// checksums, and a zero follows the first checksum. Neither a key nor a command can begin with this zero, so the last mark is
+    /// the end.
+    fn go_to_last_of_equals(&mut self) -> io::Result<()> {
+        loop {
+            self.fill(1 + CHECKSUM)?;
+            let there = &self.buffer[self.start..self.end];
+            let Some([END, said @ ..]) = there.first_chunk::<{ 1 + CHECKSUM }>() else {
+                return Ok(());
+            };
+            let mut digest = self.digest.clone();
+            digest.update(&[END]);
+            if u64::from_le_bytes(*said) != digest.finalize() {
+                return Ok(());
+            }
+            self.take(1);
         }
     }
 
@@ -392,8 +421,11 @@ pub(crate) mod tests {
             check(&bytes[..]).is_err() || bytes.ends_with(&[0; 8])
         }
 
-        /// The file may be followed by any bytes.
+        /// The file may be followed by any bytes. No command begins with a zero.
         fn the_end_of_one_is_found(body: Vec<u8>, rest: Vec<u8>) -> bool {
+            if rest.first() == Some(&0) {
+                return true;
+            }
             let bytes = [file(&body), rest].concat();
             let mut ends = Ends::new(&bytes[..]).expect("a header");
             let end = std::iter::from_fn(|| ends.find().expect("read")).find(|end| end.has_checksum);
@@ -418,6 +450,27 @@ pub(crate) mod tests {
         let mut bytes = file(b"keys");
         bytes[10] ^= 1;
         assert!(said(&bytes).contains("damaged"));
+    }
+
+    /// The checksum up to the first mark has a mark as its lowest byte.
+    #[test]
+    fn of_two_marks_with_their_checksums_the_second_is_the_end() {
+        let bytes = file(&[154, 229, 1, END]);
+        assert!(
+            check(&bytes[..bytes.len() - 1])
+                .expect("a shorter file")
+                .has_checksum
+        );
+        for rest in [&b""[..], b"*1", &[END; 20]] {
+            let all = [&bytes[..], rest].concat();
+            let mut ends = Ends::new(&all[..]).expect("a header");
+            let found = ends.find().expect("read");
+            assert_eq!(
+                found.map(|end| end.at),
+                Some(bytes.len() as u64),
+                "{rest:?}"
+            );
+        }
     }
 
     #[test]
