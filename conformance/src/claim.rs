@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use crate::interpose::lie::{Lie, What};
-use crate::kernel::{NEWEST, OLDEST, Series};
+use crate::kernel::{NEWEST, OLDEST};
 use crate::lab::Lab;
 use crate::verdict::{Find, Lack, Observation, Reason, Stop, Value, Verdict};
+use nocopy_host::kernel::Series;
 use std::collections::BTreeSet;
 use std::fmt;
 use syscalls::{Errno, Sysno};

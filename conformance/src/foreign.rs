@@ -8,16 +8,35 @@
 
 use crate::claim::Claim;
 use crate::kernel::NEWEST;
-use crate::process;
 use crate::verdict::{Judgement, Word};
+use nocopy_host::kernel::SANDBOX_VERSION;
+use nocopy_host::process;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
 const GVISOR: &str = include_str!("../../fixtures/foreign/gvisor.toml");
 
-/// The variable in which the program that starts a sandbox passes the version of the sandbox: a process inside cannot ask for it.
-pub const VERSION: &str = "NOCOPY_SANDBOX_VERSION";
+const USER_MODE_LINUX: &str = include_str!("../../fixtures/foreign/uml.toml");
+
+/// The claims that cannot be tried on a kernel of the matrix, by the name of its row. Only User-mode Linux has some.
+///
+/// # Panics
+///
+/// Never in a build whose tests pass: the list is part of the program.
+pub fn excused(row: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Excused {
+        untestable: Vec<String>,
+    }
+    if row != "uml" {
+        return Vec::new();
+    }
+    let excused: Excused =
+        toml::from_str(USER_MODE_LINUX).expect("fixtures/foreign is checked by a test");
+    excused.untestable
+}
 
 /// A foreign kernel, and its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +82,7 @@ impl Foreign {
         // Its release and version are those of some Linux; its log begins with its name.
         process::kernel_log()
             .is_some_and(|log| is_gvisors(&log))
-            .then(|| Self::gvisor(std::env::var(VERSION).ok()))
+            .then(|| Self::gvisor(std::env::var(SANDBOX_VERSION).ok()))
     }
 
     /// Its name.

@@ -8,13 +8,13 @@ use conformance::claims;
 use conformance::runner::supervisor;
 use conformance::surveys;
 #[cfg(feature = "vm")]
-use conformance::vm::qemu::END_GROUP;
+use on_kernel::qemu::END_GROUP;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     #[cfg(feature = "vm")]
-    if conformance::vm::guest::is_guest() {
-        conformance::vm::guest::main();
+    if on_kernel::guest::is_guest() {
+        on_kernel::guest::main();
     }
     if supervisor::is_asked_for() {
         let experiments: Vec<_> = claims::REGISTRY.all().chain(surveys::rows()).collect();
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         .nth(1)
         .is_some_and(|first| first == END_GROUP)
     {
-        conformance::vm::qemu::end_group();
+        on_kernel::qemu::end_group();
         return ExitCode::SUCCESS;
     }
     commands::main()

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::kernel::{Series, to_have};
+use crate::kernel::to_have;
+use nocopy_host::kernel::Series;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use syscalls::Errno;

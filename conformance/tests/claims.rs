@@ -4,12 +4,12 @@
 //! that cannot be tried here is reported as ignored, with the reason: it is not a pass.
 
 use conformance::claims;
-use conformance::kernel;
 use conformance::lab::filesystems::find_scratch;
 use conformance::run::record::Record;
 use conformance::runner::Runner;
 use conformance::verdict::{Judgement, Word};
 use libtest_mimic::{Arguments, Completion, Trial};
+use nocopy_host::kernel::running;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -17,7 +17,7 @@ fn main() {
         .all()
         .map(|claim| {
             Trial::ignorable_test(claim.id, move || {
-                let release = kernel::running()?;
+                let release = running()?;
                 let runner = Runner {
                     program: env!("CARGO_BIN_EXE_conformance").into(),
                     jobs: 1,

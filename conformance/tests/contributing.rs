@@ -5,13 +5,13 @@ use conformance::falsify::examine;
 use conformance::falsify::model::Extent;
 use conformance::interpose::lie::{Lie, What};
 use conformance::interpose::record::aside;
-use conformance::kernel;
 use conformance::lab::filesystems::find_scratch;
 use conformance::lab::{Lab, io, sockets};
 use conformance::run::record::Record;
 use conformance::runner::{Runner, supervisor};
 use conformance::verdict::{Judgement, Observation, Setup, Stop, Verdict, Word};
 use libtest_mimic::{Arguments, Failed, Trial};
+use nocopy_host::kernel::running;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, tee};
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn is_on_the_page() -> Result<(), Failed> {
 }
 
 fn is_green() -> Result<(), Failed> {
-    let running = kernel::running()?;
+    let running = running()?;
     let mut found = None;
     runner()?.run(
         &[&CLAIM],
@@ -63,7 +63,7 @@ fn is_green() -> Result<(), Failed> {
 }
 
 fn is_falsified() -> Result<(), Failed> {
-    let running = kernel::running()?;
+    let running = running()?;
     let examined = examine(&runner()?, &[&CLAIM], &running, Extent::Whole, |_, _| {})?;
     let [examined] = &examined[..] else {
         return Err("no result".into());

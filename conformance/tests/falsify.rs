@@ -4,13 +4,14 @@
 //! kind demands (the same sample every time; `just falsify` tells them all). No lie about its set-up turns it, but for the calls that
 //! fixtures/falsify/turned.toml lists: those have to turn it. A claim that cannot be tried here is ignored.
 
+use conformance::claims;
 use conformance::falsify::examine;
 use conformance::falsify::model::Extent;
 use conformance::lab::filesystems::find_scratch;
 use conformance::runner::Runner;
 use conformance::verdict::Word;
-use conformance::{claims, kernel};
 use libtest_mimic::{Arguments, Completion, Trial};
+use nocopy_host::kernel::running;
 
 /// How many of the derived lies a claim is told.
 const SAMPLE: usize = 6;
@@ -25,7 +26,7 @@ fn main() {
                 cpu_seconds: 60,
                 scratch: find_scratch(None).0,
             };
-            let release = kernel::running()?;
+            let release = running()?;
             let extent = Extent::Sampled(SAMPLE);
             let examined = examine(&runner, &[claim], &release, extent, |_, _| {})?;
             let [examined] = &examined[..] else {

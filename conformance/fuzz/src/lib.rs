@@ -2,7 +2,6 @@
 //!
 //! The targets call these, and so does the test `corpus` of the suite, which needs no fuzzer: this file is part of both.
 
-use conformance::kernel::Release;
 use conformance::lab::redis::resp;
 use conformance::lab::redis::resp::Next;
 use conformance::redis::aof::Manifest;
@@ -10,11 +9,12 @@ use conformance::redis::aof::commands::{self, Entry, Names, Reader};
 use conformance::redis::rdb;
 use conformance::run::jsonl;
 use conformance::run::jsonl::Line;
-use conformance::vm::{frames, image};
+use nocopy_host::kernel::Release;
 use nocopy_msg_zerocopy::abi::{IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6};
 use nocopy_msg_zerocopy::{
     Completion, ExtendedError, Malformed, Message, Tracker, TrackerError, messages, put_message,
 };
+use on_kernel::{frames, image};
 use std::collections::BTreeSet;
 
 /// A name, and what must not panic.

@@ -7,8 +7,8 @@
 
 use crate::lab::waiting::wait_until;
 use crate::lab::{io, sockets};
-use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_host::process;
 use std::ffi::c_int;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -227,7 +227,7 @@ impl Server {
             command.pre_exec(|| {
                 // On SIGTERM it ends its worker as well.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                crate::process::pin(0);
+                nocopy_host::process::pin(0);
                 Ok(())
             });
         }

@@ -135,7 +135,7 @@ impl Conditions {
     pub fn here() -> Self {
         let load = load();
         Self {
-            kernel: crate::kernel::uname().0,
+            kernel: nocopy_host::kernel::uname().0,
             processor: processor(),
             date: today(),
             congestion: setting("/proc/sys/net/ipv4/tcp_congestion_control"),

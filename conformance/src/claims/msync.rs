@@ -9,8 +9,8 @@ use crate::interpose::record::aside;
 use crate::lab::filesystems::file_on;
 use crate::lab::pages::{PAGE, in_child, letter, lettered, store};
 use crate::lab::{Lab, io, pattern};
-use crate::process::Ended;
 use crate::verdict::{Lack, Observation, Setup, Stop};
+use nocopy_host::process::Ended;
 use std::fs::File;
 use syscalls::Sysno;
 

@@ -3,11 +3,11 @@
 use crate::claim::{Answer, Claim, Exception, Source, between, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::images::{CONTENT, LENGTH};
 use crate::lab::open;
 use crate::lab::volumes::Volume;
 use crate::lab::{Lab, io};
 use crate::verdict::{Observation, Setup, Stop};
+use nocopy_host::images::{CONTENT, LENGTH};
 use nocopy_splice::{SpliceFlags, splice};
 use std::ffi::CString;
 use std::fs::File;

@@ -8,8 +8,8 @@ use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::{self, NO_FD, NOWHERE, argument, ask};
 use crate::lab::{Lab, map_file, sockets};
-use crate::process::{self, Ended};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
+use nocopy_host::process::{self, Ended};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_splice::{
     IoVec, IoVecMut, Pipe, PipeFlags, SpliceFlags, pipe2, vmsplice_from_pipe, vmsplice_to_pipe,

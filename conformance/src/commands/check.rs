@@ -5,9 +5,9 @@ use super::options::{Running, Selection, Strict, select};
 use super::output::{open_output, progress};
 use super::running::run;
 use clap::{Args, ValueEnum};
-use conformance::interrupt;
 use conformance::report::human;
 use conformance::run::jsonl::{self, Line};
+use nocopy_host::interrupt;
 use std::io::Write;
 use std::path::PathBuf;
 

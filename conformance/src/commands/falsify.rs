@@ -6,14 +6,15 @@ use crate::commands::output::{Output, open_output};
 use crate::commands::running::runner;
 use anstream::stream::IsTerminal;
 use clap::Args;
+use conformance::claims;
 use conformance::falsify;
 use conformance::falsify::model::{self, Effect, Examined, Extent, Kind, Score, Share, Trial};
 use conformance::run::record::Environment;
 use conformance::run::red::NOTHING_DECIDED;
 use conformance::run::text::plural;
 use conformance::verdict::Word;
-use conformance::{claims, kernel};
 use indicatif::ProgressBar;
+use nocopy_host::kernel::{is_disposable, running};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ enum Line<'run> {
 
 pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
     let claims = select(&options.selection)?;
-    let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
+    let release = running().map_err(|error| Failure::Usage(error.to_string()))?;
     let (mut runner, passed_over) = runner(&options.running)?;
     if options.running.jobs.is_none() {
         runner.jobs *= 4; // an experiment that was lied to may wait until its time is up
@@ -55,7 +56,7 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
     let mut output = output.map(|path| open_output(Some(path))).transpose()?;
     let extent = match options.sample {
         Some(count) => Extent::Sampled(count),
-        None if kernel::is_disposable() => Extent::Guest,
+        None if is_disposable() => Extent::Guest,
         None => Extent::Whole,
     };
     let bar = if io::stderr().is_terminal() {

@@ -4,10 +4,10 @@ use crate::commands::failure::Failure;
 use crate::commands::options::{Selection, select};
 use crate::commands::output::open_output;
 use clap::{Args, ValueEnum};
-use conformance::kernel::Release;
 use conformance::pages::catalogue;
 use conformance::pages::catalogue::Known;
 use conformance::pages::open;
+use nocopy_host::kernel::Release;
 use std::io::Write;
 use std::path::PathBuf;
 

@@ -22,9 +22,9 @@ mod vm;
 use clap::{Parser, Subcommand};
 use conformance::grids::fds::FDS;
 use conformance::grids::fs::FS;
-use conformance::interrupt;
 use conformance::ledger::LEDGER;
 use failure::Failure;
+use nocopy_host::interrupt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 

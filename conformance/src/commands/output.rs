@@ -2,10 +2,10 @@
 
 use super::failure::Failure;
 use anstream::stream::IsTerminal;
-use conformance::input;
-use conformance::replace::{self, Replacement};
 use conformance::run::text::plural;
 use indicatif::{ProgressBar, ProgressStyle};
+use nocopy_host::input;
+use nocopy_host::replace::{self, Replacement};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -8,12 +8,13 @@ use conformance::grids::fs::FS;
 use conformance::grids::grid::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
-use conformance::kernel::{MEASURED, Release, Series};
+use conformance::kernel::MEASURED;
 use conformance::ledger::LEDGER;
-use conformance::replace;
 use conformance::run::record::Environment;
 use conformance::run::text::plural;
 use conformance::run::{recorded, stored};
+use nocopy_host::kernel::{Release, Series};
+use nocopy_host::replace;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 

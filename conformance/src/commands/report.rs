@@ -5,6 +5,7 @@ use crate::commands::options::Strict;
 use crate::commands::output::{keep_inputs, open_output};
 use clap::{Args, ValueEnum};
 use conformance::claims::REGISTRY;
+use conformance::foreign;
 use conformance::report::{json, junit, kcidb, ktap, markdown};
 use conformance::run::red::red_of_all;
 use conformance::run::stored;
@@ -60,16 +61,9 @@ pub fn report_command(options: &Report) -> Result<bool, Failure> {
             "--origin and --run are for --format kcidb".to_owned(),
         ));
     }
-    #[cfg_attr(
-        not(feature = "vm"),
-        expect(unused_mut, reason = "all that changes is of a feature")
-    )]
     let mut runs = stored::read_all(&options.files).map_err(Failure::Usage)?;
-    #[cfg(feature = "vm")]
     for stored in &mut runs {
-        if let Some(row) = conformance::vm::kernels::foreign(&stored.name) {
-            stored.run.excused.extend(row.untestable);
-        }
+        stored.run.excused.extend(foreign::excused(&stored.name));
     }
     let ids = stored::ids(&runs, REGISTRY);
     let strictness = options.strict.of(ids.iter().map(String::as_str))?;

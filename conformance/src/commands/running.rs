@@ -4,12 +4,12 @@ use super::failure::Failure;
 use super::options::Running;
 use conformance::claim::Claim;
 use conformance::foreign::Foreign;
-use conformance::kernel;
 use conformance::lab::filesystems::find_scratch;
 use conformance::run::jsonl::Line;
 use conformance::run::record::{Environment, Record, Run};
 use conformance::runner::{Heard, Runner};
 use indicatif::ProgressBar;
+use nocopy_host::kernel;
 use std::io;
 use std::path::{Path, PathBuf};
 

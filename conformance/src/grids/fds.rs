@@ -1,8 +1,9 @@
 //! The grid of descriptors: every kind of descriptor in every place of every call.
 
 use super::attempt::{Answer, attempt, ignore_sigpipe};
-use super::grid::{Grid, recorded};
+use super::grid::Grid;
 use crate::claim::Claim;
+use crate::fixtures;
 use crate::lab::fds::{Descriptor, Kind, for_each_kind};
 use crate::lab::sockets::KTLS_MODULES;
 use crate::lab::{Lab, alias, io, map_file, sockets};
@@ -27,7 +28,7 @@ pub const FDS: Grid = Grid {
     varies: |_| false,
     tidy: Observation::clone,
     disagreements: |_| vec![],
-    records: recorded!("fds"),
+    records: fixtures::FDS,
 };
 
 /// A use of a descriptor.

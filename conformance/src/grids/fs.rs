@@ -1,15 +1,16 @@
 //! The grid of file systems: every file system under every call, and the bytes that arrive when a file changes on the way.
 
 use super::attempt::{Answer, attempt, ignore_sigpipe};
-use super::grid::{Grid, recorded};
+use super::grid::Grid;
 use crate::claim::Claim;
+use crate::fixtures;
 use crate::lab::alias::{self, NEW, OLD, Sharing};
 use crate::lab::changed::{self, Carrier, Change};
-use crate::lab::images::{self, CONTENT, HOLE, LENGTH};
 use crate::lab::open;
 use crate::lab::volumes::{ALL, Volume};
 use crate::lab::{Lab, io, map_file, nfs, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Value, Verdict};
+use nocopy_host::images::{self, CONTENT, HOLE, LENGTH};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{SpliceFlags, splice};
@@ -30,7 +31,7 @@ pub const FS: Grid = Grid {
     varies: |_| false,
     tidy: Observation::clone,
     disagreements: |_| vec![],
-    records: recorded!("fs"),
+    records: fixtures::FS,
 };
 
 macro_rules! rows {

@@ -35,19 +35,3 @@ impl Grid {
         names
     }
 }
-
-/// The records of the grid with this name.
-macro_rules! recorded {
-    ($grid:literal) => {
-        $crate::grids::grid::recorded!($grid, "5.10" "6.1" "6.12" "6.16" "6.17" "6.18" "6.19" "7.0" "7.1" "7.2" "7.3")
-    };
-    ($grid:literal, $($kernel:literal)*) => {
-        &[$((
-            $kernel,
-            include_str!(concat!(
-                env!("CARGO_MANIFEST_DIR"), "/../fixtures/grids/", $grid, "/", $kernel, ".jsonl"
-            )),
-        )),*]
-    };
-}
-pub(crate) use recorded;

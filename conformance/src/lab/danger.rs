@@ -6,8 +6,9 @@
 #![forbid(unsafe_code)]
 
 use super::netns::is_disposable;
-use crate::kernel::{self, Series};
 use crate::verdict::{Lack, Stop};
+use nocopy_host::kernel::Series;
+use nocopy_host::kernel::running;
 
 /// The variable that is set if a crash of this guest loses no other result.
 pub const ALONE: &str = "NOCOPY_ALONE";
@@ -49,7 +50,7 @@ impl Danger {
     /// Untestable, if the running kernel may crash and other experiments still need it.
     pub fn avoid(&self) -> Result<(), Stop> {
         let is_alone = is_disposable() && std::env::var_os(ALONE).is_some();
-        match kernel::running() {
+        match running() {
             Ok(running) if self.threatens(running.series) && !is_alone => Err(Stop::untestable(
                 Lack::Survival,
                 format!(
@@ -86,7 +87,7 @@ mod tests {
     /// It is spared only if the running kernel is in the interval.
     #[test]
     fn a_kernel_that_may_crash_is_spared() {
-        let running = kernel::running().expect("a release").series;
+        let running = running().expect("a release").series;
         let danger = |series| Danger {
             kernels: (series, series),
             ..SEALS

@@ -14,7 +14,6 @@ pub mod fds;
 pub mod filesystems;
 pub mod fuse;
 pub mod handover;
-pub mod images;
 pub mod io;
 pub mod loops;
 pub mod mounts;

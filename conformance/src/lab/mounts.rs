@@ -3,8 +3,8 @@
 use crate::interpose::record::aside;
 use crate::lab::io::{self, argument, ask};
 use crate::lab::privilege;
-use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_host::process;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -1,6 +1,7 @@
 //! Network devices: created and moved by rtnetlink, and configured by ioctl. This replaces `ip link` and `ip address`.
 
 use crate::lab::{io, sockets};
+use nocopy_host::interfaces;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use syscalls::Errno;
@@ -108,13 +109,8 @@ pub fn configure(name: &str, own: Ipv4Addr, mtu: Option<libc::c_int>) -> Result<
 
 /// `ip link set NAME up`.
 pub fn up(name: &str) -> Result<(), Errno> {
-    let control = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
-    let mut request = request(name);
-    ioctl(&control, libc::SIOCGIFFLAGS, &mut request)?;
-    // SAFETY: SIOCGIFFLAGS has just written the flags.
-    let flags = unsafe { request.ifr_ifru.ifru_flags };
-    request.ifr_ifru.ifru_flags = flags | libc::c_short::try_from(libc::IFF_UP).expect("a low bit");
-    ioctl(&control, libc::SIOCSIFFLAGS, &mut request)
+    let errno = |error: std::io::Error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO));
+    interfaces::up(name).map_err(errno)
 }
 
 fn request(name: &str) -> libc::ifreq {

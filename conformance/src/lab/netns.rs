@@ -9,8 +9,8 @@ use crate::kernel::to_have;
 use crate::lab::privilege::unshare;
 use crate::lab::waiting::wait_until;
 use crate::lab::{handover, io, netlink, sockets};
-use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_host::process;
 use std::ffi::c_int;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -195,7 +195,7 @@ fn cards_here() -> Result<Vec<String>, Stop> {
     Ok(names.filter(is_card).collect())
 }
 
-pub use crate::kernel::{DISPOSABLE, is_disposable};
+pub use nocopy_host::kernel::{DISPOSABLE, is_disposable};
 
 /// A connection to a peer in another network namespace.
 #[derive(Debug)]

@@ -3,10 +3,11 @@
 //! A running server keeps its namespace alive, so this is used on disposable machines only. The server would ask `mountd` about
 //! clients and exports. Instead, the answers are written to the caches of sunrpc beforehand, which are files of /proc/net/rpc.
 
-use crate::kernel::{is_disposable, to_have};
+use crate::kernel::to_have;
 use crate::lab::{mounts, netns, open};
-use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_host::kernel::is_disposable;
+use nocopy_host::process;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;

@@ -6,8 +6,8 @@
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::{Lab, io};
-use crate::process::{self, Ended};
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_host::process::{self, Ended};
 use std::fs::File;
 use std::ops::Range;
 use syscalls::{Errno, Sysno};

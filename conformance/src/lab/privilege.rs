@@ -2,8 +2,8 @@
 
 use crate::interpose::record::aside;
 use crate::lab::sockets::last_errno;
-use crate::process;
 use crate::verdict::{Lack, Stop};
+use nocopy_host::process;
 use std::path::PathBuf;
 use syscalls::{Errno, Sysno, syscall};
 

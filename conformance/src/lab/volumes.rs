@@ -2,16 +2,16 @@
 //!
 //! Those that need a disk are a disk of the guest, or an image that is made at run time and mounted through a loop device.
 
-use crate::interpose::record::aside;
+use crate::interpose::record::{aside, start_aside};
 use crate::lab::filesystems::filesystem_of;
 use crate::lab::fuse::Fuse;
 use crate::lab::fuse::settings::Settings;
-use crate::lab::images::{self, Filesystem};
 use crate::lab::nfs::Nfs;
 use crate::lab::open;
 use crate::lab::settings::Setting;
 use crate::lab::{Lab, io as lab_io, loops, mounts, netns};
 use crate::verdict::{Lack, Stop};
+use nocopy_host::images::{self, Filesystem};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -247,7 +247,9 @@ impl Drop for Filler {
 fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
     let path = scratch.join(format!("{}.img", filesystem.name));
     let image = filesystem
-        .make(&path)
+        .make_with(&path, |command| {
+            start_aside(command);
+        })
         .and_then(|()| File::options().read(true).write(true).open(&path));
     let _ = std::fs::remove_file(&path);
     image.map_err(|error| match error.kind() {

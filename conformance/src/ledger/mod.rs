@@ -7,19 +7,20 @@
 pub mod table;
 
 use crate::claim::Claim;
+use crate::fixtures;
 use crate::grids::attempt::ignore_sigpipe;
-use crate::grids::grid::{Grid, recorded};
+use crate::grids::grid::Grid;
 use crate::grids::sheet::Sheet;
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::copied::{Sender, Watch};
 use crate::lab::usage::Usage;
 use crate::lab::{Lab, io, netns, pattern};
-use crate::process;
 use crate::routes::Route;
 use crate::verdict::{Lack, Observation, Setup, Stop, Value, Verdict};
 use crate::ways::methods::{self, Method, Refused};
 use crate::ways::sinks::{Receiver, Sink};
+use nocopy_host::process;
 
 /// The length of one transfer for the article's numbers.
 pub const CHUNK: usize = 64 << 10;
@@ -126,7 +127,7 @@ pub const LEDGER: Grid = Grid {
     varies: |column| Quantity::of_fact(column).is_some_and(Quantity::varies),
     tidy: apart,
     disagreements,
-    records: recorded!("ledger"),
+    records: fixtures::LEDGER,
 };
 
 /// Separates the calls for completions from the calls that send.

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::{Claim, Source};
-use crate::kernel::{MEASURED, NEWEST, OLDEST, Series};
+use crate::kernel::{MEASURED, NEWEST, OLDEST};
 use crate::pages::open;
 use crate::pages::open::Edge;
 use crate::report::human::known;
@@ -14,6 +14,7 @@ use crate::run::recorded;
 use crate::run::text::plural;
 use crate::seed::Document;
 use crate::verdict::Word;
+use nocopy_host::kernel::Series;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 

@@ -11,9 +11,10 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::{Claim, Gate};
-use crate::kernel::{MEASURED, Release, Series};
+use crate::kernel::MEASURED;
 use crate::report::diff;
 use crate::run::recorded;
+use nocopy_host::kernel::{Release, Series};
 use std::io::{self, Write};
 
 /// The oldest kernel on which a static program starts: glibc refuses older ones.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::process;
+use nocopy_host::process;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

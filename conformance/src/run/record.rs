@@ -4,10 +4,12 @@
 
 use crate::claim::Claim;
 use crate::foreign::Foreign;
-use crate::kernel::{self, Release};
-use crate::process;
+use crate::kernel;
 use crate::runner::outcome::{Isolation, Outcome, panic_message};
 use crate::verdict::{Judgement, Observation, Reason, Verdict, Word};
+use nocopy_host::kernel::Release;
+use nocopy_host::kernel::uname;
+use nocopy_host::process;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -209,7 +211,7 @@ impl Run {
 impl Environment {
     /// The environment of this process, before the supervisor has reported missing isolation.
     pub fn now(scratch: Option<String>, passed_over: Vec<String>) -> Self {
-        let (kernel, machine) = kernel::uname();
+        let (kernel, machine) = uname();
         Self {
             schema: SCHEMA,
             conformance: env!("CARGO_PKG_VERSION").to_owned(),

@@ -6,29 +6,19 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::Registry;
+use crate::fixtures::VERDICTS;
 use crate::run::jsonl;
 use crate::run::record::{Record, Run};
 use crate::run::stored::Stored;
 use crate::verdict::Observation;
 use std::sync::OnceLock;
 
-macro_rules! records {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../fixtures/verdicts/", $name, ".jsonl")))),+]
-    };
-}
-
-/// The records at the time of the build, oldest kernel first.
-const RECORDS: &[(&str, &str)] = records!(
-    "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"
-);
-
 /// The records that [`find`] has read. Each is read once.
-static READ: [OnceLock<Stored>; RECORDS.len()] = [const { OnceLock::new() }; RECORDS.len()];
+static READ: [OnceLock<Stored>; VERDICTS.len()] = [const { OnceLock::new() }; VERDICTS.len()];
 
 /// The kernels that have a record.
 pub fn names() -> Vec<&'static str> {
-    RECORDS.iter().map(|(name, _)| *name).collect()
+    VERDICTS.iter().map(|(name, _)| *name).collect()
 }
 
 /// The record of a kernel of the matrix.
@@ -37,8 +27,8 @@ pub fn names() -> Vec<&'static str> {
 ///
 /// Never in a build whose tests pass: the records are part of the program.
 pub fn find(name: &str) -> Option<&'static Stored> {
-    let index = RECORDS.iter().position(|(known, _)| *known == name)?;
-    let (name, text) = RECORDS[index];
+    let index = VERDICTS.iter().position(|(known, _)| *known == name)?;
+    let (name, text) = VERDICTS[index];
     Some(READ[index].get_or_init(|| Stored {
         name: name.to_owned(),
         run: jsonl::read(text.as_bytes()).expect("the records are checked by a test"),

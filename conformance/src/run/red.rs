@@ -7,8 +7,9 @@ use super::recorded;
 use super::text::plural;
 use crate::claim::Registry;
 use crate::foreign::Foreign;
-use crate::kernel::{self, Release};
+use crate::kernel;
 use crate::verdict::{Judgement, Word};
+use nocopy_host::kernel::Release;
 
 /// The results that are red in addition to broken experiments. It means the same for every command that has `--strict`.
 #[derive(Clone, Debug, Default)]

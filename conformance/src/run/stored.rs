@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::Registry;
-use crate::input;
 use crate::run::jsonl;
 use crate::run::record::Run;
+use nocopy_host::input;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -124,8 +124,8 @@ fn in_directory(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Names that begin with a release come first, in the order of releases.
-fn order(name: &str) -> (bool, Option<crate::kernel::Series>, String) {
-    let release: Option<crate::kernel::Release> = name.parse().ok();
+fn order(name: &str) -> (bool, Option<nocopy_host::kernel::Series>, String) {
+    let release: Option<nocopy_host::kernel::Release> = name.parse().ok();
     let series = release.map(|release| release.series);
     (series.is_none(), series, name.to_owned())
 }

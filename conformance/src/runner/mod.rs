@@ -19,7 +19,7 @@ mod scratch;
 pub mod supervisor;
 
 use crate::claim::{Claim, Resource};
-use crate::interrupt;
+use nocopy_host::interrupt;
 use order::{Interposed, Limits, Message, Order, Orders, Report};
 use outcome::{Isolation, Outcome};
 use std::io::{self, BufRead, BufReader, Write};

@@ -3,10 +3,10 @@
 use crate::claim::Claim;
 use crate::interpose;
 use crate::lab::Lab;
-use crate::process::{self, Ended};
 use crate::runner::order::{Message, Order, Orders, Report};
 use crate::runner::outcome::{Isolation, Outcome};
 use crate::runner::{SUPERVISE, keeper, scratch};
+use nocopy_host::process::{self, Ended};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,26 +1,27 @@
 //! The same claims on many kernels, side by side, and the table of their verdicts.
 
-use super::error::{Context, Error};
-use super::frames::Kind;
-use super::guest::Job;
-use super::gvisor::Sandbox;
-use super::kernels::{self, Cache, ForeignKind, Image, Listed};
-use super::packages;
 use super::programs;
-use super::qemu::{Accelerator, Machine, Ran};
-use super::talk::plain;
 use crate::claim::Claim;
-use crate::foreign::Foreign;
+use crate::foreign::{self, Foreign};
 use crate::grids::sheet::Sheet;
-use crate::interrupt;
-use crate::lab::{danger, images};
-use crate::replace::{self, Replacement};
+use crate::lab::danger;
 use crate::run::record::{Environment, Record, Run};
 use crate::run::recorded;
 use crate::run::red::{Strictness, red_of_all};
 use crate::run::text::plural;
 use crate::run::{jsonl, stored};
 use crate::verdict::{Lack, Reason, Word};
+use nocopy_host::images;
+use nocopy_host::interrupt;
+use nocopy_host::replace::{self, Replacement};
+use on_kernel::error::{Context, Error};
+use on_kernel::frames::Kind;
+use on_kernel::guest::Job;
+use on_kernel::gvisor::Sandbox;
+use on_kernel::kernels::{self, Cache, ForeignKind, Image, Listed};
+use on_kernel::packages;
+use on_kernel::qemu::{Accelerator, Machine, Ran};
+use on_kernel::talk::plain;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
@@ -251,8 +252,7 @@ fn decide_once(
                 .and_then(|run| agrees(run, &ran))
                 .map_err(|what| said.error(&what, ran.end.status))?;
             if image.user_mode {
-                run.excused =
-                    kernels::foreign(&image.name).map_or_else(Vec::new, |row| row.untestable);
+                run.excused = foreign::excused(&image.name);
             }
             Ok(Decided {
                 run,

@@ -1,6 +1,6 @@
 //! The workspace's test programs, built by cargo for a guest.
 
-use super::error::{Context, Error};
+use on_kernel::error::{Context, Error};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

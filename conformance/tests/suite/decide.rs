@@ -2,11 +2,11 @@
 
 use conformance::claim::{Answer, Claim};
 use conformance::claims;
-use conformance::kernel;
 use conformance::lab::filesystems::find_scratch;
 use conformance::runner::Runner;
 use conformance::runner::outcome::Outcome;
 use conformance::verdict::{Fact, Lack, Observation, Value};
+use nocopy_host::kernel::running;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What each claim sees on this kernel, and the claims that another kernel or machine is needed for; others that cannot be tried are left out.
@@ -166,7 +166,7 @@ fn altered(claim: &Claim, seen: &Observation) -> Vec<Observation> {
 #[test]
 fn every_verdict_can_turn() {
     let (observations, not_here) = observations();
-    let running = kernel::running().expect("this kernel has a release");
+    let running = running().expect("this kernel has a release");
     for (claim, seen) in &observations {
         // Where an older kernel refuses the call there is nothing that could vary.
         let newest = claim.finds.last().expect("something is known");

@@ -7,9 +7,10 @@ use conformance::grids::fs::FS;
 use conformance::grids::grid::Grid;
 use conformance::grids::sheet::{Sheet, differences};
 use conformance::grids::{fds, records};
-use conformance::kernel::{MEASURED, Release};
+use conformance::kernel::MEASURED;
 use conformance::surveys;
 use conformance::verdict::Value;
+use nocopy_host::kernel::Release;
 use rstest::rstest;
 use std::collections::BTreeSet;
 

@@ -178,7 +178,7 @@ mod host_only {
             "run/mod.rs",
             "seed.rs",
             "verdict.rs",
-            "vm/frames.rs"
+            "../on-kernel/src/frames.rs"
         )]
         file: &str,
     ) {

@@ -1,12 +1,13 @@
 //! The registry and the records of `fixtures/verdicts` say the same, and the guide names what neither can.
 
 use conformance::claims;
-use conformance::kernel::{MEASURED, Release, Series};
+use conformance::kernel::MEASURED;
 use conformance::pages::open;
 use conformance::run::record::Record;
 use conformance::run::recorded;
 use conformance::run::stored::Stored;
 use conformance::verdict::{Judgement, Observation, Verdict, Word};
+use nocopy_host::kernel::{Release, Series};
 
 fn records() -> Vec<(Series, &'static Stored)> {
     let names = recorded::names().into_iter();

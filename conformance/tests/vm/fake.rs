@@ -3,7 +3,7 @@
 //! It gets QEMU's arguments, finds console and result channel among them, and says and does there what its script says. Or it
 //! spoils the guest's first file system and becomes the real QEMU.
 
-use conformance::vm::frames::{self, End, Kind};
+use on_kernel::frames::{self, End, Kind};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;

@@ -4,8 +4,8 @@ use super::fake::Store;
 use super::support::{
     PROGRAM, Test, check, conformance, expect, expect_line, guest, or_ignored, workspace,
 };
-use conformance::vm::kernels::{foreign_rows, rows};
 use libtest_mimic::{Completion, Trial};
+use on_kernel::kernels::{foreign_rows, rows};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -67,7 +67,7 @@ fn workflow_of_the_matrix() -> Test {
     let foreign = foreign_rows().into_iter().map(|row| row.name);
     let listed: Vec<String> = linux.chain(foreign).collect();
     check(named == listed, || {
-        format!(".github/workflows/matrix.yml has {named:?}, fixtures/kernels.toml {listed:?}")
+        format!(".github/workflows/matrix.yml has {named:?}, kernels.toml {listed:?}")
     })?;
     Ok(Completion::Completed)
 }

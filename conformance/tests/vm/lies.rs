@@ -8,9 +8,9 @@ use conformance::run::jsonl::Line;
 use conformance::run::record::Environment;
 use conformance::run::stored;
 use conformance::verdict::Word;
-use conformance::vm::frames::{End, Kind};
-use conformance::vm::guest::{EXIT_FAILED, EXIT_PASSED};
 use libtest_mimic::{Completion, Trial};
+use on_kernel::frames::{End, Kind};
+use on_kernel::guest::{EXIT_FAILED, EXIT_PASSED};
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -2,8 +2,8 @@
 
 use conformance::run::record::Record;
 use conformance::verdict::Word;
-use conformance::vm::kernels::{Cache, rows};
 use libtest_mimic::{Completion, Failed};
+use on_kernel::kernels::{Cache, rows};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

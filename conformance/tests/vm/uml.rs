@@ -3,8 +3,8 @@
 use super::support::{
     Test, brings_output_and_status, busybox, check, conformance, expect, expect_line, or_ignored,
 };
-use conformance::vm::kernels;
 use libtest_mimic::{Completion, Trial};
+use on_kernel::kernels;
 use std::io::Read;
 use std::path::Path;
 

@@ -5,9 +5,9 @@ use crate::commands::vm::options::MachineOptions;
 use crate::commands::vm::through::{
     all_written, file_name, inside, pass_through, run_through, status,
 };
-use conformance::vm::guest::Job;
-use conformance::vm::gvisor::Sandbox;
-use conformance::vm::qemu::{cannot_run_alone, content};
+use on_kernel::guest::Job;
+use on_kernel::gvisor::Sandbox;
+use on_kernel::qemu::{cannot_run_alone, content};
 use std::path::{Path, PathBuf};
 
 pub(super) fn exec(

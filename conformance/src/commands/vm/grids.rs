@@ -7,11 +7,12 @@ use conformance::claim::Claim;
 use conformance::grids::grid::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
-use conformance::lab::images;
-use conformance::vm::error::Error;
-use conformance::vm::guest::Job;
-use conformance::vm::kernels::{self, Cache, Image, Listed};
-use conformance::vm::{matrix, packages};
+use conformance::vm::matrix;
+use nocopy_host::images;
+use on_kernel::error::Error;
+use on_kernel::guest::Job;
+use on_kernel::kernels::{self, Cache, Image, Listed};
+use on_kernel::packages;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

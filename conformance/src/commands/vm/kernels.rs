@@ -3,11 +3,11 @@
 use crate::commands::failure::Failure;
 use crate::commands::vm::options::{From_, say};
 use clap::Subcommand;
-use conformance::interrupt;
 use conformance::run::recorded;
-use conformance::vm::gvisor;
-use conformance::vm::kernels::{self, Cache, ForeignKind, Listed};
-use conformance::vm::packages;
+use nocopy_host::interrupt;
+use on_kernel::gvisor;
+use on_kernel::kernels::{self, Cache, ForeignKind, Listed};
+use on_kernel::packages;
 use std::io::Write;
 
 #[derive(Subcommand)]

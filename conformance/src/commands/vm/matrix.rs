@@ -4,11 +4,11 @@ use crate::commands::failure::Failure;
 use crate::commands::options::{Selection, select};
 use crate::commands::vm::options::{Deciding, From_, GuestOptions, parse_partition, say};
 use clap::Args;
-use conformance::interrupt;
 use conformance::report::human;
-use conformance::vm::kernels::{self, Image};
 use conformance::vm::matrix::{self, Asked, Plan};
-use conformance::vm::qemu::Accelerator;
+use nocopy_host::interrupt;
+use on_kernel::kernels::{self, Image};
+use on_kernel::qemu::Accelerator;
 use std::io::Write;
 use std::path::PathBuf;
 

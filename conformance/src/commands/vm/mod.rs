@@ -15,7 +15,7 @@ use crate::commands::options::Selection;
 use crate::commands::vm::options::{Deciding, MachineOptions};
 use crate::commands::vm::run::{decide, falsify};
 use clap::Subcommand;
-use conformance::vm::error::Error;
+use on_kernel::error::Error;
 use std::path::PathBuf;
 
 impl From<Error> for Failure {

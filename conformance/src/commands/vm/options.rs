@@ -3,12 +3,12 @@
 use crate::commands::failure::Failure;
 use crate::commands::options::{Selection, Strict, select};
 use clap::{Args, ValueEnum};
-use conformance::vm::error::Error;
-use conformance::vm::guest::Job;
-use conformance::vm::kernels::{self, Cache, ForeignKind, ForeignRow, Image};
 use conformance::vm::matrix::Order;
-use conformance::vm::packages;
-use conformance::vm::qemu::{Accelerator, Machine};
+use on_kernel::error::Error;
+use on_kernel::guest::Job;
+use on_kernel::kernels::{self, Cache, ForeignKind, ForeignRow, Image};
+use on_kernel::packages;
+use on_kernel::qemu::{Accelerator, Machine};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -6,13 +6,13 @@ use crate::commands::output::open_output;
 use crate::commands::vm::options::{Deciding, MachineOptions};
 use crate::commands::vm::through::run_through;
 use conformance::foreign::Foreign;
-use conformance::interrupt;
 use conformance::report::human;
 use conformance::run::jsonl;
-use conformance::vm::error::Error;
-use conformance::vm::guest::Job;
-use conformance::vm::qemu::Accelerator;
 use conformance::vm::{matrix, programs};
+use nocopy_host::interrupt;
+use on_kernel::error::Error;
+use on_kernel::guest::Job;
+use on_kernel::qemu::Accelerator;
 use std::io::Write;
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 use crate::commands::failure::Failure;
 use crate::commands::vm::options::{MachineOptions, say};
 use crate::commands::vm::through::inside;
-use conformance::vm::guest::Job;
+use on_kernel::guest::Job;
 use std::path::Path;
 use std::time::Duration;
 

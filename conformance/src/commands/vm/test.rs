@@ -4,12 +4,12 @@ use crate::commands::failure::Failure;
 use crate::commands::vm::exec::links;
 use crate::commands::vm::options::MachineOptions;
 use crate::commands::vm::through::{file_name, inside, status};
-use conformance::vm::error::Error;
-use conformance::vm::guest::Job;
-use conformance::vm::kernels::Image;
 use conformance::vm::matrix;
-use conformance::vm::qemu::Machine;
 use conformance::vm::workspace;
+use on_kernel::error::Error;
+use on_kernel::guest::Job;
+use on_kernel::kernels::Image;
+use on_kernel::qemu::Machine;
 use std::io::{self, Write};
 use std::path::PathBuf;
 

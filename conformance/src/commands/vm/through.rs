@@ -1,8 +1,8 @@
 //! A guest whose output and exit status are this program's.
 
 use crate::commands::failure::Failure;
-use conformance::vm::frames::Kind;
-use conformance::vm::qemu::Machine;
+use on_kernel::frames::Kind;
+use on_kernel::qemu::Machine;
 use std::io::{self, Write};
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::settings::{FILE, Settings};
-use crate::process;
+use nocopy_host::process;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;

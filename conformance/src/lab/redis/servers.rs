@@ -4,8 +4,8 @@
 #![forbid(unsafe_code)]
 
 use crate::lab::redis::resp;
-use crate::process;
 use crate::verdict::{Lack, Setup, Stop};
+use nocopy_host::process;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};

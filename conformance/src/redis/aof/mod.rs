@@ -19,7 +19,6 @@ mod watch;
 
 pub use crate::redis::aof::manifest::{Manifest, Named};
 
-use crate::input::open_regular;
 use crate::lab::redis::resp;
 use crate::redis::aof::commands::Names;
 use crate::redis::aof::pieces::{
@@ -30,6 +29,7 @@ use crate::redis::aof::replace::{Commit, Directories, New, Place, Preview, recov
 use crate::redis::aof::watch::Watch;
 use crate::routes::Route;
 use bad::{At, Bad, bad};
+use nocopy_host::input::open_regular;
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};

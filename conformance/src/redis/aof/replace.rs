@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::bad::{At, Bad, bad};
-use crate::input::open_regular;
+use nocopy_host::input::open_regular;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fmt::Write as _;

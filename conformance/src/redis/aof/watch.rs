@@ -2,8 +2,8 @@
 
 use super::bad::{At, Bad, bad};
 use super::replace::Stamp;
-use crate::input::is_regular;
-use crate::process::KeptBack;
+use nocopy_host::input::is_regular;
+use nocopy_host::process::KeptBack;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;

@@ -1,6 +1,6 @@
 //! Kernel modules in the order in which they must be loaded.
 
-use super::error::{Context, Error};
+use crate::error::{Context, Error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};

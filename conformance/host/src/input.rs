@@ -45,7 +45,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 /// Returns the file, if it is a regular one.
-pub(crate) fn is_regular(file: File) -> io::Result<File> {
+pub fn is_regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {

@@ -3,9 +3,10 @@
 //! It mounts file systems and loads modules, runs the job's commands, sends their output over the second serial port, and powers
 //! off. If anything fails, it reports that to the host, or the host notices that the end marker is missing.
 
-use super::frames::{self, End, Kind};
-use super::modules;
-use crate::lab::{images, netlink, netns};
+use crate::frames::{self, End, Kind};
+use crate::modules;
+use nocopy_host::kernel::DISPOSABLE;
+use nocopy_host::{images, interfaces, kernel};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -71,7 +72,7 @@ fn live() -> io::Result<i32> {
             .map_err(|_| io::Error::other("a writer panicked"))?
             .send(kind, bytes)
     };
-    send(Kind::Hello, crate::kernel::uname().0.as_bytes())?;
+    send(Kind::Hello, kernel::uname().0.as_bytes())?;
     let done = work(&send);
     // A failure is reported in the end marker, so that the host does not wait for more.
     let (status, refused) = match &done {
@@ -119,7 +120,7 @@ fn load_modules(
     job: &Job,
     send: &impl Fn(Kind, &[u8]) -> io::Result<()>,
 ) -> io::Result<Option<String>> {
-    let release = crate::kernel::uname().0;
+    let release = kernel::uname().0;
     if let Some(version) = job
         .built_for
         .as_ref()
@@ -139,7 +140,7 @@ fn load_modules(
                 let version = version.unwrap_or_else(|| "an unknown version".to_owned());
                 return Ok(Some(format!(
                     "modules of {version} do not fit Linux {}: {module}: {error}",
-                    crate::kernel::uname().0
+                    kernel::uname().0
                 )));
             }
             _ => send(
@@ -152,7 +153,7 @@ fn load_modules(
     Ok(job.required.iter().find(is_missing).map(|name| {
         format!(
             "Linux {} has no module {name}: it is neither among the modules nor built in",
-            crate::kernel::uname().0
+            kernel::uname().0
         )
     }))
 }
@@ -162,7 +163,7 @@ fn work(send: &(impl Fn(Kind, &[u8]) -> io::Result<()> + Sync)) -> io::Result<Do
     if let Some(why) = load_modules(&job, send)? {
         return Ok(Done::Refused(why));
     }
-    if let Err(errno) = netlink::up("lo") {
+    if let Err(errno) = interfaces::up("lo") {
         send(
             Kind::Error,
             format!("guest: loopback: {errno}\n").as_bytes(),
@@ -260,7 +261,7 @@ fn prepare(job: &Job, command: &[String]) -> io::Result<Command> {
         .env("LD_LIBRARY_PATH", "/files")
         .env("HOME", "/root")
         .env("TMPDIR", "/tmp")
-        .env(netns::DISPOSABLE, "1");
+        .env(DISPOSABLE, "1");
     if let Some(uid) = job.uid {
         command.uid(uid).gid(uid);
     }

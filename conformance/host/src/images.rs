@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::interpose::record::start_aside;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -135,6 +134,15 @@ impl Filesystem {
     ///
     /// The tool cannot be started, or it has failed. The error has the first line that the tool printed.
     pub fn make(&self, path: &Path) -> io::Result<()> {
+        self.make_with(path, |_| {})
+    }
+
+    /// [`make`](Self::make), after a change to the command that starts the tool.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`make`](Self::make).
+    pub fn make_with(&self, path: &Path, change: impl FnOnce(&mut Command)) -> io::Result<()> {
         let content = path.with_extension("content");
         match self.mib {
             Some(mib) => File::create(path)?.set_len(mib << 20)?,
@@ -150,7 +158,8 @@ impl Filesystem {
             .args(self.mkfs[1..].iter().copied().map(argument))
             .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
             .stdin(Stdio::null());
-        let output = start_aside(&mut command).output();
+        change(&mut command);
+        let output = command.output();
         if self.mib.is_none() {
             std::fs::remove_dir_all(&content)?;
         }

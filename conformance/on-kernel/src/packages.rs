@@ -4,10 +4,10 @@
 //! the SHA-256 of every package. Its state and configuration are separate from the system's, in the cache, one per suite. Of the
 //! system's configuration, only the name of the mirror is read, and nothing is written.
 
-use super::error::{Context, Error};
-use super::image;
-use super::kernels::{Cache, Fetching, Image, Package, Row};
-use crate::interrupt;
+use crate::error::{Context, Error};
+use crate::image;
+use crate::kernels::{Cache, Fetching, Image, Package, Row};
+use nocopy_host::interrupt;
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::Read;

@@ -3,17 +3,17 @@
 //! Nothing is written to a disk of the host: the archive is an anonymous memory file, console and results are pipes, and writes of a
 //! guest to its disks are discarded at its end. QEMU dies with the thread that started it.
 
-use super::disks;
-use super::error::{Context, Error};
-use super::frames::{End, Kind};
-use super::guest::{self, Job};
-use super::initramfs::{self, Archive};
-use super::kernels::{Cache, Image};
-use super::modules;
-use super::talk::{Console, Talk, plain};
-use crate::input;
-use crate::interrupt;
-use crate::process;
+use crate::disks;
+use crate::error::{Context, Error};
+use crate::frames::{End, Kind};
+use crate::guest::{self, Job};
+use crate::initramfs::{self, Archive};
+use crate::kernels::{Cache, Image};
+use crate::modules;
+use crate::talk::{Console, Talk, plain};
+use nocopy_host::input;
+use nocopy_host::interrupt;
+use nocopy_host::process;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fs::File;

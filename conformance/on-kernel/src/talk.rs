@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::frames::{End, Kind, Reader};
-use super::guest;
+use crate::frames::{End, Kind, Reader};
+use crate::guest;
 
 /// The state of the result channel.
 #[derive(Debug, Default)]
@@ -188,8 +188,8 @@ pub fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frames;
     use super::*;
+    use crate::frames;
     use quickcheck::quickcheck;
     use rstest::rstest;
 

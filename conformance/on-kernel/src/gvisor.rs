@@ -4,12 +4,11 @@
 //! output comes through pipes, and its exit status is that of the container. The network is a loopback interface of the sandbox. The
 //! platform is the default of `runsc`: ptrace in Debian 12.
 
-use super::error::{Context, Error};
-use super::frames::Kind;
-use super::talk::plain;
-use crate::foreign;
-use crate::lab::netns;
-use crate::process;
+use crate::error::{Context, Error};
+use crate::frames::Kind;
+use crate::talk::plain;
+use nocopy_host::kernel::{DISPOSABLE, SANDBOX_VERSION};
+use nocopy_host::process;
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -180,8 +179,8 @@ impl Sandbox {
             ("PATH", "/files"),
             ("HOME", "/root"),
             ("TMPDIR", "/tmp"),
-            (netns::DISPOSABLE, "1"),
-            (foreign::VERSION, version),
+            (DISPOSABLE, "1"),
+            (SANDBOX_VERSION, version),
         ];
         let environment: Vec<String> = environment
             .iter()
