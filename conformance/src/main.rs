@@ -8,7 +8,7 @@ use conformance::claims;
 use conformance::runner::supervisor;
 use conformance::surveys;
 #[cfg(feature = "vm")]
-use on_kernel::qemu::END_GROUP;
+use on_kernel::machine::home::END_GROUP;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         .nth(1)
         .is_some_and(|first| first == END_GROUP)
     {
-        on_kernel::qemu::end_group();
+        on_kernel::machine::home::end_group();
         return ExitCode::SUCCESS;
     }
     commands::main()

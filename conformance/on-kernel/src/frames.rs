@@ -1,7 +1,9 @@
-//! The result channel: length-framed records with a checksum, over a serial port that has no other user.
+//! The channel between host and guest: length-framed records with a checksum, over a port that has no other user.
 //!
 //! A record is `kind` (one byte), length (u32, little endian), CRC-32 of the payload, payload. The console is another port, so
 //! kernel messages cannot get in between. The checksum detects any other bytes.
+//!
+//! A guest with a virtio port hears, too. Records about one of several commands begin with its number (u32, little endian).
 
 #![forbid(unsafe_code)]
 
@@ -18,14 +20,79 @@ pub enum Kind {
     Error,
     /// The end marker: how the guest ended ([`End`]).
     End,
+    /// Of a numbered command: standard output.
+    OutputOf,
+    /// Of a numbered command: standard error.
+    ErrorOf,
+    /// Of a numbered command: so many bytes of its input were taken (u32).
+    TookOf,
+    /// Of a numbered command: its exit status (i32), 128 + n for signal n.
+    ExitOf,
+    /// Of a numbered command: why it could not be started.
+    FailureOf,
+    /// To the guest: a part of a file ([`Part`], then its bytes).
+    File,
+    /// To the guest, of a numbered command: start it ([`Start`](crate::guest::Start)).
+    StartOf,
+    /// To the guest, of a numbered command: bytes for its input; none is the end.
+    InputOf,
+    /// To the guest, of a numbered command: kill its process group.
+    KillOf,
+    /// To the guest: end, when no command runs.
+    Quit,
+    /// To the guest: the end marker has come.
+    Heard,
 }
 
-const KINDS: [(u8, Kind); 4] = [
+impl Kind {
+    /// Whether only the host sends it.
+    pub fn is_to_guest(self) -> bool {
+        matches!(
+            self,
+            Self::File | Self::StartOf | Self::InputOf | Self::KillOf | Self::Quit | Self::Heard
+        )
+    }
+}
+
+const KINDS: [(u8, Kind); 15] = [
     (b'H', Kind::Hello),
     (b'O', Kind::Output),
     (b'E', Kind::Error),
     (b'Z', Kind::End),
+    (b'o', Kind::OutputOf),
+    (b'e', Kind::ErrorOf),
+    (b't', Kind::TookOf),
+    (b'x', Kind::ExitOf),
+    (b'f', Kind::FailureOf),
+    (b'F', Kind::File),
+    (b'S', Kind::StartOf),
+    (b'I', Kind::InputOf),
+    (b'K', Kind::KillOf),
+    (b'Q', Kind::Quit),
+    (b'A', Kind::Heard),
 ];
+
+/// The head of a part of a file. It is followed by a zero and the bytes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Part {
+    /// The path in the guest.
+    pub path: String,
+    /// The permissions.
+    pub mode: u32,
+    /// Whether this part begins the file.
+    pub is_first: bool,
+}
+
+/// The number of a command and the rest of a payload.
+pub fn numbered(payload: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, rest) = payload.split_first_chunk()?;
+    Some((u32::from_le_bytes(*number), rest))
+}
+
+/// A payload about a command.
+pub fn of(number: u32, rest: &[u8]) -> Vec<u8> {
+    [&number.to_le_bytes(), rest].concat()
+}
 
 /// The payload of the end marker.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,8 +111,10 @@ pub struct End {
 }
 
 const HEADER: usize = 9;
-/// The longest record. A larger length means that the record is damaged.
+/// The longest payload. A larger length means that the record is damaged.
 const LONGEST: usize = 1 << 20;
+/// The most bytes of a file in one record.
+pub const PIECE: usize = LONGEST - (64 << 10);
 
 /// Writes one record.
 pub fn write(output: &mut impl Write, kind: Kind, payload: &[u8]) -> io::Result<()> {
@@ -66,12 +135,16 @@ pub fn write(output: &mut impl Write, kind: Kind, payload: &[u8]) -> io::Result<
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
+    /// Where the next record begins.
+    start: usize,
     taken: u64,
 }
 
 impl Reader {
     /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -82,7 +155,7 @@ impl Reader {
 
     /// Whether there are bytes left that are not a whole record yet.
     pub fn is_cut(&self) -> bool {
-        !self.bytes.is_empty()
+        self.start < self.bytes.len()
     }
 
     /// The next whole record, if there is one.
@@ -91,7 +164,8 @@ impl Reader {
     ///
     /// If the bytes are not a record: something else has written to the port.
     pub fn take(&mut self) -> Result<Option<(Kind, Vec<u8>)>, String> {
-        let Some(header) = self.bytes.first_chunk::<HEADER>() else {
+        let there = &self.bytes[self.start..];
+        let Some(header) = there.first_chunk::<HEADER>() else {
             return Ok(None);
         };
         let damaged = |what: &str| {
@@ -113,14 +187,14 @@ impl Reader {
             return Err(damaged("too long"));
         }
         let checksum = number(5);
-        let Some(payload) = self.bytes.get(HEADER..HEADER + length) else {
+        let Some(payload) = there.get(HEADER..HEADER + length) else {
             return Ok(None);
         };
         if crc32fast::hash(payload) != checksum {
             return Err(damaged("checksum"));
         }
         let payload = payload.to_vec();
-        self.bytes.drain(..HEADER + length);
+        self.start += HEADER + length;
         self.taken += 1;
         Ok(Some((kind, payload)))
     }

@@ -166,7 +166,14 @@ impl Sandbox {
         let copy = |from: &Path, to: PathBuf| std::fs::copy(from, &to).map(drop).at(from);
         copy(Path::new("/proc/self/exe"), root.join("init"))?;
         for (name, path) in &self.files {
-            copy(path, root.join("files").join(name))?;
+            let to = match name.strip_prefix('/') {
+                Some(path) => root.join(path),
+                None => root.join("files").join(name),
+            };
+            if let Some(above) = to.parent() {
+                std::fs::create_dir_all(above).at(above)?;
+            }
+            copy(path, to)?;
         }
         for (at, to) in &self.links {
             let at = root.join(at.trim_start_matches('/'));

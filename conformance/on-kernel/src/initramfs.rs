@@ -3,6 +3,7 @@
 //! It holds the program as `/init`, the device nodes that `std` needs before anything can be mounted (nodes in an archive need no
 //! privilege), modules, and the files of the run.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 /// The size limit of a packed file. The format has 32 bits for a length; a guest has little memory, and holds the whole archive
@@ -14,6 +15,7 @@ pub const LARGEST: u64 = 1 << 30;
 pub struct Archive {
     bytes: Vec<u8>,
     inode: u32,
+    directories: BTreeSet<String>,
 }
 
 impl Archive {
@@ -22,12 +24,13 @@ impl Archive {
         let mut archive = Self {
             bytes: Vec::new(),
             inode: 0,
+            directories: BTreeSet::new(),
         };
         for directory in [
             "dev", "proc", "sys", "tmp", "run", "mnt", "etc", "root", "var", "var/tmp", "modules",
             "files", "lib64",
         ] {
-            archive.entry(directory, 0o040_755, 0, &[]);
+            archive.directory(directory);
         }
         for (name, major, minor) in [
             ("console", 5, 1),
@@ -46,14 +49,32 @@ impl Archive {
         archive
     }
 
+    /// Adds a directory and those above it, if they are not there yet.
+    fn directory(&mut self, name: &str) {
+        if let Some((above, _)) = name.rsplit_once('/') {
+            self.directory(above);
+        }
+        if self.directories.insert(name.to_owned()) {
+            self.entry(name, 0o040_755, 0, &[]);
+        }
+    }
+
+    /// Adds a file with these permissions, and the directories above it.
+    pub fn add(&mut self, name: &str, mode: u32, content: &[u8]) {
+        if let Some((above, _)) = name.rsplit_once('/') {
+            self.directory(above);
+        }
+        self.entry(name, 0o100_000 | mode & 0o777, 0, content);
+    }
+
     /// Adds an executable file.
     pub fn program(&mut self, name: &str, content: &[u8]) {
-        self.entry(name, 0o100_755, 0, content);
+        self.add(name, 0o755, content);
     }
 
     /// Adds a file.
     pub fn file(&mut self, name: &str, content: &[u8]) {
-        self.entry(name, 0o100_644, 0, content);
+        self.add(name, 0o644, content);
     }
 
     /// `device` is the major number in the upper and the minor in the lower half.
@@ -144,11 +165,16 @@ mod tests {
         let mut archive = Archive::new();
         archive.program("init", b"#!");
         archive.file("files/odd", b"12345");
+        archive.add("a/b/c", 0o640, b"x");
+        archive.add("a/b/d", 0o600, b"");
         let bytes = archive.finish();
         assert_eq!(bytes.len() % 512, 0);
         let entries = entries(&bytes);
         assert!(entries.contains(&("init".into(), 0o100_755, (0, 0), b"#!".to_vec())));
         assert!(entries.contains(&("files/odd".into(), 0o100_644, (0, 0), b"12345".to_vec())));
+        let is = |name: &str| entries.iter().filter(|entry| entry.0 == name).count();
+        assert_eq!([is("a"), is("a/b"), is("files"), is("var/tmp")], [1; 4]);
+        assert!(entries.contains(&("a/b/c".into(), 0o100_640, (0, 0), b"x".to_vec())));
         assert!(entries.contains(&("dev/ttyS1".into(), 0o020_666, (4, 65), vec![])));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Context, Error};
 use crate::modules;
-use nocopy_host::kernel::Series;
+use nocopy_host::kernel::{Release, Series};
 use nocopy_host::replace;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -114,6 +114,9 @@ pub struct Row {
     /// Whether it runs only if it is named.
     #[serde(default)]
     pub optional: bool,
+    /// The release, if it is to be no other one of the series.
+    #[serde(skip)]
+    pub exact: Option<String>,
 }
 
 fn yes() -> bool {
@@ -127,7 +130,7 @@ impl Row {
     ///
     /// Never in a build whose tests pass.
     pub fn series(&self) -> Series {
-        let release: nocopy_host::kernel::Release = self
+        let release: Release = self
             .series
             .parse()
             .expect("kernels.toml is checked by a test");
@@ -191,6 +194,39 @@ pub fn row(name: &str) -> Result<Row, Error> {
         .find(|row| row.name == name)
         .cloned()
         .ok_or_else(unknown)
+}
+
+/// The row of this name, or one for an exact release of a row's series: `6.1.0-47`, `6.12.43`.
+///
+/// # Errors
+///
+/// Lists the names of the rows, if it is neither.
+pub fn resolve(name: &str) -> Result<Row, Error> {
+    let unknown = match row(name) {
+        Ok(row) => return Ok(row),
+        Err(unknown) => unknown,
+    };
+    let Ok(release) = name.parse::<Release>() else {
+        return Err(unknown);
+    };
+    let is_exact = release.patch.is_some() && is_word(name);
+    let of_series = rows()
+        .into_iter()
+        .find(|row| !row.optional && row.series() == release.series);
+    of_series
+        .filter(|_| is_exact)
+        .map(|row| Row {
+            name: name.to_owned(),
+            exact: Some(name.to_owned()),
+            ..row
+        })
+        .ok_or(unknown)
+}
+
+/// Whether a name has only what releases of packages have, so that it can be the name of a directory.
+fn is_word(name: &str) -> bool {
+    name.chars()
+        .all(|letter| letter.is_ascii_alphanumeric() || ".+-~".contains(letter))
 }
 
 /// A kernel that can be booted.
@@ -379,6 +415,7 @@ fn is_own(name: &str) -> bool {
     [MARKER, LOCK, "accelerator", "apt", "disks"].contains(&name)
         || name.starts_with(&format!(".{MARKER}.nocopy-"))
         || fixture().kernel.iter().any(|row| row.name == kernel)
+        || resolve(kernel).is_ok()
 }
 
 /// The result of [`Cache::clean`].
@@ -602,6 +639,19 @@ mod tests {
                 .all(|pair| pair[0].series() <= pair[1].series()),
             "oldest first"
         );
+    }
+
+    #[test]
+    fn an_exact_release_is_of_its_series() {
+        let row = resolve("6.1.0-47").expect("a series of the matrix");
+        assert_eq!(
+            (row.series.as_str(), row.exact.as_deref()),
+            ("6.1", Some("6.1.0-47"))
+        );
+        assert_eq!(resolve("6.1").expect("a row").exact, None);
+        for wrong in ["6.99.1", "6.1/../..", "6.1.0-47/x", "", ".."] {
+            assert!(resolve(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

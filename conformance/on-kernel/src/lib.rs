@@ -15,10 +15,17 @@ pub mod guest;
 pub mod gvisor;
 pub mod image;
 pub mod initramfs;
+pub mod job;
+pub mod keep;
 pub mod kernels;
+pub mod log;
+pub mod machine;
 pub mod modules;
+pub mod pack;
 pub mod packages;
-pub mod qemu;
+pub mod plan;
+pub mod program;
+pub mod project;
 pub mod talk;
 
 pub use error::Error;

@@ -28,6 +28,13 @@ pub struct Module {
     pub content: Vec<u8>,
 }
 
+impl Module {
+    /// The name of its file in a guest.
+    pub fn file(&self) -> String {
+        format!("{}.ko", self.name)
+    }
+}
+
 /// `wanted` and all modules that they need, each after those that it needs. Wanted names without a module file are returned
 /// separately: they are built in, or do not exist.
 pub fn in_order(

@@ -66,7 +66,7 @@ pub fn fetch(
     let to = std::path::absolute(&fetching.to).at(&fetching.to)?;
     let image = Image {
         name: row.name.clone(),
-        expect: row.series.clone(),
+        expect: row.exact.clone().unwrap_or_else(|| row.series.clone()),
         packages: wanted,
         boot: to.join(name),
         bytes: Some(content.len() as u64),
@@ -174,11 +174,17 @@ impl Apt {
                 row.modules.then(|| binary.replacen("binary", "modules", 1)),
             )
         } else {
-            let gone = || {
-                Error::Gone(format!(
+            let gone = || match &row.exact {
+                Some(exact) => Error::Gone(format!(
+                    "{} has no Linux {exact} for {}: it has {}",
+                    row.suite,
+                    row.flavour,
+                    releases(&names, row).join(", ")
+                )),
+                None => Error::Gone(format!(
                     "{} has no linux-image-{}.*-{} any more; take another kernel, or --kernel PATH",
                     row.suite, row.series, row.flavour
-                ))
+                )),
             };
             (newest("image").ok_or_else(gone)?, None)
         };
@@ -230,25 +236,43 @@ impl Apt {
     }
 }
 
-/// Whether a package name is `linux-KIND-SERIES.N...-FLAVOUR`.
+/// Whether a package name is `linux-KIND-SERIES.N...-FLAVOUR`, of the exact release if the row has one.
 fn is_kernel(name: &str, kind: &str, row: &Row) -> bool {
-    let version = || {
-        let rest = name
-            .strip_prefix("linux-")?
-            .strip_prefix(kind)?
-            .strip_prefix('-')?;
-        rest.strip_prefix(&row.series)?
-            .strip_prefix('.')?
-            .strip_suffix(&row.flavour)?
-            .strip_suffix('-')
-    };
-    // The names of the generic flavour end like those of the others: the rest must not end in the word of a flavour.
-    version().is_some_and(|version| {
-        version.starts_with(|first: char| first.is_ascii_digit())
-            && !["cloud", "rt", "unsigned"]
-                .iter()
-                .any(|word| version.ends_with(word))
+    let wanted = row.exact.as_deref();
+    release(name, kind, row).is_some_and(|release| {
+        wanted.is_none_or(|wanted| {
+            let rest = release.strip_prefix(wanted);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', '-']))
+        })
     })
+}
+
+/// The release in a package name `linux-KIND-SERIES.N...-FLAVOUR`, without the flavour.
+fn release<'name>(name: &'name str, kind: &str, row: &Row) -> Option<&'name str> {
+    let release = name
+        .strip_prefix("linux-")?
+        .strip_prefix(kind)?
+        .strip_prefix('-')?
+        .strip_suffix(&row.flavour)?
+        .strip_suffix('-')?;
+    let rest = release.strip_prefix(&row.series)?.strip_prefix('.')?;
+    // The names of the generic flavour end like those of the others: the rest must not end in the word of a flavour.
+    let is_other = |word: &&str| rest.ends_with(*word);
+    let is_of_row = rest.starts_with(|first: char| first.is_ascii_digit())
+        && !["cloud", "rt", "unsigned"].iter().any(is_other);
+    is_of_row.then_some(release)
+}
+
+/// The releases of the row's series, oldest first.
+fn releases<'names>(names: &'names str, row: &Row) -> Vec<&'names str> {
+    let kinds = ["image", "binary"];
+    let mut releases: Vec<&str> = names
+        .lines()
+        .filter_map(|name| kinds.iter().find_map(|kind| release(name, kind, row)))
+        .collect();
+    releases.sort_by(|a, b| natural(a, b));
+    releases.dedup();
+    releases
 }
 
 /// Compares names; digits in them are compared as numbers.
@@ -372,6 +396,7 @@ mod tests {
             flavour: flavour.into(),
             modules: true,
             optional: false,
+            exact: None,
         }
     }
 

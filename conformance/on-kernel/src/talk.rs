@@ -5,18 +5,28 @@
 
 #![forbid(unsafe_code)]
 
-use crate::frames::{End, Kind, Reader};
-use crate::guest;
+use crate::frames::{self, End, Kind, Reader};
+use crate::log;
 
 /// The state of the result channel.
 #[derive(Debug, Default)]
 pub struct Talk {
+    /// Whether numbered commands are expected.
+    session: bool,
     records: Reader,
     release: Option<String>,
     end: Option<End>,
 }
 
 impl Talk {
+    /// The channel of a guest that runs commands which the host numbers, or of one that runs its own.
+    pub fn new(session: bool) -> Self {
+        Self {
+            session,
+            ..Self::default()
+        }
+    }
+
     /// Takes more bytes. `output` gets the command's output.
     ///
     /// # Errors
@@ -45,6 +55,20 @@ impl Talk {
                 (_, None) => return Err("its first record does not say what it is".into()),
                 (Kind::End, Some(_)) => self.end = Some(end(&payload, before)?),
                 (Kind::Output | Kind::Error, Some(_)) => output(kind, &payload),
+                // A guest with one command takes input for it, which has the number 0.
+                (Kind::TookOf, Some(_)) if frames::numbered(&payload).is_some() => {
+                    output(kind, &payload);
+                }
+                (Kind::OutputOf | Kind::ErrorOf | Kind::ExitOf | Kind::FailureOf, Some(_))
+                    if self.session && frames::numbered(&payload).is_some() =>
+                {
+                    output(kind, &payload);
+                }
+                (_, Some(_)) => {
+                    return Err(format!(
+                        "record {before} is one that a guest does not send here"
+                    ));
+                }
             }
         }
         Ok(())
@@ -133,7 +157,7 @@ impl Console {
 
     fn end_of_line(&mut self) {
         let line = String::from_utf8_lossy(&self.line);
-        if self.complaint.is_none() && is_of_kernel(&line) && guest::is_complaint(&line) {
+        if self.complaint.is_none() && is_of_kernel(&line) && log::is_complaint(&line) {
             self.complaint = Some(plain(&line));
         }
         self.line.clear();

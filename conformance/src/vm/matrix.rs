@@ -16,11 +16,11 @@ use nocopy_host::interrupt;
 use nocopy_host::replace::{self, Replacement};
 use on_kernel::error::{Context, Error};
 use on_kernel::frames::Kind;
-use on_kernel::guest::Job;
 use on_kernel::gvisor::Sandbox;
+use on_kernel::job::Job;
 use on_kernel::kernels::{self, Cache, ForeignKind, Image, Listed};
+use on_kernel::machine::{Accelerator, Machine, Ran};
 use on_kernel::packages;
-use on_kernel::qemu::{Accelerator, Machine, Ran};
 use on_kernel::talk::plain;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -238,11 +238,12 @@ fn decide_once(
             ..Job::default()
         },
         modules: modules(claims),
-        files: programs::files(claims),
+        files: programs::files(claims)?,
         memory: order.memory,
         append: order.append.clone(),
         limit: order.limit,
         accelerator: order.accelerator,
+        console: None,
     };
     let mut said = Said::default();
     let begun = Instant::now();

@@ -12,7 +12,7 @@ use conformance::run::stored;
 use conformance::verdict::Word;
 use libtest_mimic::{Completion, Failed, Trial};
 use on_kernel::frames::Kind;
-use on_kernel::guest::EXIT_PASSED;
+use on_kernel::job::EXIT_PASSED;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use conformance::run::stored;
 use conformance::verdict::Word;
 use libtest_mimic::{Completion, Trial};
 use on_kernel::frames::{End, Kind};
-use on_kernel::guest::{EXIT_FAILED, EXIT_PASSED};
+use on_kernel::job::{EXIT_FAILED, EXIT_PASSED};
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -10,7 +10,7 @@ use conformance::grids::sheet::Sheet;
 use conformance::vm::matrix;
 use nocopy_host::images;
 use on_kernel::error::Error;
-use on_kernel::guest::Job;
+use on_kernel::job::Job;
 use on_kernel::kernels::{self, Cache, Image, Listed};
 use on_kernel::packages;
 use std::path::{Path, PathBuf};

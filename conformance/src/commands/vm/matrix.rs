@@ -8,7 +8,7 @@ use conformance::report::human;
 use conformance::vm::matrix::{self, Asked, Plan};
 use nocopy_host::interrupt;
 use on_kernel::kernels::{self, Image};
-use on_kernel::qemu::Accelerator;
+use on_kernel::machine::Accelerator;
 use std::io::Write;
 use std::path::PathBuf;
 

@@ -56,13 +56,13 @@ pub enum Vm {
         #[arg(long)]
         verbose: bool,
     },
-    /// Run a static program on another kernel; its output and exit status are this command's
+    /// Run a program on another kernel; its output and exit status are this command's
     Exec {
         #[command(flatten)]
         machine: MachineOptions,
-        /// File to put beside the program (can be repeated)
-        #[arg(long, value_name = "FILE")]
-        with: Vec<PathBuf>,
+        /// File or directory to bring, at its own path or another (can be repeated)
+        #[arg(long, value_name = "PATH[:GUEST_PATH]")]
+        with: Vec<String>,
         /// Kernel module to load first, with its dependencies (can be repeated)
         #[arg(long, value_name = "NAME")]
         module: Vec<String>,

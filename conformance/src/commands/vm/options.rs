@@ -5,10 +5,10 @@ use crate::commands::options::{Selection, Strict, select};
 use clap::{Args, ValueEnum};
 use conformance::vm::matrix::Order;
 use on_kernel::error::Error;
-use on_kernel::guest::Job;
+use on_kernel::job::Job;
 use on_kernel::kernels::{self, Cache, ForeignKind, ForeignRow, Image};
+use on_kernel::machine::{Accelerator, Machine};
 use on_kernel::packages;
-use on_kernel::qemu::{Accelerator, Machine};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -210,6 +210,7 @@ impl GuestOptions {
             append: self.append.clone().unwrap_or_default(),
             limit: self.limit(),
             accelerator: self.accelerator(image),
+            console: None,
         }
     }
 

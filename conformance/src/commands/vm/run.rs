@@ -11,8 +11,8 @@ use conformance::run::jsonl;
 use conformance::vm::{matrix, programs};
 use nocopy_host::interrupt;
 use on_kernel::error::Error;
-use on_kernel::guest::Job;
-use on_kernel::qemu::Accelerator;
+use on_kernel::job::Job;
+use on_kernel::machine::Accelerator;
 use std::io::Write;
 use std::path::Path;
 
@@ -97,7 +97,7 @@ pub(super) fn falsify(
     };
     let mut guest = machine.guest.machine(&image, job);
     guest.modules = matrix::modules(&claims);
-    guest.files.extend(programs::files(&claims));
+    guest.files.extend(programs::files(&claims)?);
     guest.job.disks = matrix::disks(&guest.job.disks, &claims);
     run_through(&guest)
 }

@@ -3,7 +3,7 @@
 use crate::commands::failure::Failure;
 use crate::commands::vm::options::{MachineOptions, say};
 use crate::commands::vm::through::inside;
-use on_kernel::guest::Job;
+use on_kernel::job::Job;
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,17 +1,16 @@
 //! `conformance vm test`.
 
 use crate::commands::failure::Failure;
-use crate::commands::vm::exec::links;
 use crate::commands::vm::options::MachineOptions;
-use crate::commands::vm::through::{file_name, inside, status};
+use crate::commands::vm::through::{file_name, status};
 use conformance::vm::matrix;
 use conformance::vm::workspace;
 use on_kernel::error::Error;
-use on_kernel::guest::Job;
+use on_kernel::job::Job;
 use on_kernel::kernels::Image;
-use on_kernel::qemu::Machine;
+use on_kernel::machine::Machine;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) fn test(machine: &MachineOptions, arguments: &[String]) -> Result<bool, Failure> {
     let image = machine.image()?;
@@ -68,10 +67,9 @@ pub(super) fn guest_of_tests<'image>(
     let skip: Vec<String> = skip.map(str::to_owned).collect();
     let commands = tests
         .iter()
-        .map(|path| std::iter::once(inside(path)).chain(skip.clone()).collect());
+        .map(|path| std::iter::once(text(path)).chain(skip.clone()).collect());
     let job = Job {
         commands: commands.collect(),
-        links: links(programs),
         ..Job::default()
     };
     let mut guest = machine.guest.machine(image, job);
@@ -82,11 +80,16 @@ pub(super) fn guest_of_tests<'image>(
         .flat_map(|claim| claim.modules)
         .filter(|module| **module != "vmxnet3");
     guest.modules = modules.map(|name| (*name).to_owned()).collect();
+    // Where cargo has put them: tests find the programs of their package there.
     guest.files = tests
         .iter()
         .copied()
         .chain(programs)
-        .map(|path| (file_name(path), path.clone()))
+        .map(|path| (text(path), path.clone()))
         .collect();
     guest
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }

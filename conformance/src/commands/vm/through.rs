@@ -2,7 +2,7 @@
 
 use crate::commands::failure::Failure;
 use on_kernel::frames::Kind;
-use on_kernel::qemu::Machine;
+use on_kernel::machine::Machine;
 use std::io::{self, Write};
 use std::path::Path;
 

@@ -1,0 +1,317 @@
+//! Runs commands in the guest, and passes on what they read and write.
+
+use crate::frames::{self, Kind, Part, Reader};
+use crate::guest::port::Port;
+use crate::job::Start;
+use crate::log;
+use nocopy_host::kernel::DISPOSABLE;
+use nocopy_host::process;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The programs of a guest are found here.
+const PATH: &str = "/files:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The number of the only command, where the host has not numbered it.
+pub const ONLY: u32 = 0;
+
+/// A command that can be started.
+pub fn prepare(start: &Start) -> io::Result<Command> {
+    let (program, arguments) = start
+        .command
+        .split_first()
+        .ok_or_else(|| io::Error::other("no command"))?;
+    let directory = start.directory.as_deref().unwrap_or("/root");
+    if !Path::new(directory).exists() {
+        std::fs::create_dir_all(directory)?;
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o1777))?;
+    }
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .env("PATH", PATH)
+        .env("HOME", "/root")
+        .env("TMPDIR", "/tmp")
+        .env(DISPOSABLE, "1")
+        .envs(start.environment.iter().cloned());
+    if let Some(uid) = start.uid {
+        command.uid(uid).gid(uid);
+    }
+    Ok(command)
+}
+
+/// The exit status as a shell says it: 128 + n for signal n.
+pub fn code(status: ExitStatus) -> i32 {
+    let signal = || 128 + status.signal().unwrap_or(0);
+    status.code().unwrap_or_else(signal)
+}
+
+/// The commands that run.
+#[derive(Default)]
+pub struct Running {
+    /// Those that run, and those that are expected and may get input already.
+    commands: Mutex<BTreeMap<u32, Of>>,
+    /// The lines of the kernel's log that were reported.
+    reported: Mutex<BTreeSet<String>>,
+}
+
+/// What is known of a command.
+struct Of {
+    /// Its process group, if it has been started.
+    group: Option<libc::pid_t>,
+    input: Option<Sender<Vec<u8>>>,
+}
+
+/// The host's bytes for the input of a command.
+pub type Input = Receiver<Vec<u8>>;
+
+impl Running {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<u32, Of>) -> T) -> T {
+        work(&mut self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes input for a command from now on.
+    pub fn expect(&self, number: u32) -> Input {
+        let (sender, input) = channel();
+        let of = Of {
+            group: None,
+            input: Some(sender),
+        };
+        self.with(|commands| commands.insert(number, of));
+        input
+    }
+
+    /// Runs a command to its end. Its output goes to the port, in records of these kinds. Without input it reads nothing.
+    pub fn run(
+        &self,
+        (number, input): (u32, Option<Input>),
+        start: &Start,
+        port: &Arc<Port>,
+        [output, errors]: [Sort; 2],
+    ) -> io::Result<ExitStatus> {
+        let stdin = match input {
+            Some(_) => Stdio::piped(),
+            None => Stdio::null(),
+        };
+        // In a new process group, so that signals that the command sends to its group do not reach process 1.
+        let child = prepare(start).and_then(|mut command| {
+            command
+                .stdin(stdin)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .process_group(0)
+                .spawn()
+        });
+        let mut child = child.inspect_err(|_| {
+            self.with(|commands| commands.remove(&number));
+        })?;
+        self.with(|commands| {
+            let of = commands.entry(number).or_insert(Of {
+                group: None,
+                input: None,
+            });
+            of.group = libc::pid_t::try_from(child.id()).ok();
+        });
+        if let (Some(stdin), Some(input)) = (child.stdin.take(), input) {
+            // Not waited for: a process that the command leaves behind may hold the other end and read nothing.
+            let port = Arc::clone(port);
+            std::thread::spawn(move || feed(number, stdin, &input, &port));
+        }
+        let mut from = child.stdout.take().expect("piped");
+        let mut from_errors = child.stderr.take().expect("piped");
+        std::thread::scope(|scope| {
+            let errors = scope.spawn(|| pass_on(&mut from_errors, errors, port));
+            let output = pass_on(&mut from, output, port);
+            let errors = errors.join();
+            // Both streams have ended: nobody reads the input any more, but for a process that has closed them.
+            let status = child.wait();
+            self.with(|commands| commands.remove(&number));
+            let errors = errors.map_err(|_| io::Error::other("a reader panicked"))?;
+            output.and(errors).and(status)
+        })
+    }
+
+    /// Gives a command input. A command that has ended gets none.
+    fn input(&self, number: u32, bytes: &[u8]) {
+        self.with(|commands| {
+            if let Some(of) = commands.get_mut(&number) {
+                match &of.input {
+                    Some(input) if !bytes.is_empty() => drop(input.send(bytes.to_vec())),
+                    _ => of.input = None,
+                }
+            }
+        });
+    }
+
+    /// The lines in which the kernel has reported a bug since the last call.
+    fn new_complaints(&self) -> Vec<String> {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = log::complaints();
+        lines.retain(|line| reported.insert(line.clone()));
+        lines
+    }
+
+    fn kill(&self, number: u32) {
+        self.with(|commands| {
+            if let Some(group) = commands.get(&number).and_then(|of| of.group) {
+                process::kill(-group);
+            }
+        });
+    }
+}
+
+/// Writes the host's bytes to a command's input, and tells the host how many were taken.
+fn feed(number: u32, mut stdin: ChildStdin, input: &Receiver<Vec<u8>>, port: &Port) {
+    for bytes in input {
+        // A command that has closed its input takes all, as a pipe without a reader would be the end of a writer.
+        let _ = stdin.write_all(&bytes);
+        let took = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let _ = port.send(Kind::TookOf, &frames::of(number, &took.to_le_bytes()));
+    }
+}
+
+/// The kind of record for a stream, and the number of its command if it has one.
+#[derive(Clone, Copy)]
+pub struct Sort {
+    /// The kind.
+    pub kind: Kind,
+    /// The number.
+    pub number: Option<u32>,
+}
+
+fn pass_on(from: &mut impl Read, sort: Sort, port: &Port) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => match sort.number {
+                Some(number) => port.send(sort.kind, &frames::of(number, &buffer[..count]))?,
+                None => port.send(sort.kind, &buffer[..count])?,
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What the host has said to the guest as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It has the end marker.
+    Heard,
+    /// No more commands follow.
+    Quit,
+}
+
+/// Hears the host until the channel ends, and does what it says.
+pub fn hear(mut from: File, port: &Arc<Port>, running: &Arc<Running>, said: &Sender<Word>) {
+    let mut records = Reader::default();
+    let mut buffer = vec![0; 64 << 10];
+    let mut file = None;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => {
+                // The host's end is not open, yet or any more.
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            }
+            Ok(count) => records.push(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        }
+        loop {
+            match records.take() {
+                Ok(Some((kind, payload))) => obey(kind, &payload, &mut file, port, running, said),
+                Ok(None) => break,
+                Err(what) => {
+                    let _ = port.send(Kind::Error, format!("guest: {what}\n").as_bytes());
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn obey(
+    kind: Kind,
+    payload: &[u8],
+    file: &mut Option<io::Result<File>>,
+    port: &Arc<Port>,
+    running: &Arc<Running>,
+    said: &Sender<Word>,
+) {
+    let numbered = frames::numbered(payload);
+    match (kind, numbered) {
+        (Kind::Heard, _) => drop(said.send(Word::Heard)),
+        (Kind::Quit, _) => drop(said.send(Word::Quit)),
+        (Kind::File, _) => *file = Some(part(payload, file.take())),
+        (Kind::InputOf, Some((number, bytes))) => running.input(number, bytes),
+        (Kind::KillOf, Some((number, _))) => running.kill(number),
+        (Kind::StartOf, Some((number, start))) => {
+            let start: Result<Start, _> = serde_json::from_slice(start);
+            let takes_input = start.as_ref().is_ok_and(|start| start.input);
+            let input = takes_input.then(|| running.expect(number));
+            // The files of this command are whole now. One that could not be written is its failure.
+            let written = file.take().map_or(Ok(()), |file| file.map(drop));
+            let (port, running) = (Arc::clone(port), Arc::clone(running));
+            std::thread::spawn(move || {
+                let run = || {
+                    written?;
+                    let kinds = [Kind::OutputOf, Kind::ErrorOf].map(|kind| Sort {
+                        kind,
+                        number: Some(number),
+                    });
+                    running.run((number, input), &start?, &port, kinds)
+                };
+                let _ = match run() {
+                    Ok(status) => {
+                        let complaints = serde_json::to_vec(&running.new_complaints());
+                        let mut rest = code(status).to_le_bytes().to_vec();
+                        rest.extend(complaints.unwrap_or_default());
+                        port.send(Kind::ExitOf, &frames::of(number, &rest))
+                    }
+                    Err(error) => {
+                        let rest = error.to_string();
+                        port.send(Kind::FailureOf, &frames::of(number, rest.as_bytes()))
+                    }
+                };
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Writes a part of a file. After an error the rest of the parts are not written: the error stays.
+fn part(payload: &[u8], before: Option<io::Result<File>>) -> io::Result<File> {
+    let before = before.transpose()?;
+    let end = payload.iter().position(|byte| *byte == 0);
+    let (head, bytes) = payload.split_at(end.unwrap_or(payload.len()));
+    let head: Part = serde_json::from_slice(head)?;
+    let mut file = if let Some(file) = before.filter(|_| !head.is_first) {
+        file
+    } else {
+        let path = Path::new(&head.path);
+        if let Some(above) = path.parent() {
+            std::fs::create_dir_all(above)?;
+        }
+        // A program that runs cannot be written, but another file can have its name.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(head.mode);
+        options.open(path)?
+    };
+    file.write_all(bytes.get(1..).unwrap_or_default())?;
+    Ok(file)
+}
