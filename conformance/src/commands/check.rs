@@ -8,6 +8,8 @@ use clap::{Args, ValueEnum};
 use conformance::interrupt;
 use conformance::report::human;
 use conformance::run::jsonl::{self, Line};
+use conformance::run::record::Run;
+use conformance::verdict::Word;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -25,6 +27,38 @@ pub struct Check {
     output: Option<PathBuf>,
     #[command(flatten)]
     strict: Strict,
+    /// Answer `git bisect run` about one claim: exit status 0 if this is its verdict, 1 if it is the other one, 125 if it is undecided
+    #[arg(long, value_enum, value_name = "VERDICT", conflicts_with_all = ["strict", "expect_untestable"])]
+    want: Option<Want>,
+}
+
+/// The verdict that the user asks for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Want {
+    /// The claim is true here
+    Holds,
+    /// The claim is false here
+    Refuted,
+}
+
+impl Want {
+    /// Whether the run, which is of one claim, has this verdict.
+    fn is_met_by(self, run: &Run) -> Result<bool, Failure> {
+        let record = run.records.first();
+        match record.map(|record| record.verdict) {
+            Some(Word::Holds) => Ok(self == Self::Holds),
+            Some(Word::Refuted) => Ok(self == Self::Refuted),
+            Some(Word::Untestable | Word::Broken | Word::TimeOut | Word::NotReached) | None => {
+                let what = record.map(|record| {
+                    let (id, verdict) = (&record.id, record.verdict.text());
+                    format!("{id} {verdict}: {}", record.what_happened())
+                });
+                Err(Failure::Undecided(
+                    what.unwrap_or_else(|| "no result".to_owned()),
+                ))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,6 +72,12 @@ enum Format {
 pub fn check_command(options: &Check) -> Result<bool, Failure> {
     let claims = select(&options.selection)?;
     let strictness = options.strict.of_claims(&claims)?;
+    if options.want.is_some() && claims.len() != 1 {
+        return Err(Failure::Usage(format!(
+            "--want is about one claim, and {} are selected: name it with --filter =ID",
+            claims.len()
+        )));
+    }
     interrupt::watch()?;
     let mut output = open_output(options.output.as_deref())?;
     // Colour codes are for terminals; a file gets plain text.
@@ -50,7 +90,11 @@ pub fn check_command(options: &Check) -> Result<bool, Failure> {
             Ok(())
         }
     };
-    let run = run(&claims, &options.running, &progress, lines)?;
+    let run = match run(&claims, &options.running, &progress, lines) {
+        // A machine or kernel on which nothing runs does not have the other verdict.
+        Err(Failure::Usage(why)) if options.want.is_some() => Err(Failure::Undecided(why)),
+        run => run,
+    }?;
     progress.finish_and_clear();
     if options.format == Format::Human {
         let mut report = Vec::new();
@@ -67,12 +111,14 @@ pub fn check_command(options: &Check) -> Result<bool, Failure> {
         }
     }
     output.finish()?;
-    let red = run.red(&strictness);
     if options.format == Format::Jsonl {
         let mut summary = Vec::new();
         human::summary(&mut summary, &run, &strictness)?;
         // The results are written: a summary that cannot be printed changes nothing.
         let _ = anstream::stderr().write_all(&summary);
     }
-    Ok(red.is_empty())
+    match options.want {
+        Some(want) => want.is_met_by(&run),
+        None => Ok(run.red(&strictness).is_empty()),
+    }
 }

@@ -130,6 +130,10 @@ pub fn main() -> ExitCode {
             let _ = writeln!(anstream::stderr(), "conformance: {message}");
             ExitCode::FAILURE
         }
+        Err(Failure::Undecided(message)) => {
+            let _ = writeln!(anstream::stderr(), "conformance: undecided: {message}");
+            ExitCode::from(125)
+        }
         #[cfg(feature = "vm")]
         Err(Failure::Status(status)) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
     };

@@ -31,6 +31,11 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["check", "--scratch", "/no/such/directory"], "/no/such/directory")]
 #[case(&["check", "--strict", "--expect-untestable", "nonsense"], "nonsense")]
 #[case(&["check", "--expect-untestable", "splice.copies.tcp"], "--strict")]
+#[case(&["check", "--want", "holds"], "--filter =ID")]
+#[case(&["check", "--want", "holds", "--filter", "splice."], "--filter =ID")]
+#[case(&["check", "--want", "true", "--filter", "=splice.call.present"], "holds, refuted")]
+#[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--strict"], "--strict")]
+#[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--expect-untestable", "splice.call.present"], "--expect-untestable")]
 #[case(&["report"], "--format")]
 #[case(&["report", "--format", "xml"], "xml")]
 #[case(&["report", "--format", "junit", "/no/such/file"], "/no/such/file")]
@@ -270,6 +275,39 @@ fn list_says_what_a_kernel_contradicts() {
     }
 }
 
+/// The exit status is the answer to `git bisect run`, and the report is the usual one.
+#[rstest]
+#[case("splice.call.present", "1 hold")]
+#[case("splice.sample.file-to-socket", "1 refuted")]
+fn a_wanted_verdict_is_the_exit_status(#[case] id: &str, #[case] summary: &str) {
+    let filter = format!("={id}");
+    let check = |more: &[&str]| conformance(&[&["check", "--filter", &filter], more].concat());
+    let usual = check(&[]);
+    let report = text(&usual.stdout);
+    assert!(report.contains(summary), "{report}");
+    for want in ["holds", "refuted"] {
+        let output = check(&["--want", want]);
+        let is_wanted = summary.contains(want.trim_end_matches('s'));
+        let status = i32::from(!is_wanted);
+        assert_eq!(output.status.code(), Some(status), "{id} --want {want}");
+        assert_eq!(text(&output.stdout), report, "{id} --want {want}");
+        assert_eq!(output.stderr, usual.stderr, "{id} --want {want}");
+    }
+}
+
+/// What the machine lacks is neither verdict, and a commit for `git bisect run` to skip.
+#[test]
+fn a_wanted_verdict_without_a_directory_is_undecided() {
+    for want in ["holds", "refuted"] {
+        let fixed = ["check", "--filter", "=splice.call.present"];
+        let more = ["--scratch", "/no/such/directory", "--want", want];
+        let output = conformance(&[fixed.as_slice(), &more].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(said.contains("undecided: --scratch"), "{said}");
+    }
+}
+
 /// A file of results with every verdict, which the recipe `reports-check` uses, too.
 const EVERY_VERDICT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -359,6 +397,21 @@ mod host_only {
             assert_eq!(output.status.code(), Some(1), "{said}");
             assert!(said.contains("nothing was decided"), "{said}");
         }
+    }
+
+    #[rstest]
+    #[case("holds")]
+    #[case("refuted")]
+    fn a_wanted_verdict_of_an_untestable_claim_is_exit_status_125(#[case] want: &str) {
+        let fixed = ["check", "--filter", "=zerocopy.copies.network-card"];
+        let output = conformance(&[fixed.as_slice(), &["--want", want]].concat());
+        let (report, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(report.contains("1 untestable"), "{report}");
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(
+            said.contains("undecided: zerocopy.copies.network-card untestable: "),
+            "{said}"
+        );
     }
 
     #[rstest]
