@@ -1,7 +1,7 @@
 //! `conformance check`: decides claims on this kernel.
 
 use super::failure::Failure;
-use super::options::{Running, Selection, Strict, select};
+use super::options::{Running, Selection, Sharing, Strict, select};
 use super::output::{open_output, progress};
 use super::running::run;
 use clap::{Args, ValueEnum};
@@ -18,6 +18,8 @@ pub struct Check {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
+    share: Sharing,
+    #[command(flatten)]
     running: Running,
     /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -28,7 +30,7 @@ pub struct Check {
     #[command(flatten)]
     strict: Strict,
     /// Answer `git bisect run` about one claim: exit status 0 if this is its verdict, 1 if it is the other one, 125 if it is undecided
-    #[arg(long, value_enum, value_name = "VERDICT", conflicts_with_all = ["strict", "expect_untestable"])]
+    #[arg(long, value_enum, value_name = "VERDICT", conflicts_with_all = ["strict", "expect_untestable", "partition"])]
     want: Option<Want>,
 }
 
@@ -70,8 +72,10 @@ enum Format {
 }
 
 pub fn check_command(options: &Check) -> Result<bool, Failure> {
-    let claims = select(&options.selection)?;
-    let strictness = options.strict.of_claims(&claims)?;
+    let selected = select(&options.selection)?;
+    // Every part takes the same options: names are of all that is selected.
+    let strictness = options.strict.of_claims(&selected)?;
+    let claims = options.share.of(&selected);
     if options.want.is_some() && claims.len() != 1 {
         return Err(Failure::Usage(format!(
             "--want is about one claim, and {} are selected: name it with --filter =ID",
@@ -117,6 +121,7 @@ pub fn check_command(options: &Check) -> Result<bool, Failure> {
         // The results are written: a summary that cannot be printed changes nothing.
         let _ = anstream::stderr().write_all(&summary);
     }
+    options.share.refuse_empty(selected.len())?;
     match options.want {
         Some(want) => want.is_met_by(&run),
         None => Ok(run.red(&strictness).is_empty()),

@@ -35,7 +35,10 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["check", "--want", "holds", "--filter", "splice."], "--filter =ID")]
 #[case(&["check", "--want", "true", "--filter", "=splice.call.present"], "holds, refuted")]
 #[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--strict"], "--strict")]
+#[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--partition", "1/1"], "--partition")]
 #[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--expect-untestable", "splice.call.present"], "--expect-untestable")]
+#[case(&["check", "--partition", "0/3"], "1 <= K <= N")]
+#[case(&["falsify", "--partition", "4/3"], "1 <= K <= N")]
 #[case(&["report"], "--format")]
 #[case(&["report", "--format", "xml"], "xml")]
 #[case(&["report", "--format", "junit", "/no/such/file"], "/no/such/file")]
@@ -306,6 +309,53 @@ fn a_wanted_verdict_without_a_directory_is_undecided() {
         assert_eq!(output.status.code(), Some(125), "{said}");
         assert!(said.contains("undecided: --scratch"), "{said}");
     }
+}
+
+/// The claims that a run has decided.
+fn decided(arguments: &[&str]) -> Vec<String> {
+    let output = conformance(&[arguments, &["--format", "jsonl"]].concat());
+    let stdout = text(&output.stdout);
+    let lines = stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let claims = lines.filter(|line| line["type"] == "claim");
+    let mut ids: Vec<String> = claims
+        .filter_map(|line| line["id"].as_str().map(str::to_owned))
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn the_parts_of_a_selection_are_all_of_it() {
+    let fixed = ["check", "--filter", "tee.", "--filter", ".present"];
+    let whole = decided(&fixed);
+    let parts: Vec<Vec<String>> = ["1/3", "2/3", "3/3"]
+        .iter()
+        .map(|part| decided(&[fixed.as_slice(), &["--partition", part]].concat()))
+        .collect();
+    assert!(whole.len() > 3, "{whole:?}");
+    assert!(parts.iter().all(|part| part.len() < whole.len()));
+    let mut all = parts.concat();
+    all.sort_unstable();
+    assert_eq!(all, whole);
+}
+
+/// A machine that got nothing to do reports that, and is not green.
+#[rstest]
+#[case(&["check"])]
+#[case(&["check", "--strict"])]
+#[case(&["check", "--strict", "--expect-untestable", "splice.call.present"])]
+#[case(&["falsify"])]
+fn an_empty_part_is_red(#[case] command: &[&str]) {
+    let part = ["--filter", "=splice.call.present", "--partition", "2/2"];
+    let output = conformance(&[command, &part].concat());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("part 2/2 is empty: 1 claim selected"),
+        "{said}"
+    );
 }
 
 /// A file of results with every verdict, which the recipe `reports-check` uses, too.
