@@ -9,6 +9,7 @@ use conformance::interrupt;
 use conformance::report::human;
 use conformance::run::jsonl::{self, Line};
 use conformance::run::record::Run;
+use conformance::seed::Language;
 use conformance::verdict::Word;
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,6 +33,13 @@ pub struct Check {
     /// Answer `git bisect run` about one claim: exit status 0 if this is its verdict, 1 if it is the other one, 125 if it is undecided
     #[arg(long, value_enum, value_name = "VERDICT", conflicts_with_all = ["strict", "expect_untestable", "partition"])]
     want: Option<Want>,
+}
+
+impl Check {
+    /// Whether the report has the source document's headings and statements.
+    pub fn prints_document(&self) -> bool {
+        self.selection.is_of_document() && self.format == Format::Human
+    }
 }
 
 /// The verdict that the user asks for.
@@ -71,7 +79,7 @@ enum Format {
     Jsonl,
 }
 
-pub fn check_command(options: &Check) -> Result<bool, Failure> {
+pub fn check_command(options: &Check, language: Language) -> Result<bool, Failure> {
     let selected = select(&options.selection)?;
     // Every part takes the same options: names are of all that is selected.
     let strictness = options.strict.of_claims(&selected)?;
@@ -102,12 +110,8 @@ pub fn check_command(options: &Check) -> Result<bool, Failure> {
     progress.finish_and_clear();
     if options.format == Format::Human {
         let mut report = Vec::new();
-        human::whole(
-            &mut report,
-            &run,
-            options.selection.is_of_document(),
-            &strictness,
-        )?;
+        let of_document = options.selection.is_of_document().then_some(language);
+        human::whole_in(&mut report, &run, of_document, &strictness)?;
         if plain {
             anstream::StripStream::new(&mut output as &mut dyn Write).write_all(&report)?;
         } else {

@@ -6,7 +6,8 @@ use conformance::claim::{Claim, Source};
 use conformance::claims;
 use conformance::run::red::Strictness;
 use conformance::run::text::plural;
-use conformance::seed::Document;
+use conformance::seed::{Document, Language};
+use std::env;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -118,6 +119,31 @@ impl FromStr for Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.index + 1, self.of)
+    }
+}
+
+/// The languages of the source document's headings and statements.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tongue {
+    /// English
+    En,
+    /// Chinese
+    Zh,
+}
+
+impl Tongue {
+    /// The language that is asked for, or that of the environment's messages.
+    pub fn language(asked: Option<Self>) -> Language {
+        let of_environment = || {
+            let mut variables = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter();
+            let locale = variables.find_map(|name| env::var(name).ok().filter(|it| !it.is_empty()));
+            Language::of_locale(&locale.unwrap_or_default())
+        };
+        match asked {
+            Some(Self::En) => Language::English,
+            Some(Self::Zh) => Language::Chinese,
+            None => of_environment(),
+        }
     }
 }
 

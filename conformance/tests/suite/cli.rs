@@ -5,8 +5,18 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+/// Runs the program, in English wherever it is tested.
 fn conformance(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_conformance"))
+    in_locale(&[("LC_ALL", "C")], arguments)
+}
+
+fn in_locale(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    for name in ["LC_ALL", "LC_MESSAGES", "LANG"] {
+        command.env_remove(name);
+    }
+    command
+        .envs(variables.iter().copied())
         .args(arguments)
         .output()
         .expect("the program starts")
@@ -39,6 +49,10 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--expect-untestable", "splice.call.present"], "--expect-untestable")]
 #[case(&["check", "--partition", "0/3"], "1 <= K <= N")]
 #[case(&["falsify", "--partition", "4/3"], "1 <= K <= N")]
+#[case(&["check", "--language", "zh"], "--source seed")]
+#[case(&["check", "--source", "seed", "--format", "jsonl", "--language", "zh"], "--source seed")]
+#[case(&["list", "--language", "en"], "--source seed")]
+#[case(&["show", "S22", "--language", "de"], "en, zh")]
 #[case(&["report"], "--format")]
 #[case(&["report", "--format", "xml"], "xml")]
 #[case(&["report", "--format", "junit", "/no/such/file"], "/no/such/file")]
@@ -221,6 +235,54 @@ fn show_takes_a_statement_too() {
         shown.contains("S28 false") && shown.contains("splice.sample.file-to-socket"),
         "{shown}"
     );
+}
+
+/// The document's headings and sentences are in one language; the rest is English.
+#[rstest]
+#[case(&[], &[], false)]
+#[case(&[("LANG", "de_DE.UTF-8")], &[], false)]
+#[case(&[("LANG", "zh_CN.UTF-8")], &[], true)]
+#[case(&[("LC_MESSAGES", "zh_TW.UTF-8"), ("LANG", "C")], &[], true)]
+#[case(&[("LC_ALL", ""), ("LANG", "zh_CN.UTF-8")], &[], true)]
+#[case(&[("LC_ALL", "C"), ("LANG", "zh_CN.UTF-8")], &[], false)]
+#[case(&[("LANG", "zh_CN.UTF-8")], &["--language", "en"], false)]
+#[case(&[], &["--language", "zh"], true)]
+fn the_document_is_in_the_language_of_the_user(
+    #[case] variables: &[(&str, &str)],
+    #[case] options: &[&str],
+    #[case] is_chinese: bool,
+) {
+    let document = conformance::seed::Document::load();
+    let statement = document.find("S04").expect("a statement");
+    let section = &document.sections[0];
+    let check = [
+        "check",
+        "--source",
+        "seed",
+        "--filter",
+        "=splice.call.present",
+    ];
+    let reports = [
+        check.as_slice(),
+        &["show", "S04"],
+        &["show", "splice.call.present"],
+    ];
+    for (index, arguments) in reports.into_iter().enumerate() {
+        let output = in_locale(variables, &[arguments, options].concat());
+        let report = text(&output.stdout);
+        let expected = |words: &str, is_there| {
+            assert_eq!(report.contains(words), is_there, "{words} in {report}");
+        };
+        expected(&statement.chinese, is_chinese);
+        expected(&statement.english, !is_chinese);
+        if index == 0 {
+            expected(&section.chinese, is_chinese);
+            expected(&section.english, !is_chinese);
+        }
+        expected("EBADF", true);
+        let has_chinese = report.chars().any(|letter| letter >= '\u{4e00}');
+        assert_eq!(has_chinese, is_chinese, "{report}");
+    }
 }
 
 #[test]
