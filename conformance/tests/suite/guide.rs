@@ -4,8 +4,14 @@
 mod host_only {
     use conformance::claim::{Claim, Source};
     use conformance::claims::REGISTRY;
+    use conformance::grids::fds::FDS;
+    use conformance::grids::fs::FS;
+    use conformance::routes::Route;
     use conformance::run::recorded;
+    use conformance::seed::Document;
     use conformance::verdict::Word;
+    use conformance::ways::methods;
+    use conformance::ways::sinks::Sink;
     use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -140,6 +146,23 @@ mod host_only {
             }
         }
         assert!(links > 40, "{links} links");
+    }
+
+    #[test]
+    fn the_changelog_counts_right() {
+        let changelog = fs::read_to_string(top().join("CHANGELOG.md")).expect("a changelog");
+        for (count, what) in [
+            (Document::load().statements.len(), "S01 to S{}"),
+            (recorded::names().len(), "what {} kernels did"),
+            (FDS.rows.len(), "{} kinds of descriptors"),
+            (FS.rows.len(), "{} file systems"),
+            (methods::ALL.len(), "{} methods of sending"),
+            (Sink::ALL.len(), "{} sinks"),
+            (Route::ALL.len(), "{} routes"),
+        ] {
+            let words = what.replace("{}", &count.to_string());
+            assert!(changelog.contains(&words), "{words}");
+        }
     }
 
     #[test]
