@@ -165,6 +165,29 @@ mod host_only {
         }
     }
 
+    /// The workflow of the matrix asks a script for the kernels, and starts a job for each.
+    #[test]
+    fn the_workflow_starts_a_job_for_every_kernel() {
+        let output = Command::new("bash")
+            .arg("conformance/scripts/matrix-kernels.sh")
+            .current_dir(top())
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{output:?}");
+        let names: Vec<String> = serde_json::from_slice(&output.stdout).expect("a JSON array");
+        let unique: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(unique.len(), names.len(), "{names:?}");
+        for kernel in recorded::names().into_iter().chain(["gvisor", "uml"]) {
+            assert!(unique.contains(kernel), "{kernel} is missing in {names:?}");
+        }
+        // Optional rows run only where they are named.
+        assert!(!unique.contains("6.1-generic"), "{names:?}");
+        let workflow = top().join(".github/workflows/matrix.yml");
+        let workflow = fs::read_to_string(workflow).expect("a workflow");
+        assert!(workflow.contains("$(bash conformance/scripts/matrix-kernels.sh)"));
+        assert!(workflow.contains("kernel: ${{ fromJSON(needs.kernels.outputs.names) }}"));
+    }
+
     #[test]
     fn the_summary_names_every_page() {
         let summary = top().join("conformance/docs/SUMMARY.md");
