@@ -1,4 +1,4 @@
-//! What a replica and its master say to each other: bytes and times in, bytes and steps out. There is no socket and no clock here.
+//! The dialogue of a replica and its master: bytes and times in, bytes and steps out. There is no socket and no clock here.
 //!
 //! ```text
 //! Greeting ──PSYNC, SYNC──► Asked ──version──► Delayed ──time──► Sending ──file──► Streaming
@@ -57,7 +57,7 @@ pub struct Terms {
 pub struct Situation<'run> {
     /// The conditions.
     pub terms: &'run Terms,
-    /// The commands that follow the file, as far as they have arrived.
+    /// The commands that follow the file and have arrived.
     pub commands: &'run [u8],
     /// Whether more commands can arrive.
     pub more: bool,
@@ -65,7 +65,7 @@ pub struct Situation<'run> {
     pub now: Instant,
 }
 
-/// What the replica gets, and what its master does besides.
+/// The bytes for the replica, and the steps of its master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// The bytes for the replica.
@@ -470,7 +470,7 @@ pub fn unknown(why: &str) -> End {
     ))
 }
 
-/// The line by which a replica that got nothing is told the error: it writes it to its log.
+/// The line that reports an error to a replica that got nothing. The replica writes it to its log.
 pub fn refusal(why: &str) -> Vec<u8> {
     let line: String = why
         .chars()
