@@ -231,8 +231,7 @@ record-redis-bench:
 # What the virtual machines need, installed on this machine (Debian; asks for root where it is not)
 [group('setup')]
 setup:
-    bash conformance/scripts/install.sh qemu-system-x86 debian-archive-keyring busybox-static python3-venv \
-        e2fsprogs xfsprogs btrfs-progs f2fs-tools dosfstools exfatprogs ntfs-3g squashfs-tools erofs-utils xorriso
+    bash conformance/scripts/setup.sh
 
 # Kernels that are programs: gVisor, User-mode Linux (Debian; asks for root where it is not)
 [group('setup')]

@@ -22,6 +22,28 @@ pub struct Document {
     pub statements: Vec<Statement>,
 }
 
+/// The language in which the document's headings and statements are printed. All else is English.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Chinese, in which the document is written.
+    Chinese,
+}
+
+impl Language {
+    /// The language of a locale such as `zh_CN.UTF-8`.
+    pub fn of_locale(locale: &str) -> Self {
+        let language = locale.split(['_', '.', '@']).next();
+        if language == Some("zh") {
+            Self::Chinese
+        } else {
+            Self::English
+        }
+    }
+}
+
 /// A section of the document.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +54,16 @@ pub struct Section {
     pub english: String,
     /// The same in Chinese.
     pub chinese: String,
+}
+
+impl Section {
+    /// Its subject in this language.
+    pub fn heading(&self, language: Language) -> &str {
+        match language {
+            Language::English => &self.english,
+            Language::Chinese => &self.chinese,
+        }
+    }
 }
 
 /// One statement.
@@ -96,6 +128,14 @@ impl Document {
 }
 
 impl Statement {
+    /// The statement in this language, in our words.
+    pub fn sentence(&self, language: Language) -> &str {
+        match language {
+            Language::English => &self.english,
+            Language::Chinese => &self.chinese,
+        }
+    }
+
     /// Every claim that decides it.
     pub fn all_claims(&self) -> impl Iterator<Item = &str> {
         self.claims
@@ -291,6 +331,18 @@ mod tests {
             );
             assert!(chinese(&statement.chinese), "{}", statement.id);
         }
+    }
+
+    #[rstest]
+    #[case("zh", Language::Chinese)]
+    #[case("zh_CN.UTF-8", Language::Chinese)]
+    #[case("zh_TW@radical", Language::Chinese)]
+    #[case("zha_CN.UTF-8", Language::English)]
+    #[case("en_US.UTF-8", Language::English)]
+    #[case("C", Language::English)]
+    #[case("", Language::English)]
+    fn a_locale_has_a_language(#[case] locale: &str, #[case] expected: Language) {
+        assert_eq!(Language::of_locale(locale), expected);
     }
 
     #[rstest]

@@ -6,6 +6,7 @@ use conformance::lab::redis::resp;
 use conformance::lab::redis::resp::Next;
 use conformance::redis::aof::Manifest;
 use conformance::redis::aof::commands::{self, Entry, Names, Reader};
+use conformance::redis::dialogue::{Dialogue, Framing, Output, Situation, Step, Terms, UNREAD};
 use conformance::redis::rdb;
 use conformance::run::jsonl;
 use conformance::run::jsonl::Line;
@@ -16,14 +17,16 @@ use nocopy_msg_zerocopy::{
 };
 use on_kernel::{frames, image};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// A name, and what must not panic.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// What is fuzzed: the target's name, which is also that of its corpus, and its function.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("aof", aof),
     ("control_messages", control_messages),
+    ("dialogue", dialogue),
     ("error_queue", error_queue),
     ("frames", frames),
     ("image", image),
@@ -301,6 +304,161 @@ pub fn resp(bytes: &[u8]) {
     if let Ok(length) = resp::whole(stream) {
         assert!(length <= stream.len());
         assert_eq!(resp::whole(&stream[..length]), Ok(length));
+    }
+}
+
+/// Any bytes as what happens between a master and one replica, whose words may be cut at any place. The first byte is the terms; then an
+/// event is a byte for its kind, a byte for its size, and the bytes that arrive.
+pub fn dialogue(bytes: &[u8]) {
+    let Some((flags, mut script)) = bytes.split_first() else {
+        return;
+    };
+    let is_set = |bit: u8| flags & (1 << bit) != 0;
+    let terms = Terms {
+        identity: "0".repeat(40),
+        login: is_set(0).then(|| ("default".to_owned(), "secret".to_owned())),
+        header: rdb::Header {
+            format: rdb::Format::Redis,
+            version: if is_set(1) { 99 } else { 10 },
+        },
+        length: 100,
+        force: is_set(2),
+        framing: if is_set(3) {
+            Framing::Mark
+        } else {
+            Framing::Length
+        },
+        delay: Duration::from_millis(500),
+        ping: Duration::from_secs(10),
+    };
+    let version = is_set(4).then_some(rdb::Server {
+        program: rdb::Format::Redis,
+        version: (7, 0),
+    });
+    let now = Instant::now();
+    let mut played = Played {
+        dialogue: Dialogue::new(&terms, version, MARK.to_owned(), now),
+        terms,
+        now,
+        commands: Vec::new(),
+        more: true,
+        heard: Vec::new(),
+        steps: Vec::new(),
+        is_sent: false,
+        before: Vec::new(),
+        after: Vec::new(),
+    };
+    while let [kind, size, rest @ ..] = script {
+        let length = if kind % 6 < 2 { usize::from(*size) } else { 0 };
+        let (came, rest) = rest.split_at(rest.len().min(length));
+        script = rest;
+        if !played.event(*kind, *size, came) {
+            break;
+        }
+    }
+    played.look_back();
+}
+
+const MARK: &str = "1111111111111111111111111111111111111111";
+
+/// A dialogue, and all that has happened in it.
+struct Played {
+    dialogue: Dialogue,
+    terms: Terms,
+    now: Instant,
+    commands: Vec<u8>,
+    more: bool,
+    /// All bytes from the replica, in lower case.
+    heard: Vec<u8>,
+    steps: Vec<Step>,
+    /// Whether the file was sent.
+    is_sent: bool,
+    /// The bytes between the promise and the head of the file.
+    before: Vec<u8>,
+    /// The bytes after the file and its mark.
+    after: Vec<u8>,
+}
+
+impl Played {
+    /// Returns whether the dialogue goes on.
+    fn event(&mut self, kind: u8, size: u8, came: &[u8]) -> bool {
+        if kind % 6 == 2 {
+            self.now += Duration::from_millis(100) * u32::from(size);
+        }
+        let at = Situation {
+            terms: &self.terms,
+            commands: &self.commands,
+            more: self.more,
+            now: self.now,
+        };
+        let mut out = Output::default();
+        let dialogue = &mut self.dialogue;
+        let mut goes_on = true;
+        match kind % 6 {
+            0 => {
+                let (mut bytewise, mut said) = (dialogue.clone(), Output::default());
+                let mut bytes = came.chunks(1);
+                let is_bad = bytes.any(|byte| bytewise.hear(byte, &at, &mut said).is_err());
+                goes_on = dialogue.hear(came, &at, &mut out).is_ok();
+                assert_eq!((goes_on, &out), (!is_bad, &said), "pieces matter");
+                self.heard.extend(came.to_ascii_lowercase());
+            }
+            1 => {
+                let is_open = kind & 0x80 == 0;
+                goes_on = dialogue.hear_answer(came, is_open, &at, &mut out).is_ok();
+            }
+            2 => goes_on = dialogue.clock(&at, &mut out).is_ok(),
+            3 => dialogue.turn(&at, &mut out),
+            4 => {
+                dialogue.sent(self.now, &mut out);
+                self.is_sent |= self.steps.contains(&Step::Send);
+                if out.bytes == MARK.as_bytes() {
+                    assert_eq!(self.terms.framing, Framing::Mark);
+                    out.bytes.clear();
+                }
+            }
+            _ if self.more => {
+                let database = [b'0' + size % 10];
+                self.commands.extend(resp::command(&[b"SELECT", &database]));
+                self.more = size & 0x80 == 0;
+            }
+            _ => {}
+        }
+        assert!(self.dialogue.unread() <= UNREAD + came.len());
+        assert!(out.bytes.len() <= 64 * (came.len() + 2) + self.commands.len());
+        let was_promised = self.steps.contains(&Step::Begins);
+        self.steps.extend(&out.steps);
+        if self.is_sent {
+            self.after.extend(&out.bytes);
+        } else if was_promised && !self.steps.contains(&Step::Send) {
+            self.before.extend(&out.bytes);
+        }
+        goes_on
+    }
+
+    /// What must be true of all of it.
+    fn look_back(&self) {
+        let count =
+            |wanted: fn(&Step) -> bool| self.steps.iter().filter(|step| wanted(step)).count();
+        let asked = count(|step| matches!(step, Step::Ask(_)));
+        let promised = count(|step| *step == Step::Begins);
+        let sent = count(|step| *step == Step::Send);
+        let done = count(|step| *step == Step::Done);
+        let is_ordered = done <= sent && sent <= promised && promised <= 1;
+        assert!(asked <= 1 && is_ordered, "{:?}", self.steps);
+        assert!(done == 0 || self.is_sent, "done without the file");
+        let heard = |word: &[u8]| self.heard.windows(word.len()).any(|part| part == word);
+        if self.terms.login.is_some() {
+            assert!(asked + promised == 0 || heard(b"secret"), "no password");
+        }
+        if self.terms.header.version == 99 && !self.terms.force {
+            let is_wanted = promised == 0 || heard(b"rdb-only");
+            assert!(is_wanted, "nothing loads this file");
+        }
+        let is_sign = |byte: &u8| *byte == b'\n';
+        assert!(self.before.iter().all(is_sign), "not a sign of life");
+        let whole = resp::whole(&self.after);
+        assert_eq!(whole, Ok(self.after.len()), "not commands");
     }
 }
 

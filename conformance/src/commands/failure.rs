@@ -8,6 +8,8 @@ pub enum Failure {
     Usage(String),
     /// Why nothing is green, in a sentence; exit status 1.
     Red(String),
+    /// Why the one claim is undecided, in a sentence; exit status 125, for which `git bisect run` skips a commit.
+    Undecided(String),
     /// The exit status of a program that ran in a guest.
     #[cfg(feature = "vm")]
     Status(i32),

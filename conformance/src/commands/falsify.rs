@@ -1,7 +1,7 @@
 //! `falsify`.
 
 use crate::commands::failure::Failure;
-use crate::commands::options::{Running, Selection, select};
+use crate::commands::options::{Running, Selection, Sharing, select};
 use crate::commands::output::{Output, open_output};
 use crate::commands::running::runner;
 use anstream::stream::IsTerminal;
@@ -23,6 +23,8 @@ use std::path::PathBuf;
 pub struct Falsify {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    share: Sharing,
     #[command(flatten)]
     running: Running,
     /// Try only N derived lies per claim, the same ones every time
@@ -46,7 +48,8 @@ enum Line<'run> {
 }
 
 pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
-    let claims = select(&options.selection)?;
+    let selected = select(&options.selection)?;
+    let claims = options.share.of(&selected);
     let release = running().map_err(|error| Failure::Usage(error.to_string()))?;
     let (mut runner, passed_over) = runner(&options.running)?;
     if options.running.jobs.is_none() {
@@ -92,6 +95,7 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
     let mut report = Vec::new();
     print(&mut report, &environment, &examined, options.verbose)?;
     anstream::stdout().write_all(&report)?;
+    options.share.refuse_empty(selected.len())?;
     if !examined.iter().any(Examined::was_tried) {
         return Err(Failure::Red(NOTHING_DECIDED.to_owned()));
     }

@@ -25,6 +25,7 @@ use conformance::grids::fs::FS;
 use conformance::ledger::LEDGER;
 use failure::Failure;
 use nocopy_host::interrupt;
+use options::Tongue;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -36,6 +37,9 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Language of the source document, for `check --source seed` and `show` [default: that of $LANG]
+    #[arg(long, global = true, value_enum)]
+    language: Option<Tongue>,
     #[command(flatten)]
     check: check::Check,
 }
@@ -99,9 +103,21 @@ pub fn main() -> ExitCode {
         }
         Err(error) => return usage(&one_line(&error.to_string())),
     };
+    let language = Tongue::language(cli.language);
+    let prints_document = match &cli.command {
+        None => cli.check.prints_document(),
+        Some(Command::Check(options)) => options.prints_document(),
+        Some(Command::Show(_)) => true,
+        Some(_) => false,
+    };
+    if cli.language.is_some() && !prints_document {
+        return usage(
+            "--language: only `check --source seed` and `show` print the source document",
+        );
+    }
     let done = match cli.command {
-        None => check::check_command(&cli.check),
-        Some(Command::Check(options)) => check::check_command(&options),
+        None => check::check_command(&cli.check, language),
+        Some(Command::Check(options)) => check::check_command(&options, language),
         Some(Command::List(options)) => list::list_command(&options),
         Some(Command::Coverage(options)) => coverage::coverage_command(&options),
         Some(Command::Report(options)) => report::report_command(&options),
@@ -114,7 +130,7 @@ pub fn main() -> ExitCode {
         Some(Command::Redis(command)) => redis::redis_command(&command),
         Some(Command::Bench(options)) => bench::bench_command(&options),
         Some(Command::Soak(options)) => soak::soak_command(&options),
-        Some(Command::Show(options)) => show::show_command(&options),
+        Some(Command::Show(options)) => show::show_command(&options, language),
         #[cfg(feature = "vm")]
         Some(Command::Vm(command)) => vm::vm_command(&command),
         #[cfg(feature = "vm")]
@@ -129,6 +145,10 @@ pub fn main() -> ExitCode {
         Err(Failure::Red(message)) => {
             let _ = writeln!(anstream::stderr(), "conformance: {message}");
             ExitCode::FAILURE
+        }
+        Err(Failure::Undecided(message)) => {
+            let _ = writeln!(anstream::stderr(), "conformance: undecided: {message}");
+            ExitCode::from(125)
         }
         #[cfg(feature = "vm")]
         Err(Failure::Status(status)) => ExitCode::from(u8::try_from(status).unwrap_or(1)),

@@ -5,8 +5,12 @@ use clap::{Args, ValueEnum};
 use conformance::claim::{Claim, Source};
 use conformance::claims;
 use conformance::run::red::Strictness;
-use conformance::seed::Document;
+use conformance::run::text::plural;
+use conformance::seed::{Document, Language};
+use std::env;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// What is red in addition to broken experiments, time-outs and a run that decides nothing.
 #[derive(Args)]
@@ -52,6 +56,95 @@ pub struct Selection {
     /// Only claims with this kind of source
     #[arg(long, value_enum)]
     pub source: Option<SourceKind>,
+}
+
+/// The option by which several machines share a selection.
+#[derive(Args)]
+pub struct Sharing {
+    /// Only part K of N of the selected claims, to share them between machines
+    #[arg(long, value_name = "K/N")]
+    pub partition: Option<Part>,
+}
+
+impl Sharing {
+    /// The claims of this part, in their order.
+    pub fn of(&self, selected: &[&'static Claim]) -> Vec<&'static Claim> {
+        let all = selected.iter().copied();
+        match self.partition {
+            Some(part) => part.of(all).collect(),
+            None => all.collect(),
+        }
+    }
+
+    /// An empty part decides nothing, which is red.
+    pub fn refuse_empty(&self, selected: usize) -> Result<(), Failure> {
+        match self.partition {
+            Some(part) if part.of(0..selected).next().is_none() => Err(Failure::Red(format!(
+                "part {part} is empty: {} selected",
+                plural(selected, "claim")
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Part `index` of `of` parts. Each item of a list is in exactly one part, and the sizes of parts differ by one at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// From 0.
+    index: usize,
+    of: usize,
+}
+
+impl Part {
+    /// The items of this part. Neighbours, which often take a similar time, are in different parts.
+    pub fn of<T>(self, items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        items.skip(self.index).step_by(self.of)
+    }
+}
+
+impl FromStr for Part {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('/').and_then(|(part, parts)| {
+            let (part, of): (usize, usize) = (part.parse().ok()?, parts.parse().ok()?);
+            let index = part.checked_sub(1)?;
+            (index < of).then_some(Self { index, of })
+        });
+        parsed.ok_or("expected K/N with 1 <= K <= N, for example 1/3")
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index + 1, self.of)
+    }
+}
+
+/// The languages of the source document's headings and statements.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tongue {
+    /// English
+    En,
+    /// Chinese
+    Zh,
+}
+
+impl Tongue {
+    /// The language that is asked for, or that of the environment's messages.
+    pub fn language(asked: Option<Self>) -> Language {
+        let of_environment = || {
+            let mut variables = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter();
+            let locale = variables.find_map(|name| env::var(name).ok().filter(|it| !it.is_empty()));
+            Language::of_locale(&locale.unwrap_or_default())
+        };
+        match asked {
+            Some(Self::En) => Language::English,
+            Some(Self::Zh) => Language::Chinese,
+            None => of_environment(),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -179,5 +272,52 @@ impl SourceKind {
             Source::Thread(_) => self == Self::Thread,
             Source::Measured => self == Self::Measured,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+    use rstest::rstest;
+
+    fn parts(of: usize) -> impl Iterator<Item = Part> {
+        (1..=of).map(move |part| format!("{part}/{of}").parse().expect("a part"))
+    }
+
+    quickcheck! {
+        // Stable, disjoint and complete; no part is more than one item larger than another.
+        fn parts_are_a_partition(count: u8, of: u8) -> bool {
+            let (count, of) = (usize::from(count), usize::from(of) + 1);
+            let made = || parts(of).map(|part| part.of(0..count).collect()).collect();
+            let (once, again): (Vec<Vec<usize>>, Vec<Vec<usize>>) = (made(), made());
+            let mut all = once.concat();
+            let in_order = once.iter().all(|part| part.is_sorted());
+            all.sort_unstable();
+            let sizes = || once.iter().map(Vec::len);
+            once == again
+                && in_order
+                && all == (0..count).collect::<Vec<_>>()
+                && sizes().max() <= sizes().min().map(|size| size + 1)
+        }
+    }
+
+    #[test]
+    fn a_part_is_printed_as_it_is_given() {
+        let printed: Vec<String> = parts(3).map(|part| part.to_string()).collect();
+        assert_eq!(printed, ["1/3", "2/3", "3/3"]);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("1")]
+    #[case("0/3")]
+    #[case("4/3")]
+    #[case("1/0")]
+    #[case("-1/3")]
+    #[case("1/3/3")]
+    #[case("a/b")]
+    fn what_is_not_a_part_is_refused(#[case] text: &str) {
+        assert!(text.parse::<Part>().is_err(), "{text}");
     }
 }

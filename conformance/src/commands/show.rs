@@ -8,7 +8,7 @@ use conformance::claim::Claim;
 use conformance::claims::REGISTRY;
 use conformance::report::human;
 use conformance::run::red::Strictness;
-use conformance::seed::Document;
+use conformance::seed::{Document, Language};
 use indicatif::ProgressBar;
 use std::io::Write;
 
@@ -20,7 +20,7 @@ pub struct Show {
     running: Running,
 }
 
-pub fn show_command(options: &Show) -> Result<bool, Failure> {
+pub fn show_command(options: &Show, language: Language) -> Result<bool, Failure> {
     let Show { id, running } = options;
     let document = Document::load();
     let statement = document.find(id);
@@ -40,14 +40,13 @@ pub fn show_command(options: &Show) -> Result<bool, Failure> {
     let run = run(&claims, running, &ProgressBar::hidden(), |_| Ok(()))?;
     let mut report = Vec::new();
     if let Some(statement) = statement {
-        human::statement(&mut report, statement, &run)?;
-        writeln!(report, "\n  {}", statement.chinese)?;
+        human::statement(&mut report, statement, &run, language)?;
     }
     for claim in &claims {
         if statement.is_some() {
             writeln!(report)?;
         }
-        human::claim(&mut report, claim)?;
+        human::claim(&mut report, claim, language)?;
         if let Some(record) = run.find(claim.id) {
             human::verdict_here(&mut report, &run, record)?;
         }

@@ -2,6 +2,7 @@
 
 pub mod aof;
 pub mod bench;
+pub mod dialogue;
 pub mod rdb;
 mod replica;
 pub mod serve;

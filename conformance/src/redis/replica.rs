@@ -1,8 +1,9 @@
-//! A replica, as its master sees it: its reports, the events that it waits for, and its end.
+//! A replica, as its master sees it: its connections, the transfer of the file, and its result.
 
 #![forbid(unsafe_code)]
 
-use super::rdb::{self, Server as Version};
+use super::dialogue::{Dialogue, End, Output, Terms};
+use super::rdb::Server as Version;
 use crate::lab::redis::link::Link;
 use crate::routes::carrier::Notified;
 use crate::routes::{Ended, State, Transfer, Wait};
@@ -39,107 +40,36 @@ pub struct Served {
     pub error: Option<String>,
 }
 
-/// The phase of a replica.
-pub enum Phase {
-    /// It has connected, and sends its greeting.
-    Greeting,
-    /// It is asked, over another connection, for its version, which decides what it can load.
-    Asked(Link, Instant),
-    /// It waits until this time for the file.
-    Delayed(Instant),
-    /// It gets the file. The transfer may wait for an event.
-    Sending(Box<Transfer<Rc<File>, Rc<TcpStream>>>, Option<Wait>),
-    /// It has the file, and gets the commands.
-    Streaming,
-    /// Nothing more is sent, and it is to close the connection.
-    Ending,
-}
-
-/// The properties that a replica reports.
-pub struct Said {
-    /// The port on which it listens.
-    pub port: Option<u16>,
-    pub version: Option<Version>,
-    /// `redis-cli --rdb`, which stores the file and does not load it.
-    pub stores_only: bool,
-    pub knows_mark: bool,
-}
+/// The transfer of the file, and the event that it waits for.
+pub type Sending = (Box<Transfer<Rc<File>, Rc<TcpStream>>>, Option<Wait>);
 
 pub struct Replica {
     pub link: Link,
     pub peer: SocketAddr,
-    pub phase: Phase,
-    pub said: Said,
-    pub is_known: bool,
-    /// Whether it acknowledges what it gets.
-    pub acknowledges: bool,
-    pub mark: String,
-    /// The number of bytes of the commands that were sent.
-    pub passed: usize,
-    pub is_done: bool,
-    pub heard: Instant,
+    pub dialogue: Dialogue,
+    /// The connection that asks it for its version, in the phase `Asked`.
+    pub asked: Option<Link>,
+    /// In the phase `Sending`.
+    pub sending: Option<Sending>,
     pub began: Instant,
     pub served: Served,
 }
 
-/// How a connection ends.
-pub enum End {
-    /// The replica closed it, and nothing is missing.
-    Orderly,
-    /// There was an error, with this message.
-    Wrong(String),
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self::Wrong(error.to_string())
-    }
-}
-
-impl Said {
-    /// Notes a property from `REPLCONF`.
-    pub fn note(&mut self, name: &[u8], value: &[u8]) {
-        let value = String::from_utf8_lossy(value);
-        match name.to_ascii_lowercase().as_slice() {
-            b"listening-port" => self.port = value.parse().ok(),
-            b"capa" => self.knows_mark |= value == "eof",
-            b"rdb-only" => self.stores_only = value == "1",
-            // Valkey sends this; Redis does not.
-            b"version" => {
-                let version = rdb::version(&value);
-                let program = rdb::Format::Valkey;
-                self.version = version.map(|version| Version { program, version });
-            }
-            _ => {}
-        }
-    }
-}
-
 impl Replica {
-    /// A replica that has connected. With `is_known`, it does not need a password.
+    /// A replica that has connected.
     pub fn new(
         link: Link,
         peer: SocketAddr,
+        terms: &Terms,
         version: Option<Version>,
-        is_known: bool,
     ) -> io::Result<Self> {
         let now = Instant::now();
         Ok(Self {
             link,
             peer,
-            phase: Phase::Greeting,
-            said: Said {
-                port: None,
-                version,
-                stores_only: false,
-                knows_mark: false,
-            },
-            is_known,
-            acknowledges: false,
-            mark: identity()?,
-            passed: 0,
-            is_done: false,
-            heard: now,
+            dialogue: Dialogue::new(terms, version, identity()?, now),
+            asked: None,
+            sending: None,
             began: now,
             served: Served {
                 peer: peer.to_string(),
@@ -156,23 +86,9 @@ impl Replica {
         })
     }
 
-    /// Notes that the replica has acknowledged this offset.
-    pub fn acknowledge(&mut self, offset: Option<u64>) {
-        if matches!(self.phase, Phase::Streaming | Phase::Ending) {
-            self.served.acknowledged = offset;
-        }
-    }
-
-    /// Whether it has acknowledged this many bytes after the file.
-    pub fn has_all(&self, commands: usize) -> bool {
-        let acknowledged = self.served.acknowledged;
-        acknowledged.is_some_and(|offset| offset >= commands as u64)
-    }
-
     /// The transfer has ended: all bytes of the file are in the socket, or there was an error.
     pub fn finish(&mut self) -> Result<(), End> {
-        let Phase::Sending(transfer, _) = std::mem::replace(&mut self.phase, Phase::Streaming)
-        else {
+        let Some((transfer, _)) = self.sending.take() else {
             return Ok(());
         };
         let outcome = transfer.outcome();
@@ -199,21 +115,17 @@ impl Replica {
             }
             (ended, _) => return Err(End::Wrong(format!("it ended early: {ended:?}"))),
         }
-        let mark = std::mem::take(&mut self.mark);
-        self.link.say(mark.as_bytes());
-        self.heard = Instant::now();
-        self.link.flush()?;
-        Ok(())
+        self.sent()
     }
 
     /// The replica sends nothing more. A replica that has the whole file may close the connection before the kernel has reported all
     /// completions. The kernel reports those when it drops the data of the connection.
     pub fn hang_up(&mut self, length: u64) -> Result<(), End> {
-        let Phase::Sending(transfer, _) = &mut self.phase else {
+        let Some((transfer, _)) = &mut self.sending else {
             return Ok(());
         };
         // A mark would still have to follow the file.
-        if transfer.taken() < length || !self.mark.is_empty() {
+        if transfer.taken() < length || self.dialogue.has_mark() {
             return Ok(());
         }
         if transfer.advance(0) == State::Ended {
@@ -221,16 +133,27 @@ impl Replica {
         }
         let notified = transfer.notified();
         self.note(notified);
-        self.phase = Phase::Streaming;
+        self.sending = None;
+        self.sent()
+    }
+
+    /// The socket has taken the whole file.
+    fn sent(&mut self) -> Result<(), End> {
+        let mut out = Output::default();
+        self.dialogue.sent(Instant::now(), &mut out);
+        self.link.say(&out.bytes);
+        self.link.flush()?;
         Ok(())
     }
 
-    /// Nothing more is sent. Notes the bytes that were sent until now.
+    /// Nothing more is sent. Notes what the replica has got until now.
     pub fn stop(&mut self) {
-        if let Phase::Sending(transfer, _) = &self.phase {
+        if let Some((transfer, _)) = &self.sending {
             let notified = transfer.notified();
             self.note(notified);
         }
+        self.served.is_replica = self.dialogue.is_replica();
+        self.served.acknowledged = self.dialogue.acknowledged();
     }
 
     /// Notes the duration, and the kernel's reports.
@@ -240,17 +163,6 @@ impl Replica {
             self.served.sends = notified.sends;
             self.served.copied = notified.copied;
             self.served.unpinned = notified.unpinned;
-        }
-    }
-
-    /// The connection has ended in this way. Returns whether that is an error.
-    pub fn closed(&self, how: &str) -> End {
-        match self.phase {
-            Phase::Greeting | Phase::Streaming | Phase::Ending => End::Orderly,
-            Phase::Sending(..) => End::Wrong(format!("{how} after {} bytes", self.served.bytes)),
-            Phase::Asked(..) | Phase::Delayed(_) => {
-                End::Wrong(format!("{how} before it got the file"))
-            }
         }
     }
 }

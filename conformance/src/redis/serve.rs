@@ -1,14 +1,16 @@
 //! A master that has one file and nothing else. Replicas sync from it, in one thread, by any route.
 //!
-//! All waiting is in one place, [`Server::run`]. A replica is a [`Link`] in a phase. The file is sent by a [`Transfer`], which has a
-//! separate offset, pipe and error queue for each replica. It is given a budget each time its socket can take more, so that no
-//! replica waits for another.
+//! All waiting is in one place, [`Server::run`]. A replica is a [`Link`] with a [`Dialogue`](super::dialogue::Dialogue), which decides
+//! what it is sent. The file is sent by a [`Transfer`], which has a separate offset, pipe and error queue for each replica. It is given
+//! a budget each time its socket can take more, so that no replica waits for another.
 
 #![forbid(unsafe_code)]
 
+pub use super::dialogue::Framing;
+use super::dialogue::{End, Output, PIECE, Phase, Situation, Step, Terms, refusal, unknown};
 use super::rdb::{Checked, Server as Version};
 pub use super::replica::Served;
-use super::replica::{End, Phase, Replica, identity};
+use super::replica::{Replica, identity};
 use crate::lab::completions::Completions;
 use crate::lab::redis::link::Link;
 use crate::lab::redis::resp;
@@ -24,15 +26,6 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// The form in which the file is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// `$` and its length, before the file.
-    Length,
-    /// `$EOF:` and a mark of 40 bytes before the file, and the mark after it, for replicas that support it.
-    Mark,
-}
 
 /// The data for replicas, and the conditions.
 #[derive(Clone, Debug)]
@@ -91,10 +84,6 @@ pub enum News {
     Left(SocketAddr, String),
 }
 
-/// The time that a replica may take to report its version.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The interval of the signs that the master is alive, before the file.
-const ALIVE: Duration = Duration::from_secs(1);
 /// The interval of attempts to accept a connection, after one has failed.
 const FULL: Duration = Duration::from_millis(500);
 /// The time that an orderly end may take.
@@ -105,9 +94,8 @@ pub struct Server<'run> {
     listener: TcpListener,
     epoll: OwnedFd,
     rdb: Rc<File>,
-    checked: Checked,
+    terms: Terms,
     options: &'run Options,
-    identity: String,
     replicas: BTreeMap<u64, Replica>,
     next: u64,
     summary: Vec<Served>,
@@ -131,8 +119,6 @@ const FIRST: u64 = 4;
 const KEPT: usize = 256 << 20;
 /// The most bytes of unread answers. A replica with more is dropped.
 const DEAF: usize = 1 << 20;
-/// The number of bytes of commands that are sent at once.
-const PIECE: usize = 64 << 10;
 /// The most times that are kept for the percentile.
 const REMEMBERED: usize = 1 << 20;
 
@@ -152,9 +138,17 @@ impl<'run> Server<'run> {
             listener,
             epoll,
             rdb: Rc::new(rdb),
-            checked,
+            terms: Terms {
+                identity: identity()?,
+                login: options.login.clone(),
+                header: checked.header,
+                length: checked.length,
+                force: options.force,
+                framing: options.framing,
+                delay: options.delay,
+                ping: options.ping,
+            },
             options,
-            identity: identity()?,
             replicas: BTreeMap::new(),
             next: FIRST,
             summary: Vec::new(),
@@ -217,7 +211,8 @@ impl<'run> Server<'run> {
                 .iter()
                 .filter(|one| one.error.is_none())
                 .count();
-            let done = self.replicas.values().filter(|one| one.is_done).count();
+            let done = self.replicas.values();
+            let done = done.filter(|one| one.dialogue.is_done()).count();
             if self
                 .options
                 .until
@@ -366,8 +361,7 @@ impl<'run> Server<'run> {
         let link = Link::new(socket)?;
         let data = epoll::EventData::new_u64(key);
         epoll::add(&self.epoll, &link, data, epoll::EventFlags::IN)?;
-        let is_known = self.options.login.is_none();
-        Replica::new(link, peer, self.options.version.clone(), is_known)
+        Replica::new(link, peer, &self.terms, self.options.version.clone())
     }
 
     /// Handles an event of one replica, and updates its registration with epoll.
@@ -388,163 +382,97 @@ impl<'run> Server<'run> {
         }
     }
 
+    /// A replica's dialogue, and what it depends on now.
+    fn dialogue(&mut self, key: u64) -> Option<(&mut Replica, Situation<'_>)> {
+        let situation = Situation {
+            terms: &self.terms,
+            commands: &self.commands,
+            more: self.more.is_some(),
+            now: Instant::now(),
+        };
+        Some((self.replicas.get_mut(&key)?, situation))
+    }
+
     fn hear(&mut self, key: u64, flags: epoll::EventFlags) -> Result<(), End> {
-        let Some(replica) = self.replicas.get_mut(&key) else {
+        let length = self.terms.length;
+        let Some((replica, at)) = self.dialogue(key) else {
             return Ok(());
         };
         // The transfer is over, and no code waits for these completions. Unread, they keep the socket ready.
-        if flags.contains(epoll::EventFlags::ERR) && !matches!(replica.phase, Phase::Sending(..)) {
+        if flags.contains(epoll::EventFlags::ERR) && replica.sending.is_none() {
             // Any other error is one of the connection, which the read below returns.
             let _ = Completions::now(&replica.link);
         }
         if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
+            let closed =
+                |replica: &Replica, how| replica.dialogue.closed(how, replica.served.bytes);
             match replica.link.read() {
-                Ok(true) => {}
-                Ok(false) => {
-                    replica.hang_up(self.checked.length)?;
-                    return Err(replica.closed("it has closed the connection"));
+                Ok(Some(bytes)) => {
+                    let mut out = Output::default();
+                    let heard = replica.dialogue.hear(&bytes, &at, &mut out);
+                    self.apply(key, &out)?;
+                    heard?;
                 }
-                Err(error) => return Err(replica.closed(&error.to_string())),
+                Ok(None) => {
+                    replica.hang_up(length)?;
+                    return Err(closed(replica, "it has closed the connection"));
+                }
+                Err(error) => return Err(closed(replica, &error.to_string())),
             }
         }
-        loop {
-            let Some(replica) = self.replicas.get_mut(&key) else {
-                return Ok(());
-            };
-            match replica.link.command() {
-                Ok(Some(command)) => self.obey(key, &command)?,
-                Ok(None) => break,
-                Err(bad) => return Err(End::Wrong(bad.to_string())),
-            }
-        }
-        let is_deaf = self
-            .replicas
-            .get(&key)
-            .is_some_and(|one| one.link.waiting() > DEAF);
-        if is_deaf {
+        let Some(replica) = self.replicas.get(&key) else {
+            return Ok(());
+        };
+        if replica.link.waiting() > DEAF {
             return Err(End::Wrong(
                 "it does not read what it is answered".to_owned(),
             ));
         }
-        let is_sending = self.replicas.get(&key).is_some_and(|replica| {
-            let is_full = matches!(replica.phase, Phase::Sending(_, Some(_)));
-            is_full && !flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR)
-        });
+        let is_full = matches!(replica.sending, Some((_, Some(_))));
+        let has_room = flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR);
         // The socket had no room before, and still has none.
-        if is_sending { Ok(()) } else { self.send(key) }
+        if is_full && !has_room {
+            Ok(())
+        } else {
+            self.send(key)
+        }
     }
 
-    /// Answers a command.
-    fn obey(&mut self, key: u64, command: &[Vec<u8>]) -> Result<(), End> {
+    /// Does what a dialogue asks for. The bytes are sent when the socket takes them.
+    fn apply(&mut self, key: u64, out: &Output) -> Result<(), End> {
         let Some(replica) = self.replicas.get_mut(&key) else {
             return Ok(());
         };
-        let word = |at: usize| {
-            let bytes = command.get(at).map_or(&[][..], Vec::as_slice);
-            String::from_utf8_lossy(bytes).to_ascii_lowercase()
-        };
-        let text = |at: usize| {
-            String::from_utf8_lossy(command.get(at).map_or(&[][..], Vec::as_slice)).into_owned()
-        };
-        let greets = matches!(replica.phase, Phase::Greeting);
-        replica.served.is_replica |= matches!(word(0).as_str(), "replconf" | "psync" | "sync");
-        match word(0).as_str() {
-            "replconf" if word(1) == "ack" => {
-                let offset = text(2).parse().ok();
-                replica.acknowledge(offset);
-                let has_all = replica.has_all(self.commands.len());
-                if has_all && self.more.is_none() && !replica.is_done {
-                    replica.is_done = true;
-                    self.news.push_back(News::Done(replica.peer));
+        replica.link.say(&out.bytes);
+        for step in &out.steps {
+            match step {
+                Step::Begins => self.news.push_back(News::Begins(replica.peer)),
+                Step::Done => self.news.push_back(News::Done(replica.peer)),
+                Step::Ask(port) => {
+                    let address = SocketAddr::new(replica.peer.ip(), *port);
+                    let asked = ask(address).and_then(|link| {
+                        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+                        let data = epoll::EventData::new_u64(key | 1);
+                        epoll::add(&self.epoll, &link, data, flags)?;
+                        Ok(link)
+                    });
+                    let asked = asked.map_err(|error| unknown(&error.to_string()))?;
+                    replica.asked = Some(asked);
                 }
-            }
-            // After the request for the file, the connection has the file and then commands: an answer would become part of them.
-            _ if !greets => {}
-            "auth" if matches!(command.len(), 2 | 3) => {
-                let user = if command.len() > 2 {
-                    text(1)
-                } else {
-                    "default".to_owned()
-                };
-                let given = (user, text(command.len() - 1));
-                replica.is_known |= self.options.login.as_ref() == Some(&given);
-                replica.link.say(if replica.is_known {
-                    b"+OK\r\n"
-                } else {
-                    b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
-                });
-            }
-            "auth" => replica
-                .link
-                .say(b"-ERR wrong number of arguments for 'auth' command\r\n"),
-            "quit" => {
-                replica.link.say(b"+OK\r\n");
-                replica.phase = Phase::Ending;
-            }
-            _ if !replica.is_known => replica.link.say(b"-NOAUTH Authentication required.\r\n"),
-            "ping" => replica.link.say(b"+PONG\r\n"),
-            "replconf" => {
-                for pair in command[1..].chunks(2) {
-                    if let [name, value] = pair {
-                        replica.said.note(name, value);
-                    }
+                Step::Send => {
+                    replica.link.flush()?;
+                    replica.began = Instant::now();
+                    let (source, sink) = (Rc::clone(&self.rdb), replica.link.socket());
+                    let (route, length) = (self.options.route, self.terms.length);
+                    let transfer = Transfer::begin(route, source, 0, length, sink);
+                    let transfer = transfer.map_err(|errno| {
+                        End::Wrong(format!("{route} cannot be prepared: {errno:?}"))
+                    })?;
+                    replica.sending = Some((Box::new(transfer), Some(Wait::Sink)));
                 }
-                replica.link.say(b"+OK\r\n");
-            }
-            "psync" | "sync" => {
-                replica.acknowledges = word(0) == "psync";
-                if replica.acknowledges {
-                    let line = format!("+FULLRESYNC {} 0\r\n", self.identity);
-                    // A replica that cannot load the file must not drop its data before it is asked.
-                    if self.may_have_it(key)? {
-                        self.announce(key, &line);
-                    }
-                } else if self.may_have_it(key)? {
-                    self.announce(key, "");
-                }
-            }
-            other => {
-                let name: String = other.chars().filter(|c| !c.is_control()).take(40).collect();
-                replica.link.say(format!("-ERR unknown command '{name}': this is a file for replicas, not a server\r\n").as_bytes());
             }
         }
         Ok(())
-    }
-
-    /// Whether this replica is known to load the file, or gets it in any case. If its version is unknown, it is asked.
-    fn may_have_it(&mut self, key: u64) -> Result<bool, End> {
-        let Some(replica) = self.replicas.get_mut(&key) else {
-            return Ok(false);
-        };
-        let header = self.checked.header;
-        if self.options.force || replica.said.stores_only {
-            return Ok(true);
-        }
-        match (&replica.said.version, replica.said.port) {
-            (Some(version), _) if version.loads(header) => Ok(true),
-            (Some(version), _) => Err(End::Wrong(format!(
-                "{version} does not load {header}, and would lose its own data: --force if it is to"
-            ))),
-            (None, Some(port)) => {
-                let address = SocketAddr::new(replica.peer.ip(), port);
-                let asked = ask(address).and_then(|link| {
-                    let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
-                    epoll::add(
-                        &self.epoll,
-                        &link,
-                        epoll::EventData::new_u64(key | 1),
-                        flags,
-                    )?;
-                    Ok(link)
-                });
-                match asked {
-                    Ok(link) => replica.phase = Phase::Asked(link, Instant::now()),
-                    Err(error) => return Err(unknown(&error.to_string())),
-                }
-                Ok(false)
-            }
-            (None, None) => Err(unknown("it has named no port")),
-        }
     }
 
     /// Reads a replica's answer about its version from the other connection.
@@ -552,7 +480,7 @@ impl<'run> Server<'run> {
         let Some(replica) = self.replicas.get_mut(&key) else {
             return Ok(());
         };
-        let Phase::Asked(link, _) = &mut replica.phase else {
+        let Some(link) = &mut replica.asked else {
             return Ok(());
         };
         if flags.contains(epoll::EventFlags::OUT) {
@@ -563,131 +491,78 @@ impl<'run> Server<'run> {
                     .map_err(io::Error::from)?;
             }
         }
-        let is_open = link.read().map_err(|error| unknown(&error.to_string()))?;
-        let answer = String::from_utf8_lossy(link.came()).into_owned();
-        match (Version::of_info(&answer), answer.starts_with('-')) {
-            (Some(version), _) => replica.said.version = Some(version),
-            (None, true) => return Err(unknown(answer.trim())),
-            (None, false) if !is_open => return Err(unknown("it has closed the connection")),
-            (None, false) => return Ok(()),
+        let answer = link.read().map_err(|error| unknown(&error.to_string()))?;
+        let Some((replica, at)) = self.dialogue(key) else {
+            return Ok(());
+        };
+        let mut out = Output::default();
+        let bytes = answer.as_deref().unwrap_or_default();
+        replica
+            .dialogue
+            .hear_answer(bytes, answer.is_some(), &at, &mut out)?;
+        if !matches!(replica.dialogue.phase(), Phase::Asked(_)) {
+            // This drops the other connection, which also removes it from epoll.
+            replica.asked = None;
         }
-        // This drops the other connection, which also removes it from epoll.
-        replica.phase = Phase::Greeting;
-        if self.may_have_it(key)? {
-            let line = format!("+FULLRESYNC {} 0\r\n", self.identity);
-            self.announce(key, &line);
-        }
-        Ok(())
-    }
-
-    /// Announces the file, and sets when it is sent.
-    fn announce(&mut self, key: u64, line: &str) {
-        if let Some(replica) = self.replicas.get_mut(&key) {
-            replica.link.say(if replica.acknowledges {
-                line.as_bytes()
-            } else {
-                b""
-            });
-            replica.phase = Phase::Delayed(Instant::now() + self.options.delay);
-            self.news.push_back(News::Begins(replica.peer));
-        }
+        self.apply(key, &out)
     }
 
     /// Sends as much as the socket takes, within the budget.
     fn send(&mut self, key: u64) -> Result<(), End> {
-        let Some(replica) = self.replicas.get_mut(&key) else {
+        let budget = self.options.budget;
+        let Some((replica, at)) = self.dialogue(key) else {
             return Ok(());
         };
         replica.link.flush()?;
         if !replica.link.is_flushed() {
             return Ok(());
         }
-        match &mut replica.phase {
-            Phase::Delayed(until) if *until <= Instant::now() => {
-                let marked = self.options.framing == Framing::Mark && replica.said.knows_mark;
-                let head = if marked {
-                    format!("$EOF:{}\r\n", replica.mark)
-                } else {
-                    replica.mark.clear();
-                    format!("${}\r\n", self.checked.length)
-                };
-                replica.link.say(head.as_bytes());
-                replica.link.flush()?;
-                replica.began = Instant::now();
-                let (source, sink) = (Rc::clone(&self.rdb), replica.link.socket());
-                let transfer =
-                    Transfer::begin(self.options.route, source, 0, self.checked.length, sink);
-                let transfer = transfer.map_err(|errno| {
-                    End::Wrong(format!(
-                        "{} cannot be prepared: {errno:?}",
-                        self.options.route
-                    ))
-                })?;
-                replica.phase = Phase::Sending(Box::new(transfer), Some(Wait::Sink));
-            }
-            Phase::Sending(transfer, waits) => {
-                let state = transfer.advance(self.options.budget);
-                replica.served.bytes = transfer.taken();
-                replica.served.steps = transfer.steps();
-                self.news
-                    .push_back(News::Progress(replica.peer, transfer.taken()));
-                *waits = match state {
-                    State::Budget => Some(Wait::Sink),
-                    State::Waits(wait) => Some(wait),
-                    State::Ended => return replica.finish(),
-                };
-            }
-            Phase::Streaming if replica.acknowledges && replica.passed < self.commands.len() => {
-                let left = &self.commands[replica.passed..];
-                let piece = &left[..left.len().min(PIECE)];
-                replica.link.say(piece);
-                replica.passed += piece.len();
-                replica.heard = Instant::now();
+        let Some((transfer, waits)) = &mut replica.sending else {
+            let mut out = Output::default();
+            replica.dialogue.turn(&at, &mut out);
+            self.apply(key, &out)?;
+            if let Some(replica) = self.replicas.get_mut(&key) {
                 replica.link.flush()?;
             }
-            _ => {}
-        }
-        Ok(())
+            return Ok(());
+        };
+        let state = transfer.advance(budget);
+        replica.served.bytes = transfer.taken();
+        replica.served.steps = transfer.steps();
+        let progress = News::Progress(replica.peer, transfer.taken());
+        *waits = match state {
+            State::Budget => Some(Wait::Sink),
+            State::Waits(wait) => Some(wait),
+            State::Ended => None,
+        };
+        let finished = if state == State::Ended {
+            replica.finish()
+        } else {
+            Ok(())
+        };
+        self.news.push_back(progress);
+        finished
     }
 
     /// Performs the actions that are due at this time.
     fn look_at_clocks(&mut self) {
-        let now = Instant::now();
         let keys: Vec<u64> = self.replicas.keys().copied().collect();
         for key in keys {
-            let Some(replica) = self.replicas.get_mut(&key) else {
+            let Some((replica, at)) = self.dialogue(key) else {
                 continue;
             };
-            let is_late = now - replica.heard >= ALIVE;
-            let has_commands = replica.passed == self.commands.len();
-            let is_due = match &replica.phase {
-                Phase::Asked(_, since) if now - *since > PATIENCE => {
-                    self.leave(key, &unknown("it does not answer"));
-                    continue;
+            let mut out = Output::default();
+            let is_due = replica.dialogue.clock(&at, &mut out);
+            let done = is_due.and_then(|is_due| {
+                self.apply(key, &out)?;
+                if is_due {
+                    self.send(key)?;
                 }
-                Phase::Asked(..) | Phase::Delayed(_) if is_late && replica.acknowledges => {
-                    replica.heard = now;
-                    replica.link.say(b"\n");
-                    true
-                }
-                Phase::Delayed(until) => *until <= now,
-                // Only between commands.
-                Phase::Streaming if replica.acknowledges && has_commands => {
-                    let is_late = now - replica.heard >= self.options.ping;
-                    if is_late {
-                        replica.heard = now;
-                        replica.link.say(&resp::command(&[b"PING"]));
-                    }
-                    is_late
-                }
-                Phase::Streaming => replica.acknowledges,
-                _ => false,
-            };
-            if !is_due {
-                continue;
-            }
-            match self.send(key) {
-                Ok(()) => self.wait_for(key),
+                Ok(is_due)
+            });
+            match done {
+                Ok(true) => self.wait_for(key),
+                Ok(false) => {}
                 Err(end) => self.leave(key, &end),
             }
         }
@@ -698,7 +573,7 @@ impl<'run> Server<'run> {
         let Some(replica) = self.replicas.get(&key) else {
             return;
         };
-        let takes = matches!(&replica.phase, Phase::Sending(_, Some(Wait::Sink)));
+        let takes = matches!(replica.sending, Some((_, Some(Wait::Sink))));
         let mut flags = epoll::EventFlags::IN;
         if takes || !replica.link.is_flushed() {
             flags |= epoll::EventFlags::OUT;
@@ -718,18 +593,14 @@ impl<'run> Server<'run> {
         if let End::Wrong(why) = end {
             if replica.served.bytes == 0 {
                 // Sent if the socket takes it: the replica writes the reason to its log.
-                let line: String = why
-                    .chars()
-                    .map(|c| if c.is_control() { ' ' } else { c })
-                    .collect();
-                replica.link.say(format!("-ERR {line}\r\n").as_bytes());
+                replica.link.say(&refusal(why));
                 let _ = replica.link.flush();
             }
             replica.served.error = Some(why.clone());
             self.news.push_back(News::Left(replica.peer, why.clone()));
         } else if let Some(why) = &replica.served.error {
             self.news.push_back(News::Left(replica.peer, why.clone()));
-        } else if !replica.is_done && replica.served.bytes > 0 {
+        } else if !replica.dialogue.is_done() && replica.served.bytes > 0 {
             self.news.push_back(News::Done(replica.peer));
         }
         // A connection that got nothing and had no error was only a probe, and not a replica.
@@ -741,23 +612,19 @@ impl<'run> Server<'run> {
     /// Ends all connections in order: each replica reads the data in flight, and closes.
     fn end_all(&mut self) {
         for replica in self.replicas.values_mut() {
-            if matches!(replica.phase, Phase::Ending) {
+            let phase = replica.dialogue.phase();
+            if phase == Phase::Ending {
                 continue;
             }
-            if !matches!(replica.phase, Phase::Greeting | Phase::Streaming) {
+            if !matches!(phase, Phase::Greeting | Phase::Streaming) {
                 replica.served.error = Some("the master was stopped".to_owned());
             }
             replica.stop();
-            replica.phase = Phase::Ending;
+            (replica.asked, replica.sending) = (None, None);
+            replica.dialogue.end();
             let _ = replica.link.socket().shutdown(Shutdown::Write);
         }
     }
-}
-
-fn unknown(why: &str) -> End {
-    End::Wrong(format!(
-        "it is not known what the replica loads ({why}), and it would lose its own data: name it with --replica-version, or --force"
-    ))
 }
 
 /// Connects to a server and asks for its version; the request is sent when the socket is writable.

@@ -4,7 +4,7 @@ use crate::claim::{Claim, Registry};
 use crate::run::record::{Record, Run};
 use crate::run::red::Strictness;
 use crate::run::text::plural;
-use crate::seed::{Document, Standing, Statement};
+use crate::seed::{Document, Language, Standing, Statement};
 use crate::verdict::{Find, Judgement, Word};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
@@ -116,17 +116,28 @@ pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     Ok(())
 }
 
-/// A run from heading to summary, in the document's order or by interface.
+/// A run from heading to summary, in the document's order and in English, or by interface.
 pub fn whole(
     output: &mut dyn Write,
     run: &Run,
     of_document: bool,
     strictness: &Strictness,
 ) -> io::Result<()> {
+    let language = of_document.then(Language::default);
+    whole_in(output, run, language, strictness)
+}
+
+/// A run from heading to summary, in the document's order and in this language, or by interface.
+pub fn whole_in(
+    output: &mut dyn Write,
+    run: &Run,
+    of_document: Option<Language>,
+    strictness: &Strictness,
+) -> io::Result<()> {
     heading(output, run)?;
     news(output, run)?;
-    if of_document {
-        document(output, run, strictness.registry)?;
+    if let Some(language) = of_document {
+        document(output, run, strictness.registry, language)?;
     } else {
         claims(output, run, strictness.registry)?;
         writeln!(output)?;
@@ -152,7 +163,12 @@ pub fn worth_a_word(run: &Run) -> Vec<String> {
 }
 
 /// The source document in order: each statement, how it stands, and the claims that decide it.
-pub fn document(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Result<()> {
+pub fn document(
+    output: &mut dyn Write,
+    run: &Run,
+    registry: Registry,
+    language: Language,
+) -> io::Result<()> {
     let document = Document::load();
     for section in &document.sections {
         let statements: Vec<&Statement> = document
@@ -170,13 +186,10 @@ pub fn document(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Re
         } else {
             "-"
         };
-        writeln!(
-            output,
-            "\n{BOLD}{number}  {}{BOLD:#}  {}",
-            section.english, section.chinese
-        )?;
+        let heading = section.heading(language);
+        writeln!(output, "\n{BOLD}{number}  {heading}{BOLD:#}")?;
         for statement in statements {
-            self::statement(output, statement, run)?;
+            self::statement(output, statement, run, language)?;
         }
     }
     let standings = document
@@ -217,7 +230,12 @@ fn standing(statement: &Statement, run: &Run) -> Standing {
 }
 
 /// One statement with its claims.
-pub fn statement(output: &mut dyn Write, statement: &Statement, run: &Run) -> io::Result<()> {
+pub fn statement(
+    output: &mut dyn Write,
+    statement: &Statement,
+    run: &Run,
+    language: Language,
+) -> io::Result<()> {
     let standing = standing(statement, run);
     let style = standing_style(standing);
     writeln!(output)?;
@@ -225,7 +243,7 @@ pub fn statement(output: &mut dyn Write, statement: &Statement, run: &Run) -> io
     let options = textwrap::Options::new(width())
         .initial_indent(&indent)
         .subsequent_indent(&indent);
-    let text = textwrap::wrap(&statement.english, options).join("\n");
+    let text = textwrap::wrap(statement.sentence(language), options).join("\n");
     writeln!(
         output,
         "  {BOLD}{}{BOLD:#} {style}{standing:<10}{style:#} {}",
@@ -311,7 +329,7 @@ pub fn summary(output: &mut dyn Write, run: &Run, strictness: &Strictness) -> io
 }
 
 /// A claim as in the registry: its sources, the known verdicts, and the method.
-pub fn claim(output: &mut dyn Write, claim: &Claim) -> io::Result<()> {
+pub fn claim(output: &mut dyn Write, claim: &Claim, language: Language) -> io::Result<()> {
     writeln!(output, "{BOLD}{}{BOLD:#}", claim.id)?;
     paragraph(output, "  ", claim.statement, Style::new())?;
     for source in claim.sources {
@@ -334,7 +352,7 @@ pub fn claim(output: &mut dyn Write, claim: &Claim) -> io::Result<()> {
         paragraph(
             output,
             &format!("  {part:<10}  "),
-            &format!("{} {}", statement.id, statement.english),
+            &format!("{} {}", statement.id, statement.sentence(language)),
             Style::new(),
         )?;
     }

@@ -5,8 +5,18 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+/// Runs the program, in English wherever it is tested.
 fn conformance(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_conformance"))
+    in_locale(&[("LC_ALL", "C")], arguments)
+}
+
+fn in_locale(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    for name in ["LC_ALL", "LC_MESSAGES", "LANG"] {
+        command.env_remove(name);
+    }
+    command
+        .envs(variables.iter().copied())
         .args(arguments)
         .output()
         .expect("the program starts")
@@ -31,6 +41,18 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["check", "--scratch", "/no/such/directory"], "/no/such/directory")]
 #[case(&["check", "--strict", "--expect-untestable", "nonsense"], "nonsense")]
 #[case(&["check", "--expect-untestable", "splice.copies.tcp"], "--strict")]
+#[case(&["check", "--want", "holds"], "--filter =ID")]
+#[case(&["check", "--want", "holds", "--filter", "splice."], "--filter =ID")]
+#[case(&["check", "--want", "true", "--filter", "=splice.call.present"], "holds, refuted")]
+#[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--strict"], "--strict")]
+#[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--partition", "1/1"], "--partition")]
+#[case(&["check", "--want", "holds", "--filter", "=splice.call.present", "--expect-untestable", "splice.call.present"], "--expect-untestable")]
+#[case(&["check", "--partition", "0/3"], "1 <= K <= N")]
+#[case(&["falsify", "--partition", "4/3"], "1 <= K <= N")]
+#[case(&["check", "--language", "zh"], "--source seed")]
+#[case(&["check", "--source", "seed", "--format", "jsonl", "--language", "zh"], "--source seed")]
+#[case(&["list", "--language", "en"], "--source seed")]
+#[case(&["show", "S22", "--language", "de"], "en, zh")]
 #[case(&["report"], "--format")]
 #[case(&["report", "--format", "xml"], "xml")]
 #[case(&["report", "--format", "junit", "/no/such/file"], "/no/such/file")]
@@ -215,6 +237,54 @@ fn show_takes_a_statement_too() {
     );
 }
 
+/// The document's headings and sentences are in one language; the rest is English.
+#[rstest]
+#[case(&[], &[], false)]
+#[case(&[("LANG", "de_DE.UTF-8")], &[], false)]
+#[case(&[("LANG", "zh_CN.UTF-8")], &[], true)]
+#[case(&[("LC_MESSAGES", "zh_TW.UTF-8"), ("LANG", "C")], &[], true)]
+#[case(&[("LC_ALL", ""), ("LANG", "zh_CN.UTF-8")], &[], true)]
+#[case(&[("LC_ALL", "C"), ("LANG", "zh_CN.UTF-8")], &[], false)]
+#[case(&[("LANG", "zh_CN.UTF-8")], &["--language", "en"], false)]
+#[case(&[], &["--language", "zh"], true)]
+fn the_document_is_in_the_language_of_the_user(
+    #[case] variables: &[(&str, &str)],
+    #[case] options: &[&str],
+    #[case] is_chinese: bool,
+) {
+    let document = conformance::seed::Document::load();
+    let statement = document.find("S04").expect("a statement");
+    let section = &document.sections[0];
+    let check = [
+        "check",
+        "--source",
+        "seed",
+        "--filter",
+        "=splice.call.present",
+    ];
+    let reports = [
+        check.as_slice(),
+        &["show", "S04"],
+        &["show", "splice.call.present"],
+    ];
+    for (index, arguments) in reports.into_iter().enumerate() {
+        let output = in_locale(variables, &[arguments, options].concat());
+        let report = text(&output.stdout);
+        let expected = |words: &str, is_there| {
+            assert_eq!(report.contains(words), is_there, "{words} in {report}");
+        };
+        expected(&statement.chinese, is_chinese);
+        expected(&statement.english, !is_chinese);
+        if index == 0 {
+            expected(&section.chinese, is_chinese);
+            expected(&section.english, !is_chinese);
+        }
+        expected("EBADF", true);
+        let has_chinese = report.chars().any(|letter| letter >= '\u{4e00}');
+        assert_eq!(has_chinese, is_chinese, "{report}");
+    }
+}
+
 #[test]
 fn list_names_every_claim_once() {
     let listed = text(&conformance(&["list"]).stdout);
@@ -268,6 +338,86 @@ fn list_says_what_a_kernel_contradicts() {
         );
         assert!(listed.contains(&format!(" {word} ")), "{kernel}: {listed}");
     }
+}
+
+/// The exit status is the answer to `git bisect run`, and the report is the usual one.
+#[rstest]
+#[case("splice.call.present", "1 hold")]
+#[case("splice.sample.file-to-socket", "1 refuted")]
+fn a_wanted_verdict_is_the_exit_status(#[case] id: &str, #[case] summary: &str) {
+    let filter = format!("={id}");
+    let check = |more: &[&str]| conformance(&[&["check", "--filter", &filter], more].concat());
+    let usual = check(&[]);
+    let report = text(&usual.stdout);
+    assert!(report.contains(summary), "{report}");
+    for want in ["holds", "refuted"] {
+        let output = check(&["--want", want]);
+        let is_wanted = summary.contains(want.trim_end_matches('s'));
+        let status = i32::from(!is_wanted);
+        assert_eq!(output.status.code(), Some(status), "{id} --want {want}");
+        assert_eq!(text(&output.stdout), report, "{id} --want {want}");
+        assert_eq!(output.stderr, usual.stderr, "{id} --want {want}");
+    }
+}
+
+/// What the machine lacks is neither verdict, and a commit for `git bisect run` to skip.
+#[test]
+fn a_wanted_verdict_without_a_directory_is_undecided() {
+    for want in ["holds", "refuted"] {
+        let fixed = ["check", "--filter", "=splice.call.present"];
+        let more = ["--scratch", "/no/such/directory", "--want", want];
+        let output = conformance(&[fixed.as_slice(), &more].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(said.contains("undecided: --scratch"), "{said}");
+    }
+}
+
+/// The claims that a run has decided.
+fn decided(arguments: &[&str]) -> Vec<String> {
+    let output = conformance(&[arguments, &["--format", "jsonl"]].concat());
+    let stdout = text(&output.stdout);
+    let lines = stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let claims = lines.filter(|line| line["type"] == "claim");
+    let mut ids: Vec<String> = claims
+        .filter_map(|line| line["id"].as_str().map(str::to_owned))
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn the_parts_of_a_selection_are_all_of_it() {
+    let fixed = ["check", "--filter", "tee.", "--filter", ".present"];
+    let whole = decided(&fixed);
+    let parts: Vec<Vec<String>> = ["1/3", "2/3", "3/3"]
+        .iter()
+        .map(|part| decided(&[fixed.as_slice(), &["--partition", part]].concat()))
+        .collect();
+    assert!(whole.len() > 3, "{whole:?}");
+    assert!(parts.iter().all(|part| part.len() < whole.len()));
+    let mut all = parts.concat();
+    all.sort_unstable();
+    assert_eq!(all, whole);
+}
+
+/// A machine that got nothing to do reports that, and is not green.
+#[rstest]
+#[case(&["check"])]
+#[case(&["check", "--strict"])]
+#[case(&["check", "--strict", "--expect-untestable", "splice.call.present"])]
+#[case(&["falsify"])]
+fn an_empty_part_is_red(#[case] command: &[&str]) {
+    let part = ["--filter", "=splice.call.present", "--partition", "2/2"];
+    let output = conformance(&[command, &part].concat());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("part 2/2 is empty: 1 claim selected"),
+        "{said}"
+    );
 }
 
 /// A file of results with every verdict, which the recipe `reports-check` uses, too.
@@ -359,6 +509,21 @@ mod host_only {
             assert_eq!(output.status.code(), Some(1), "{said}");
             assert!(said.contains("nothing was decided"), "{said}");
         }
+    }
+
+    #[rstest]
+    #[case("holds")]
+    #[case("refuted")]
+    fn a_wanted_verdict_of_an_untestable_claim_is_exit_status_125(#[case] want: &str) {
+        let fixed = ["check", "--filter", "=zerocopy.copies.network-card"];
+        let output = conformance(&[fixed.as_slice(), &["--want", want]].concat());
+        let (report, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(report.contains("1 untestable"), "{report}");
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(
+            said.contains("undecided: zerocopy.copies.network-card untestable: "),
+            "{said}"
+        );
     }
 
     #[rstest]

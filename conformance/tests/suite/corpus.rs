@@ -18,6 +18,7 @@ macro_rules! corpora {
 const CORPORA: [(&str, &str); TARGETS.len()] = corpora![
     "aof",
     "control_messages",
+    "dialogue",
     "error_queue",
     "frames",
     "image",
@@ -37,7 +38,7 @@ fn from_hex(line: &str) -> Vec<u8> {
 }
 
 #[rstest]
-fn every_kept_input_passes(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)] number: usize) {
+fn every_kept_input_passes(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)] number: usize) {
     let ((target, check), (name, corpus)) = (TARGETS[number], CORPORA[number]);
     assert_eq!(target, name);
     let mut inputs = 0;

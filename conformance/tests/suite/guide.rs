@@ -4,8 +4,15 @@
 mod host_only {
     use conformance::claim::{Claim, Source};
     use conformance::claims::REGISTRY;
+    use conformance::grids::fds::FDS;
+    use conformance::grids::fs::FS;
+    use conformance::routes::Route;
     use conformance::run::recorded;
+    use conformance::seed::Document;
     use conformance::verdict::Word;
+    use conformance::ways::methods;
+    use conformance::ways::sinks::Sink;
+    use rstest::rstest;
     use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -43,11 +50,12 @@ mod host_only {
         let mut above = "";
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
-            if line == fence {
-                let block = lines.by_ref().take_while(|line| *line != "```");
-                found.push((above, block.collect()));
+            // In a list, a block is indented.
+            if line.trim_start() == fence {
+                let block = lines.by_ref().map(str::trim);
+                found.push((above, block.take_while(|line| *line != "```").collect()));
             }
-            above = line;
+            above = line.trim_start();
         }
         found
     }
@@ -140,6 +148,111 @@ mod host_only {
             }
         }
         assert!(links > 40, "{links} links");
+    }
+
+    #[test]
+    fn the_changelog_counts_right() {
+        let changelog = fs::read_to_string(top().join("CHANGELOG.md")).expect("a changelog");
+        for (count, what) in [
+            (Document::load().statements.len(), "S01 to S{}"),
+            (recorded::names().len(), "what {} kernels did"),
+            (FDS.rows.len(), "{} kinds of descriptors"),
+            (FS.rows.len(), "{} file systems"),
+            (methods::ALL.len(), "{} methods of sending"),
+            (Sink::ALL.len(), "{} sinks"),
+            (Route::ALL.len(), "{} routes"),
+        ] {
+            let words = what.replace("{}", &count.to_string());
+            assert!(changelog.contains(&words), "{words}");
+        }
+    }
+
+    /// The workflow of the matrix asks a script for the kernels, and starts a job for each.
+    #[test]
+    fn the_workflow_starts_a_job_for_every_kernel() {
+        let output = Command::new("bash")
+            .arg("conformance/scripts/matrix-kernels.sh")
+            .current_dir(top())
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{output:?}");
+        let names: Vec<String> = serde_json::from_slice(&output.stdout).expect("a JSON array");
+        let unique: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(unique.len(), names.len(), "{names:?}");
+        for kernel in recorded::names().into_iter().chain(["gvisor", "uml"]) {
+            assert!(unique.contains(kernel), "{kernel} is missing in {names:?}");
+        }
+        // Optional rows run only where they are named.
+        assert!(!unique.contains("6.1-generic"), "{names:?}");
+        let workflow = top().join(".github/workflows/matrix.yml");
+        let workflow = fs::read_to_string(workflow).expect("a workflow");
+        assert!(workflow.contains("$(bash conformance/scripts/matrix-kernels.sh)"));
+        assert!(workflow.contains("kernel: ${{ fromJSON(needs.kernels.outputs.names) }}"));
+    }
+
+    const TASKS: [&str; 4] = ["wrapper.md", "claims.md", "new-kernel.md", "new-report.md"];
+
+    /// Each task of a contributor is one page, which begins with a command and ends with what a change must pass.
+    #[test]
+    fn a_task_is_one_page() {
+        let contributing = fs::read_to_string(top().join("CONTRIBUTING.md")).expect("a page");
+        for name in TASKS {
+            let page = fs::read_to_string(top().join("conformance/docs").join(name));
+            let page = page.expect("a page");
+            assert!(page.lines().count() <= 70, "{name}");
+            assert!(contributing.contains(&format!("docs/{name}")), "{name}");
+            let commands: Vec<&str> = blocks(&page, "sh")
+                .into_iter()
+                .flat_map(|(_, lines)| lines)
+                .collect();
+            assert!(commands.contains(&"just ci"), "{name}: {commands:?}");
+        }
+    }
+
+    /// A recipe that a page names is one.
+    #[test]
+    fn the_recipes_of_the_pages_exist() {
+        let justfile = fs::read_to_string(top().join("justfile")).expect("a justfile");
+        let is_recipe = |name: &str| {
+            justfile.lines().any(|line| {
+                let rest = line.strip_prefix(name).unwrap_or_default();
+                let is_variable = rest.contains(":=");
+                rest.starts_with([' ', ':']) && rest.contains(':') && !is_variable
+            })
+        };
+        let mut named = 0;
+        for (page, text) in pages() {
+            let blocks = blocks(&text, "sh");
+            let lines = blocks.iter().flat_map(|(_, lines)| lines.iter().copied());
+            for line in lines {
+                for command in line.split("&&") {
+                    let mut words = command.split_whitespace();
+                    if words.next() != Some("just") {
+                        continue;
+                    }
+                    let name = words.next().unwrap_or_default();
+                    assert!(is_recipe(name), "{page}: {line}");
+                    named += 1;
+                }
+            }
+        }
+        assert!(named > 10, "{named} recipes are named");
+        assert!(!is_recipe("no-such-recipe") && !is_recipe("export"));
+    }
+
+    /// What a page quotes from a source file stands there.
+    #[rstest]
+    #[case("wrapper.md", "crates/sendfile/src/lib.rs")]
+    #[case("new-report.md", "conformance/src/report/ktap.rs")]
+    fn a_quoted_function_is_as_quoted(#[case] page: &str, #[case] source: &str) {
+        let page = top().join("conformance/docs").join(page);
+        let page = fs::read_to_string(page).expect("a page");
+        let source = fs::read_to_string(top().join(source)).expect("a source file");
+        let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        let quoted = blocks(&page, "rust");
+        assert_eq!(quoted.len(), 1);
+        let quoted = quoted[0].1.join("\n");
+        assert!(lines(&source).contains(&quoted), "{quoted}");
     }
 
     #[test]

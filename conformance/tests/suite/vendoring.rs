@@ -3,6 +3,7 @@
 //! `cargo test --test suite vendoring::` is the whole check: the manifests are read, and each crate is compiled and tested alone.
 
 mod host_only {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::{Path, PathBuf};
 
@@ -47,6 +48,11 @@ mod host_only {
             if package(field).and_then(Value::as_str) != Some(expected) {
                 complaints.push(format!("package.{field} is not {expected}"));
             }
+        }
+
+        let metadata = package("metadata").and_then(|table| table.get("docs"));
+        if metadata.and_then(|table| table.get("rs")).is_none() {
+            complaints.push("no package.metadata.docs.rs".to_owned());
         }
 
         let dependencies = manifest.get("dependencies").and_then(Value::as_table);
@@ -99,6 +105,8 @@ mod host_only {
         rust-version = "1.87"
         license = "MIT OR Apache-2.0"
         readme = "README.md"
+        [package.metadata.docs.rs]
+        all-features = true
         [dependencies]
         libc = { version = "0.2", default-features = false }
         syscalls = { version = "0.8", default-features = false }
@@ -109,6 +117,7 @@ mod host_only {
     #[case::inherited(r#"edition = "2024""#, "edition.workspace = true", "inherits")]
     #[case::edition("2024", "2021", "edition is not")]
     #[case::rust_version("1.87", "1.95", "rust-version is not")]
+    #[case::docs("docs.rs", "docs.io", "no package.metadata")]
     #[case::another("[dependencies]", "[dependencies]\nbitflags = '2'", "bitflags")]
     #[case::fewer("libc =", "#", "the dependencies are")]
     #[case::defaults("8\", default-features = false", "8\"", "syscalls with")]
@@ -159,6 +168,61 @@ mod host_only {
                 assert!(text == ours, "{name} in {}", folder.display());
             }
         }
+    }
+
+    /// What `cargo package` lists beside the files that it makes itself.
+    fn packaged(folder: &Path) -> BTreeSet<String> {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("package");
+        let arguments = ["package", "--list", "--allow-dirty"];
+        let output = cargo(folder, &target, &arguments, None);
+        let listed = String::from_utf8(output.stdout).expect("UTF-8");
+        let made = [
+            ".cargo_vcs_info.json",
+            "Cargo.lock",
+            "Cargo.toml",
+            "Cargo.toml.orig",
+        ];
+        let names = listed.lines().filter(|name| !made.contains(name));
+        names.map(str::to_owned).collect()
+    }
+
+    fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder.join(below)).expect("a folder") {
+            let name = entry.expect("an entry").file_name();
+            let name = format!("{below}/{}", name.to_string_lossy());
+            if folder.join(&name).is_dir() {
+                files(folder, &name, found);
+            } else {
+                found.insert(name);
+            }
+        }
+    }
+
+    /// A package has sources, tests, examples, papers, and no other file that lies in the folder.
+    #[test]
+    fn a_package_has_what_a_user_wants_and_nothing_else() {
+        for folder in crates() {
+            let papers = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+            let mut expected = BTreeSet::from(papers.map(str::to_owned));
+            for below in ["src", "tests", "examples"] {
+                files(&folder, below, &mut expected);
+            }
+            assert_eq!(packaged(&folder), expected, "{}", folder.display());
+        }
+        // A copy, so that nothing is left in the repository if this fails.
+        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        let folder = elsewhere.path().join("vendored");
+        copy(&crates()[0], &folder);
+        let manifest = read(&folder.join("Cargo.toml")) + "\n[workspace]\n";
+        fs::write(folder.join("Cargo.toml"), manifest).expect("a manifest");
+        fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("the lock file");
+        let before = packaged(&folder);
+        fs::write(folder.join("notes.txt"), "left over").expect("a file");
+        fs::create_dir(folder.join("corpus")).expect("a folder");
+        fs::write(folder.join("corpus/src"), "left over").expect("a file");
+        assert_eq!(packaged(&folder), before);
+        fs::write(folder.join("src/more.rs"), "").expect("a file");
+        assert_eq!(packaged(&folder).len(), before.len() + 1);
     }
 
     /// Copies a folder, but not what is made in it.

@@ -1,11 +1,8 @@
 //! What goes wrong on the host before there is a guest.
 
 use super::fake::Store;
-use super::support::{
-    PROGRAM, Test, check, conformance, expect, expect_line, guest, or_ignored, workspace,
-};
+use super::support::{PROGRAM, Test, check, conformance, expect, expect_line, guest, or_ignored};
 use libtest_mimic::{Completion, Trial};
-use on_kernel::kernels::{foreign_rows, rows};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -45,31 +42,7 @@ pub fn trials() -> Vec<Trial> {
         trial("options-without-use", options_without_use),
         trial("fetch.cut-in-the-cache", cut_in_the_cache),
         trial("guest.without-qemu.says-what-to-install", without_qemu),
-        trial(
-            "workflow.has-a-job-for-every-kernel",
-            workflow_of_the_matrix,
-        ),
     ]
-}
-
-/// The workflow names the kernels, because a job that asks the program would have to build it first.
-fn workflow_of_the_matrix() -> Test {
-    let path = workspace().join(".github/workflows/matrix.yml");
-    let text = std::fs::read_to_string(path)?;
-    let named = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("kernel: "));
-    let named: Vec<String> = serde_json::from_str(named.unwrap_or_default())?;
-    let linux = rows()
-        .into_iter()
-        .filter(|row| !row.optional)
-        .map(|row| row.name);
-    let foreign = foreign_rows().into_iter().map(|row| row.name);
-    let listed: Vec<String> = linux.chain(foreign).collect();
-    check(named == listed, || {
-        format!(".github/workflows/matrix.yml has {named:?}, kernels.toml {listed:?}")
-    })?;
-    Ok(Completion::Completed)
 }
 
 fn unknown_kernel() -> Test {

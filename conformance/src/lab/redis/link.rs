@@ -1,9 +1,7 @@
-//! One connection to a replica: it receives commands and sends answers, and never blocks.
+//! One connection to a replica: it receives bytes and sends bytes, and never blocks.
 
 #![forbid(unsafe_code)]
 
-use crate::lab::redis::resp;
-use crate::lab::redis::resp::Next;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,14 +9,11 @@ use std::rc::Rc;
 
 /// The size of one read.
 const PIECE: usize = 16 << 10;
-/// The limit for unread input: a command, with the bytes before it, is shorter.
-const MOST: usize = 1 << 20;
 
-/// A connection with its unread input and unsent output.
+/// A connection with its unsent output.
 #[derive(Debug)]
 pub struct Link {
     socket: Rc<TcpStream>,
-    incoming: Vec<u8>,
     outgoing: Vec<u8>,
     sent: usize,
 }
@@ -30,7 +25,6 @@ impl Link {
         socket.set_nodelay(true)?;
         Ok(Self {
             socket: Rc::new(socket),
-            incoming: Vec::new(),
             outgoing: Vec::new(),
             sent: 0,
         })
@@ -41,41 +35,18 @@ impl Link {
         Rc::clone(&self.socket)
     }
 
-    /// Reads up to one piece of the available bytes. Returns false at the end of the stream.
-    pub fn read(&mut self) -> io::Result<bool> {
-        let mut piece = [0; PIECE];
-        if self.incoming.len() > MOST {
-            return Err(io::Error::other("a command does not end"));
-        }
+    /// Reads up to one piece of the available bytes, which may be none. Returns `None` at the end of the stream.
+    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut piece = vec![0; PIECE];
         match (&*self.socket).read(&mut piece) {
-            Ok(0) => Ok(false),
+            Ok(0) => Ok(None),
             Ok(count) => {
-                self.incoming.extend_from_slice(&piece[..count]);
-                Ok(true)
+                piece.truncate(count);
+                Ok(Some(piece))
             }
-            Err(error) if is_later(&error) => Ok(true),
+            Err(error) if is_later(&error) => Ok(Some(Vec::new())),
             Err(error) => Err(error),
         }
-    }
-
-    /// The next complete command.
-    pub fn command(&mut self) -> Result<Option<Vec<Vec<u8>>>, resp::Bad> {
-        loop {
-            let (command, length) = match resp::next(&self.incoming)? {
-                Next::Unfinished => return Ok(None),
-                Next::Nothing(length) => (None, length),
-                Next::Command(command, length) => (Some(command), length),
-            };
-            self.incoming.drain(..length);
-            if command.is_some() {
-                return Ok(command);
-            }
-        }
-    }
-
-    /// The received bytes that [`Link::command`] has not consumed: an answer, if they are not a command.
-    pub fn came(&self) -> &[u8] {
-        &self.incoming
     }
 
     /// Appends these bytes to the output.
