@@ -54,22 +54,23 @@ impl Kind {
     }
 }
 
+/// Those of a session are no text, so that what is written into the port by mistake is not one of them.
 const KINDS: [(u8, Kind); 15] = [
     (b'H', Kind::Hello),
     (b'O', Kind::Output),
     (b'E', Kind::Error),
     (b'Z', Kind::End),
-    (b'o', Kind::OutputOf),
-    (b'e', Kind::ErrorOf),
-    (b't', Kind::TookOf),
-    (b'x', Kind::ExitOf),
-    (b'f', Kind::FailureOf),
-    (b'F', Kind::File),
-    (b'S', Kind::StartOf),
-    (b'I', Kind::InputOf),
-    (b'K', Kind::KillOf),
-    (b'Q', Kind::Quit),
-    (b'A', Kind::Heard),
+    (0x81, Kind::OutputOf),
+    (0x82, Kind::ErrorOf),
+    (0x83, Kind::TookOf),
+    (0x84, Kind::ExitOf),
+    (0x85, Kind::FailureOf),
+    (0x86, Kind::File),
+    (0x87, Kind::StartOf),
+    (0x88, Kind::InputOf),
+    (0x89, Kind::KillOf),
+    (0x8a, Kind::Quit),
+    (0x8b, Kind::Heard),
 ];
 
 /// The head of a part of a file. It is followed by a zero and the bytes.
