@@ -96,9 +96,11 @@ pub fn run(
             "too many files for a guest that is kept: bring fewer by --with, or run without --keep",
         ));
     }
-    tell(&mut socket, Kind::StartOf, &frames::of(0, &request))?;
+    // A keeper without a guest says so and closes: what it said can be read.
+    let _ = frames::write(&mut socket, Kind::StartOf, &frames::of(0, &request));
     let mut input = packed.start.input;
-    let mut on_the_way = 0;
+    // Until the command is begun: its input must not be lost if another guest runs it.
+    let mut on_the_way = WINDOW;
     let mut records = Reader::default();
     let begun = Instant::now();
     let mut buffer = vec![0; 64 << 10];
@@ -143,6 +145,9 @@ pub fn run(
                         .first_chunk()
                         .map_or(0, |bytes| u32::from_le_bytes(*bytes));
                     on_the_way = on_the_way.saturating_sub(count as usize);
+                    if count == 0 {
+                        on_the_way = 0; // it is begun
+                    }
                 }
                 Kind::ExitOf => return ended(rest),
                 Kind::FailureOf => {
@@ -276,6 +281,8 @@ fn pidfd(pid: i32) -> io::Result<OwnedFd> {
 struct Client {
     socket: UnixStream,
     records: Reader,
+    /// Its command, until the guest is known to take commands.
+    request: Option<Request>,
     /// Whether its command has been started.
     has_started: bool,
     is_over: bool,
@@ -362,6 +369,9 @@ impl Keeper {
             for number in readable {
                 self.hear(number, &mut guest);
             }
+            if guest.channel == Some(Channel::Virtio) {
+                self.begin_all(&mut guest);
+            }
             self.clients.retain(|number, client| {
                 if client.is_over && client.has_started {
                     guest.send(Kind::KillOf, &frames::of(*number, &[]));
@@ -411,6 +421,7 @@ impl Keeper {
                     let client = Client {
                         socket,
                         records: Reader::default(),
+                        request: None,
                         has_started: false,
                         is_over: false,
                     };
@@ -471,18 +482,31 @@ impl Keeper {
             let rest = frames::numbered(&payload).map_or(&[][..], |(_, rest)| rest);
             match kind {
                 Kind::InputOf => guest.send(kind, &frames::of(number, rest)),
-                Kind::StartOf => {
-                    client.has_started = true;
-                    let begun = serde_json::from_slice(rest)
-                        .map_err(|error| Error::host(error.to_string()))
-                        .and_then(|request| self.begin(number, &request, guest));
-                    if let Err(error) = begun {
-                        let why = error.to_string();
-                        self.route(Kind::FailureOf, &frames::of(number, why.as_bytes()));
-                    }
-                }
+                Kind::StartOf => match serde_json::from_slice(rest) {
+                    Ok(request) => client.request = Some(request),
+                    Err(_) => client.is_over = true,
+                },
                 _ => {}
             }
+        }
+    }
+
+    /// Starts the commands that wait for it.
+    fn begin_all(&mut self, guest: &mut Started) {
+        let waiting: Vec<(u32, Request)> = self
+            .clients
+            .iter_mut()
+            .filter_map(|(number, client)| Some((*number, client.request.take()?)))
+            .collect();
+        for (number, request) in waiting {
+            let (kind, rest) = match self.begin(number, &request, guest) {
+                Ok(()) => (Kind::TookOf, 0_u32.to_le_bytes().to_vec()),
+                Err(error) => (Kind::FailureOf, error.to_string().into_bytes()),
+            };
+            if let Some(client) = self.clients.get_mut(&number) {
+                client.has_started = kind == Kind::TookOf;
+            }
+            self.route(kind, &frames::of(number, &rest));
         }
     }
 

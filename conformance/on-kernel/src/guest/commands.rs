@@ -62,6 +62,9 @@ pub struct Running {
     commands: Mutex<BTreeMap<u32, Of>>,
     /// The lines of the kernel's log that were reported.
     reported: Mutex<BTreeSet<String>>,
+    /// Held by who starts a program or writes a file. A program cannot be executed while it is open for writing, and a process that is
+    /// being started has what is open at that moment.
+    starting: Mutex<()>,
 }
 
 /// What is known of a command.
@@ -103,6 +106,7 @@ impl Running {
             None => Stdio::null(),
         };
         // In a new process group, so that signals that the command sends to its group do not reach process 1.
+        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let child = prepare(start).and_then(|mut command| {
             command
                 .stdin(stdin)
@@ -111,6 +115,7 @@ impl Running {
                 .process_group(0)
                 .spawn()
         });
+        drop(starting);
         let mut child = child.inspect_err(|_| {
             self.with(|commands| commands.remove(&number));
         })?;
@@ -138,6 +143,12 @@ impl Running {
             let errors = errors.map_err(|_| io::Error::other("a reader panicked"))?;
             output.and(errors).and(status)
         })
+    }
+
+    /// Writes a part of a file.
+    fn write(&self, payload: &[u8]) -> io::Result<()> {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        part(payload)
     }
 
     /// Gives a command input. A command that has ended gets none.
@@ -216,7 +227,7 @@ pub enum Word {
 pub fn hear(mut from: File, port: &Arc<Port>, running: &Arc<Running>, said: &Sender<Word>) {
     let mut records = Reader::default();
     let mut buffer = vec![0; 64 << 10];
-    let mut file = None;
+    let mut written = Ok(());
     loop {
         match from.read(&mut buffer) {
             Ok(0) => {
@@ -230,7 +241,9 @@ pub fn hear(mut from: File, port: &Arc<Port>, running: &Arc<Running>, said: &Sen
         }
         loop {
             match records.take() {
-                Ok(Some((kind, payload))) => obey(kind, &payload, &mut file, port, running, said),
+                Ok(Some((kind, payload))) => {
+                    obey(kind, &payload, &mut written, port, running, said);
+                }
                 Ok(None) => break,
                 Err(what) => {
                     let _ = port.send(Kind::Error, format!("guest: {what}\n").as_bytes());
@@ -244,7 +257,7 @@ pub fn hear(mut from: File, port: &Arc<Port>, running: &Arc<Running>, said: &Sen
 fn obey(
     kind: Kind,
     payload: &[u8],
-    file: &mut Option<io::Result<File>>,
+    written: &mut io::Result<()>,
     port: &Arc<Port>,
     running: &Arc<Running>,
     said: &Sender<Word>,
@@ -253,7 +266,7 @@ fn obey(
     match (kind, numbered) {
         (Kind::Heard, _) => drop(said.send(Word::Heard)),
         (Kind::Quit, _) => drop(said.send(Word::Quit)),
-        (Kind::File, _) => *file = Some(part(payload, file.take())),
+        (Kind::File, _) if written.is_ok() => *written = running.write(payload),
         (Kind::InputOf, Some((number, bytes))) => running.input(number, bytes),
         (Kind::KillOf, Some((number, _))) => running.kill(number),
         (Kind::StartOf, Some((number, start))) => {
@@ -261,7 +274,7 @@ fn obey(
             let takes_input = start.as_ref().is_ok_and(|start| start.input);
             let input = takes_input.then(|| running.expect(number));
             // The files of this command are whole now. One that could not be written is its failure.
-            let written = file.take().map_or(Ok(()), |file| file.map(drop));
+            let written = std::mem::replace(written, Ok(()));
             let (port, running) = (Arc::clone(port), Arc::clone(running));
             std::thread::spawn(move || {
                 let run = || {
@@ -290,16 +303,14 @@ fn obey(
     }
 }
 
-/// Writes a part of a file. After an error the rest of the parts are not written: the error stays.
-fn part(payload: &[u8], before: Option<io::Result<File>>) -> io::Result<File> {
-    let before = before.transpose()?;
+/// Writes a part of a file.
+fn part(payload: &[u8]) -> io::Result<()> {
     let end = payload.iter().position(|byte| *byte == 0);
     let (head, bytes) = payload.split_at(end.unwrap_or(payload.len()));
     let head: Part = serde_json::from_slice(head)?;
-    let mut file = if let Some(file) = before.filter(|_| !head.is_first) {
-        file
-    } else {
-        let path = Path::new(&head.path);
+    let path = Path::new(&head.path);
+    let mut options = File::options();
+    if head.is_first {
         if let Some(above) = path.parent() {
             std::fs::create_dir_all(above)?;
         }
@@ -308,10 +319,10 @@ fn part(payload: &[u8], before: Option<io::Result<File>>) -> io::Result<File> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut options = File::options();
         options.write(true).create_new(true).mode(head.mode);
-        options.open(path)?
-    };
-    file.write_all(bytes.get(1..).unwrap_or_default())?;
-    Ok(file)
+    } else {
+        options.append(true);
+    }
+    let mut file = options.open(path)?;
+    file.write_all(bytes.get(1..).unwrap_or_default())
 }
