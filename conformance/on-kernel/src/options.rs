@@ -25,7 +25,7 @@ const MOST_UID: i64 = u32::MAX as i64 - 1;
 #[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 #[command(name = "on-kernel", version, max_term_width = 100, after_help = AFTER)]
 pub struct Options {
-    /// Kernel: a series of the distribution (6.1), an exact release (6.1.0-47), a name of on-kernel.toml, or the path of a bzImage
+    /// Kernel: a series of the distribution (6.1), an exact release (6.1.0-50), a name of on-kernel.toml, or the path of a bzImage
     /// or vmlinux
     #[arg(required_unless_present_any = ["list", "clean"])]
     pub kernel: Option<String>,

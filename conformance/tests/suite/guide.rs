@@ -28,6 +28,7 @@ mod host_only {
         let mut names = vec![
             "README.md".to_owned(),
             "CONTRIBUTING.md".to_owned(),
+            "conformance/on-kernel/README.md".to_owned(),
             "fixtures/README.md".to_owned(),
         ];
         let docs = fs::read_dir(top().join("conformance/docs")).expect("the guide");

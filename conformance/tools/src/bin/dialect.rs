@@ -12,13 +12,27 @@ use std::process::ExitCode;
 const GROUPS: &[(&str, &[&str], &str, f64)] = &[
     (
         "README, CONTRIBUTING",
-        &["README.md", "CONTRIBUTING.md", "fixtures/README.md"],
+        &[
+            "README.md",
+            "CONTRIBUTING.md",
+            "conformance/on-kernel/README.md",
+            "fixtures/README.md",
+        ],
         "md",
         2.0,
     ),
     ("the guide", &["conformance/docs"], "md", 2.0),
     ("the crates' pages", &["crates"], "md", 3.0),
-    ("rustdoc of conformance", &["conformance/src"], "rs", 3.0),
+    (
+        "rustdoc of conformance",
+        &[
+            "conformance/host/src",
+            "conformance/on-kernel/src",
+            "conformance/src",
+        ],
+        "rs",
+        3.0,
+    ),
     ("rustdoc of the crates", &["crates"], "rs", 3.0),
 ];
 
