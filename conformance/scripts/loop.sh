@@ -28,7 +28,7 @@ decide "edited statement" tee.input.left 10
 cat "$work/saved" >$file
 
 # The example of docs/claims.md, with an id of its own.
-example=conformance/tests/contributing
+example=conformance/tests/runner/example
 sed --in-place '0,/^pub const CLAIMS: &\[Claim\] = &\[/s//&\n    example::CLAIM,/' $file
 {
     echo 'mod example {'

@@ -162,8 +162,8 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A replica loads an RDB file that sendfile() has sent.",
-        method: "Is a master to a real replica, sends it a real server's file by sendfile() with an offset, waits for its link, and \
-                 compares what it has stored.",
+        method: "Is a master to a real server, sends it the file that it has saved before by sendfile() with an offset, waits for its \
+                 link, and compares what it has stored.",
         sources: &[seed("4.2"), seed("4.3"), Source::Thread("redis/redis#7096")],
         finds: always(true),
         about: &[Sysno::sendfile],
@@ -207,8 +207,8 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What sendfile() has sent of an RDB file reaches the replica as it was, though the file is written in place \
                     afterwards.",
-        method: "Sends a real server's file to a replica that is held when it reads, writes another value of the same length into the \
-                 file, and asks the replica. With read() and write() it has the old value.",
+        method: "Sends a copy of a real server's file to a replica that is held when it reads, writes another value of the same length \
+                 into the copy, and asks the replica. With read() and write() it has the old value.",
         sources: &[Source::Measured],
         finds: always(false),
         about: &[Sysno::sendfile],
@@ -370,9 +370,10 @@ fn content(path: &Path) -> Result<Vec<u8>, Stop> {
 }
 
 const APPENDS: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
-/// The append-only file of a server that has started, and that of a server that has rewritten it.
+/// The append-only files of a server: the one that it has at start, and those that it makes anew.
 const FIRST_AOF: &str = "appendonly.aof.1.incr.aof";
 const SECOND_AOF: &str = "appendonly.aof.2.incr.aof";
+const THIRD_AOF: &str = "appendonly.aof.3.incr.aof";
 
 fn aof_path(server: &Running, name: &str) -> std::path::PathBuf {
     server.file("appendonlydir").join(name)
@@ -449,9 +450,9 @@ fn aof_opened_anew(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), 
     let mut server = start(lab, program, APPENDS)?;
     rewrite(&mut server, &["BGREWRITEAOF"])?;
     note_opened(lab, &server, SECOND_AOF, "after BGREWRITEAOF", told)?;
-    let mut server = start(lab, program, &[])?;
+    tell(&mut server, &[&["CONFIG", "SET", "appendonly", "no"]])?;
     rewrite(&mut server, &["CONFIG", "SET", "appendonly", "yes"])?;
-    note_opened(lab, &server, FIRST_AOF, "after CONFIG SET", told)
+    note_opened(lab, &server, THIRD_AOF, "after CONFIG SET", told)
 }
 
 fn rewrite(server: &mut Running, words: &[&str]) -> Result<(), Stop> {
@@ -501,27 +502,59 @@ fn add_behind(
     Ok(())
 }
 
-/// A master with data, a replica that has synced, and the calls of the master during the sync.
-fn synced(lab: &Lab, program: &Program, options: &[&str]) -> Result<(Running, Vec<Seen>), Stop> {
-    let options = [
-        options,
-        &["--rdbcompression", "no", "--repl-diskless-sync-delay", "0"],
-    ]
-    .concat();
-    let calls = [READING, WRITING].concat();
-    let (mut server, watch) = start_watched(lab, program, &options, &calls)?;
-    tell(&mut server, &[&["DEBUG", "POPULATE", "1000", "key", "700"]])?;
-    let port = server.address.port().to_string();
-    aside(|| watch.take());
-    let mut replica = start(lab, program, &["--replicaof", "127.0.0.1", &port])?;
-    aside(|| replica.wait_for_sync())?;
-    let calls = aside(|| watch.take());
-    Ok((server, calls))
+/// A master with data, a watch of its calls that read or write, and a server that can be its replica.
+struct Pair {
+    master: Running,
+    watch: Watch,
+    replica: Running,
+}
+
+impl Pair {
+    fn start(lab: &Lab, program: &Program, options: &[&str]) -> Result<Self, Stop> {
+        // By default, a master waits 5 seconds for more replicas.
+        let at_once = ["--rdbcompression", "no", "--repl-diskless-sync-delay", "0"];
+        let calls = [READING, WRITING].concat();
+        let (mut master, watch) =
+            start_watched(lab, program, &[options, &at_once].concat(), &calls)?;
+        tell(&mut master, &[&["DEBUG", "POPULATE", "1000", "key", "700"]])?;
+        // How the replica loads is nothing to the master. Valkey looks only once a second whether a file is complete.
+        let replica = start(lab, program, &["--repl-diskless-load", "swapdb"])?;
+        Ok(Self {
+            master,
+            watch,
+            replica,
+        })
+    }
+
+    /// The calls of the master while the replica syncs.
+    fn sync(&mut self) -> Result<Vec<Seen>, Stop> {
+        let port = self.master.address.port().to_string();
+        aside(|| {
+            // While the child of an earlier sync runs, a sync has to wait.
+            let is_idle = self.master.wait_until(|master| {
+                Ok(master.info("persistence", "rdb_bgsave_in_progress")? == "0")
+            })?;
+            if !is_idle {
+                return Err(Stop::broken("the master does not end a sync"));
+            }
+            self.watch.take();
+            self.replica.ask(&["REPLICAOF", "127.0.0.1", &port])?;
+            self.replica.wait_for_sync()?;
+            Ok(self.watch.take())
+        })
+    }
+
+    /// Ends the link. The next sync is of the whole data again.
+    fn part(&mut self) -> Result<(), Stop> {
+        tell(&mut self.replica, &[&["REPLICAOF", "NO", "ONE"]])?;
+        tell(&mut self.master, &[&["DEBUG", "CHANGE-REPL-ID"]])
+    }
 }
 
 fn rdb_master_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), Stop> {
-    let (server, calls) = synced(lab, program, &["--repl-diskless-sync", "no"])?;
-    let path = server.file("dump.rdb");
+    let mut pair = Pair::start(lab, program, &["--repl-diskless-sync", "no"])?;
+    let calls = pair.sync()?;
+    let path = pair.master.file("dump.rdb");
     let length = aside(|| fs::metadata(&path))
         .setup("look at the RDB file")?
         .len();
@@ -575,14 +608,17 @@ fn written_by_dd(path: &Path, length: u64) -> Result<u64, Stop> {
 }
 
 fn rdb_default_has_file(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), Stop> {
-    for (what, options) in [
-        ("what it sends comes from", &[][..]),
-        (
-            "with repl-diskless-sync no it comes from",
-            &["--repl-diskless-sync", "no"],
-        ),
+    let mut pair = Pair::start(lab, program, &[])?;
+    for (what, is_diskless) in [
+        ("what it sends comes from", true),
+        ("with repl-diskless-sync no it comes from", false),
     ] {
-        let (_server, calls) = synced(lab, program, options)?;
+        if !is_diskless {
+            pair.part()?;
+            let no = ["CONFIG", "SET", "repl-diskless-sync", "no"];
+            tell(&mut pair.master, &[&no])?;
+        }
+        let calls = pair.sync()?;
         // Reads that are at least as large as a piece of the data.
         let reads = calls
             .iter()
@@ -602,31 +638,29 @@ fn rdb_default_has_file(lab: &Lab, program: &Program, told: &mut Told) -> Result
     Ok(())
 }
 
-/// A replica that has requested the file, a watch that can hold its reads, and the connection on which it waits.
-fn asking(lab: &Lab, program: &Program) -> Result<(Running, Watch, TcpStream), Stop> {
+/// A server that stores the file when it becomes a replica, and a watch that can hold its reads.
+fn start_replica(lab: &Lab, program: &Program, options: &[&str]) -> Result<(Running, Watch), Stop> {
+    let options = [options, &["--repl-diskless-load", "disabled"]].concat();
+    start_watched(lab, program, &options, READING)
+}
+
+/// Makes a server a replica of this experiment. Returns the connection on which it waits for the file.
+fn asking(server: &mut Running) -> Result<TcpStream, Stop> {
     let listener = aside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
     let port = aside(|| listener.local_addr())
         .setup("getsockname")?
         .port()
         .to_string();
-    let options = [
-        "--replicaof",
-        "127.0.0.1",
-        &port,
-        "--repl-diskless-load",
-        "disabled",
-    ];
-    let (replica, watch) = start_watched(lab, program, &options, READING)?;
-    let socket = aside(|| {
+    tell(server, &[&["REPLICAOF", "127.0.0.1", &port]])?;
+    aside(|| {
         // Another process may connect to this port by mistake, because the port was free a moment ago.
         loop {
             let (mut socket, _) = listener.accept().setup("accept")?;
             if greet(&mut socket)? {
-                return Ok::<_, Stop>(socket);
+                return Ok(socket);
             }
         }
-    })?;
-    Ok((replica, watch, socket))
+    })
 }
 
 /// Answers a replica until it requests the file. Returns false if it closes the connection before that.
@@ -702,14 +736,17 @@ fn saved(server: &mut Running, commands: &[&[&str]]) -> Result<std::path::PathBu
 }
 
 fn replica_loads(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), Stop> {
-    let mut server = start(lab, program, &[])?;
+    let (mut replica, _) = start_replica(lab, program, &[])?;
     let path = aside(|| {
-        servers::fill(&mut server)?;
-        servers::saved(&mut server)
+        servers::fill(&mut replica)?;
+        servers::saved(&mut replica)
     })?;
     let bytes = aside(|| fs::read(&path)).setup("read the RDB file")?;
     let file = aside(|| File::open(&path)).setup("open the RDB file")?;
-    let (mut replica, _, mut socket) = asking(lab, program)?;
+    // The file and the data that it has later come from the connection.
+    aside(|| fs::remove_file(&path)).setup("remove the RDB file")?;
+    tell(&mut replica, &[&["FLUSHALL"]])?;
+    let mut socket = asking(&mut replica)?;
     announce(&mut socket, bytes.len() as u64)?;
     send(&socket, &file, 0..bytes.len() as u64)?;
     let link = if comes_up(&mut replica)? {
@@ -733,20 +770,19 @@ fn replica_loads(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), St
 }
 
 fn replica_sample(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), Stop> {
-    let mut server = start(lab, program, &["--rdbcompression", "no"])?;
-    let path = saved(
-        &mut server,
-        &[&["DEBUG", "POPULATE", "8000", "key", "4000"]],
-    )?;
+    let plain = ["--rdbcompression", "no"];
+    let (mut first, watch) = start_replica(lab, program, &plain)?;
+    let path = saved(&mut first, &[&["DEBUG", "POPULATE", "8000", "key", "4000"]])?;
     let rdb = aside(|| File::open(&path)).setup("open the RDB file")?;
     let length = aside(|| rdb.metadata())
         .setup("look at the RDB file")?
         .len();
     told.note("bytes of the file", length);
     let size = usize::try_from(length).unwrap_or(usize::MAX);
+    let (second, second_watch) = start_replica(lab, program, &plain)?;
     let mut replicas = Vec::new();
-    for name in ["first", "second"] {
-        let (mut replica, watch, mut socket) = asking(lab, program)?;
+    for (name, mut replica, watch) in [("first", first, watch), ("second", second, second_watch)] {
+        let mut socket = asking(&mut replica)?;
         watch.hold();
         announce(&mut socket, length)?;
         aside(|| io::set_nonblocking(&socket)).setup("O_NONBLOCK")?;
@@ -788,15 +824,26 @@ fn replica_sample(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), S
 
 fn replica_written_in_place(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), Stop> {
     let plain = ["--rdbcompression", "no", "--rdbchecksum", "no"];
-    let mut server = start(lab, program, &plain)?;
-    for way in ["sendfile", "read and write"] {
-        let path = saved(&mut server, &[&["SET", "key", &"old ".repeat(1000)]])?;
-        let bytes = aside(|| fs::read(&path)).setup("read the RDB file")?;
-        let at = bytes.windows(8).position(|window| window == b"old old ");
-        let at = at.ok_or_else(|| Stop::broken("the RDB file does not have the value"))?;
-        let file = aside(|| File::options().read(true).write(true).open(&path));
-        let file = file.setup("open the RDB file")?;
-        let (mut replica, watch, mut socket) = asking(lab, program)?;
+    let (mut first, watch) = start_replica(lab, program, &plain)?;
+    let path = saved(&mut first, &[&["SET", "key", &"old ".repeat(1000)]])?;
+    let bytes = aside(|| fs::read(&path)).setup("read the RDB file")?;
+    let at = bytes.windows(8).position(|window| window == b"old old ");
+    let at = at.ok_or_else(|| Stop::broken("the RDB file does not have the value"))?;
+    // The value that it has later comes from the connection.
+    tell(&mut first, &[&["FLUSHALL"]])?;
+    let (second, second_watch) = start_replica(lab, program, &plain)?;
+    let mut replicas = Vec::new();
+    for (way, mut replica, watch) in [
+        ("sendfile", first, watch),
+        ("read and write", second, second_watch),
+    ] {
+        let file = aside(|| {
+            let path = replica.file("sent.rdb");
+            fs::write(&path, &bytes)?;
+            File::options().read(true).write(true).open(&path)
+        });
+        let file = file.setup("copy the RDB file")?;
+        let mut socket = asking(&mut replica)?;
         watch.hold();
         announce(&mut socket, bytes.len() as u64)?;
         if way == "sendfile" {
@@ -806,6 +853,10 @@ fn replica_written_in_place(lab: &Lab, program: &Program, told: &mut Told) -> Re
         }
         io::pwrite_all(&file, "new ".repeat(1000).as_bytes(), at as u64).setup("pwrite")?;
         watch.release();
+        replicas.push((way, replica, socket));
+    }
+    // Both load meanwhile: Valkey looks only once a second whether a file is complete.
+    for (way, mut replica, _socket) in replicas {
         let value = if comes_up(&mut replica)? {
             aside(|| replica.ask(&["GET", "key"]))?.to_string()
         } else {

@@ -117,13 +117,23 @@ pub const FAR: &[u8; 4] = b"far!";
 
 /// A pattern that differs at every position of any window that a test could mix up.
 pub fn pattern(length: usize) -> Vec<u8> {
-    // The bytes do not repeat at any power of two: 251 is the largest prime below 256.
-    // The next row is the same row shifted by one, which needs no division. A division is slow on an emulated processor.
-    const ROW: u8 = 251;
+    // The bytes do not repeat at any power of two: 251 is the largest prime below 256. The next row is the same row shifted by one.
+    // Rows are copied: a division is slow on an emulated processor, and a loop over bytes in a debug build.
+    const ROW: usize = 251;
+    const TWO_ROWS: [u8; 2 * ROW] = {
+        let mut bytes = [0_u8; 2 * ROW];
+        let mut at = 1;
+        while at < bytes.len() {
+            bytes[at] = if at == ROW { 0 } else { bytes[at - 1] + 1 };
+            at += 1;
+        }
+        bytes
+    };
     let mut bytes = Vec::with_capacity(length);
     let mut first = 0;
     while bytes.len() < length {
-        bytes.extend((first..ROW).chain(0..first).take(length - bytes.len()));
+        let count = ROW.min(length - bytes.len());
+        bytes.extend_from_slice(&TWO_ROWS[first..first + count]);
         first = (first + 1) % ROW;
     }
     bytes

@@ -216,7 +216,7 @@ fn the_program_tells_all_about_a_file() {
 }
 
 #[rstest]
-#[case(&["splice04"], "test  conformance/tests/grids.rs::")]
+#[case(&["splice04"], "test  conformance/tests/transfers/grids.rs::")]
 #[case(&["ltp", "nfs"], "not for nocopy: needs an NFS server")]
 #[case(&["gvisor", "--open"], "no assertion of these is open")]
 #[case(&["splice03", "--open"], "no assertion of these is open")]

@@ -9,7 +9,6 @@ mod codegen;
 mod corpus;
 mod coverage;
 mod decide;
-mod errqueue;
 mod examples;
 mod files;
 #[cfg(target_arch = "x86_64")]

@@ -141,6 +141,9 @@ mod host_only {
     #[rstest]
     #[case::everywhere("src/fd.rs", 4)]
     #[case::where_descriptors_are_made("src/owned_fd.rs", 2)]
+    #[case::of_properties("tests/properties/check.rs", 4)]
+    #[case::of_properties_of_files("tests/properties/files.rs", 3)]
+    #[case::of_properties_of_transfers("tests/properties/model.rs", 2)]
     fn a_shared_file_is_the_same_in_all_crates(#[case] file: &str, #[case] at_least: usize) {
         let files = crates().into_iter().map(|folder| folder.join(file));
         let files: Vec<_> = files.filter(|file| file.exists()).collect();

@@ -1,4 +1,4 @@
-//! The example of docs/claims.md: it compiles, is green, and is turned by a lie. This program is its own supervisor.
+//! The example of docs/claims.md: it compiles, is green, and is turned by a lie.
 
 use conformance::claim::{Claim, Source, always};
 use conformance::falsify::examine;
@@ -8,18 +8,18 @@ use conformance::interpose::record::aside;
 use conformance::lab::filesystems::find_scratch;
 use conformance::lab::{Lab, io, sockets};
 use conformance::run::record::Record;
-use conformance::runner::{Runner, supervisor};
+use conformance::runner::Runner;
 use conformance::verdict::{Judgement, Observation, Setup, Stop, Verdict, Word};
-use libtest_mimic::{Arguments, Failed, Trial};
-use nocopy_host::kernel::running;
+use libtest_mimic::{Failed, Trial};
+use nocopy_host::kernel;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, tee};
 use std::fs;
 use std::path::Path;
 use syscalls::Sysno;
 
-include!("contributing/experiment.rs");
+include!("example/experiment.rs");
 
-const CLAIM: Claim = include!("contributing/claim.rs");
+pub const CLAIM: Claim = include!("example/claim.rs");
 
 fn runner() -> Result<Runner, Failed> {
     Ok(Runner {
@@ -35,11 +35,11 @@ fn is_on_the_page() -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/claims.md"))?;
     for name in ["claim.rs", "experiment.rs"] {
-        let text = fs::read_to_string(root.join("tests/contributing").join(name))?;
+        let text = fs::read_to_string(root.join("tests/runner/example").join(name))?;
         let block = format!("```rust\n{text}```\n");
         if !page.contains(&block) {
             return Err(format!(
-                "docs/claims.md does not have tests/contributing/{name}:\n{block}"
+                "docs/claims.md does not have tests/runner/example/{name}:\n{block}"
             )
             .into());
         }
@@ -48,7 +48,7 @@ fn is_on_the_page() -> Result<(), Failed> {
 }
 
 fn is_green() -> Result<(), Failed> {
-    let running = running()?;
+    let running = kernel::running()?;
     let mut found = None;
     runner()?.run(
         &[&CLAIM],
@@ -63,7 +63,7 @@ fn is_green() -> Result<(), Failed> {
 }
 
 fn is_falsified() -> Result<(), Failed> {
-    let running = running()?;
+    let running = kernel::running()?;
     let examined = examine(&runner()?, &[&CLAIM], &running, Extent::Whole, |_, _| {})?;
     let [examined] = &examined[..] else {
         return Err("no result".into());
@@ -92,16 +92,11 @@ fn ci_is_one_recipe() -> Result<(), Failed> {
     Ok(())
 }
 
-fn main() {
-    if supervisor::is_asked_for() {
-        supervisor::main(&[&CLAIM]).expect("the supervisor serves");
-        return;
-    }
-    let trials = vec![
+pub fn trials() -> Vec<Trial> {
+    vec![
         Trial::test("host_only::the_example_is_on_the_page", is_on_the_page),
         Trial::test("host_only::ci_is_one_recipe", ci_is_one_recipe),
         Trial::test("the_example_is_green", is_green),
         Trial::test("the_example_is_falsified", is_falsified),
-    ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    ]
 }

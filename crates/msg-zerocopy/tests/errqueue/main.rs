@@ -1,4 +1,4 @@
-//! The captured control messages of `fixtures/errqueue`, each against what its file says that it must parse to.
+//! The captured control messages of this folder, each against what its file says that it must parse to.
 //!
 //! The files are compiled in, so that this binary runs on any machine, a guest without the sources included. They are little
 //! endian.
@@ -8,10 +8,9 @@ use nocopy_msg_zerocopy::abi::{
     VSOCK_RECVERR,
 };
 use nocopy_msg_zerocopy::{Completion, Malformed, Message, messages};
-use rstest::rstest;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 /// One file, as its README describes it.
 #[derive(Debug, Deserialize)]
@@ -99,66 +98,84 @@ impl Capture {
     }
 }
 
-#[rstest]
-fn it_parses_to_what_its_file_says(
-    #[files("../fixtures/errqueue/*.toml")]
-    #[mode = str]
-    text: &str,
-) {
-    let capture = Capture::read(text);
-    let control = capture.control();
-    let parsed: Vec<_> = messages(&control).map(Expected::of).collect();
-    assert_eq!(parsed, capture.expect, "{}", capture.how);
+macro_rules! captures {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!($name, ".toml")))),*]
+    };
 }
 
-#[rstest]
-fn its_file_agrees_with_itself(
-    #[files("../fixtures/errqueue/*.toml")]
-    #[mode = str]
-    text: &str,
-) {
-    let capture = Capture::read(text);
-    assert_eq!(capture.synthetic, capture.kernel == "none");
-    assert!(!capture.how.is_empty());
-    assert_ne!(
-        capture.flags & libc::MSG_ERRQUEUE,
-        0,
-        "not from an error queue"
-    );
-    assert!(!capture.expect.is_empty(), "expects nothing");
-    let malformed = capture
-        .expect
-        .iter()
-        .position(|expected| matches!(expected, Expected::Malformed { .. }));
-    assert!(
-        malformed.is_none_or(|at| at + 1 == capture.expect.len()),
-        "expects something after an error"
-    );
-    // A kernel cuts its own messages only where the buffer was too small, and says so.
-    if !capture.synthetic {
-        let cut = capture.flags & libc::MSG_CTRUNC != 0;
-        assert_eq!(malformed.is_some(), cut);
+/// Every file by its name.
+const CAPTURES: &[(&str, &str)] = captures![
+    "cut-data",
+    "cut-header",
+    "failed",
+    "huge-length",
+    "packet",
+    "packet-timestamp",
+    "tcp-coalesced",
+    "tcp-ipv4",
+    "tcp-ipv6",
+    "tcp-mixed",
+    "tcp-timestamp",
+    "tcp-truncated",
+    "three",
+    "udp-icmp",
+    "udp-ipv4",
+    "udp-uncopied",
+    "unpadded",
+    "vsock",
+    "wrapped",
+    "zero-length",
+];
+
+fn capture(name: &str) -> Capture {
+    let found = CAPTURES.iter().find(|(other, _)| *other == name);
+    Capture::read(found.expect("a capture").1)
+}
+
+#[test]
+fn it_parses_to_what_its_file_says() {
+    for (name, text) in CAPTURES {
+        let capture = Capture::read(text);
+        let control = capture.control();
+        let parsed: Vec<_> = messages(&control).map(Expected::of).collect();
+        assert_eq!(parsed, capture.expect, "{name}: {}", capture.how);
     }
 }
 
-macro_rules! capture {
-    ($name:literal) => {
-        Capture::read(include_str!(concat!(
-            "../../../fixtures/errqueue/",
-            $name,
-            ".toml"
-        )))
-    };
+#[test]
+fn its_file_agrees_with_itself() {
+    for (name, text) in CAPTURES {
+        let capture = Capture::read(text);
+        assert_eq!(capture.synthetic, capture.kernel == "none", "{name}");
+        assert!(!capture.how.is_empty(), "{name}");
+        let is_of_queue = capture.flags & libc::MSG_ERRQUEUE != 0;
+        assert!(is_of_queue, "{name}: not from an error queue");
+        assert!(!capture.expect.is_empty(), "{name} expects nothing");
+        let malformed = capture
+            .expect
+            .iter()
+            .position(|expected| matches!(expected, Expected::Malformed { .. }));
+        assert!(
+            malformed.is_none_or(|at| at + 1 == capture.expect.len()),
+            "{name} expects something after an error"
+        );
+        // A kernel cuts its own messages only where the buffer was too small, and says so.
+        if !capture.synthetic {
+            let cut = capture.flags & libc::MSG_CTRUNC != 0;
+            assert_eq!(malformed.is_some(), cut, "{name}");
+        }
+    }
 }
 
 #[test]
 fn there_is_a_completion_of_each_family() {
     for (capture, header) in [
-        (capture!("tcp-ipv4"), (SOL_IP, IP_RECVERR)),
-        (capture!("udp-ipv4"), (SOL_IP, IP_RECVERR)),
-        (capture!("tcp-ipv6"), (SOL_IPV6, IPV6_RECVERR)),
-        (capture!("vsock"), (SOL_VSOCK, VSOCK_RECVERR)),
-        (capture!("packet"), (SOL_PACKET, PACKET_TX_TIMESTAMP)),
+        (capture("tcp-ipv4"), (SOL_IP, IP_RECVERR)),
+        (capture("udp-ipv4"), (SOL_IP, IP_RECVERR)),
+        (capture("tcp-ipv6"), (SOL_IPV6, IPV6_RECVERR)),
+        (capture("vsock"), (SOL_VSOCK, VSOCK_RECVERR)),
+        (capture("packet"), (SOL_PACKET, PACKET_TX_TIMESTAMP)),
     ] {
         assert_eq!(capture.first_header(), header, "{}", capture.how);
         assert_eq!(capture.completions().count(), 1, "{}", capture.how);
@@ -167,47 +184,34 @@ fn there_is_a_completion_of_each_family() {
 
 #[test]
 fn there_is_a_truncated_one() {
-    let capture = capture!("tcp-truncated");
+    let capture = capture("tcp-truncated");
     assert_ne!(capture.flags & libc::MSG_CTRUNC, 0);
     assert_eq!(capture.completions().count(), 0, "the completion is lost");
 }
 
 #[test]
 fn there_is_a_range_over_the_wrap() {
-    assert!(capture!("wrapped").completions().any(|(lo, hi)| lo > hi));
+    assert!(capture("wrapped").completions().any(|(lo, hi)| lo > hi));
 }
 
 #[test]
 fn there_are_other_messages_among_completions() {
-    for capture in [capture!("tcp-mixed"), capture!("three")] {
+    for capture in [capture("tcp-mixed"), capture("three")] {
         let completions = capture.completions().count();
         assert!((1..capture.expect.len()).contains(&completions));
     }
 }
 
-/// The list of cases is made when this is compiled. A file that came later is noticed here.
 #[test]
-fn host_only_every_file_is_a_case() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/errqueue");
-    let files = std::fs::read_dir(directory)
+fn host_only_every_file_is_listed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/errqueue");
+    let names = std::fs::read_dir(directory)
         .expect("readdir")
-        .map(|entry| entry.expect("readdir").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
-        .count();
-    let listed = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--list", "--format", "terse"])
-        .output()
-        .expect("run this binary");
-    let listed = String::from_utf8(listed.stdout).expect("names are UTF-8");
-    let cases = listed
-        .lines()
-        .filter(|line| line.starts_with("errqueue::it_parses_to_what_its_file_says::"))
-        .count();
-    assert_eq!(
-        cases, files,
-        "captures came or went: touch this file to compile it again"
-    );
+        .filter_map(|entry| {
+            let name = entry.expect("readdir").file_name();
+            Some(name.to_str()?.strip_suffix(".toml")?.to_owned())
+        });
+    let names: BTreeSet<String> = names.collect();
+    let listed = CAPTURES.iter().map(|(name, _)| (*name).to_owned());
+    assert_eq!(names, listed.collect::<BTreeSet<_>>());
 }

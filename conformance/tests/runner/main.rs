@@ -3,6 +3,8 @@
 //! Each experiment must end as what it is, in its time, with nothing left behind, and the next one must not notice. One that
 //! this machine does not let misbehave is ignored, with the reason: it is not a pass.
 
+mod contributing;
+
 use conformance::claim::Claim;
 use conformance::lab::Lab;
 use conformance::runner::outcome::Outcome;
@@ -531,7 +533,8 @@ fn run(claims: &[&Claim], scratch: &Path) -> Vec<(String, Outcome)> {
 
 fn main() {
     if supervisor::is_asked_for() {
-        let registry: Vec<&'static Claim> = CLAIMS.iter().collect();
+        let example = std::iter::once(&contributing::CLAIM);
+        let registry: Vec<&'static Claim> = CLAIMS.iter().chain(example).collect();
         supervisor::main(&registry).expect("the supervisor serves");
         return;
     }
@@ -583,6 +586,7 @@ fn main() {
             }
         },
     ));
+    trials.extend(contributing::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // A runner that has returned has left nobody.
     let left = marked(&mark);

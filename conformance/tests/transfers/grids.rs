@@ -1,8 +1,6 @@
 //! Grids: sizes × offsets × targets for the transfers, and every kind of descriptor in every place of every call.
 
-mod common;
-
-use common::{Receiver, lab, page_size, position, set_nonblocking, wait_for};
+use crate::common::{Receiver, lab, page_size, position, set_nonblocking, wait_for};
 use conformance::lab::fds::{self, Descriptor, Kind};
 use conformance::lab::sinks::{Kind as SinkKind, Sink};
 use conformance::lab::{Lab, io, pattern};

@@ -1,4 +1,4 @@
-//! What the grids and the properties share.
+//! The receiver of a transfer, and the lab of the grids.
 
 use conformance::lab::filesystems::find_scratch;
 use conformance::lab::{Lab, io, sockets};
