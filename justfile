@@ -40,6 +40,11 @@ claims:
 modules root="conformance/src/lib.rs" depth="1":
     @cargo run --quiet --package nocopy-tools --bin modules -- {{ root }} {{ depth }}
 
+# Draw the modules of the suite for the guide: conformance/docs/modules.svg (needs Graphviz)
+[group('develop')]
+picture:
+    bash conformance/scripts/picture.sh
+
 # All tests: the crates, the conformance suite, every claim
 [group('check')]
 test *arguments:

@@ -50,6 +50,21 @@ mod host_only {
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
+    /// The picture of the guide has the graph of the suite as a comment.
+    #[test]
+    fn the_picture_is_of_todays_modules() {
+        let graph = Graph::read(&top().join("conformance/src/lib.rs")).expect("it can be read");
+        let picture = fs::read_to_string(top().join("conformance/docs/modules.svg"));
+        let picture = picture.expect("the picture");
+        let (_, drawn) = picture.split_once("<!--\ndigraph").expect("the graph");
+        let (drawn, _) = drawn.split_once("-->").expect("its end");
+        let dot = graph.dot(1).replace("->", "to");
+        assert!(
+            dot.trim_end() == format!("digraph{drawn}").trim_end(),
+            "conformance/docs/modules.svg is of other modules: just picture"
+        );
+    }
+
     #[test]
     fn no_packages_go_in_a_circle() {
         // The repository of the vendored example is completed in a copy: what it names is not there yet.
