@@ -13,7 +13,7 @@
 use crate::error::{Context, Error};
 use crate::frames::{self, Kind, PIECE, Part, Reader};
 use crate::job::{Job, Start, WINDOW};
-use crate::machine::Machine;
+use crate::machine::description::Machine;
 use crate::machine::started::{Channel, Started};
 use crate::pack::Packed;
 use crate::plan::Plan;

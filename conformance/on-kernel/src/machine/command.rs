@@ -1,7 +1,8 @@
 //! The command lines of QEMU and of User-mode Linux.
 
 use crate::job::PORT;
-use crate::machine::{Accelerator, Machine};
+use crate::machine::description::{Accelerator, Machine};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -91,4 +92,35 @@ pub fn user_mode(
         .args(["selinux=0", "root=/dev/ram0"])
         .args(machine.append.split_whitespace());
     linux
+}
+
+impl Machine<'_> {
+    /// The emulator's command line, with words in place of the descriptors that it inherits.
+    pub fn command_line(&self) -> String {
+        let ends = Ends {
+            archive: "INITRAMFS".into(),
+            console: "CONSOLE".into(),
+            serial: "SERIAL".into(),
+            port: "SOCKET".into(),
+        };
+        let disks = self
+            .disks()
+            .iter()
+            .map(|name| (name.clone(), PathBuf::from(format!("{name}.img"))));
+        let command = if self.image.user_mode {
+            user_mode(self, &ends, [0, 1], Path::new("DIRECTORY"))
+        } else {
+            qemu(self, &ends, &disks.collect::<Vec<_>>())
+        };
+        let quoted = |word: &OsStr| {
+            let word = word.to_string_lossy();
+            if word.contains(' ') {
+                format!("'{word}'")
+            } else {
+                word.into_owned()
+            }
+        };
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        words.map(quoted).collect::<Vec<_>>().join(" ")
+    }
 }
