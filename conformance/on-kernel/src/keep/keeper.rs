@@ -1,259 +1,23 @@
-//! One guest for many commands: a process keeps it as long as the program lives that started the first command.
-//!
-//! ```text
-//! cargo test ─┬─ on-kernel --keep (test program 1) ──┐
-//!             ├─ on-kernel --keep (test program 2) ──┼── socket ── keeper ══ guest
-//!             └─ ...                                 ┘
-//! ```
-//!
-//! The first command starts the keeper, which boots the guest; the others find it by the name of its socket: their parent, their
-//! user, and the machine that they want. When the parent ends, the keeper kills the guest and ends. If it is killed itself, the
-//! guest dies with it, and the next command starts another one.
+//! The process that keeps a guest.
+
+#![forbid(unsafe_code)]
 
 use crate::error::{Context, Error};
 use crate::frames::{self, Kind, PIECE, Part, Reader};
-use crate::job::{Job, Start, WINDOW};
+use crate::job::Job;
+use crate::keep::order::{Order, Request, address, is_ours};
 use crate::machine::description::Machine;
 use crate::machine::started::{Channel, Started};
-use crate::pack::Packed;
 use crate::plan::Plan;
 use crate::program;
-use nocopy_host::{interrupt, process};
+use nocopy_host::process;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
-
-/// The hidden command of a keeper.
-pub const KEEP: &str = "__keep";
-
-/// What a keeper is told at its start.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Order {
-    plan: Plan,
-    owner: i32,
-    name: String,
-}
-
-/// What a client asks of its keeper.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Request {
-    start: Start,
-    files: Vec<(String, PathBuf)>,
-}
-
-/// The result of a command in a kept guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It ended with this status.
-    Ended(i32),
-    /// The kernel has no virtio port, so that a guest of it takes no commands: boot one for the command.
-    NoSession,
-}
-
-/// Runs a command in the guest that is kept for our parent. `output` gets its output.
-///
-/// # Errors
-///
-/// [`Error::Guest`], if the guest has died, its kernel has complained, or the plan's limit is over.
-pub fn run(
-    plan: &Plan,
-    packed: &Packed,
-    mut output: impl FnMut(Kind, &[u8]),
-) -> Result<Outcome, Error> {
-    let owner = std::os::unix::process::parent_id();
-    let owner = i32::try_from(owner).expect("a process number");
-    let plan_text = serde_json::to_string(plan).expect("plain data");
-    let mut hasher = DefaultHasher::new();
-    plan_text.hash(&mut hasher);
-    let name = format!(
-        "on-kernel-{}-{owner}-{}-{:x}",
-        process::effective_user(),
-        start_time(owner),
-        hasher.finish()
-    );
-    let order = Order {
-        plan: plan.clone(),
-        owner,
-        name: name.clone(),
-    };
-    let mut socket = connect(&name, &order)?;
-    let request = Request {
-        start: packed.start.clone(),
-        files: packed.files.clone(),
-    };
-    let request = serde_json::to_vec(&request).expect("plain data");
-    if request.len() > PIECE {
-        return Err(Error::host(
-            "too many files for a guest that is kept: bring fewer by --with, or run without --keep",
-        ));
-    }
-    // A keeper without a guest says so and closes: what it said can be read.
-    let _ = frames::write(&mut socket, Kind::StartOf, &frames::of(0, &request));
-    let mut input = packed.start.input;
-    // Until the command is begun: its input must not be lost if another guest runs it.
-    let mut on_the_way = WINDOW;
-    let mut records = Reader::default();
-    let begun = Instant::now();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        if let Some(signal) = interrupt::came() {
-            return Err(Error::guest(format!("{signal} ended the run")));
-        }
-        if begun.elapsed() > plan.limit {
-            return Err(Error::guest(format!(
-                "the command has not ended after {} s",
-                plan.limit.as_secs()
-            )));
-        }
-        let stdin = if input && on_the_way < WINDOW { 0 } else { -1 };
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
-        let ready = process::poll(&[fd, stdin], Some(Duration::from_millis(500)));
-        let ready = ready.context("poll")?;
-        if ready[1] {
-            let count = io::stdin()
-                .read(&mut buffer)
-                .context("read standard input")?;
-            input = count > 0;
-            on_the_way += count;
-            tell(&mut socket, Kind::InputOf, &frames::of(0, &buffer[..count]))?;
-        }
-        if !ready[0] {
-            continue;
-        }
-        match socket.read(&mut buffer) {
-            Ok(0) => return Err(Error::guest("the process that kept the guest has ended")),
-            Ok(count) => records.push(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context("hear the guest's keeper"),
-        }
-        while let Some((kind, payload)) = records.take().map_err(Error::guest)? {
-            let rest = frames::numbered(&payload).map_or(&[][..], |(_, rest)| rest);
-            match kind {
-                Kind::OutputOf => output(Kind::Output, rest),
-                Kind::ErrorOf => output(Kind::Error, rest),
-                Kind::TookOf => {
-                    let count = rest
-                        .first_chunk()
-                        .map_or(0, |bytes| u32::from_le_bytes(*bytes));
-                    on_the_way = on_the_way.saturating_sub(count as usize);
-                    if count == 0 {
-                        on_the_way = 0; // it is begun
-                    }
-                }
-                Kind::ExitOf => return ended(rest),
-                Kind::FailureOf => {
-                    let why = String::from_utf8_lossy(rest);
-                    let program = packed.start.command.first().map_or("", String::as_str);
-                    return Err(Error::host(format!("{program}: {why}, in the guest")));
-                }
-                Kind::Error => {
-                    return Err(Error::guest(String::from_utf8_lossy(&payload).into_owned()));
-                }
-                Kind::Quit => return Ok(Outcome::NoSession),
-                _ => return Err(Error::guest("the guest's keeper says what it should not")),
-            }
-        }
-    }
-}
-
-/// The exit status, and what the kernel has complained of meanwhile.
-fn ended(rest: &[u8]) -> Result<Outcome, Error> {
-    let (status, complaints) = rest
-        .split_first_chunk()
-        .ok_or_else(|| Error::guest("the guest sent no exit status"))?;
-    let complaints: Vec<String> = serde_json::from_slice(complaints).unwrap_or_default();
-    if complaints.is_empty() {
-        return Ok(Outcome::Ended(i32::from_le_bytes(*status)));
-    }
-    let complaints: Vec<String> = complaints
-        .iter()
-        .map(|line| crate::talk::plain(line))
-        .collect();
-    Err(Error::guest(format!(
-        "the kernel complained: {}",
-        complaints.join(" | ")
-    )))
-}
-
-fn tell(socket: &mut UnixStream, kind: Kind, payload: &[u8]) -> Result<(), Error> {
-    frames::write(socket, kind, payload).context("tell the guest's keeper")
-}
-
-/// When a process was started, in clock ticks after boot: its number may have been another's before.
-fn start_time(pid: i32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let time = fields.split_whitespace().nth(19);
-    time.and_then(|time| time.parse().ok()).unwrap_or(0)
-}
-
-fn address(name: &str) -> Result<SocketAddr, Error> {
-    SocketAddr::from_abstract_name(name).context("name a socket")
-}
-
-/// Connects to the keeper, which is started if there is none.
-fn connect(name: &str, order: &Order) -> Result<UnixStream, Error> {
-    const LIMIT: Duration = Duration::from_secs(20);
-    let address = address(name)?;
-    let begun = Instant::now();
-    let mut is_started = false;
-    loop {
-        match UnixStream::connect_addr(&address) {
-            Ok(socket) => {
-                is_ours(&socket)?;
-                return Ok(socket);
-            }
-            Err(_) if !is_started => {
-                // Others may do the same at this moment: only one of the keepers gets the name.
-                start(order)?;
-                is_started = true;
-            }
-            Err(_) if begun.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(5)),
-            Err(error) => return Err(error).context("find the guest's keeper"),
-        }
-    }
-}
-
-/// Names of such sockets belong to nobody, so both sides look who the other is.
-fn is_ours(socket: &UnixStream) -> Result<(), Error> {
-    let peer = rustix::net::sockopt::socket_peercred(socket).map_err(io::Error::from);
-    if peer.context("ask who is there")?.uid.as_raw() == process::effective_user() {
-        Ok(())
-    } else {
-        Err(Error::host("another user has the socket of this guest"))
-    }
-}
-
-fn start(order: &Order) -> Result<(), Error> {
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg(KEEP)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    // SAFETY: setsid takes no pointer: safe after fork. A signal of the terminal is for the commands.
-    unsafe {
-        command.pre_exec(|| {
-            libc::setsid();
-            Ok(())
-        });
-    }
-    let mut child = command.spawn().context("start the guest's keeper")?;
-    let mut stdin = child.stdin.take().expect("piped");
-    let order = serde_json::to_vec(order).expect("plain data");
-    // One that has ended already was not needed.
-    let _ = stdin.write_all(&order);
-    Ok(())
-}
 
 /// The main function of a keeper. What goes wrong is told to its clients.
 pub fn main() {
@@ -400,7 +164,7 @@ impl Keeper {
             self.tell_all(Kind::Quit, &[]);
             self.clients.clear();
             let fds = [self.listener.as_fd(), self.owner.as_fd()];
-            let fds = fds.map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd));
+            let fds = fds.map(|fd| fd.as_raw_fd());
             match process::poll(&fds, None) {
                 Ok(ready) if !ready[1] && self.accept().is_ok() => {}
                 _ => return,

@@ -1,0 +1,51 @@
+//! What a client and its keeper say to each other, and how they meet.
+
+#![forbid(unsafe_code)]
+
+use crate::error::{Context, Error};
+use crate::job::Start;
+use crate::plan::Plan;
+use nocopy_host::process;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::PathBuf;
+
+/// The hidden command of a keeper.
+pub const KEEP: &str = "__keep";
+
+/// What a keeper is told at its start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// The machine.
+    pub plan: Plan,
+    /// The process with which the guest ends.
+    pub owner: i32,
+    /// The name of the socket.
+    pub name: String,
+}
+
+/// What a client asks of its keeper.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The command.
+    pub start: Start,
+    /// Its files: paths in the guest, and paths here.
+    pub files: Vec<(String, PathBuf)>,
+}
+
+/// The address of a socket by its name.
+pub fn address(name: &str) -> Result<SocketAddr, Error> {
+    SocketAddr::from_abstract_name(name).context("name a socket")
+}
+
+/// Names of such sockets belong to nobody, so both sides look who the other is.
+pub fn is_ours(socket: &UnixStream) -> Result<(), Error> {
+    let peer = rustix::net::sockopt::socket_peercred(socket).map_err(io::Error::from);
+    if peer.context("ask who is there")?.uid.as_raw() == process::effective_user() {
+        Ok(())
+    } else {
+        Err(Error::host("another user has the socket of this guest"))
+    }
+}
