@@ -1,7 +1,7 @@
 //! Disks with file systems. They are made once and kept in the cache; a writable one is empty. Guests write to a snapshot of them.
 
+use crate::cache::Cache;
 use crate::error::{Context, Error};
-use crate::kernels::Cache;
 use nocopy_host::images;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

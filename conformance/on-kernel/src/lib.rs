@@ -8,6 +8,7 @@
 //!                                                                  ╚═ frames ═> output, exit status, end marker
 //! ```
 
+pub mod cache;
 pub mod disks;
 pub mod error;
 pub mod frames;

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};
+use on_kernel::cache::Cache;
 use on_kernel::error::Error;
-use on_kernel::kernels::{self, Cache, Image};
+use on_kernel::kernels::{self, Image};
 use on_kernel::machine::Accelerator;
 use on_kernel::packages;
 use on_kernel::plan::Plan;

@@ -4,9 +4,10 @@
 //! the SHA-256 of every package. Its state and configuration are separate from the system's, in the cache, one per suite. Of the
 //! system's configuration, only the name of the mirror is read, and nothing is written.
 
+use crate::cache::{Cache, Fetching};
 use crate::error::{Context, Error};
 use crate::image;
-use crate::kernels::{Cache, Fetching, Image, Package, Row};
+use crate::kernels::{Image, Package, Row};
 use nocopy_host::interrupt;
 use std::cmp::Ordering;
 use std::fs::File;

@@ -5,12 +5,13 @@
 use crate::options::Options;
 use clap::Parser;
 use nocopy_host::interrupt;
+use on_kernel::cache::Cache;
 use on_kernel::error::Error;
 use on_kernel::frames::Kind;
 use on_kernel::gvisor::Sandbox;
 use on_kernel::job::Job;
 use on_kernel::keep::{self, Outcome};
-use on_kernel::kernels::{self, Cache, ForeignKind};
+use on_kernel::kernels::{self, ForeignKind};
 use on_kernel::machine::Ran;
 use on_kernel::pack::{Packed, Wanted};
 use on_kernel::plan::Plan;

@@ -4,7 +4,8 @@
 //! Most tests use one guest: it is kept for this process.
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use on_kernel::kernels::{Cache, Image, rows};
+use on_kernel::cache::Cache;
+use on_kernel::kernels::{Image, rows};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

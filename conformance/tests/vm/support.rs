@@ -3,7 +3,8 @@
 use conformance::run::record::Record;
 use conformance::verdict::Word;
 use libtest_mimic::{Completion, Failed};
-use on_kernel::kernels::{Cache, rows};
+use on_kernel::cache::Cache;
+use on_kernel::kernels::rows;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,7 +1,8 @@
 //! Whether KVM works.
 
+use crate::cache::Cache;
 use crate::job::Job;
-use crate::kernels::{Cache, Image};
+use crate::kernels::Image;
 use crate::machine::description::{Accelerator, Machine};
 use std::collections::BTreeSet;
 use std::fs::File;

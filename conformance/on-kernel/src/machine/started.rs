@@ -1,9 +1,9 @@
 //! A machine that runs: its process, its console, and its channel.
 
+use crate::cache::Cache;
 use crate::disks;
 use crate::error::{Context, Error};
 use crate::frames::{self, Kind};
-use crate::kernels::Cache;
 use crate::machine::command::{self, Ends, QEMU};
 use crate::machine::description::Machine;
 use crate::machine::home::{Home, Watcher};

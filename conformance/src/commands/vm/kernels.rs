@@ -5,8 +5,9 @@ use crate::commands::vm::options::{From_, say};
 use clap::Subcommand;
 use conformance::run::recorded;
 use nocopy_host::interrupt;
+use on_kernel::cache::Cache;
 use on_kernel::gvisor;
-use on_kernel::kernels::{self, Cache, ForeignKind, Listed};
+use on_kernel::kernels::{self, ForeignKind, Listed};
 use on_kernel::packages;
 use std::io::Write;
 
