@@ -536,16 +536,6 @@ fn take<'items, T>(next: &AtomicUsize, items: &'items [T]) -> Option<(usize, &'i
     items.get(index).map(|item| (index, item))
 }
 
-/// The k-th of n parts of the items, so that several machines share them without overlap.
-pub fn partition<T>(items: Vec<T>, part: usize, parts: usize) -> Vec<T> {
-    items
-        .into_iter()
-        .enumerate()
-        .filter(|(index, _)| index % parts == part - 1)
-        .map(|(_, item)| item)
-        .collect()
-}
-
 fn symbol(record: Option<&Record>) -> &'static str {
     match record.map(|record| record.verdict) {
         Some(Word::Holds) => "holds",
@@ -813,16 +803,6 @@ mod tests {
         let recorded = last_record(nowhere, "5.10");
         assert!(recorded.starts_with("5.10."), "{recorded}");
         assert_eq!(last_record(nowhere, "5.10-generic"), "no record");
-    }
-
-    #[test]
-    fn partitions_cover_all_once() {
-        let all: Vec<u32> = (0..10).collect();
-        let mut shared: Vec<u32> = (1..=3)
-            .flat_map(|part| partition(all.clone(), part, 3))
-            .collect();
-        shared.sort_unstable();
-        assert_eq!(shared, all);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `conformance matrix`.
 
 use crate::commands::failure::Failure;
-use crate::commands::options::{Selection, select};
-use crate::commands::vm::options::{Deciding, From_, GuestOptions, parse_partition, say};
+use crate::commands::options::{Part, Selection, select};
+use crate::commands::vm::options::{Deciding, From_, GuestOptions, say};
 use clap::Args;
 use conformance::report::human;
 use conformance::vm::matrix::{self, Asked, Plan};
@@ -21,8 +21,8 @@ pub struct Matrix {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Only part K of N of the kernels, to share the matrix between machines
-    #[arg(long, value_name = "K/N", value_parser = parse_partition)]
-    partition: Option<(usize, usize)>,
+    #[arg(long, value_name = "K/N")]
+    partition: Option<Part>,
     #[command(flatten)]
     guest: GuestOptions,
     #[command(flatten)]
@@ -41,8 +41,8 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
         return Err(Failure::Usage(format!("--kernels names {again} twice")));
     }
     let mut rows = kernels::listed(&options.kernels)?;
-    if let Some((part, parts)) = options.partition {
-        rows = matrix::partition(rows, part, parts);
+    if let Some(part) = options.partition {
+        rows = part.of(rows.into_iter()).collect();
     }
     let claims = select(&options.selection)?;
     let strictness = options.deciding.strict.of_claims(&claims)?;

@@ -83,16 +83,6 @@ pub(super) enum Accel {
     Kvm,
 }
 
-pub(super) fn parse_partition(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text
-        .split_once('/')
-        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
-    match parsed {
-        Some((part, parts)) if 0 < part && part <= parts => Ok((part, parts)),
-        _ => Err("expected K/N with 1 <= K <= N, for example 1/3".into()),
-    }
-}
-
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
