@@ -16,6 +16,8 @@ mod killed;
 #[cfg(feature = "vm")]
 mod lies;
 #[cfg(feature = "vm")]
+mod own;
+#[cfg(feature = "vm")]
 mod support;
 #[cfg(feature = "vm")]
 mod uml;
@@ -33,6 +35,7 @@ fn main() {
         let mut trials = host::trials();
         trials.extend(killed::trials());
         trials.extend(lies::trials());
+        trials.extend(own::trials());
         trials.extend(gvisor::trials());
         trials.extend(uml::trials());
         trials.extend(guests::trials());

@@ -4,7 +4,7 @@ mod exec;
 pub mod grids;
 pub mod kernels;
 pub mod matrix;
-mod options;
+pub(super) mod options;
 mod run;
 mod shell;
 mod test;

@@ -27,26 +27,27 @@ pub(super) fn decide(
     interrupt::watch()?;
     // Before the guest is started, so that a wrong name costs nothing.
     let output = output.map(|path| open_output(Some(path))).transpose()?;
-    let foreign = machine.foreign();
-    if let Some(row) = &foreign {
+    let kernel = machine.chosen()?;
+    if let Some(row) = kernel.program() {
         machine.guest.fit(row.kind, &row.name)?;
     }
-    let (decided, how) = if machine.is_gvisor() {
+    let (decided, how) = if kernel.is_gvisor() {
         let order = machine.guest.order(selection, deciding, Accelerator::Tcg)?;
         (matrix::decide_in_gvisor(&order), String::new())
     } else {
-        let image = machine.image()?;
+        let image = machine.image_of(&kernel)?;
         let accelerator = machine.guest.accelerator(&image);
         let order = machine.guest.order(selection, deciding, accelerator)?;
         let how = format!(", by {}", accelerator.name());
         (matrix::decide(&image, &order), how)
     };
+    let decided = decided.map(|decided| decided.judged_for(&kernel));
     if let Some(mut output) = output {
         match &decided {
             Ok(decided) => jsonl::write_run(&mut output, &decided.run)?,
             // Older results must not pass for today's.
             Err(Error::Guest(why)) => {
-                let run = matrix::unreached(&machine.kernel, why, &claims);
+                let run = matrix::unreached(&kernel.name, why, &claims);
                 jsonl::write_run(&mut output, &run)?;
             }
             Err(error) => return Err(error.clone().into()),
@@ -57,7 +58,7 @@ pub(super) fn decide(
     let run = &decided.run;
     let mut report = Vec::new();
     human::whole(&mut report, run, selection.is_of_document(), &strictness)?;
-    if machine.is_gvisor() {
+    if kernel.is_gvisor() {
         let gvisor = Foreign::gvisor(None);
         writeln!(report, "\ndifferent from Linux:")?;
         for record in &run.records {
