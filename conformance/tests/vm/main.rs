@@ -4,6 +4,8 @@
 //! command that would provide it: it is not a pass. Most lies are told by an emulator of our own ([`fake`]), which needs neither.
 
 #[cfg(feature = "vm")]
+mod baseline;
+#[cfg(feature = "vm")]
 mod fake;
 #[cfg(feature = "vm")]
 mod guests;
@@ -36,6 +38,7 @@ fn main() {
         trials.extend(killed::trials());
         trials.extend(lies::trials());
         trials.extend(own::trials());
+        trials.extend(baseline::trials());
         trials.extend(gvisor::trials());
         trials.extend(uml::trials());
         trials.extend(guests::trials());

@@ -13,7 +13,7 @@ mod through;
 use crate::commands::failure::Failure;
 use crate::commands::options::Selection;
 use crate::commands::vm::options::{Deciding, MachineOptions};
-use crate::commands::vm::run::{decide, falsify};
+use crate::commands::vm::run::{Printed, decide, falsify};
 use clap::Subcommand;
 use on_kernel::error::Error;
 use std::path::PathBuf;
@@ -42,6 +42,9 @@ pub enum Vm {
         /// Also write the results to FILE, as JSON Lines
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Print what differs from these results, and exit with 1 if anything does
+        #[arg(long, value_name = "FILE|NAME|recorded:NAME")]
+        baseline: Option<String>,
     },
     /// Run `conformance falsify` on another kernel
     Falsify {
@@ -92,7 +95,14 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
             selection,
             deciding,
             output,
-        } => decide(machine, selection, deciding, output.as_deref()),
+            baseline,
+        } => {
+            let printed = Printed {
+                output: output.as_deref(),
+                baseline: baseline.as_deref(),
+            };
+            decide(machine, selection, deciding, &printed)
+        }
         Vm::Falsify {
             machine,
             selection,
