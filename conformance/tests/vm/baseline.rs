@@ -1,4 +1,4 @@
-//! `vm run --baseline`: what differs from an earlier run is printed, and is the exit status.
+//! `vm run --baseline`: what differs from an earlier run is printed, and is the exit status. And the language of its report.
 
 use super::fake::{Fake, Step, end};
 use super::lies::{ASKED, PANIC, PASSED, ends, environment, hello, output, text};
@@ -6,6 +6,7 @@ use super::support::{Test, check, conformance, expect_line, red, result};
 use conformance::claims::REGISTRY;
 use conformance::run::jsonl::Line;
 use conformance::run::record::Record;
+use conformance::seed::Document;
 use conformance::verdict::{Observation, Value, Word};
 use libtest_mimic::{Completion, Failed, Trial};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         trial("baseline.recorded", recorded),
         trial("baseline.of-a-run-that-broke-off", broke_off),
         trial("baseline.that-is-none.before-a-guest", no_baseline),
+        trial("language.of-the-source-document", language),
     ]
 }
 
@@ -61,6 +63,9 @@ fn guest(records: &[Record], panics: bool) -> std::io::Result<Fake> {
 
 fn run(fake: &Fake, ids: &[&str]) -> Command {
     let mut command = conformance(&["vm", "run", "--accel", "tcg", "--disks="]);
+    for name in ["LC_ALL", "LC_MESSAGES", "LANG"] {
+        command.env_remove(name);
+    }
     fake.first_for(&mut command)
         .arg("--kernel")
         .arg(format!("mine={}", fake.file("kernel").display()))
@@ -205,4 +210,38 @@ fn no_baseline() -> Test {
         || kept,
     )?;
     Ok(Completion::Completed)
+}
+
+/// The same rules as `check`: `--language`, or the locale.
+fn language() -> Test {
+    let document = Document::load();
+    let claim = REGISTRY.all().find(|claim| document.is_decided_by(claim));
+    let claim = claim.ok_or("no claim decides the document")?;
+    let report = |variable: Option<&str>, options: &[&str]| -> Result<String, Failed> {
+        let fake = guest(&[result(claim.id, Word::Holds)], false)?;
+        let mut command = run(&fake, &[claim.id]);
+        command.args(["--source", "seed"]).args(options);
+        command.envs(variable.map(|locale| ("LANG", locale)));
+        let output = command.output()?;
+        check(output.status.success(), || format!("{output:?}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for (variable, options, is_chinese) in [
+        (None, &[][..], false),
+        (None, &["--language", "zh"][..], true),
+        (Some("zh_CN.UTF-8"), &[], true),
+        (Some("zh_CN.UTF-8"), &["--language", "en"], false),
+    ] {
+        let said = report(variable, options)?;
+        let has_chinese = said.chars().any(|letter| letter >= '\u{4e00}');
+        check(has_chinese == is_chinese, || {
+            format!("{variable:?} {options:?}: {said}")
+        })?;
+    }
+    // Without the document there is nothing to translate.
+    let fake = Fake::new(&[])?;
+    let output = run(&fake, &[claim.id])
+        .args(["--language", "zh"])
+        .output()?;
+    expect_line(&output, &["--language", "--source seed"])
 }

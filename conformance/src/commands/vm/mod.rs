@@ -15,6 +15,7 @@ use crate::commands::options::Selection;
 use crate::commands::vm::options::{Deciding, MachineOptions};
 use crate::commands::vm::run::{Printed, decide, falsify};
 use clap::Subcommand;
+use conformance::seed::Language;
 use on_kernel::error::Error;
 use std::path::PathBuf;
 
@@ -88,7 +89,14 @@ pub enum Vm {
     },
 }
 
-pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
+impl Vm {
+    /// Whether the report has the source document's headings and statements.
+    pub fn prints_document(&self) -> bool {
+        matches!(self, Self::Run { selection, .. } if selection.is_of_document())
+    }
+}
+
+pub fn vm_command(command: &Vm, language: Language) -> Result<bool, Failure> {
     match command {
         Vm::Run {
             machine,
@@ -100,6 +108,7 @@ pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
             let printed = Printed {
                 output: output.as_deref(),
                 baseline: baseline.as_deref(),
+                language,
             };
             decide(machine, selection, deciding, &printed)
         }

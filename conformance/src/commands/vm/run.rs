@@ -13,6 +13,7 @@ use conformance::report::{diff, human};
 use conformance::run::jsonl;
 use conformance::run::record::{Record, Run};
 use conformance::run::stored::Stored;
+use conformance::seed::Language;
 use conformance::vm::{matrix, programs};
 use nocopy_host::interrupt;
 use on_kernel::error::Error;
@@ -27,6 +28,8 @@ pub(super) struct Printed<'options> {
     pub(super) output: Option<&'options Path>,
     /// The results to compare with.
     pub(super) baseline: Option<&'options str>,
+    /// The language of the source document.
+    pub(super) language: Language,
 }
 
 impl Printed<'_> {
@@ -91,7 +94,8 @@ pub(super) fn decide(
     let decided = decided?;
     let run = &decided.run;
     let mut report = Vec::new();
-    human::whole(&mut report, run, selection.is_of_document(), &strictness)?;
+    let of_document = selection.is_of_document().then_some(printed.language);
+    human::whole(&mut report, run, of_document, &strictness)?;
     if kernel.is_gvisor() {
         let gvisor = Foreign::gvisor(None);
         writeln!(report, "\ndifferent from Linux:")?;
