@@ -111,7 +111,7 @@ pub fn check_command(options: &Check, language: Language) -> Result<bool, Failur
     if options.format == Format::Human {
         let mut report = Vec::new();
         let of_document = options.selection.is_of_document().then_some(language);
-        human::whole_in(&mut report, &run, of_document, &strictness)?;
+        human::whole(&mut report, &run, of_document, &strictness)?;
         if plain {
             anstream::StripStream::new(&mut output as &mut dyn Write).write_all(&report)?;
         } else {

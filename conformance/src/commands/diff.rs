@@ -39,7 +39,8 @@ enum Format {
 }
 
 pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
-    keep_inputs(options.output.as_deref(), &inputs(options))?;
+    let names = [&*options.first, &*options.second];
+    keep_inputs(options.output.as_deref(), &inputs(names))?;
     if let Some(sheets) = grids(options)? {
         return diff_of_grids(options, &sheets);
     }
@@ -57,8 +58,7 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
 }
 
 /// The files that may be meant.
-fn inputs(options: &Diff) -> Vec<PathBuf> {
-    let names = [&options.first, &options.second];
+pub fn inputs<const COUNT: usize>(names: [&str; COUNT]) -> Vec<PathBuf> {
     let files = names
         .into_iter()
         .flat_map(|name| [PathBuf::from(name), kept(name)]);
@@ -116,7 +116,8 @@ fn diff_of_grids(options: &Diff, sheets: &[Sheet; 2]) -> Result<bool, Failure> {
     Ok(found.is_empty())
 }
 
-fn find(name: &str) -> Result<Stored, Failure> {
+/// The results that a name stands for: a record, a file, or what the matrix has kept.
+pub fn find(name: &str) -> Result<Stored, Failure> {
     if let Some(name) = name.strip_prefix("recorded:") {
         return recorded::find(name).cloned().ok_or_else(|| {
             let names = recorded::names().join(", ");

@@ -1,7 +1,7 @@
 //! `fds` and the other grids.
 
 #[cfg(feature = "vm")]
-use super::vm::grids::GridMachines;
+use super::vm::{grids::GridMachines, options::say};
 use crate::commands::failure::Failure;
 use crate::commands::options::{Running, Strict};
 use crate::commands::output::open_output;
@@ -93,15 +93,8 @@ impl GridOptions {
         let idle = of_guests.filter(|_| !in_guests).map(|option| {
             format!("{option} says something about guests: name kernels with --kernels")
         });
-        let twice = |names: &[String], option| {
-            let again = crate::commands::options::twice(names)?;
-            Some(format!("{option} names {again} twice"))
-        };
-        #[cfg(feature = "vm")]
-        let doubled = twice(self.machines.names(), "--kernels");
-        #[cfg(not(feature = "vm"))]
-        let doubled = None;
-        let doubled = doubled.or_else(|| twice(&self.recorded, "--recorded"));
+        let doubled = crate::commands::options::twice(&self.recorded);
+        let doubled = doubled.map(|again| format!("--recorded names {again} twice"));
         match what.or(idle).or(doubled) {
             Some(what) => Err(Failure::Usage(what)),
             None => Ok(()),
@@ -151,7 +144,15 @@ fn in_guests(
     let filters = options.filter.iter();
     let arguments = filters.flat_map(|text| ["--filter".to_owned(), text.clone()]);
     let sheets = options.machines.sheets(grid, rows, arguments.collect())?;
-    Ok(Some(sheets))
+    for (kernel, sheet) in &sheets {
+        for found in records::news(grid, sheet, &kernel.name) {
+            say(&format!("{}: new finding: {found}", kernel.name));
+        }
+    }
+    let sheets = sheets.into_iter();
+    Ok(Some(
+        sheets.map(|(kernel, sheet)| (kernel.name, sheet)).collect(),
+    ))
 }
 
 #[cfg(not(feature = "vm"))]

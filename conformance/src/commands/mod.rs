@@ -37,7 +37,7 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Language of the source document, for `check --source seed` and `show` [default: that of $LANG]
+    /// Language of the source document, for `--source seed` and `show` [default: that of $LANG]
     #[arg(long, global = true, value_enum)]
     language: Option<Tongue>,
     #[command(flatten)]
@@ -108,11 +108,13 @@ pub fn main() -> ExitCode {
         None => cli.check.prints_document(),
         Some(Command::Check(options)) => options.prints_document(),
         Some(Command::Show(_)) => true,
+        #[cfg(feature = "vm")]
+        Some(Command::Vm(command)) => command.prints_document(),
         Some(_) => false,
     };
     if cli.language.is_some() && !prints_document {
         return usage(
-            "--language: only `check --source seed` and `show` print the source document",
+            "--language: only `show`, and `check` and `vm run` with `--source seed`, print the source document",
         );
     }
     let done = match cli.command {
@@ -132,7 +134,7 @@ pub fn main() -> ExitCode {
         Some(Command::Soak(options)) => soak::soak_command(&options),
         Some(Command::Show(options)) => show::show_command(&options, language),
         #[cfg(feature = "vm")]
-        Some(Command::Vm(command)) => vm::vm_command(&command),
+        Some(Command::Vm(command)) => vm::vm_command(&command, language),
         #[cfg(feature = "vm")]
         Some(Command::Matrix(options)) => vm::matrix::matrix_command(&options),
         #[cfg(feature = "vm")]

@@ -9,6 +9,7 @@ use super::grid::Grid;
 use super::sheet::Sheet;
 use crate::run::red::Strictness;
 use crate::verdict::Observation;
+use nocopy_host::kernel::Release;
 
 /// The directory in which the grids of guests are stored, relative to the working directory. It has a directory for each grid,
 /// and a file for each kernel.
@@ -80,7 +81,7 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
 /// - a contradiction inside the grid
 /// - a grid in which no row was decided
 /// - in strict mode with a record, a difference from the record
-/// - in strict mode without a record, a row that is unexpectedly untestable on this machine
+/// - in strict mode without a record, a row that is unexpectedly untestable on this machine, and not in the record of its series
 pub fn red(
     grid: &Grid,
     sheet: &Sheet,
@@ -101,23 +102,42 @@ pub fn red(
             .iter()
             .any(|name| name == row)
     };
-    match record {
-        Some(record) => {
-            // An untestable row that `--expect-untestable` names is not a difference.
-            let mut kept = sheet.clone();
-            kept.rows
-                .retain(|row| row.lacking.is_none() || !expected(&row.row));
-            reasons.extend(unlike(grid, record, &kept));
-        }
-        None => reasons.extend(sheet.rows.iter().filter_map(|row| {
-            let reason = row.lacking.as_ref().filter(|_| !expected(&row.row))?;
-            let name = &row.row;
-            Some(format!(
-                "{name} untestable, which --expect-untestable does not name: {reason}"
-            ))
-        })),
+    if let Some(record) = record {
+        // An untestable row that `--expect-untestable` names is not a difference.
+        let mut kept = sheet.clone();
+        kept.rows
+            .retain(|row| row.lacking.is_none() || !expected(&row.row));
+        reasons.extend(unlike(grid, record, &kept));
+        return reasons;
     }
+    let known = of_series(grid, sheet);
+    let is_known = |name: &str| {
+        let mut rows = known.iter().flat_map(|known| &known.rows);
+        rows.any(|row| row.row == name && row.lacking.is_some())
+    };
+    let lacking = sheet.rows.iter().filter_map(|row| {
+        let name = &row.row;
+        let reason = row.lacking.as_ref();
+        let reason = reason.filter(|_| !expected(name) && !is_known(name))?;
+        Some(format!(
+            "{name} untestable, which --expect-untestable does not name: {reason}"
+        ))
+    });
+    reasons.extend(lacking);
     reasons
+}
+
+/// The record of the series of the kernel on which a grid was made.
+fn of_series(grid: &Grid, sheet: &Sheet) -> Option<Sheet> {
+    let release: Release = sheet.environment.kernel.parse().ok()?;
+    find(grid, &release.series.to_string())
+}
+
+/// The differences between a grid of a kernel without a record and the record of its series, one clause each: new findings.
+pub fn news(grid: &Grid, sheet: &Sheet, kernel: &str) -> Vec<String> {
+    let has_record = find(grid, kernel).is_some();
+    let record = of_series(grid, sheet).filter(|_| !has_record);
+    record.map_or_else(Vec::new, |record| unlike(grid, &record, sheet))
 }
 
 /// The differences between a grid and its record, one clause each: cells with another answer, and rows that only one of them has.

@@ -116,19 +116,8 @@ pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     Ok(())
 }
 
-/// A run from heading to summary, in the document's order and in English, or by interface.
-pub fn whole(
-    output: &mut dyn Write,
-    run: &Run,
-    of_document: bool,
-    strictness: &Strictness,
-) -> io::Result<()> {
-    let language = of_document.then(Language::default);
-    whole_in(output, run, language, strictness)
-}
-
 /// A run from heading to summary, in the document's order and in this language, or by interface.
-pub fn whole_in(
+pub fn whole(
     output: &mut dyn Write,
     run: &Run,
     of_document: Option<Language>,

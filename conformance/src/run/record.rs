@@ -200,6 +200,15 @@ impl Run {
             .filter(move |record| record.judgement == Some(judgement))
     }
 
+    /// Judges changes as new findings, for a kernel that is not the recorded one.
+    pub fn find_anew(&mut self) {
+        for record in &mut self.records {
+            if record.judgement == Some(Judgement::Changed) {
+                record.judgement = Some(Judgement::NewFinding);
+            }
+        }
+    }
+
     /// Whether any experiment gave a verdict.
     pub fn has_decided(&self) -> bool {
         self.records

@@ -1,5 +1,6 @@
 //! The same claims on many kernels, side by side, and the table of their verdicts.
 
+use super::chosen::Chosen;
 use super::programs;
 use crate::claim::Claim;
 use crate::foreign::{self, Foreign};
@@ -14,14 +15,12 @@ use crate::verdict::{Lack, Reason, Word};
 use nocopy_host::images;
 use nocopy_host::interrupt;
 use nocopy_host::replace::{self, Replacement};
-use on_kernel::cache::Cache;
 use on_kernel::error::{Context, Error};
 use on_kernel::frames::Kind;
 use on_kernel::gvisor::Sandbox;
 use on_kernel::job::Job;
-use on_kernel::kernels::{self, ForeignKind, Image, Listed};
+use on_kernel::kernels::Image;
 use on_kernel::machine::{Accelerator, Machine, Ran};
-use on_kernel::packages;
 use on_kernel::talk::plain;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -58,6 +57,10 @@ pub struct Order {
 pub struct Row {
     /// The kernel's name.
     pub name: String,
+    /// Whether the user named it. Otherwise it is here as a row of the whole matrix.
+    pub is_named: bool,
+    /// Whether it is a program.
+    pub is_foreign: bool,
     /// Its verdicts, or the error.
     pub result: Result<Decided, Error>,
 }
@@ -76,6 +79,15 @@ pub struct Decided {
 }
 
 impl Decided {
+    /// The results, judged as those of this kernel.
+    #[must_use]
+    pub fn judged_for(self, kernel: &Chosen) -> Self {
+        Self {
+            run: kernel.judged(self.run),
+            ..self
+        }
+    }
+
     /// The release and the duration, for one line of output.
     pub fn times(&self) -> String {
         let up = self
@@ -86,44 +98,26 @@ impl Decided {
     }
 }
 
-impl Row {
-    /// Whether the kernel is not Linux.
-    fn is_foreign(&self) -> bool {
-        kernels::foreign(&self.name).is_some()
-    }
-}
-
 /// The most bytes of results, or of messages, that are kept: hundreds of times the size of a usual run.
 const MOST: usize = 16 << 20;
 
 /// The fewest kernels of the whole matrix that must have run.
 const ENOUGH: usize = 5;
 
-/// The kernels of a matrix run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// All kernels.
-    All,
-    /// A part of them, chosen by the number of machines.
-    Part,
-    /// Those that the user named.
-    ByName,
-}
-
 /// Why a matrix is red, in one clause each.
 ///
 /// - A kernel that was named by the user is red if the distribution has dropped it or if it is not installed here.
 /// - Of the whole matrix, at least five Linux kernels must have run, and the distribution must still have the oldest and the newest.
-/// - Of a part, at least one kernel must have run.
-pub fn red(rows: &[Row], strictness: &Strictness, asked: Asked) -> Vec<String> {
-    let whole = asked == Asked::All;
+///   Kernels that were named beside it do not count.
+/// - Of other kernels, at least one must have run.
+pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     for row in rows {
         match &row.result {
             Ok(Decided { broke_off, .. }) => {
                 reasons.extend(broke_off.iter().map(|why| format!("{}: {why}", row.name)));
             }
-            Err(Error::Gone(_) | Error::NotRun(_)) if asked != Asked::ByName => {}
+            Err(Error::Gone(_) | Error::NotRun(_)) if !row.is_named => {}
             Err(error) => reasons.push(format!("{}: {error}", row.name)),
         }
     }
@@ -131,10 +125,10 @@ pub fn red(rows: &[Row], strictness: &Strictness, asked: Asked) -> Vec<String> {
     if runs.peek().is_some() {
         reasons.extend(red_of_all(runs, strictness));
     }
-    // A kernel that is not Linux does not count as a tried Linux.
+    // A kernel that is not Linux does not count as a tried Linux, and one of the user's not as one of the matrix.
     let linux: Vec<&Row> = rows
         .iter()
-        .filter(|row| !whole || !row.is_foreign())
+        .filter(|row| !whole || !row.is_foreign && !row.is_named)
         .collect();
     let ran = linux.iter().filter(|row| row.result.is_ok()).count();
     let enough = if whole { ENOUGH } else { 1 };
@@ -537,16 +531,6 @@ fn take<'items, T>(next: &AtomicUsize, items: &'items [T]) -> Option<(usize, &'i
     items.get(index).map(|item| (index, item))
 }
 
-/// The k-th of n parts of the items, so that several machines share them without overlap.
-pub fn partition<T>(items: Vec<T>, part: usize, parts: usize) -> Vec<T> {
-    items
-        .into_iter()
-        .enumerate()
-        .filter(|(index, _)| index % parts == part - 1)
-        .map(|(_, item)| item)
-        .collect()
-}
-
 fn symbol(record: Option<&Record>) -> &'static str {
     match record.map(|record| record.verdict) {
         Some(Word::Holds) => "holds",
@@ -578,8 +562,10 @@ pub fn table(
     };
     // An untestable claim is also a difference.
     let is_same = |claim: &&Claim, linux: bool| {
-        let counted = runs(rows).filter(|(name, _)| !linux || kernels::foreign(name).is_none());
-        let cells: BTreeSet<&str> = counted.map(|(_, run)| symbol(run.find(claim.id))).collect();
+        let counted = rows.iter().filter(|row| !linux || !row.is_foreign);
+        let counted = counted.filter_map(|row| row.result.as_ref().ok());
+        let cells = counted.map(|decided| symbol(decided.run.find(claim.id)));
+        let cells: BTreeSet<&str> = cells.collect();
         cells.len() <= 1
     };
     let (same, other): (Vec<&Claim>, Vec<&Claim>) = claims
@@ -653,7 +639,7 @@ pub fn release(run: &Run) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'run> {
     /// The kernels.
-    pub rows: &'run [Listed],
+    pub kernels: &'run [Chosen],
     /// What is decided on each.
     pub claims: &'run [&'static Claim],
     /// Where the results are stored, a file per kernel.
@@ -676,20 +662,13 @@ pub fn run<E: From<Error>>(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<Row>, E> {
     prepare(plan.results)?;
-    let cache = Cache::open();
     // One after the other: apt locks its state, and the network is one.
-    let fetch = |row: &kernels::Row| packages::fetch(&cache, row, plan.mirror, say);
+    let image = |kernel: &Chosen| kernel.image(plan.mirror, say);
     // gVisor has no image.
-    let images: Vec<(String, Option<Result<Image, Error>>)> = plan
-        .rows
+    let images: Vec<(&Chosen, Option<Result<Image, Error>>)> = plan
+        .kernels
         .iter()
-        .map(|row| match row {
-            Listed::Linux(row) => (row.name.clone(), Some(fetch(row))),
-            Listed::Foreign(row) => match row.kind {
-                ForeignKind::Gvisor => (row.name.clone(), None),
-                ForeignKind::UserModeLinux => (row.name.clone(), Some(row.user_mode_linux())),
-            },
-        })
+        .map(|kernel| (kernel, (!kernel.is_gvisor()).then(|| image(kernel))))
         .collect();
     let linux = || images.iter().filter_map(|(_, image)| image.as_ref());
     let booted = |image: &&Image| !image.user_mode;
@@ -710,13 +689,15 @@ pub fn run<E: From<Error>>(
         plural(plan.claims.len(), "claim"),
         plural(images.len(), "kernel"),
     ));
-    Ok(side_by_side(&images, plan.jobs, |(name, image)| {
+    Ok(side_by_side(&images, plan.jobs, |(kernel, image)| {
+        let name = &kernel.name;
         let result = match (interrupt::came(), image) {
             (Some(signal), _) => Err(Error::guest(format!("{signal} ended the run before it"))),
             (None, None) => decide_in_gvisor(&order),
             (None, Some(Err(error))) => Err(error.clone()),
             (None, Some(Ok(image))) => decide(image, &order),
         };
+        let result = result.map(|decided| decided.judged_for(kernel));
         // At once, so that a fault in another kernel's run does not lose it.
         let result = match result {
             Ok(decided) => store(plan.results, name, &decided.run).map(|()| decided),
@@ -735,6 +716,8 @@ pub fn run<E: From<Error>>(
         say(&format!("{name}: {how}"));
         Row {
             name: name.clone(),
+            is_named: kernel.is_named,
+            is_foreign: kernel.program().is_some(),
             result,
         }
     }))
@@ -747,6 +730,8 @@ mod tests {
     fn row(result: Result<Decided, Error>) -> Row {
         Row {
             name: "k".into(),
+            is_named: false,
+            is_foreign: false,
             result,
         }
     }
@@ -768,44 +753,44 @@ mod tests {
     #[test]
     fn a_kernel_that_is_gone_is_red_only_where_it_counts() {
         let gone = || Err(Error::Gone("dropped".into()));
-        let red = |rows: Vec<Row>, asked| red(&rows, &Strictness::default(), asked).len();
+        let red = |rows: Vec<Row>, whole| red(&rows, &Strictness::default(), whole).len();
+        let named = |row: Row| Row {
+            is_named: true,
+            ..row
+        };
         let six = |at: usize| {
             (0..6)
                 .map(|index| row(if index == at { gone() } else { ran() }))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(red(six(3), Asked::All), 0);
-        assert_eq!(red(six(0), Asked::All), 1);
-        assert_eq!(red(six(5), Asked::All), 1);
-        assert_eq!(
-            red(vec![row(ran()), row(gone()), row(ran())], Asked::All),
-            1
-        );
-        assert_eq!(red(vec![row(gone()), row(ran())], Asked::Part), 0);
-        assert_eq!(red(vec![row(gone())], Asked::Part), 1);
+        assert_eq!(red(six(3), true), 0);
+        assert_eq!(red(six(0), true), 1);
+        assert_eq!(red(six(5), true), 1);
+        assert_eq!(red(vec![row(ran()), row(gone()), row(ran())], true), 1);
+        assert_eq!(red(vec![row(gone()), row(ran())], false), 0);
+        assert_eq!(red(vec![row(gone())], false), 1);
         let foreign = |result| Row {
-            name: kernels::foreign_rows()[0].name.clone(),
+            is_foreign: true,
             ..row(result)
         };
         let not_run = || foreign(Err(Error::NotRun("not installed".into())));
         let five_and = |last: Row| (0..5).map(|_| row(ran())).chain([last]).collect();
-        assert_eq!(red(five_and(not_run()), Asked::All), 0);
+        assert_eq!(red(five_and(not_run()), true), 0);
+        assert_eq!(red(five_and(foreign(Err(Error::guest("no end")))), true), 1);
+        assert_eq!(red(vec![not_run()], false), 1);
+        let four_and = |last: Row| (0..4).map(|_| row(ran())).chain([last]).collect();
+        assert_eq!(red(four_and(foreign(ran())), true), 1, "gVisor is no Linux");
         assert_eq!(
-            red(five_and(foreign(Err(Error::guest("no end")))), Asked::All),
-            1
+            red(four_and(named(row(ran()))), true),
+            1,
+            "one of the user's"
         );
-        assert_eq!(red(vec![not_run()], Asked::Part), 1);
-        let four_and_gvisor = (0..4).map(|_| row(ran())).chain([foreign(ran())]).collect();
-        assert_eq!(red(four_and_gvisor, Asked::All), 1, "gVisor is no Linux");
-        assert_eq!(
-            red(
-                vec![row(ran()), row(Err(Error::guest("panic")))],
-                Asked::Part
-            ),
-            1
-        );
-        assert_eq!(red(vec![row(ran()), row(gone())], Asked::ByName), 1);
-        assert_eq!(red(vec![row(ran()), not_run()], Asked::ByName), 1);
+        assert_eq!(red(five_and(named(row(ran()))), true), 0);
+        assert_eq!(red(five_and(named(row(gone()))), true), 1);
+        let fault = || row(Err(Error::guest("panic")));
+        assert_eq!(red(vec![row(ran()), fault()], false), 1);
+        assert_eq!(red(vec![row(ran()), named(row(gone()))], false), 1);
+        assert_eq!(red(vec![row(ran()), named(not_run())], false), 1);
     }
 
     #[test]
@@ -814,16 +799,6 @@ mod tests {
         let recorded = last_record(nowhere, "5.10");
         assert!(recorded.starts_with("5.10."), "{recorded}");
         assert_eq!(last_record(nowhere, "5.10-generic"), "no record");
-    }
-
-    #[test]
-    fn partitions_cover_all_once() {
-        let all: Vec<u32> = (0..10).collect();
-        let mut shared: Vec<u32> = (1..=3)
-            .flat_map(|part| partition(all.clone(), part, 3))
-            .collect();
-        shared.sort_unstable();
-        assert_eq!(shared, all);
     }
 
     #[test]
@@ -913,11 +888,7 @@ mod tests {
         let failure = |at: usize| decided.run.records[at].failure.clone().unwrap_or_default();
         assert!(failure(1).contains("running when the guest broke off: it panicked"));
         assert!(failure(2).contains("the guest broke off: it panicked"));
-        let row = Row {
-            name: "k".into(),
-            result: Ok(decided),
-        };
-        let red = red(&[row], &Strictness::default(), Asked::Part);
+        let red = red(&[row(Ok(decided))], &Strictness::default(), false);
         assert_eq!(red.len(), 3, "{red:?}");
         let nothing = Said::default().as_far_as("it panicked".into(), claims, Duration::ZERO);
         assert!(matches!(nothing, Err(Error::Guest(_))));

@@ -118,7 +118,7 @@ fn host_only_claims_named_in_the_crates_exist(
 }
 
 #[test]
-fn the_page_of_claims_is_of_this_registry() {
+fn host_only_the_page_of_claims_is_of_this_registry() {
     let mut page = Vec::new();
     catalogue::write(&mut page, &claims::REGISTRY.all().collect::<Vec<_>>())
         .expect("written to memory");

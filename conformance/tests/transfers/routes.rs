@@ -1,6 +1,7 @@
 //! Every route to every sink that it has, whole and under faults: what was reported as taken is what arrives.
 
-use conformance::lab::{Lab, io, pattern};
+use crate::common;
+use conformance::lab::{io, pattern};
 use conformance::routes::delivery::{self, Delivery};
 use conformance::routes::{Ended, Outcome, Route, State, Transfer, WHOLE, Wait};
 use rstest::rstest;
@@ -9,7 +10,6 @@ use std::io::{Read, Seek, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use syscalls::{Errno, Sysno};
 
@@ -64,8 +64,7 @@ fn tcp() -> (TcpStream, TcpStream) {
 }
 
 fn source(content: &[u8]) -> File {
-    let lab = Lab::new(Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))));
-    lab.file(content).expect("a file")
+    common::lab().file(content).expect("a file")
 }
 
 fn read_all(far: Option<File>) -> Option<JoinHandle<Vec<u8>>> {

@@ -4,6 +4,7 @@
 //! spoils the guest's first file system and becomes the real QEMU.
 
 use on_kernel::frames::{self, End, Kind};
+use on_kernel::kernels::Image;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -69,6 +70,23 @@ impl Fake {
     /// A file beside the emulator: `kernel` or `program`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Puts the kernel into the cache that the command will have, as a fetched one of this name.
+    pub fn fetched(&self, name: &str, expect: &str) -> std::io::Result<()> {
+        let directory = self.directory.path().join("cache").join(name);
+        std::fs::create_dir_all(&directory)?;
+        let image = Image {
+            name: name.into(),
+            expect: expect.into(),
+            packages: vec![],
+            boot: self.file("kernel"),
+            bytes: None,
+            modules: None,
+            user_mode: false,
+        };
+        let text = serde_json::to_vec(&image)?;
+        std::fs::write(directory.join("image.json"), text)
     }
 
     /// Makes the command find this emulator first.

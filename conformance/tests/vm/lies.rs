@@ -14,8 +14,8 @@ use on_kernel::job::{EXIT_FAILED, EXIT_PASSED};
 use std::path::Path;
 use std::process::{Command, Output};
 
-const RELEASE: &str = "5.10.0-1-test";
-const ASKED: [&str; 2] = ["splice.ends.pipe-needed", "sendfile.call.present"];
+pub const RELEASE: &str = "5.10.0-1-test";
+pub const ASKED: [&str; 2] = ["splice.ends.pipe-needed", "sendfile.call.present"];
 
 pub fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = programs()
@@ -75,21 +75,21 @@ fn command(fake: &Fake, kind: &str, options: &[&str]) -> Command {
     command
 }
 
-fn hello() -> Step {
+pub fn hello() -> Step {
     Step::Results(record(Kind::Hello, RELEASE.as_bytes()))
 }
 
-fn output(text: &str) -> Step {
+pub fn output(text: &str) -> Step {
     Step::Results(record(Kind::Output, text.as_bytes()))
 }
 
-fn ends(end: &End) -> Step {
+pub fn ends(end: &End) -> Step {
     Step::Results(marker(end))
 }
 
-const PASSED: Step = Step::Exit(EXIT_PASSED);
-const FAILED: Step = Step::Exit(EXIT_FAILED);
-const PANIC: &str = "[    3.141592] Kernel panic - not syncing: sysrq triggered crash\r\n";
+pub const PASSED: Step = Step::Exit(EXIT_PASSED);
+pub const FAILED: Step = Step::Exit(EXIT_FAILED);
+pub const PANIC: &str = "[    3.141592] Kernel panic - not syncing: sysrq triggered crash\r\n";
 
 /// A record with one bit changed, `at` bytes after its start.
 fn damaged(at: usize) -> Step {
@@ -578,7 +578,7 @@ fn terminal() -> Test {
 
 // Reports.
 
-fn environment() -> Line {
+pub fn environment() -> Line {
     Line::Environment(Environment {
         kernel: RELEASE.into(),
         ..Environment::now(None, vec![])
@@ -589,7 +589,7 @@ fn claim(id: &str, verdict: Word) -> Line {
     Line::Claim(result(id, verdict))
 }
 
-fn text(line: &Line) -> String {
+pub fn text(line: &Line) -> String {
     format!("{}\n", serde_json::to_string(line).expect("plain data"))
 }
 

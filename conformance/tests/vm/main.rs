@@ -4,6 +4,8 @@
 //! command that would provide it: it is not a pass. Most lies are told by an emulator of our own ([`fake`]), which needs neither.
 
 #[cfg(feature = "vm")]
+mod baseline;
+#[cfg(feature = "vm")]
 mod fake;
 #[cfg(feature = "vm")]
 mod guests;
@@ -15,6 +17,8 @@ mod host;
 mod killed;
 #[cfg(feature = "vm")]
 mod lies;
+#[cfg(feature = "vm")]
+mod own;
 #[cfg(feature = "vm")]
 mod support;
 #[cfg(feature = "vm")]
@@ -33,6 +37,8 @@ fn main() {
         let mut trials = host::trials();
         trials.extend(killed::trials());
         trials.extend(lies::trials());
+        trials.extend(own::trials());
+        trials.extend(baseline::trials());
         trials.extend(gvisor::trials());
         trials.extend(uml::trials());
         trials.extend(guests::trials());

@@ -21,7 +21,8 @@ pub(super) fn exec(
     };
     let packed = wanted.pack()?;
     let start = packed.start;
-    if machine.is_gvisor() {
+    let kernel = machine.chosen()?;
+    if kernel.is_gvisor() {
         let sandbox = Sandbox {
             command: start.command,
             environment: start.environment,
@@ -35,7 +36,7 @@ pub(super) fn exec(
         all_written(written)?;
         return status(ended.status);
     }
-    let image = machine.image()?;
+    let image = machine.image_of(&kernel)?;
     let mut guest = machine.guest.machine(
         &image,
         Job {

@@ -1,19 +1,18 @@
 //! Grids in guests: the options that `fds`, `fs` and `ledger` share.
 
 use crate::commands::failure::Failure;
-use crate::commands::vm::options::{From_, GuestOptions, say};
+use crate::commands::vm::options::{From_, GuestOptions, Named, say};
 use clap::Args;
 use conformance::claim::Claim;
 use conformance::grids::grid::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
+use conformance::vm::chosen::Chosen;
 use conformance::vm::matrix;
 use nocopy_host::images;
-use on_kernel::cache::Cache;
 use on_kernel::error::Error;
 use on_kernel::job::Job;
-use on_kernel::kernels::{self, Image, Listed};
-use on_kernel::packages;
+use on_kernel::kernels::Image;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,33 +25,36 @@ pub struct GridMachines {
     /// Run on these kernels (comma-separated, or `all`) and print what differs
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     kernels: Vec<String>,
+    #[command(flatten)]
+    more: Named,
     /// Number of guests to run at a time [default: one per CPU]
-    #[arg(long, value_name = "N", requires = "kernels", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     guests: Option<u16>,
     #[command(flatten)]
     guest: GuestOptions,
     #[command(flatten)]
     from: From_,
     /// Directory for the grids of guests, a file per kernel [default: target/grids/GRID]
-    #[arg(long, value_name = "DIR", requires = "kernels")]
+    #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
 }
 
 impl GridMachines {
     /// Whether there are any.
     pub fn are_named(&self) -> bool {
-        !self.kernels.is_empty()
-    }
-
-    /// Their names, as they were given.
-    pub fn names(&self) -> &[String] {
-        &self.kernels
+        !self.kernels.is_empty() || !self.more.kernel.is_empty()
     }
 
     /// Options that say something about guests, and are given although there are none.
     pub fn without_use(&self) -> Option<&'static str> {
         let of_guests = self.guest.given().first().copied();
-        of_guests.or_else(|| self.from.mirror.is_some().then_some("--mirror"))
+        let others = [
+            (self.from.mirror.is_some(), "--mirror"),
+            (self.guests.is_some(), "--guests"),
+            (self.results.is_some(), "--results"),
+        ];
+        let given = others.into_iter().find(|(is_given, _)| *is_given);
+        of_guests.or(given.map(|(_, name)| name))
     }
 
     /// Makes the grid on each, and keeps it. A kernel that the distribution has dropped is left out, with a word.
@@ -61,39 +63,32 @@ impl GridMachines {
         grid: &Grid,
         rows: &[&'static Claim],
         arguments: Vec<String>,
-    ) -> Result<Vec<(String, Sheet)>, Failure> {
+    ) -> Result<Vec<(Chosen, Sheet)>, Failure> {
         if grid.on_disks && self.guest.disks.is_some() {
             return Err(Failure::Usage(format!(
                 "{} has guests with every disk: --disks says nothing about it",
                 grid.name
             )));
         }
-        let all = self.kernels == ["all"];
-        let named = if all { &[][..] } else { &self.kernels };
-        let linux = kernels::listed(named)?
-            .into_iter()
-            .filter_map(|row| match row {
-                Listed::Linux(row) => Some(Ok(row)),
-                Listed::Foreign(_) if all => None,
-                Listed::Foreign(row) => Some(Err(Failure::Usage(format!(
-                    "{} has no grids: they are made by Linux kernels in guests",
-                    row.name
-                )))),
-            });
+        let mut kernels = Chosen::all(&self.more.and(&self.kernels))?;
+        kernels.retain(|kernel| kernel.is_named || kernel.program().is_none());
+        if let Some(row) = kernels.iter().find_map(Chosen::program) {
+            return Err(Failure::Usage(format!(
+                "{} has no grids: they are made by Linux kernels in guests",
+                row.name
+            )));
+        }
+        self.from.has_use(&kernels)?;
         let usual = Path::new(records::MADE).join(grid.name);
         let directory = self.results.as_ref().unwrap_or(&usual);
         matrix::prepare(directory)?;
-        let cache = Cache::open();
-        let mirror = self.from.mirror.as_deref();
-        let fetched = linux.map(|row| {
-            let row = row?;
-            Ok((
-                row.name.clone(),
-                packages::fetch(&cache, &row, mirror, &say),
-            ))
-        });
-        let images: Vec<(String, Result<Image, Error>)> =
-            fetched.collect::<Result<_, Failure>>()?;
+        let images: Vec<(Chosen, Result<Image, Error>)> = kernels
+            .into_iter()
+            .map(|kernel| {
+                let image = kernel.image(self.from.mirror.as_deref(), &say);
+                (kernel, image)
+            })
+            .collect();
         // A row of the ledger takes ten seconds where the processor is emulated, and more where others use it, too.
         let mut command = ["/init", grid.name, "--format", "jsonl", "--timeout", "120"]
             .map(str::to_owned)
@@ -101,7 +96,8 @@ impl GridMachines {
         command.extend(arguments);
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = self.guests.map_or(cpus, usize::from);
-        let made = matrix::side_by_side(&images, jobs, |(name, image)| {
+        let made = matrix::side_by_side(&images, jobs, |(kernel, image)| {
+            let name = &kernel.name;
             let made = image.clone().and_then(|image| {
                 let job = Job {
                     commands: vec![command.clone()],
@@ -133,13 +129,13 @@ impl GridMachines {
                 }
                 Err(error) => say(&format!("{name}: {error}")),
             }
-            (name.clone(), made)
+            (kernel.clone(), made)
         });
         let mut sheets = Vec::new();
-        for (name, made) in made {
+        for (kernel, made) in made {
             match made {
-                Ok((sheet, _)) => sheets.push((name, sheet)),
-                Err(Error::Gone(_)) if all => {}
+                Ok((sheet, _)) => sheets.push((kernel, sheet)),
+                Err(Error::Gone(_)) if !kernel.is_named => {}
                 Err(error) => return Err(error.into()),
             }
         }

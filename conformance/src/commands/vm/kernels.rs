@@ -4,16 +4,17 @@ use crate::commands::failure::Failure;
 use crate::commands::vm::options::{From_, say};
 use clap::Subcommand;
 use conformance::run::recorded;
+use conformance::vm::chosen::{Chosen, Kind};
 use nocopy_host::interrupt;
 use on_kernel::cache::Cache;
 use on_kernel::gvisor;
-use on_kernel::kernels::{self, ForeignKind, Listed};
-use on_kernel::packages;
+use on_kernel::kernels::{self, ForeignKind};
+use on_kernel::project::Project;
 use std::io::Write;
 
 #[derive(Subcommand)]
 pub enum Kernels {
-    /// List the kernels of the matrix and what has been fetched
+    /// List the kernels of the matrix and of on-kernel.toml, and what has been fetched
     List,
     /// Fetch kernels (without names, all)
     Fetch {
@@ -75,23 +76,38 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
                     row.name, "-"
                 )?;
             }
+            let here = std::env::current_dir().unwrap_or_default();
+            let (project, path) = Project::of(&here)?;
+            let path = path.unwrap_or_default();
+            for (name, kernel) in project.kernels {
+                let file = kernel.path.map(|path| path.display().to_string());
+                let what = file.or(kernel.kernel).unwrap_or_default();
+                writeln!(output, "{name:<8} {what} ({})", path.display())?;
+            }
             Ok(true)
         }
         Kernels::Fetch { names, from } => {
             interrupt::watch()?;
-            for row in kernels::listed(names)? {
-                let row = match row {
-                    Listed::Linux(row) => row,
-                    Listed::Foreign(_) if names.is_empty() => continue,
-                    Listed::Foreign(row) => {
+            for kernel in Chosen::all(names)? {
+                match &kernel.kind {
+                    Kind::Package(_) => {}
+                    Kind::Program(_) if !kernel.is_named => continue,
+                    Kind::Program(row) => {
                         return Err(Failure::Usage(format!(
                             "{} is not fetched but installed: run `just setup-foreign` (Debian: apt-get install {})",
                             row.name, row.package
                         )));
                     }
-                };
-                let image = packages::fetch(&cache, &row, from.mirror.as_deref(), &say)?;
-                say(&format!("{}: {}", row.name, image.boot.display()));
+                    Kind::File(image) => {
+                        return Err(Failure::Usage(format!(
+                            "{} is not fetched: it is the file {}",
+                            kernel.name,
+                            image.boot.display()
+                        )));
+                    }
+                }
+                let image = kernel.image(from.mirror.as_deref(), &say)?;
+                say(&format!("{}: {}", kernel.name, image.boot.display()));
             }
             Ok(true)
         }

@@ -1,28 +1,31 @@
 //! `conformance matrix`.
 
 use crate::commands::failure::Failure;
-use crate::commands::options::{Selection, select};
-use crate::commands::vm::options::{Deciding, From_, GuestOptions, parse_partition, say};
+use crate::commands::options::{Part, Selection, select};
+use crate::commands::vm::options::{Deciding, From_, GuestOptions, Named, say};
 use clap::Args;
 use conformance::report::human;
-use conformance::vm::matrix::{self, Asked, Plan};
+use conformance::vm::chosen::Chosen;
+use conformance::vm::matrix::{self, Plan};
 use nocopy_host::interrupt;
-use on_kernel::kernels::{self, Image};
+use on_kernel::kernels::Image;
 use on_kernel::machine::Accelerator;
 use std::io::Write;
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Matrix {
-    /// Only these kernels, comma-separated [default: the whole matrix]
+    /// Only these kernels, comma-separated, or `all` [default: all, unless --kernel names one]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     kernels: Vec<String>,
+    #[command(flatten)]
+    more: Named,
     /// Number of guests to run at a time [default: one per CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Only part K of N of the kernels, to share the matrix between machines
-    #[arg(long, value_name = "K/N", value_parser = parse_partition)]
-    partition: Option<(usize, usize)>,
+    #[arg(long, value_name = "K/N")]
+    partition: Option<Part>,
     #[command(flatten)]
     guest: GuestOptions,
     #[command(flatten)]
@@ -37,19 +40,19 @@ pub struct Matrix {
 }
 
 pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
-    if let Some(again) = crate::commands::options::twice(&options.kernels) {
-        return Err(Failure::Usage(format!("--kernels names {again} twice")));
+    let names = options.more.and(&options.kernels);
+    let mut kernels = Chosen::all(&names)?;
+    let whole = kernels.iter().any(|kernel| !kernel.is_named) && options.partition.is_none();
+    if let Some(part) = options.partition {
+        kernels = part.of(kernels.into_iter()).collect();
     }
-    let mut rows = kernels::listed(&options.kernels)?;
-    if let Some((part, parts)) = options.partition {
-        rows = matrix::partition(rows, part, parts);
-    }
+    options.from.has_use(&kernels)?;
     let claims = select(&options.selection)?;
     let strictness = options.deciding.strict.of_claims(&claims)?;
     interrupt::watch()?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let plan = Plan {
-        rows: &rows,
+        kernels: &kernels,
         claims: &claims,
         results: &options.results,
         mirror: options.from.mirror.as_deref(),
@@ -73,12 +76,7 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
             writeln!(report, "{name}: {record}")?;
         }
     }
-    let asked = match (options.kernels.is_empty(), options.partition) {
-        (false, _) => Asked::ByName,
-        (true, Some(_)) => Asked::Part,
-        (true, None) => Asked::All,
-    };
-    let red = matrix::red(&results, &strictness, asked);
+    let red = matrix::red(&results, &strictness, whole);
     for reason in &red {
         writeln!(report, "red: {reason}")?;
     }

@@ -4,7 +4,7 @@ mod exec;
 pub mod grids;
 pub mod kernels;
 pub mod matrix;
-mod options;
+pub(super) mod options;
 mod run;
 mod shell;
 mod test;
@@ -13,8 +13,9 @@ mod through;
 use crate::commands::failure::Failure;
 use crate::commands::options::Selection;
 use crate::commands::vm::options::{Deciding, MachineOptions};
-use crate::commands::vm::run::{decide, falsify};
+use crate::commands::vm::run::{Printed, decide, falsify};
 use clap::Subcommand;
+use conformance::seed::Language;
 use on_kernel::error::Error;
 use std::path::PathBuf;
 
@@ -42,6 +43,9 @@ pub enum Vm {
         /// Also write the results to FILE, as JSON Lines
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Print what differs from these results, and exit with 1 if anything does
+        #[arg(long, value_name = "FILE|NAME|recorded:NAME")]
+        baseline: Option<String>,
     },
     /// Run `conformance falsify` on another kernel
     Falsify {
@@ -85,14 +89,29 @@ pub enum Vm {
     },
 }
 
-pub fn vm_command(command: &Vm) -> Result<bool, Failure> {
+impl Vm {
+    /// Whether the report has the source document's headings and statements.
+    pub fn prints_document(&self) -> bool {
+        matches!(self, Self::Run { selection, .. } if selection.is_of_document())
+    }
+}
+
+pub fn vm_command(command: &Vm, language: Language) -> Result<bool, Failure> {
     match command {
         Vm::Run {
             machine,
             selection,
             deciding,
             output,
-        } => decide(machine, selection, deciding, output.as_deref()),
+            baseline,
+        } => {
+            let printed = Printed {
+                output: output.as_deref(),
+                baseline: baseline.as_deref(),
+                language,
+            };
+            decide(machine, selection, deciding, &printed)
+        }
         Vm::Falsify {
             machine,
             selection,

@@ -3,15 +3,15 @@
 use crate::commands::failure::Failure;
 use crate::commands::options::{Selection, Strict, select};
 use clap::{Args, ValueEnum};
+use conformance::vm::chosen::{Chosen, Kind};
 use conformance::vm::matrix::Order;
 use on_kernel::cache::Cache;
 use on_kernel::error::Error;
 use on_kernel::job::Job;
-use on_kernel::kernels::{self, ForeignKind, ForeignRow, Image};
+use on_kernel::kernels::{ForeignKind, Image};
 use on_kernel::machine::{Accelerator, Machine};
-use on_kernel::packages;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Args)]
@@ -34,10 +34,18 @@ pub struct Deciding {
     pub(super) timeout: Option<u64>,
 }
 
+/// Kernels beside those of a list.
+#[derive(Args)]
+pub struct Named {
+    /// Kernel by name or path, also one of yours, with the directory of its modules (can be repeated)
+    #[arg(long, value_name = "NAME|[NAME=]PATH[:MODULES]")]
+    pub(super) kernel: Vec<String>,
+}
+
 #[derive(Args)]
 pub struct MachineOptions {
-    /// Kernel of the matrix by name, or path of a bzImage or vmlinux
-    #[arg(long, value_name = "NAME|PATH")]
+    /// Kernel: of the matrix (6.1), an exact release (6.1.0-47), a name of on-kernel.toml, or the path of a bzImage or vmlinux
+    #[arg(long, value_name = "NAME|[NAME=]PATH[:MODULES]")]
     pub(super) kernel: String,
     /// For a kernel by path: directory with its modules
     #[arg(long, value_name = "DIR")]
@@ -84,68 +92,46 @@ pub(super) enum Accel {
     Kvm,
 }
 
-pub(super) fn parse_partition(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text
-        .split_once('/')
-        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
-    match parsed {
-        Some((part, parts)) if 0 < part && part <= parts => Ok((part, parts)),
-        _ => Err("expected K/N with 1 <= K <= N, for example 1/3".into()),
-    }
-}
-
-pub(super) fn say(line: &str) {
+pub(in crate::commands) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+impl From_ {
+    /// Only packages are fetched: a mirror is an error if none of these is one.
+    pub(super) fn has_use(&self, kernels: &[Chosen]) -> Result<(), Error> {
+        let is_fetched = |kernel: &Chosen| matches!(kernel.kind, Kind::Package(_));
+        if self.mirror.is_some() && !kernels.iter().any(is_fetched) {
+            return Err(Error::host(
+                "--mirror is for kernels that are fetched, and a file or program is named",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Named {
+    /// All names, in the order in which they are given.
+    pub(super) fn and(&self, names: &[String]) -> Vec<String> {
+        [names, &self.kernel].concat()
+    }
+}
+
 impl MachineOptions {
-    /// The row of a kernel that is a program, if one is named.
-    pub(super) fn foreign(&self) -> Option<ForeignRow> {
-        let plain = self.modules.is_none() && self.expect.is_none();
-        kernels::foreign(&self.kernel).filter(|_| plain)
+    /// The kernel that is named.
+    pub(super) fn chosen(&self) -> Result<Chosen, Error> {
+        let modules = self.modules.as_deref();
+        let kernel = Chosen::with(&self.kernel, modules, self.expect.as_deref())?;
+        self.from.has_use(std::slice::from_ref(&kernel))?;
+        Ok(kernel)
     }
 
-    /// Whether a kernel is named that is not Linux.
-    pub(super) fn is_gvisor(&self) -> bool {
-        self.foreign()
-            .is_some_and(|row| row.kind == ForeignKind::Gvisor)
-    }
-
-    /// The kernel, fetched if it is one of the matrix.
+    /// Its file, fetched if it is a kernel of the distribution.
     pub(super) fn image(&self) -> Result<Image, Error> {
-        let path = Path::new(&self.kernel);
-        let is_own = self.modules.is_some() || self.expect.is_some();
-        if is_own && !path.exists() && kernels::is_known(&self.kernel) {
-            return Err(Error::host(format!(
-                "{} is a kernel of the matrix, with modules and a release of its own: leave out --modules and --expect, or name a \
-                 file with --kernel PATH",
-                self.kernel
-            )));
-        }
-        if self.kernel.contains('/') || is_own {
-            if self.from.mirror.is_some() {
-                return Err(Error::host(
-                    "--mirror is for kernels of the matrix, and --kernel names a file",
-                ));
-            }
-            return kernels::own(path, self.modules.as_deref(), self.expect.as_deref());
-        }
-        match self.foreign() {
-            Some(row) if row.kind == ForeignKind::UserModeLinux => return row.user_mode_linux(),
-            Some(row) => {
-                return Err(Error::host(format!(
-                    "{} is not a kernel to boot: use `vm run` or `vm exec`",
-                    row.name
-                )));
-            }
-            None => {}
-        }
-        packages::fetch(
-            &Cache::open(),
-            &kernels::row(&self.kernel)?,
-            self.from.mirror.as_deref(),
-            &say,
-        )
+        self.image_of(&self.chosen()?)
+    }
+
+    pub(super) fn image_of(&self, kernel: &Chosen) -> Result<Image, Error> {
+        kernel.image(self.from.mirror.as_deref(), &say)
     }
 }
 
