@@ -8,16 +8,11 @@ use conformance::grids::grid::Grid;
 use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
 use conformance::vm::chosen::Chosen;
+use conformance::vm::grids::Order;
 use conformance::vm::matrix;
-use nocopy_host::images;
 use on_kernel::error::Error;
-use on_kernel::job::Job;
 use on_kernel::kernels::Image;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// When a guest that makes a grid is given up, if nothing else is said.
-const GRID_LIMIT: Duration = Duration::from_mins(15);
 
 /// The kernels on which a grid is made, instead of the running one.
 #[derive(Args)]
@@ -89,59 +84,15 @@ impl GridMachines {
                 (kernel, image)
             })
             .collect();
-        // A row of the ledger takes ten seconds where the processor is emulated, and more where others use it, too.
-        let mut command = ["/init", grid.name, "--format", "jsonl", "--timeout", "120"]
-            .map(str::to_owned)
-            .to_vec();
-        command.extend(arguments);
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let jobs = self.guests.map_or(cpus, usize::from);
-        let made = matrix::side_by_side(&images, jobs, |(kernel, image)| {
-            let name = &kernel.name;
-            let made = image.clone().and_then(|image| {
-                let job = Job {
-                    commands: vec![command.clone()],
-                    ..Job::default()
-                };
-                let mut guest = self.guest.machine(&image, job);
-                guest.modules = matrix::modules(rows);
-                if self.guest.limit.is_none() {
-                    guest.limit = GRID_LIMIT; // a ledger takes three minutes, and this machine may be busy
-                }
-                if grid.on_disks {
-                    let names = images::ALL.iter().map(|image| image.name.to_owned());
-                    guest.job.disks = names.collect();
-                }
-                matrix::grid(&guest)
-            });
-            // At once, so that a fault in another kernel's grid does not lose it.
-            let made = made.and_then(|made| {
-                matrix::store_grid(directory, name, &made.0)?;
-                Ok(made)
-            });
-            match &made {
-                Ok((_, ran)) => {
-                    let (boot, total) = (ran.boot.as_secs_f32(), ran.total.as_secs_f32());
-                    say(&format!(
-                        "{name}: {} up in {boot:.1} s, done in {total:.1} s",
-                        ran.release
-                    ));
-                }
-                Err(error) => say(&format!("{name}: {error}")),
-            }
-            (kernel.clone(), made)
-        });
-        let mut sheets = Vec::new();
-        for (kernel, made) in made {
-            match made {
-                Ok((sheet, _)) => sheets.push((kernel, sheet)),
-                Err(Error::Gone(_)) if !kernel.is_named => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if sheets.is_empty() {
-            return Err(Failure::Usage("no kernel could be had".to_owned()));
-        }
-        Ok(sheets)
+        let order = Order {
+            grid,
+            rows,
+            arguments,
+            directory,
+            jobs: self.guests.map_or(cpus, usize::from),
+            is_limited: self.guest.limit.is_some(),
+        };
+        Ok(order.sheets(&images, |image, job| self.guest.machine(image, job), &say)?)
     }
 }
