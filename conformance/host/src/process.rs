@@ -88,6 +88,12 @@ pub fn reap_one() -> Option<(libc::pid_t, c_int)> {
     (pid > 0).then_some((pid, status))
 }
 
+/// Takes the status of a child that has ended, without waiting.
+pub fn reap(pid: libc::pid_t) {
+    // SAFETY: a null pointer is allowed for the status.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+}
+
 /// Sends a signal to a process, or, with a negative number, to a process group.
 pub fn signal(pid: libc::pid_t, signal: c_int) {
     // SAFETY: kill takes no pointer.
@@ -191,7 +197,7 @@ pub fn kill_descendants() {
 
 /// The children of this process, including dead ones, by the parent in `/proc/PID/stat`. They have the numbers by which this process
 /// knows them: `/proc` may be that of an outer PID namespace, in which every process has another number.
-fn children() -> Vec<libc::pid_t> {
+pub fn children() -> Vec<libc::pid_t> {
     // The /proc of a namespace that does not contain this process has no link to it.
     let Ok(own) = std::fs::read_link("/proc/self") else {
         return Vec::new();

@@ -16,22 +16,21 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The directory in `NOCOPY_KERNELS`, or `target/kernels` of the workspace in which the program runs, or of the current
-    /// directory.
+    /// The directory in `NOCOPY_KERNELS`, or `target/kernels`. A relative path begins at the workspace in which the program runs, or
+    /// else at the current directory.
     pub fn open() -> Self {
         let named = std::env::var_os("NOCOPY_KERNELS").filter(|name| !name.is_empty());
-        let named = named.map(PathBuf::from);
-        let directory = named.unwrap_or_else(|| {
-            // cargo runs the tests of a package, and therefore their runner, in the package's directory.
-            let here = std::env::current_dir().unwrap_or_default();
-            let mut above = here.ancestors();
-            let workspace = above.find(|directory| directory.join("Cargo.lock").exists());
-            workspace.map_or_else(
-                || PathBuf::from("target/kernels"),
-                |workspace| workspace.join("target/kernels"),
-            )
-        });
-        Self { directory }
+        let directory = named.map_or_else(|| PathBuf::from("target/kernels"), PathBuf::from);
+        // cargo runs the tests of a package, and therefore their runner, in the package's directory.
+        let here = std::env::current_dir().unwrap_or_default();
+        let mut above = here.ancestors();
+        let workspace = above.find(|directory| directory.join("Cargo.lock").exists());
+        Self {
+            directory: match workspace {
+                Some(workspace) => workspace.join(directory),
+                None => directory,
+            },
+        }
     }
 
     /// The directory of one kernel.

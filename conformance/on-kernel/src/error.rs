@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A message for the user. The exit status is 2 for errors that the user can fix, and 1 for errors of a guest.
+/// A message for the user, who can mend all but errors of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Something on the host is missing, misnamed or unusable.

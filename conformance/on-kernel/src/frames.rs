@@ -32,7 +32,7 @@ pub enum Kind {
     FailureOf,
     /// To the guest: a part of a file ([`Part`], then its bytes).
     File,
-    /// To the guest, of a numbered command: start it ([`Start`](crate::guest::Start)).
+    /// To the guest, of a numbered command: start it ([`Start`](crate::job::Start)).
     StartOf,
     /// To the guest, of a numbered command: bytes for its input; none is the end.
     InputOf,

@@ -25,7 +25,16 @@ pub fn complaints() -> Vec<String> {
     let log = String::from_utf8_lossy(&log);
     log.lines()
         .filter(|line| is_complaint(line))
-        .take(20)
         .map(str::to_owned)
         .collect()
+}
+
+/// The taint bits that a run must not set: machine check (4), bad page (5), died before (7), warning (9), soft lockup (14). The
+/// other bits are about the licences of modules.
+pub const DYING: u64 = 1 << 4 | 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14;
+
+/// The taint bits of this kernel.
+pub fn tainted() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/tainted").unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
 }

@@ -53,6 +53,11 @@ pub fn in_order(
     Ok((order.modules, order.missing))
 }
 
+/// The files of all modules below the directory.
+pub fn paths(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(files(directory)?.into_values().collect())
+}
+
 /// The names of all modules below the directory.
 pub fn names(directory: &Path) -> Result<BTreeSet<String>, Error> {
     Ok(files(directory)?.into_keys().collect())

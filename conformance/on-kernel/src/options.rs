@@ -97,10 +97,10 @@ pub struct Options {
     pub verbose: bool,
 
     /// List the kernels and what is fetched
-    #[arg(long, conflicts_with_all = ["kernel", "clean", "fetch"], help_heading = "Kernels")]
+    #[arg(long, conflicts_with_all = ["kernel", "clean", "fetch", "dry_run"], help_heading = "Kernels")]
     pub list: bool,
     /// Fetch the kernel, and run nothing
-    #[arg(long, conflicts_with_all = ["command", "shell"], help_heading = "Kernels")]
+    #[arg(long, conflicts_with_all = ["command", "shell", "keep", "with", "env", "uid"], help_heading = "Kernels")]
     pub fetch: bool,
     /// Remove all that was fetched
     #[arg(long, conflicts_with_all = ["kernel", "fetch"], help_heading = "Kernels")]
@@ -157,7 +157,11 @@ impl Options {
         };
         let named = project.kernels.get(&name).cloned();
         let of_kernel = named.as_ref().map(|kernel| kernel.defaults.clone());
-        let all = own.or(of_kernel.unwrap_or_default()).or(project.defaults);
+        let mut of_project = of_kernel.unwrap_or_default().or(project.defaults);
+        // The file names what may be set; the command line, what has to be.
+        let is_set = |text: &String| text.contains('=') || std::env::var_os(text).is_some();
+        of_project.env.retain(is_set);
+        let all = own.or(of_project);
         let (kernel, modules, expect) = match named {
             None => (name, self.modules.clone(), self.expect.clone()),
             Some(kernel) => {
@@ -188,7 +192,12 @@ impl Chosen {
     }
 
     /// The kernel, fetched if it is one of the distribution.
-    pub fn image(&self, mirror: Option<&str>, say: &dyn Fn(&str)) -> Result<Image, Error> {
+    pub fn image(
+        &self,
+        mirror: Option<&str>,
+        is_dry: bool,
+        say: &dyn Fn(&str),
+    ) -> Result<Image, Error> {
         if self.is_file() {
             if mirror.is_some() {
                 return Err(Error::host("--mirror is for kernels of the distribution"));
@@ -205,6 +214,12 @@ impl Chosen {
             };
         }
         let row = kernels::resolve(&self.kernel)?;
+        if is_dry {
+            return Cache::open().find(&row.name).ok_or_else(|| {
+                let name = &row.name;
+                Error::host(format!("{name} is not fetched: on-kernel {name} --fetch"))
+            });
+        }
         packages::fetch(&Cache::open(), &row, mirror, say)
     }
 
@@ -212,6 +227,7 @@ impl Chosen {
     pub fn plan(&self, image: Image, options: &Options) -> Plan {
         let accelerator = match options.accel {
             _ if image.user_mode => Accelerator::UserMode,
+            Accel::Auto if options.dry_run => Accelerator::Tcg,
             Accel::Auto => Accelerator::find(&Cache::open(), &image),
             Accel::Tcg => Accelerator::Tcg,
             Accel::Kvm => Accelerator::Kvm,
@@ -229,7 +245,11 @@ impl Chosen {
             disks: all.disks.clone().unwrap_or_default(),
             accelerator,
             limit: Duration::from_secs(all.timeout.unwrap_or(300)),
-            console: options.console.clone(),
+            // A keeper has another working directory.
+            console: options
+                .console
+                .as_ref()
+                .and_then(|path| std::path::absolute(path).ok()),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::program;
 use nocopy_host::input;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a user wants to run in a guest.
@@ -66,7 +67,16 @@ impl Wanted {
                 Some(to) => to.to_owned(),
                 None => program::same(from.clone())?.0,
             };
-            add_all(&mut files, &to, &from)?;
+            if is_reserved(&to) {
+                return Err(Error::host(format!(
+                    "--with {with}: {to} is the guest's own: name another place with --with PATH:GUEST_PATH"
+                )));
+            }
+            let before = files.len();
+            add_all(&mut files, &to, &from, &mut Vec::new())?;
+            if files.len() == before && from.is_dir() {
+                return Err(Error::host(format!("--with {with}: no file is in it")));
+            }
         }
         let (program, _) = program::same(program)?;
         let command = std::iter::once(program).chain(arguments.iter().cloned());
@@ -108,12 +118,13 @@ impl Wanted {
 
 /// Variables that cargo and the frameworks of tests have for a test: those of a runner are its program's, too.
 fn of_a_runner() -> Vec<(String, String)> {
-    const THEIRS: [&str; 9] = [
+    const THEIRS: [&str; 10] = [
         "CARGO_BIN_EXE_",
         "CARGO_CRATE_",
         "CARGO_MANIFEST_",
         "CARGO_PKG_",
         "CARGO_TARGET_TMPDIR",
+        "LD_LIBRARY_PATH",
         "NEXTEST",
         "QUICKCHECK_",
         "RUST_",
@@ -137,12 +148,42 @@ fn split(with: &str) -> (&Path, Option<&str>) {
     }
 }
 
-/// Adds a file, or all files of a directory.
-fn add_all(files: &mut BTreeMap<String, PathBuf>, to: &str, from: &Path) -> Result<(), Error> {
+/// Whether a place in the guest is not for files of a user: it is a mount, or the guest needs what is there.
+fn is_reserved(place: &str) -> bool {
+    const MOUNTS: [&str; 5] = ["dev", "proc", "sys", "modules", "later"];
+    const FILES: [&str; 4] = ["init", "job.json", "tmp", "run"];
+    let mut parts = place
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".");
+    match (parts.next(), parts.next()) {
+        (None, _) => true,
+        (Some(first), None) => MOUNTS.contains(&first) || FILES.contains(&first),
+        (Some(first), Some(_)) => {
+            MOUNTS.contains(&first) || place.split('/').any(|part| part == "..")
+        }
+    }
+}
+
+/// Adds a file, or all files of a directory. `above` has the directories that it is in.
+fn add_all(
+    files: &mut BTreeMap<String, PathBuf>,
+    to: &str,
+    from: &Path,
+    above: &mut Vec<(u64, u64)>,
+) -> Result<(), Error> {
     if !from.is_dir() {
         input::open(from).at(from)?;
         return add(files, to.to_owned(), from.to_owned());
     }
+    let own = from.metadata().at(from)?;
+    let own = (own.dev(), own.ino());
+    if above.contains(&own) {
+        return Err(Error::host(format!(
+            "{}: a link to a directory that it is in",
+            from.display()
+        )));
+    }
+    above.push(own);
     let to = to.trim_end_matches('/');
     for entry in std::fs::read_dir(from).at(from)? {
         let path = entry.at(from)?.path();
@@ -152,9 +193,10 @@ fn add_all(files: &mut BTreeMap<String, PathBuf>, to: &str, from: &Path) -> Resu
             .ok_or_else(|| Error::host(format!("{}: not UTF-8", path.display())))?;
         // Sockets, pipes and links to nothing are not brought.
         if path.is_dir() || path.is_file() {
-            add_all(files, &format!("{to}/{name}"), &path)?;
+            add_all(files, &format!("{to}/{name}"), &path, above)?;
         }
     }
+    above.pop();
     Ok(())
 }
 
@@ -193,16 +235,56 @@ mod tests {
         std::fs::write(root.join("below/two"), "2").expect("write");
         std::os::unix::fs::symlink("nowhere", root.join("link")).expect("symlink");
         let mut files = BTreeMap::new();
-        add_all(&mut files, "/data/", root).expect("readable");
+        add_all(&mut files, "/data/", root, &mut Vec::new()).expect("readable");
         let names: Vec<&str> = files.keys().map(String::as_str).collect();
         assert_eq!(names, ["/data/below/two", "/data/one"]);
-        let error = add_all(&mut files, "/data/one", &root.join("below/two")).expect_err("taken");
+        let error = add_all(
+            &mut files,
+            "/data/one",
+            &root.join("below/two"),
+            &mut Vec::new(),
+        )
+        .expect_err("taken");
         assert!(
             error.to_string().contains("two files for /data/one"),
             "{error}"
         );
-        let error = add_all(&mut files, "/x", &root.join("none")).expect_err("nothing there");
+        let error = add_all(&mut files, "/x", &root.join("none"), &mut Vec::new())
+            .expect_err("nothing there");
         assert!(error.to_string().contains("No such file"), "{error}");
+        std::os::unix::fs::symlink(".", root.join("below/again")).expect("symlink");
+        let error = add_all(&mut files, "/y", root, &mut Vec::new()).expect_err("endless");
+        assert!(
+            error.to_string().contains("a link to a directory"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn places_of_the_guests_own_are_refused() {
+        for place in [
+            "/",
+            "",
+            "/init",
+            "/tmp",
+            "/proc/x",
+            "/dev/null",
+            "/x/../init",
+            "/job.json",
+            "//sys",
+        ] {
+            assert!(is_reserved(place), "{place}");
+        }
+        for place in [
+            "/tmp/x",
+            "/data",
+            "/usr/bin/x",
+            "/root",
+            "/initial",
+            "/run/x",
+        ] {
+            assert!(!is_reserved(place), "{place}");
+        }
     }
 
     #[test]

@@ -92,6 +92,7 @@ impl Project {
                 .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             format!("line {line}: {}", error.message())
         })?;
+        project.defaults.check()?;
         project.defaults.relative_to(root);
         for (name, kernel) in &mut project.kernels {
             match (&kernel.kernel, &kernel.path) {
@@ -110,6 +111,7 @@ impl Project {
             {
                 *path = root.join(&path);
             }
+            kernel.defaults.check()?;
             kernel.defaults.relative_to(root);
         }
         Ok(project)
@@ -117,6 +119,15 @@ impl Project {
 }
 
 impl Defaults {
+    /// The limits of the options.
+    fn check(&self) -> Result<(), String> {
+        match (self.memory, self.timeout) {
+            (Some(..128), _) => Err("`memory` is at least 128 (MiB)".to_owned()),
+            (_, Some(0)) => Err("`timeout` is at least 1 (seconds)".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     fn relative_to(&mut self, root: &Path) {
         for with in &mut self.with {
             *with = root.join(&*with).display().to_string();
@@ -188,6 +199,11 @@ kernel = "6.12"
         "leave out `modules`"
     )]
     #[case("[kernels", "line 1")]
+    #[case("[defaults]\nmemory = 1", "at least 128")]
+    #[case(
+        "[kernels.a]\nkernel = \"6.1\"\ndefaults = { timeout = 0 }",
+        "at least 1"
+    )]
     fn what_is_wrong_is_said(#[case] text: &str, #[case] part: &str) {
         let error = Project::read(text, Path::new("/")).expect_err("wrong");
         assert!(error.contains(part), "{error}");

@@ -32,9 +32,10 @@ pub fn main() -> ExitCode {
         .map_err(|error| Error::host(error.to_string()))
         .and_then(|()| run(&options));
     match done {
-        Ok(status) => ExitCode::from(u8::try_from(status & 0xff).expect("a byte")),
+        Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(FAILED)),
         Err(error) => {
             say(&format!("on-kernel: {error}"));
+            interrupt::end_as_asked();
             ExitCode::from(match error {
                 Error::Guest(_) => FAILED,
                 Error::Host(_) | Error::Gone(_) | Error::NotRun(_) => UNUSABLE,
@@ -67,17 +68,23 @@ fn run(options: &Options) -> Result<i32, Error> {
     };
     let packed = match (options.fetch, options.shell) {
         (true, _) => None,
-        (_, true) => Some(shell()?),
+        (_, true) => Some(shell(&wanted)?),
         _ => Some(wanted.pack()?),
     };
     let foreign = kernels::foreign(&chosen.kernel);
     if let (Some(row), Some(packed)) = (foreign, &packed)
         && row.kind == ForeignKind::Gvisor
     {
+        if options.dry_run {
+            return Err(Error::host(format!(
+                "{} is no machine: --dry-run says nothing about it",
+                row.name
+            )));
+        }
         let limit = Duration::from_secs(chosen.all.timeout.unwrap_or(300));
         return in_gvisor(packed, limit);
     }
-    let image = chosen.image(options.mirror.as_deref(), &say)?;
+    let image = chosen.image(options.mirror.as_deref(), options.dry_run, &say)?;
     let Some(packed) = packed else {
         return Ok(0);
     };
@@ -110,9 +117,9 @@ fn run(options: &Options) -> Result<i32, Error> {
                 }
                 return all_written(written).map(|()| status);
             }
-            Outcome::NoSession => {
+            Outcome::NoSession(why) => {
                 if options.verbose {
-                    say("on-kernel: --keep needs virtio-console, which this kernel lacks");
+                    say(&format!("on-kernel: no guest is kept: {why}"));
                 }
             }
         }
@@ -159,12 +166,12 @@ fn once(
 }
 
 /// A shell of busybox, which is a static program.
-fn shell() -> Result<Packed, Error> {
+fn shell(wanted: &Wanted) -> Result<Packed, Error> {
     let busybox = program::find("busybox")
         .ok_or_else(|| Error::host("--shell needs busybox: apt-get install busybox-static"))?;
     let wanted = Wanted {
         command: vec![busybox.display().to_string(), "sh".to_owned()],
-        ..Wanted::default()
+        ..wanted.clone()
     };
     wanted.pack()
 }
@@ -191,6 +198,13 @@ fn write(kind: Kind, bytes: &[u8], written: &mut io::Result<()>) {
             .and_then(|()| io::stdout().flush()),
         _ => io::stderr().write_all(bytes),
     };
+    if done
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    {
+        // As a program whose reader has gone. The guest, or the command in one that is kept, ends with us.
+        std::process::exit(128 + libc::SIGPIPE);
+    }
     if written.is_ok() {
         *written = done;
     }
@@ -198,11 +212,10 @@ fn write(kind: Kind, bytes: &[u8], written: &mut io::Result<()>) {
 
 fn all_written(written: io::Result<()>) -> Result<(), Error> {
     match written {
-        // Who reads no more still wants the status.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::host(format!(
+        Err(error) => Err(Error::host(format!(
             "cannot write what the program says: {error}"
         ))),
-        _ => Ok(()),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use on_kernel::cache::Cache;
 use on_kernel::kernels::{Image, rows};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -33,7 +34,19 @@ fn main() {
         trial("kept.time-is-up.the-guest-goes-on", time_is_up),
         trial("kept.killed-client.its-command-ends", killed_client),
         trial("kept.died.the-next-gets-another", died),
-        trial("kept.kernel-complains", complains),
+        trial("kept.kernel-complains.takes-no-more", complains),
+        trial("kept.other-kernel-file.other-guest", other_kernel),
+        trial("kept.client-that-reads-nothing.owner-ends", stopped_client),
+        trial("kept.killed-while-files-are-sent", killed_early),
+        trial(
+            "kept.descriptors-of-the-first-client.are-closed",
+            descriptors,
+        ),
+        trial("kept.no-parent.boots-once", no_parent),
+        trial("kept.orphans-are-waited-for", orphans),
+        trial("output.held-open-by-a-process-left-behind", held_open),
+        trial("output.reader-has-gone", reader_gone),
+        trial("console.not-a-pipe-and-not-the-kernel", bad_console),
         trial("kept.ends-with-its-owner", ends_with_owner),
         trial("once.output-input-and-status", once),
         trial("serial.output-but-no-input", serial),
@@ -318,8 +331,220 @@ fn complains() -> Test {
     let script = "echo 'BUG: as a driver would say' > /dev/kmsg";
     let output = or_ignored!(marked(&mark, &["sh", "-c", script])).output()?;
     expect(&output, 125, &["the kernel complained", "BUG: as a driver"])?;
-    // It is said once.
-    expect(&or_ignored!(marked(&mark, &["true"])).output()?, 0, &[])
+    // It is said once, and of another boot: this one takes no more commands.
+    let boot = ["cat", "/proc/sys/kernel/random/boot_id"];
+    let second = or_ignored!(marked(&mark, &boot)).output()?;
+    expect(&second, 0, &["-"])?;
+    // Many lines do not hide the next one.
+    let many = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do echo BUG: $n; done > /dev/kmsg";
+    let output = or_ignored!(marked(&mark, &["sh", "-c", many])).output()?;
+    expect(&output, 125, &["BUG: 1"])?;
+    let third = or_ignored!(marked(&mark, &boot)).output()?;
+    expect(&third, 0, &["-"])?;
+    check(second.stdout != third.stdout, || "the same boot".to_owned())?;
+    Ok(Completion::Completed)
+}
+
+/// A kernel file that is replaced, as in a bisection, is another guest.
+fn other_kernel() -> Test {
+    let (name, image) = or_ignored!(oldest());
+    let modules = image.modules.ok_or("no modules")?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("kernel");
+    std::fs::copy(&image.boot, &file)?;
+    let run = || {
+        let mut run = on_kernel(&[file.to_str().expect("UTF-8"), "--accel", "tcg", "--keep"]);
+        run.arg("--modules").arg(&modules);
+        run.args(["--", "uname", "-r"]);
+        run
+    };
+    expect(&run().output()?, 0, &[&name])?;
+    std::fs::write(&file, b"\x7fELF, and no more")?;
+    expect(&run().output()?, 125, &["it never came up"])
+}
+
+/// A client that is stopped holds nothing up for ever: with the owner, all ends.
+fn stopped_client() -> Test {
+    let (name, _) = or_ignored!(oldest());
+    let mark = format!("mark=stopped-{}", std::process::id());
+    // The client writes into a pipe that nobody reads, which stops it as a signal would.
+    let script = "\"$@\" sh -c 'while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done' & \
+                  \"$@\" true; echo up >&2; read line; kill -9 $!";
+    let mut owner = Command::new("sh")
+        .args(["-c", script, "sh", PROGRAM, &name, "--accel", "tcg"])
+        .args(["--keep", "--append", &mark, "--"])
+        .env("NOCOPY_KERNELS", cache().directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut up = [0; 3];
+    owner.stderr.as_mut().expect("piped").read_exact(&mut up)?;
+    std::thread::sleep(Duration::from_millis(500)); // the pipes fill meanwhile; not what is decided
+    owner.kill()?;
+    owner.wait()?;
+    let gone = wait_until(|| emulators(&mark) == 0);
+    check(gone, || "the guest outlives its owner".into())?;
+    Ok(Completion::Completed)
+}
+
+/// States are waited for, with a generous backstop.
+fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
+    (0..2000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        is_so()
+    })
+}
+
+/// The command of a client that is killed before its program runs does not run, or not for long.
+fn killed_early() -> Test {
+    let directory = tempfile::tempdir()?;
+    let big = directory.path().join("big");
+    File::create(&big)?.set_len(100 << 20)?;
+    let path = big.to_str().ok_or("not UTF-8")?;
+    // The guest is up, so that the files are sent at once.
+    expect(&or_ignored!(kept(&[], &["true"])).output()?, 0, &[])?;
+    let mut child = or_ignored!(kept(&["--with", path], &["sleep", "7777"])).spawn()?;
+    std::thread::sleep(Duration::from_millis(100));
+    child.kill()?;
+    child.wait()?;
+    let script = "for pid in /proc/[0-9]*; do read line < $pid/cmdline; echo \"$line\"; done";
+    for _ in 0..200 {
+        let output = or_ignored!(kept(&[], &["sh", "-c", script])).output()?;
+        if !String::from_utf8_lossy(&output.stdout).contains("7777") {
+            return Ok(Completion::Completed);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err("it runs".into())
+}
+
+/// The keeper does not hold open what the first client has open.
+fn descriptors() -> Test {
+    let (name, _) = or_ignored!(oldest());
+    let mark = format!("mark=descriptors-{}", std::process::id());
+    let script = "exec 3>&1; \"$@\"; exec >&- 3>&-; read line";
+    let mut owner = Command::new("sh")
+        .args(["-c", script, "sh", PROGRAM, &name, "--accel", "tcg"])
+        .args(["--keep", "--append", &mark, "--", "echo", "up"])
+        .env("NOCOPY_KERNELS", cache().directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = String::new();
+    // To its end: it is closed while the guest is kept.
+    owner
+        .stdout
+        .take()
+        .expect("piped")
+        .read_to_string(&mut said)?;
+    let kept = emulators(&mark);
+    drop(owner.stdin.take());
+    owner.wait()?;
+    check(said == "up\n" && kept == 1, || {
+        format!("{said:?}, {kept} guests")
+    })?;
+    Ok(Completion::Completed)
+}
+
+/// Without a parent there is nobody with whom a guest could end.
+fn no_parent() -> Test {
+    let (name, _) = or_ignored!(oldest());
+    let unshare = Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            PROGRAM,
+        ])
+        .args([
+            &name,
+            "--accel",
+            "tcg",
+            "--keep",
+            "--verbose",
+            "--",
+            "uname",
+            "-r",
+        ])
+        .env("NOCOPY_KERNELS", cache().directory)
+        .stdin(Stdio::null())
+        .output();
+    match unshare {
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("unshare") => {
+            Ok(Completion::ignored_with("no namespaces for this user"))
+        }
+        Ok(output) => expect(
+            &output,
+            0,
+            &["5.10.", "no guest is kept: this process has no parent"],
+        ),
+        Err(_) => Ok(Completion::ignored_with("no unshare here")),
+    }
+}
+
+/// What a command leaves behind, and ends, does not stay as a zombie.
+fn orphans() -> Test {
+    let script = "(sh -c 'echo $$ > /tmp/orphan' &) ; while ! read pid < /tmp/orphan; do :; done 2> /dev/null; \
+                  n=0; while [ -e /proc/$pid ] && [ $n -lt 1000000 ]; do n=$((n + 1)); done; [ ! -e /proc/$pid ]";
+    expect(
+        &or_ignored!(kept(&[], &["sh", "-c", script])).output()?,
+        0,
+        &[],
+    )
+}
+
+fn held_open() -> Test {
+    let (name, _) = or_ignored!(oldest());
+    let script = "sleep 1000 & echo done; exit 4";
+    let sleep = on_path("sleep")?;
+    let options = ["--with", &sleep];
+    let output = or_ignored!(kept(&options, &["sh", "-c", script])).output()?;
+    expect(&output, 4, &["done", "left behind holds its output open"])?;
+    let mut once = on_kernel(&[&name, "--accel", "tcg", "--with", &sleep, "--"]);
+    let output = once.args(["sh", "-c", script]).output()?;
+    expect(&output, 4, &["done", "left behind holds its output open"])
+}
+
+/// The program ends with its reader, as in a pipeline.
+fn reader_gone() -> Test {
+    let (name, _) = or_ignored!(oldest());
+    for options in [&["--accel", "tcg"][..], &["--accel", "tcg", "--keep"]] {
+        let mut command = on_kernel(&[&name]);
+        command
+            .args(options)
+            .args(["--", "sh", "-c", "while :; do echo y; done"]);
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut line = [0; 2];
+        child.stdout.take().expect("piped").read_exact(&mut line)?;
+        let status = child.wait()?;
+        check(status.code() == Some(128 + 13), || format!("{status}"))?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn bad_console() -> Test {
+    let (_, image) = or_ignored!(oldest());
+    let directory = tempfile::tempdir()?;
+    let at = |name: &str| directory.path().join(name);
+    let kernel = at("kernel");
+    std::fs::copy(&image.boot, &kernel)?;
+    let length = kernel.metadata()?.len();
+    let run = |console: &Path| {
+        let mut run = on_kernel(&["--accel", "tcg", "--console"]);
+        run.arg(console).arg(&kernel).args(["--", "true"]);
+        run
+    };
+    expect(&run(&kernel).output()?, 2, &["the guest reads this file"])?;
+    check(kernel.metadata()?.len() == length, || {
+        "the kernel is emptied".into()
+    })?;
+    let pipe = at("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status()?;
+    check(made.success(), || "mkfifo".into())?;
+    expect(&run(&pipe).output()?, 2, &["pipe"])
 }
 
 /// The emulators with this text on their command line.
@@ -468,7 +693,16 @@ fn wrong() -> Test {
         &run(&["/etc/hostname", "--", "true"])?,
         &["is not a kernel"],
     )?;
+    line(
+        &run(&["6.1", "--with", "/etc/hostname:/init", "--", "true"])?,
+        &["/init is the guest's own"],
+    )?;
     expect(&run(&[])?, 2, &["Usage"])?;
+    expect(
+        &run(&["6.1", "--fetch", "--with", "/etc/hostname"])?,
+        2,
+        &["--with"],
+    )?;
     expect(
         &run(&["6.1", "--timeout", "0", "--", "true"])?,
         2,

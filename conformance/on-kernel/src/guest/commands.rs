@@ -9,12 +9,14 @@ use nocopy_host::process;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The programs of a guest are found here.
@@ -30,7 +32,7 @@ pub fn prepare(start: &Start) -> io::Result<Command> {
         .split_first()
         .ok_or_else(|| io::Error::other("no command"))?;
     let directory = start.directory.as_deref().unwrap_or("/root");
-    if !Path::new(directory).exists() {
+    if directory != "/" {
         std::fs::create_dir_all(directory)?;
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o1777))?;
     }
@@ -58,20 +60,20 @@ pub fn code(status: ExitStatus) -> i32 {
 /// The commands that run.
 #[derive(Default)]
 pub struct Running {
-    /// Those that run, and those that are expected and may get input already.
+    /// Those that run, and those that are expected: they may get input, or be killed, already.
     commands: Mutex<BTreeMap<u32, Of>>,
-    /// The lines of the kernel's log that were reported.
-    reported: Mutex<BTreeSet<String>>,
     /// Held by who starts a program or writes a file. A program cannot be executed while it is open for writing, and a process that is
     /// being started has what is open at that moment.
     starting: Mutex<()>,
 }
 
 /// What is known of a command.
+#[derive(Default)]
 struct Of {
     /// Its process group, if it has been started.
     group: Option<libc::pid_t>,
     input: Option<Sender<Vec<u8>>>,
+    is_killed: bool,
 }
 
 /// The host's bytes for the input of a command.
@@ -82,15 +84,19 @@ impl Running {
         work(&mut self.commands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes input for a command from now on.
-    pub fn expect(&self, number: u32) -> Input {
+    fn starting(&self) -> MutexGuard<'_, ()> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Expects a command. If it has input, that is taken from now on.
+    pub fn expect(&self, number: u32, has_input: bool) -> Option<Input> {
         let (sender, input) = channel();
         let of = Of {
-            group: None,
-            input: Some(sender),
+            input: has_input.then_some(sender),
+            ..Of::default()
         };
         self.with(|commands| commands.insert(number, of));
-        input
+        has_input.then_some(input)
     }
 
     /// Runs a command to its end. Its output goes to the port, in records of these kinds. Without input it reads nothing.
@@ -106,7 +112,7 @@ impl Running {
             None => Stdio::null(),
         };
         // In a new process group, so that signals that the command sends to its group do not reach process 1.
-        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let starting = self.starting();
         let child = prepare(start).and_then(|mut command| {
             command
                 .stdin(stdin)
@@ -115,39 +121,43 @@ impl Running {
                 .process_group(0)
                 .spawn()
         });
-        drop(starting);
         let mut child = child.inspect_err(|_| {
             self.with(|commands| commands.remove(&number));
         })?;
-        self.with(|commands| {
-            let of = commands.entry(number).or_insert(Of {
-                group: None,
-                input: None,
-            });
+        let is_killed = self.with(|commands| {
+            let of = commands.entry(number).or_default();
             of.group = libc::pid_t::try_from(child.id()).ok();
+            of.is_killed
         });
+        drop(starting);
+        if is_killed {
+            self.kill(number);
+        }
         if let (Some(stdin), Some(input)) = (child.stdin.take(), input) {
             // Not waited for: a process that the command leaves behind may hold the other end and read nothing.
             let port = Arc::clone(port);
             std::thread::spawn(move || feed(number, stdin, &input, &port));
         }
-        let mut from = child.stdout.take().expect("piped");
-        let mut from_errors = child.stderr.take().expect("piped");
-        std::thread::scope(|scope| {
-            let errors = scope.spawn(|| pass_on(&mut from_errors, errors, port));
-            let output = pass_on(&mut from, output, port);
-            let errors = errors.join();
-            // Both streams have ended: nobody reads the input any more, but for a process that has closed them.
-            let status = child.wait();
-            self.with(|commands| commands.remove(&number));
-            let errors = errors.map_err(|_| io::Error::other("a reader panicked"))?;
-            output.and(errors).and(status)
-        })
+        let from = OwnedFd::from(child.stdout.take().expect("piped"));
+        let from_errors = OwnedFd::from(child.stderr.take().expect("piped"));
+        let streams = [(from, output), (from_errors, errors)];
+        let streams = streams.map(|(from, sort)| Stream::start(from, sort, port));
+        let status = child.wait();
+        self.with(|commands| commands.remove(&number));
+        let mut is_held = false;
+        for stream in streams {
+            is_held |= !stream?.finish();
+        }
+        if is_held {
+            let what = "guest: a process that the command has left behind holds its output open\n";
+            errors.send(port, what.as_bytes())?;
+        }
+        status
     }
 
     /// Writes a part of a file.
     fn write(&self, payload: &[u8]) -> io::Result<()> {
-        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _starting = self.starting();
         part(payload)
     }
 
@@ -163,20 +173,71 @@ impl Running {
         });
     }
 
-    /// The lines in which the kernel has reported a bug since the last call.
-    fn new_complaints(&self) -> Vec<String> {
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lines = log::complaints();
-        lines.retain(|line| reported.insert(line.clone()));
-        lines
-    }
-
     fn kill(&self, number: u32) {
         self.with(|commands| {
-            if let Some(group) = commands.get(&number).and_then(|of| of.group) {
-                process::kill(-group);
+            if let Some(of) = commands.get_mut(&number) {
+                of.is_killed = true;
+                if let Some(group) = of.group {
+                    process::kill(-group);
+                }
             }
         });
+    }
+
+    /// Waits, for ever, for processes that commands leave behind: this is process 1. The commands themselves are waited for elsewhere.
+    pub fn reap(&self) {
+        loop {
+            std::thread::sleep(Duration::from_millis(500));
+            // None is started meanwhile, so that every command is known.
+            let _starting = self.starting();
+            let commands: BTreeSet<libc::pid_t> =
+                self.with(|commands| commands.values().filter_map(|of| of.group).collect());
+            let others = process::children();
+            for orphan in others.into_iter().filter(|pid| !commands.contains(pid)) {
+                process::reap(orphan);
+            }
+        }
+    }
+}
+
+/// A stream of a command, on its way to the port.
+struct Stream {
+    from: OwnedFd,
+    progress: Arc<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    is_busy: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Stream {
+    fn start(from: OwnedFd, sort: Sort, port: &Arc<Port>) -> io::Result<Self> {
+        let file = File::from(from.try_clone()?);
+        let progress = Arc::new(Progress::default());
+        let (port, of_thread) = (Arc::clone(port), Arc::clone(&progress));
+        std::thread::spawn(move || {
+            pass_on(file, sort, &port, &of_thread.is_busy);
+            of_thread.is_over.store(true, Ordering::Release);
+        });
+        Ok(Self { from, progress })
+    }
+
+    /// Waits until all is sent that the command has written. False if another process still holds the stream open.
+    fn finish(&self) -> bool {
+        const STEP: Duration = Duration::from_millis(10);
+        let mut quiet = 0;
+        while quiet < 20 {
+            if self.progress.is_over.load(Ordering::Acquire) {
+                return true;
+            }
+            let left = rustix::io::ioctl_fionread(&self.from).unwrap_or(0);
+            let is_idle = left == 0 && !self.progress.is_busy.load(Ordering::Acquire);
+            quiet = if is_idle { quiet + 1 } else { 0 };
+            std::thread::sleep(STEP);
+        }
+        false
     }
 }
 
@@ -199,18 +260,31 @@ pub struct Sort {
     pub number: Option<u32>,
 }
 
-fn pass_on(from: &mut impl Read, sort: Sort, port: &Port) -> io::Result<()> {
+impl Sort {
+    fn send(self, port: &Port, bytes: &[u8]) -> io::Result<()> {
+        match self.number {
+            Some(number) => port.send(self.kind, &frames::of(number, bytes)),
+            None => port.send(self.kind, bytes),
+        }
+    }
+}
+
+/// Sends what comes until the end of the stream or of the port.
+fn pass_on(mut from: File, sort: Sort, port: &Port, is_busy: &AtomicBool) {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => match sort.number {
-                Some(number) => port.send(sort.kind, &frames::of(number, &buffer[..count]))?,
-                None => port.send(sort.kind, &buffer[..count])?,
-            },
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        let count = from.read(&mut buffer);
+        is_busy.store(true, Ordering::Release);
+        let sent = match count {
+            Ok(0) => return,
+            Ok(count) => sort.send(port, &buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
+        };
+        if sent.is_err() {
+            return;
         }
+        is_busy.store(false, Ordering::Release);
     }
 }
 
@@ -272,11 +346,12 @@ fn obey(
         (Kind::StartOf, Some((number, start))) => {
             let start: Result<Start, _> = serde_json::from_slice(start);
             let takes_input = start.as_ref().is_ok_and(|start| start.input);
-            let input = takes_input.then(|| running.expect(number));
+            let input = running.expect(number, takes_input);
             // The files of this command are whole now. One that could not be written is its failure.
             let written = std::mem::replace(written, Ok(()));
             let (port, running) = (Arc::clone(port), Arc::clone(running));
             std::thread::spawn(move || {
+                let before = (log::complaints(), log::tainted());
                 let run = || {
                     written?;
                     let kinds = [Kind::OutputOf, Kind::ErrorOf].map(|kind| Sort {
@@ -287,12 +362,13 @@ fn obey(
                 };
                 let _ = match run() {
                     Ok(status) => {
-                        let complaints = serde_json::to_vec(&running.new_complaints());
+                        let complaints = serde_json::to_vec(&complaints_since(&before));
                         let mut rest = code(status).to_le_bytes().to_vec();
                         rest.extend(complaints.unwrap_or_default());
                         port.send(Kind::ExitOf, &frames::of(number, &rest))
                     }
                     Err(error) => {
+                        running.with(|commands| commands.remove(&number));
                         let rest = error.to_string();
                         port.send(Kind::FailureOf, &frames::of(number, rest.as_bytes()))
                     }
@@ -303,11 +379,29 @@ fn obey(
     }
 }
 
+/// What the kernel has reported of itself since then, whichever command was the reason.
+fn complaints_since((before, tainted): &(Vec<String>, u64)) -> Vec<String> {
+    let known: BTreeSet<&String> = before.iter().collect();
+    let mut lines = log::complaints();
+    lines.retain(|line| !known.contains(line));
+    lines.truncate(20);
+    let new = log::tainted() & !tainted & log::DYING;
+    if lines.is_empty() && new != 0 {
+        lines.push(format!("it is tainted: {new:#x}"));
+    }
+    lines
+}
+
 /// Writes a part of a file.
 fn part(payload: &[u8]) -> io::Result<()> {
     let end = payload.iter().position(|byte| *byte == 0);
     let (head, bytes) = payload.split_at(end.unwrap_or(payload.len()));
     let head: Part = serde_json::from_slice(head)?;
+    write_part(&head, bytes.get(1..).unwrap_or_default())
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", head.path)))
+}
+
+fn write_part(head: &Part, bytes: &[u8]) -> io::Result<()> {
     let path = Path::new(&head.path);
     let mut options = File::options();
     if head.is_first {
@@ -324,5 +418,5 @@ fn part(payload: &[u8]) -> io::Result<()> {
         options.append(true);
     }
     let mut file = options.open(path)?;
-    file.write_all(bytes.get(1..).unwrap_or_default())
+    file.write_all(bytes)
 }

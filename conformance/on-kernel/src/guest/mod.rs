@@ -45,13 +45,17 @@ fn live() -> io::Result<i32> {
     let port = Arc::new(Port::open()?);
     let running = Arc::new(Running::default());
     // From the first record on, the host may send input.
-    let input = job.input.then(|| running.expect(ONLY));
+    let input = running.expect(ONLY, job.input);
     port.send(Kind::Hello, kernel::uname().0.as_bytes())?;
     let (sender, said) = channel();
     let reader = port.reader()?;
     let hears = reader.is_some();
     if let Some(reader) = reader {
         let (port, running) = (Arc::clone(&port), Arc::clone(&running));
+        if job.session {
+            let running = Arc::clone(&running);
+            std::thread::spawn(move || running.reap());
+        }
         std::thread::spawn(move || commands::hear(reader, &port, &running, &sender));
     }
     let done = match unloaded {
@@ -72,12 +76,11 @@ fn live() -> io::Result<i32> {
             (1, None)
         }
     };
-    let tainted = std::fs::read_to_string("/proc/sys/kernel/tainted").unwrap_or_default();
     port.finish(End {
         records: 0,
         status,
-        tainted: tainted.trim().parse().unwrap_or(0),
-        complaints: log::complaints(),
+        tainted: log::tainted(),
+        complaints: log::complaints().into_iter().take(20).collect(),
         refused,
     })?;
     if hears {

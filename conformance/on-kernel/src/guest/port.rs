@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// The channel. Threads may send at the same time.
 pub struct Port {
     file: File,
-    /// The number of records sent.
-    sent: Mutex<u64>,
+    /// The number of records sent, until the end marker.
+    sent: Mutex<Option<u64>>,
     is_virtio: bool,
 }
 
@@ -39,7 +39,7 @@ impl Port {
         }
         Ok(Self {
             file,
-            sent: Mutex::new(0),
+            sent: Mutex::new(Some(0)),
             is_virtio,
         })
     }
@@ -52,15 +52,18 @@ impl Port {
     /// Sends one record.
     pub fn send(&self, kind: Kind, payload: &[u8]) -> io::Result<()> {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = sent.as_mut() else {
+            return Err(io::ErrorKind::BrokenPipe.into()); // nothing may follow the end marker
+        };
         frames::write(&mut &self.file, kind, payload)?;
-        *sent += 1;
+        *count += 1;
         Ok(())
     }
 
     /// Sends the end marker, with the number of records before it.
     pub fn finish(&self, mut end: End) -> io::Result<()> {
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        end.records = *sent;
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        end.records = sent.take().unwrap_or(0);
         let end = serde_json::to_vec(&end)?;
         frames::write(&mut &self.file, Kind::End, &end)?;
         if !self.is_virtio {

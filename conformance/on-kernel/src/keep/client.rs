@@ -3,15 +3,20 @@
 use crate::error::{Context, Error};
 use crate::frames::{self, Kind, PIECE, Reader};
 use crate::job::WINDOW;
-use crate::keep::order::{KEEP, Order, Request, address, is_ours};
+use crate::keep::order::{KEEP, Order, Request, is_ours, start_time};
+use crate::modules;
 use crate::pack::Packed;
 use crate::plan::Plan;
 use nocopy_host::{interrupt, process};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,8 +25,8 @@ use std::time::{Duration, Instant};
 pub enum Outcome {
     /// It ended with this status.
     Ended(i32),
-    /// The kernel has no virtio port, so that a guest of it takes no commands: boot one for the command.
-    NoSession,
+    /// No guest is kept, for this reason: boot one for the command.
+    NoSession(&'static str),
 }
 
 /// Runs a command in the guest that is kept for our parent. `output` gets its output.
@@ -36,21 +41,23 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let owner = std::os::unix::process::parent_id();
     let owner = i32::try_from(owner).expect("a process number");
-    let plan_text = serde_json::to_string(plan).expect("plain data");
-    let mut hasher = DefaultHasher::new();
-    plan_text.hash(&mut hasher);
+    if owner <= 1 {
+        return Ok(Outcome::NoSession(
+            "this process has no parent with which a guest could end",
+        ));
+    }
+    let since = start_time(owner);
     let name = format!(
-        "on-kernel-{}-{owner}-{}-{:x}",
+        "on-kernel-{}-{owner}-{since}-{:x}",
         process::effective_user(),
-        start_time(owner),
-        hasher.finish()
+        identity(plan)
     );
     let order = Order {
         plan: plan.clone(),
         owner,
-        name: name.clone(),
+        since,
+        name,
     };
-    let mut socket = connect(&name, &order)?;
     let request = Request {
         start: packed.start.clone(),
         files: packed.files.clone(),
@@ -61,13 +68,61 @@ pub fn run(
             "too many files for a guest that is kept: bring fewer by --with, or run without --keep",
         ));
     }
+    let begun = Instant::now();
+    // A keeper may end at the moment at which it is found. A command that it has not begun can have another one.
+    for _ in 0..3 {
+        let Some(socket) = connect(&order, begun)? else {
+            return Ok(Outcome::NoSession(
+                "its socket is not ours, or nobody answers there",
+            ));
+        };
+        if let Some(outcome) = attempt(socket, &request, (plan, packed, begun), &mut output)? {
+            return Ok(outcome);
+        }
+    }
+    Err(Error::guest(
+        "three processes that kept the guest have ended",
+    ))
+}
+
+/// A number for all that makes one guest unlike another: the plan, and the files as they are now.
+fn identity(plan: &Plan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(plan)
+        .expect("plain data")
+        .hash(&mut hasher);
+    let modules = plan.image.modules.as_deref();
+    let listed = modules.and_then(|directory| modules::paths(directory).ok());
+    let own = Path::new("/proc/self/exe");
+    let files = [own, &plan.image.boot].map(Path::to_owned);
+    for path in files.into_iter().chain(listed.into_iter().flatten()) {
+        if let Ok(file) = path.metadata() {
+            let time = (
+                file.mtime(),
+                file.mtime_nsec(),
+                file.ctime(),
+                file.ctime_nsec(),
+            );
+            (path, file.dev(), file.ino(), file.len(), time).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+/// Runs the command by this keeper. `None`, if that has ended without having begun it.
+fn attempt(
+    mut socket: UnixStream,
+    request: &[u8],
+    (plan, packed, begun): (&Plan, &Packed, Instant),
+    output: &mut impl FnMut(Kind, &[u8]),
+) -> Result<Option<Outcome>, Error> {
     // A keeper without a guest says so and closes: what it said can be read.
-    let _ = frames::write(&mut socket, Kind::StartOf, &frames::of(0, &request));
+    let _ = frames::write(&mut socket, Kind::StartOf, &frames::of(0, request));
     let mut input = packed.start.input;
     // Until the command is begun: its input must not be lost if another guest runs it.
     let mut on_the_way = WINDOW;
+    let mut is_begun = false;
     let mut records = Reader::default();
-    let begun = Instant::now();
     let mut buffer = vec![0; 64 << 10];
     loop {
         if let Some(signal) = interrupt::came() {
@@ -95,6 +150,10 @@ pub fn run(
             continue;
         }
         match socket.read(&mut buffer) {
+            Err(error) if !is_begun && error.kind() == io::ErrorKind::ConnectionReset => {
+                return Ok(None);
+            }
+            Ok(0) if !is_begun => return Ok(None),
             Ok(0) => return Err(Error::guest("the process that kept the guest has ended")),
             Ok(count) => records.push(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -111,10 +170,11 @@ pub fn run(
                         .map_or(0, |bytes| u32::from_le_bytes(*bytes));
                     on_the_way = on_the_way.saturating_sub(count as usize);
                     if count == 0 {
-                        on_the_way = 0; // it is begun
+                        is_begun = true;
+                        on_the_way = 0;
                     }
                 }
-                Kind::ExitOf => return ended(rest),
+                Kind::ExitOf => return ended(rest).map(Some),
                 Kind::FailureOf => {
                     let why = String::from_utf8_lossy(rest);
                     let program = packed.start.command.first().map_or("", String::as_str);
@@ -123,7 +183,9 @@ pub fn run(
                 Kind::Error => {
                     return Err(Error::guest(String::from_utf8_lossy(&payload).into_owned()));
                 }
-                Kind::Quit => return Ok(Outcome::NoSession),
+                Kind::Quit => {
+                    return Ok(Some(Outcome::NoSession("its kernel has no virtio console")));
+                }
                 _ => return Err(Error::guest("the guest's keeper says what it should not")),
             }
         }
@@ -153,35 +215,36 @@ fn tell(socket: &mut UnixStream, kind: Kind, payload: &[u8]) -> Result<(), Error
     frames::write(socket, kind, payload).context("tell the guest's keeper")
 }
 
-/// When a process was started, in clock ticks after boot: its number may have been another's before.
-fn start_time(pid: i32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let time = fields.split_whitespace().nth(19);
-    time.and_then(|time| time.parse().ok()).unwrap_or(0)
-}
-
-/// Connects to the keeper, which is started if there is none.
-fn connect(name: &str, order: &Order) -> Result<UnixStream, Error> {
+/// Connects to the keeper, which is started if there is none. `None`, if another user has the name, or nobody takes the connection.
+fn connect(order: &Order, begun: Instant) -> Result<Option<UnixStream>, Error> {
     const LIMIT: Duration = Duration::from_secs(20);
-    let address = address(name)?;
-    let begun = Instant::now();
+    let limit = LIMIT.min(order.plan.limit);
     let mut is_started = false;
     loop {
-        match UnixStream::connect_addr(&address) {
+        match connect_now(&order.name) {
             Ok(socket) => {
-                is_ours(&socket)?;
-                return Ok(socket);
+                let is_usable = is_ours(&socket).is_ok() && socket.set_nonblocking(false).is_ok();
+                let timed = socket.set_write_timeout(Some(order.plan.limit));
+                return Ok(Some(socket).filter(|_| is_usable && timed.is_ok()));
             }
-            Err(_) if !is_started => {
+            Err(Errno::CONNREFUSED) if !is_started => {
                 // Others may do the same at this moment: only one of the keepers gets the name.
                 start(order)?;
                 is_started = true;
             }
-            Err(_) if begun.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(5)),
-            Err(error) => return Err(error).context("find the guest's keeper"),
+            Err(_) if interrupt::came().is_some() || begun.elapsed() > limit => return Ok(None),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
+}
+
+/// Connects without waiting for anybody.
+fn connect_now(name: &str) -> Result<UnixStream, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket.into())
 }
 
 fn start(order: &Order) -> Result<(), Error> {

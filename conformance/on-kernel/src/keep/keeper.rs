@@ -5,31 +5,36 @@
 use crate::error::{Context, Error};
 use crate::frames::{self, Kind, PIECE, Part, Reader};
 use crate::job::Job;
-use crate::keep::order::{Order, Request, address, is_ours};
+use crate::keep::order::{Order, Request, address, is_ours, start_time};
 use crate::machine::description::Machine;
 use crate::machine::started::{Channel, Started};
 use crate::plan::Plan;
 use crate::program;
 use nocopy_host::process;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The main function of a keeper. What goes wrong is told to its clients.
 pub fn main() {
     let Ok(order) = serde_json::from_reader::<_, Order>(io::stdin().lock()) else {
         return;
     };
-    let Ok(listener) = address(&order.name)
-        .and_then(|address| UnixListener::bind_addr(&address).context("name a socket"))
-    else {
+    // What the first client has open is not this process's to keep open.
+    process::close_all_but(&[]);
+    let _ = std::env::set_current_dir("/");
+    let named = address(&order.name)
+        .and_then(|address| UnixListener::bind_addr(&address).context("name a socket"));
+    let Ok(listener) = named else {
         return; // another keeper was faster
     };
-    let Ok(owner) = pidfd(order.owner) else {
+    let owner = pidfd(order.owner).ok();
+    let Some(owner) = owner.filter(|_| start_time(order.owner) == order.since) else {
         return; // it has ended
     };
     if listener.set_nonblocking(true).is_ok() {
@@ -42,8 +47,15 @@ fn pidfd(pid: i32) -> io::Result<OwnedFd> {
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
+/// The bytes for a client after which the guest is not heard until the client has read some.
+const MOST_UNREAD: usize = 1 << 20;
+/// The size of a file that is not brought again if it has not changed.
+const LARGE: u64 = 1 << 20;
+
 struct Client {
     socket: UnixStream,
+    /// What it has not read.
+    unread: VecDeque<u8>,
     records: Reader,
     /// Its command, until the guest is known to take commands.
     request: Option<Request>,
@@ -52,20 +64,59 @@ struct Client {
     is_over: bool,
 }
 
+impl Client {
+    fn tell(&mut self, kind: Kind, payload: &[u8]) {
+        frames::write(&mut self.unread, kind, payload).expect("a queue takes all");
+    }
+
+    /// Writes what it can take now.
+    fn flush(&mut self) {
+        while !self.unread.is_empty() {
+            match self.socket.write(self.unread.as_slices().0) {
+                Ok(count) => drop(self.unread.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.is_over |= error.kind() != io::ErrorKind::WouldBlock;
+                    return;
+                }
+            }
+        }
+    }
+}
+
 struct Keeper {
-    listener: UnixListener,
+    /// Closed when the guest takes no more commands.
+    listener: Option<UnixListener>,
     /// Readable when the owner has ended.
     owner: OwnedFd,
     clients: BTreeMap<u32, Client>,
     next: u32,
-    /// The files that the guest has, with their size and time here.
-    files: BTreeSet<(String, PathBuf, u64, Option<SystemTime>)>,
+    /// The large files that the guest has, by their places.
+    files: BTreeMap<String, Identity>,
+}
+
+/// What a file was when it was brought.
+type Identity = (PathBuf, [u64; 3], [i64; 4], u32);
+
+fn identity(path: &Path) -> Result<Identity, Error> {
+    let file = path.metadata().at(path)?;
+    Ok((
+        path.to_owned(),
+        [file.dev(), file.ino(), file.len()],
+        [
+            file.mtime(),
+            file.mtime_nsec(),
+            file.ctime(),
+            file.ctime_nsec(),
+        ],
+        file.mode(),
+    ))
 }
 
 /// Why a keeper ends or goes on otherwise.
 enum End {
-    /// The owner has ended.
-    Owner,
+    /// The owner has ended, or the kernel has complained and the last command has ended.
+    Over,
     /// The kernel has no virtio port.
     NoSession,
 }
@@ -73,17 +124,17 @@ enum End {
 impl Keeper {
     fn new(listener: UnixListener, owner: OwnedFd) -> Self {
         Self {
-            listener,
+            listener: Some(listener),
             owner,
             clients: BTreeMap::new(),
             next: 1,
-            files: BTreeSet::new(),
+            files: BTreeMap::new(),
         }
     }
 
     fn keep(&mut self, plan: &Plan) {
         match self.serve(plan) {
-            Ok(End::Owner) => {}
+            Ok(End::Over) => {}
             Ok(End::NoSession) => self.refuse(),
             Err(error) => {
                 // Those who have just come are told, too.
@@ -105,15 +156,25 @@ impl Keeper {
         drop(archive);
         let begun = Instant::now();
         loop {
-            let mut others: Vec<BorrowedFd<'_>> = vec![self.listener.as_fd(), self.owner.as_fd()];
+            let mut others: Vec<BorrowedFd<'_>> = vec![self.owner.as_fd()];
             let numbers: Vec<u32> = self.clients.keys().copied().collect();
             others.extend(self.clients.values().map(|client| client.socket.as_fd()));
-            let ready = guest.wait(Duration::from_millis(500), &others)?;
-            let [new, owner, clients @ ..] = ready.others.as_slice() else {
+            others.extend(self.listener.as_ref().map(AsFd::as_fd));
+            let is_unread = self
+                .clients
+                .values()
+                .any(|client| !client.unread.is_empty());
+            let limit = Duration::from_millis(if is_unread { 20 } else { 500 });
+            // A client that reads nothing holds up the others, and nothing else.
+            let is_long = |client: &Client| client.unread.len() > MOST_UNREAD;
+            guest.is_held = self.clients.values().any(is_long);
+            let ready = guest.wait(limit, &others)?;
+            let Some((owner, clients)) = ready.others.split_first() else {
                 unreachable!("as many as were asked for");
             };
+            let new = clients.get(numbers.len()).copied().unwrap_or(false);
             if *owner {
-                return Ok(End::Owner);
+                return Ok(End::Over);
             }
             let readable: Vec<u32> = numbers
                 .into_iter()
@@ -127,7 +188,7 @@ impl Keeper {
             if guest.channel == Some(Channel::Serial) {
                 return Ok(End::NoSession);
             }
-            if *new {
+            if new {
                 self.accept()?;
             }
             for number in readable {
@@ -136,12 +197,16 @@ impl Keeper {
             if guest.channel == Some(Channel::Virtio) {
                 self.begin_all(&mut guest);
             }
+            self.clients.values_mut().for_each(Client::flush);
             self.clients.retain(|number, client| {
                 if client.is_over && client.has_started {
                     guest.send(Kind::KillOf, &frames::of(*number, &[]));
                 }
                 !client.is_over
             });
+            if self.listener.is_none() && self.clients.is_empty() {
+                return Ok(End::Over);
+            }
             if guest.talk.release().is_none() && begun.elapsed() > plan.limit {
                 return Err(guest.failed(&machine.overdue(&guest)));
             }
@@ -163,8 +228,10 @@ impl Keeper {
         loop {
             self.tell_all(Kind::Quit, &[]);
             self.clients.clear();
-            let fds = [self.listener.as_fd(), self.owner.as_fd()];
-            let fds = fds.map(|fd| fd.as_raw_fd());
+            let Some(listener) = &self.listener else {
+                return;
+            };
+            let fds = [listener.as_fd(), self.owner.as_fd()].map(|fd| fd.as_raw_fd());
             match process::poll(&fds, None) {
                 Ok(ready) if !ready[1] && self.accept().is_ok() => {}
                 _ => return,
@@ -173,17 +240,26 @@ impl Keeper {
     }
 
     fn tell_all(&mut self, kind: Kind, payload: &[u8]) {
+        const LIMIT: Duration = Duration::from_secs(2);
         for client in self.clients.values_mut() {
-            let _ = frames::write(&mut client.socket, kind, payload);
+            client.tell(kind, payload);
+            let _ = client.socket.set_nonblocking(false);
+            let _ = client.socket.set_write_timeout(Some(LIMIT));
+            client.flush();
         }
     }
 
     fn accept(&mut self) -> Result<(), Error> {
+        let Some(listener) = &self.listener else {
+            return Ok(());
+        };
         loop {
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok((socket, _)) if is_ours(&socket).is_ok() => {
+                    socket.set_nonblocking(true).context("fcntl")?;
                     let client = Client {
                         socket,
+                        unread: VecDeque::new(),
                         records: Reader::default(),
                         request: None,
                         has_started: false,
@@ -213,8 +289,10 @@ impl Keeper {
         if kind == Kind::FailureOf {
             self.files.clear(); // perhaps one of them could not be written
         }
-        let is_written = frames::write(&mut client.socket, kind, &frames::of(0, rest)).is_ok();
-        client.is_over |= !is_written;
+        if kind == Kind::ExitOf && rest.get(4..).is_some_and(|lines| lines != b"[]") {
+            self.listener = None; // what else happens in such a guest says nothing
+        }
+        client.tell(kind, &frames::of(0, rest));
     }
 
     /// Takes what a client says.
@@ -225,7 +303,12 @@ impl Keeper {
         };
         match client.socket.read(&mut buffer) {
             Ok(count) if count > 0 => client.records.push(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error)
+                if [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock]
+                    .contains(&error.kind()) =>
+            {
+                return;
+            }
             _ => {
                 client.is_over = true;
                 return;
@@ -277,14 +360,9 @@ impl Keeper {
     /// Sends the files that the guest does not have, and starts the command.
     fn begin(&mut self, number: u32, request: &Request, guest: &mut Started) -> Result<(), Error> {
         for (to, from) in &request.files {
-            let metadata = from.metadata().at(from)?;
-            let file = (
-                to.clone(),
-                from.clone(),
-                metadata.len(),
-                metadata.modified().ok(),
-            );
-            if self.files.contains(&file) {
+            let identity = identity(from)?;
+            let [_, _, length] = identity.1;
+            if self.files.get(to) == Some(&identity) {
                 continue;
             }
             let (content, mode) = program::content(from)?;
@@ -304,8 +382,11 @@ impl Keeper {
                 payload.extend_from_slice(piece);
                 guest.send(Kind::File, &payload);
             }
-            self.files.retain(|known| known.0 != *to);
-            self.files.insert(file);
+            // A command may change or remove what it finds, so small files are brought each time.
+            self.files.remove(to);
+            if length > LARGE {
+                self.files.insert(to.clone(), identity);
+            }
         }
         let start = serde_json::to_vec(&request.start).expect("plain data");
         guest.send(Kind::StartOf, &frames::of(number, &start));

@@ -22,6 +22,8 @@ pub struct Order {
     pub plan: Plan,
     /// The process with which the guest ends.
     pub owner: i32,
+    /// When that was started: its number may become another's.
+    pub since: u64,
     /// The name of the socket.
     pub name: String,
 }
@@ -33,6 +35,14 @@ pub struct Request {
     pub start: Start,
     /// Its files: paths in the guest, and paths here.
     pub files: Vec<(String, PathBuf)>,
+}
+
+/// When a process was started, in clock ticks after boot.
+pub fn start_time(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let time = fields.split_whitespace().nth(19);
+    time.and_then(|time| time.parse().ok()).unwrap_or(0)
 }
 
 /// The address of a socket by its name.

@@ -3,6 +3,7 @@
 use crate::error::{Context, Error};
 use crate::frames::{self, End, Kind};
 use crate::job::{self, WINDOW};
+use crate::log;
 use crate::machine::description::Machine;
 use crate::machine::started::{Channel, Started};
 use crate::talk::plain;
@@ -166,7 +167,7 @@ impl Machine<'_> {
             let complaints: Vec<String> = end.complaints.iter().map(|line| plain(line)).collect();
             return Err(format!("the kernel complained: {}", complaints.join(" | ")));
         }
-        if end.tainted & DYING != 0 {
+        if end.tainted & log::DYING != 0 {
             return Err(format!("the kernel is tainted: {:#x}", end.tainted));
         }
         if guest.console.complaint().is_some() {
@@ -217,10 +218,6 @@ impl Input {
         Ok(())
     }
 }
-
-/// The taint bits that a run must not set: machine check (4), bad page (5), died before (7), warning (9), soft lockup (14). The
-/// other bits are about the licences of modules.
-const DYING: u64 = 1 << 4 | 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14;
 
 /// Whether a release belongs to the series: `6.1` includes 6.1.5, but not 6.12.
 fn is_series(release: &str, series: &str) -> bool {

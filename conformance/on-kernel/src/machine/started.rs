@@ -14,8 +14,10 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,8 @@ pub struct Started {
     pub channel: Option<Channel>,
     /// What the guest has said.
     pub talk: Talk,
+    /// Whether its channel is not read for now: what it has said before has not been taken.
+    pub is_held: bool,
 }
 
 struct Pipe<F> {
@@ -114,10 +118,11 @@ impl Started {
             serial: path(&serial_end),
             port: port_end.as_raw_fd().to_string(),
         };
-        let copy = machine
-            .console
-            .as_ref()
-            .map(|path| File::create(path).at(path));
+        let copy = machine.console.as_ref().map(|path| {
+            let others = std::iter::once(&machine.image.boot)
+                .chain(machine.files.iter().map(|(_, from)| from));
+            console_file(path, others)
+        });
         let copy = copy.transpose()?;
         // User-mode Linux needs a directory for its sockets. The watcher, which outlives us, removes it.
         let home = Home::new(machine.image.user_mode)?;
@@ -168,6 +173,7 @@ impl Started {
             unsent: VecDeque::new(),
             channel: None,
             talk: Talk::new(machine.job.session),
+            is_held: false,
         })
     }
 
@@ -207,7 +213,12 @@ impl Started {
             } else {
                 PollFlags::empty()
             };
-            fds.push(PollFd::new(port, PollFlags::IN | out));
+            let read = if self.is_held {
+                PollFlags::empty()
+            } else {
+                PollFlags::IN
+            };
+            fds.push(PollFd::new(port, read | out));
         }
         let first_other = fds.len();
         fds.extend(others.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
@@ -340,6 +351,40 @@ impl Drop for Started {
             }
         }
     }
+}
+
+/// A file for the console. It is emptied, unless it is one of those that the guest needs.
+fn console_file<'others>(
+    path: &Path,
+    mut others: impl Iterator<Item = &'others PathBuf>,
+) -> Result<File, Error> {
+    let mut options = File::options();
+    // Opening a pipe would wait for its reader.
+    options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(libc::O_NONBLOCK);
+    let file = options.open(path).at(path)?;
+    let own = file.metadata().at(path)?;
+    if !own.is_file() {
+        return Err(Error::host(format!(
+            "{}: the console needs a regular file",
+            path.display()
+        )));
+    }
+    let is_own = |other: &PathBuf| {
+        let other = other.metadata();
+        other.is_ok_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()))
+    };
+    if others.any(is_own) {
+        return Err(Error::host(format!(
+            "{}: the guest reads this file: name another for the console",
+            path.display()
+        )));
+    }
+    file.set_len(0).at(path)?;
+    Ok(file)
 }
 
 fn missing(error: &io::Error) -> Error {
