@@ -11,7 +11,7 @@ mod test;
 mod through;
 
 use crate::commands::failure::Failure;
-use crate::commands::options::Selection;
+use crate::commands::options::{Selection, Sharing};
 use crate::commands::vm::options::{Deciding, MachineOptions};
 use crate::commands::vm::run::{Printed, decide, falsify};
 use clap::Subcommand;
@@ -53,6 +53,8 @@ pub enum Vm {
         machine: MachineOptions,
         #[command(flatten)]
         selection: Selection,
+        #[command(flatten)]
+        share: Sharing,
         /// Try only N derived lies per claim, the same ones every time
         #[arg(long, value_name = "N")]
         sample: Option<usize>,
@@ -115,9 +117,10 @@ pub fn vm_command(command: &Vm, language: Language) -> Result<bool, Failure> {
         Vm::Falsify {
             machine,
             selection,
+            share,
             sample,
             verbose,
-        } => falsify(machine, selection, *sample, *verbose),
+        } => falsify(machine, selection, share, *sample, *verbose),
         Vm::Exec {
             machine,
             with,

@@ -2,7 +2,7 @@
 
 use crate::commands::diff::{find, inputs};
 use crate::commands::failure::Failure;
-use crate::commands::options::{Selection, select};
+use crate::commands::options::{Selection, Sharing, select};
 use crate::commands::output::{keep_inputs, open_output};
 use crate::commands::vm::options::{Deciding, MachineOptions};
 use crate::commands::vm::through::run_through;
@@ -143,13 +143,18 @@ fn compare(
 pub(super) fn falsify(
     machine: &MachineOptions,
     selection: &Selection,
+    share: &Sharing,
     sample: Option<usize>,
     verbose: bool,
 ) -> Result<bool, Failure> {
-    let claims = select(selection)?;
+    let selected = select(selection)?;
+    let claims = share.of(&selected);
+    share.refuse_empty(selected.len())?;
     let image = machine.image()?;
     let mut command = vec!["/init".to_owned(), "falsify".to_owned()];
     command.extend(selection.options());
+    let part = share.partition.into_iter();
+    command.extend(part.flat_map(|part| ["--partition".to_owned(), part.to_string()]));
     command.extend(
         sample
             .into_iter()
