@@ -36,8 +36,6 @@ pub struct Sandbox {
     pub environment: Vec<(String, String)>,
     /// Files for `/files`, by name.
     pub files: Vec<(String, PathBuf)>,
-    /// Symbolic links: path and target.
-    pub links: Vec<(String, String)>,
     /// The user that runs the command; root of the sandbox, if none.
     pub uid: Option<u32>,
     /// The time limit of the sandbox.
@@ -100,7 +98,6 @@ impl Sandbox {
             command: PROBE.map(str::to_owned).to_vec(),
             environment: vec![],
             files: vec![],
-            links: vec![],
             uid: None,
             limit: PROBE_LIMIT,
         };
@@ -174,13 +171,6 @@ impl Sandbox {
                 std::fs::create_dir_all(above).at(above)?;
             }
             copy(path, to)?;
-        }
-        for (at, to) in &self.links {
-            let at = root.join(at.trim_start_matches('/'));
-            if let Some(above) = at.parent() {
-                std::fs::create_dir_all(above).at(above)?;
-            }
-            std::os::unix::fs::symlink(to, &at).at(&at)?;
         }
         let environment = [
             ("PATH", "/files"),

@@ -44,8 +44,6 @@ pub struct Job {
     /// The working directory, made if it is missing; `/root`, if none.
     #[serde(default)]
     pub directory: Option<String>,
-    /// Symbolic links: path and target.
-    pub links: Vec<(String, String)>,
     /// The user that runs the commands; root, if none.
     pub uid: Option<u32>,
     /// The file systems of its disks: ext4 is mounted at `/var/tmp`, others below `/mnt`.

@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Error};
 use crate::modules;
+use crate::program;
 use nocopy_host::kernel::{Release, Series};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -53,11 +54,7 @@ impl ForeignRow {
     /// [`Error::NotRun`], if it is not installed, or if this processor cannot run it.
     pub fn user_mode_linux(&self) -> Result<Image, Error> {
         const MODULES: &str = "/usr/lib/uml/modules";
-        let directories = std::env::var_os("PATH").unwrap_or_default();
-        let program = std::env::split_paths(&directories)
-            .map(|directory| directory.join(&self.program))
-            .find(|path| path.is_file());
-        let boot = program.ok_or_else(|| {
+        let boot = program::find(&self.program).ok_or_else(|| {
             Error::NotRun(format!(
                 "{} is not installed: run `just setup-foreign` (Debian: apt-get install {})",
                 self.program, self.package

@@ -181,7 +181,6 @@ fn in_gvisor(packed: &Packed, limit: Duration) -> Result<i32, Error> {
         command: packed.start.command.clone(),
         environment: packed.start.environment.clone(),
         files: packed.files.clone(),
-        links: vec![],
         uid: packed.start.uid,
         limit,
     };

@@ -367,7 +367,7 @@ fn other_kernel() -> Test {
 fn stopped_client() -> Test {
     let (name, _) = or_ignored!(oldest());
     let mark = format!("mark=stopped-{}", std::process::id());
-    // The client writes into a pipe that nobody reads, which stops it as a signal would.
+    // The client writes into a pipe that is not read, which stops it as a signal would.
     let script = "\"$@\" sh -c 'while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done' & \
                   \"$@\" true; echo up >&2; read line; kill -9 $!";
     let mut owner = Command::new("sh")
@@ -447,7 +447,7 @@ fn descriptors() -> Test {
     Ok(Completion::Completed)
 }
 
-/// Without a parent there is nobody with whom a guest could end.
+/// Without a parent, a guest would have no process to end with.
 fn no_parent() -> Test {
     let (name, _) = or_ignored!(oldest());
     let unshare = Command::new("unshare")

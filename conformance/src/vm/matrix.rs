@@ -289,7 +289,6 @@ pub fn decide_in_gvisor(order: &Order) -> Result<Decided, Error> {
         command: order.command(&order.options),
         environment: vec![],
         files: vec![],
-        links: vec![],
         uid: order.uid,
         limit: order.limit,
     };

@@ -179,12 +179,6 @@ fn work(
     }
     mounts::open_to_all(&["/tmp", "/dev/shm"]);
     mounts::place(Path::new(job::LATER))?;
-    for (at, to) in &job.links {
-        if let Some(above) = Path::new(at).parent() {
-            std::fs::create_dir_all(above)?;
-        }
-        std::os::unix::fs::symlink(to, at)?;
-    }
     let kinds = [Kind::Output, Kind::Error].map(|kind| Sort { kind, number: None });
     let mut worst = 0;
     for (index, command) in job.commands.iter().enumerate() {

@@ -73,7 +73,7 @@ pub fn run(
     for _ in 0..3 {
         let Some(socket) = connect(&order, begun)? else {
             return Ok(Outcome::NoSession(
-                "its socket is not ours, or nobody answers there",
+                "another user has its socket, or the connection is not accepted",
             ));
         };
         if let Some(outcome) = attempt(socket, &request, (plan, packed, begun), &mut output)? {
@@ -215,7 +215,7 @@ fn tell(socket: &mut UnixStream, kind: Kind, payload: &[u8]) -> Result<(), Error
     frames::write(socket, kind, payload).context("tell the guest's keeper")
 }
 
-/// Connects to the keeper, which is started if there is none. `None`, if another user has the name, or nobody takes the connection.
+/// Connects to the keeper, and starts one if there is none. `None`, if another user has the name or the connection is not accepted.
 fn connect(order: &Order, begun: Instant) -> Result<Option<UnixStream>, Error> {
     const LIMIT: Duration = Duration::from_secs(20);
     let limit = LIMIT.min(order.plan.limit);

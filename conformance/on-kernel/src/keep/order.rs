@@ -50,7 +50,7 @@ pub fn address(name: &str) -> Result<SocketAddr, Error> {
     SocketAddr::from_abstract_name(name).context("name a socket")
 }
 
-/// Names of such sockets belong to nobody, so both sides look who the other is.
+/// Checks that the other side belongs to the same user: any user can take the name of such a socket.
 pub fn is_ours(socket: &UnixStream) -> Result<(), Error> {
     let peer = rustix::net::sockopt::socket_peercred(socket).map_err(io::Error::from);
     if peer.context("ask who is there")?.uid.as_raw() == process::effective_user() {

@@ -182,11 +182,6 @@ impl Started {
         frames::write(&mut self.unsent, kind, payload).expect("a queue takes all");
     }
 
-    /// How many bytes are queued.
-    pub fn unsent(&self) -> usize {
-        self.unsent.len()
-    }
-
     /// Waits until the machine says something or one of the others can be read, and takes what the machine says.
     ///
     /// # Errors

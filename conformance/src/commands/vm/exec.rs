@@ -27,7 +27,6 @@ pub(super) fn exec(
             command: start.command,
             environment: start.environment,
             files: packed.files,
-            links: vec![],
             uid: machine.guest.uid,
             limit: machine.guest.limit(),
         };
