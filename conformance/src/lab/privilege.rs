@@ -115,10 +115,11 @@ pub fn may_have_descriptors(number: u64) -> Result<(), Stop> {
 
 /// Makes this process run as a user without other processes and without privileges. Only root can do that.
 ///
-/// Limits per user then apply to this process only.
+/// Limits per user then apply to this process only: the number is drawn, so that experiments that run at the same time
+/// are different users.
 pub fn become_another_user() -> Result<(), Stop> {
-    /// A number that distributions do not assign. 65534 is their `nobody`, which may have processes.
-    const USER: u32 = 65_533;
+    /// The first of 2^28 numbers that neither distributions nor systemd assign.
+    const UNASSIGNED: u32 = 0x7000_0000;
     let refused = |call: &str, errno: Errno| {
         Stop::untestable(
             Lack::Privilege,
@@ -127,15 +128,20 @@ pub fn become_another_user() -> Result<(), Stop> {
         )
     };
     aside(|| {
+        let mut drawn = [0; 4];
+        // SAFETY: getrandom writes at most the four bytes.
+        unsafe { syscall!(Sysno::getrandom, drawn.as_mut_ptr(), drawn.len(), 0) }
+            .map_err(|errno| Stop::from_setup("getrandom", errno))?;
+        let user = UNASSIGNED | (u32::from_ne_bytes(drawn) >> 4);
         for (call, name) in [
             (Sysno::setresgid, "setresgid"),
             (Sysno::setresuid, "setresuid"),
         ] {
             // SAFETY: the calls take no pointer. An experiment has one thread until it starts more.
-            unsafe { syscall!(call, USER, USER, USER) }.map_err(|errno| refused(name, errno))?;
+            unsafe { syscall!(call, user, user, user) }.map_err(|errno| refused(name, errno))?;
         }
         let now = (process::effective_user(), process::effective_group());
-        if now != (USER, USER) {
+        if now != (user, user) {
             return Err(Stop::broken(format!(
                 "this process has not become another user: {now:?}"
             )));
