@@ -107,11 +107,7 @@ pub type Experiment = fn(&Lab) -> Result<Observation, Stop>;
 
 impl Claim {
     /// A claim with its experiment and nothing else; the rest is filled in by struct update.
-    pub const fn new(
-        id: &'static str,
-        run: Experiment,
-        decide: fn(&Observation) -> Verdict,
-    ) -> Self {
+    pub const fn new(id: &'static str, run: Experiment, decide: fn(&Observation) -> Verdict) -> Self {
         Self {
             id,
             statement: "",
@@ -134,11 +130,7 @@ impl Claim {
     }
 
     /// A claim that holds if the facts have these answers.
-    pub const fn of_answers(
-        id: &'static str,
-        run: Experiment,
-        answers: &'static [(&'static str, Answer)],
-    ) -> Self {
+    pub const fn of_answers(id: &'static str, run: Experiment, answers: &'static [(&'static str, Answer)]) -> Self {
         Self {
             method: "Makes the calls and compares the kernel's answers.",
             answers,
@@ -185,9 +177,7 @@ impl Claim {
 
     /// Whether the source document is one of its sources.
     pub fn is_of_document(&self) -> bool {
-        self.sources
-            .iter()
-            .any(|source| matches!(source, Source::Seed(_)))
+        self.sources.iter().any(|source| matches!(source, Source::Seed(_)))
     }
 
     /// The interface that it is about: the id up to the first dot.
@@ -198,9 +188,7 @@ impl Claim {
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Claim").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -305,11 +293,7 @@ pub struct Gate {
 
 /// A documented change.
 pub const fn gate(since: &'static str, what: &'static str, source: Source) -> Gate {
-    Gate {
-        since,
-        what,
-        source,
-    }
+    Gate { since, what, source }
 }
 
 /// State that claims share with each other and with other processes.
@@ -325,24 +309,12 @@ pub enum Resource {
 
 /// The same on every kernel measured.
 pub const fn always(holds: bool) -> &'static [Find] {
-    const HOLDS: &[Find] = &[Find {
-        from: OLDEST,
-        to: NEWEST,
-        holds: true,
-    }];
-    const REFUTED: &[Find] = &[Find {
-        from: OLDEST,
-        to: NEWEST,
-        holds: false,
-    }];
+    const HOLDS: &[Find] = &[Find { from: OLDEST, to: NEWEST, holds: true }];
+    const REFUTED: &[Find] = &[Find { from: OLDEST, to: NEWEST, holds: false }];
     if holds { HOLDS } else { REFUTED }
 }
 
 /// Measured on an interval of kernels; the edge between two intervals is open.
 pub const fn between(from: (u32, u32), to: (u32, u32), holds: bool) -> Find {
-    Find {
-        from: Series::new(from.0, from.1),
-        to: Series::new(to.0, to.1),
-        holds,
-    }
+    Find { from: Series::new(from.0, from.1), to: Series::new(to.0, to.1), holds }
 }

@@ -33,8 +33,7 @@ pub fn excused(row: &str) -> Vec<String> {
     if row != "uml" {
         return Vec::new();
     }
-    let excused: Excused =
-        toml::from_str(USER_MODE_LINUX).expect("fixtures/foreign is checked by a test");
+    let excused: Excused = toml::from_str(USER_MODE_LINUX).expect("fixtures/foreign is checked by a test");
     excused.untestable
 }
 
@@ -107,11 +106,7 @@ impl Foreign {
         let as_linux = || {
             let mut finds = claim.finds.iter();
             let newest = finds.find(|find| find.spans(NEWEST))?;
-            Some(if newest.holds {
-                Word::Holds
-            } else {
-                Word::Refuted
-            })
+            Some(if newest.holds { Word::Holds } else { Word::Refuted })
         };
         let otherwise = self.record.otherwise.get(claim.id);
         otherwise.map_or_else(as_linux, |otherwise| Some(otherwise.verdict))
@@ -137,9 +132,7 @@ impl Foreign {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.record.name)?;
-        self.version
-            .as_ref()
-            .map_or(Ok(()), |version| write!(f, " {version}"))
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
     }
 }
 
@@ -170,56 +163,22 @@ mod tests {
         let mut plain = gvisor.clone();
         plain.record.otherwise.clear();
         for (id, otherwise) in &gvisor.record.otherwise {
-            let claim = claims::REGISTRY
-                .find(id)
-                .unwrap_or_else(|| panic!("no claim is called {id}"));
-            assert_ne!(
-                plain.expected(claim),
-                Some(otherwise.verdict),
-                "{id} is as on Linux"
-            );
+            let claim = claims::REGISTRY.find(id).unwrap_or_else(|| panic!("no claim is called {id}"));
+            assert_ne!(plain.expected(claim), Some(otherwise.verdict), "{id} is as on Linux");
             assert!(!otherwise.because.is_empty(), "{id}");
             assert!(
-                matches!(
-                    otherwise.verdict,
-                    Word::Holds | Word::Refuted | Word::Untestable
-                ),
+                matches!(otherwise.verdict, Word::Holds | Word::Refuted | Word::Untestable),
                 "{id}: red is no record"
             );
         }
     }
 
     #[rstest]
-    #[case(
-        "zerocopy.notify.every-send",
-        Word::Refuted,
-        Judgement::AsKnown,
-        Judgement::AsKnown
-    )]
-    #[case(
-        "zerocopy.notify.every-send",
-        Word::Holds,
-        Judgement::Changed,
-        Judgement::NewFinding
-    )]
-    #[case(
-        "splice.ends.pipe-needed",
-        Word::Holds,
-        Judgement::AsKnown,
-        Judgement::AsKnown
-    )]
-    #[case(
-        "splice.ends.pipe-needed",
-        Word::Refuted,
-        Judgement::Changed,
-        Judgement::NewFinding
-    )]
-    #[case(
-        "vmsplice.copies.pipe",
-        Word::Holds,
-        Judgement::Changed,
-        Judgement::NewFinding
-    )]
+    #[case("zerocopy.notify.every-send", Word::Refuted, Judgement::AsKnown, Judgement::AsKnown)]
+    #[case("zerocopy.notify.every-send", Word::Holds, Judgement::Changed, Judgement::NewFinding)]
+    #[case("splice.ends.pipe-needed", Word::Holds, Judgement::AsKnown, Judgement::AsKnown)]
+    #[case("splice.ends.pipe-needed", Word::Refuted, Judgement::Changed, Judgement::NewFinding)]
+    #[case("vmsplice.copies.pipe", Word::Holds, Judgement::Changed, Judgement::NewFinding)]
     fn judged_by_its_own_record(
         #[case] id: &str,
         #[case] verdict: Word,
@@ -236,29 +195,14 @@ mod tests {
     #[test]
     fn what_nobody_has_measured_is_a_finding() {
         let unknown = Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::Holds);
-        assert_eq!(
-            Foreign::gvisor(None).judge(&unknown, Word::Holds),
-            Some(Judgement::NewFinding)
-        );
-        let known = Claim {
-            finds: always(true),
-            ..unknown
-        };
-        assert_eq!(
-            Foreign::gvisor(None).judge(&known, Word::Holds),
-            Some(Judgement::AsKnown)
-        );
+        assert_eq!(Foreign::gvisor(None).judge(&unknown, Word::Holds), Some(Judgement::NewFinding));
+        let known = Claim { finds: always(true), ..unknown };
+        assert_eq!(Foreign::gvisor(None).judge(&known, Word::Holds), Some(Judgement::AsKnown));
     }
 
     #[rstest]
-    #[case(
-        "[    0.000000] Starting gVisor...\n[    0.3] Reading process obituaries...\n",
-        true
-    )]
-    #[case(
-        "<5>[    0.000000] Linux version 6.1.0\n<6>[ 1.0] Starting gVisor\n",
-        false
-    )]
+    #[case("[    0.000000] Starting gVisor...\n[    0.3] Reading process obituaries...\n", true)]
+    #[case("<5>[    0.000000] Linux version 6.1.0\n<6>[ 1.0] Starting gVisor\n", false)]
     #[case("[    0.000000] Linux version 4.4.0\n", false)]
     #[case("", false)]
     fn by_the_first_line_of_its_log(#[case] log: &str, #[case] is: bool) {

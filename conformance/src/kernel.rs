@@ -44,16 +44,9 @@ pub fn config_facts() -> Vec<(String, String)> {
         return Vec::new();
     };
     let value = |option: &str| {
-        config
-            .lines()
-            .find_map(|line| line.strip_prefix(option)?.strip_prefix('='))
-            .unwrap_or("n")
-            .to_owned()
+        config.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('=')).unwrap_or("n").to_owned()
     };
-    CONFIG_FACTS
-        .iter()
-        .map(|option| ((*option).to_owned(), value(option)))
-        .collect()
+    CONFIG_FACTS.iter().map(|option| ((*option).to_owned(), value(option))).collect()
 }
 
 fn config() -> Option<String> {

@@ -24,10 +24,7 @@ fn main() -> ExitCode {
         };
     }
     #[cfg(feature = "vm")]
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == END_GROUP)
-    {
+    if std::env::args_os().nth(1).is_some_and(|first| first == END_GROUP) {
         on_kernel::machine::home::end_group();
         return ExitCode::SUCCESS;
     }

@@ -36,11 +36,7 @@ impl Language {
     /// The language of a locale such as `zh_CN.UTF-8`.
     pub fn of_locale(locale: &str) -> Self {
         let language = locale.split(['_', '.', '@']).next();
-        if language == Some("zh") {
-            Self::Chinese
-        } else {
-            Self::English
-        }
+        if language == Some("zh") { Self::Chinese } else { Self::English }
     }
 }
 
@@ -103,19 +99,12 @@ impl Document {
 
     /// The statement with this number.
     pub fn find(&self, id: &str) -> Option<&Statement> {
-        self.statements
-            .iter()
-            .find(|statement| statement.id.eq_ignore_ascii_case(id))
+        self.statements.iter().find(|statement| statement.id.eq_ignore_ascii_case(id))
     }
 
     /// The statements whose first section is this one.
-    pub fn of_section<'document>(
-        &'document self,
-        section: &Section,
-    ) -> impl Iterator<Item = &'document Statement> {
-        self.statements
-            .iter()
-            .filter(move |statement| statement.sections.first() == Some(&section.number))
+    pub fn of_section<'document>(&'document self, section: &Section) -> impl Iterator<Item = &'document Statement> {
+        self.statements.iter().filter(move |statement| statement.sections.first() == Some(&section.number))
     }
 }
 
@@ -138,20 +127,14 @@ impl Statement {
 
     /// Every claim that decides it.
     pub fn all_claims(&self) -> impl Iterator<Item = &str> {
-        self.claims
-            .iter()
-            .chain(&self.denied_by)
-            .map(String::as_str)
+        self.claims.iter().chain(&self.denied_by).map(String::as_str)
     }
 
     /// How the statement stands by the verdicts of its claims.
     pub fn standing(&self, verdict: impl Fn(&str) -> Option<Word>) -> Standing {
         let says = |claims: &[String], as_said: Word| -> Vec<bool> {
             let decided = claims.iter().filter_map(|id| verdict(id));
-            decided
-                .filter(|word| matches!(word, Word::Holds | Word::Refuted))
-                .map(|word| word == as_said)
-                .collect()
+            decided.filter(|word| matches!(word, Word::Holds | Word::Refuted)).map(|word| word == as_said).collect()
         };
         let mut for_it = says(&self.claims, Word::Holds);
         for_it.extend(says(&self.denied_by, Word::Refuted));
@@ -208,19 +191,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// History, opinions, books and timings: statements that no experiment on a running kernel decides.
-    const WITHOUT_EXPERIMENT: &[&str] = &[
-        "S02", "S03", "S04", "S06", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64",
-        "S67",
-    ];
+    const WITHOUT_EXPERIMENT: &[&str] =
+        &["S02", "S03", "S04", "S06", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64", "S67"];
 
     #[test]
     fn the_statements_are_s01_to_s67() {
         let expected: Vec<String> = (1..=67).map(|number| format!("S{number:02}")).collect();
-        let ids: Vec<String> = Document::load()
-            .statements
-            .into_iter()
-            .map(|statement| statement.id)
-            .collect();
+        let ids: Vec<String> = Document::load().statements.into_iter().map(|statement| statement.id).collect();
         assert_eq!(ids, expected);
     }
 
@@ -228,21 +205,9 @@ mod tests {
     fn every_statement_has_claims_or_is_one_of_those_that_cannot() {
         for statement in Document::load().statements {
             let untested = statement.all_claims().next().is_none();
-            assert!(
-                !untested || WITHOUT_EXPERIMENT.contains(&statement.id.as_str()),
-                "{} has no claim",
-                statement.id
-            );
-            assert!(
-                statement.reason.is_some() || !statement.refuted_in_part,
-                "{} is refuted by nobody",
-                statement.id
-            );
-            assert!(
-                !untested || statement.reason.is_some(),
-                "{} has neither claim nor reason",
-                statement.id
-            );
+            assert!(!untested || WITHOUT_EXPERIMENT.contains(&statement.id.as_str()), "{} has no claim", statement.id);
+            assert!(statement.reason.is_some() || !statement.refuted_in_part, "{} is refuted by nobody", statement.id);
+            assert!(!untested || statement.reason.is_some(), "{} has neither claim nor reason", statement.id);
         }
     }
 
@@ -250,11 +215,7 @@ mod tests {
     fn every_claim_named_is_in_the_registry() {
         for statement in Document::load().statements {
             for id in statement.all_claims() {
-                assert!(
-                    claims::REGISTRY.find(id).is_some(),
-                    "{} names {id}, which is no claim",
-                    statement.id
-                );
+                assert!(claims::REGISTRY.find(id).is_some(), "{} names {id}, which is no claim", statement.id);
             }
         }
     }
@@ -262,17 +223,9 @@ mod tests {
     #[test]
     fn every_claim_with_the_document_as_source_is_named_by_a_statement() {
         let document = Document::load();
-        let named: BTreeSet<&str> = document
-            .statements
-            .iter()
-            .flat_map(Statement::all_claims)
-            .collect();
+        let named: BTreeSet<&str> = document.statements.iter().flat_map(Statement::all_claims).collect();
         for claim in claims::REGISTRY.all() {
-            assert!(
-                !claim.is_of_document() || named.contains(claim.id),
-                "{} decides no statement",
-                claim.id
-            );
+            assert!(!claim.is_of_document() || named.contains(claim.id), "{} decides no statement", claim.id);
         }
     }
 
@@ -287,48 +240,27 @@ mod tests {
             others += usize::from(!claim.is_of_document());
         }
         assert!(others > 0, "some are against it and do not cite it");
-        let other = claims::REGISTRY
-            .find("sendfile.sharing.pages-xfs")
-            .expect("a claim");
+        let other = claims::REGISTRY.find("sendfile.sharing.pages-xfs").expect("a claim");
         assert!(!document.is_decided_by(other));
     }
 
     #[test]
     fn every_section_is_listed_and_both_languages_are_there() {
         let document = Document::load();
-        let chinese = |text: &str| {
-            text.chars()
-                .any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter))
-        };
+        let chinese = |text: &str| text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter));
         for section in &document.sections {
-            assert!(
-                document
-                    .statements
-                    .iter()
-                    .any(|statement| statement.sections.contains(&section.number))
-            );
-            assert!(
-                section.english.is_ascii() && chinese(&section.chinese),
-                "section {}",
-                section.number
-            );
+            assert!(document.statements.iter().any(|statement| statement.sections.contains(&section.number)));
+            assert!(section.english.is_ascii() && chinese(&section.chinese), "section {}", section.number);
         }
         for statement in &document.statements {
             for number in &statement.sections {
                 assert!(
-                    document
-                        .sections
-                        .iter()
-                        .any(|section| section.number == *number),
+                    document.sections.iter().any(|section| section.number == *number),
                     "{}: {number}",
                     statement.id
                 );
             }
-            assert!(
-                !statement.english.is_empty() && !chinese(&statement.english),
-                "{}",
-                statement.id
-            );
+            assert!(!statement.english.is_empty() && !chinese(&statement.english), "{}", statement.id);
             assert!(chinese(&statement.chinese), "{}", statement.id);
         }
     }

@@ -84,21 +84,11 @@ impl Case {
         };
         let pipe = |rng: &mut Rng| 1 << rng.u8(12..=20);
         let route = match rng.choice(Route::ALL).expect("there are routes") {
-            Route::ReadWrite { .. } => Route::ReadWrite {
-                buffer: rng.usize(1000..300_000),
-            },
-            Route::MmapWrite { .. } => Route::MmapWrite {
-                window: window(rng),
-            },
+            Route::ReadWrite { .. } => Route::ReadWrite { buffer: rng.usize(1000..300_000) },
+            Route::MmapWrite { .. } => Route::MmapWrite { window: window(rng) },
             Route::Splice { .. } => Route::Splice { pipe: pipe(rng) },
-            Route::Vmsplice { .. } => Route::Vmsplice {
-                window: window(rng),
-                pipe: pipe(rng),
-            },
-            Route::MsgZerocopy { .. } => Route::MsgZerocopy {
-                window: window(rng),
-                chunk: rng.usize(1000..200_000),
-            },
+            Route::Vmsplice { .. } => Route::Vmsplice { window: window(rng), pipe: pipe(rng) },
+            Route::MsgZerocopy { .. } => Route::MsgZerocopy { window: window(rng), chunk: rng.usize(1000..200_000) },
             route @ (Route::Sendfile | Route::CopyFileRange) => *route,
         };
         let sink = match route {
@@ -107,19 +97,12 @@ impl Case {
             _ => [Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File][rng.usize(0..4)],
         };
         let length = rng.u64(1..=LONGEST);
-        let available = if rng.u8(0..8) == 0 {
-            rng.u64(0..length)
-        } else {
-            length
-        };
+        let available = if rng.u8(0..8) == 0 { rng.u64(0..length) } else { length };
         let is_stream = sink != Kind::File;
         let change = |rng: &mut Rng| match rng.u8(0..3) {
             0 => Change::Truncate(rng.u64(0..=length)),
             1 => Change::Grow(rng.u64(1..100_000)),
-            _ => Change::Punch {
-                offset: rng.u64(0..length),
-                length: rng.u64(1..=length),
-            },
+            _ => Change::Punch { offset: rng.u64(0..length), length: rng.u64(1..=length) },
         };
         Self {
             seed,
@@ -189,10 +172,7 @@ impl Soak {
     pub fn new(lab: Lab) -> Result<Self, Stop> {
         crate::lab::sleeper::interrupt_with(libc::SIGUSR1)?;
         let longest = usize::try_from(LONGEST).expect("a length") + 400_000;
-        Ok(Self {
-            lab,
-            content: pattern(longest),
-        })
+        Ok(Self { lab, content: pattern(longest) })
     }
 
     /// Runs a case.
@@ -208,14 +188,12 @@ impl Soak {
         if case.budget.is_some() && case.sink != Kind::File {
             io::set_nonblocking(&near).setup("O_NONBLOCK")?;
         }
-        let transfer = Transfer::begin(case.route, source, case.start, case.length, near)
-            .setup(case.route.name())?;
+        let transfer = Transfer::begin(case.route, source, case.start, case.length, near).setup(case.route.name())?;
         let over = AtomicBool::new(false);
         // SAFETY: pthread_self takes nothing.
         let sender = unsafe { libc::pthread_self() };
         let (sent, received) = thread::scope(|scope| {
-            let reader =
-                far.map(|far| scope.spawn(move || receive(File::from(far), case.receiver)));
+            let reader = far.map(|far| scope.spawn(move || receive(File::from(far), case.receiver)));
             let over = Over(&over);
             if case.has_signals {
                 let is_over = over.0;
@@ -231,11 +209,7 @@ impl Soak {
             drop(over);
             (sent, reader.map(thread::ScopedJoinHandle::join))
         });
-        let Sent {
-            mut outcome,
-            delivery,
-            file,
-        } = sent?;
+        let Sent { mut outcome, delivery, file } = sent?;
         let mut bytes = match (received, &file) {
             (Some(received), _) => received.map_err(|_| Stop::broken("the receiver panicked"))?,
             (None, Some(file)) => all_of(file)?,
@@ -245,24 +219,13 @@ impl Soak {
         self.judge(case, &outcome, delivery, &bytes)
     }
 
-    fn judge(
-        &self,
-        case: &Case,
-        outcome: &Outcome,
-        delivery: Delivery,
-        received: &[u8],
-    ) -> Result<Passed, Failed> {
+    fn judge(&self, case: &Case, outcome: &Outcome, delivery: Delivery, received: &[u8]) -> Result<Passed, Failed> {
         let silent = |what: String| {
-            Err(Failed::Silent(format!(
-                "{what}; {outcome:?}, {delivery:?}, {} received",
-                received.len()
-            )))
+            Err(Failed::Silent(format!("{what}; {outcome:?}, {delivery:?}, {} received", received.len())))
         };
         let count = received.len() as u64;
-        let is_cut_off = matches!(
-            outcome.ended,
-            Ended::Failed(_, Errno::EPIPE | Errno::ECONNRESET)
-        ) && case.receiver.dies_after.is_some();
+        let is_cut_off = matches!(outcome.ended, Ended::Failed(_, Errno::EPIPE | Errno::ECONNRESET))
+            && case.receiver.dies_after.is_some();
         let expected = match delivery {
             // The call that failed has taken the error from the socket, and reported it.
             Delivery::All if is_cut_off => 0..=outcome.bytes,
@@ -282,20 +245,14 @@ impl Soak {
         if !(is_whole || is_rest || is_cut_off) {
             return silent("it has no reason to end so".to_owned());
         }
-        if outcome
-            .notified
-            .is_some_and(|notified| notified.outstanding > 0)
-            && !is_cut_off
-        {
+        if outcome.notified.is_some_and(|notified| notified.outstanding > 0) && !is_cut_off {
             return silent("completions are outstanding".to_owned());
         }
         // The bytes that the source had, or got while references to its pages were in flight.
         let end = case.start + case.available; // it may grow, by zeros
         let sure = outcome.shrank_to.unwrap_or(whole).min(end);
         let zeros = match case.change {
-            Some((_, Change::Punch { offset, length })) => {
-                case.start + offset..case.start + offset + length
-            }
+            Some((_, Change::Punch { offset, length })) => case.start + offset..case.start + offset + length,
             _ => 0..0,
         };
         let source = &self.content[usize::try_from(case.start).expect("within the content")..];
@@ -312,11 +269,7 @@ impl Soak {
         if wrong > 0 {
             return silent(format!("{wrong} bytes are others"));
         }
-        Ok(Passed {
-            bytes: outcome.bytes,
-            told: !is_whole || delivery != Delivery::All,
-            zeroed,
-        })
+        Ok(Passed { bytes: outcome.bytes, told: !is_whole || delivery != Delivery::All, zeroed })
     }
 }
 
@@ -358,11 +311,7 @@ fn send(case: &Case, mut transfer: Transfer<File, OwnedFd>) -> Result<Sent, Stop
     }
     let outcome = transfer.outcome();
     let delivery = delivery::confirm(&sink).setup("wait for the receiver")?;
-    Ok(Sent {
-        outcome,
-        delivery,
-        file: (case.sink == Kind::File).then_some(sink),
-    })
+    Ok(Sent { outcome, delivery, file: (case.sink == Kind::File).then_some(sink) })
 }
 
 fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {
@@ -374,13 +323,9 @@ fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {
         Change::Grow(more) => {
             let size = source.metadata().setup("fstat")?.len();
             // Extends the file with zeros only: they are outside the range, or are the zeros that were to be sent.
-            io::pwrite(source, &[0], size + more - 1)
-                .setup("pwrite")
-                .map(drop)
+            io::pwrite(source, &[0], size + more - 1).setup("pwrite").map(drop)
         }
-        Change::Punch { offset, length } => {
-            io::punch(source, case.start + offset, length).setup("fallocate")
-        }
+        Change::Punch { offset, length } => io::punch(source, case.start + offset, length).setup("fallocate"),
     }
 }
 
@@ -389,12 +334,8 @@ fn receive(mut far: File, ways: Receiver) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; ways.at_most];
     loop {
-        let more = ways
-            .dies_after
-            .map_or(u64::MAX, |end| end - bytes.len() as u64);
-        let wanted = usize::try_from(more)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let more = ways.dies_after.map_or(u64::MAX, |end| end - bytes.len() as u64);
+        let wanted = usize::try_from(more).unwrap_or(usize::MAX).min(buffer.len());
         if wanted == 0 {
             return bytes; // the rest stays unread
         }

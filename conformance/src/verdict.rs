@@ -70,10 +70,7 @@ impl Observation {
 
     /// Notes a value.
     pub fn push(&mut self, fact: impl Into<String>, value: Value) -> &mut Self {
-        self.facts.push(Fact {
-            fact: fact.into(),
-            value,
-        });
+        self.facts.push(Fact { fact: fact.into(), value });
         self
     }
 
@@ -95,9 +92,7 @@ impl Observation {
     #[track_caller]
     pub fn value(&self, fact: &str) -> &Value {
         let found = self.facts.iter().find(|known| known.fact == fact);
-        &found
-            .unwrap_or_else(|| panic!("the observation has no fact `{fact}`"))
-            .value
+        &found.unwrap_or_else(|| panic!("the observation has no fact `{fact}`")).value
     }
 
     /// Whether the call succeeded, with any number.
@@ -141,11 +136,7 @@ impl Observation {
     #[track_caller]
     pub fn entries(&self, fact: &str, call: &str) -> u64 {
         match self.value(fact) {
-            Value::Entries(calls) => calls
-                .iter()
-                .filter(|(name, _)| name == call)
-                .map(|(_, count)| count)
-                .sum(),
+            Value::Entries(calls) => calls.iter().filter(|(name, _)| name == call).map(|(_, count)| count).sum(),
             other => panic!("the fact `{fact}` is not a list of kernel entries but {other:?}"),
         }
     }
@@ -185,19 +176,11 @@ impl fmt::Display for Value {
             Self::Traced(_) => f.write_str("not counted"),
             Self::Entries(calls) => {
                 let total: u64 = calls.iter().map(|(_, count)| count).sum();
-                write!(
-                    f,
-                    "{total} kernel {}",
-                    if total == 1 { "entry" } else { "entries" }
-                )?;
+                write!(f, "{total} kernel {}", if total == 1 { "entry" } else { "entries" })?;
                 for (index, (name, count)) in calls.iter().enumerate() {
                     write!(f, "{}{count} {name}", if index == 0 { " (" } else { ", " })?;
                 }
-                if calls.is_empty() {
-                    Ok(())
-                } else {
-                    f.write_str(")")
-                }
+                if calls.is_empty() { Ok(()) } else { f.write_str(")") }
             }
         }
     }
@@ -206,9 +189,7 @@ impl fmt::Display for Value {
 /// The errno's name, or its number where it has none.
 pub fn errno_name(number: i32) -> String {
     let errno = Errno::new(number);
-    errno
-        .name()
-        .map_or_else(|| format!("errno {number}"), str::to_owned)
+    errno.name().map_or_else(|| format!("errno {number}"), str::to_owned)
 }
 
 /// The verdict that follows from the observation.
@@ -303,11 +284,7 @@ pub enum Lack {
 impl Reason {
     /// Makes a reason.
     pub fn new(kind: Lack, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            kind,
-            what: what.into(),
-            remedy: remedy.into(),
-        }
+        Self { kind, what: what.into(), remedy: remedy.into() }
     }
 }
 
@@ -350,51 +327,31 @@ impl Stop {
     pub fn from_setup(what: &str, error: Errno) -> Self {
         let said = format!("{what}: {error:?}");
         match error {
-            Errno::EMFILE => Self::untestable(
-                Lack::Resource,
-                said,
-                "raise the limit of open files: ulimit -n 1024",
-            ),
-            Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => Self::untestable(
-                Lack::Resource,
-                said,
-                "free memory, files or processes of this machine",
-            ),
-            Errno::ENOSPC | Errno::EDQUOT => Self::untestable(
-                Lack::Resource,
-                said,
-                "free space there, or name another directory with --scratch DIR",
-            ),
-            Errno::EPERM | Errno::EACCES => Self::untestable(
-                Lack::Privilege,
-                said,
-                "run as root, or without the filter that refuses it",
-            ),
-            Errno::ENOSYS => Self::untestable(
-                Lack::Kernel,
-                said,
-                "use a kernel that has the call, without a filter that hides it",
-            ),
+            Errno::EMFILE => Self::untestable(Lack::Resource, said, "raise the limit of open files: ulimit -n 1024"),
+            Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => {
+                Self::untestable(Lack::Resource, said, "free memory, files or processes of this machine")
+            }
+            Errno::ENOSPC | Errno::EDQUOT => {
+                Self::untestable(Lack::Resource, said, "free space there, or name another directory with --scratch DIR")
+            }
+            Errno::EPERM | Errno::EACCES => {
+                Self::untestable(Lack::Privilege, said, "run as root, or without the filter that refuses it")
+            }
+            Errno::ENOSYS => {
+                Self::untestable(Lack::Kernel, said, "use a kernel that has the call, without a filter that hides it")
+            }
             Errno::EAFNOSUPPORT
             | Errno::EPROTONOSUPPORT
             | Errno::ESOCKTNOSUPPORT
             | Errno::ENOPROTOOPT
             | Errno::EOPNOTSUPP
-            | Errno::ENOTSUPP => Self::untestable(
-                Lack::Kernel,
-                said,
-                "use a kernel with this protocol or option",
-            ),
-            Errno::ENODEV | Errno::ENXIO => Self::untestable(
-                Lack::Device,
-                said,
-                to_have("this device or protocol", "NAME"),
-            ),
-            Errno::ENETUNREACH | Errno::EADDRNOTAVAIL => Self::untestable(
-                Lack::Device,
-                said,
-                "bring the loopback interface up: ip link set lo up",
-            ),
+            | Errno::ENOTSUPP => Self::untestable(Lack::Kernel, said, "use a kernel with this protocol or option"),
+            Errno::ENODEV | Errno::ENXIO => {
+                Self::untestable(Lack::Device, said, to_have("this device or protocol", "NAME"))
+            }
+            Errno::ENETUNREACH | Errno::EADDRNOTAVAIL => {
+                Self::untestable(Lack::Device, said, "bring the loopback interface up: ip link set lo up")
+            }
             _ => Self::Broken(said),
         }
     }
@@ -493,16 +450,8 @@ mod tests {
     use rstest::rstest;
 
     const GAP: &[Find] = &[
-        Find {
-            from: Series::new(5, 10),
-            to: Series::new(6, 1),
-            holds: false,
-        },
-        Find {
-            from: Series::new(6, 12),
-            to: Series::new(7, 3),
-            holds: true,
-        },
+        Find { from: Series::new(5, 10), to: Series::new(6, 1), holds: false },
+        Find { from: Series::new(6, 12), to: Series::new(7, 3), holds: true },
     ];
 
     #[rstest]
@@ -517,30 +466,17 @@ mod tests {
     #[case(Verdict::Holds, (8, 0), Some(Judgement::NewFinding))]
     #[case(Verdict::Holds, (4, 4), Some(Judgement::NewFinding))]
     #[case(Verdict::Untestable(Reason::new(Lack::Device, "", "")), (6, 18), None)]
-    fn judgement(
-        #[case] verdict: Verdict,
-        #[case] running: (u32, u32),
-        #[case] expected: Option<Judgement>,
-    ) {
-        assert_eq!(
-            Judgement::of(&verdict, GAP, Series::new(running.0, running.1)),
-            expected
-        );
+    fn judgement(#[case] verdict: Verdict, #[case] running: (u32, u32), #[case] expected: Option<Judgement>) {
+        assert_eq!(Judgement::of(&verdict, GAP, Series::new(running.0, running.1)), expected);
     }
 
     #[test]
     fn an_observation_survives_its_stored_form() {
         let mut seen = Observation::new();
-        seen.call("ok", Ok(7))
-            .call("bad", Err(Errno::ENOTSUPP))
-            .count("n", 3)
-            .text("word", "shared");
+        seen.call("ok", Ok(7)).call("bad", Err(Errno::ENOTSUPP)).count("n", 3).text("word", "shared");
         seen.push("calls", Value::Entries(vec![("splice".into(), 32)]));
         let stored = serde_json::to_string(&seen).expect("an observation is plain data");
-        assert_eq!(
-            serde_json::from_str::<Observation>(&stored).expect("what was written can be read"),
-            seen
-        );
+        assert_eq!(serde_json::from_str::<Observation>(&stored).expect("what was written can be read"), seen);
         assert_eq!(
             seen.to_string(),
             "ok = 7; bad = ENOTSUPP; n = 3; word: shared; calls = 32 kernel entries (32 splice)"
@@ -550,20 +486,8 @@ mod tests {
     #[test]
     fn a_refusal_is_untestable_and_a_mistake_is_broken() {
         let stop = |errno| Stop::from_setup("step", errno);
-        assert!(matches!(
-            stop(Errno::EMFILE),
-            Stop::Untestable(Reason {
-                kind: Lack::Resource,
-                ..
-            })
-        ));
-        assert!(matches!(
-            stop(Errno::ENOSYS),
-            Stop::Untestable(Reason {
-                kind: Lack::Kernel,
-                ..
-            })
-        ));
+        assert!(matches!(stop(Errno::EMFILE), Stop::Untestable(Reason { kind: Lack::Resource, .. })));
+        assert!(matches!(stop(Errno::ENOSYS), Stop::Untestable(Reason { kind: Lack::Kernel, .. })));
         assert!(matches!(stop(Errno::EBADF), Stop::Broken(_)));
     }
 }

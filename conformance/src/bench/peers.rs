@@ -37,14 +37,7 @@ pub struct Nginx {
 }
 
 /// The contenders that `nocopy-peers` implements.
-const OF_RUST: &[&str] = &[
-    "libc",
-    "rustix",
-    "nix",
-    "sendfile crate",
-    "std::io::copy",
-    "tokio::io::copy",
-];
+const OF_RUST: &[&str] = &["libc", "rustix", "nix", "sendfile crate", "std::io::copy", "tokio::io::copy"];
 
 /// Python's `socket.sendfile`, with the same protocol as the other peers.
 const SCRIPT: &str = include_str!("peer.py");
@@ -61,18 +54,10 @@ impl Peer {
 
     /// Replaces this process by the program. `ends` are the source, the sink, and the descriptors for the start signal and the
     /// report. Returns only if that fails, with the error.
-    pub fn exec(
-        self,
-        ends: [BorrowedFd<'_>; 4],
-        told: [c_int; 2],
-        length: usize,
-    ) -> std::io::Error {
+    pub fn exec(self, ends: [BorrowedFd<'_>; 4], told: [c_int; 2], length: usize) -> std::io::Error {
         let (program, arguments) = match self {
             Self::Program(name) => (program(), vec![name.to_owned(), length.to_string()]),
-            Self::Python => (
-                PathBuf::from("python3"),
-                ["-I", "-S", "-c", SCRIPT].map(str::to_owned).to_vec(),
-            ),
+            Self::Python => (PathBuf::from("python3"), ["-I", "-S", "-c", SCRIPT].map(str::to_owned).to_vec()),
             Self::Nginx(_) => return std::io::ErrorKind::Unsupported.into(),
         };
         // Some peers read from the file position.
@@ -117,15 +102,9 @@ pub struct Peers {
 impl Peers {
     /// Finds the peers, and starts the servers for a file.
     pub fn find(source: &File, congestion: &str) -> Result<Self, Stop> {
-        let mut peers = Self {
-            found: Vec::new(),
-            missing: Vec::new(),
-            servers: Vec::new(),
-        };
+        let mut peers = Self { found: Vec::new(), missing: Vec::new(), servers: Vec::new() };
         if program().exists() {
-            peers
-                .found
-                .extend(OF_RUST.iter().copied().map(Peer::Program));
+            peers.found.extend(OF_RUST.iter().copied().map(Peer::Program));
         } else {
             let what = OF_RUST.join(", ");
             return Err(Stop::broken(format!(
@@ -145,9 +124,7 @@ impl Peers {
                 peers.servers.push(server);
             }
         } else {
-            peers
-                .missing
-                .push("nginx: apt install nginx-light".to_owned());
+            peers.missing.push("nginx: apt install nginx-light".to_owned());
         }
         Ok(peers)
     }
@@ -156,8 +133,7 @@ impl Peers {
 fn is_installed(program: &str) -> bool {
     // Debian installs nginx in a directory that is not in a user's PATH.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
-    path.split(':')
-        .any(|directory| Path::new(directory).join(program).exists())
+    path.split(':').any(|directory| Path::new(directory).join(program).exists())
 }
 
 /// A running server.
@@ -177,12 +153,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(
-        name: &'static str,
-        is_on: bool,
-        source: &File,
-        congestion: &str,
-    ) -> Result<Self, Stop> {
+    fn start(name: &'static str, is_on: bool, source: &File, congestion: &str) -> Result<Self, Stop> {
         // A connection inherits the congestion control of its listener.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("listen")?;
         let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
@@ -208,11 +179,7 @@ impl Server {
         fs::write(&path, configuration).setup("write nginx.conf")?;
         // SAFETY: a duplicate that the server inherits across exec; ours is closed below.
         let inherited = unsafe { libc::dup(listener.as_raw_fd()) };
-        let mut command = Command::new(if Path::new("/usr/sbin/nginx").exists() {
-            "/usr/sbin/nginx"
-        } else {
-            "nginx"
-        });
+        let mut command = Command::new(if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" });
         command
             .arg("-c")
             .arg(&path)
@@ -234,11 +201,7 @@ impl Server {
         let child = command.spawn();
         // SAFETY: made above, and nothing else uses it.
         unsafe { libc::close(inherited) };
-        let mut server = Self {
-            nginx: Nginx { name, pid: 0, port },
-            child: child.setup("start nginx")?,
-            directory,
-        };
+        let mut server = Self { nginx: Nginx { name, pid: 0, port }, child: child.setup("start nginx")?, directory };
         server.nginx.pid = server.worker()?;
         Ok(server)
     }
@@ -258,10 +221,7 @@ impl Server {
                 return Err(Stop::untestable(Lack::Kernel, what, "leave out --peers"));
             }
             let text = fs::read_to_string(&path).setup("nginx's worker")?;
-            worker = text
-                .split_ascii_whitespace()
-                .next()
-                .and_then(|word| word.parse().ok());
+            worker = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
             Ok(worker.is_some())
         })?;
         worker.ok_or_else(|| Stop::broken("nginx has no worker"))

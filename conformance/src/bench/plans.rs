@@ -29,12 +29,8 @@ const METHODS: &[&str] = &[
     "write of memory",
 ];
 /// Further methods for TCP.
-const TO_TCP: &[&str] = &[
-    "MSG_ZEROCOPY, mapped",
-    "MSG_ZEROCOPY, memory",
-    "io_uring splice, pipe 1 MiB",
-    "io_uring SEND_ZC, memory",
-];
+const TO_TCP: &[&str] =
+    &["MSG_ZEROCOPY, mapped", "MSG_ZEROCOPY, memory", "io_uring splice, pipe 1 MiB", "io_uring SEND_ZC, memory"];
 /// Further methods for a file.
 const TO_FILE: &[&str] = &["copy_file_range"];
 /// The methods for the plan that compares congestion controls.
@@ -60,24 +56,14 @@ pub struct Wanted {
 impl Wanted {
     /// The largest file of all plans.
     pub fn largest(&self) -> usize {
-        if self.full {
-            LARGEST.max(self.length)
-        } else {
-            self.length
-        }
+        if self.full { LARGEST.max(self.length) } else { self.length }
     }
 
     /// All plans for these options.
     pub fn plans(&self) -> Vec<Plan> {
         let mut plans: Vec<Plan> = Sink::ALL.iter().map(|sink| self.ways(*sink)).collect();
-        plans.push(Plan {
-            placement: Placement::Split,
-            ..self.ways(Sink::Tcp)
-        });
-        plans.push(Plan {
-            congestion: None,
-            ..self.plan(Kind::Ways, Sink::Tcp, named(FEW), "sendfile")
-        });
+        plans.push(Plan { placement: Placement::Split, ..self.ways(Sink::Tcp) });
+        plans.push(Plan { congestion: None, ..self.plan(Kind::Ways, Sink::Tcp, named(FEW), "sendfile") });
         if !self.peers.is_empty() {
             plans.push(self.peers());
         }
@@ -122,10 +108,7 @@ impl Wanted {
 
     fn peers(&self) -> Plan {
         let peers = std::iter::once(Peer::Program(OURS)).chain(self.peers.iter().copied());
-        let contenders = peers.map(|peer| Contender {
-            name: peer.name().to_owned(),
-            how: How::Peer(peer),
-        });
+        let contenders = peers.map(|peer| Contender { name: peer.name().to_owned(), how: How::Peer(peer) });
         self.plan(Kind::Peers, Sink::Tcp, contenders.collect(), OURS)
     }
 
@@ -133,19 +116,9 @@ impl Wanted {
     fn sweeps(&self, plans: &mut Vec<Plan>) {
         let rounds = self.rounds.div_ceil(3);
         for placement in [Placement::Same, Placement::Split] {
-            plans.push(Plan {
-                length: LARGEST,
-                placement,
-                rounds,
-                ..self.ways(Sink::Tcp)
-            });
+            plans.push(Plan { length: LARGEST, placement, rounds, ..self.ways(Sink::Tcp) });
         }
-        let to_compare = [
-            "mmap+write",
-            "sendfile",
-            "splice, pipe 64 KiB",
-            "MSG_ZEROCOPY, mapped",
-        ];
+        let to_compare = ["mmap+write", "sendfile", "splice, pipe 64 KiB", "MSG_ZEROCOPY, mapped"];
         let to_compare = named(&[&[BASE], &to_compare[..]].concat());
         for length in SIZES {
             plans.push(Plan {
@@ -161,43 +134,23 @@ impl Wanted {
                 let name = format!("splice, pipe {}", size(*pipe));
                 of_route(name, Route::Splice { pipe: *pipe })
             }));
-            plans.push(Plan {
-                rounds,
-                ..self.plan(Kind::Pipe, sink, contenders, "sendfile")
-            });
+            plans.push(Plan { rounds, ..self.plan(Kind::Pipe, sink, contenders, "sendfile") });
         }
-        plans.push(Plan {
-            rounds,
-            ..self.plan(Kind::Chunk, Sink::Tcp, chunks(), "sendfile, whole")
-        });
+        plans.push(Plan { rounds, ..self.plan(Kind::Chunk, Sink::Tcp, chunks(), "sendfile, whole") });
     }
 }
 
 /// The largest file that `--full` sends.
 const LARGEST: usize = 1 << 30;
 /// The file sizes that `--full` measures.
-const SIZES: &[usize] = &[
-    4 * KIB,
-    16 * KIB,
-    64 * KIB,
-    256 * KIB,
-    MIB,
-    4 * MIB,
-    16 * MIB,
-    64 * MIB,
-    256 * MIB,
-    LARGEST,
-];
+const SIZES: &[usize] = &[4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB, LARGEST];
 /// The pipe capacities that `--full` measures.
 const PIPES: &[usize] = &[4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
 /// The sizes of one call that `--full` measures.
 const CHUNKS: &[usize] = &[4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB];
 
 fn of_route(name: String, route: Route) -> Contender {
-    Contender {
-        name,
-        how: How::Method(Method::Route(route)),
-    }
+    Contender { name, how: How::Method(Method::Route(route)) }
 }
 
 /// A size with its unit.
@@ -214,10 +167,7 @@ pub fn size(bytes: usize) -> String {
 fn named(names: &[&str]) -> Vec<Contender> {
     let of_name = |name: &&str| {
         let (name, method) = methods::ALL.iter().find(|(other, _)| other == name)?;
-        Some(Contender {
-            name: (*name).to_owned(),
-            how: How::Method(*method),
-        })
+        Some(Contender { name: (*name).to_owned(), how: How::Method(*method) })
     };
     names.iter().filter_map(of_name).collect()
 }
@@ -230,18 +180,11 @@ fn datagrams() -> Vec<Contender> {
     let contenders = kinds.into_iter().flat_map(|(of, pages)| {
         [
             (format!("write of {of}"), Method::Memory { chunk, pages }),
-            (
-                format!("MSG_ZEROCOPY of {of}"),
-                Method::MemoryZerocopy { chunk, pages },
-            ),
+            (format!("MSG_ZEROCOPY of {of}"), Method::MemoryZerocopy { chunk, pages }),
         ]
     });
-    let mut contenders: Vec<Contender> = contenders
-        .map(|(name, method)| Contender {
-            name,
-            how: How::Method(method),
-        })
-        .collect();
+    let mut contenders: Vec<Contender> =
+        contenders.map(|(name, method)| Contender { name, how: How::Method(method) }).collect();
     contenders.extend(named(&[BASE]));
     contenders
 }
@@ -260,10 +203,7 @@ fn chunks() -> Vec<Contender> {
     for most in CHUNKS.iter().chain(&[WHOLE]) {
         contenders.push(Contender {
             name: format!("sendfile, {}", size(*most)),
-            how: How::Method(Method::Capped {
-                route: Route::Sendfile,
-                most: *most,
-            }),
+            how: How::Method(Method::Capped { route: Route::Sendfile, most: *most }),
         });
     }
     contenders
@@ -274,12 +214,7 @@ mod tests {
     use super::*;
 
     fn wanted(full: bool) -> Wanted {
-        Wanted {
-            rounds: 21,
-            length: 64 * MIB,
-            full,
-            peers: vec![Peer::Program("libc")],
-        }
+        Wanted { rounds: 21, length: 64 * MIB, full, peers: vec![Peer::Program("libc")] }
     }
 
     /// Every method is one that its sink takes, and the last contender is the second series of another.
@@ -301,11 +236,7 @@ mod tests {
     #[test]
     fn no_name_is_there_twice() {
         for plan in wanted(true).plans() {
-            let mut names: Vec<&str> = plan
-                .contenders
-                .iter()
-                .map(|one| one.name.as_str())
-                .collect();
+            let mut names: Vec<&str> = plan.contenders.iter().map(|one| one.name.as_str()).collect();
             names.sort_unstable();
             let all = names.len();
             names.dedup();

@@ -20,13 +20,7 @@ const RECEIVER: RGBColor = RGBColor(174, 199, 232);
 const MARK: RGBColor = RGBColor(214, 39, 40);
 const GRAY: RGBColor = RGBColor(120, 120, 120);
 /// Colors of lines, in the order in which they are used.
-const COLORS: &[RGBColor] = &[
-    SENDER,
-    MARK,
-    RGBColor(44, 160, 44),
-    RGBColor(255, 127, 14),
-    RGBColor(148, 103, 189),
-];
+const COLORS: &[RGBColor] = &[SENDER, MARK, RGBColor(44, 160, 44), RGBColor(255, 127, 14), RGBColor(148, 103, 189)];
 
 /// Every picture for which the run has results.
 pub fn draw(run: &Run) -> Result<Vec<Picture>, Box<dyn Error>> {
@@ -49,35 +43,20 @@ pub fn draw(run: &Run) -> Result<Vec<Picture>, Box<dyn Error>> {
     if !sizes.is_empty() {
         pictures.push((
             "size.svg",
-            chart(
-                run,
-                "CPU of both ends by the size of the file, to TCP",
-                &sizes,
-                &by_size(&sizes),
-            )?,
+            chart(run, "CPU of both ends by the size of the file, to TCP", &sizes, &by_size(&sizes))?,
         ));
     }
     let pipes = of_kind(Kind::Pipe);
     if !pipes.is_empty() {
         pictures.push((
             "pipe.svg",
-            chart(
-                run,
-                "CPU of both ends of splice, by the capacity of the pipe",
-                &pipes,
-                &by_pipe(&pipes),
-            )?,
+            chart(run, "CPU of both ends of splice, by the capacity of the pipe", &pipes, &by_pipe(&pipes))?,
         ));
     }
     if let Some(outcome) = of_kind(Kind::Chunk).first() {
         pictures.push((
             "chunk.svg",
-            chart(
-                run,
-                "CPU of both ends by what one call sends, to TCP",
-                &[outcome],
-                &by_chunk(outcome),
-            )?,
+            chart(run, "CPU of both ends by what one call sends, to TCP", &[outcome], &by_chunk(outcome))?,
         ));
     }
     Ok(pictures)
@@ -89,18 +68,11 @@ const ROW: i32 = 26;
 const TOP: i32 = 62;
 
 fn shown(outcome: &Outcome) -> impl Iterator<Item = &Line> {
-    outcome
-        .lines
-        .iter()
-        .filter(|line| !line.name.ends_with(AGAIN))
+    outcome.lines.iter().filter(|line| !line.name.ends_with(AGAIN))
 }
 
 /// A picture with one row for each contender.
-fn picture(
-    outcome: &Outcome,
-    run: &Run,
-    rows: fn(&Area<'_>, &Outcome) -> Drawn,
-) -> Result<String, Box<dyn Error>> {
+fn picture(outcome: &Outcome, run: &Run, rows: fn(&Area<'_>, &Outcome) -> Drawn) -> Result<String, Box<dyn Error>> {
     let number = i32::try_from(shown(outcome).count())?;
     let height = TOP + number * ROW + 34;
     let mut text = String::new();
@@ -122,16 +94,10 @@ fn picture(
 /// Marks a picture if its measurements are too noisy to decide anything. For one plan the mark names the contender and its noise,
 /// and for several plans it names the file sizes.
 fn warn(area: &Area<'_>, outcomes: &[&Outcome], at: (i32, i32)) -> Drawn {
-    let noisy: Vec<&&Outcome> = outcomes
-        .iter()
-        .filter(|outcome| !outcome.is_quiet())
-        .collect();
+    let noisy: Vec<&&Outcome> = outcomes.iter().filter(|outcome| !outcome.is_quiet()).collect();
     let text = match (noisy.as_slice(), outcomes) {
         ([], _) => return Ok(()),
-        ([noisy], [_]) => format!(
-            "too noisy to say: {} against itself {}",
-            noisy.twice, noisy.noise
-        ),
+        ([noisy], [_]) => format!("too noisy to say: {} against itself {}", noisy.twice, noisy.noise),
         (noisy, _) => {
             let sizes = noisy.iter().map(|outcome| size(outcome.length));
             format!("too noisy to say: {}", sizes.collect::<Vec<_>>().join(", "))
@@ -171,14 +137,8 @@ fn cpu(area: &Area<'_>, outcome: &Outcome) -> Drawn {
         let middle = LEFT + pixels(line.sender, whole);
         let end = LEFT + pixels(line.sender + line.receiver, whole);
         let bottom = top + ROW - 8;
-        area.draw(&Rectangle::new(
-            [(LEFT, top), (middle, bottom)],
-            SENDER.filled(),
-        ))?;
-        area.draw(&Rectangle::new(
-            [(middle, top), (end, bottom)],
-            RECEIVER.filled(),
-        ))?;
+        area.draw(&Rectangle::new([(LEFT, top), (middle, bottom)], SENDER.filled()))?;
+        area.draw(&Rectangle::new([(middle, top), (end, bottom)], RECEIVER.filled()))?;
         let numbers = format!("{:.0} + {:.0}", line.sender, line.receiver);
         write(area, &numbers, (end + 6, top + 3), 12, BLACK)?;
     }
@@ -202,11 +162,7 @@ fn faster(area: &Area<'_>, outcome: &Outcome) -> Drawn {
     let mut step = 0.0;
     while step <= whole {
         let line = [(x(step), TOP - 4), (x(step), bottom)];
-        let color = if (step - 1.0).abs() < 0.1 {
-            GRAY
-        } else {
-            RGBColor(225, 225, 225)
-        };
+        let color = if (step - 1.0).abs() < 0.1 { GRAY } else { RGBColor(225, 225, 225) };
         area.draw(&PathElement::new(line, color))?;
         write(area, &format!("{step:.1}"), (x(step) - 8, 40), 12, GRAY)?;
         step += 0.5;
@@ -215,29 +171,15 @@ fn faster(area: &Area<'_>, outcome: &Outcome) -> Drawn {
         let middle = TOP + at * ROW + ROW / 2 - 2;
         let ends = [(x(line.faster.low), middle), (x(line.faster.high), middle)];
         area.draw(&PathElement::new(ends, SENDER.stroke_width(2)))?;
-        area.draw(&Circle::new(
-            (x(line.faster.median), middle),
-            4,
-            MARK.filled(),
-        ))?;
+        area.draw(&Circle::new((x(line.faster.median), middle), 4, MARK.filled()))?;
         let number = format!("{:.2}", line.faster.median);
-        write(
-            area,
-            &number,
-            (x(line.faster.high) + 8, middle - 7),
-            12,
-            BLACK,
-        )?;
+        write(area, &number, (x(line.faster.high) + 8, middle - 7), 12, BLACK)?;
     }
     Ok(())
 }
 
 /// A bar for each row, as long as the median, with a line from the minimum to the maximum.
-pub fn bars(
-    title: &str,
-    caption: &str,
-    rows: &[(String, [f64; 3])],
-) -> Result<String, Box<dyn Error>> {
+pub fn bars(title: &str, caption: &str, rows: &[(String, [f64; 3])]) -> Result<String, Box<dyn Error>> {
     let height = TOP + i32::try_from(rows.len())? * ROW + 34;
     let mut text = String::new();
     {
@@ -245,10 +187,7 @@ pub fn bars(
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
         area.fill(&WHITE)?;
         write(&area, title, (8, 8), 16, BLACK)?;
-        let whole = rows
-            .iter()
-            .map(|(_, [_, _, most])| *most)
-            .fold(f64::MIN_POSITIVE, f64::max);
+        let whole = rows.iter().map(|(_, [_, _, most])| *most).fold(f64::MIN_POSITIVE, f64::max);
         for (at, (name, [least, median, most])) in (0..).zip(rows) {
             let top = TOP + at * ROW + 2;
             let x = |value: f64| LEFT + pixels(value, whole);
@@ -258,13 +197,7 @@ pub fn bars(
             area.draw(&Rectangle::new(bar, RECEIVER.filled()))?;
             let ends = [(x(*least), middle), (x(*most), middle)];
             area.draw(&PathElement::new(ends, SENDER.stroke_width(2)))?;
-            write(
-                &area,
-                &format!("{median:.2}"),
-                (x(*most) + 8, top + 3),
-                12,
-                BLACK,
-            )?;
+            write(&area, &format!("{median:.2}"), (x(*most) + 8, top + 3), 12, BLACK)?;
         }
         write(&area, caption, (8, height - 22), 11, GRAY)?;
         area.present()?;
@@ -281,21 +214,14 @@ fn bytes(bytes: usize) -> f64 {
 }
 
 fn by_size(outcomes: &[&Outcome]) -> Vec<Series> {
-    let names = outcomes
-        .first()
-        .map(|outcome| shown(outcome))
-        .into_iter()
-        .flatten();
+    let names = outcomes.first().map(|outcome| shown(outcome)).into_iter().flatten();
     names
         .map(|line| {
             let point = |outcome: &&Outcome| {
                 let found = outcome.find(&line.name)?;
                 Some((bytes(outcome.length), found.sender + found.receiver))
             };
-            (
-                line.name.clone(),
-                outcomes.iter().filter_map(point).collect(),
-            )
+            (line.name.clone(), outcomes.iter().filter_map(point).collect())
         })
         .collect()
 }
@@ -310,9 +236,7 @@ fn by_pipe(outcomes: &[&Outcome]) -> Vec<Series> {
 
 fn by_chunk(outcome: &Outcome) -> Vec<Series> {
     let series = |name: &str| (name.to_owned(), points(outcome, &format!("{name}, ")));
-    ["read+write", "mmap+write", "sendfile"]
-        .map(series)
-        .to_vec()
+    ["read+write", "mmap+write", "sendfile"].map(series).to_vec()
 }
 
 /// The lines whose names consist of `prefix` and a size.
@@ -337,18 +261,11 @@ fn parse(text: &str) -> Option<usize> {
 }
 
 /// A chart of milliseconds over bytes. Both axes are logarithmic.
-fn chart(
-    run: &Run,
-    title: &str,
-    outcomes: &[&Outcome],
-    series: &[Series],
-) -> Result<String, Box<dyn Error>> {
+fn chart(run: &Run, title: &str, outcomes: &[&Outcome], series: &[Series]) -> Result<String, Box<dyn Error>> {
     let all = || series.iter().flat_map(|(_, points)| points.iter().copied());
     let ends = |of: fn((f64, f64)) -> f64| {
         let values = all().map(of);
-        values.fold((f64::MAX, 1.0_f64), |(low, high), value| {
-            (low.min(value), high.max(value))
-        })
+        values.fold((f64::MAX, 1.0_f64), |(low, high), value| (low.min(value), high.max(value)))
     };
     let (x, y) = (ends(|(x, _)| x), ends(|(_, y)| y));
     let mut text = String::new();
@@ -365,11 +282,7 @@ fn chart(
                 (x.0 * 0.8..x.1 * 1.25).log_scale().base(2.0),
                 (y.0 * 0.8..y.1 * 1.25).log_scale().base(2.0),
             )?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "sizes of files"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of files")]
         let label = |value: &f64| size(value.round() as usize);
         chart
             .configure_mesh()
@@ -380,18 +293,11 @@ fn chart(
             .draw()?;
         for ((name, points), color) in series.iter().zip(COLORS) {
             chart
-                .draw_series(LineSeries::new(
-                    points.iter().copied(),
-                    color.stroke_width(2),
-                ))?
+                .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
                 // The library guesses the width of the text. Without these spaces the box cuts the text off.
                 .label(format!("{name}   "))
-                .legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2))
-                });
-            let dots = points
-                .iter()
-                .map(|point| Circle::new(*point, 3, color.filled()));
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
+            let dots = points.iter().map(|point| Circle::new(*point, 3, color.filled()));
             chart.draw_series(dots)?;
         }
         chart

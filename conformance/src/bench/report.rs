@@ -30,8 +30,7 @@ enum Expected {
 }
 
 const FASTER: (&str, fn(&Line) -> Interval) = ("times as fast", |line| line.faster);
-const SENDER_SAVES: (&str, fn(&Line) -> Interval) =
-    ("sender's CPU saved", |line| line.sender_saves);
+const SENDER_SAVES: (&str, fn(&Line) -> Interval) = ("sender's CPU saved", |line| line.sender_saves);
 
 const fn at_least(
     sink: Sink,
@@ -39,27 +38,13 @@ const fn at_least(
     (what, ratio): (&'static str, fn(&Line) -> Interval),
     bar: f64,
 ) -> Bar {
-    Bar {
-        kind: Kind::Ways,
-        sink,
-        name,
-        what,
-        ratio,
-        expected: Expected::AtLeast(bar),
-    }
+    Bar { kind: Kind::Ways, sink, name, what, ratio, expected: Expected::AtLeast(bar) }
 }
 
 /// A wrapper of the same system call.
 const fn as_fast(name: &'static str) -> Bar {
     let (what, ratio) = FASTER;
-    Bar {
-        kind: Kind::Peers,
-        sink: Sink::Tcp,
-        name,
-        what,
-        ratio,
-        expected: Expected::Between(0.95, 1.05),
-    }
+    Bar { kind: Kind::Peers, sink: Sink::Tcp, name, what, ratio, expected: Expected::Between(0.95, 1.05) }
 }
 
 const BARS: &[Bar] = &[
@@ -100,8 +85,7 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
     writeln!(output, "{}", conditions(run))
 }
 
-const ARTICLE: &str =
-    "the article's table of 1 GB (3.5), and what was measured to TCP over loopback, ms for 1 GiB";
+const ARTICLE: &str = "the article's table of 1 GB (3.5), and what was measured to TCP over loopback, ms for 1 GiB";
 
 fn title(output: &mut dyn Write, text: &str, markdown: bool) -> io::Result<()> {
     writeln!(output, "{}{text}\n", if markdown { "### " } else { "" })
@@ -114,11 +98,7 @@ fn conditions(run: &Run) -> String {
         "{}; a file of tmpfs (to a file: of its file system), {}; the system's congestion control is {}; load average \
          {before} before, {after} after",
         run.on,
-        if run.is_locked {
-            "locked in memory"
-        } else {
-            "not locked: RLIMIT_MEMLOCK"
-        },
+        if run.is_locked { "locked in memory" } else { "not locked: RLIMIT_MEMLOCK" },
         run.on.congestion,
     )
 }
@@ -165,15 +145,7 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
         }
     );
     title(output, &text, markdown)?;
-    let head = [
-        "",
-        "times as fast",
-        "sender's CPU saved",
-        "CPU of both saved",
-        "ms/GiB",
-        "CPU sender",
-        "CPU receiver",
-    ];
+    let head = ["", "times as fast", "sender's CPU saved", "CPU of both saved", "ms/GiB", "CPU sender", "CPU receiver"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for (at, line) in outcome.lines.iter().enumerate() {
         let ratio = |ratio: Interval| match at {
@@ -195,13 +167,11 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
 
 /// The results for TCP with the largest file, one for each condition.
 fn to_tcp(run: &Run) -> Vec<&Outcome> {
-    let is_ways =
-        |outcome: &&Outcome| outcome.kind == Kind::Ways && outcome.sink == Sink::Tcp.name();
+    let is_ways = |outcome: &&Outcome| outcome.kind == Kind::Ways && outcome.sink == Sink::Tcp.name();
     let of_tcp: Vec<&Outcome> = run.outcomes.iter().filter(is_ways).collect();
     let under = |outcome: &Outcome| (outcome.placement, outcome.congestion.clone());
     let is_largest = |outcome: &&&Outcome| {
-        let larger =
-            |other: &&Outcome| under(other) == under(outcome) && other.length > outcome.length;
+        let larger = |other: &&Outcome| under(other) == under(outcome) && other.length > outcome.length;
         !of_tcp.iter().any(larger)
     };
     of_tcp.iter().filter(is_largest).copied().collect()
@@ -212,11 +182,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
     let of_tcp = to_tcp(run);
     let mut head = vec![String::new(), "claimed".into(), "times as fast".into()];
     for outcome in &of_tcp {
-        let mark = if outcome.is_quiet() {
-            ""
-        } else {
-            ", too noisy to say"
-        };
+        let mark = if outcome.is_quiet() { "" } else { ", too noisy to say" };
         head.push(circumstances(outcome, &run.on.congestion) + mark);
         head.push("times as fast".into());
         head.push("CPU of sender and of both, %".into());
@@ -225,11 +191,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
     let mut sentences = Vec::new();
     for (name, method, claimed) in CLAIMED {
         let ratio = 100.0 / claimed;
-        let mut line = vec![
-            (*name).to_owned(),
-            format!("{claimed:.0} ms, {claimed:.0} %"),
-            format!("{ratio:.2}"),
-        ];
+        let mut line = vec![(*name).to_owned(), format!("{claimed:.0} ms, {claimed:.0} %"), format!("{ratio:.2}")];
         let (mut reached, mut missed, mut noisy) = (Vec::new(), Vec::new(), Vec::new());
         for outcome in &of_tcp {
             let (Some(found), Some(base)) = (outcome.find(method), outcome.find(BASE)) else {
@@ -237,11 +199,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
                 continue;
             };
             line.push(format!("{:.0}", found.wall));
-            line.push(if *method == BASE {
-                "1".into()
-            } else {
-                found.faster.to_string()
-            });
+            line.push(if *method == BASE { "1".into() } else { found.faster.to_string() });
             let sender = found.sender / base.sender;
             let both = (found.sender + found.receiver) / (base.sender + base.receiver);
             line.push(format!("{:.0} {:.0}", sender * 100.0, both * 100.0));
@@ -250,11 +208,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
                 noisy.push(under);
                 continue;
             }
-            let list = if found.faster.high >= ratio {
-                &mut reached
-            } else {
-                &mut missed
-            };
+            let list = if found.faster.high >= ratio { &mut reached } else { &mut missed };
             list.push(format!("{under} ({:.2})", found.faster.median));
         }
         lines.push(line);
@@ -271,13 +225,7 @@ pub fn article(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<
 }
 
 /// Says under which conditions a claimed ratio is reached and under which it is missed. If the noise is too large, it says so.
-fn sentence(
-    name: &str,
-    ratio: f64,
-    reached: &[String],
-    missed: &[String],
-    noisy: &[String],
-) -> String {
+fn sentence(name: &str, ratio: f64, reached: &[String], missed: &[String], noisy: &[String]) -> String {
     let claim = format!("{name}, {ratio:.2} times as fast as read+write");
     let verdict = match (reached, missed) {
         ([], []) if !noisy.is_empty() => {
@@ -286,11 +234,7 @@ fn sentence(
         ([], []) => format!("{claim}: not measured"),
         ([], missed) => format!("{claim}: nowhere; on {}", missed.join(", on ")),
         (reached, []) => format!("{claim}: on {}", reached.join(", on ")),
-        (reached, missed) => format!(
-            "{claim}: on {}; not on {}",
-            reached.join(", on "),
-            missed.join(", on ")
-        ),
+        (reached, missed) => format!("{claim}: on {}; not on {}", reached.join(", on "), missed.join(", on ")),
     };
     match noisy {
         [] => verdict,
@@ -299,11 +243,7 @@ fn sentence(
 }
 
 fn bars(output: &mut dyn Write, outcomes: &[Outcome], markdown: bool) -> io::Result<()> {
-    title(
-        output,
-        "what is expected, on one CPU with reno: of the lower end, or of the median",
-        markdown,
-    )?;
+    title(output, "what is expected, on one CPU with reno: of the lower end, or of the median", markdown)?;
     let head = ["", "", "", "expected", "measured", ""];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for bar in BARS {
@@ -323,10 +263,7 @@ fn bars(output: &mut dyn Write, outcomes: &[Outcome], markdown: bool) -> io::Res
         let ratio = (bar.ratio)(line);
         let (is_met, expected) = match bar.expected {
             Expected::AtLeast(bar) => (ratio.low >= bar, format!("at least {bar:.1}")),
-            Expected::Between(low, high) => (
-                (low..=high).contains(&ratio.median),
-                format!("{low:.2} to {high:.2}"),
-            ),
+            Expected::Between(low, high) => ((low..=high).contains(&ratio.median), format!("{low:.2} to {high:.2}")),
         };
         let word = match is_met {
             _ if !outcome.is_quiet() => "too noisy to say",
@@ -351,11 +288,7 @@ mod tests {
     use crate::bench::run::Conditions;
 
     fn interval(low: f64, high: f64) -> Interval {
-        Interval {
-            low,
-            median: f64::midpoint(low, high),
-            high,
-        }
+        Interval { low, median: f64::midpoint(low, high), high }
     }
 
     fn outcome(placement: Placement, length: usize, noise: Interval) -> Outcome {
@@ -403,10 +336,7 @@ mod tests {
 
     fn written(noise: Interval) -> String {
         let mut bytes = Vec::new();
-        let outcomes = vec![
-            outcome(Placement::Same, 64 << 20, noise),
-            outcome(Placement::Split, 64 << 20, noise),
-        ];
+        let outcomes = vec![outcome(Placement::Same, 64 << 20, noise), outcome(Placement::Split, 64 << 20, noise)];
         write(&mut bytes, &run(outcomes), false).expect("a report");
         String::from_utf8(bytes).expect("UTF-8")
     }
@@ -429,7 +359,8 @@ mod tests {
     #[test]
     fn it_says_where_the_article_is_right() {
         let text = written(interval(0.98, 1.02));
-        let expected = "sendfile, 3.33 times as fast as read+write: on two CPUs, reno (3.40); not on one CPU, reno (1.70)";
+        let expected =
+            "sendfile, 3.33 times as fast as read+write: on two CPUs, reno (3.40); not on one CPU, reno (1.70)";
         assert!(text.contains(expected), "{text}");
     }
 
@@ -450,10 +381,7 @@ mod tests {
         assert!(!text.contains("MISSED") && !text.contains(" met"), "{text}");
         // Two expectations, two columns, and one claimed ratio.
         assert_eq!(text.matches("too noisy to say").count(), 5, "{text}");
-        assert!(
-            !text.contains("nowhere") && !text.contains("; not on"),
-            "{text}"
-        );
+        assert!(!text.contains("nowhere") && !text.contains("; not on"), "{text}");
         let claim = "sendfile, 3.33 times as fast as read+write";
         let expected = format!("{claim}: too noisy to say on one CPU, reno, on two CPUs, reno");
         assert!(text.contains(&expected), "{text}");

@@ -46,11 +46,7 @@ impl Source {
             std::mem::forget(mapping);
             locked
         });
-        Ok(Self {
-            file,
-            content,
-            is_locked: locked.unwrap_or(false),
-        })
+        Ok(Self { file, content, is_locked: locked.unwrap_or(false) })
     }
 }
 
@@ -151,11 +147,7 @@ impl Conditions {
 
 impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Linux {}, {}, {}",
-            self.kernel, self.processor, self.date
-        )
+        write!(f, "Linux {}, {}, {}", self.kernel, self.processor, self.date)
     }
 }
 
@@ -206,12 +198,7 @@ fn today() -> String {
 }
 
 /// Makes all trials of a plan. `told` is called after each trial.
-pub fn run(
-    lab: &Lab,
-    source: &Source,
-    plan: &Plan,
-    mut told: impl FnMut(),
-) -> Result<Outcome, Stop> {
+pub fn run(lab: &Lab, source: &Source, plan: &Plan, mut told: impl FnMut()) -> Result<Outcome, Stop> {
     let trial = Trial::of(lab, &source.file, &source.content[..plan.length], plan)?;
     // The first round warms up, and the receiver compares every byte in it.
     let make = |contender: &Contender, verify| {
@@ -241,9 +228,7 @@ fn outcome(plan: &Plan, figures: &[Vec<Figures>]) -> Outcome {
     const GIB: usize = 1 << 30;
     #[expect(clippy::cast_precision_loss, reason = "lengths are powers of two")]
     let per_gib = GIB as f64 / (plan.length * plan.repeat) as f64 * 1e3;
-    let of = |at: usize, figure: fn(&Figures) -> f64| -> Vec<f64> {
-        figures[at].iter().map(figure).collect()
-    };
+    let of = |at: usize, figure: fn(&Figures) -> f64| -> Vec<f64> { figures[at].iter().map(figure).collect() };
     let compared = |one: usize, other: usize, figure: fn(&Figures) -> f64| {
         let pairs: Vec<(f64, f64)> = of(one, figure).into_iter().zip(of(other, figure)).collect();
         ratio(&pairs)

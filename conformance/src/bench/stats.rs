@@ -32,30 +32,19 @@ pub fn median(values: &[f64]) -> f64 {
 
 /// The ratio of the first value to the second, paired by rounds: a disturbance in a round affects both values.
 pub fn ratio(pairs: &[(f64, f64)]) -> Interval {
-    let logarithms: Vec<f64> = pairs
-        .iter()
-        .map(|(one, other)| (one / other).ln())
-        .collect();
+    let logarithms: Vec<f64> = pairs.iter().map(|(one, other)| (one / other).ln()).collect();
     // A fixed seed: the same sample always has the same interval.
     let mut random = fastrand::Rng::with_seed(0x6e6f_636f_7079);
     let mut medians: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let draw = |_| {
-                logarithms
-                    .get(random.usize(..logarithms.len().max(1)))
-                    .copied()
-            };
+            let draw = |_| logarithms.get(random.usize(..logarithms.len().max(1))).copied();
             let drawn: Vec<f64> = (0..logarithms.len()).filter_map(draw).collect();
             median(&drawn)
         })
         .collect();
     medians.sort_by(f64::total_cmp);
     let at = |per_mille: usize| medians[(RESAMPLES - 1) * per_mille / 1000].exp();
-    Interval {
-        low: at(25),
-        median: median(&logarithms).exp(),
-        high: at(975),
-    }
+    Interval { low: at(25), median: median(&logarithms).exp(), high: at(975) }
 }
 
 impl Interval {
@@ -85,9 +74,7 @@ mod tests {
 
     #[test]
     fn a_steady_ratio_has_a_narrow_interval() {
-        let pairs: Vec<(f64, f64)> = (1..=21)
-            .map(|round| (2.0 * f64::from(round), f64::from(round)))
-            .collect();
+        let pairs: Vec<(f64, f64)> = (1..=21).map(|round| (2.0 * f64::from(round), f64::from(round))).collect();
         let ratio = ratio(&pairs);
         assert!((ratio.median - 2.0).abs() < 1e-9 && (ratio.low - ratio.high).abs() < 1e-9);
         assert!(ratio.is_within(1.0));
@@ -103,15 +90,9 @@ mod tests {
 
     #[test]
     fn noise_makes_it_wide() {
-        let pairs: Vec<(f64, f64)> = (0..21)
-            .map(|round| (if round % 2 == 0 { 1.0 } else { 4.0 }, 1.0))
-            .collect();
+        let pairs: Vec<(f64, f64)> = (0..21).map(|round| (if round % 2 == 0 { 1.0 } else { 4.0 }, 1.0)).collect();
         let ratio = ratio(&pairs);
         assert!(ratio.low < ratio.high && !ratio.is_within(10.0), "{ratio}");
-        assert_eq!(
-            ratio,
-            super::ratio(&pairs),
-            "the same sample, the same interval"
-        );
+        assert_eq!(ratio, super::ratio(&pairs), "the same sample, the same interval");
     }
 }

@@ -59,20 +59,9 @@ const REPORT: c_int = 4;
 
 impl<'run> Trial<'run> {
     /// Prepares the state that all trials of a plan share. `content` must be the beginning of `source`.
-    pub fn of(
-        lab: &'run Lab,
-        source: &'run File,
-        content: &'run [u8],
-        plan: &'run Plan,
-    ) -> Result<Self, Stop> {
+    pub fn of(lab: &'run Lab, source: &'run File, content: &'run [u8], plan: &'run Plan) -> Result<Self, Stop> {
         let way = plan.sink.way();
-        Ok(Self {
-            lab,
-            source,
-            content,
-            plan,
-            elsewhere: way.map(Elsewhere::start).transpose()?,
-        })
+        Ok(Self { lab, source, content, plan, elsewhere: way.map(Elsewhere::start).transpose()? })
     }
 
     /// Opens both ends. The congestion control is set before they are connected, because BBR does not stop pacing a connection
@@ -87,10 +76,7 @@ impl<'run> Trial<'run> {
         if sink.is_tcp() {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("listen")?;
             let (near, far) = sockets::tcp_to(&listener, congestion.as_bytes())?;
-            return Ok(Ends {
-                near: near.into(),
-                far: Some(far.into()),
-            });
+            return Ok(Ends { near: near.into(), far: Some(far.into()) });
         }
         sink.open(self.lab)
     }
@@ -219,8 +205,7 @@ impl<'run> Trial<'run> {
         let begin = || method.begin(self.source, near, self.content);
         let is_small = self.plan.kind == Kind::Size;
         let ready = if is_small { None } else { Some(begin()?) };
-        go.read_exact(&mut [0])
-            .map_err(|_| Stop::broken("no process starts it"))?;
+        go.read_exact(&mut [0]).map_err(|_| Stop::broken("no process starts it"))?;
         let stamp = Stamp::now();
         if let Some(mut sending) = ready {
             sending.drive().setup("send")?;
@@ -251,18 +236,11 @@ impl<'run> Trial<'run> {
         self.figures(sent, Some(received), 1)
     }
 
-    fn figures(
-        &self,
-        sent: Report,
-        received: Option<Report>,
-        repeat: usize,
-    ) -> Result<Figures, Stop> {
+    fn figures(&self, sent: Report, received: Option<Report>, repeat: usize) -> Result<Figures, Stop> {
         let all = (self.content.len() * repeat) as u64;
         let came = received.map_or(sent[3], |received| received[3]);
         if came != all {
-            return Err(Stop::broken(format!(
-                "{came} bytes of {all} came, or others"
-            )));
+            return Err(Stop::broken(format!("{came} bytes of {all} came, or others")));
         }
         let end = received.map_or(sent[1], |received| received[1]);
         Ok(Figures {
@@ -290,12 +268,7 @@ impl Stamp {
     /// Reports the start, the end, the CPU time used, and the number of bytes.
     fn report(&self, mut to: &PipeWriter, bytes: usize) {
         let now = Self::now();
-        let words: Report = [
-            self.monotonic,
-            now.monotonic,
-            now.cpu - self.cpu,
-            bytes as u64,
-        ];
+        let words: Report = [self.monotonic, now.monotonic, now.cpu - self.cpu, bytes as u64];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         // If the parent has ended, nothing reads the report.
         let _ = to.write_all(&bytes);
@@ -306,8 +279,7 @@ fn read_report(mut from: PipeReader) -> Result<Report, Stop> {
     let mut words = Report::default();
     for word in &mut words {
         let mut bytes = [0; 8];
-        from.read_exact(&mut bytes)
-            .map_err(|_| Stop::broken("a process of the trial has failed"))?;
+        from.read_exact(&mut bytes).map_err(|_| Stop::broken("a process of the trial has failed"))?;
         *word = u64::from_ne_bytes(bytes);
     }
     Ok(words)

@@ -22,10 +22,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN, Source::Thread("LTP copy_file_range01")],
         finds: always(true),
         about: CALL,
-        lies: &[
-            Lie::refused(Sysno::copy_file_range, libc::EXDEV),
-            Lie::about(Sysno::lseek, What::Returned(0)),
-        ],
+        lies: &[Lie::refused(Sysno::copy_file_range, libc::EXDEV), Lie::about(Sysno::lseek, What::Returned(0))],
         ..Claim::of_answers(
             "copy-file-range.call.copies",
             copies,
@@ -45,28 +42,19 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "copy-file-range.flags.none",
             flags,
-            &[(
-                "copy_file_range(file, other file, flags 1)",
-                Answer::Fails(Errno::EINVAL),
-            )],
+            &[("copy_file_range(file, other file, flags 1)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
         statement: "A target with O_APPEND fails with EBADF, where sendfile() and splice() fail with EINVAL.",
-        sources: &[
-            MAN,
-            Source::Thread("rust-lang/rust#82410; LTP copy_file_range02"),
-        ],
+        sources: &[MAN, Source::Thread("rust-lang/rust#82410; LTP copy_file_range02")],
         finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
             "copy-file-range.errors.append",
             append,
-            &[(
-                "copy_file_range(file, O_APPEND file)",
-                Answer::Fails(Errno::EBADF),
-            )],
+            &[("copy_file_range(file, O_APPEND file)", Answer::Fails(Errno::EBADF))],
         )
     },
     Claim {
@@ -79,22 +67,10 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.errors.kinds",
             kinds,
             &[
-                (
-                    "copy_file_range(directory, file)",
-                    Answer::Fails(Errno::EISDIR),
-                ),
-                (
-                    "copy_file_range(pipe, read end, file)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "copy_file_range(TCP socket, file)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "copy_file_range(/dev/zero, file)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("copy_file_range(directory, file)", Answer::Fails(Errno::EISDIR)),
+                ("copy_file_range(pipe, read end, file)", Answer::Fails(Errno::EINVAL)),
+                ("copy_file_range(TCP socket, file)", Answer::Fails(Errno::EINVAL)),
+                ("copy_file_range(/dev/zero, file)", Answer::Fails(Errno::EINVAL)),
                 ("copy_file_range(file, pipe)", Answer::Fails(Errno::EINVAL)),
             ],
         )
@@ -109,18 +85,9 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.same-file.overlap",
             overlap,
             &[
-                (
-                    "copy_file_range(file at 0, same file at 1, 2)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "copy_file_range(file at 0, same file at 4, 1)",
-                    Answer::Is(1),
-                ),
-                (
-                    "copy_file_range(file at its end, same file at 0, 1)",
-                    Answer::Is(0),
-                ),
+                ("copy_file_range(file at 0, same file at 1, 2)", Answer::Fails(Errno::EINVAL)),
+                ("copy_file_range(file at 0, same file at 4, 1)", Answer::Is(1)),
+                ("copy_file_range(file at its end, same file at 0, 1)", Answer::Is(0)),
             ],
         )
     },
@@ -134,10 +101,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "copy-file-range.errors.two-file-systems",
             two_file_systems,
-            &[(
-                "copy_file_range(/proc/version, memfd)",
-                Answer::Fails(Errno::EXDEV),
-            )],
+            &[("copy_file_range(/proc/version, memfd)", Answer::Fails(Errno::EXDEV))],
         )
     },
     Claim {
@@ -162,14 +126,8 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.errors.ebadf",
             modes,
             &[
-                (
-                    "copy_file_range(write-only file, file)",
-                    Answer::Fails(Errno::EBADF),
-                ),
-                (
-                    "copy_file_range(file, read-only file)",
-                    Answer::Fails(Errno::EBADF),
-                ),
+                ("copy_file_range(write-only file, file)", Answer::Fails(Errno::EBADF)),
+                ("copy_file_range(file, read-only file)", Answer::Fails(Errno::EBADF)),
             ],
         )
     },
@@ -179,14 +137,8 @@ fn copies(lab: &Lab) -> Result<Observation, Stop> {
     use std::io::Seek;
     let (mut source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(file, other file, 1)",
-        copy_file_range(&source, &target, 1),
-    );
-    seen.count(
-        "position of the source",
-        source.stream_position().setup("lseek")?,
-    );
+    seen.call("copy_file_range(file, other file, 1)", copy_file_range(&source, &target, 1));
+    seen.count("position of the source", source.stream_position().setup("lseek")?);
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
@@ -194,12 +146,7 @@ fn copies(lab: &Lab) -> Result<Observation, Stop> {
 fn flags(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     // SAFETY: both offsets are null.
-    let done = unsafe {
-        ask(
-            Sysno::copy_file_range,
-            [argument(&source), 0, argument(&target), 0, 1, 1],
-        )
-    };
+    let done = unsafe { ask(Sysno::copy_file_range, [argument(&source), 0, argument(&target), 0, 1, 1]) };
     let mut seen = Observation::new();
     seen.call("copy_file_range(file, other file, flags 1)", done);
     Ok(seen)
@@ -209,10 +156,7 @@ fn append(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let append = reopen(&target, File::options().append(true))?;
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(file, O_APPEND file)",
-        copy_file_range(&source, &append, 1),
-    );
+    seen.call("copy_file_range(file, O_APPEND file)", copy_file_range(&source, &append, 1));
     Ok(seen)
 }
 
@@ -221,27 +165,17 @@ fn kinds(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for kind in [Fd::Directory, Fd::PipeRead, Fd::TcpSocket, Fd::DevZero] {
         let source = Descriptor::open(lab, kind)?;
-        seen.call(
-            format!("copy_file_range({kind}, file)"),
-            copy_file_range(&source, &file, 1),
-        );
+        seen.call(format!("copy_file_range({kind}, file)"), copy_file_range(&source, &file, 1));
     }
     let pipe = pipe()?;
-    seen.call(
-        "copy_file_range(file, pipe)",
-        copy_file_range(&file, &pipe.write, 1),
-    );
+    seen.call("copy_file_range(file, pipe)", copy_file_range(&file, &pipe.write, 1));
     Ok(seen)
 }
 
 fn overlap(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"abc")?;
     let mut seen = Observation::new();
-    for (name, from, to, length) in [
-        ("at 0", 0_i64, 1_i64, 2),
-        ("at 0", 0, 4, 1),
-        ("at its end", 5, 0, 1),
-    ] {
+    for (name, from, to, length) in [("at 0", 0_i64, 1_i64, 2), ("at 0", 0, 4, 1), ("at its end", 5, 0, 1)] {
         let (mut input, mut output) = (from, to);
         let arguments = [
             argument(&file),
@@ -253,10 +187,7 @@ fn overlap(lab: &Lab) -> Result<Observation, Stop> {
         ];
         // SAFETY: both offsets belong to this iteration, and are written during the call.
         let done = unsafe { ask(Sysno::copy_file_range, arguments) };
-        seen.call(
-            format!("copy_file_range(file {name}, same file at {to}, {length})"),
-            done,
-        );
+        seen.call(format!("copy_file_range(file {name}, same file at {to}, {length})"), done);
     }
     note_length(&mut seen, "length of the file", &file)?;
     Ok(seen)
@@ -266,10 +197,7 @@ fn two_file_systems(lab: &Lab) -> Result<Observation, Stop> {
     let source = Descriptor::open(lab, Fd::ProcVersion)?;
     let memfd = open::sealed_memfd(0)?;
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(/proc/version, memfd)",
-        copy_file_range(&source, &memfd, 1),
-    );
+    seen.call("copy_file_range(/proc/version, memfd)", copy_file_range(&source, &memfd, 1));
     Ok(seen)
 }
 
@@ -278,13 +206,7 @@ fn modes(lab: &Lab) -> Result<Observation, Stop> {
     let write_only = reopen(&source, File::options().write(true))?;
     let read_only = reopen(&target, File::options().read(true))?;
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(write-only file, file)",
-        copy_file_range(&write_only, &target, 1),
-    )
-    .call(
-        "copy_file_range(file, read-only file)",
-        copy_file_range(&source, &read_only, 1),
-    );
+    seen.call("copy_file_range(write-only file, file)", copy_file_range(&write_only, &target, 1))
+        .call("copy_file_range(file, read-only file)", copy_file_range(&source, &read_only, 1));
     Ok(seen)
 }

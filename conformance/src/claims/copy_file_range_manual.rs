@@ -18,10 +18,8 @@ use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
 
 const MAN: Source = Source::Man("copy_file_range(2), man-pages 6.20");
-const LTP01: Source =
-    Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range01.c");
-const LTP02: Source =
-    Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range02.c");
+const LTP01: Source = Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range01.c");
+const LTP02: Source = Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range02.c");
 const CALL: &[Sysno] = &[Sysno::copy_file_range];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::copy_file_range);
 
@@ -95,10 +93,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: CALL,
-        lies: &[
-            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
-            Lie::returned(Sysno::copy_file_range, 1),
-        ],
+        lies: &[Lie::refused(Sysno::copy_file_range, libc::EINVAL), Lie::returned(Sysno::copy_file_range, 1)],
         ..Claim::of_answers(
             "copy-file-range.end.zero",
             end_zero,
@@ -121,31 +116,19 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "copy-file-range.length.beyond-the-end",
             length_beyond_the_end,
-            &[
-                ("copy_file_range(file of 3, file, 2^64 - 1)", Answer::Is(3)),
-                ("length of the target", Answer::Is(3)),
-            ],
+            &[("copy_file_range(file of 3, file, 2^64 - 1)", Answer::Is(3)), ("length of the target", Answer::Is(3))],
         )
     },
     Claim {
         statement: "copy_file_range() of no bytes returns 0.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/read_write.c, vfs_copy_file_range"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/read_write.c, vfs_copy_file_range"), Source::Measured],
         finds: always(true),
         about: CALL,
-        lies: &[
-            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
-            Lie::returned(Sysno::copy_file_range, 1),
-        ],
+        lies: &[Lie::refused(Sysno::copy_file_range, libc::EINVAL), Lie::returned(Sysno::copy_file_range, 1)],
         ..Claim::of_answers(
             "copy-file-range.length.zero",
             length_zero,
-            &[
-                ("copy_file_range(file, file, 0)", Answer::Is(0)),
-                ("length of the target", Answer::Is(0)),
-            ],
+            &[("copy_file_range(file, file, 0)", Answer::Is(0)), ("length of the target", Answer::Is(0))],
         )
     },
     Claim {
@@ -158,14 +141,8 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.offset.negative",
             offset_negative,
             &[
-                (
-                    "copy_file_range(file at -1, file, 1)",
-                    Answer::Fails(Errno::EOVERFLOW),
-                ),
-                (
-                    "copy_file_range(file, file at -1, 1)",
-                    Answer::Fails(Errno::EOVERFLOW),
-                ),
+                ("copy_file_range(file at -1, file, 1)", Answer::Fails(Errno::EOVERFLOW)),
+                ("copy_file_range(file, file at -1, 1)", Answer::Fails(Errno::EOVERFLOW)),
             ],
         )
     },
@@ -180,14 +157,8 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.length.overflow",
             length_overflow,
             &[
-                (
-                    "copy_file_range(file at 1, file, 2^63 - 1)",
-                    Answer::Fails(Errno::EOVERFLOW),
-                ),
-                (
-                    "copy_file_range(file at 1, file, 2^64 - 1)",
-                    Answer::Fails(Errno::EOVERFLOW),
-                ),
+                ("copy_file_range(file at 1, file, 2^63 - 1)", Answer::Fails(Errno::EOVERFLOW)),
+                ("copy_file_range(file at 1, file, 2^64 - 1)", Answer::Fails(Errno::EOVERFLOW)),
             ],
         )
     },
@@ -200,10 +171,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "copy-file-range.errors.efbig",
             errors_efbig,
-            &[(
-                "copy_file_range(file, file at 2^63 - 1, 1)",
-                Answer::Fails(Errno::EFBIG),
-            )],
+            &[("copy_file_range(file, file at 2^63 - 1, 1)", Answer::Fails(Errno::EFBIG))],
         )
     },
     Claim {
@@ -219,10 +187,7 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.errors.size-limit",
             errors_size_limit,
             &[
-                (
-                    "copy_file_range(file, file at its limit, 1)",
-                    Answer::Fails(Errno::EFBIG),
-                ),
+                ("copy_file_range(file, file at its limit, 1)", Answer::Fails(Errno::EFBIG)),
                 ("signals raised", Answer::Is(1)),
                 ("length of the target", Answer::Is(2)),
             ],
@@ -230,10 +195,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "Into a memfd sealed against writing, or behind the end of one sealed against growing, it fails with EPERM.",
-        sources: &[
-            Source::Man("F_ADD_SEALS(2const), man-pages 6.20"),
-            Source::Measured,
-        ],
+        sources: &[Source::Man("F_ADD_SEALS(2const), man-pages 6.20"), Source::Measured],
         finds: always(true),
         about: CALL,
         lies: OTHERWISE,
@@ -241,14 +203,8 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.errors.sealed",
             errors_sealed,
             &[
-                (
-                    "copy_file_range(memfd, memfd with F_SEAL_WRITE, 1)",
-                    Answer::Fails(Errno::EPERM),
-                ),
-                (
-                    "copy_file_range(memfd, memfd with F_SEAL_GROW, 1)",
-                    Answer::Fails(Errno::EPERM),
-                ),
+                ("copy_file_range(memfd, memfd with F_SEAL_WRITE, 1)", Answer::Fails(Errno::EPERM)),
+                ("copy_file_range(memfd, memfd with F_SEAL_GROW, 1)", Answer::Fails(Errno::EPERM)),
             ],
         )
     },
@@ -262,10 +218,7 @@ pub const CLAIMS: &[Claim] = &[
             "copy-file-range.errors.immutable",
             errors_immutable,
             &[
-                (
-                    "copy_file_range(file, immutable file, 1)",
-                    Answer::Fails(Errno::EPERM),
-                ),
+                ("copy_file_range(file, immutable file, 1)", Answer::Fails(Errno::EPERM)),
                 ("length of the target", Answer::Is(0)),
             ],
         )
@@ -292,17 +245,11 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN, LTP01],
         finds: always(true),
         about: CALL,
-        lies: &[
-            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
-            Lie::about(Sysno::pread64, What::Garbled),
-        ],
+        lies: &[Lie::refused(Sysno::copy_file_range, libc::EINVAL), Lie::about(Sysno::pread64, What::Garbled)],
         ..Claim::of_answers(
             "copy-file-range.content.unaligned",
             content_unaligned,
-            &[
-                ("bytes copied", Answer::Is(9000)),
-                ("target", Answer::Says("the file's")),
-            ],
+            &[("bytes copied", Answer::Is(9000)), ("target", Answer::Says("the file's"))],
         )
     },
     Claim {
@@ -324,9 +271,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "copy_file_range() changes the time of the target's last change.",
-        sources: &[Source::Thread(
-            "LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range03.c",
-        )],
+        sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range03.c")],
         finds: always(true),
         about: CALL,
         lies: &[Lie::skipped(Sysno::fstat).after(1)],
@@ -346,18 +291,12 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[LTP01],
         finds: always(true),
         about: CALL,
-        lies: &[
-            Lie::skipped(Sysno::copy_file_range),
-            Lie::refused(Sysno::copy_file_range, libc::EINVAL),
-        ],
+        lies: &[Lie::skipped(Sysno::copy_file_range), Lie::refused(Sysno::copy_file_range, libc::EINVAL)],
         ..Claim::of_answers(
             "copy-file-range.moves.around-page",
             around_page,
             &[
-                (
-                    "last copy_file_range(file, file)",
-                    Answer::Is(PAGE as u64 + 1),
-                ),
+                ("last copy_file_range(file, file)", Answer::Is(PAGE as u64 + 1)),
                 ("copies of whole length", Answer::Is(64)),
                 ("targets as a copy of bytes", Answer::Is(64)),
             ],
@@ -389,10 +328,7 @@ pub const CLAIMS: &[Claim] = &[
                 note_content(&mut seen, "target", &target)?;
                 Ok(seen)
             },
-            &[(
-                "copy_file_range(file, file of another mount, 1)",
-                Answer::Is(1),
-            )],
+            &[("copy_file_range(file, file of another mount, 1)", Answer::Is(1))],
         )
     },
     Claim {
@@ -408,26 +344,14 @@ pub const CLAIMS: &[Claim] = &[
                 let mut seen = Observation::new();
                 for kind in [Fd::Directory, Fd::DevZero, Fd::DevNull] {
                     let target = Descriptor::open(lab, kind)?;
-                    seen.call(
-                        format!("copy_file_range(file, {kind})"),
-                        copy((&file, None), (&target, None), 1),
-                    );
+                    seen.call(format!("copy_file_range(file, {kind})"), copy((&file, None), (&target, None), 1));
                 }
                 Ok(seen)
             },
             &[
-                (
-                    "copy_file_range(file, directory)",
-                    Answer::Fails(Errno::EISDIR),
-                ),
-                (
-                    "copy_file_range(file, /dev/zero)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "copy_file_range(file, /dev/null)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("copy_file_range(file, directory)", Answer::Fails(Errno::EISDIR)),
+                ("copy_file_range(file, /dev/zero)", Answer::Fails(Errno::EINVAL)),
+                ("copy_file_range(file, /dev/null)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -435,10 +359,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A pidfd, as the target or as the source, fails with EINVAL, as all that is no regular file.",
         method: "Copies from one and to one. On pidfs they are regular files, so what is left to refuse is the other file system: EXDEV.",
         sources: &[MAN, Source::Measured],
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: CALL,
         gates: &[gate(
             "6.9",
@@ -455,14 +376,8 @@ pub const CLAIMS: &[Claim] = &[
                 let file = lab.file(b"abc")?;
                 let pidfd = Descriptor::open(lab, Fd::Pidfd)?;
                 let mut seen = Observation::new();
-                seen.call(
-                    "copy_file_range(pidfd, file)",
-                    copy((&pidfd, None), (&file, None), 1),
-                );
-                seen.call(
-                    "copy_file_range(file, pidfd)",
-                    copy((&file, None), (&pidfd, None), 1),
-                );
+                seen.call("copy_file_range(pidfd, file)", copy((&pidfd, None), (&file, None), 1));
+                seen.call("copy_file_range(file, pidfd)", copy((&file, None), (&pidfd, None), 1));
                 Ok(seen)
             },
             &[
@@ -487,25 +402,13 @@ pub const CLAIMS: &[Claim] = &[
                 aside(|| io::truncate(&disk, 1 << 16)).setup("ftruncate")?;
                 let (device, _path) = loops::device_over(&disk)?;
                 let mut seen = Observation::new();
-                seen.call(
-                    "copy_file_range(file, block device)",
-                    copy((&file, None), (&device, None), 1),
-                );
-                seen.call(
-                    "copy_file_range(block device, file)",
-                    copy((&device, None), (&file, None), 1),
-                );
+                seen.call("copy_file_range(file, block device)", copy((&file, None), (&device, None), 1));
+                seen.call("copy_file_range(block device, file)", copy((&device, None), (&file, None), 1));
                 Ok(seen)
             },
             &[
-                (
-                    "copy_file_range(file, block device)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "copy_file_range(block device, file)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("copy_file_range(file, block device)", Answer::Fails(Errno::EINVAL)),
+                ("copy_file_range(block device, file)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -517,17 +420,8 @@ fn copy(
     output: (&impl AsFd, Option<&mut i64>),
     length: usize,
 ) -> Result<usize, Errno> {
-    let pointer = |offset: Option<&mut i64>| {
-        offset.map_or(0, |offset| std::ptr::from_mut(offset).expose_provenance())
-    };
-    let arguments = [
-        argument(input.0),
-        pointer(input.1),
-        argument(output.0),
-        pointer(output.1),
-        length,
-        0,
-    ];
+    let pointer = |offset: Option<&mut i64>| offset.map_or(0, |offset| std::ptr::from_mut(offset).expose_provenance());
+    let arguments = [argument(input.0), pointer(input.1), argument(output.0), pointer(output.1), length, 0];
     // SAFETY: each offset is null, or belongs to the caller during the call, which writes it.
     unsafe { ask(Sysno::copy_file_range, arguments) }
 }
@@ -593,10 +487,7 @@ fn end_zero(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for from in [3, 4] {
         let copied = copy((&source, Some(&mut { from })), (&target, None), 1);
-        seen.call(
-            format!("copy_file_range(file at {from} of 3, file, 1)"),
-            copied,
-        );
+        seen.call(format!("copy_file_range(file at {from} of 3, file, 1)"), copied);
     }
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
@@ -605,10 +496,7 @@ fn end_zero(lab: &Lab) -> Result<Observation, Stop> {
 fn length_beyond_the_end(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(file of 3, file, 2^64 - 1)",
-        copy((&source, None), (&target, None), usize::MAX),
-    );
+    seen.call("copy_file_range(file of 3, file, 2^64 - 1)", copy((&source, None), (&target, None), usize::MAX));
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
@@ -616,10 +504,7 @@ fn length_beyond_the_end(lab: &Lab) -> Result<Observation, Stop> {
 fn length_zero(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(file, file, 0)",
-        copy((&source, None), (&target, None), 0),
-    );
+    seen.call("copy_file_range(file, file, 0)", copy((&source, None), (&target, None), 0));
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
@@ -661,9 +546,7 @@ fn errors_size_limit(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.file(b"01")?);
     aside(|| privilege::limit_file_size(2)).setup("RLIMIT_FSIZE")?;
     let mut seen = Observation::new();
-    let (copied, signals) = raised(libc::SIGXFSZ, || {
-        copy((&source, None), (&target, Some(&mut 2)), 1)
-    })?;
+    let (copied, signals) = raised(libc::SIGXFSZ, || copy((&source, None), (&target, Some(&mut 2)), 1))?;
     seen.call("copy_file_range(file, file at its limit, 1)", copied);
     seen.count("signals raised", signals);
     note_length(&mut seen, "length of the target", &target)?;
@@ -674,10 +557,7 @@ fn errors_sealed(_lab: &Lab) -> Result<Observation, Stop> {
     let source = File::from(sealed_memfd(0)?);
     aside(|| io::pwrite_all(&source, b"abc", 0)).setup("write a memfd")?;
     let mut seen = Observation::new();
-    for (name, seal) in [
-        ("F_SEAL_WRITE", libc::F_SEAL_WRITE),
-        ("F_SEAL_GROW", libc::F_SEAL_GROW),
-    ] {
+    for (name, seal) in [("F_SEAL_WRITE", libc::F_SEAL_WRITE), ("F_SEAL_GROW", libc::F_SEAL_GROW)] {
         let target = File::from(sealed_memfd(seal)?);
         let fact = format!("copy_file_range(memfd, memfd with {name}, 1)");
         seen.call(fact, copy((&source, None), (&target, None), 1));
@@ -691,10 +571,7 @@ fn errors_immutable(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| io::pwrite_all(&source, b"abc", 0)).setup("write the file")?;
     Attribute::Immutable.set(&target, true)?;
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(file, immutable file, 1)",
-        copy((&source, None), (&target, None), 1),
-    );
+    seen.call("copy_file_range(file, immutable file, 1)", copy((&source, None), (&target, None), 1));
     note_length(&mut seen, "length of the target", &target)?;
     // The attribute is removed again. Otherwise a file that has a name after all could not be removed by root.
     Attribute::Immutable.set(&target, false)?;
@@ -727,13 +604,7 @@ fn note_copy(
     length: usize,
 ) -> Result<(), Stop> {
     let (source_at, target_at) = (from.cast_unsigned(), to.cast_unsigned());
-    let copied = io::until_done(length, |done| {
-        copy(
-            (source, Some(&mut from)),
-            (target, Some(&mut to)),
-            length - done,
-        )
-    });
+    let copied = io::until_done(length, |done| copy((source, Some(&mut from)), (target, Some(&mut to)), length - done));
     seen.call("bytes copied", copied);
     let (mut expected, mut bytes) = (vec![1; length], vec![2; length]);
     aside(|| io::pread_full(source, &mut expected, source_at)).setup("pread")?;
@@ -773,10 +644,7 @@ fn times_target(lab: &Lab) -> Result<Observation, Stop> {
     let mut status = Status::default();
     let before = status.last_change(&target)?;
     let mut seen = Observation::new();
-    seen.call(
-        "copy_file_range(file, file, 1)",
-        copy((&source, None), (&target, None), 1),
-    );
+    seen.call("copy_file_range(file, file, 1)", copy((&source, None), (&target, None), 1));
     let kept = status.last_change(&target)? == before;
     let word = if kept { "as before" } else { "updated" };
     seen.text("time of the target's last change", word);
@@ -798,11 +666,7 @@ fn around_page(lab: &Lab) -> Result<Observation, Stop> {
         let offset = |at: usize| i64::try_from(at).expect("a few pages");
         let (mut input, mut output) = (offset(from), offset(to));
         let done = io::until_done(length, |done| {
-            copy(
-                (&source, Some(&mut input)),
-                (&target, Some(&mut output)),
-                length - done,
-            )
+            copy((&source, Some(&mut input)), (&target, Some(&mut output)), length - done)
         });
         last = done;
         whole += u64::from(done == Ok(length));

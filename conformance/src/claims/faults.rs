@@ -26,26 +26,15 @@ const METHOD: &str = "Makes the call in a thread to a receiver that does not rea
                       receiver read to the end.";
 const WHAT_RETURNED: &str = "interrupted call";
 const SHORT: (&str, Answer) = (WHAT_RETURNED, Answer::Says("short"));
-const THESE: (&str, Answer) = (
-    RECEIVED,
-    Answer::Says("as many as returned, the first ones"),
-);
+const THESE: (&str, Answer) = (RECEIVED, Answer::Says("as many as returned, the first ones"));
 /// The number of bytes to send: more than the sockets hold.
 const LENGTH: usize = 4 << 20;
 
 /// Half of the length may fit into the sockets, and a shortened call is then complete. A signal is the subject of the claims.
 const fn of_signals(call: Sysno) -> [Exception; 2] {
     [
-        Exception::Of(
-            call,
-            What::Shortened,
-            "half of it may fit, and nothing sleeps",
-        ),
-        Exception::Of(
-            call,
-            What::Interrupted,
-            "what a signal does is what is asked",
-        ),
+        Exception::Of(call, What::Shortened, "half of it may fit, and nothing sleeps"),
+        Exception::Of(call, What::Interrupted, "what a signal does is what is asked"),
     ]
 }
 
@@ -65,9 +54,7 @@ pub const CLAIMS: &[Claim] = &[
                 let content = pattern(LENGTH);
                 let (near, far) = narrow()?;
                 let from = content.clone();
-                interrupted(Sysno::write, near, far, &content, move |near| {
-                    io::write(near, &from)
-                })
+                interrupted(Sysno::write, near, far, &content, move |near| io::write(near, &from))
             },
             &[SHORT, THESE],
         )
@@ -91,11 +78,7 @@ pub const CLAIMS: &[Claim] = &[
                     let mut offset = 0;
                     let sent = sendfile(near, &file, Some(&mut offset), LENGTH)?;
                     // A wrong offset changes the result.
-                    Ok(if offset == sent as u64 {
-                        sent
-                    } else {
-                        usize::MAX
-                    })
+                    Ok(if offset == sent as u64 { sent } else { usize::MAX })
                 })
             },
             &[SHORT, THESE],
@@ -114,11 +97,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.faults.interrupted",
             splice_faults_interrupted,
-            &[
-                SHORT,
-                THESE,
-                ("rest in the pipe", Answer::Says("what was not sent")),
-            ],
+            &[SHORT, THESE, ("rest in the pipe", Answer::Says("what was not sent"))],
         )
     },
     Claim {
@@ -139,16 +118,12 @@ pub const CLAIMS: &[Claim] = &[
                 let (write, read) = (pipe.write, pipe.read);
                 interrupted(Sysno::vmsplice, write, read, &content, move |write| {
                     // SAFETY: the memory is not changed, and it is leaked, so it is never freed.
-                    let given =
-                        unsafe { vmsplice_to_pipe(write, &[IoVec::new(&memory)], BLOCKING) };
+                    let given = unsafe { vmsplice_to_pipe(write, &[IoVec::new(&memory)], BLOCKING) };
                     std::mem::forget(memory);
                     given
                 })
             },
-            &[
-                (WHAT_RETURNED, Answer::Says("not asleep, returned 65536")),
-                THESE,
-            ],
+            &[(WHAT_RETURNED, Answer::Says("not asleep, returned 65536")), THESE],
         )
     },
     Claim {
@@ -179,9 +154,7 @@ pub const CLAIMS: &[Claim] = &[
                 let file = lettered_memfd()?;
                 let (near, far) = sockets::tcp()?;
                 let mut offset = 0;
-                let sent = io::until_done(4 * PAGE, |done| {
-                    sendfile(&near, &file, Some(&mut offset), 4 * PAGE - done)
-                });
+                let sent = io::until_done(4 * PAGE, |done| sendfile(&near, &file, Some(&mut offset), 4 * PAGE - done));
                 let mut seen = Observation::new();
                 seen.call("sendfile(four pages)", sent);
                 drop(near);
@@ -205,14 +178,7 @@ pub const CLAIMS: &[Claim] = &[
                 let pipe = pipe()?;
                 let mut offset = 0;
                 let moved = io::until_done(4 * PAGE, |done| {
-                    splice(
-                        &file,
-                        Some(&mut offset),
-                        &pipe.write,
-                        None,
-                        4 * PAGE - done,
-                        BLOCKING,
-                    )
+                    splice(&file, Some(&mut offset), &pipe.write, None, 4 * PAGE - done, BLOCKING)
                 });
                 let mut seen = Observation::new();
                 seen.call("splice(four pages)", moved);
@@ -246,10 +212,7 @@ pub const CLAIMS: &[Claim] = &[
                 note_bytes(&mut seen, arrived(&far, &content)?);
                 Ok(seen)
             },
-            &[
-                ("sendfile(socket, file)", Answer::Is(3 * PAGE as u64)),
-                (RECEIVED, Answer::Says(AS_SENT)),
-            ],
+            &[("sendfile(socket, file)", Answer::Is(3 * PAGE as u64)), (RECEIVED, Answer::Says(AS_SENT))],
         )
     },
     Claim {
@@ -258,10 +221,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[HAPROXY],
         finds: always(true),
         about: &[Sysno::splice],
-        lies: &[
-            Lie::refused(Sysno::splice, libc::ECONNRESET),
-            Lie::skipped(Sysno::splice),
-        ],
+        lies: &[Lie::refused(Sysno::splice, libc::ECONNRESET), Lie::skipped(Sysno::splice)],
         ..Claim::of_answers(
             "splice.end.left-in-pipe",
             splice_end_left_in_pipe,
@@ -275,10 +235,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-const PUNCHED: &[(&str, Answer)] = &[
-    ("pages", Answer::Says("ab?d")),
-    ("punched half of the third", Answer::Says("0")),
-];
+const PUNCHED: &[(&str, Answer)] = &[("pages", Answer::Says("ab?d")), ("punched half of the third", Answer::Says("0"))];
 
 /// A TCP connection whose buffers hold less than [`LENGTH`].
 fn narrow() -> Result<(TcpStream, TcpStream), Stop> {
@@ -331,12 +288,7 @@ fn interrupt<Near: Send + Sync + 'static>(
 }
 
 /// Reads at the receiver until the end, and notes whether it has as many bytes as the call returned, the first ones.
-fn note_prefix(
-    seen: &mut Observation,
-    returned: usize,
-    far: impl Into<OwnedFd>,
-    content: &[u8],
-) -> Result<(), Stop> {
+fn note_prefix(seen: &mut Observation, returned: usize, far: impl Into<OwnedFd>, content: &[u8]) -> Result<(), Stop> {
     let received = super::tools::drained(drain(far.into()))?;
     let is_prefix = content.starts_with(&received);
     seen.text(
@@ -364,22 +316,14 @@ fn splice_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     let read = Arc::new(pipe.read);
     let from = Arc::clone(&read);
     let mut seen = Observation::new();
-    let sent = interrupt(&mut seen, Sysno::splice, &near, move |near| {
-        splice(&*from, None, near, None, PIPE, BLOCKING)
-    })?;
+    let sent =
+        interrupt(&mut seen, Sysno::splice, &near, move |near| splice(&*from, None, near, None, PIPE, BLOCKING))?;
     drop((near, pipe.write));
     note_prefix(&mut seen, sent, far, &content)?;
     let mut rest = vec![0; PIPE];
     let count = aside(|| io::read_full(&*read, &mut rest)).setup("read the pipe")?;
     rest.truncate(count);
-    seen.text(
-        "rest in the pipe",
-        if content.get(sent..) == Some(&rest) {
-            "what was not sent"
-        } else {
-            "others"
-        },
-    );
+    seen.text("rest in the pipe", if content.get(sent..) == Some(&rest) { "what was not sent" } else { "others" });
     Ok(seen)
 }
 
@@ -401,11 +345,8 @@ fn zerocopy_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     })?;
     aside(|| near.shutdown(Shutdown::Write)).setup("shutdown")?;
     note_prefix(&mut seen, sent, far, &content)?;
-    let completions = if sent > 0 {
-        Completions::wait(&*near, 1).setup("read the completions")?
-    } else {
-        Completions::default()
-    };
+    let completions =
+        if sent > 0 { Completions::wait(&*near, 1).setup("read the completions")? } else { Completions::default() };
     seen.text("completions", completions);
     Ok(seen)
 }
@@ -442,31 +383,15 @@ fn splice_end_left_in_pipe(_lab: &Lab) -> Result<Observation, Stop> {
     aside(|| sockets::wait_for_arrival(&near, content.len()))?;
     let pipe = pipe()?;
     let mut seen = Observation::new();
-    let taken = io::until_done(content.len(), |done| {
-        splice(
-            &near,
-            None,
-            &pipe.write,
-            None,
-            content.len() - done,
-            BLOCKING,
-        )
-    });
+    let taken =
+        io::until_done(content.len(), |done| splice(&near, None, &pipe.write, None, content.len() - done, BLOCKING));
     seen.call("splice(socket, pipe)", taken);
     drop(far);
     let end = io::again(|| splice(&near, None, &pipe.write, None, 1, BLOCKING));
     seen.call("splice(socket that has ended, pipe)", end);
     drop(pipe.write);
-    let sent = io::until_done(content.len(), |done| {
-        splice(
-            &pipe.read,
-            None,
-            &other,
-            None,
-            content.len() - done,
-            BLOCKING,
-        )
-    });
+    let sent =
+        io::until_done(content.len(), |done| splice(&pipe.read, None, &other, None, content.len() - done, BLOCKING));
     seen.call("splice(pipe, other socket)", sent);
     drop(other);
     note_bytes(&mut seen, arrived(&receiver, &content)?);

@@ -19,21 +19,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use syscalls::{Errno, Sysno};
 
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
-const UUTILS: Source =
-    Source::Thread("uutils/coreutils#9609, whose cat showed nothing of such files");
-const REDIS: Source = Source::Thread(
-    "redis/redis#7096, merged and reverted: sendfile() from the event loop waits for the disk",
-);
+const UUTILS: Source = Source::Thread("uutils/coreutils#9609, whose cat showed nothing of such files");
+const REDIS: Source =
+    Source::Thread("redis/redis#7096, merged and reverted: sendfile() from the event loop waits for the disk");
 const HIDDEN: &str = "A server of the experiment's own, with FOPEN_DIRECT_IO, says of a file that it is empty, and answers reads with \
                       five bytes. Reads it and makes the call.";
 const WITHHELD: &str = "A server of the experiment's own does not answer the read of a file. Makes the call in a thread, looks into \
                         /proc until it sleeps there or has returned, and has the read answered.";
 
 /// The claim held while `splice` read such a file as `read` does.
-const UNTIL_6_5: &[Find] = &[
-    between((5, 10), (6, 1), true),
-    between((6, 12), (7, 3), false),
-];
+const UNTIL_6_5: &[Find] = &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)];
 const PAGE_CACHE: &[Gate] = &[gate(
     "6.5",
     "splice takes what the page cache has, up to the size, in place of reading",
@@ -45,10 +40,7 @@ const KOONG: Source = Source::Thread(
 
 /// The lies that refute such a claim: the call returns nothing, or everything.
 const fn otherwise(call: Sysno) -> [Lie; 2] {
-    [
-        Lie::about(call, What::Undone(0)).where_it(true),
-        Lie::returned(call, 5).where_it(false),
-    ]
+    [Lie::about(call, What::Undone(0)).where_it(true), Lie::returned(call, 5).where_it(false)]
 }
 
 /// Claims about FUSE files.
@@ -65,10 +57,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.source.hidden-size",
             |_lab| hidden_spliced(0),
-            &[
-                ("read(file)", Answer::Is(5)),
-                ("splice(file, pipe)", Answer::Is(5)),
-            ],
+            &[("read(file)", Answer::Is(5)), ("splice(file, pipe)", Answer::Is(5))],
         )
     },
     Claim {
@@ -82,10 +71,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.source.hidden-size-o-direct",
             |_lab| hidden_spliced(libc::O_DIRECT),
-            &[
-                ("read(file)", Answer::Is(5)),
-                ("splice(file, pipe)", Answer::Is(5)),
-            ],
+            &[("read(file)", Answer::Is(5)), ("splice(file, pipe)", Answer::Is(5))],
         )
     },
     Claim {
@@ -100,10 +86,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.source.hidden-size",
             sendfile_source_hidden_size,
-            &[
-                ("read(file)", Answer::Is(5)),
-                ("sendfile(socket, file)", Answer::Is(5)),
-            ],
+            &[("read(file)", Answer::Is(5)), ("sendfile(socket, file)", Answer::Is(5))],
         )
     },
     Claim {
@@ -142,14 +125,8 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.waits.file-read",
             sendfile_waits_file_read,
             &[
-                (
-                    "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1)",
-                    Answer::Says("sleeps"),
-                ),
-                (
-                    "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1), then",
-                    Answer::Is(1),
-                ),
+                ("sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1)", Answer::Says("sleeps")),
+                ("sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1), then", Answer::Is(1)),
             ],
         )
     },
@@ -165,14 +142,8 @@ pub const CLAIMS: &[Claim] = &[
             "splice.waits.file-read",
             splice_waits_file_read,
             &[
-                (
-                    "splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK)",
-                    Answer::Says("sleeps"),
-                ),
-                (
-                    "splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK), then",
-                    Answer::Is(1),
-                ),
+                ("splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK)", Answer::Says("sleeps")),
+                ("splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK), then", Answer::Is(1)),
             ],
         )
     },
@@ -180,11 +151,7 @@ pub const CLAIMS: &[Claim] = &[
 
 /// A mount whose file has a reported size of zero, and content.
 fn hiding() -> Result<Fuse, Stop> {
-    let settings = Settings {
-        direct_io: true,
-        hides_sizes: true,
-        ..Settings::default()
-    };
+    let settings = Settings { direct_io: true, hides_sizes: true, ..Settings::default() };
     Fuse::mount(b"bytes", settings)
 }
 
@@ -202,9 +169,7 @@ fn hidden_spliced(flags: libc::c_int) -> Result<Observation, Stop> {
     let file = opened(&mut seen, &fuse, flags)?;
     let pipe = pipe()?;
     let mut offset = 0;
-    let done = io::until_done(5, |_| {
-        splice(&file, Some(&mut offset), &pipe.write, None, 4096, NONBLOCK)
-    });
+    let done = io::until_done(5, |_| splice(&file, Some(&mut offset), &pipe.write, None, 4096, NONBLOCK));
     seen.call("splice(file, pipe)", done);
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
@@ -224,10 +189,7 @@ fn sendfile_source_hidden_size(_lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn splice_source_direct_io_server(_lab: &Lab) -> Result<Observation, Stop> {
-    let settings = Settings {
-        direct_io: true,
-        ..Settings::default()
-    };
+    let settings = Settings { direct_io: true, ..Settings::default() };
     let fuse = Fuse::mount(b"o", settings)?;
     let file = fuse.open(File::options().read(true))?;
     let pipe = aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
@@ -248,10 +210,7 @@ fn splice_source_direct_io_server(_lab: &Lab) -> Result<Observation, Stop> {
 
 /// A mount that withholds reads, and its file, opened with `O_NONBLOCK`.
 fn withholding() -> Result<(Fuse, File), Stop> {
-    let settings = Settings {
-        withholds_reads: true,
-        ..Settings::default()
-    };
+    let settings = Settings { withholds_reads: true, ..Settings::default() };
     let fuse = Fuse::mount(b"b", settings)?;
     let mut options = File::options();
     let file = fuse.open(options.read(true).custom_flags(libc::O_NONBLOCK))?;
@@ -259,12 +218,7 @@ fn withholding() -> Result<(Fuse, File), Stop> {
 }
 
 /// Notes whether a call sleeps while the server has its read, and the result after the answer.
-fn note_reader(
-    seen: &mut Observation,
-    what: &str,
-    fuse: &Fuse,
-    caller: Caller,
-) -> Result<(), Stop> {
+fn note_reader(seen: &mut Observation, what: &str, fuse: &Fuse, caller: Caller) -> Result<(), Stop> {
     let sleeps = caller.sleeps_with(|| fuse.is_asked())?;
     fuse.answer()?;
     let result = caller.join()?;
@@ -280,9 +234,7 @@ fn sendfile_waits_file_read(_lab: &Lab) -> Result<Observation, Stop> {
     let (fuse, file) = withholding()?;
     let (near, far) = sockets::tcp()?;
     aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
-    let caller = Caller::start(Sysno::sendfile, move || {
-        io::again(|| sendfile(&near, &file, Some(&mut 0), 1))
-    })?;
+    let caller = Caller::start(Sysno::sendfile, move || io::again(|| sendfile(&near, &file, Some(&mut 0), 1)))?;
     let mut seen = Observation::new();
     let what = "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1)";
     note_reader(&mut seen, what, &fuse, caller)?;
@@ -294,9 +246,8 @@ fn splice_waits_file_read(_lab: &Lab) -> Result<Observation, Stop> {
     let (fuse, file) = withholding()?;
     let pipe = aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
     let (read, write) = (pipe.read, pipe.write);
-    let caller = Caller::start(Sysno::splice, move || {
-        io::again(|| splice(&file, Some(&mut 0), &write, None, 1, NONBLOCK))
-    })?;
+    let caller =
+        Caller::start(Sysno::splice, move || io::again(|| splice(&file, Some(&mut 0), &write, None, 1, NONBLOCK)))?;
     let mut seen = Observation::new();
     let what = "splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK)";
     note_reader(&mut seen, what, &fuse, caller)?;

@@ -21,23 +21,11 @@ const PIPE: &[Carrier] = &[Carrier::Pipe];
 
 /// Whole pages stay as they were up to 6.12, and are zeros since 6.16. The constants below name the other boundaries. The change
 /// comes with large folios in the page cache of the file system.
-const SINCE_6_16: &[Find] = &[
-    between((5, 10), (6, 12), true),
-    between((6, 16), (7, 3), false),
-];
-const BY_6_12: &[Find] = &[
-    between((5, 10), (6, 1), true),
-    between((6, 12), (7, 3), false),
-];
-const BY_7_2: &[Find] = &[
-    between((5, 10), (6, 18), true),
-    between((7, 2), (7, 3), false),
-];
+const SINCE_6_16: &[Find] = &[between((5, 10), (6, 12), true), between((6, 16), (7, 3), false)];
+const BY_6_12: &[Find] = &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)];
+const BY_7_2: &[Find] = &[between((5, 10), (6, 18), true), between((7, 2), (7, 3), false)];
 
-const LIES: &[Lie] = &[
-    Lie::bytes(Sysno::read, OLD, 0).where_it(true),
-    Lie::bytes(Sysno::read, 0, OLD).where_it(false),
-];
+const LIES: &[Lie] = &[Lie::bytes(Sysno::read, OLD, 0).where_it(true), Lie::bytes(Sysno::read, 0, OLD).where_it(false)];
 
 /// The claim that whole pages of one kind of file stay as they were.
 macro_rules! whole_pages {
@@ -107,110 +95,55 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
+    Claim { finds: always(true), ..whole_pages!("sendfile.sharing.pages-memfd", sendfile, "a memfd", of_memfd) },
     Claim {
         finds: always(true),
-        ..whole_pages!(
-            "sendfile.sharing.pages-memfd",
-            sendfile,
-            "a memfd",
-            of_memfd
-        )
-    },
-    Claim {
-        finds: always(true),
-        ..whole_pages!(
-            "sendfile.sharing.pages-tmpfs",
-            sendfile,
-            "a file on tmpfs",
-            |lab| { on(lab, "tmpfs") }
-        )
+        ..whole_pages!("sendfile.sharing.pages-tmpfs", sendfile, "a file on tmpfs", |lab| { on(lab, "tmpfs") })
     },
     Claim {
         finds: SINCE_6_16,
         modules: &["loop", "ext4"],
-        ..whole_pages!(
-            "sendfile.sharing.pages-ext4",
-            sendfile,
-            "a file on ext4",
-            |lab| { on(lab, "ext4") }
-        )
+        ..whole_pages!("sendfile.sharing.pages-ext4", sendfile, "a file on ext4", |lab| { on(lab, "ext4") })
     },
     Claim {
         finds: BY_6_12,
         modules: &["xfs", "loop"],
-        ..whole_pages!(
-            "sendfile.sharing.pages-xfs",
-            sendfile,
-            "a file on xfs",
-            |lab| { on(lab, "xfs") }
-        )
+        ..whole_pages!("sendfile.sharing.pages-xfs", sendfile, "a file on xfs", |lab| { on(lab, "xfs") })
     },
     Claim {
         finds: BY_7_2,
         modules: &["btrfs", "loop"],
-        ..whole_pages!(
-            "sendfile.sharing.pages-btrfs",
-            sendfile,
-            "a file on btrfs",
-            |lab| { on(lab, "btrfs") }
-        )
+        ..whole_pages!("sendfile.sharing.pages-btrfs", sendfile, "a file on btrfs", |lab| { on(lab, "btrfs") })
     },
+    Claim { finds: always(true), ..whole_pages!("splice.sharing.pages-memfd", splice, "a memfd", of_memfd) },
     Claim {
         finds: always(true),
-        ..whole_pages!("splice.sharing.pages-memfd", splice, "a memfd", of_memfd)
-    },
-    Claim {
-        finds: always(true),
-        ..whole_pages!(
-            "splice.sharing.pages-tmpfs",
-            splice,
-            "a file on tmpfs",
-            |lab| { on(lab, "tmpfs") }
-        )
+        ..whole_pages!("splice.sharing.pages-tmpfs", splice, "a file on tmpfs", |lab| { on(lab, "tmpfs") })
     },
     Claim {
         finds: SINCE_6_16,
         modules: &["loop", "ext4"],
-        ..whole_pages!(
-            "splice.sharing.pages-ext4",
-            splice,
-            "a file on ext4",
-            |lab| { on(lab, "ext4") }
-        )
+        ..whole_pages!("splice.sharing.pages-ext4", splice, "a file on ext4", |lab| { on(lab, "ext4") })
     },
     Claim {
         finds: BY_6_12,
         modules: &["xfs", "loop"],
-        ..whole_pages!("splice.sharing.pages-xfs", splice, "a file on xfs", |lab| {
-            on(lab, "xfs")
-        })
+        ..whole_pages!("splice.sharing.pages-xfs", splice, "a file on xfs", |lab| { on(lab, "xfs") })
     },
     Claim {
         finds: BY_7_2,
         modules: &["btrfs", "loop"],
-        ..whole_pages!(
-            "splice.sharing.pages-btrfs",
-            splice,
-            "a file on btrfs",
-            |lab| { on(lab, "btrfs") }
-        )
+        ..whole_pages!("splice.sharing.pages-btrfs", splice, "a file on btrfs", |lab| { on(lab, "btrfs") })
     },
     Claim {
         finds: BY_6_12,
         modules: nfs::MODULES,
-        ..whole_pages!(
-            "sendfile.sharing.pages-nfs",
-            sendfile,
-            "a file on NFS",
-            |lab| on(lab, "nfs")
-        )
+        ..whole_pages!("sendfile.sharing.pages-nfs", sendfile, "a file on NFS", |lab| on(lab, "nfs"))
     },
     Claim {
         finds: BY_6_12,
         modules: nfs::MODULES,
-        ..whole_pages!("splice.sharing.pages-nfs", splice, "a file on NFS", |lab| {
-            on(lab, "nfs")
-        })
+        ..whole_pages!("splice.sharing.pages-nfs", splice, "a file on NFS", |lab| { on(lab, "nfs") })
     },
     Claim {
         statement: "Of a file of a FUSE server with direct_io, what splice() or sendfile() has given away stays as it was when the \
@@ -227,13 +160,7 @@ pub const CLAIMS: &[Claim] = &[
                 let files = |lab: &Lab| on(lab, "fuse, direct_io");
                 each_change(lab, &Carrier::ALL, files, changed::truncations())
             },
-            |seen| {
-                all_stay(
-                    seen,
-                    &Carrier::ALL,
-                    changed::truncations().map(|(name, _)| *name),
-                )
-            },
+            |seen| all_stay(seen, &Carrier::ALL, changed::truncations().map(|(name, _)| *name)),
         )
     },
 ];
@@ -266,9 +193,7 @@ fn new_file(volume: &Volume) -> Result<File, Stop> {
 fn fill(file: &File) -> Result<(), Stop> {
     match aside(|| io::write(file, &[OLD; LENGTH])).setup("write a file")? {
         LENGTH => Ok(()),
-        count => Err(Stop::broken(format!(
-            "{count} bytes were written of {LENGTH}"
-        ))),
+        count => Err(Stop::broken(format!("{count} bytes were written of {LENGTH}"))),
     }
 }
 
@@ -291,11 +216,7 @@ fn each_change(
     Ok(seen)
 }
 
-fn all_stay(
-    seen: &Observation,
-    carriers: &[Carrier],
-    mut changes: impl Iterator<Item = &'static str>,
-) -> Verdict {
+fn all_stay(seen: &Observation, carriers: &[Carrier], mut changes: impl Iterator<Item = &'static str>) -> Verdict {
     let stays = |change: &str| {
         let mut carriers = carriers.iter();
         carriers.all(|carrier| seen.is(&carrier.with(change), AS_GIVEN))

@@ -28,17 +28,11 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: MADVISE,
-        lies: &[
-            Lie::skipped(Sysno::madvise),
-            Lie::bytes(Sysno::read, b'a', b'z'),
-        ],
+        lies: &[Lie::skipped(Sysno::madvise), Lie::bytes(Sysno::read, b'a', b'z')],
         ..Claim::of_answers(
             "mmap.madvise.dontneed-private",
             madvise_dontneed_private,
-            &[
-                ("madvise(MADV_DONTNEED)", Answer::Is(0)),
-                ("the byte that was stored", Answer::Says("a")),
-            ],
+            &[("madvise(MADV_DONTNEED)", Answer::Is(0)), ("the byte that was stored", Answer::Says("a"))],
         )
     },
     Claim {
@@ -46,17 +40,11 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: MADVISE,
-        lies: &[
-            Lie::skipped(Sysno::madvise),
-            Lie::bytes(Sysno::read, 0, b'z'),
-        ],
+        lies: &[Lie::skipped(Sysno::madvise), Lie::bytes(Sysno::read, 0, b'z')],
         ..Claim::of_answers(
             "mmap.madvise.dontneed-anonymous",
             madvise_dontneed_anonymous,
-            &[
-                ("madvise(MADV_DONTNEED)", Answer::Is(0)),
-                ("the byte that was stored", Answer::Says("0")),
-            ],
+            &[("madvise(MADV_DONTNEED)", Answer::Is(0)), ("the byte that was stored", Answer::Says("0"))],
         )
     },
     Claim {
@@ -64,10 +52,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: MADVISE,
-        lies: &[
-            Lie::skipped(Sysno::madvise),
-            Lie::bytes(Sysno::read, b'z', b'a'),
-        ],
+        lies: &[Lie::skipped(Sysno::madvise), Lie::bytes(Sysno::read, b'z', b'a')],
         ..Claim::of_answers(
             "mmap.madvise.dontneed-shared",
             madvise_dontneed_shared,
@@ -89,10 +74,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.madvise.locked",
             madvise_locked,
-            &[(
-                "madvise(locked page, MADV_DONTNEED)",
-                Answer::Fails(Errno::EINVAL),
-            )],
+            &[("madvise(locked page, MADV_DONTNEED)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
@@ -105,22 +87,10 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.madvise.einval",
             madvise_einval,
             &[
-                (
-                    "madvise(page, unknown advice)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(page + 1, MADV_NORMAL)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(page, 2^64 - 1, MADV_NORMAL)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(page of a file, MADV_FREE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("madvise(page, unknown advice)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(page + 1, MADV_NORMAL)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(page, 2^64 - 1, MADV_NORMAL)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(page of a file, MADV_FREE)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -138,10 +108,7 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.madvise.hole",
             madvise_hole,
             &[
-                (
-                    "madvise(page, hole, page, MADV_DONTNEED)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
+                ("madvise(page, hole, page, MADV_DONTNEED)", Answer::Fails(Errno::ENOMEM)),
                 ("the byte stored before the hole", Answer::Says("a")),
                 ("the byte stored behind the hole", Answer::Says("b")),
             ],
@@ -150,10 +117,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_SEQUENTIAL and MADV_RANDOM take each other's place, and MADV_NORMAL takes back both.",
         method: "Looks at the flags of the mapping in /proc/self/smaps.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/madvise/madvise01.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/madvise/madvise01.c")],
         finds: always(true),
         about: MADVISE,
         lies: &[Lie::skipped(Sysno::madvise)],
@@ -184,20 +148,14 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.madvise.willneed-anonymous",
             madvise_willneed_anonymous,
-            &[(
-                "madvise(anonymous page, MADV_WILLNEED)",
-                Answer::Fails(Errno::EBADF),
-            )],
+            &[("madvise(anonymous page, MADV_WILLNEED)", Answer::Fails(Errno::EBADF))],
         )
     },
     Claim {
         statement: "MADV_POPULATE_READ brings a file's pages into memory.",
         method: "Asks mincore() about a memfd that nobody has written, before and after.",
         sources: &[MAN],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         gates: &[gate("5.14", "MADV_POPULATE_READ is known", MAN)],
         about: MADVISE,
         lies: &[
@@ -207,18 +165,13 @@ pub const CLAIMS: &[Claim] = &[
         ],
         ..Claim::new("mmap.madvise.populate", madvise_populate, |seen| {
             let has_all = seen.counted("pages in memory afterwards") == 16;
-            Verdict::holds_if(
-                !seen.failed_with(POPULATE, Errno::EINVAL) && (has_all || seen.failed(POPULATE)),
-            )
+            Verdict::holds_if(!seen.failed_with(POPULATE, Errno::EINVAL) && (has_all || seen.failed(POPULATE)))
         })
     },
     Claim {
         statement: "MADV_POPULATE_READ of a page behind the end of its file fails with EFAULT: no signal is raised.",
         sources: &[MAN],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         gates: &[gate("5.14", "MADV_POPULATE_READ is known", MAN)],
         about: MADVISE,
         lies: &[
@@ -229,10 +182,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.madvise.populate-behind-the-end",
             madvise_populate_behind_the_end,
-            &[(
-                "madvise(page behind the end, MADV_POPULATE_READ)",
-                Answer::Fails(Errno::EFAULT),
-            )],
+            &[("madvise(page behind the end, MADV_POPULATE_READ)", Answer::Fails(Errno::EFAULT))],
         )
     },
     Claim {
@@ -249,10 +199,7 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.madvise.remove",
             madvise_remove,
             &[
-                (
-                    "madvise(private page, MADV_REMOVE)",
-                    Answer::Fails(Errno::EACCES),
-                ),
+                ("madvise(private page, MADV_REMOVE)", Answer::Fails(Errno::EACCES)),
                 ("madvise(shared page, MADV_REMOVE)", Answer::Is(0)),
                 ("pages of the file", Answer::Says("a0c")),
             ],
@@ -260,10 +207,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "mincore() fails with EINVAL for an address inside a page, with ENOMEM for unmapped memory, with EFAULT for a bad vector.",
-        sources: &[
-            MINCORE,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mincore/mincore01.c"),
-        ],
+        sources: &[MINCORE, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mincore/mincore01.c")],
         finds: always(true),
         about: &[Sysno::mincore],
         lies: &Lie::otherwise(Sysno::mincore),
@@ -272,14 +216,8 @@ pub const CLAIMS: &[Claim] = &[
             mincore_errors,
             &[
                 ("mincore(page + 1, 4096)", Answer::Fails(Errno::EINVAL)),
-                (
-                    "mincore(page and unmapped page, 8192)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
-                (
-                    "mincore(page, 4096, bad vector)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("mincore(page and unmapped page, 8192)", Answer::Fails(Errno::ENOMEM)),
+                ("mincore(page, 4096, bad vector)", Answer::Fails(Errno::EFAULT)),
             ],
         )
     },
@@ -291,13 +229,7 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::mincore],
         lies: &[
             Lie::skipped(Sysno::mincore).after(1),
-            Lie::about(
-                Sysno::mincore,
-                What::Output {
-                    argument: 2,
-                    value: 0,
-                },
-            ),
+            Lie::about(Sysno::mincore, What::Output { argument: 2, value: 0 }),
         ],
         exceptions: &[Exception::Of(
             Sysno::mincore,
@@ -307,26 +239,17 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.mincore.other-mapping",
             mincore_other_mapping,
-            &[
-                ("pages in memory before", Answer::Is(0)),
-                ("pages in memory afterwards", Answer::Is(1)),
-            ],
+            &[("pages in memory before", Answer::Is(0)), ("pages in memory afterwards", Answer::Is(1))],
         )
     },
     Claim {
         statement: "madvise() takes the advice that the kernel knows for a shared mapping of a file, and keeps what is to be kept.",
         method: "Gives each advice, and looks up in /proc/self/smaps those that are flags of a mapping. Advice about huge pages and \
                  equal pages is given where the kernel has these.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/madvise/madvise01.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/madvise/madvise01.c")],
         finds: always(true),
         about: MADVISE,
-        lies: &[
-            Lie::refused(Sysno::madvise, libc::EINVAL),
-            Lie::skipped(Sysno::madvise),
-        ],
+        lies: &[Lie::refused(Sysno::madvise, libc::EINVAL), Lie::skipped(Sysno::madvise)],
         ..Claim::new("mmap.madvise.taken", madvise_taken, |seen| {
             let is_taken = |value: &Value| match value {
                 Value::Returned(number) => *number == 0,
@@ -348,34 +271,13 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.madvise.other-memory",
             madvise_other_memory,
             &[
-                (
-                    "madvise(shared file, MADV_FREE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(private file, MADV_FREE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(shared file, MADV_WIPEONFORK)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(private file, MADV_WIPEONFORK)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(shared memory, MADV_WIPEONFORK)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(private memory, MADV_REMOVE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "madvise(locked shared file, MADV_REMOVE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("madvise(shared file, MADV_FREE)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(private file, MADV_FREE)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(shared file, MADV_WIPEONFORK)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(private file, MADV_WIPEONFORK)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(shared memory, MADV_WIPEONFORK)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(private memory, MADV_REMOVE)", Answer::Fails(Errno::EINVAL)),
+                ("madvise(locked shared file, MADV_REMOVE)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -389,27 +291,15 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.madvise.unmapped",
             madvise_unmapped,
             &[
-                (
-                    "madvise(unmapped page, MADV_NORMAL)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
-                (
-                    "madvise(unmapped page, MADV_WILLNEED)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
-                (
-                    "madvise(unmapped page, MADV_DONTNEED)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
+                ("madvise(unmapped page, MADV_NORMAL)", Answer::Fails(Errno::ENOMEM)),
+                ("madvise(unmapped page, MADV_WILLNEED)", Answer::Fails(Errno::ENOMEM)),
+                ("madvise(unmapped page, MADV_DONTNEED)", Answer::Fails(Errno::ENOMEM)),
             ],
         )
     },
     Claim {
         statement: "mincore() of memory that is not mapped, wholly or in part, or beyond all memory, fails with ENOMEM.",
-        sources: &[
-            MINCORE,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mincore/mincore01.c"),
-        ],
+        sources: &[MINCORE, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mincore/mincore01.c")],
         finds: always(true),
         about: &[Sysno::mincore],
         lies: &Lie::otherwise(Sysno::mincore),
@@ -418,14 +308,8 @@ pub const CLAIMS: &[Claim] = &[
             mincore_unmapped,
             &[
                 ("mincore(unmapped page)", Answer::Fails(Errno::ENOMEM)),
-                (
-                    "mincore(unmapped page and page)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
-                (
-                    "mincore(page and unmapped page)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
+                ("mincore(unmapped page and page)", Answer::Fails(Errno::ENOMEM)),
+                ("mincore(page and unmapped page)", Answer::Fails(Errno::ENOMEM)),
                 ("mincore(page, 2^63)", Answer::Fails(Errno::ENOMEM)),
             ],
         )
@@ -456,10 +340,7 @@ fn dropped(page: usize) -> Result<Observation, Stop> {
         return Err(Stop::broken("the store is not seen"));
     }
     let mut seen = Observation::new();
-    seen.call(
-        "madvise(MADV_DONTNEED)",
-        advise(page, PAGE, libc::MADV_DONTNEED),
-    );
+    seen.call("madvise(MADV_DONTNEED)", advise(page, PAGE, libc::MADV_DONTNEED));
     seen.text("the byte that was stored", letter(page)?);
     Ok(seen)
 }
@@ -478,10 +359,7 @@ fn madvise_dontneed_shared(lab: &Lab) -> Result<Observation, Stop> {
     unsafe { store(page, b'z') };
     let mut seen = Observation::new();
     seen.text("Rss of the mapping after the store", account(page, "Rss")?);
-    seen.call(
-        "madvise(MADV_DONTNEED)",
-        advise(page, PAGE, libc::MADV_DONTNEED),
-    );
+    seen.call("madvise(MADV_DONTNEED)", advise(page, PAGE, libc::MADV_DONTNEED));
     seen.text("Rss of the mapping after madvise()", account(page, "Rss")?);
     seen.text("the byte that was stored", letter(page)?);
     Ok(seen)
@@ -492,10 +370,7 @@ fn madvise_locked(lab: &Lab) -> Result<Observation, Stop> {
     // SAFETY: the page belongs to this function.
     aside(|| unsafe { ask(Sysno::mlock, [page, PAGE, 0, 0, 0, 0]) }).setup("mlock")?;
     let mut seen = Observation::new();
-    seen.call(
-        "madvise(locked page, MADV_DONTNEED)",
-        advise(page, PAGE, libc::MADV_DONTNEED),
-    );
+    seen.call("madvise(locked page, MADV_DONTNEED)", advise(page, PAGE, libc::MADV_DONTNEED));
     Ok(seen)
 }
 
@@ -505,24 +380,9 @@ fn madvise_einval(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (fact, address, length, advice) in [
         ("madvise(page, unknown advice)", page, PAGE, UNKNOWN),
-        (
-            "madvise(page + 1, MADV_NORMAL)",
-            page + 1,
-            PAGE,
-            libc::MADV_NORMAL,
-        ),
-        (
-            "madvise(page, 2^64 - 1, MADV_NORMAL)",
-            page,
-            usize::MAX,
-            libc::MADV_NORMAL,
-        ),
-        (
-            "madvise(page of a file, MADV_FREE)",
-            page,
-            PAGE,
-            libc::MADV_FREE,
-        ),
+        ("madvise(page + 1, MADV_NORMAL)", page + 1, PAGE, libc::MADV_NORMAL),
+        ("madvise(page, 2^64 - 1, MADV_NORMAL)", page, usize::MAX, libc::MADV_NORMAL),
+        ("madvise(page of a file, MADV_FREE)", page, PAGE, libc::MADV_FREE),
     ] {
         seen.call(fact, advise(address, length, advice));
     }
@@ -532,19 +392,13 @@ fn madvise_einval(lab: &Lab) -> Result<Observation, Stop> {
 fn madvise_hole(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 2)?;
     let area = free_pages(lab, 3)?;
-    let (first, last) = (
-        mapped_at(area, &file, 0, READ | WRITE)?,
-        mapped_at(area + 2 * PAGE, &file, 1, READ | WRITE)?,
-    );
+    let (first, last) = (mapped_at(area, &file, 0, READ | WRITE)?, mapped_at(area + 2 * PAGE, &file, 1, READ | WRITE)?);
     for page in [first, last] {
         // SAFETY: the page belongs to this function, and lies in the file.
         unsafe { store(page, b'z') };
     }
     let mut seen = Observation::new();
-    seen.call(
-        "madvise(page, hole, page, MADV_DONTNEED)",
-        advise(area, 3 * PAGE, libc::MADV_DONTNEED),
-    );
+    seen.call("madvise(page, hole, page, MADV_DONTNEED)", advise(area, 3 * PAGE, libc::MADV_DONTNEED));
     seen.text("the byte stored before the hole", letter(first)?);
     seen.text("the byte stored behind the hole", letter(last)?);
     Ok(seen)
@@ -575,10 +429,7 @@ fn madvise_order(lab: &Lab) -> Result<Observation, Stop> {
 fn madvise_willneed_anonymous(_lab: &Lab) -> Result<Observation, Stop> {
     let page = anonymous()?;
     let mut seen = Observation::new();
-    seen.call(
-        "madvise(anonymous page, MADV_WILLNEED)",
-        advise(page, PAGE, libc::MADV_WILLNEED),
-    );
+    seen.call("madvise(anonymous page, MADV_WILLNEED)", advise(page, PAGE, libc::MADV_WILLNEED));
     Ok(seen)
 }
 
@@ -588,14 +439,8 @@ fn madvise_populate(_lab: &Lab) -> Result<Observation, Stop> {
     let pages = mapped(&file, PAGES, READ, SHARED)?;
     let mut seen = Observation::new();
     seen.count("pages in memory before", aside(|| resident(pages, PAGES))?);
-    seen.call(
-        POPULATE,
-        advise(pages, PAGES * PAGE, libc::MADV_POPULATE_READ),
-    );
-    seen.count(
-        "pages in memory afterwards",
-        aside(|| resident(pages, PAGES))?,
-    );
+    seen.call(POPULATE, advise(pages, PAGES * PAGE, libc::MADV_POPULATE_READ));
+    seen.count("pages in memory afterwards", aside(|| resident(pages, PAGES))?);
     Ok(seen)
 }
 
@@ -609,10 +454,7 @@ fn unwritten(pages: usize) -> Result<File, Stop> {
 fn madvise_populate_behind_the_end(lab: &Lab) -> Result<Observation, Stop> {
     let page = mapped(&lettered(lab, 1)?, 2, READ, PRIVATE)?;
     let mut seen = Observation::new();
-    seen.call(
-        "madvise(page behind the end, MADV_POPULATE_READ)",
-        advise(page + PAGE, PAGE, libc::MADV_POPULATE_READ),
-    );
+    seen.call("madvise(page behind the end, MADV_POPULATE_READ)", advise(page + PAGE, PAGE, libc::MADV_POPULATE_READ));
     Ok(seen)
 }
 
@@ -640,12 +482,7 @@ fn mincore_errors(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (fact, address, length, vector) in [
         ("mincore(page + 1, 4096)", page + 1, PAGE, good),
-        (
-            "mincore(page and unmapped page, 8192)",
-            page,
-            2 * PAGE,
-            good,
-        ),
+        ("mincore(page and unmapped page, 8192)", page, 2 * PAGE, good),
         ("mincore(page, 4096, bad vector)", page, PAGE, NOWHERE),
     ] {
         // SAFETY: mincore writes a byte for each of two pages at most, and nothing is mapped at the bad address.
@@ -672,54 +509,19 @@ fn madvise_taken(lab: &Lab) -> Result<Observation, Stop> {
     let has_equal_pages = Path::new("/sys/kernel/mm/ksm").exists();
     let mut seen = Observation::new();
     for (name, advice, is_known, flag) in [
-        (
-            "MADV_DONTFORK",
-            libc::MADV_DONTFORK,
-            true,
-            Some(("dc", true)),
-        ),
-        (
-            "MADV_DONTDUMP",
-            libc::MADV_DONTDUMP,
-            true,
-            Some(("dd", true)),
-        ),
+        ("MADV_DONTFORK", libc::MADV_DONTFORK, true, Some(("dc", true))),
+        ("MADV_DONTDUMP", libc::MADV_DONTDUMP, true, Some(("dd", true))),
         ("MADV_RANDOM", libc::MADV_RANDOM, true, Some(("rr", true))),
-        (
-            "MADV_SEQUENTIAL",
-            libc::MADV_SEQUENTIAL,
-            true,
-            Some(("sr", true)),
-        ),
+        ("MADV_SEQUENTIAL", libc::MADV_SEQUENTIAL, true, Some(("sr", true))),
         ("MADV_NORMAL", libc::MADV_NORMAL, true, Some(("sr", false))),
         ("MADV_WILLNEED", libc::MADV_WILLNEED, true, None),
         ("MADV_DONTNEED", libc::MADV_DONTNEED, true, None),
         ("MADV_COLD", libc::MADV_COLD, true, None),
         ("MADV_PAGEOUT", libc::MADV_PAGEOUT, true, None),
-        (
-            "MADV_HUGEPAGE",
-            libc::MADV_HUGEPAGE,
-            has_huge_pages,
-            Some(("hg", true)),
-        ),
-        (
-            "MADV_NOHUGEPAGE",
-            libc::MADV_NOHUGEPAGE,
-            has_huge_pages,
-            Some(("nh", true)),
-        ),
-        (
-            "MADV_MERGEABLE",
-            libc::MADV_MERGEABLE,
-            has_equal_pages,
-            None,
-        ),
-        (
-            "MADV_UNMERGEABLE",
-            libc::MADV_UNMERGEABLE,
-            has_equal_pages,
-            None,
-        ),
+        ("MADV_HUGEPAGE", libc::MADV_HUGEPAGE, has_huge_pages, Some(("hg", true))),
+        ("MADV_NOHUGEPAGE", libc::MADV_NOHUGEPAGE, has_huge_pages, Some(("nh", true))),
+        ("MADV_MERGEABLE", libc::MADV_MERGEABLE, has_equal_pages, None),
+        ("MADV_UNMERGEABLE", libc::MADV_UNMERGEABLE, has_equal_pages, None),
         ("MADV_DOFORK", libc::MADV_DOFORK, true, Some(("dc", false))),
         ("MADV_DODUMP", libc::MADV_DODUMP, true, Some(("dd", false))),
     ] {
@@ -731,11 +533,7 @@ fn madvise_taken(lab: &Lab) -> Result<Observation, Stop> {
         if let Some((flag, advised)) = flag {
             let flags = account(page, "VmFlags")?;
             let is_set = flags.split_whitespace().any(|one| one == flag);
-            let word = if is_set == advised {
-                "as advised"
-            } else {
-                "not as advised"
-            };
+            let word = if is_set == advised { "as advised" } else { "not as advised" };
             seen.text(format!("flag {flag} after {fact}"), word);
         }
     }
@@ -757,41 +555,13 @@ fn madvise_other_memory(lab: &Lab) -> Result<Observation, Stop> {
     for (what, page, name, advice) in [
         ("shared file", shared, "MADV_FREE", libc::MADV_FREE),
         ("private file", private, "MADV_FREE", libc::MADV_FREE),
-        (
-            "shared file",
-            shared,
-            "MADV_WIPEONFORK",
-            libc::MADV_WIPEONFORK,
-        ),
-        (
-            "private file",
-            private,
-            "MADV_WIPEONFORK",
-            libc::MADV_WIPEONFORK,
-        ),
-        (
-            "shared memory",
-            memory,
-            "MADV_WIPEONFORK",
-            libc::MADV_WIPEONFORK,
-        ),
-        (
-            "private memory",
-            anonymous()?,
-            "MADV_REMOVE",
-            libc::MADV_REMOVE,
-        ),
-        (
-            "locked shared file",
-            locked,
-            "MADV_REMOVE",
-            libc::MADV_REMOVE,
-        ),
+        ("shared file", shared, "MADV_WIPEONFORK", libc::MADV_WIPEONFORK),
+        ("private file", private, "MADV_WIPEONFORK", libc::MADV_WIPEONFORK),
+        ("shared memory", memory, "MADV_WIPEONFORK", libc::MADV_WIPEONFORK),
+        ("private memory", anonymous()?, "MADV_REMOVE", libc::MADV_REMOVE),
+        ("locked shared file", locked, "MADV_REMOVE", libc::MADV_REMOVE),
     ] {
-        seen.call(
-            format!("madvise({what}, {name})"),
-            advise(page, PAGE, advice),
-        );
+        seen.call(format!("madvise({what}, {name})"), advise(page, PAGE, advice));
     }
     Ok(seen)
 }

@@ -36,25 +36,14 @@ pub const CLAIMS: &[Claim] = &[
                 let file = lab.file(&[0; PAGE])?;
                 let mut seen = Observation::new();
                 note(&mut seen, "mmap(length 0)", map(&file, 0, READ, PRIVATE, 0))?;
-                note(
-                    &mut seen,
-                    "mmap(offset 1)",
-                    map(&file, PAGE, READ, PRIVATE, 1),
-                )?;
-                note(
-                    &mut seen,
-                    "mmap(neither shared nor private)",
-                    map(&file, PAGE, READ, 0, 0),
-                )?;
+                note(&mut seen, "mmap(offset 1)", map(&file, PAGE, READ, PRIVATE, 1))?;
+                note(&mut seen, "mmap(neither shared nor private)", map(&file, PAGE, READ, 0, 0))?;
                 Ok(seen)
             },
             &[
                 ("mmap(length 0)", Answer::Fails(Errno::EINVAL)),
                 ("mmap(offset 1)", Answer::Fails(Errno::EINVAL)),
-                (
-                    "mmap(neither shared nor private)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("mmap(neither shared nor private)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -69,11 +58,7 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(&[0; PAGE])?;
                 let mut seen = Observation::new();
-                note(
-                    &mut seen,
-                    "mmap(MAP_SHARED|MAP_PRIVATE)",
-                    map(&file, PAGE, READ, 3, 0),
-                )?;
+                note(&mut seen, "mmap(MAP_SHARED|MAP_PRIVATE)", map(&file, PAGE, READ, 3, 0))?;
                 Ok(seen)
             },
             &[("mmap(MAP_SHARED|MAP_PRIVATE)", Answer::Fails(Errno::EINVAL))],
@@ -95,22 +80,12 @@ pub const CLAIMS: &[Claim] = &[
                 let private = map(&write_only, PAGE, READ, PRIVATE, 0);
                 note(&mut seen, "mmap(write-only file, PROT_READ)", private)?;
                 let shared = map(&read_only, PAGE, READ | WRITE, SHARED, 0);
-                note(
-                    &mut seen,
-                    "mmap(read-only file, PROT_WRITE, MAP_SHARED)",
-                    shared,
-                )?;
+                note(&mut seen, "mmap(read-only file, PROT_WRITE, MAP_SHARED)", shared)?;
                 Ok(seen)
             },
             &[
-                (
-                    "mmap(write-only file, PROT_READ)",
-                    Answer::Fails(Errno::EACCES),
-                ),
-                (
-                    "mmap(read-only file, PROT_WRITE, MAP_SHARED)",
-                    Answer::Fails(Errno::EACCES),
-                ),
+                ("mmap(write-only file, PROT_READ)", Answer::Fails(Errno::EACCES)),
+                ("mmap(read-only file, PROT_WRITE, MAP_SHARED)", Answer::Fails(Errno::EACCES)),
             ],
         )
     },
@@ -127,17 +102,10 @@ pub const CLAIMS: &[Claim] = &[
                 let read_only = reopen(&file, File::options().read(true))?;
                 let mut seen = Observation::new();
                 let private = map(&read_only, PAGE, READ | WRITE, PRIVATE, 0);
-                note(
-                    &mut seen,
-                    "mmap(read-only file, PROT_WRITE, MAP_PRIVATE)",
-                    private,
-                )?;
+                note(&mut seen, "mmap(read-only file, PROT_WRITE, MAP_PRIVATE)", private)?;
                 Ok(seen)
             },
-            &[(
-                "mmap(read-only file, PROT_WRITE, MAP_PRIVATE)",
-                Answer::Says("mapped"),
-            )],
+            &[("mmap(read-only file, PROT_WRITE, MAP_PRIVATE)", Answer::Says("mapped"))],
         )
     },
     Claim {
@@ -165,18 +133,7 @@ pub const CLAIMS: &[Claim] = &[
         lies: &[Lie::about(Sysno::mmap, What::OtherErrno(libc::EACCES))],
         ..Claim::of_answers(
             "mmap.errors.no-regular-file",
-            |lab| {
-                map_each(
-                    lab,
-                    &[
-                        Fd::Directory,
-                        Fd::PipeRead,
-                        Fd::UdpSocket,
-                        Fd::Eventfd,
-                        Fd::DevUrandom,
-                    ],
-                )
-            },
+            |lab| map_each(lab, &[Fd::Directory, Fd::PipeRead, Fd::UdpSocket, Fd::Eventfd, Fd::DevUrandom]),
             &[
                 ("mmap(directory)", Answer::Fails(Errno::EACCES)),
                 ("mmap(pipe, read end)", Answer::Fails(Errno::EACCES)),
@@ -195,17 +152,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.errors.enodev",
             |lab| {
-                map_each(
-                    lab,
-                    &[
-                        Fd::Directory,
-                        Fd::PipeRead,
-                        Fd::UdpSocket,
-                        Fd::Eventfd,
-                        Fd::DevUrandom,
-                        Fd::PipeWrite,
-                    ],
-                )
+                map_each(lab, &[Fd::Directory, Fd::PipeRead, Fd::UdpSocket, Fd::Eventfd, Fd::DevUrandom, Fd::PipeWrite])
             },
             &[
                 ("mmap(directory)", Answer::Fails(Errno::ENODEV)),
@@ -219,26 +166,16 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A TCP socket can be mapped for reading, and not for writing: EPERM.",
-        sources: &[
-            Source::Thread("Linux 7.3, net/ipv4/tcp.c, tcp_mmap"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, net/ipv4/tcp.c, tcp_mmap"), Source::Measured],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::refused(Sysno::mmap, libc::ENODEV).with(3, SHARED as u64),
-            Lie::accepted(Sysno::mmap),
-        ],
+        lies: &[Lie::refused(Sysno::mmap, libc::ENODEV).with(3, SHARED as u64), Lie::accepted(Sysno::mmap)],
         ..Claim::of_answers(
             "mmap.socket.tcp",
             |lab| {
                 let socket = Descriptor::open(lab, Fd::TcpSocket)?;
                 let mut seen = Observation::new();
-                note(
-                    &mut seen,
-                    "mmap(TCP socket, PROT_READ)",
-                    map(&socket, PAGE, READ, SHARED, 0),
-                )?;
+                note(&mut seen, "mmap(TCP socket, PROT_READ)", map(&socket, PAGE, READ, SHARED, 0))?;
                 let write = map(&socket, PAGE, READ | WRITE, SHARED, 0);
                 note(&mut seen, "mmap(TCP socket, PROT_WRITE)", write)?;
                 Ok(seen)
@@ -251,16 +188,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "An unknown flag is ignored with MAP_SHARED and fails with EOPNOTSUPP with MAP_SHARED_VALIDATE.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP mmap20; Linux 4.15, commit 1c9725974074"),
-        ],
+        sources: &[MAN, Source::Thread("LTP mmap20; Linux 4.15, commit 1c9725974074")],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::accepted(Sysno::mmap),
-            Lie::refused(Sysno::mmap, libc::EINVAL).with(3, (UNKNOWN | SHARED) as u64),
-        ],
+        lies: &[Lie::accepted(Sysno::mmap), Lie::refused(Sysno::mmap, libc::EINVAL).with(3, (UNKNOWN | SHARED) as u64)],
         ..Claim::of_answers(
             "mmap.flags.unknown",
             |lab| {
@@ -274,58 +205,31 @@ pub const CLAIMS: &[Claim] = &[
             },
             &[
                 ("mmap(MAP_SHARED|unknown)", Answer::Says("mapped")),
-                (
-                    "mmap(MAP_SHARED_VALIDATE|unknown)",
-                    Answer::Fails(Errno::EOPNOTSUPP),
-                ),
+                ("mmap(MAP_SHARED_VALIDATE|unknown)", Answer::Fails(Errno::EOPNOTSUPP)),
             ],
         )
     },
     Claim {
         statement: "A memfd sealed against writing cannot be shared for writing: EPERM. Private, or for reading, it can be mapped.",
-        sources: &[
-            Source::Man("F_ADD_SEALS(2const), man-pages 6.20"),
-            Source::Measured,
-        ],
+        sources: &[Source::Man("F_ADD_SEALS(2const), man-pages 6.20"), Source::Measured],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::accepted(Sysno::mmap),
-            Lie::about(Sysno::mmap, What::OtherErrno(libc::EACCES)),
-        ],
+        lies: &[Lie::accepted(Sysno::mmap), Lie::about(Sysno::mmap, What::OtherErrno(libc::EACCES))],
         ..Claim::of_answers(
             "mmap.sealed.write",
             |_lab| {
                 let sealed = open::sealed_memfd(libc::F_SEAL_WRITE)?;
                 let mut seen = Observation::new();
                 let shared = map(&sealed, PAGE, READ | WRITE, SHARED, 0);
-                note(
-                    &mut seen,
-                    "mmap(sealed memfd, PROT_WRITE, MAP_SHARED)",
-                    shared,
-                )?;
+                note(&mut seen, "mmap(sealed memfd, PROT_WRITE, MAP_SHARED)", shared)?;
                 let private = map(&sealed, PAGE, READ | WRITE, PRIVATE, 0);
-                note(
-                    &mut seen,
-                    "mmap(sealed memfd, PROT_WRITE, MAP_PRIVATE)",
-                    private,
-                )?;
-                note(
-                    &mut seen,
-                    "mmap(sealed memfd, MAP_SHARED)",
-                    map(&sealed, PAGE, READ, SHARED, 0),
-                )?;
+                note(&mut seen, "mmap(sealed memfd, PROT_WRITE, MAP_PRIVATE)", private)?;
+                note(&mut seen, "mmap(sealed memfd, MAP_SHARED)", map(&sealed, PAGE, READ, SHARED, 0))?;
                 Ok(seen)
             },
             &[
-                (
-                    "mmap(sealed memfd, PROT_WRITE, MAP_SHARED)",
-                    Answer::Fails(Errno::EPERM),
-                ),
-                (
-                    "mmap(sealed memfd, PROT_WRITE, MAP_PRIVATE)",
-                    Answer::Says("mapped"),
-                ),
+                ("mmap(sealed memfd, PROT_WRITE, MAP_SHARED)", Answer::Fails(Errno::EPERM)),
+                ("mmap(sealed memfd, PROT_WRITE, MAP_PRIVATE)", Answer::Says("mapped")),
                 ("mmap(sealed memfd, MAP_SHARED)", Answer::Says("mapped")),
             ],
         )
@@ -345,14 +249,8 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.errors.append",
             mmap_errors_append,
             &[
-                (
-                    "mmap(O_APPEND, PROT_WRITE, MAP_SHARED)",
-                    Answer::Says("mapped"),
-                ),
-                (
-                    "mmap(append-only file, PROT_WRITE, MAP_SHARED)",
-                    Answer::Fails(Errno::EACCES),
-                ),
+                ("mmap(O_APPEND, PROT_WRITE, MAP_SHARED)", Answer::Says("mapped")),
+                ("mmap(append-only file, PROT_WRITE, MAP_SHARED)", Answer::Fails(Errno::EACCES)),
             ],
         )
     },
@@ -407,10 +305,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mut seen = Observation::new();
                 seen.call("write(pipe, mapping)", Ok(PAGE));
                 let same = bytes == [alias::OLD; PAGE];
-                seen.text(
-                    "bytes in the pipe",
-                    if same { "the file's" } else { "others" },
-                );
+                seen.text("bytes in the pipe", if same { "the file's" } else { "others" });
                 Ok(seen)
             },
             &[("bytes in the pipe", Answer::Says("the file's"))],
@@ -421,10 +316,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: &[Sysno::write],
-        lies: &[
-            Lie::accepted(Sysno::write),
-            Lie::returned(Sysno::write, 8192),
-        ],
+        lies: &[Lie::accepted(Sysno::write), Lie::returned(Sysno::write, 8192)],
         ..Claim::of_answers(
             "mmap.truncated.half-there",
             |lab| {
@@ -435,15 +327,11 @@ pub const CLAIMS: &[Claim] = &[
                 let (unix, _far) = UnixStream::pair().setup("socketpair")?;
                 let (tcp, _tcp_far) = sockets::tcp()?;
                 let mut seen = Observation::new();
-                for (name, target) in [
-                    ("pipe", AsFd::as_fd(&pipe.write)),
-                    ("AF_UNIX socket", unix.as_fd()),
-                    ("TCP socket", tcp.as_fd()),
-                ] {
+                for (name, target) in
+                    [("pipe", AsFd::as_fd(&pipe.write)), ("AF_UNIX socket", unix.as_fd()), ("TCP socket", tcp.as_fd())]
+                {
                     // SAFETY: the kernel checks every access; the range lies in the mapping.
-                    let written = io::again(|| unsafe {
-                        io::write_from(&target, mapping.as_ptr(), 2 * PAGE)
-                    });
+                    let written = io::again(|| unsafe { io::write_from(&target, mapping.as_ptr(), 2 * PAGE) });
                     seen.call(format!("write({name}, mapping)"), written);
                 }
                 note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
@@ -451,10 +339,7 @@ pub const CLAIMS: &[Claim] = &[
             },
             &[
                 ("write(pipe, mapping)", Answer::Is(4096)),
-                (
-                    "write(AF_UNIX socket, mapping)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("write(AF_UNIX socket, mapping)", Answer::Fails(Errno::EFAULT)),
                 ("write(TCP socket, mapping)", Answer::Fails(Errno::EFAULT)),
             ],
         )
@@ -480,24 +365,16 @@ pub const CLAIMS: &[Claim] = &[
                 // SAFETY: the kernel checks every access; the range lies in the mapping.
                 let written = io::again(|| unsafe { io::write_from(&null, mapping.as_ptr(), 1) });
                 let mut seen = Observation::new();
-                seen.call(
-                    "write(/dev/null, mapping behind the end of its file)",
-                    written,
-                );
+                seen.call("write(/dev/null, mapping behind the end of its file)", written);
                 Ok(seen)
             },
-            &[(
-                "write(/dev/null, mapping behind the end of its file)",
-                Answer::Is(1),
-            )],
+            &[("write(/dev/null, mapping behind the end of its file)", Answer::Is(1))],
         )
     },
 ];
 
-const OTHERWISE_MUNMAP: &[Lie] = &[
-    Lie::about(Sysno::munmap, What::OtherErrno(libc::ENOLINK)),
-    Lie::accepted(Sysno::munmap),
-];
+const OTHERWISE_MUNMAP: &[Lie] =
+    &[Lie::about(Sysno::munmap, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::munmap)];
 
 pub(super) const READ: usize = libc::PROT_READ as usize;
 pub(super) const WRITE: usize = libc::PROT_WRITE as usize;
@@ -560,11 +437,7 @@ pub(super) fn is_mapped(address: usize) -> Result<bool, Stop> {
 }
 
 /// Notes whether there is a mapping, and not its address.
-pub(super) fn note(
-    seen: &mut Observation,
-    fact: &str,
-    mapped: Result<usize, Errno>,
-) -> Result<(), Stop> {
+pub(super) fn note(seen: &mut Observation, fact: &str, mapped: Result<usize, Errno>) -> Result<(), Stop> {
     match mapped {
         Ok(address) if is_mapped(address)? => seen.text(fact, "mapped"),
         Ok(_) => seen.text(fact, "no mapping at the address"),

@@ -7,8 +7,8 @@ use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::OLD;
 use crate::lab::pages::{
-    PAGE, UNHARMED, bytes, in_child, letter, lettered, letters, letters_of, load, store,
-    store_in_child, touch, write_from,
+    PAGE, UNHARMED, bytes, in_child, letter, lettered, letters, letters_of, load, store, store_in_child, touch,
+    write_from,
 };
 use crate::lab::{Lab, ext4, io, mounts};
 use crate::verdict::{Observation, Setup, Stop};
@@ -49,10 +49,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Man("sigaction(2), man-pages 6.20"), GVISOR],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::bytes(Sysno::read, 2, 3),
-            Lie::bytes(Sysno::read, 123, 0),
-        ],
+        lies: &[Lie::bytes(Sysno::read, 2, 3), Lie::bytes(Sysno::read, 123, 0)],
         ..Claim::of_answers(
             "mmap.end.siginfo",
             mmap_end_siginfo,
@@ -74,14 +71,8 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.end.write-from",
             mmap_end_write_from,
             &[
-                (
-                    "write(pipe, second page of a mapping of two)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
-                (
-                    "write(pipe, page mapped behind the end)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("write(pipe, second page of a mapping of two)", Answer::Fails(Errno::EFAULT)),
+                ("write(pipe, page mapped behind the end)", Answer::Fails(Errno::EFAULT)),
             ],
         )
     },
@@ -108,15 +99,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A file that is mapped can be made shorter, longer and empty.",
-        sources: &[Source::Thread(
-            "LTP @6958277, testcases/kernel/syscalls/mmap/mmap09.c",
-        )],
+        sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap09.c")],
         finds: always(true),
         about: TRUNCATE,
-        lies: &[
-            Lie::refused(Sysno::ftruncate, libc::ETXTBSY),
-            Lie::skipped(Sysno::ftruncate),
-        ],
+        lies: &[Lie::refused(Sysno::ftruncate, libc::ETXTBSY), Lie::skipped(Sysno::ftruncate)],
         ..Claim::of_answers(
             "mmap.truncated.resized",
             mmap_truncated_resized,
@@ -153,10 +139,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN, GVISOR],
         finds: always(true),
         about: TRUNCATE,
-        lies: &[
-            Lie::skipped(Sysno::ftruncate),
-            Lie::bytes(Sysno::read, 0, b'a'),
-        ],
+        lies: &[Lie::skipped(Sysno::ftruncate), Lie::bytes(Sysno::read, 0, b'a')],
         ..Claim::of_answers(
             "mmap.truncated.rest-of-page",
             mmap_truncated_rest_of_page,
@@ -204,10 +187,7 @@ pub const CLAIMS: &[Claim] = &[
                 ("store into the hole, delalloc", Answer::Says(SIGBUS)),
                 ("store with room, delalloc", Answer::Says("exit status 0")),
                 ("byte on the disk, delalloc", Answer::Says("z")),
-                (
-                    "pwrite() when full, nodelalloc",
-                    Answer::Fails(Errno::ENOSPC),
-                ),
+                ("pwrite() when full, nodelalloc", Answer::Fails(Errno::ENOSPC)),
                 ("store into the hole, nodelalloc", Answer::Says(SIGBUS)),
                 ("store with room, nodelalloc", Answer::Says("exit status 0")),
                 ("byte on the disk, nodelalloc", Answer::Says("z")),
@@ -242,11 +222,7 @@ extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *m
     told[8..].copy_from_slice(&address.to_ne_bytes());
     // SAFETY: write and _exit may be called in a handler; the bytes are readable during the call.
     unsafe {
-        libc::write(
-            PIPE.load(Ordering::Relaxed),
-            told.as_ptr().cast(),
-            told.len(),
-        );
+        libc::write(PIPE.load(Ordering::Relaxed), told.as_ptr().cast(), told.len());
         libc::_exit(0)
     }
 }
@@ -281,11 +257,7 @@ fn mmap_end_siginfo(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.count("signal", number(0));
     seen.count("si_code", number(4));
-    let word = if address == byte {
-        "the byte"
-    } else {
-        "another"
-    };
+    let word = if address == byte { "the byte" } else { "another" };
     seen.text("si_addr", word);
     Ok(seen)
 }
@@ -295,14 +267,8 @@ fn mmap_end_write_from(lab: &Lab) -> Result<Observation, Stop> {
     let pages = mapped(&file, 2, READ, SHARED)?;
     let behind = aside(|| map(&file, PAGE, READ, SHARED, PAGE)).setup("mmap")?;
     let mut seen = Observation::new();
-    seen.call(
-        "write(pipe, second page of a mapping of two)",
-        write_from(pages + PAGE)?,
-    );
-    seen.call(
-        "write(pipe, page mapped behind the end)",
-        write_from(behind)?,
-    );
+    seen.call("write(pipe, second page of a mapping of two)", write_from(pages + PAGE)?);
+    seen.call("write(pipe, page mapped behind the end)", write_from(behind)?);
     Ok(seen)
 }
 
@@ -423,24 +389,14 @@ fn mmap_full_hole(_lab: &Lab) -> Result<Observation, Stop> {
         let full = aside(|| fill(&filler))?;
         seen.call(format!("pwrite() when full, {name}"), full);
         let hole = page + ext4::BLOCK;
-        seen.text(
-            format!("store into the hole, {name}"),
-            store_in_child(hole, b'z')?,
-        );
+        seen.text(format!("store into the hole, {name}"), store_in_child(hole, b'z')?);
         aside(|| io::truncate(&filler, 0)).setup("ftruncate")?;
         aside(|| filler.sync_all()).setup("fsync")?;
-        seen.text(
-            format!("store with room, {name}"),
-            store_in_child(hole, b'z')?,
-        );
+        seen.text(format!("store with room, {name}"), store_in_child(hole, b'z')?);
         aside(|| drop_pages(page, &file))?;
         let mut byte = [b'?'];
         io::pread_full(&file, &mut byte, ext4::BLOCK as u64).setup("pread")?;
-        let shown = if byte == [0] {
-            '0'
-        } else {
-            char::from(byte[0])
-        };
+        let shown = if byte == [0] { '0' } else { char::from(byte[0]) };
         seen.text(format!("byte on the disk, {name}"), shown);
     }
     Ok(seen)

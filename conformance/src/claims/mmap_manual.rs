@@ -32,10 +32,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "EOVERFLOW of mmap() is for 32-bit architectures.",
         method: "On this 64-bit one, maps two pages of which the second would begin at 2^63, and a page at a negative offset.",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor mmap.cc, MapOffsetBeyondEnd and neighbours"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor mmap.cc, MapOffsetBeyondEnd and neighbours")],
         finds: always(false),
         about: MMAP,
         lies: REFUSED_OTHERWISE,
@@ -54,10 +51,7 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.offset.behind-the-end",
             mmap_offset_behind_the_end,
             &[
-                (
-                    "mmap(file of one page, offset 1 GiB)",
-                    Answer::Says("mapped"),
-                ),
+                ("mmap(file of one page, offset 1 GiB)", Answer::Says("mapped")),
                 ("mmap(offset 2^63 - 8192, 4096)", Answer::Says("mapped")),
             ],
         )
@@ -73,11 +67,7 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(&[0; PAGE])?;
                 let mut seen = Observation::new();
-                note(
-                    &mut seen,
-                    "mmap(length 2^62)",
-                    map(&file, 1 << 62, READ, PRIVATE, 0),
-                )?;
+                note(&mut seen, "mmap(length 2^62)", map(&file, 1 << 62, READ, PRIVATE, 0))?;
                 Ok(seen)
             },
             &[("mmap(length 2^62)", Answer::Fails(Errno::ENOMEM))],
@@ -85,10 +75,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "MAP_FIXED at an address inside a page fails with EINVAL; a hint inside a page is taken.",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor mmap.cc, FixedAlignment and HintAlignment"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor mmap.cc, FixedAlignment and HintAlignment")],
         finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
@@ -111,37 +98,22 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.fixed.noreplace",
             mmap_fixed_noreplace,
             &[
-                (
-                    "mmap(a mapping's page, MAP_FIXED_NOREPLACE)",
-                    Answer::Fails(Errno::EEXIST),
-                ),
-                (
-                    "mmap(two pages over its second, MAP_FIXED_NOREPLACE)",
-                    Answer::Fails(Errno::EEXIST),
-                ),
-                (
-                    "mmap(a free page, MAP_FIXED_NOREPLACE)",
-                    Answer::Says("mapped"),
-                ),
+                ("mmap(a mapping's page, MAP_FIXED_NOREPLACE)", Answer::Fails(Errno::EEXIST)),
+                ("mmap(two pages over its second, MAP_FIXED_NOREPLACE)", Answer::Fails(Errno::EEXIST)),
+                ("mmap(a free page, MAP_FIXED_NOREPLACE)", Answer::Says("mapped")),
             ],
         )
     },
     Claim {
         statement: "mmap() of a closed descriptor, or of one opened with O_PATH, fails with EBADF.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP mmap08; gVisor mmap.cc, BadFd and OPath"),
-        ],
+        sources: &[MAN, Source::Thread("LTP mmap08; gVisor mmap.cc, BadFd and OPath")],
         finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
             "mmap.errors.ebadf",
             mmap_errors_ebadf,
-            &[
-                ("mmap(-1)", Answer::Fails(Errno::EBADF)),
-                ("mmap(O_PATH file)", Answer::Fails(Errno::EBADF)),
-            ],
+            &[("mmap(-1)", Answer::Fails(Errno::EBADF)), ("mmap(O_PATH file)", Answer::Fails(Errno::EBADF))],
         )
     },
     Claim {
@@ -153,10 +125,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.end.zeros",
             mmap_end_zeros,
-            &[
-                ("bytes behind the end", Answer::Says("zeros")),
-                ("bytes left in the pipe", Answer::Is(0)),
-            ],
+            &[("bytes behind the end", Answer::Says("zeros")), ("bytes left in the pipe", Answer::Is(0))],
         )
     },
     Claim {
@@ -169,10 +138,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.end.stores",
             mmap_end_stores,
-            &[
-                ("msync(MS_SYNC)", Answer::Is(0)),
-                ("length of the file", Answer::Is(100)),
-            ],
+            &[("msync(MS_SYNC)", Answer::Is(0)), ("length of the file", Answer::Is(100))],
         )
     },
     Claim {
@@ -187,12 +153,7 @@ pub const CLAIMS: &[Claim] = &[
                 msync(
                     lab,
                     &[
-                        (
-                            "msync(MS_SYNC | MS_ASYNC)",
-                            0,
-                            PAGE,
-                            libc::MS_SYNC | libc::MS_ASYNC,
-                        ),
+                        ("msync(MS_SYNC | MS_ASYNC)", 0, PAGE, libc::MS_SYNC | libc::MS_ASYNC),
                         ("msync(0x100)", 0, PAGE, 0x100),
                         ("msync(page + 1)", 1, PAGE, libc::MS_SYNC),
                     ],
@@ -223,10 +184,7 @@ pub const CLAIMS: &[Claim] = &[
                     ],
                 )
             },
-            &[
-                ("msync(unmapped page)", Answer::Fails(Errno::ENOMEM)),
-                ("msync(unmapped page, 0)", Answer::Is(0)),
-            ],
+            &[("msync(unmapped page)", Answer::Fails(Errno::ENOMEM)), ("msync(unmapped page, 0)", Answer::Is(0))],
         )
     },
     Claim {
@@ -241,20 +199,14 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.msync.locked",
             mmap_msync_locked,
             &[
-                (
-                    "msync(MS_INVALIDATE) of the locked page",
-                    Answer::Fails(Errno::EBUSY),
-                ),
+                ("msync(MS_INVALIDATE) of the locked page", Answer::Fails(Errno::EBUSY)),
                 ("msync(MS_SYNC) of the locked page", Answer::Is(0)),
             ],
         )
     },
     Claim {
         statement: "mremap() to no bytes, or from no bytes of a private mapping, fails with EINVAL.",
-        sources: &[
-            MREMAP,
-            Source::Thread("LTP mremap02; Linux 4.14, commit dba58d3b8c50"),
-        ],
+        sources: &[MREMAP, Source::Thread("LTP mremap02; Linux 4.14, commit dba58d3b8c50")],
         finds: always(true),
         about: &[Sysno::mremap],
         lies: &Lie::otherwise(Sysno::mremap),
@@ -263,10 +215,7 @@ pub const CLAIMS: &[Claim] = &[
             mmap_mremap_einval,
             &[
                 ("mremap(page, 4096, 0)", Answer::Fails(Errno::EINVAL)),
-                (
-                    "mremap(private page, 0, 4096, MREMAP_MAYMOVE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("mremap(private page, 0, 4096, MREMAP_MAYMOVE)", Answer::Fails(Errno::EINVAL)),
                 ("mremap(page + 1, 4096, 8192)", Answer::Fails(Errno::EINVAL)),
             ],
         )
@@ -280,17 +229,9 @@ fn mmap_offset_eoverflow(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[0; PAGE])?;
     let mut seen = Observation::new();
     let end = 1 << 63;
-    note(
-        &mut seen,
-        ACROSS,
-        map(&file, 2 * PAGE, READ, PRIVATE, end - PAGE),
-    )?;
+    note(&mut seen, ACROSS, map(&file, 2 * PAGE, READ, PRIVATE, end - PAGE))?;
     let negative = 0_usize.wrapping_sub(PAGE);
-    note(
-        &mut seen,
-        NEGATIVE,
-        map(&file, 2 * PAGE, READ, PRIVATE, negative),
-    )?;
+    note(&mut seen, NEGATIVE, map(&file, 2 * PAGE, READ, PRIVATE, negative))?;
     Ok(seen)
 }
 
@@ -327,17 +268,9 @@ fn mmap_fixed_noreplace(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| map_at(free + PAGE, PAGE)).setup("mmap")?;
     let mut seen = Observation::new();
     let over = map_at(free + PAGE, PAGE);
-    note(
-        &mut seen,
-        "mmap(a mapping's page, MAP_FIXED_NOREPLACE)",
-        over,
-    )?;
+    note(&mut seen, "mmap(a mapping's page, MAP_FIXED_NOREPLACE)", over)?;
     let across = map_at(free, 2 * PAGE);
-    note(
-        &mut seen,
-        "mmap(two pages over its second, MAP_FIXED_NOREPLACE)",
-        across,
-    )?;
+    note(&mut seen, "mmap(two pages over its second, MAP_FIXED_NOREPLACE)", across)?;
     let beside = map_at(free + 2 * PAGE, PAGE);
     note(&mut seen, "mmap(a free page, MAP_FIXED_NOREPLACE)", beside)?;
     Ok(seen)
@@ -349,11 +282,7 @@ fn mmap_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
     let none = unsafe { ask(Sysno::mmap, [0, PAGE, READ, PRIVATE, NO_FD, 0]) };
     note(&mut seen, "mmap(-1)", none)?;
     let path = Descriptor::open(lab, Fd::PathOnly)?;
-    note(
-        &mut seen,
-        "mmap(O_PATH file)",
-        map(&path, PAGE, READ, PRIVATE, 0),
-    )?;
+    note(&mut seen, "mmap(O_PATH file)", map(&path, PAGE, READ, PRIVATE, 0))?;
     Ok(seen)
 }
 
@@ -371,10 +300,7 @@ fn mmap_end_zeros(lab: &Lab) -> Result<Observation, Stop> {
         return Err(Stop::broken("the mapping does not show the file"));
     }
     let zeros = behind.iter().all(|byte| *byte == 0);
-    seen.text(
-        "bytes behind the end",
-        if zeros { "zeros" } else { "others" },
-    );
+    seen.text("bytes behind the end", if zeros { "zeros" } else { "others" });
     super::tools::note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -419,10 +345,7 @@ fn mmap_msync_locked(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| unsafe { ask(Sysno::mlock, [page, PAGE, 0, 0, 0, 0]) }).setup("mlock")?;
     let mut seen = Observation::new();
     for (fact, flags) in [
-        (
-            "msync(MS_INVALIDATE) of the locked page",
-            libc::MS_INVALIDATE,
-        ),
+        ("msync(MS_INVALIDATE) of the locked page", libc::MS_INVALIDATE),
         ("msync(MS_SYNC) of the locked page", libc::MS_SYNC),
     ] {
         seen.call(fact, sync(page, PAGE, flags));
@@ -437,12 +360,7 @@ fn mmap_mremap_einval(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (fact, address, old, new) in [
         ("mremap(page, 4096, 0)", page, PAGE, 0),
-        (
-            "mremap(private page, 0, 4096, MREMAP_MAYMOVE)",
-            page,
-            0,
-            PAGE,
-        ),
+        ("mremap(private page, 0, 4096, MREMAP_MAYMOVE)", page, 0, PAGE),
         ("mremap(page + 1, 4096, 8192)", page + 1, PAGE, 2 * PAGE),
     ] {
         // SAFETY: no reference to the page exists, whatever the call does with it.

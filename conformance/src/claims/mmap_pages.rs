@@ -9,9 +9,7 @@ use crate::interpose::record::aside;
 use crate::lab::filesystems::{Status, file_on, set_old_time};
 use crate::lab::io::{self, argument, ask};
 use crate::lab::open::sealed_memfd;
-use crate::lab::pages::{
-    PAGE, UNHARMED, letter, lettered, letters, load, resident, store, store_in_child, touch,
-};
+use crate::lab::pages::{PAGE, UNHARMED, letter, lettered, letters, load, resident, store, store_in_child, touch};
 use crate::lab::{Lab, alias, mounts};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use std::fs::File;
@@ -48,10 +46,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.sync.memfd",
             |_lab| map_sync(&sealed_memfd(0)?),
-            &[
-                (SHARED_SYNC, Answer::Says("mapped")),
-                (VALIDATED_SYNC, Answer::Fails(Errno::EOPNOTSUPP)),
-            ],
+            &[(SHARED_SYNC, Answer::Says("mapped")), (VALIDATED_SYNC, Answer::Fails(Errno::EOPNOTSUPP))],
         )
     },
     Claim {
@@ -87,15 +82,9 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What is stored behind the end of a file on ext4 is gone when that is made longer: there are zeros.",
         method: "Stores a byte into the last page, behind the end, and reads it when the file has been extended by ftruncate().",
         sources: &[MAN, Source::Measured],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::ftruncate],
-        lies: &[
-            Lie::bytes(Sysno::pread64, 0, b'x'),
-            Lie::bytes(Sysno::pread64, b'x', 0),
-        ],
+        lies: &[Lie::bytes(Sysno::pread64, 0, b'x'), Lie::bytes(Sysno::pread64, b'x', 0)],
         ..Claim::of_answers(
             "mmap.end.disk-drops-stores",
             |lab| extended(&file_on(lab, &["ext4"])?.0, false),
@@ -112,10 +101,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.end.disk-synced",
             |lab| extended(&file_on(lab, DISKS)?.0, true),
-            &[
-                ("msync(MS_SYNC)", Answer::Is(0)),
-                ("the byte behind the old end", Answer::Says("0")),
-            ],
+            &[("msync(MS_SYNC)", Answer::Is(0)), ("the byte behind the old end", Answer::Says("0"))],
         )
     },
     Claim {
@@ -128,10 +114,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.end.memfd-synced",
             |_lab| extended(&File::from(sealed_memfd(0)?), true),
-            &[
-                ("msync(MS_SYNC)", Answer::Is(0)),
-                ("the byte behind the old end", Answer::Says("0")),
-            ],
+            &[("msync(MS_SYNC)", Answer::Is(0)), ("the byte behind the old end", Answer::Says("0"))],
         )
     },
     Claim {
@@ -149,38 +132,27 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.end.sigbus",
             mmap_end_sigbus,
             &[
-                (
-                    "load from the last page, behind the end",
-                    Answer::Says("exit status 0"),
-                ),
+                ("load from the last page, behind the end", Answer::Says("exit status 0")),
                 ("load from the next page", Answer::Says(SIGBUS)),
             ],
         )
     },
     Claim {
         statement: "read() into a page behind the end of its file fails with EFAULT: no signal is raised.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/mmap.cc, InternalSigBusZeroing",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc, InternalSigBusZeroing")],
         finds: always(true),
         about: &[Sysno::read],
         lies: &Lie::otherwise(Sysno::read),
         ..Claim::of_answers(
             "mmap.end.read-into",
             mmap_end_read_into,
-            &[(
-                "read(/dev/zero, page behind the end)",
-                Answer::Fails(Errno::EFAULT),
-            )],
+            &[("read(/dev/zero, page behind the end)", Answer::Fails(Errno::EFAULT))],
         )
     },
     Claim {
         statement: "A page behind the end of the file can be loaded from once the file has become longer.",
         method: "Maps two pages of a file of one, then writes a byte to the second.",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
         finds: always(true),
         about: &[Sysno::pwrite64],
         lies: &[Lie::bytes(Sysno::read, b'b', 0)],
@@ -188,10 +160,7 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.end.grown-file",
             mmap_end_grown_file,
             &[
-                (
-                    "write(pipe, second page) before",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("write(pipe, second page) before", Answer::Fails(Errno::EFAULT)),
                 ("pwrite(file, \"b\", 4096)", Answer::Is(1)),
                 ("first byte of the second page", Answer::Says("b")),
             ],
@@ -207,10 +176,7 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(true),
         about: &[Sysno::ftruncate],
-        lies: &[
-            Lie::skipped(Sysno::ftruncate),
-            Lie::bytes(Sysno::read, 0, b'b'),
-        ],
+        lies: &[Lie::skipped(Sysno::ftruncate), Lie::bytes(Sysno::read, 0, b'b')],
         ..Claim::of_answers(
             "mmap.truncated.grown-again",
             mmap_truncated_grown_again,
@@ -223,20 +189,14 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A shared mapping shows what is written to its file.",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
         finds: always(true),
         about: &[Sysno::pwrite64],
         lies: &[Lie::bytes(Sysno::read, b'b', b'a')],
         ..Claim::of_answers(
             "mmap.shared.shows-writes",
             |lab| written(lab, SHARED),
-            &[
-                ("pwrite(file, \"b\", 0)", Answer::Is(1)),
-                ("first byte of the mapping", Answer::Says("b")),
-            ],
+            &[("pwrite(file, \"b\", 0)", Answer::Is(1)), ("first byte of the mapping", Answer::Says("b"))],
         )
     },
     Claim {
@@ -249,42 +209,27 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.private.shows-writes",
             |lab| written(lab, PRIVATE),
-            &[
-                ("pwrite(file, \"b\", 0)", Answer::Is(1)),
-                ("first byte of the mapping", Answer::Says("b")),
-            ],
+            &[("pwrite(file, \"b\", 0)", Answer::Is(1)), ("first byte of the mapping", Answer::Says("b"))],
         )
     },
     Claim {
         statement: "What is stored to a shared mapping is read from its file at once, without msync().",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
         finds: always(true),
         about: &[Sysno::pread64],
         lies: &[Lie::bytes(Sysno::pread64, b'b', b'a')],
         ..Claim::of_answers(
             "mmap.shared.stores-are-read",
             |lab| stored(lab, SHARED),
-            &[
-                ("pread(file, 1, 0)", Answer::Is(1)),
-                ("first byte of the file", Answer::Says("b")),
-            ],
+            &[("pread(file, 1, 0)", Answer::Is(1)), ("first byte of the file", Answer::Says("b"))],
         )
     },
     Claim {
         statement: "What is stored to a private mapping is not in its file, and the page no longer shows what is written there.",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
         finds: always(true),
         about: &[Sysno::pread64, Sysno::pwrite64],
-        lies: &[
-            Lie::bytes(Sysno::pread64, b'a', b'b'),
-            Lie::bytes(Sysno::read, b'b', b'c'),
-        ],
+        lies: &[Lie::bytes(Sysno::pread64, b'a', b'b'), Lie::bytes(Sysno::read, b'b', b'c')],
         ..Claim::of_answers(
             "mmap.private.copy-on-store",
             |lab| stored(lab, PRIVATE),
@@ -301,10 +246,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::bytes(Sysno::read, b'b', b'a'),
-            Lie::bytes(Sysno::read, b'a', b'b'),
-        ],
+        lies: &[Lie::bytes(Sysno::read, b'b', b'a'), Lie::bytes(Sysno::read, b'a', b'b')],
         ..Claim::of_answers(
             "mmap.life.fork",
             mmap_life_fork,
@@ -351,44 +293,28 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A file can be read into a mapping of itself, of the same page even.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/mmap.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
         finds: always(true),
         about: &[Sysno::pread64],
-        lies: &[
-            Lie::refused(Sysno::pread64, libc::EFAULT),
-            Lie::bytes(Sysno::read, b'b', b'a'),
-        ],
+        lies: &[Lie::refused(Sysno::pread64, libc::EFAULT), Lie::bytes(Sysno::read, b'b', b'a')],
         exceptions: &[Exception::Of(Sysno::pread64, What::TooFew, MOVED_AGAIN)],
         ..Claim::of_answers(
             "mmap.self.read",
             |lab| onto_itself(lab, Sysno::pread64),
-            &[
-                ("bytes moved", Answer::Is(2048)),
-                ("the page", Answer::Says("b")),
-            ],
+            &[("bytes moved", Answer::Is(2048)), ("the page", Answer::Says("b"))],
         )
     },
     Claim {
         statement: "A file can be written from a mapping of itself, of the same page even.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/mmap.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
         finds: always(true),
         about: &[Sysno::pwrite64],
-        lies: &[
-            Lie::refused(Sysno::pwrite64, libc::EFAULT),
-            Lie::bytes(Sysno::read, b'a', b'b'),
-        ],
+        lies: &[Lie::refused(Sysno::pwrite64, libc::EFAULT), Lie::bytes(Sysno::read, b'a', b'b')],
         exceptions: &[Exception::Of(Sysno::pwrite64, What::TooFew, MOVED_AGAIN)],
         ..Claim::of_answers(
             "mmap.self.write",
             |lab| onto_itself(lab, Sysno::pwrite64),
-            &[
-                ("bytes moved", Answer::Is(2048)),
-                ("the page", Answer::Says("a")),
-            ],
+            &[("bytes moved", Answer::Is(2048)), ("the page", Answer::Says("a"))],
         )
     },
     Claim {
@@ -408,19 +334,13 @@ pub const CLAIMS: &[Claim] = &[
             &[
                 ("mmap(PROT_EXEC)", Answer::Fails(Errno::EPERM)),
                 ("mmap(PROT_READ)", Answer::Says("mapped")),
-                (
-                    "mprotect(PROT_READ|PROT_EXEC)",
-                    Answer::Fails(Errno::EACCES),
-                ),
+                ("mprotect(PROT_READ|PROT_EXEC)", Answer::Fails(Errno::EACCES)),
             ],
         )
     },
     Claim {
         statement: "A load from a PROT_NONE mapping raises SIGSEGV; for write() such memory is EFAULT.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap05.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap05.c")],
         finds: always(true),
         about: MMAP,
         lies: &[UNHARMED, Lie::accepted(Sysno::write)],
@@ -464,10 +384,7 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.protection.read-only-file",
             mmap_protection_read_only_file,
             &[
-                (
-                    "mprotect(shared page, PROT_WRITE)",
-                    Answer::Fails(Errno::EACCES),
-                ),
+                ("mprotect(shared page, PROT_WRITE)", Answer::Fails(Errno::EACCES)),
                 ("mprotect(private page, PROT_WRITE)", Answer::Is(0)),
                 ("store to the private page", Answer::Says("exit status 0")),
             ],
@@ -476,19 +393,10 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_POPULATE brings a file's pages into memory before they are touched.",
         method: "Asks mincore() about a memfd that nobody has written, without and with the flag.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap12.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap12.c")],
         finds: always(true),
         about: MMAP,
-        lies: &[Lie::about(
-            Sysno::mincore,
-            What::Output {
-                argument: 2,
-                value: 0,
-            },
-        )],
+        lies: &[Lie::about(Sysno::mincore, What::Output { argument: 2, value: 0 })],
         ..Claim::of_answers(
             "mmap.populate.resident",
             mmap_populate_resident,
@@ -500,23 +408,15 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "MAP_POPULATE of more than the file has does not fail.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/mmap.cc, MapPopulateShort",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc, MapPopulateShort")],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::refused(Sysno::mmap, libc::EFAULT),
-            Lie::bytes(Sysno::read, b'a', 0),
-        ],
+        lies: &[Lie::refused(Sysno::mmap, libc::EFAULT), Lie::bytes(Sysno::read, b'a', 0)],
         ..Claim::of_answers(
             "mmap.populate.behind-the-end",
             mmap_populate_behind_the_end,
             &[
-                (
-                    "mmap(four pages of one, MAP_POPULATE)",
-                    Answer::Says("mapped"),
-                ),
+                ("mmap(four pages of one, MAP_POPULATE)", Answer::Says("mapped")),
                 ("first page", Answer::Says("a")),
                 ("write(pipe, fourth page)", Answer::Fails(Errno::EFAULT)),
             ],
@@ -524,10 +424,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A mapping with MAP_LOCKED counts as locked memory: VmLck grows by its length.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap14.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap14.c")],
         finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, b'6', b'7')],
@@ -535,10 +432,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "mmap.locked.counted",
             mmap_locked_counted,
-            &[
-                ("mmap(four pages, MAP_LOCKED)", Answer::Says("mapped")),
-                ("KiB added to VmLck", Answer::Is(16)),
-            ],
+            &[("mmap(four pages, MAP_LOCKED)", Answer::Says("mapped")), ("KiB added to VmLck", Answer::Is(16))],
         )
     },
     Claim {
@@ -546,10 +440,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: &[Sysno::mmap, Sysno::pwrite64],
-        lies: &[
-            Lie::refused(Sysno::mmap, libc::EINVAL),
-            Lie::refused(Sysno::pwrite64, libc::ETXTBSY),
-        ],
+        lies: &[Lie::refused(Sysno::mmap, libc::EINVAL), Lie::refused(Sysno::pwrite64, libc::ETXTBSY)],
         ..Claim::of_answers(
             "mmap.flags.denywrite",
             mmap_flags_denywrite,
@@ -565,10 +456,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: &[Sysno::munmap],
-        lies: &[
-            Lie::skipped(Sysno::munmap),
-            Lie::bytes(Sysno::read, b'c', b'x'),
-        ],
+        lies: &[Lie::skipped(Sysno::munmap), Lie::bytes(Sysno::read, b'c', b'x')],
         ..Claim::of_answers(
             "mmap.munmap.middle",
             mmap_munmap_middle,
@@ -582,42 +470,23 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A later mapping with MAP_FIXED replaces the page that it overlaps, and no other.",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::bytes(Sysno::read, b'a', b'b'),
-            Lie::bytes(Sysno::read, b'c', b'x'),
-        ],
-        ..Claim::of_answers(
-            "mmap.fixed.replaces",
-            mmap_fixed_replaces,
-            &[("pages of the area", Answer::Says("aac"))],
-        )
+        lies: &[Lie::bytes(Sysno::read, b'a', b'b'), Lie::bytes(Sysno::read, b'c', b'x')],
+        ..Claim::of_answers("mmap.fixed.replaces", mmap_fixed_replaces, &[("pages of the area", Answer::Says("aac"))])
     },
     Claim {
         statement: "With MREMAP_MAYMOVE a mapping that has no room grows elsewhere, and shows more of its file.",
-        sources: &[
-            MREMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap01.c"),
-        ],
+        sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap01.c")],
         finds: always(true),
         about: REMAP,
-        lies: &[
-            Lie::refused(Sysno::mremap, libc::ENOMEM),
-            Lie::bytes(Sysno::read, b'c', b'x'),
-        ],
+        lies: &[Lie::refused(Sysno::mremap, libc::ENOMEM), Lie::bytes(Sysno::read, b'c', b'x')],
         ..Claim::of_answers(
             "mmap.mremap.moves",
             mmap_mremap_moves,
             &[
-                (
-                    "mremap(page, 4096, 12288, MREMAP_MAYMOVE)",
-                    Answer::Says("mapped"),
-                ),
+                ("mremap(page, 4096, 12288, MREMAP_MAYMOVE)", Answer::Says("mapped")),
                 ("pages at the new address", Answer::Says("abc")),
                 ("the old page", Answer::Says("gone")),
             ],
@@ -625,10 +494,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "Without MREMAP_MAYMOVE a mapping grows where it is, or, before another one, fails with ENOMEM.",
-        sources: &[
-            MREMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap04.c"),
-        ],
+        sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap04.c")],
         finds: always(true),
         about: REMAP,
         lies: REMAP_OTHERWISE,
@@ -636,14 +502,8 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.mremap.in-place",
             mmap_mremap_in_place,
             &[
-                (
-                    "mremap(page before another, 4096, 8192)",
-                    Answer::Fails(Errno::ENOMEM),
-                ),
-                (
-                    "mremap(page before nothing, 4096, 8192)",
-                    Answer::Says("in place"),
-                ),
+                ("mremap(page before another, 4096, 8192)", Answer::Fails(Errno::ENOMEM)),
+                ("mremap(page before nothing, 4096, 8192)", Answer::Says("in place")),
                 ("pages there", Answer::Says("ab")),
             ],
         )
@@ -666,10 +526,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "mremap() of memory that is not mapped, or that a grown range would not be of one mapping, fails with EFAULT.",
-        sources: &[
-            MREMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap03.c"),
-        ],
+        sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap03.c")],
         finds: always(true),
         about: REMAP,
         lies: REMAP_OTHERWISE,
@@ -677,23 +534,14 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.mremap.efault",
             mmap_mremap_efault,
             &[
-                (
-                    "mremap(unmapped page, 4096, 8192)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
-                (
-                    "mremap(page and a hole, 8192, 12288)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("mremap(unmapped page, 4096, 8192)", Answer::Fails(Errno::EFAULT)),
+                ("mremap(page and a hole, 8192, 12288)", Answer::Fails(Errno::EFAULT)),
             ],
         )
     },
     Claim {
         statement: "MREMAP_FIXED without MREMAP_MAYMOVE, to an address inside a page or inside the old range, fails with EINVAL.",
-        sources: &[
-            MREMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c"),
-        ],
+        sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c")],
         finds: always(true),
         about: REMAP,
         lies: REMAP_OTHERWISE,
@@ -710,16 +558,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "With MREMAP_FIXED the mapping is moved to the address, and what was mapped there is gone.",
-        sources: &[
-            MREMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c"),
-        ],
+        sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c")],
         finds: always(true),
         about: REMAP,
-        lies: &[
-            Lie::refused(Sysno::mremap, libc::EINVAL),
-            Lie::bytes(Sysno::read, b'b', b'x'),
-        ],
+        lies: &[Lie::refused(Sysno::mremap, libc::EINVAL), Lie::bytes(Sysno::read, b'b', b'x')],
         ..Claim::of_answers(
             "mmap.mremap.fixed-moves",
             mmap_mremap_fixed_moves,
@@ -735,53 +577,31 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MREMAP],
         finds: always(true),
         about: REMAP,
-        lies: &[
-            Lie::refused(Sysno::mremap, libc::EINVAL),
-            Lie::bytes(Sysno::read, b'z', b'a'),
-        ],
+        lies: &[Lie::refused(Sysno::mremap, libc::EINVAL), Lie::bytes(Sysno::read, b'z', b'a')],
         ..Claim::of_answers(
             "mmap.mremap.duplicates",
             mmap_mremap_duplicates,
             &[
-                (
-                    "mremap(shared page, 0, 4096, MREMAP_MAYMOVE)",
-                    Answer::Says("mapped"),
-                ),
+                ("mremap(shared page, 0, 4096, MREMAP_MAYMOVE)", Answer::Says("mapped")),
                 ("the old page", Answer::Says("mapped")),
-                (
-                    "stored in the old one, seen in the new one",
-                    Answer::Says("z"),
-                ),
+                ("stored in the old one, seen in the new one", Answer::Says("z")),
             ],
         )
     },
     Claim {
         statement: "With MREMAP_DONTUNMAP a file's mapping is moved, and its old range stays mapped.",
         sources: &[MREMAP, Source::Thread("Linux 5.13, commit a4609387859f")],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         gates: &[
-            gate(
-                "5.7",
-                "private anonymous memory can be moved with MREMAP_DONTUNMAP",
-                MREMAP,
-            ),
-            gate(
-                "5.13",
-                "other mappings can, too",
-                Source::Thread("Linux 5.13, commit a4609387859f"),
-            ),
+            gate("5.7", "private anonymous memory can be moved with MREMAP_DONTUNMAP", MREMAP),
+            gate("5.13", "other mappings can, too", Source::Thread("Linux 5.13, commit a4609387859f")),
         ],
         about: REMAP,
         lies: &[
             Lie::refused(Sysno::mremap, libc::EINVAL).where_it(true),
             Lie::bytes(Sysno::read, b'a', b'x').where_it(true),
         ],
-        exceptions: &[Exception::Lacking(
-            "no lie moves a page and leaves its old range mapped",
-        )],
+        exceptions: &[Exception::Lacking("no lie moves a page and leaves its old range mapped")],
         ..Claim::of_answers(
             "mmap.mremap.dontunmap",
             mmap_mremap_dontunmap,
@@ -796,15 +616,8 @@ pub const CLAIMS: &[Claim] = &[
         statement: "mremap() that moves and does not resize takes a range of several mappings.",
         method: "Moves two pages of different protection in one call.",
         sources: &[MREMAP],
-        finds: &[
-            between((5, 10), (6, 16), false),
-            between((6, 17), (7, 3), true),
-        ],
-        gates: &[gate(
-            "6.17",
-            "a pure move may span several mappings",
-            MREMAP,
-        )],
+        finds: &[between((5, 10), (6, 16), false), between((6, 17), (7, 3), true)],
+        gates: &[gate("6.17", "a pure move may span several mappings", MREMAP)],
         about: REMAP,
         lies: &[
             Lie::refused(Sysno::mremap, libc::EFAULT).where_it(true),
@@ -813,9 +626,7 @@ pub const CLAIMS: &[Claim] = &[
         ],
         ..Claim::new("mmap.mremap.several", mmap_mremap_several, |seen| {
             let moved = seen.is("pages of the target", "ab");
-            Verdict::holds_if(
-                !seen.failed_with(SEVERAL, Errno::EFAULT) && (moved || seen.failed(SEVERAL)),
-            )
+            Verdict::holds_if(!seen.failed_with(SEVERAL, Errno::EFAULT) && (moved || seen.failed(SEVERAL)))
         })
     },
 ];
@@ -830,10 +641,7 @@ const SIGSEGV: &str = "signal 11";
 
 fn map_sync(file: &impl AsFd) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    for (fact, flags) in [
-        (SHARED_SYNC, SHARED | SYNC),
-        (VALIDATED_SYNC, VALIDATE | SYNC),
-    ] {
+    for (fact, flags) in [(SHARED_SYNC, SHARED | SYNC), (VALIDATED_SYNC, VALIDATE | SYNC)] {
         note(&mut seen, fact, map(file, PAGE, READ, flags, 0))?;
     }
     Ok(seen)
@@ -846,22 +654,12 @@ pub(super) fn truncate(file: &File, length: usize) -> Result<usize, Errno> {
 }
 
 /// Maps a file for an experiment about another call.
-pub(super) fn mapped(
-    file: &impl AsFd,
-    pages: usize,
-    protection: usize,
-    flags: usize,
-) -> Result<usize, Stop> {
+pub(super) fn mapped(file: &impl AsFd, pages: usize, protection: usize, flags: usize) -> Result<usize, Stop> {
     aside(|| map(file, pages * PAGE, protection, flags, 0)).setup("mmap")
 }
 
 /// Maps a page of a file at a free address.
-pub(super) fn mapped_at(
-    address: usize,
-    file: &File,
-    page: usize,
-    protection: usize,
-) -> Result<usize, Stop> {
+pub(super) fn mapped_at(address: usize, file: &File, page: usize, protection: usize) -> Result<usize, Stop> {
     let flags = PRIVATE | NO_REPLACE;
     // SAFETY: with MAP_FIXED_NOREPLACE nothing is replaced.
     aside(|| unsafe { map_with(file, address, PAGE, protection, flags, page * PAGE) }).setup("mmap")
@@ -880,25 +678,12 @@ pub(super) fn of_mapped(
 
 /// Notes whether a page is mapped.
 pub(super) fn note_page(seen: &mut Observation, fact: &str, address: usize) -> Result<(), Stop> {
-    seen.text(
-        fact,
-        if is_mapped(address)? {
-            "mapped"
-        } else {
-            "gone"
-        },
-    );
+    seen.text(fact, if is_mapped(address)? { "mapped" } else { "gone" });
     Ok(())
 }
 
 /// Notes whether an address is the requested one.
-pub(super) fn note_place(
-    seen: &mut Observation,
-    fact: &str,
-    moved: Result<usize, Errno>,
-    wanted: usize,
-    word: &str,
-) {
+pub(super) fn note_place(seen: &mut Observation, fact: &str, moved: Result<usize, Errno>, wanted: usize, word: &str) {
     match moved {
         Ok(address) if address == wanted => seen.text(fact, word),
         Ok(_) => seen.text(fact, "elsewhere"),
@@ -907,13 +692,7 @@ pub(super) fn note_place(
 }
 
 /// Calls `mremap`, which may remove mappings of the experiment.
-pub(super) fn remap(
-    address: usize,
-    from: usize,
-    to: usize,
-    flags: usize,
-    target: usize,
-) -> Result<usize, Errno> {
+pub(super) fn remap(address: usize, from: usize, to: usize, flags: usize, target: usize) -> Result<usize, Errno> {
     // SAFETY: no reference exists to memory that is mapped for an experiment, and targets are pages of the experiment.
     unsafe { ask(Sysno::mremap, [address, from, to, flags, target, 0]) }
 }
@@ -956,19 +735,14 @@ fn mmap_end_sigbus(lab: &Lab) -> Result<Observation, Stop> {
 fn read_into(address: usize) -> Result<Result<usize, Errno>, Stop> {
     let zero = aside(|| File::open("/dev/zero")).setup("open /dev/zero")?;
     // SAFETY: the kernel checks every access, and no reference exists to memory that is mapped for an experiment.
-    Ok(io::again(|| unsafe {
-        ask(Sysno::read, [argument(&zero), address, 1, 0, 0, 0])
-    }))
+    Ok(io::again(|| unsafe { ask(Sysno::read, [argument(&zero), address, 1, 0, 0, 0]) }))
 }
 
 fn mmap_end_read_into(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&[alias::OLD; 100])?;
     let page = mapped(&file, 2, READ | WRITE, SHARED)?;
     let mut seen = Observation::new();
-    seen.call(
-        "read(/dev/zero, page behind the end)",
-        read_into(page + PAGE)?,
-    );
+    seen.call("read(/dev/zero, page behind the end)", read_into(page + PAGE)?);
     Ok(seen)
 }
 
@@ -992,10 +766,7 @@ fn mmap_truncated_grown_again(lab: &Lab) -> Result<Observation, Stop> {
     }
     let mut seen = Observation::new();
     for length in [PAGE, 2 * PAGE] {
-        seen.call(
-            format!("ftruncate(file, {length})"),
-            truncate(&file, length),
-        );
+        seen.call(format!("ftruncate(file, {length})"), truncate(&file, length));
     }
     seen.text("pages of the mapping", letters(page, 2)?);
     Ok(seen)
@@ -1039,14 +810,8 @@ fn mmap_life_fork(lab: &Lab) -> Result<Observation, Stop> {
         let page = map(&file, PAGE, READ | WRITE, flags, 0);
         note(&mut seen, &format!("mmap({name})"), page)?;
         let page = page.setup("mmap")?;
-        seen.text(
-            format!("store to the {name} mapping in a child"),
-            store_in_child(page, b'b')?,
-        );
-        seen.text(
-            format!("{name} mapping after the child's store"),
-            letter(page)?,
-        );
+        seen.text(format!("store to the {name} mapping in a child"), store_in_child(page, b'b')?);
+        seen.text(format!("{name} mapping after the child's store"), letter(page)?);
     }
     Ok(seen)
 }
@@ -1065,10 +830,7 @@ fn change_time(file: &File) -> Result<Observation, Stop> {
         // SAFETY: the page belongs to this function, and lies in the file.
         unsafe { store(page, b'x') };
         let synced = sync(page, PAGE, libc::MS_SYNC).setup("msync")?;
-        seen.call(
-            format!("msync(MS_SYNC) after the {which} store"),
-            Ok(synced),
-        );
+        seen.call(format!("msync(MS_SYNC) after the {which} store"), Ok(synced));
         let kept = changed()? == before;
         let word = if kept { "as before" } else { "updated" };
         seen.text(format!("time after the {which} store"), word);
@@ -1095,17 +857,10 @@ fn onto_itself(lab: &Lab, call: Sysno) -> Result<Observation, Stop> {
 fn mmap_protection_noexec(_lab: &Lab) -> Result<Observation, Stop> {
     let file = mounts::empty_file(mounts::NOEXEC)?;
     let mut seen = Observation::new();
-    note(
-        &mut seen,
-        "mmap(PROT_EXEC)",
-        map(&file, PAGE, READ | EXECUTE, PRIVATE, 0),
-    )?;
+    note(&mut seen, "mmap(PROT_EXEC)", map(&file, PAGE, READ | EXECUTE, PRIVATE, 0))?;
     let page = map(&file, PAGE, READ, PRIVATE, 0);
     note(&mut seen, "mmap(PROT_READ)", page)?;
-    seen.call(
-        "mprotect(PROT_READ|PROT_EXEC)",
-        protect(page.setup("mmap")?, PAGE, READ | EXECUTE),
-    );
+    seen.call("mprotect(PROT_READ|PROT_EXEC)", protect(page.setup("mmap")?, PAGE, READ | EXECUTE));
     Ok(seen)
 }
 
@@ -1145,10 +900,7 @@ fn mmap_protection_read_only_file(lab: &Lab) -> Result<Observation, Stop> {
         let page = mapped(&read_only, 1, READ, flags)?;
         let fact = format!("mprotect({name} page, PROT_WRITE)");
         seen.call(fact, protect(page, PAGE, READ | WRITE));
-        seen.text(
-            format!("store to the {name} page"),
-            store_in_child(page, b'x')?,
-        );
+        seen.text(format!("store to the {name} page"), store_in_child(page, b'x')?);
     }
     Ok(seen)
 }
@@ -1194,11 +946,7 @@ fn mmap_locked_counted(lab: &Lab) -> Result<Observation, Stop> {
     };
     let mut seen = Observation::new();
     let before = locked()?;
-    note(
-        &mut seen,
-        "mmap(four pages, MAP_LOCKED)",
-        map(&file, 4 * PAGE, READ, PRIVATE | LOCKED, 0),
-    )?;
+    note(&mut seen, "mmap(four pages, MAP_LOCKED)", map(&file, 4 * PAGE, READ, PRIVATE | LOCKED, 0))?;
     seen.count("KiB added to VmLck", locked()?.saturating_sub(before));
     Ok(seen)
 }
@@ -1233,13 +981,7 @@ fn mmap_fixed_replaces(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     // SAFETY: the page that is replaced belongs to this function.
     let fixed = unsafe { map_with(&file, area + PAGE, PAGE, READ, PRIVATE | FIXED, 0) };
-    note_place(
-        &mut seen,
-        "mmap(second page, MAP_FIXED)",
-        fixed,
-        area + PAGE,
-        "there",
-    );
+    note_place(&mut seen, "mmap(second page, MAP_FIXED)", fixed, area + PAGE, "there");
     seen.text("pages of the area", letters(area, 3)?);
     Ok(seen)
 }
@@ -1251,11 +993,7 @@ fn mmap_mremap_moves(lab: &Lab) -> Result<Observation, Stop> {
     mapped_at(area + PAGE, &lettered(lab, 1)?, 0, READ)?;
     let mut seen = Observation::new();
     let moved = remap(page, PAGE, 3 * PAGE, MAY_MOVE, 0);
-    note(
-        &mut seen,
-        "mremap(page, 4096, 12288, MREMAP_MAYMOVE)",
-        moved,
-    )?;
+    note(&mut seen, "mremap(page, 4096, 12288, MREMAP_MAYMOVE)", moved)?;
     let pages = of_mapped(moved, |pages| letters(pages, 3))?;
     seen.text("pages at the new address", pages);
     note_page(&mut seen, "the old page", page)?;
@@ -1282,13 +1020,7 @@ fn mmap_mremap_shrinks(lab: &Lab) -> Result<Observation, Stop> {
     let area = mapped(&lettered(lab, 3)?, 3, READ, PRIVATE)?;
     let mut seen = Observation::new();
     let shrunk = remap(area, 3 * PAGE, PAGE, 0, 0);
-    note_place(
-        &mut seen,
-        "mremap(three pages, 12288, 4096)",
-        shrunk,
-        area,
-        "in place",
-    );
+    note_place(&mut seen, "mremap(three pages, 12288, 4096)", shrunk, area, "in place");
     seen.text("first page", letters(area, 1)?);
     note_page(&mut seen, "second page", area + PAGE)?;
     Ok(seen)
@@ -1313,18 +1045,10 @@ fn mmap_mremap_fixed_einval(lab: &Lab) -> Result<Observation, Stop> {
     for (fact, flags, target) in [
         ("mremap(MREMAP_FIXED alone)", TO_FIXED, target),
         ("mremap(to page + 1)", MAY_MOVE | TO_FIXED, target + 1),
-        (
-            "mremap(to its second page)",
-            MAY_MOVE | TO_FIXED,
-            area + PAGE,
-        ),
+        ("mremap(to its second page)", MAY_MOVE | TO_FIXED, area + PAGE),
         ("unknown flag", MAY_MOVE | UNKNOWN, 0),
     ] {
-        note(
-            &mut seen,
-            fact,
-            remap(area, 2 * PAGE, 2 * PAGE, flags, target),
-        )?;
+        note(&mut seen, fact, remap(area, 2 * PAGE, 2 * PAGE, flags, target))?;
     }
     Ok(seen)
 }
@@ -1333,13 +1057,7 @@ fn mmap_mremap_fixed_moves(lab: &Lab) -> Result<Observation, Stop> {
     let area = mapped(&lettered(lab, 2)?, 2, READ, PRIVATE)?;
     let mut seen = Observation::new();
     let moved = remap(area + PAGE, PAGE, PAGE, MAY_MOVE | TO_FIXED, area);
-    note_place(
-        &mut seen,
-        "mremap(second page, over the first)",
-        moved,
-        area,
-        "there",
-    );
+    note_place(&mut seen, "mremap(second page, over the first)", moved, area, "there");
     seen.text("the page there", letters(area, 1)?);
     note_page(&mut seen, "the old page", area + PAGE)?;
     Ok(seen)
@@ -1349,11 +1067,7 @@ fn mmap_mremap_duplicates(lab: &Lab) -> Result<Observation, Stop> {
     let page = mapped(&lettered(lab, 1)?, 1, READ | WRITE, SHARED)?;
     let mut seen = Observation::new();
     let second = remap(page, 0, PAGE, MAY_MOVE, 0);
-    note(
-        &mut seen,
-        "mremap(shared page, 0, 4096, MREMAP_MAYMOVE)",
-        second,
-    )?;
+    note(&mut seen, "mremap(shared page, 0, 4096, MREMAP_MAYMOVE)", second)?;
     note_page(&mut seen, "the old page", page)?;
     // SAFETY: the page belongs to this function, and lies in the file.
     unsafe { store(page, b'z') };
@@ -1367,13 +1081,7 @@ fn mmap_mremap_dontunmap(lab: &Lab) -> Result<Observation, Stop> {
     let target = free_pages(lab, 1)?;
     let mut seen = Observation::new();
     let moved = remap(page, PAGE, PAGE, MAY_MOVE | TO_FIXED | DONT_UNMAP, target);
-    note_place(
-        &mut seen,
-        "mremap(page, MREMAP_DONTUNMAP)",
-        moved,
-        target,
-        "there",
-    );
+    note_place(&mut seen, "mremap(page, MREMAP_DONTUNMAP)", moved, target, "there");
     let there = of_mapped(Ok(target), |page| letters(page, 1))?;
     seen.text("the page there", there);
     note_page(&mut seen, "the old page", page)?;

@@ -11,9 +11,7 @@ use crate::interpose::record::aside;
 use crate::lab::Lab;
 use crate::lab::io::{self, NO_FD, ask};
 use crate::lab::open::sealed_memfd;
-use crate::lab::pages::{
-    PAGE, UNHARMED, letter, lettered, letters, load, mapping_at, store, store_in_child, touch,
-};
+use crate::lab::pages::{PAGE, UNHARMED, letter, lettered, letters, load, mapping_at, store, store_in_child, touch};
 use crate::verdict::{Lack, Observation, Setup, Stop};
 use std::fs::File;
 use syscalls::{Errno, Sysno};
@@ -39,10 +37,7 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(true),
         about: MMAP,
-        lies: &[
-            Lie::bytes(Sysno::read, b'x', b'-'),
-            Lie::bytes(Sysno::read, b'p', b's'),
-        ],
+        lies: &[Lie::bytes(Sysno::read, b'x', b'-'), Lie::bytes(Sysno::read, b'p', b's')],
         ..Claim::of_answers(
             "mmap.maps.shown",
             mmap_maps_shown,
@@ -76,14 +71,8 @@ pub const CLAIMS: &[Claim] = &[
                 ("mmap(PROT_READ, private)", Answer::Fails(Errno::EACCES)),
                 ("mmap(PROT_WRITE, shared)", Answer::Fails(Errno::EACCES)),
                 ("mmap(PROT_WRITE, private)", Answer::Fails(Errno::EACCES)),
-                (
-                    "mmap(PROT_READ|PROT_WRITE, shared)",
-                    Answer::Fails(Errno::EACCES),
-                ),
-                (
-                    "mmap(PROT_READ|PROT_WRITE, private)",
-                    Answer::Fails(Errno::EACCES),
-                ),
+                ("mmap(PROT_READ|PROT_WRITE, shared)", Answer::Fails(Errno::EACCES)),
+                ("mmap(PROT_READ|PROT_WRITE, private)", Answer::Fails(Errno::EACCES)),
             ],
         )
     },
@@ -92,10 +81,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[GVISOR],
         finds: always(true),
         about: &[Sysno::mmap, Sysno::pwrite64],
-        lies: &[
-            Lie::refused(Sysno::mmap, libc::EACCES),
-            Lie::bytes(Sysno::read, b'b', b'a'),
-        ],
+        lies: &[Lie::refused(Sysno::mmap, libc::EACCES), Lie::bytes(Sysno::read, b'b', b'a')],
         ..Claim::of_answers(
             "mmap.shared.two-descriptors",
             mmap_shared_two_descriptors,
@@ -179,10 +165,7 @@ pub const CLAIMS: &[Claim] = &[
             mmap_anonymous_type,
             &[
                 ("mmap(MAP_ANONYMOUS)", Answer::Fails(Errno::EINVAL)),
-                (
-                    "mmap(MAP_ANONYMOUS|MAP_SHARED|MAP_PRIVATE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("mmap(MAP_ANONYMOUS|MAP_SHARED|MAP_PRIVATE)", Answer::Fails(Errno::EINVAL)),
                 ("mmap(MAP_ANONYMOUS|MAP_PRIVATE)", Answer::Says("mapped")),
             ],
         )
@@ -194,13 +177,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: MMAP,
         lies: &[
-            Lie::about(
-                Sysno::wait4,
-                What::Output {
-                    argument: 1,
-                    value: libc::SIGSEGV,
-                },
-            ),
+            Lie::about(Sysno::wait4, What::Output { argument: 1, value: libc::SIGSEGV }),
             Lie::bytes(Sysno::read, b'a', b'x'),
             Lie::bytes(Sysno::read, b'b', b'x'),
         ],
@@ -244,14 +221,8 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.fixed.noreplace-alignment",
             mmap_fixed_noreplace_alignment,
             &[
-                (
-                    "mmap(free page + 1, MAP_FIXED_NOREPLACE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "mmap(mapped page + 1, MAP_FIXED_NOREPLACE)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("mmap(free page + 1, MAP_FIXED_NOREPLACE)", Answer::Fails(Errno::EINVAL)),
+                ("mmap(mapped page + 1, MAP_FIXED_NOREPLACE)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -269,10 +240,7 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.fixed.noreplace-and-fixed",
             mmap_fixed_noreplace_and_fixed,
             &[
-                (
-                    "mmap(mapped page, MAP_FIXED|MAP_FIXED_NOREPLACE)",
-                    Answer::Fails(Errno::EEXIST),
-                ),
+                ("mmap(mapped page, MAP_FIXED|MAP_FIXED_NOREPLACE)", Answer::Fails(Errno::EEXIST)),
                 ("the page", Answer::Says("a")),
             ],
         )
@@ -280,9 +248,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_FIXED outside of user memory fails with ENOMEM.",
         method: "Asks for the last page of all, and for the first one of the kernel's half.",
-        sources: &[Source::Thread(
-            "LTP @6958277, testcases/kernel/syscalls/mmap/mmap15.c",
-        )],
+        sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap15.c")],
         finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
@@ -306,14 +272,8 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.offset.last-page",
             mmap_offset_last_page,
             &[
-                (
-                    "mmap(offset 2^63 - 4096, shared)",
-                    Answer::Fails(Errno::EOVERFLOW),
-                ),
-                (
-                    "mmap(offset 2^63 - 4096, private)",
-                    Answer::Fails(Errno::EOVERFLOW),
-                ),
+                ("mmap(offset 2^63 - 4096, shared)", Answer::Fails(Errno::EOVERFLOW)),
+                ("mmap(offset 2^63 - 4096, private)", Answer::Fails(Errno::EOVERFLOW)),
             ],
         )
     },
@@ -339,11 +299,8 @@ fn mmap_maps_shown(_lab: &Lab) -> Result<Observation, Stop> {
         for of_file in [true, false] {
             let mut shown = Vec::new();
             for protection in 0..=(READ | WRITE | EXECUTE) {
-                let page = if of_file {
-                    map(&file, PAGE, protection, flags, 0)
-                } else {
-                    map_anonymous(protection, flags)
-                };
+                let page =
+                    if of_file { map(&file, PAGE, protection, flags, 0) } else { map_anonymous(protection, flags) };
                 shown.push(match page {
                     Ok(page) => mapping_at(page)?.map_or("none".to_owned(), |found| found.access),
                     Err(errno) => format!("{errno:?}"),
@@ -359,19 +316,12 @@ fn mmap_maps_shown(_lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_errors_write_only(lab: &Lab) -> Result<Observation, Stop> {
     let write_only = reopen(&lettered(lab, 1)?, File::options().write(true))?;
     let mut seen = Observation::new();
-    for (name, protection) in [
-        ("PROT_NONE", 0),
-        ("PROT_READ", READ),
-        ("PROT_WRITE", WRITE),
-        ("PROT_READ|PROT_WRITE", READ | WRITE),
-    ] {
+    for (name, protection) in
+        [("PROT_NONE", 0), ("PROT_READ", READ), ("PROT_WRITE", WRITE), ("PROT_READ|PROT_WRITE", READ | WRITE)]
+    {
         for (kind, flags) in TYPES {
             let fact = format!("mmap({name}, {kind})");
-            note(
-                &mut seen,
-                &fact,
-                map(&write_only, PAGE, protection, flags, 0),
-            )?;
+            note(&mut seen, &fact, map(&write_only, PAGE, protection, flags, 0))?;
         }
     }
     Ok(seen)
@@ -384,10 +334,7 @@ fn mmap_shared_two_descriptors(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let page = map(&read_only, PAGE, READ, SHARED, 0);
     note(&mut seen, "mmap(descriptor for reading)", page)?;
-    seen.call(
-        "pwrite(descriptor for writing, \"b\", 0)",
-        io::pwrite(&write_only, b"b", 0),
-    );
+    seen.call("pwrite(descriptor for writing, \"b\", 0)", io::pwrite(&write_only, b"b", 0));
     seen.text("first byte of the mapping", of_mapped(page, letter)?);
     Ok(seen)
 }
@@ -459,10 +406,7 @@ fn mmap_anonymous_type(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (fact, flags) in [
         ("mmap(MAP_ANONYMOUS)", 0),
-        (
-            "mmap(MAP_ANONYMOUS|MAP_SHARED|MAP_PRIVATE)",
-            SHARED | PRIVATE,
-        ),
+        ("mmap(MAP_ANONYMOUS|MAP_SHARED|MAP_PRIVATE)", SHARED | PRIVATE),
         ("mmap(MAP_ANONYMOUS|MAP_PRIVATE)", PRIVATE),
     ] {
         note(&mut seen, fact, map_anonymous(READ, flags))?;
@@ -524,11 +468,7 @@ fn mmap_fixed_noreplace_and_fixed(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     // SAFETY: the page belongs to this function.
     let there = unsafe { map_with(&file, page, PAGE, READ, BOTH, PAGE) };
-    note(
-        &mut seen,
-        "mmap(mapped page, MAP_FIXED|MAP_FIXED_NOREPLACE)",
-        there,
-    )?;
+    note(&mut seen, "mmap(mapped page, MAP_FIXED|MAP_FIXED_NOREPLACE)", there)?;
     seen.text("the page", letter(page)?);
     Ok(seen)
 }
@@ -536,10 +476,7 @@ fn mmap_fixed_noreplace_and_fixed(lab: &Lab) -> Result<Observation, Stop> {
 fn mmap_fixed_outside(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
     let mut seen = Observation::new();
-    for (name, address) in [
-        ("2^64 - 4096", 0_usize.wrapping_sub(PAGE)),
-        ("2^63", 1 << 63),
-    ] {
+    for (name, address) in [("2^64 - 4096", 0_usize.wrapping_sub(PAGE)), ("2^63", 1 << 63)] {
         // SAFETY: nothing of this process is there.
         let there = unsafe { map_with(&file, address, PAGE, READ, PRIVATE | FIXED, 0) };
         note(&mut seen, &format!("mmap({name}, MAP_FIXED)"), there)?;
@@ -552,11 +489,7 @@ fn mmap_offset_last_page(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (kind, flags) in TYPES {
         let fact = format!("mmap(offset 2^63 - 4096, {kind})");
-        note(
-            &mut seen,
-            &fact,
-            map(&file, PAGE, READ, flags, (1 << 63) - PAGE),
-        )?;
+        note(&mut seen, &fact, map(&file, PAGE, READ, flags, (1 << 63) - PAGE))?;
     }
     Ok(seen)
 }

@@ -61,16 +61,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::mmap, Sysno::write, Sysno::read],
         lies: &[Lie::about(Sysno::mmap, What::Unshared)],
-        ..Claim::new(
-            "mmap-write.copies.one-fewer",
-            mmap_write_copies_one_fewer,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("CPU copies of read and write")
-                        == seen.counted("CPU copies of mmap and write") + 1,
-                )
-            },
-        )
+        ..Claim::new("mmap-write.copies.one-fewer", mmap_write_copies_one_fewer, |seen| {
+            Verdict::holds_if(
+                seen.counted("CPU copies of read and write") == seen.counted("CPU copies of mmap and write") + 1,
+            )
+        })
     },
     Claim {
         statement: "mmap() of the whole file, one write() of the mapping and munmap(), as in the sample, send a file.",
@@ -101,11 +96,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::new(
             "mmap-write.sample.empty-file",
             |lab| sample(lab, 0),
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("mmap(NULL, 0, PROT_READ, MAP_PRIVATE, file, 0)", "mapped"),
-                )
-            },
+            |seen| Verdict::holds_if(seen.is("mmap(NULL, 0, PROT_READ, MAP_PRIVATE, file, 0)", "mapped")),
         )
     },
     Claim {
@@ -114,20 +105,10 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: &[Sysno::write],
-        lies: &[
-            Lie::accepted(Sysno::write),
-            Lie::about(Sysno::write, What::OtherErrno(libc::EIO)),
-        ],
-        ..Claim::new(
-            "mmap-write.sample.truncated-efault",
-            mmap_write_sample_truncated_efault,
-            |seen| {
-                Verdict::holds_if(seen.failed_with(
-                    "write(socket, mapping past the end of the file)",
-                    Errno::EFAULT,
-                ))
-            },
-        )
+        lies: &[Lie::accepted(Sysno::write), Lie::about(Sysno::write, What::OtherErrno(libc::EIO))],
+        ..Claim::new("mmap-write.sample.truncated-efault", mmap_write_sample_truncated_efault, |seen| {
+            Verdict::holds_if(seen.failed_with("write(socket, mapping past the end of the file)", Errno::EFAULT))
+        })
     },
     Claim {
         statement: "Sending a file by mmap() and write() is one system call, two crossings: two fewer than read() and write().",
@@ -141,11 +122,9 @@ pub const CLAIMS: &[Claim] = &[
             "three calls are three whatever the kernel answers; the interposer's count is checked by rw.entries.one-chunk",
         )],
         varies: &["page faults meanwhile"],
-        ..Claim::new(
-            "mmap-write.entries.count",
-            mmap_write_entries_count,
-            |seen| Verdict::holds_if(seen.counted("1 MiB mapped, written, unmapped") == 1),
-        )
+        ..Claim::new("mmap-write.entries.count", mmap_write_entries_count, |seen| {
+            Verdict::holds_if(seen.counted("1 MiB mapped, written, unmapped") == 1)
+        })
     },
     Claim {
         statement: "From a mapping to a socket, one CPU copy is always needed.",
@@ -156,30 +135,18 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["dummy"],
         lies: &[Lie::completion(Field::Code, 1)],
-        exceptions: &[Exception::Of(
-            Sysno::sendto,
-            What::Shortened,
-            "a datagram is sent whole",
-        )],
+        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole")],
         varies: &["completions"],
-        ..Claim::new(
-            "mmap-write.zerocopy.dropping-device",
-            mmap_write_zerocopy_dropping_device,
-            |seen| Verdict::holds_if(seen.counted("completions marked as copied") > 0),
-        )
+        ..Claim::new("mmap-write.zerocopy.dropping-device", mmap_write_zerocopy_dropping_device, |seen| {
+            Verdict::holds_if(seen.counted("completions marked as copied") > 0)
+        })
     },
 ];
 
 fn mmap_write_copies_one_fewer(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    seen.count(
-        "CPU copies of read and write",
-        count_copies(&read_write_hops(lab, Kind::Tcp)?),
-    );
-    seen.count(
-        "CPU copies of mmap and write",
-        count_copies(&mmap_write_hops(lab, Kind::Tcp)?),
-    );
+    seen.count("CPU copies of read and write", count_copies(&read_write_hops(lab, Kind::Tcp)?));
+    seen.count("CPU copies of mmap and write", count_copies(&mmap_write_hops(lab, Kind::Tcp)?));
     Ok(seen)
 }
 
@@ -191,16 +158,8 @@ fn sample(lab: &Lab, file_size: usize) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let call = format!("mmap(NULL, {file_size}, PROT_READ, MAP_PRIVATE, file, 0)");
     // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
-    let mapped = unsafe {
-        mmap(
-            std::ptr::null_mut(),
-            file_size,
-            Prot::READ,
-            MapFlags::PRIVATE,
-            Some((&file).into()),
-            0,
-        )
-    };
+    let mapped =
+        unsafe { mmap(std::ptr::null_mut(), file_size, Prot::READ, MapFlags::PRIVATE, Some((&file).into()), 0) };
     let mapping = match mapped {
         Ok(mapping) => {
             seen.text(call, "mapped");
@@ -222,18 +181,11 @@ fn sample(lab: &Lab, file_size: usize) -> Result<Observation, Stop> {
     let resident = &mut [0_u8; alias::LENGTH / 4096];
     // SAFETY: mincore writes one byte per page into `resident`, if the range is mapped.
     let still = unsafe { libc::mincore(mapping.cast(), file_size, resident.as_mut_ptr()) };
-    let still = if still == -1 {
-        Err(sockets::last_errno())
-    } else {
-        Ok(0)
-    };
+    let still = if still == -1 { Err(sockets::last_errno()) } else { Ok(0) };
     seen.call("mincore() afterwards", still);
     let count = written.unwrap_or(0);
     let same = sink.take(count)? == content;
-    seen.text(
-        "bytes at the receiver",
-        if same { "the file's" } else { "others" },
-    );
+    seen.text("bytes at the receiver", if same { "the file's" } else { "others" });
     Ok(seen)
 }
 
@@ -255,8 +207,7 @@ fn mmap_write_entries_count(lab: &Lab) -> Result<Observation, Stop> {
     let faults = Usage::now().since(before).minor_faults;
     all_arrived(arrived)?;
     let mut seen = Observation::new();
-    seen.push("1 MiB mapped, written, unmapped", entries)
-        .count("page faults meanwhile", faults);
+    seen.push("1 MiB mapped, written, unmapped", entries).count("page faults meanwhile", faults);
     Ok(seen)
 }
 
@@ -268,14 +219,11 @@ fn mmap_write_zerocopy_dropping_device(lab: &Lab) -> Result<Observation, Stop> {
     // SAFETY: nothing changes or truncates the file while the slice is in use.
     let bytes = unsafe { mapping.as_slice() };
     // SAFETY: the mapping outlives the completion, for which we wait.
-    let sent = io::again(|| unsafe {
-        send_zerocopy(zerocopy, &bytes[..netns::DATAGRAM], SendFlags::empty())
-    });
+    let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &bytes[..netns::DATAGRAM], SendFlags::empty()) });
     let sent = sent.setup("send")?;
     let completions = Completions::wait(&socket, 1).setup("read the completions")?;
     let mut seen = Observation::new();
-    seen.count("bytes sent from the mapping", sent as u64)
-        .text("completions", &completions);
+    seen.count("bytes sent from the mapping", sent as u64).text("completions", &completions);
     seen.count("completions marked as copied", completions.copied());
     Ok(seen)
 }

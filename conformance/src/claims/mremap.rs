@@ -20,10 +20,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mremap() to a place that overlaps the old one, or is the old one, fails with EINVAL.",
         method: "Moves two pages of three one page up, one page down, and to where they are.",
-        sources: &[
-            MREMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c"),
-        ],
+        sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c")],
         finds: always(true),
         about: &[Sysno::mremap],
         lies: &Lie::otherwise(Sysno::mremap),
@@ -31,18 +28,9 @@ pub const CLAIMS: &[Claim] = &[
             "mmap.mremap.overlap",
             mmap_mremap_overlap,
             &[
-                (
-                    "mremap(first two pages, to the second)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "mremap(last two pages, to the first)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "mremap(first two pages, to the first)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("mremap(first two pages, to the second)", Answer::Fails(Errno::EINVAL)),
+                ("mremap(last two pages, to the first)", Answer::Fails(Errno::EINVAL)),
+                ("mremap(first two pages, to the first)", Answer::Fails(Errno::EINVAL)),
                 ("pages of the area", Answer::Says("abc")),
             ],
         )
@@ -56,10 +44,7 @@ pub const CLAIMS: &[Claim] = &[
         )],
         finds: always(true),
         about: &[Sysno::mremap],
-        lies: &[
-            Lie::bytes(Sysno::read, b'b', b'a'),
-            Lie::skipped(Sysno::mremap).after(0),
-        ],
+        lies: &[Lie::bytes(Sysno::read, b'b', b'a'), Lie::skipped(Sysno::mremap).after(0)],
         ..Claim::of_answers(
             "mmap.mremap.merged",
             mmap_mremap_merged,
@@ -75,10 +60,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "munmap() of a range that is not in user memory fails with EINVAL.",
-        sources: &[
-            MUNMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap03.c"),
-        ],
+        sources: &[MUNMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap03.c")],
         finds: always(true),
         about: &[Sysno::munmap],
         lies: &Lie::otherwise(Sysno::munmap),
@@ -95,10 +77,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "When a process has as many mappings as it may, munmap() that would split one fails with ENOMEM; at its end it succeeds.",
         method: "Gives every second page of an area another protection until that fails, then takes the middle page of a file's three, \
                  and the last.",
-        sources: &[
-            MUNMAP,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap04.c"),
-        ],
+        sources: &[MUNMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap04.c")],
         finds: always(true),
         about: &[Sysno::munmap],
         lies: &[
@@ -151,11 +130,7 @@ fn mappings_of(area: usize) -> Result<String, Stop> {
 
 fn mmap_mremap_merged(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    for (name, apart) in [
-        ("all alike", None),
-        ("the last one apart", Some(2)),
-        ("the first one apart", Some(0)),
-    ] {
+    for (name, apart) in [("all alike", None), ("the last one apart", Some(2)), ("the first one apart", Some(0))] {
         let area = mapped(&lettered(lab, 4)?, 4, READ | WRITE, SHARED)?;
         let (middle, away) = (area + PAGE, area + 3 * PAGE);
         for (way, from, to) in [("away", middle, away), ("back", away, middle)] {
@@ -169,11 +144,7 @@ fn mmap_mremap_merged(lab: &Lab) -> Result<Observation, Stop> {
         }
         let mappings = aside(|| mappings_of(area))?;
         seen.text(format!("mappings with {name}"), &mappings);
-        let pages = if mappings.contains('-') {
-            "not all there".to_owned()
-        } else {
-            letters(area, 3)?
-        };
+        let pages = if mappings.contains('-') { "not all there".to_owned() } else { letters(area, 3)? };
         seen.text(format!("pages with {name}"), pages);
     }
     Ok(seen)
@@ -188,10 +159,8 @@ fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
 fn mmap_munmap_outside(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     // If a range that begins inside is not refused, it would unmap pages of the experiment.
-    for (fact, address) in [
-        ("munmap(2^64 - 4096, 4096)", 0_usize.wrapping_sub(PAGE)),
-        ("munmap(2^63, 4096)", 1 << 63),
-    ] {
+    for (fact, address) in [("munmap(2^64 - 4096, 4096)", 0_usize.wrapping_sub(PAGE)), ("munmap(2^63, 4096)", 1 << 63)]
+    {
         seen.call(fact, unmap(address, PAGE));
     }
     Ok(seen)
@@ -221,11 +190,7 @@ fn mmap_munmap_limit(lab: &Lab) -> Result<Observation, Stop> {
     let area = aside(|| unsafe { ask(Sysno::mmap, [0, length, 0, NOTHING, NO_FD, 0]) });
     let area = area.setup("mmap")?;
     let others = (area + PAGE..area + length).step_by(2 * PAGE);
-    let refused = aside(|| {
-        others
-            .map(|page| protect(page, PAGE, READ))
-            .find(Result::is_err)
-    });
+    let refused = aside(|| others.map(|page| protect(page, PAGE, READ)).find(Result::is_err));
     if refused != Some(Err(Errno::ENOMEM)) {
         return Err(Stop::broken(format!("no limit of mappings: {refused:?}")));
     }

@@ -26,46 +26,28 @@ const SEEN_ANYWAY: Exception = Exception::Of(
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "msync(MS_ASYNC) succeeds, and what was stored is read from the file.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/msync/msync01.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/msync/msync01.c")],
         finds: always(true),
         about: MSYNC,
-        lies: &[
-            Lie::refused(Sysno::msync, libc::EINVAL),
-            Lie::bytes(Sysno::pread64, b'z', b'a'),
-        ],
+        lies: &[Lie::refused(Sysno::msync, libc::EINVAL), Lie::bytes(Sysno::pread64, b'z', b'a')],
         exceptions: &[SEEN_ANYWAY],
         ..Claim::of_answers(
             "mmap.msync.async",
             mmap_msync_async,
-            &[
-                ("msync(MS_ASYNC)", Answer::Is(0)),
-                ("first byte of the file", Answer::Says("z")),
-            ],
+            &[("msync(MS_ASYNC)", Answer::Is(0)), ("first byte of the file", Answer::Says("z"))],
         )
     },
     Claim {
         statement: "msync(MS_INVALIDATE) of memory that is not locked succeeds, and the mapping shows what was written to the file.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/msync/msync02.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/msync/msync02.c")],
         finds: always(true),
         about: MSYNC,
-        lies: &[
-            Lie::refused(Sysno::msync, libc::EBUSY),
-            Lie::bytes(Sysno::read, b'z', b'a'),
-        ],
+        lies: &[Lie::refused(Sysno::msync, libc::EBUSY), Lie::bytes(Sysno::read, b'z', b'a')],
         exceptions: &[SEEN_ANYWAY],
         ..Claim::of_answers(
             "mmap.msync.invalidate",
             mmap_msync_invalidate,
-            &[
-                ("msync(MS_INVALIDATE)", Answer::Is(0)),
-                ("first byte of the mapping", Answer::Says("z")),
-            ],
+            &[("msync(MS_INVALIDATE)", Answer::Is(0)), ("first byte of the mapping", Answer::Says("z"))],
         )
     },
     Claim {
@@ -78,10 +60,7 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(true),
         about: MSYNC,
-        lies: &[
-            Lie::skipped(Sysno::msync),
-            Lie::refused(Sysno::msync, libc::EIO),
-        ],
+        lies: &[Lie::skipped(Sysno::msync), Lie::refused(Sysno::msync, libc::EIO)],
         ..Claim::of_answers(
             "mmap.msync.clean",
             mmap_msync_clean,
@@ -103,18 +82,12 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(true),
         about: &[Sysno::mmap],
-        lies: &[
-            Lie::about(Sysno::pread64, What::Garbled),
-            Lie::bytes(Sysno::pread64, 250, 0),
-        ],
+        lies: &[Lie::about(Sysno::pread64, What::Garbled), Lie::bytes(Sysno::pread64, 250, 0)],
         ..Claim::of_answers(
             "mmap.shared.large",
             mmap_shared_large,
             &[
-                (
-                    "mmap(4 MiB, PROT_WRITE, MAP_SHARED)",
-                    Answer::Says("mapped"),
-                ),
+                ("mmap(4 MiB, PROT_WRITE, MAP_SHARED)", Answer::Says("mapped")),
                 ("bytes read from the file", Answer::Is(LARGE as u64)),
                 ("the file", Answer::Says("what was stored")),
             ],
@@ -145,10 +118,7 @@ fn mmap_msync_invalidate(lab: &Lab) -> Result<Observation, Stop> {
     }
     aside(|| io::pwrite_all(&file, b"z", 0)).setup("pwrite")?;
     let mut seen = Observation::new();
-    seen.call(
-        "msync(MS_INVALIDATE)",
-        sync(page, PAGE, libc::MS_INVALIDATE),
-    );
+    seen.call("msync(MS_INVALIDATE)", sync(page, PAGE, libc::MS_INVALIDATE));
     seen.text("first byte of the mapping", letter(page)?);
     Ok(seen)
 }
@@ -156,16 +126,10 @@ fn mmap_msync_invalidate(lab: &Lab) -> Result<Observation, Stop> {
 /// Reads the 64-bit number for a page from a file of `/proc` that has one for each page.
 fn number_of(path: &str, page: u64) -> Result<u64, Stop> {
     let file = File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Stop::untestable(
-            Lack::Kernel,
-            format!("there is no {path}"),
-            "use a kernel with CONFIG_PROC_PAGE_MONITOR",
-        ),
-        _ => Stop::untestable(
-            Lack::Privilege,
-            format!("{path}: {error}"),
-            "run as root, outside of user namespaces",
-        ),
+        std::io::ErrorKind::NotFound => {
+            Stop::untestable(Lack::Kernel, format!("there is no {path}"), "use a kernel with CONFIG_PROC_PAGE_MONITOR")
+        }
+        _ => Stop::untestable(Lack::Privilege, format!("{path}: {error}"), "run as root, outside of user namespaces"),
     })?;
     let mut number = [0; 8];
     io::pread_full(&file, &mut number, page * 8).setup(&format!("read {path}"))?;
@@ -228,13 +192,6 @@ fn mmap_shared_large(lab: &Lab) -> Result<Observation, Stop> {
     let count = io::pread_full(&file, &mut read, 0).setup("pread")?;
     seen.count("bytes read from the file", count as u64);
     let same = read == content;
-    seen.text(
-        "the file",
-        if same {
-            "what was stored"
-        } else {
-            "other bytes"
-        },
-    );
+    seen.text("the file", if same { "what was stored" } else { "other bytes" });
     Ok(seen)
 }

@@ -31,27 +31,19 @@ macro_rules! o_direct_claim {
             ],
             exceptions: &[
                 Exception::asked(Sysno::openat),
-                Exception::Of(
-                    Sysno::openat,
-                    What::Returned(0),
-                    "a number is no descriptor",
-                ),
+                Exception::Of(Sysno::openat, What::Returned(0), "a number is no descriptor"),
             ],
             ..Claim::of_answers($id, $run, &[(OPENED, Answer::Fails(Errno::EINVAL))])
         }
     };
 }
 
-const MAN: Source =
-    Source::Man("open(2), man-pages 6.20: \"filesystems may not implement the flag\"");
+const MAN: Source = Source::Man("open(2), man-pages 6.20: \"filesystems may not implement the flag\"");
 
 /// Claims about `O_DIRECT`.
 pub const CLAIMS: &[Claim] = &[
     Claim {
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         gates: &[gate(
             "6.6",
             "tmpfs takes O_DIRECT",
@@ -64,33 +56,21 @@ pub const CLAIMS: &[Claim] = &[
         })
     },
     Claim {
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         modules: &["overlay"],
-        ..o_direct_claim!(
-            "splice.o-direct.overlay",
-            "an overlay of directories on tmpfs",
-            |lab| on_volume(lab, "overlay")
-        )
+        ..o_direct_claim!("splice.o-direct.overlay", "an overlay of directories on tmpfs", |lab| on_volume(
+            lab, "overlay"
+        ))
     },
     Claim {
-        finds: &[
-            between((5, 10), (5, 10), true),
-            between((6, 1), (7, 3), false),
-        ],
+        finds: &[between((5, 10), (5, 10), true), between((6, 1), (7, 3), false)],
         modules: &["erofs", "loop"],
         gates: &[gate(
             "5.15",
             "erofs reads uncompressed files directly",
-            Source::Thread(
-                "the commit \"erofs: dio support for non-tailpacked uncompressed file\"",
-            ),
+            Source::Thread("the commit \"erofs: dio support for non-tailpacked uncompressed file\""),
         )],
-        ..o_direct_claim!("splice.o-direct.erofs", "erofs", |lab| on_volume(
-            lab, "erofs"
-        ))
+        ..o_direct_claim!("splice.o-direct.erofs", "erofs", |lab| on_volume(lab, "erofs"))
     },
 ];
 
@@ -106,10 +86,8 @@ fn on_volume(lab: &Lab, filesystem: &str) -> Result<Observation, Stop> {
 
 /// Opens a file of [`LENGTH`] bytes with `O_DIRECT`, and splices it if that succeeds.
 fn opened(path: &Path) -> Result<Observation, Stop> {
-    let path = CString::new(path.as_os_str().as_encoded_bytes())
-        .map_err(|_| Stop::broken("a path with a zero"))?;
-    let flags =
-        usize::try_from(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECT).expect("small numbers");
+    let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Stop::broken("a path with a zero"))?;
+    let flags = usize::try_from(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECT).expect("small numbers");
     let at = (libc::AT_FDCWD as isize).cast_unsigned();
     let arguments = [at, path.as_ptr().expose_provenance(), flags, 0, 0, 0];
     // SAFETY: the path ends with a zero, and lives until after the call.
@@ -127,24 +105,13 @@ fn opened(path: &Path) -> Result<Observation, Stop> {
     let file = unsafe { File::from_raw_fd(fd) };
     let pipe = super::tools::pipe()?;
     let spliced = aside(|| {
-        io::until_done(LENGTH, |done| {
-            splice(
-                &file,
-                None,
-                &pipe.write,
-                None,
-                LENGTH - done,
-                SpliceFlags::NONBLOCK,
-            )
-        })
+        io::until_done(LENGTH, |done| splice(&file, None, &pipe.write, None, LENGTH - done, SpliceFlags::NONBLOCK))
     });
     seen.call("splice(file, pipe)", spliced);
     let mut bytes = vec![0; LENGTH];
     aside(|| io::read_full(&pipe.read, &mut bytes)).setup("read the pipe")?;
     if spliced != Ok(LENGTH) || bytes != [b'O'; LENGTH] {
-        return Err(Stop::broken(format!(
-            "other bytes came, or fewer: {spliced:?}"
-        )));
+        return Err(Stop::broken(format!("other bytes came, or fewer: {spliced:?}")));
     }
     Ok(seen)
 }

@@ -34,10 +34,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "pipe.size.default",
             pipe_size_default,
-            &[
-                ("F_GETPIPE_SZ", Answer::Is(65536)),
-                ("bytes written until EAGAIN", Answer::Is(65536)),
-            ],
+            &[("F_GETPIPE_SZ", Answer::Is(65536)), ("bytes written until EAGAIN", Answer::Is(65536))],
         )
     },
     Claim {
@@ -70,10 +67,7 @@ pub const CLAIMS: &[Claim] = &[
             "pipe.size.busy",
             pipe_size_busy,
             &[
-                (
-                    "F_SETPIPE_SZ 4096 with two pages in the pipe",
-                    Answer::Fails(Errno::EBUSY),
-                ),
+                ("F_SETPIPE_SZ 4096 with two pages in the pipe", Answer::Fails(Errno::EBUSY)),
                 ("F_GETPIPE_SZ afterwards", Answer::Is(65536)),
             ],
         )
@@ -83,26 +77,17 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN, Source::Thread("LTP fcntl37")],
         finds: always(true),
         about: FCNTL,
-        lies: &[
-            Lie::about(Sysno::fcntl, What::OtherErrno(libc::ENOLINK)),
-            Lie::accepted(Sysno::fcntl),
-        ],
+        lies: &[Lie::about(Sysno::fcntl, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::fcntl)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "pipe.size.maximum",
             pipe_size_maximum,
-            &[(
-                "F_SETPIPE_SZ one beyond the maximum",
-                Answer::Fails(Errno::EPERM),
-            )],
+            &[("F_SETPIPE_SZ one beyond the maximum", Answer::Fails(Errno::EPERM))],
         )
     },
     Claim {
         statement: "F_SETPIPE_SZ of more than 2^31 bytes fails with EINVAL.",
-        sources: &[
-            Source::Thread("LTP fcntl37; Linux 7.3, fs/pipe.c, round_pipe_size"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("LTP fcntl37; Linux 7.3, fs/pipe.c, round_pipe_size"), Source::Measured],
         finds: always(true),
         about: FCNTL,
         lies: OTHERWISE,
@@ -116,19 +101,10 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "F_SETPIPE_SZ takes the argument of fcntl() as 64 bits: more than 32 are too many.",
         method: "Asks for 4 GiB + 4097 bytes. Where only 32 bits count, that is 4097, rounded up.",
-        sources: &[
-            Source::Thread("Linux 5.10, fs/fcntl.c; Linux 7.3, fs/fcntl.c, argi"),
-            Source::Measured,
-        ],
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        sources: &[Source::Thread("Linux 5.10, fs/fcntl.c; Linux 7.3, fs/fcntl.c, argi"), Source::Measured],
+        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: FCNTL,
-        lies: &[
-            Lie::accepted(Sysno::fcntl),
-            Lie::refused(Sysno::fcntl, libc::EINVAL).where_it(false),
-        ],
+        lies: &[Lie::accepted(Sysno::fcntl), Lie::refused(Sysno::fcntl, libc::EINVAL).where_it(false)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "pipe.size.argument-width",
@@ -138,10 +114,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "F_GETPIPE_SZ and F_SETPIPE_SZ of a descriptor that is no pipe fail with EBADF.",
-        sources: &[
-            Source::Thread("gVisor pipe.cc; Linux 7.3, fs/pipe.c, pipe_fcntl"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("gVisor pipe.cc; Linux 7.3, fs/pipe.c, pipe_fcntl"), Source::Measured],
         finds: always(true),
         about: FCNTL,
         lies: OTHERWISE,
@@ -156,10 +129,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "pipe2() with an unknown flag fails with EINVAL.",
-        sources: &[
-            Source::Man("pipe(2), man-pages 6.20"),
-            Source::Thread("LTP pipe2_02"),
-        ],
+        sources: &[Source::Man("pipe(2), man-pages 6.20"), Source::Thread("LTP pipe2_02")],
         finds: always(true),
         about: &[Sysno::pipe2],
         lies: &Lie::otherwise(Sysno::pipe2),
@@ -174,9 +144,7 @@ pub const CLAIMS: &[Claim] = &[
         method: "On a machine that nobody needs afterwards: sets the limit to 32768, makes a pipe, and puts the limit back.",
         sources: &[
             MAN,
-            Source::Thread(
-                "LTP @6958277, testcases/kernel/syscalls/fcntl/fcntl35.c; Linux commit 086e774a57fb",
-            ),
+            Source::Thread("LTP @6958277, testcases/kernel/syscalls/fcntl/fcntl35.c; Linux commit 086e774a57fb"),
         ],
         finds: always(true),
         about: FCNTL,
@@ -206,27 +174,15 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(true),
         about: &[Sysno::pipe2],
-        lies: &[
-            Lie::refused(Sysno::read, libc::EAGAIN),
-            Lie::accepted(Sysno::write),
-        ],
+        lies: &[Lie::refused(Sysno::read, libc::EAGAIN), Lie::accepted(Sysno::write)],
         ..Claim::of_answers(
             "pipe.flags.executed",
             pipe_flags_executed,
             &[
-                (
-                    "write(pipe with O_CLOEXEC, read end closed here)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
-                (
-                    "read(pipe with O_CLOEXEC, write end closed here)",
-                    Answer::Is(0),
-                ),
+                ("write(pipe with O_CLOEXEC, read end closed here)", Answer::Fails(Errno::EPIPE)),
+                ("read(pipe with O_CLOEXEC, write end closed here)", Answer::Is(0)),
                 ("write(pipe, read end closed here)", Answer::Is(1)),
-                (
-                    "read(pipe, write end closed here)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
+                ("read(pipe, write end closed here)", Answer::Fails(Errno::EAGAIN)),
             ],
         )
     },
@@ -259,10 +215,7 @@ fn pipe_size_rounded(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let mut seen = Observation::new();
     for size in [0, 1, 4097, 12289] {
-        seen.call(
-            format!("F_SETPIPE_SZ {size}"),
-            fcntl_setpipe_size(&pipe.write, size),
-        );
+        seen.call(format!("F_SETPIPE_SZ {size}"), fcntl_setpipe_size(&pipe.write, size));
     }
     seen.call("F_GETPIPE_SZ", fcntl_getpipe_size(&pipe.write));
     Ok(seen)
@@ -275,10 +228,7 @@ fn pipe_size_busy(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     io::write_all(&pipe.write, &[0; 8192]).setup("write to a pipe")?;
     let mut seen = Observation::new();
-    seen.call(
-        "F_SETPIPE_SZ 4096 with two pages in the pipe",
-        fcntl_setpipe_size(&pipe.write, 4096),
-    );
+    seen.call("F_SETPIPE_SZ 4096 with two pages in the pipe", fcntl_setpipe_size(&pipe.write, 4096));
     seen.call("F_GETPIPE_SZ afterwards", fcntl_getpipe_size(&pipe.write));
     Ok(seen)
 }
@@ -288,19 +238,12 @@ fn pipe_size_maximum(_lab: &Lab) -> Result<Observation, Stop> {
     let mut options = File::options();
     let mut file = open_present(MAXIMUM.as_ref(), options.read(true), Lack::Kernel, remedy)?;
     let mut text = String::new();
-    file.read_to_string(&mut text)
-        .setup("read the limit of pipes")?;
-    let maximum: usize = text
-        .trim()
-        .parse()
-        .map_err(|_| Stop::broken("pipe-max-size is no number"))?;
+    file.read_to_string(&mut text).setup("read the limit of pipes")?;
+    let maximum: usize = text.trim().parse().map_err(|_| Stop::broken("pipe-max-size is no number"))?;
     let pipe = pipe()?;
     privilege::drop_sys_resource().setup("drop CAP_SYS_RESOURCE")?;
     let mut seen = Observation::new();
-    seen.call(
-        "F_SETPIPE_SZ one beyond the maximum",
-        fcntl_setpipe_size(&pipe.write, maximum + 1),
-    );
+    seen.call("F_SETPIPE_SZ one beyond the maximum", fcntl_setpipe_size(&pipe.write, maximum + 1));
     Ok(seen)
 }
 
@@ -322,10 +265,7 @@ fn pipe_size_too_large(_lab: &Lab) -> Result<Observation, Stop> {
 fn pipe_size_argument_width(_lab: &Lab) -> Result<Observation, Stop> {
     let (_read, write) = std::io::pipe().setup("pipe")?;
     let mut seen = Observation::new();
-    seen.call(
-        "F_SETPIPE_SZ 2^32 + 4097",
-        set_size(&write, (1 << 32) + 4097),
-    );
+    seen.call("F_SETPIPE_SZ 2^32 + 4097", set_size(&write, (1 << 32) + 4097));
     Ok(seen)
 }
 
@@ -341,12 +281,7 @@ fn pipe_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
     let mut ends = [0_i32; 2];
     let flags = usize::try_from(libc::O_APPEND).expect("a small number");
     // SAFETY: pipe2 writes two ints through its pointer.
-    let done = unsafe {
-        ask(
-            Sysno::pipe2,
-            [ends.as_mut_ptr().expose_provenance(), flags, 0, 0, 0, 0],
-        )
-    };
+    let done = unsafe { ask(Sysno::pipe2, [ends.as_mut_ptr().expose_provenance(), flags, 0, 0, 0, 0]) };
     let mut seen = Observation::new();
     seen.call("pipe2(O_APPEND)", done);
     Ok(seen)
@@ -363,8 +298,7 @@ fn pipe_pages_small_writes(_lab: &Lab) -> Result<Observation, Stop> {
         }
     };
     let mut seen = Observation::new();
-    seen.count("single bytes that a pipe of 4096 takes", taken)
-        .call("the next write", full);
+    seen.count("single bytes that a pipe of 4096 takes", taken).call("the next write", full);
     Ok(seen)
 }
 
@@ -373,10 +307,7 @@ fn program_that_waits() -> Result<Child, Stop> {
     aside(|| {
         let mut command = Command::new("/proc/self/exe");
         command.arg(SUPERVISE).stdin(Stdio::piped());
-        let program = command
-            .stdout(Stdio::null())
-            .spawn()
-            .setup("start a program")?;
+        let program = command.stdout(Stdio::null()).spawn().setup("start a program")?;
         let pid = libc::pid_t::try_from(program.id()).map_err(|_| Stop::broken("a wide pid"))?;
         // execve() lets the caller continue before the new program has closed its descriptors. The program itself starts a
         // session.
@@ -391,18 +322,13 @@ fn program_that_waits() -> Result<Child, Stop> {
 
 fn pipe_flags_executed(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    for (name, flags) in [
-        ("pipe with O_CLOEXEC", PipeFlags::CLOEXEC),
-        ("pipe", PipeFlags::empty()),
-    ] {
+    for (name, flags) in [("pipe with O_CLOEXEC", PipeFlags::CLOEXEC), ("pipe", PipeFlags::empty())] {
         let flags = flags | PipeFlags::NONBLOCK;
         let written = pipe2(flags).setup("pipe2")?;
         let read = pipe2(flags).setup("pipe2")?;
         let mut program = program_that_waits()?;
         drop((written.read, read.write));
-        let (done, _) = raised(libc::SIGPIPE, || {
-            io::again(|| io::write(&written.write, b"b"))
-        })?;
+        let (done, _) = raised(libc::SIGPIPE, || io::again(|| io::write(&written.write, b"b")))?;
         seen.call(format!("write({name}, read end closed here)"), done);
         let done = io::again(|| io::read(&read.read, &mut [0]));
         seen.call(format!("read({name}, write end closed here)"), done);

@@ -24,10 +24,7 @@ const GVISOR: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/pipe
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() of PIPE_BUF bytes, 4096, that do not all fit into an O_NONBLOCK pipe fails with EAGAIN: none is taken.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe12.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe12.c")],
         finds: always(true),
         about: WRITE,
         lies: &Lie::otherwise(Sysno::write),
@@ -35,10 +32,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "pipe.write.whole",
             |_lab| write_to_filled(2, 4097, 4096),
-            &[
-                ("write(pipe, 4096)", Answer::Fails(Errno::EAGAIN)),
-                ("bytes in the pipe", Answer::Is(4097)),
-            ],
+            &[("write(pipe, 4096)", Answer::Fails(Errno::EAGAIN)), ("bytes in the pipe", Answer::Is(4097))],
         )
     },
     Claim {
@@ -46,48 +40,29 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: WRITE,
-        lies: &[
-            Lie::refused(Sysno::write, libc::EAGAIN),
-            Lie::about(Sysno::write, What::TooMany),
-        ],
+        lies: &[Lie::refused(Sysno::write, libc::EAGAIN), Lie::about(Sysno::write, What::TooMany)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "pipe.write.partial",
             |_lab| write_to_filled(2, 4096, 8192),
-            &[
-                ("write(pipe, 8192)", Answer::Is(4096)),
-                ("bytes in the pipe", Answer::Is(8192)),
-            ],
+            &[("write(pipe, 8192)", Answer::Is(4096)), ("bytes in the pipe", Answer::Is(8192))],
         )
     },
     Claim {
         statement: "write() of no bytes succeeds, even into a pipe without readers: no signal is raised.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/pipe.c, pipe_write"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/pipe.c, pipe_write"), Source::Measured],
         finds: always(true),
         about: WRITE,
-        lies: &[
-            Lie::refused(Sysno::write, libc::EPIPE),
-            Lie::about(Sysno::write, What::Raised(libc::SIGPIPE)),
-        ],
+        lies: &[Lie::refused(Sysno::write, libc::EPIPE), Lie::about(Sysno::write, What::Raised(libc::SIGPIPE))],
         ..Claim::of_answers(
             "pipe.write.nothing",
             |_lab| write_without_readers(b""),
-            &[
-                ("write(pipe without readers, 0)", Answer::Is(0)),
-                ("signals raised", Answer::Is(0)),
-            ],
+            &[("write(pipe without readers, 0)", Answer::Is(0)), ("signals raised", Answer::Is(0))],
         )
     },
     Claim {
         statement: "write() into a pipe without readers raises SIGPIPE and fails with EPIPE.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe02.c and pipe08.c"),
-            GVISOR,
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe02.c and pipe08.c"), GVISOR],
         finds: always(true),
         about: WRITE,
         lies: &[
@@ -97,27 +72,15 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "pipe.errors.sigpipe",
             |_lab| write_without_readers(b"b"),
-            &[
-                (
-                    "write(pipe without readers, 1)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
-                ("signals raised", Answer::Is(1)),
-            ],
+            &[("write(pipe without readers, 1)", Answer::Fails(Errno::EPIPE)), ("signals raised", Answer::Is(1))],
         )
     },
     Claim {
         statement: "read() of an empty O_NONBLOCK pipe fails with EAGAIN while there is a writer, and is 0 afterwards.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe14.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe14.c")],
         finds: always(true),
         about: READ,
-        lies: &[
-            Lie::about(Sysno::read, What::OtherErrno(libc::EIO)),
-            Lie::refused(Sysno::read, libc::EAGAIN),
-        ],
+        lies: &[Lie::about(Sysno::read, What::OtherErrno(libc::EIO)), Lie::refused(Sysno::read, libc::EAGAIN)],
         ..Claim::of_answers(
             "pipe.read.end",
             pipe_read_end,
@@ -130,10 +93,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "read() of the write end, and write() to the read end, fail with EBADF.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe03.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe03.c")],
         finds: always(true),
         about: &[Sysno::read, Sysno::write],
         lies: &[
@@ -144,10 +104,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "pipe.ends.wrong",
             pipe_ends_wrong,
-            &[
-                ("read(write end)", Answer::Fails(Errno::EBADF)),
-                ("write(read end)", Answer::Fails(Errno::EBADF)),
-            ],
+            &[("read(write end)", Answer::Fails(Errno::EBADF)), ("write(read end)", Answer::Fails(Errno::EBADF))],
         )
     },
     Claim {
@@ -172,53 +129,28 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "FIONREAD says at either end how many bytes are in a pipe.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe12.c"),
-            GVISOR,
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe12.c"), GVISOR],
         finds: always(true),
         about: &[Sysno::ioctl],
-        lies: &[Lie::about(
-            Sysno::ioctl,
-            What::Output {
-                argument: 2,
-                value: 0,
-            },
-        )],
+        lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })],
         ..Claim::of_answers(
             "pipe.count.fionread",
             pipe_count_fionread,
-            &[
-                ("FIONREAD of the read end", Answer::Is(8)),
-                ("FIONREAD of the write end", Answer::Is(8)),
-            ],
+            &[("FIONREAD of the read end", Answer::Is(8)), ("FIONREAD of the write end", Answer::Is(8))],
         )
     },
     Claim {
         statement: "O_NONBLOCK and O_CLOEXEC of pipe2() are set at both ends, and without them neither is.",
-        sources: &[
-            PIPE2,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_01.c"),
-        ],
+        sources: &[PIPE2, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_01.c")],
         finds: always(true),
         about: &[Sysno::pipe2],
-        lies: &[
-            Lie::returned(Sysno::fcntl, 0),
-            Lie::refused(Sysno::pipe2, libc::EINVAL).with(1, 0),
-        ],
+        lies: &[Lie::returned(Sysno::fcntl, 0), Lie::refused(Sysno::pipe2, libc::EINVAL).with(1, 0)],
         ..Claim::of_answers(
             "pipe.flags.both-ends",
             pipe_flags_both_ends,
             &[
-                (
-                    "read end of pipe2(O_NONBLOCK|O_CLOEXEC)",
-                    Answer::Says("O_NONBLOCK FD_CLOEXEC"),
-                ),
-                (
-                    "write end of pipe2(O_NONBLOCK|O_CLOEXEC)",
-                    Answer::Says("O_NONBLOCK FD_CLOEXEC"),
-                ),
+                ("read end of pipe2(O_NONBLOCK|O_CLOEXEC)", Answer::Says("O_NONBLOCK FD_CLOEXEC")),
+                ("write end of pipe2(O_NONBLOCK|O_CLOEXEC)", Answer::Says("O_NONBLOCK FD_CLOEXEC")),
                 ("read end of pipe2(0)", Answer::Says("none")),
                 ("write end of pipe2(0)", Answer::Says("none")),
             ],
@@ -233,10 +165,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "pipe.packets.one-each",
             |_lab| packets(&[b"aaa", b"bb"], 8),
-            &[
-                ("read() number 1", Answer::Says("aaa")),
-                ("read() number 2", Answer::Says("bb")),
-            ],
+            &[("read() number 1", Answer::Says("aaa")), ("read() number 2", Answer::Says("bb"))],
         )
     },
     Claim {
@@ -248,10 +177,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "pipe.packets.discarded",
             |_lab| packets(&[b"aaa", b"bb"], 2),
-            &[
-                ("read() number 1", Answer::Says("aa")),
-                ("read() number 2", Answer::Says("bb")),
-            ],
+            &[("read() number 1", Answer::Says("aa")), ("read() number 2", Answer::Says("bb"))],
         )
     },
     Claim {
@@ -276,10 +202,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[PIPE2, Source::Measured],
         finds: always(true),
         about: WRITE,
-        lies: &[
-            Lie::accepted(Sysno::write),
-            Lie::refused(Sysno::write, libc::EAGAIN).after(3),
-        ],
+        lies: &[Lie::accepted(Sysno::write), Lie::refused(Sysno::write, libc::EAGAIN).after(3)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "pipe.packets.pages",
@@ -296,10 +219,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[PIPE_SIZE, GVISOR],
         finds: always(true),
         about: &[Sysno::fcntl],
-        lies: &[
-            Lie::refused(Sysno::fcntl, libc::EBUSY),
-            Lie::bytes(Sysno::read, b'b', b'a'),
-        ],
+        lies: &[Lie::refused(Sysno::fcntl, libc::EBUSY), Lie::bytes(Sysno::read, b'b', b'a')],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "pipe.size.keeps",
@@ -314,16 +234,10 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A full pipe is ready for writing again when a whole page of it has been read, not before.",
         method: "Polls a full pipe of two pages, and again when one byte and when one page has been read.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/pipe.c, pipe_poll"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/pipe.c, pipe_poll"), Source::Measured],
         finds: always(true),
         about: POLL,
-        lies: &[
-            Lie::returned(Sysno::poll, 1).after(1),
-            Lie::returned(Sysno::poll, 0).after(2),
-        ],
+        lies: &[Lie::returned(Sysno::poll, 1).after(1), Lie::returned(Sysno::poll, 0).after(2)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "pipe.poll.writable",
@@ -347,10 +261,7 @@ pub const CLAIMS: &[Claim] = &[
             &[
                 ("empty pipe", Answer::Says("none")),
                 ("pipe with a byte", Answer::Says("POLLIN")),
-                (
-                    "pipe with a byte, without writers",
-                    Answer::Says("POLLIN POLLHUP"),
-                ),
+                ("pipe with a byte, without writers", Answer::Says("POLLIN POLLHUP")),
                 ("empty pipe without writers", Answer::Says("POLLHUP")),
                 ("write end without readers", Answer::Says("POLLOUT POLLERR")),
             ],
@@ -358,48 +269,30 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "pipe2() fails with EMFILE where RLIMIT_NOFILE leaves room for one descriptor, and takes none.",
-        sources: &[
-            PIPE2,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe06.c"),
-        ],
+        sources: &[PIPE2, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe06.c")],
         finds: always(true),
         about: &[Sysno::pipe2],
-        lies: &[
-            Lie::about(Sysno::pipe2, What::OtherErrno(libc::ENFILE)),
-            Lie::refused(Sysno::dup, libc::EMFILE),
-        ],
+        lies: &[Lie::about(Sysno::pipe2, What::OtherErrno(libc::ENFILE)), Lie::refused(Sysno::dup, libc::EMFILE)],
         ..Claim::of_answers(
             "pipe.errors.emfile",
             pipe_errors_emfile,
             &[
-                (
-                    "pipe2() with one descriptor left",
-                    Answer::Fails(Errno::EMFILE),
-                ),
+                ("pipe2() with one descriptor left", Answer::Fails(Errno::EMFILE)),
                 ("dup() afterwards", Answer::Succeeds),
             ],
         )
     },
     Claim {
         statement: "A pipe's read end, opened for writing by way of /proc/self/fd, is a write end of the same pipe.",
-        sources: &[
-            Source::Man("proc_pid_fd(5), man-pages 6.20"),
-            Source::Measured,
-        ],
+        sources: &[Source::Man("proc_pid_fd(5), man-pages 6.20"), Source::Measured],
         finds: always(true),
         about: &[Sysno::openat, Sysno::write],
-        lies: &[
-            Lie::refused(Sysno::openat, libc::ENXIO),
-            Lie::skipped(Sysno::write),
-        ],
+        lies: &[Lie::refused(Sysno::openat, libc::ENXIO), Lie::skipped(Sysno::write)],
         ..Claim::of_answers(
             "pipe.ends.reopened",
             pipe_ends_reopened,
             &[
-                (
-                    "open(/proc/self/fd/read end, O_WRONLY)",
-                    Answer::Says("opened"),
-                ),
+                ("open(/proc/self/fd/read end, O_WRONLY)", Answer::Says("opened")),
                 ("write(opened, 1)", Answer::Is(1)),
                 ("bytes in the pipe", Answer::Is(1)),
             ],
@@ -408,10 +301,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Beyond pipe-user-pages-soft a user's new pipe has two pages, 8192 bytes.",
         method: "As a user who has no other pipes: makes and grows pipes up to the limit.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe15.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe15.c")],
         finds: always(true),
         about: &[Sysno::fcntl],
         lies: &Lie::otherwise(Sysno::fcntl),
@@ -441,17 +331,11 @@ pub const CLAIMS: &[Claim] = &[
                 let (_all, last) = pipes_up_to_the_limit()?;
                 let mut seen = Observation::new();
                 for size in [16384, 4096] {
-                    seen.call(
-                        format!("F_SETPIPE_SZ {size}"),
-                        fcntl_setpipe_size(&last.write, size),
-                    );
+                    seen.call(format!("F_SETPIPE_SZ {size}"), fcntl_setpipe_size(&last.write, size));
                 }
                 Ok(seen)
             },
-            &[
-                ("F_SETPIPE_SZ 16384", Answer::Fails(Errno::EPERM)),
-                ("F_SETPIPE_SZ 4096", Answer::Is(4096)),
-            ],
+            &[("F_SETPIPE_SZ 16384", Answer::Fails(Errno::EPERM)), ("F_SETPIPE_SZ 4096", Answer::Is(4096))],
         )
     },
 ];
@@ -483,10 +367,7 @@ fn write_to_filled(pages: usize, filled: usize, count: usize) -> Result<Observat
     aside(|| io::write_all(&pipe.write, &vec![0; filled])).setup("write to a pipe")?;
     let bytes = vec![0; count];
     let mut seen = Observation::new();
-    seen.call(
-        format!("write(pipe, {count})"),
-        io::again(|| io::write(&pipe.write, &bytes)),
-    );
+    seen.call(format!("write(pipe, {count})"), io::again(|| io::write(&pipe.write, &bytes)));
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -496,11 +377,7 @@ fn write_without_readers(bytes: &[u8]) -> Result<Observation, Stop> {
     drop(read);
     let mut seen = Observation::new();
     let (done, signals) = raised(libc::SIGPIPE, || io::again(|| io::write(&write, bytes)))?;
-    seen.call(
-        format!("write(pipe without readers, {})", bytes.len()),
-        done,
-    )
-    .count("signals raised", signals);
+    seen.call(format!("write(pipe without readers, {})", bytes.len()), done).count("signals raised", signals);
     Ok(seen)
 }
 
@@ -522,10 +399,7 @@ fn pipe_ends_wrong(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let mut seen = Observation::new();
     let mut buffer = [0];
-    seen.call(
-        "read(write end)",
-        io::again(|| io::read(&pipe.write, &mut buffer)),
-    );
+    seen.call("read(write end)", io::again(|| io::read(&pipe.write, &mut buffer)));
     seen.call("write(read end)", io::again(|| io::write(&pipe.read, b"b")));
     Ok(seen)
 }
@@ -563,10 +437,7 @@ fn pipe_flags_both_ends(_lab: &Lab) -> Result<Observation, Stop> {
         match pipe2(flags) {
             Ok(pipe) => {
                 seen.text(format!("read end of pipe2({name})"), flags_of(&pipe.read)?);
-                seen.text(
-                    format!("write end of pipe2({name})"),
-                    flags_of(&pipe.write)?,
-                );
+                seen.text(format!("write end of pipe2({name})"), flags_of(&pipe.write)?);
             }
             Err(errno) => {
                 for end in ["read", "write"] {
@@ -588,24 +459,13 @@ fn flags_of(fd: &impl AsFd) -> Result<String, Stop> {
     let has = |flags: usize, flag: libc::c_int| flags & flag.cast_unsigned() as usize != 0;
     let status = of(libc::F_GETFL).setup("F_GETFL")?;
     let descriptor = of(libc::F_GETFD).setup("F_GETFD")?;
-    Ok(named(&[
-        ("O_NONBLOCK", has(status, libc::O_NONBLOCK)),
-        ("FD_CLOEXEC", has(descriptor, libc::FD_CLOEXEC)),
-    ]))
+    Ok(named(&[("O_NONBLOCK", has(status, libc::O_NONBLOCK)), ("FD_CLOEXEC", has(descriptor, libc::FD_CLOEXEC))]))
 }
 
 /// The names of the flags that are set.
 fn named(flags: &[(&str, bool)]) -> String {
-    let names: Vec<&str> = flags
-        .iter()
-        .filter(|(_, is_set)| *is_set)
-        .map(|(name, _)| *name)
-        .collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(" ")
-    }
+    let names: Vec<&str> = flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
 /// Writes packets to a pipe in packet mode. Then makes as many reads, of `length` bytes each.
@@ -651,8 +511,7 @@ fn pipe_packets_pages(_lab: &Lab) -> Result<Observation, Stop> {
             full => break full,
         }
     };
-    seen.count("packets of one byte until EAGAIN", taken)
-        .call("the next write", full);
+    seen.count("packets of one byte until EAGAIN", taken).call("the next write", full);
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -717,10 +576,7 @@ fn pipe_poll_events(_lab: &Lab) -> Result<Observation, Stop> {
     aside(|| io::write_all(&write, b"b")).setup("write to a pipe")?;
     seen.text("pipe with a byte", events(&read, libc::POLLIN));
     drop(write);
-    seen.text(
-        "pipe with a byte, without writers",
-        events(&read, libc::POLLIN),
-    );
+    seen.text("pipe with a byte, without writers", events(&read, libc::POLLIN));
     aside(|| io::read_full(&read, &mut [0])).setup("read a pipe")?;
     seen.text("empty pipe without writers", events(&read, libc::POLLIN));
     let Pipe { read, write } = pipe()?;
@@ -754,14 +610,7 @@ fn pipe_ends_reopened(_lab: &Lab) -> Result<Observation, Stop> {
     let path = format!("/proc/self/fd/{}\0", pipe.read.as_raw_fd());
     let here = libc::AT_FDCWD as isize;
     let flags = (libc::O_WRONLY | libc::O_NONBLOCK).cast_unsigned() as usize;
-    let arguments = [
-        here.cast_unsigned(),
-        path.as_ptr().expose_provenance(),
-        flags,
-        0,
-        0,
-        0,
-    ];
+    let arguments = [here.cast_unsigned(), path.as_ptr().expose_provenance(), flags, 0, 0, 0];
     // SAFETY: openat reads a path that ends with a zero; the descriptor that it makes is left open.
     let opened = unsafe { ask(Sysno::openat, arguments) };
     let fact = "open(/proc/self/fd/read end, O_WRONLY)";

@@ -41,20 +41,13 @@ macro_rules! copies_claim {
 fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     let hops = read_write_hops(lab, kind)?;
     let mut seen = Observation::new();
-    seen.text(INTO_BUFFER, hops[0])
-        .text(INTO_SINK, hops[1])
-        .count("CPU copies", count_copies(&hops));
+    seen.text(INTO_BUFFER, hops[0]).text(INTO_SINK, hops[1]).count("CPU copies", count_copies(&hops));
     Ok(seen)
 }
 
 /// Sends `length` bytes of `file`, from its position, through `buffer`. This is the sample's loop, with `read` in place of
 /// `pread`.
-pub(super) fn send(
-    file: &impl AsFd,
-    sink: &impl AsFd,
-    length: usize,
-    buffer: &mut [u8],
-) -> Result<u64, Errno> {
+pub(super) fn send(file: &impl AsFd, sink: &impl AsFd, length: usize, buffer: &mut [u8]) -> Result<u64, Errno> {
     let mut filled = 0..0;
     io::until_done(length, |done| {
         if filled.is_empty() {
@@ -107,11 +100,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("2.2")],
         finds: always(false),
         about: &[Sysno::write],
-        lies: &[
-            Lie::accepted(Sysno::statx),
-            Lie::accepted(Sysno::newfstatat),
-            Lie::accepted(Sysno::stat),
-        ],
+        lies: &[Lie::accepted(Sysno::statx), Lie::accepted(Sysno::newfstatat), Lie::accepted(Sysno::stat)],
         ..Claim::new("rw.dma.network", rw_dma_network, |seen| {
             Verdict::holds_if(seen.is("hardware behind the interface", "yes"))
         })
@@ -160,10 +149,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A write() of more than eight bytes to an eventfd fails with EINVAL.",
         method: "Writes sixteen bytes, the first eight of them as the number 1, and reads the eventfd.",
         sources: &[Source::Measured],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::write],
         gates: &[gate(
             "6.9",
@@ -185,10 +171,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mut bytes = [0; 16];
                 bytes[..8].copy_from_slice(&1_u64.to_ne_bytes());
                 let mut seen = Observation::new();
-                seen.call(
-                    "write(eventfd, 16 bytes)",
-                    io::again(|| io::write(&eventfd, &bytes)),
-                );
+                seen.call("write(eventfd, 16 bytes)", io::again(|| io::write(&eventfd, &bytes)));
                 let mut now = [0; 8];
                 match aside(|| io::read(&eventfd, &mut now)) {
                     Ok(_) | Err(Errno::EAGAIN) => {}
@@ -197,10 +180,7 @@ pub const CLAIMS: &[Claim] = &[
                 seen.count("its number", u64::from_ne_bytes(now));
                 Ok(seen)
             },
-            &[
-                ("write(eventfd, 16 bytes)", Answer::Fails(Errno::EINVAL)),
-                ("its number", Answer::Is(0)),
-            ],
+            &[("write(eventfd, 16 bytes)", Answer::Fails(Errno::EINVAL)), ("its number", Answer::Is(0))],
         )
     },
 ];
@@ -221,9 +201,7 @@ fn place(lab: &Lab) -> Result<Place, Stop> {
     let places = places(lab.scratch()?);
     let on_disk = places.iter().find(|place| is_on_disk(&place.filesystem));
     let place = on_disk.or(places.first());
-    Ok(place
-        .ok_or_else(|| Stop::broken("the scratch directory is no place"))?
-        .clone())
+    Ok(place.ok_or_else(|| Stop::broken("the scratch directory is no place"))?.clone())
 }
 
 /// Writes a file past the page cache, so that the first read does not find it there, and reads it. Dropping cached pages would
@@ -258,10 +236,7 @@ fn rw_dma_disk(lab: &Lab) -> Result<Observation, Stop> {
     } else {
         io::pwrite_all(&file, &[alias::OLD; alias::LENGTH], 0).setup("write the file")?;
     }
-    seen.count(
-        "disk bytes for a file in the page cache",
-        disk_bytes_of_a_read(&file)?,
-    );
+    seen.count("disk bytes for a file in the page cache", disk_bytes_of_a_read(&file)?);
     Ok(seen)
 }
 
@@ -270,10 +245,7 @@ fn rw_dma_disk_uncached(lab: &Lab) -> Result<Observation, Stop> {
     let file = unnamed::unnamed_file(&place.directory).setup("create a file")?;
     let mut seen = Observation::new();
     seen.text("file system", &place.filesystem);
-    seen.count(
-        "disk bytes for a file that was not cached",
-        disk_bytes_uncached(&place, &file)?,
-    );
+    seen.count("disk bytes for a file that was not cached", disk_bytes_uncached(&place, &file)?);
     Ok(seen)
 }
 
@@ -288,19 +260,13 @@ fn rw_dma_network(_lab: &Lab) -> Result<Observation, Stop> {
     }
     let carried = usage::loopback_bytes()? - before;
     if carried < sent as u64 {
-        return Err(Stop::broken(format!(
-            "{sent} bytes arrived, but lo carried {carried}"
-        )));
+        return Err(Stop::broken(format!("{sent} bytes arrived, but lo carried {carried}")));
     }
     // Hardware has a parent device; lo, veth, dummy and the like are /sys/devices/virtual.
     let hardware = std::path::Path::new("/sys/class/net/lo/device").exists();
     let mut seen = Observation::new();
-    seen.count("bytes sent", sent as u64)
-        .text("interface", "lo");
-    seen.text(
-        "hardware behind the interface",
-        if hardware { "yes" } else { "no" },
-    );
+    seen.count("bytes sent", sent as u64).text("interface", "lo");
+    seen.text("hardware behind the interface", if hardware { "yes" } else { "no" });
     Ok(seen)
 }
 
@@ -321,9 +287,8 @@ fn rw_entries_one_chunk(lab: &Lab) -> Result<Observation, Stop> {
 
 fn rw_entries_whole_file(lab: &Lab) -> Result<Observation, Stop> {
     let mut buffer = vec![0; 65536];
-    let (entries, _) = entries_to_tcp(lab, |file, socket| {
-        send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
-    })?;
+    let (entries, _) =
+        entries_to_tcp(lab, |file, socket| send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write"))?;
     let mut seen = Observation::new();
     seen.push("1 MiB through a 64 KiB buffer", entries);
     Ok(seen)
@@ -343,16 +308,12 @@ fn rw_switches_scheduler(lab: &Lab) -> Result<Observation, Stop> {
         let position = file.stream_position().setup("lseek")?;
         file.rewind().setup("lseek")?;
         if position != read as u64 {
-            return Err(Stop::broken(format!(
-                "read() = {read} moved the position to {position}"
-            )));
+            return Err(Stop::broken(format!("read() = {read} moved the position to {position}")));
         }
         sockets::wait_for_arrival(&far, written)?;
         let came = sockets::readable(&far)?;
         if written == 0 || came != written || !arrived(&far, &[alias::OLD; 4096][..came])? {
-            return Err(Stop::broken(format!(
-                "{came} bytes came of {written}, or other ones"
-            )));
+            return Err(Stop::broken(format!("{came} bytes came of {written}, or other ones")));
         }
     }
     // Long enough that the timer cannot fire before the thread sleeps.
@@ -371,7 +332,6 @@ fn rw_switches_scheduler(lab: &Lab) -> Result<Observation, Stop> {
         return Err(Stop::broken("a sleep was not counted as a switch"));
     }
     let mut seen = Observation::new();
-    seen.count("fewest switches of one read() and write()", fewest)
-        .count("switches of a sleep", control);
+    seen.count("fewest switches of one read() and write()", fewest).count("switches of a sleep", control);
     Ok(seen)
 }

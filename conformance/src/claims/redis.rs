@@ -15,9 +15,8 @@ use std::io::{Read, Seek};
 use syscalls::{Errno, Sysno};
 
 /// Redis 7.2 `openNewIncrAofForAppend` and 6.0 `startAppendOnly` open the file with these flags.
-pub(super) const AOF_FLAGS: Source = Source::Thread(
-    "redis src/aof.c: open(O_WRONLY|O_TRUNC|O_CREAT) or (O_WRONLY|O_APPEND|O_CREAT)",
-);
+pub(super) const AOF_FLAGS: Source =
+    Source::Thread("redis src/aof.c: open(O_WRONLY|O_TRUNC|O_CREAT) or (O_WRONLY|O_APPEND|O_CREAT)");
 pub(super) const REPLICATION: Source =
     Source::Thread("redis src/replication.c, sendBulkToSlave: 16 KiB by read and write per event");
 
@@ -29,10 +28,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("4.1"), AOF_FLAGS],
         finds: always(true),
         about: &[Sysno::write],
-        lies: &[
-            Lie::skipped(Sysno::write),
-            Lie::about(Sysno::read, What::Garbled),
-        ],
+        lies: &[Lie::skipped(Sysno::write), Lie::about(Sysno::read, What::Garbled)],
         ..Claim::new("redis.aof.write", redis_aof_write, |seen| {
             Verdict::holds_if(seen.is("file afterwards", "old bytes, then both writes"))
         })
@@ -58,9 +54,7 @@ pub const CLAIMS: &[Claim] = &[
         lies: &[Lie::returned(Sysno::write, 16 << 20)],
         varies: &["write(non-blocking socket, 16 MiB)"],
         ..Claim::new("redis.rdb.one-write", redis_rdb_one_write, |seen| {
-            Verdict::holds_if(
-                seen.returned("write(non-blocking socket, 16 MiB)") == Some(RDB_LENGTH as u64),
-            )
+            Verdict::holds_if(seen.returned("write(non-blocking socket, 16 MiB)") == Some(RDB_LENGTH as u64))
         })
     },
     Claim {
@@ -71,10 +65,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
-        varies: &[
-            "sendfile() calls that sent",
-            "calls that found the socket full",
-        ],
+        varies: &["sendfile() calls that sent", "calls that found the socket full"],
         exceptions: &[Exception::Of(
             Sysno::sendfile,
             What::Refused(libc::EAGAIN),
@@ -91,16 +82,12 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::sendfile, What::PositionKept)],
-        ..Claim::new(
-            "redis.replica.shared-position",
-            redis_replica_shared_position,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("bytes at the first replica") == 4096
-                        && seen.counted("bytes at the second replica") == 4096,
-                )
-            },
-        )
+        ..Claim::new("redis.replica.shared-position", redis_replica_shared_position, |seen| {
+            Verdict::holds_if(
+                seen.counted("bytes at the first replica") == 4096
+                    && seen.counted("bytes at the second replica") == 4096,
+            )
+        })
     },
 ];
 
@@ -119,14 +106,7 @@ fn redis_aof_write(lab: &Lab) -> Result<Observation, Stop> {
     file.rewind().setup("lseek")?;
     file.read_to_string(&mut content).setup("read the file")?;
     let appended = content == "old new newer";
-    seen.text(
-        "file afterwards",
-        if appended {
-            "old bytes, then both writes"
-        } else {
-            "something else"
-        },
-    );
+    seen.text("file afterwards", if appended { "old bytes, then both writes" } else { "something else" });
     Ok(seen)
 }
 
@@ -135,19 +115,10 @@ fn redis_aof_sendfile(lab: &Lab) -> Result<Observation, Stop> {
     let aof = open_for_append(&lab.empty_file()?)?;
     let plain = lab.empty_file()?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(O_APPEND file, file)",
-        sendfile(&aof, &source, Some(&mut 0), 16),
-    );
+    seen.call("sendfile(O_APPEND file, file)", sendfile(&aof, &source, Some(&mut 0), 16));
     seen.call("splice(pipe, O_APPEND file)", splice_into(&aof)?);
-    seen.call(
-        "copy_file_range(file, O_APPEND file)",
-        io::copy_file_range(&source, &aof, 16),
-    );
-    seen.call(
-        "sendfile(file, file)",
-        sendfile(&plain, &source, Some(&mut 0), 16),
-    );
+    seen.call("copy_file_range(file, O_APPEND file)", io::copy_file_range(&source, &aof, 16));
+    seen.call("sendfile(file, file)", sendfile(&plain, &source, Some(&mut 0), 16));
     seen.call("splice(pipe, file)", splice_into(&plain)?);
     for (name, file) in [("O_APPEND", &aof), ("plain", &plain)] {
         note_length(&mut seen, &format!("length of the {name} file"), file)?;
@@ -161,14 +132,7 @@ fn redis_aof_sendfile(lab: &Lab) -> Result<Observation, Stop> {
 fn splice_into(file: &File) -> Result<Result<usize, Errno>, Stop> {
     let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
     io::write_all(&pipe.write, &[0; 16]).setup("write to a pipe")?;
-    Ok(splice(
-        &pipe.read,
-        None,
-        file,
-        None,
-        16,
-        SpliceFlags::empty(),
-    ))
+    Ok(splice(&pipe.read, None, file, None, 16, SpliceFlags::empty()))
 }
 
 const RDB_LENGTH: usize = 16 << 20;
@@ -186,11 +150,7 @@ fn redis_rdb_one_write(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("write(non-blocking socket, 16 MiB)", written);
     seen.text(
         "the count and what arrives",
-        if written.is_ok_and(|count| count as u64 == arrived) {
-            "the same"
-        } else {
-            "another"
-        },
+        if written.is_ok_and(|count| count as u64 == arrived) { "the same" } else { "another" },
     );
     Ok(seen)
 }
@@ -218,21 +178,11 @@ fn redis_rdb_sendfile(lab: &Lab) -> Result<Observation, Stop> {
         received.extend_from_slice(&buffer[..count]);
     }
     if reported != content.len() {
-        return Err(Stop::broken(format!(
-            "{reported} bytes were reported as sent"
-        )));
+        return Err(Stop::broken(format!("{reported} bytes were reported as sent")));
     }
     let mut seen = Observation::new();
-    seen.count("sendfile() calls that sent", calls)
-        .count("calls that found the socket full", full);
-    seen.text(
-        "bytes at the replica",
-        if received == content {
-            "the file's"
-        } else {
-            "others"
-        },
-    );
+    seen.count("sendfile() calls that sent", calls).count("calls that found the socket full", full);
+    seen.text("bytes at the replica", if received == content { "the file's" } else { "others" });
     Ok(seen)
 }
 

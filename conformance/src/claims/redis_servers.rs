@@ -33,8 +33,7 @@ const PROGRAMS: &[&str] = &["redis-server", "dd"];
 const RENAME: Source = Source::Thread("redis src/rdb.c, rdbSave: a temporary file and rename()");
 const DISKLESS: Source = Source::Thread("redis.conf of 7.0: repl-diskless-sync yes");
 /// The attempt in Redis that was reverted.
-const REVERTED: Source =
-    Source::Thread("redis 6.0.5, 61074b43a: revert of the sendfile() of redis/redis#7096");
+const REVERTED: Source = Source::Thread("redis 6.0.5, 61074b43a: revert of the sendfile() of redis/redis#7096");
 
 /// The number of descriptors that a server needs, including those that watch it.
 const DESCRIPTORS: u64 = 128;
@@ -55,10 +54,7 @@ pub const CLAIMS: &[Claim] = &[
             |lab| each(lab, aof_server_writes),
             &[
                 ("calls into its AOF", Answer::Says("write")),
-                (
-                    "its AOF",
-                    Answer::Says("has the commands, as they were said"),
-                ),
+                ("its AOF", Answer::Says("has the commands, as they were said")),
             ],
         )
     },
@@ -68,10 +64,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[AOF_FLAGS],
         finds: always(true),
         about: &[Sysno::sendfile],
-        lies: &[
-            Lie::accepted(Sysno::sendfile),
-            Lie::about(Sysno::sendfile, What::OtherErrno(libc::EBADF)),
-        ],
+        lies: &[Lie::accepted(Sysno::sendfile), Lie::about(Sysno::sendfile, What::OtherErrno(libc::EBADF))],
         exceptions: &[Exception::asked(Sysno::sendfile)],
         programs: PROGRAMS,
         ..Claim::of_answers(
@@ -96,14 +89,8 @@ pub const CLAIMS: &[Claim] = &[
             "redis.aof.opened-anew",
             |lab| each(lab, aof_opened_anew),
             &[
-                (
-                    "sendfile(its AOF after BGREWRITEAOF, file)",
-                    Answer::Says("EINVAL"),
-                ),
-                (
-                    "sendfile(its AOF after CONFIG SET, file)",
-                    Answer::Says("EINVAL"),
-                ),
+                ("sendfile(its AOF after BGREWRITEAOF, file)", Answer::Says("EINVAL")),
+                ("sendfile(its AOF after CONFIG SET, file)", Answer::Says("EINVAL")),
             ],
         )
     },
@@ -119,10 +106,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "redis.aof.added-behind",
             |lab| each(lab, aof_added_behind),
-            &[(
-                "what was added after BGREWRITEAOF",
-                Answer::Says("is written over"),
-            )],
+            &[("what was added after BGREWRITEAOF", Answer::Says("is written over"))],
         )
     },
     Claim {
@@ -172,10 +156,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "redis.replica.loads",
             |lab| each(lab, replica_loads),
-            &[
-                ("the replica's link", Answer::Says("up")),
-                ("what the replica has stored", Answer::Says("the file")),
-            ],
+            &[("the replica's link", Answer::Says("up")), ("what the replica has stored", Answer::Says("the file"))],
         )
     },
     Claim {
@@ -198,10 +179,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "redis.replica.sample",
             |lab| each(lab, replica_sample),
-            &[
-                ("the first replica", Answer::Says("has all")),
-                ("the second replica", Answer::Says("has all")),
-            ],
+            &[("the first replica", Answer::Says("has all")), ("the second replica", Answer::Says("has all"))],
         )
     },
     Claim {
@@ -281,9 +259,7 @@ fn each(lab: &Lab, experiment: Experiment) -> Result<Observation, Stop> {
         let text = if said.iter().all(|(_, word)| word == first) {
             first.clone()
         } else {
-            let each = said
-                .iter()
-                .map(|(server, word)| format!("{server}: {word}"));
+            let each = said.iter().map(|(server, word)| format!("{server}: {word}"));
             each.collect::<Vec<_>>().join(", ")
         };
         seen.text(what.as_str(), text);
@@ -316,17 +292,10 @@ impl Told {
 }
 
 fn start(lab: &Lab, program: &Program, options: &[&str]) -> Result<Running, Stop> {
-    start_by(lab, program, options, |command| {
-        start_aside(command).spawn().setup("start a server")
-    })
+    start_by(lab, program, options, |command| start_aside(command).spawn().setup("start a server"))
 }
 
-fn start_watched(
-    lab: &Lab,
-    program: &Program,
-    options: &[&str],
-    calls: &[Sysno],
-) -> Result<(Running, Watch), Stop> {
+fn start_watched(lab: &Lab, program: &Program, options: &[&str], calls: &[Sysno]) -> Result<(Running, Watch), Stop> {
     let mut watched = None;
     let server = start_by(lab, program, options, |command| {
         let (child, watch) = Watch::start(start_aside(command), calls)?;
@@ -386,11 +355,7 @@ fn names(calls: &[Seen]) -> String {
 
 fn aof_server_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), Stop> {
     let (mut server, watch) = start_watched(lab, program, APPENDS, WRITING)?;
-    let commands: [&[&str]; 3] = [
-        &["SET", "key", "1"],
-        &["APPEND", "key", "2"],
-        &["DEL", "key"],
-    ];
+    let commands: [&[&str]; 3] = [&["SET", "key", "1"], &["APPEND", "key", "2"], &["DEL", "key"]];
     aside(|| watch.take());
     tell(&mut server, &commands)?;
     let mut calls = aside(|| watch.take());
@@ -403,38 +368,18 @@ fn aof_server_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<()
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         command(&words)
     });
-    let expected: Vec<u8> = command(&[b"SELECT", b"0"])
-        .into_iter()
-        .chain(said)
-        .collect();
+    let expected: Vec<u8> = command(&[b"SELECT", b"0"]).into_iter().chain(said).collect();
     let is_so = content(&aof_path(&server, FIRST_AOF))? == expected;
-    told.note(
-        "its AOF",
-        if is_so {
-            "has the commands, as they were said"
-        } else {
-            "has something else"
-        },
-    );
+    told.note("its AOF", if is_so { "has the commands, as they were said" } else { "has something else" });
     Ok(())
 }
 
 /// Notes how a server has opened its append-only file, and calls `sendfile()` with the server's descriptor.
-fn note_opened(
-    lab: &Lab,
-    server: &Running,
-    name: &str,
-    when: &str,
-    told: &mut Told,
-) -> Result<(), Stop> {
+fn note_opened(lab: &Lab, server: &Running, name: &str, when: &str, told: &mut Told) -> Result<(), Stop> {
     let source = lab.file(&command(&[b"SET", b"ours", b"1"]))?;
     let (aof, flags) = aside(|| watch::open_file(server.pid(), name))?
         .ok_or_else(|| Stop::broken(format!("the server has no {name} open")))?;
-    let with = if flags & libc::O_APPEND == 0 {
-        "without O_APPEND"
-    } else {
-        "with O_APPEND"
-    };
+    let with = if flags & libc::O_APPEND == 0 { "without O_APPEND" } else { "with O_APPEND" };
     told.note(&format!("its AOF {when}"), with);
     let sent = sendfile(&aof, &source, Some(&mut 0), 1 << 20);
     told.call(&format!("sendfile(its AOF {when}, file)"), sent);
@@ -467,13 +412,7 @@ fn aof_added_behind(lab: &Lab, program: &Program, told: &mut Told) -> Result<(),
     add_behind(lab, &mut server, SECOND_AOF, "after BGREWRITEAOF", told)
 }
 
-fn add_behind(
-    lab: &Lab,
-    server: &mut Running,
-    name: &str,
-    when: &str,
-    told: &mut Told,
-) -> Result<(), Stop> {
+fn add_behind(lab: &Lab, server: &mut Running, name: &str, when: &str, told: &mut Told) -> Result<(), Stop> {
     let ours = command(&[b"SET", b"ours", b"1"]);
     // A longer value: at the old offset it would overwrite the whole other command.
     let theirs = ["SET", "theirs", "a value that is longer"];
@@ -514,16 +453,11 @@ impl Pair {
         // By default, a master waits 5 seconds for more replicas.
         let at_once = ["--rdbcompression", "no", "--repl-diskless-sync-delay", "0"];
         let calls = [READING, WRITING].concat();
-        let (mut master, watch) =
-            start_watched(lab, program, &[options, &at_once].concat(), &calls)?;
+        let (mut master, watch) = start_watched(lab, program, &[options, &at_once].concat(), &calls)?;
         tell(&mut master, &[&["DEBUG", "POPULATE", "1000", "key", "700"]])?;
         // How the replica loads is nothing to the master. Valkey looks only once a second whether a file is complete.
         let replica = start(lab, program, &["--repl-diskless-load", "swapdb"])?;
-        Ok(Self {
-            master,
-            watch,
-            replica,
-        })
+        Ok(Self { master, watch, replica })
     }
 
     /// The calls of the master while the replica syncs.
@@ -531,9 +465,8 @@ impl Pair {
         let port = self.master.address.port().to_string();
         aside(|| {
             // While the child of an earlier sync runs, a sync has to wait.
-            let is_idle = self.master.wait_until(|master| {
-                Ok(master.info("persistence", "rdb_bgsave_in_progress")? == "0")
-            })?;
+            let is_idle =
+                self.master.wait_until(|master| Ok(master.info("persistence", "rdb_bgsave_in_progress")? == "0"))?;
             if !is_idle {
                 return Err(Stop::broken("the master does not end a sync"));
             }
@@ -555,9 +488,7 @@ fn rdb_master_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<()
     let mut pair = Pair::start(lab, program, &["--repl-diskless-sync", "no"])?;
     let calls = pair.sync()?;
     let path = pair.master.file("dump.rdb");
-    let length = aside(|| fs::metadata(&path))
-        .setup("look at the RDB file")?
-        .len();
+    let length = aside(|| fs::metadata(&path)).setup("look at the RDB file")?.len();
     let (sent, read): (Vec<Seen>, Vec<Seen>) = calls
         .into_iter()
         .filter(|seen| {
@@ -566,9 +497,7 @@ fn rdb_master_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<()
         })
         .partition(|seen| WRITING.contains(&seen.call));
     if sent.is_empty() || read.is_empty() {
-        return Err(Stop::broken(
-            "no call that reads or sends the file was told",
-        ));
+        return Err(Stop::broken("no call that reads or sends the file was told"));
     }
     told.note("calls that send", names(&sent));
     told.note("calls that read the file", names(&read));
@@ -576,19 +505,10 @@ fn rdb_master_writes(lab: &Lab, program: &Program, told: &mut Told) -> Result<()
     told.note("bytes of the file", length);
     told.note("calls", sent.len() as u64);
     told.note("most bytes that a call is to send", largest(&sent));
-    told.note(
-        "the whole file",
-        if largest(&sent) >= length {
-            "in one call"
-        } else {
-            "in pieces"
-        },
-    );
+    told.note("the whole file", if largest(&sent) >= length { "in one call" } else { "in pieces" });
     let written = aside(|| written_by_dd(&path, length))?;
     if written != length {
-        return Err(Stop::broken(format!(
-            "dd writes {length} bytes at once, and {written} were seen"
-        )));
+        return Err(Stop::broken(format!("dd writes {length} bytes at once, and {written} were seen")));
     }
     Ok(())
 }
@@ -609,10 +529,8 @@ fn written_by_dd(path: &Path, length: u64) -> Result<u64, Stop> {
 
 fn rdb_default_has_file(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), Stop> {
     let mut pair = Pair::start(lab, program, &[])?;
-    for (what, is_diskless) in [
-        ("what it sends comes from", true),
-        ("with repl-diskless-sync no it comes from", false),
-    ] {
+    for (what, is_diskless) in [("what it sends comes from", true), ("with repl-diskless-sync no it comes from", false)]
+    {
         if !is_diskless {
             pair.part()?;
             let no = ["CONFIG", "SET", "repl-diskless-sync", "no"];
@@ -620,9 +538,7 @@ fn rdb_default_has_file(lab: &Lab, program: &Program, told: &mut Told) -> Result
         }
         let calls = pair.sync()?;
         // Reads that are at least as large as a piece of the data.
-        let reads = calls
-            .iter()
-            .filter(|seen| READING.contains(&seen.call) && seen.count() >= 4096);
+        let reads = calls.iter().filter(|seen| READING.contains(&seen.call) && seen.count() >= 4096);
         let kinds: BTreeSet<&str> = reads
             .filter_map(|seen| match seen {
                 seen if seen.is_of("dump.rdb") => Some("a file"),
@@ -647,10 +563,7 @@ fn start_replica(lab: &Lab, program: &Program, options: &[&str]) -> Result<(Runn
 /// Makes a server a replica of this experiment. Returns the connection on which it waits for the file.
 fn asking(server: &mut Running) -> Result<TcpStream, Stop> {
     let listener = aside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
-    let port = aside(|| listener.local_addr())
-        .setup("getsockname")?
-        .port()
-        .to_string();
+    let port = aside(|| listener.local_addr()).setup("getsockname")?.port().to_string();
     tell(server, &[&["REPLICAOF", "127.0.0.1", &port]])?;
     aside(|| {
         // Another process may connect to this port by mistake, because the port was free a moment ago.
@@ -749,23 +662,12 @@ fn replica_loads(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), St
     let mut socket = asking(&mut replica)?;
     announce(&mut socket, bytes.len() as u64)?;
     send(&socket, &file, 0..bytes.len() as u64)?;
-    let link = if comes_up(&mut replica)? {
-        "up"
-    } else {
-        "down"
-    };
+    let link = if comes_up(&mut replica)? { "up" } else { "down" };
     told.note("the replica's link", link);
     let kept = replica.file("dump.rdb");
     let is_there = aside(|| kept.try_exists()).setup("look for the stored file")?;
     let is_same = is_there && content(&kept)? == bytes;
-    told.note(
-        "what the replica has stored",
-        if is_same {
-            "the file"
-        } else {
-            "something else"
-        },
-    );
+    told.note("what the replica has stored", if is_same { "the file" } else { "something else" });
     Ok(())
 }
 
@@ -774,9 +676,7 @@ fn replica_sample(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), S
     let (mut first, watch) = start_replica(lab, program, &plain)?;
     let path = saved(&mut first, &[&["DEBUG", "POPULATE", "8000", "key", "4000"]])?;
     let rdb = aside(|| File::open(&path)).setup("open the RDB file")?;
-    let length = aside(|| rdb.metadata())
-        .setup("look at the RDB file")?
-        .len();
+    let length = aside(|| rdb.metadata()).setup("look at the RDB file")?.len();
     told.note("bytes of the file", length);
     let size = usize::try_from(length).unwrap_or(usize::MAX);
     let (second, second_watch) = start_replica(lab, program, &plain)?;
@@ -809,14 +709,7 @@ fn replica_sample(lab: &Lab, program: &Program, told: &mut Told) -> Result<(), S
             }
         }
         told.note(&format!("bytes that the {name} replica misses"), left);
-        told.note(
-            &format!("the {name} replica"),
-            if left == 0 {
-                "has all"
-            } else {
-                "waits for the rest"
-            },
-        );
+        told.note(&format!("the {name} replica"), if left == 0 { "has all" } else { "waits for the rest" });
         replicas.push((replica, socket));
     }
     Ok(())
@@ -833,10 +726,7 @@ fn replica_written_in_place(lab: &Lab, program: &Program, told: &mut Told) -> Re
     tell(&mut first, &[&["FLUSHALL"]])?;
     let (second, second_watch) = start_replica(lab, program, &plain)?;
     let mut replicas = Vec::new();
-    for (way, mut replica, watch) in [
-        ("sendfile", first, watch),
-        ("read and write", second, second_watch),
-    ] {
+    for (way, mut replica, watch) in [("sendfile", first, watch), ("read and write", second, second_watch)] {
         let file = aside(|| {
             let path = replica.file("sent.rdb");
             fs::write(&path, &bytes)?;
@@ -857,11 +747,8 @@ fn replica_written_in_place(lab: &Lab, program: &Program, told: &mut Told) -> Re
     }
     // Both load meanwhile: Valkey looks only once a second whether a file is complete.
     for (way, mut replica, _socket) in replicas {
-        let value = if comes_up(&mut replica)? {
-            aside(|| replica.ask(&["GET", "key"]))?.to_string()
-        } else {
-            String::new()
-        };
+        let value =
+            if comes_up(&mut replica)? { aside(|| replica.ask(&["GET", "key"]))?.to_string() } else { String::new() };
         let word = match value.get(..4) {
             Some("old ") => "old",
             Some("new ") => "new",
@@ -885,26 +772,12 @@ fn rdb_saved_meanwhile(lab: &Lab, program: &Program, told: &mut Told) -> Result<
     aside(|| near.shutdown(std::net::Shutdown::Write)).setup("shutdown")?;
     let mut came = vec![0; bytes.len() + 1];
     let count = io::read_full(&far, &mut came).setup("read")?;
-    told.note(
-        "bytes that arrived",
-        if came[..count] == bytes {
-            "those of the old file"
-        } else {
-            "others"
-        },
-    );
+    told.note("bytes that arrived", if came[..count] == bytes { "those of the old file" } else { "others" });
     let number = |data: fs::Metadata| data.ino();
     let named = aside(|| fs::metadata(&path)).setup("look at the name")?;
     let open = aside(|| file.metadata()).setup("look at the file")?;
     let is_other = number(named) != number(open);
-    told.note(
-        "the name is",
-        if is_other {
-            "that of another file"
-        } else {
-            "that of the same file"
-        },
-    );
+    told.note("the name is", if is_other { "that of another file" } else { "that of the same file" });
     Ok(())
 }
 
@@ -924,15 +797,8 @@ fn loop_whole_file(lab: &Lab) -> Result<Observation, Stop> {
         let sent = sendfile(&near, &file, Some(&mut offset), most);
         seen.call(format!("sendfile(non-blocking socket, {name})"), sent);
         // The count may differ from run to run. This detects a wrong one.
-        let moved = if sent.is_ok_and(|count| offset == count as u64) {
-            "the same"
-        } else {
-            "another"
-        };
-        seen.text(
-            format!("{name}: the count and what the offset moved by"),
-            moved,
-        );
+        let moved = if sent.is_ok_and(|count| offset == count as u64) { "the same" } else { "another" };
+        seen.text(format!("{name}: the count and what the offset moved by"), moved);
         let longest = aside(|| longest_call(&file, most))?;
         let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
         seen.count(format!("longest call, {name}, microseconds"), longest);
@@ -960,7 +826,6 @@ fn longest_call(file: &File, most: usize) -> Result<Duration, Stop> {
     }
     drop(near);
     let read = reader.join();
-    read.map_err(|_| Stop::broken("the receiver panicked"))?
-        .setup("read")?;
+    read.map_err(|_| Stop::broken("the receiver panicked"))?.setup("read")?;
     Ok(longest)
 }

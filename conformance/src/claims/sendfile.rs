@@ -1,8 +1,8 @@
 //! `sendfile`.
 
 use super::tools::{
-    AFTER_CHANGE, ZERO, all_arrived, arrived, carry, copies, count_copies, entries_of, note_length,
-    note_readable, read_write_hops,
+    AFTER_CHANGE, ZERO, all_arrived, arrived, carry, copies, count_copies, entries_of, note_length, note_readable,
+    read_write_hops,
 };
 use crate::claim::{Claim, Gate, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
@@ -39,54 +39,25 @@ macro_rules! copies_claim {
 }
 
 fn send_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
-    copies(lab, kind, |file, sink| {
-        carry(Route::Sendfile, file, sink, alias::LENGTH)
-    })
+    copies(lab, kind, |file, sink| carry(Route::Sendfile, file, sink, alias::LENGTH))
 }
 
 /// The change that makes `sendfile` to a pipe share the file's pages, and take a socket as its source.
 const PIPES: Gate = gate("5.12", "to a pipe, sendfile() does as splice() does", MAN);
 
 /// Since 5.12 a pipe gets the file's pages.
-const SHARED_WITH_PIPES: &[Find] = &[
-    between((5, 10), (5, 10), false),
-    between((6, 1), (7, 3), true),
-];
+const SHARED_WITH_PIPES: &[Find] = &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)];
 
 /// Claims about `sendfile`.
 pub const CLAIMS: &[Claim] = &[
-    copies_claim!(
-        "sendfile.copies.tcp",
-        Kind::Tcp,
-        "a TCP socket",
-        always(true)
-    ),
-    copies_claim!(
-        "sendfile.copies.unix",
-        Kind::Unix,
-        "an AF_UNIX socket",
-        always(true)
-    ),
-    copies_claim!(
-        "sendfile.copies.pipe",
-        Kind::Pipe,
-        "a pipe",
-        SHARED_WITH_PIPES,
-        &[PIPES]
-    ),
-    copies_claim!(
-        "sendfile.copies.file",
-        Kind::File,
-        "another file",
-        always(false)
-    ),
+    copies_claim!("sendfile.copies.tcp", Kind::Tcp, "a TCP socket", always(true)),
+    copies_claim!("sendfile.copies.unix", Kind::Unix, "an AF_UNIX socket", always(true)),
+    copies_claim!("sendfile.copies.pipe", Kind::Pipe, "a pipe", SHARED_WITH_PIPES, &[PIPES]),
+    copies_claim!("sendfile.copies.file", Kind::File, "another file", always(false)),
     Claim {
         statement: "sendfile() sends a file over a connection with TLS in the kernel.",
         method: "Sends a file over a TCP connection whose ends have TLS by software; the receiver checks every byte.",
-        sources: &[
-            Source::Doc("Documentation/networking/tls.rst, Linux 7.3"),
-            Source::Measured,
-        ],
+        sources: &[Source::Doc("Documentation/networking/tls.rst, Linux 7.3"), Source::Measured],
         finds: &[between((6, 1), (7, 3), true)],
         about: &[Sysno::sendfile],
         lies: REFUSED,
@@ -104,10 +75,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "From a file to a connection with TLS in the kernel, sendfile() makes no CPU copy.",
         method: "Sends a file over TLS by software, changes the file, and looks at what the receiver decrypts: encryption writes \
                  a second version of the data, made at the time of the call.",
-        sources: &[
-            Source::Doc("Documentation/networking/tls.rst, Linux 7.3"),
-            Source::Measured,
-        ],
+        sources: &[Source::Doc("Documentation/networking/tls.rst, Linux 7.3"), Source::Measured],
         finds: &[between((6, 1), (7, 3), false)],
         about: &[Sysno::sendfile],
         lies: alias::SHARING_LIES,
@@ -123,16 +91,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendfile, Sysno::read, Sysno::write],
         lies: alias::SHARING_LIES,
-        ..Claim::new(
-            "sendfile.copies.two-fewer",
-            sendfile_copies_two_fewer,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("CPU copies of read and write")
-                        == seen.counted("CPU copies of sendfile") + 2,
-                )
-            },
-        )
+        ..Claim::new("sendfile.copies.two-fewer", sendfile_copies_two_fewer, |seen| {
+            Verdict::holds_if(
+                seen.counted("CPU copies of read and write") == seen.counted("CPU copies of sendfile") + 2,
+            )
+        })
     },
     Claim {
         statement: "On its way to the network, sendfile() copies the data from the kernel's buffer into the socket's buffer.",
@@ -145,15 +108,11 @@ pub const CLAIMS: &[Claim] = &[
         gates: &[gate(
             "6.5",
             "a socket is given a file's pages by MSG_SPLICE_PAGES",
-            Source::Thread(
-                "the series \"splice, net: Replace sendpage with sendmsg(MSG_SPLICE_PAGES)\" of Linux 6.5",
-            ),
+            Source::Thread("the series \"splice, net: Replace sendpage with sendmsg(MSG_SPLICE_PAGES)\" of Linux 6.5"),
         )],
-        ..Claim::new(
-            "sendfile.path.socket-buffer",
-            sendfile_path_socket_buffer,
-            |seen| Verdict::holds_if(!seen.is(AFTER_CHANGE, "shared")),
-        )
+        ..Claim::new("sendfile.path.socket-buffer", sendfile_path_socket_buffer, |seen| {
+            Verdict::holds_if(!seen.is(AFTER_CHANGE, "shared"))
+        })
     },
     Claim {
         statement: "sendfile() works inside the kernel alone: the data does not pass through the caller.",
@@ -163,10 +122,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendfile],
         traced: true,
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-            Lie::shortened(Sysno::sendfile),
-        ],
+        lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::shortened(Sysno::sendfile)],
         ..Claim::new("sendfile.path.in-kernel", sendfile_path_in_kernel, |seen| {
             Verdict::holds_if(
                 seen.entries("50000 bytes", "sendfile") == 1
@@ -183,11 +139,9 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         traced: true,
         lies: &[Lie::shortened(Sysno::sendfile)],
-        ..Claim::new(
-            "sendfile.entries.one-call",
-            sendfile_entries_one_call,
-            |seen| Verdict::holds_if(seen.counted("1 MiB to a blocking socket") == 1),
-        )
+        ..Claim::new("sendfile.entries.one-call", sendfile_entries_one_call, |seen| {
+            Verdict::holds_if(seen.counted("1 MiB to a blocking socket") == 1)
+        })
     },
     Claim {
         statement: "One sendfile() with the file's size as count sends the whole file, whatever the socket.",
@@ -196,20 +150,12 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::returned(Sysno::sendfile, 16 << 20).after(0)],
-        varies: &[
-            "first sendfile(non-blocking socket, 16 MiB file)",
-            "offset then",
-        ],
-        ..Claim::new(
-            "sendfile.entries.non-blocking",
-            sendfile_entries_non_blocking,
-            |seen| {
-                Verdict::holds_if(
-                    seen.returned("first sendfile(non-blocking socket, 16 MiB file)")
-                        == Some(NON_BLOCKING_LENGTH),
-                )
-            },
-        )
+        varies: &["first sendfile(non-blocking socket, 16 MiB file)", "offset then"],
+        ..Claim::new("sendfile.entries.non-blocking", sendfile_entries_non_blocking, |seen| {
+            Verdict::holds_if(
+                seen.returned("first sendfile(non-blocking socket, 16 MiB file)") == Some(NON_BLOCKING_LENGTH),
+            )
+        })
     },
     Claim {
         statement: "sendfile(socket, file, NULL, size), as in the sample, sends a file.",
@@ -217,21 +163,13 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.2"), seed("7.1")],
         finds: always(true),
         about: &[Sysno::sendfile],
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-            Lie::shortened(Sysno::sendfile),
-        ],
-        ..Claim::new(
-            "sendfile.sample.file-to-socket",
-            sendfile_sample_file_to_socket,
-            |seen| {
-                Verdict::holds_if(
-                    seen.returned("sendfile(socket, file, NULL, 16384)")
-                        == Some(alias::LENGTH as u64)
-                        && seen.is("bytes at the receiver", "the file's"),
-                )
-            },
-        )
+        lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::shortened(Sysno::sendfile)],
+        ..Claim::new("sendfile.sample.file-to-socket", sendfile_sample_file_to_socket, |seen| {
+            Verdict::holds_if(
+                seen.returned("sendfile(socket, file, NULL, 16384)") == Some(alias::LENGTH as u64)
+                    && seen.is("bytes at the receiver", "the file's"),
+            )
+        })
     },
     Claim {
         statement: "With a null offset, sendfile() moves the file position, which all duplicates of the descriptor share.",
@@ -239,19 +177,12 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: &[Sysno::sendfile],
-        lies: &[
-            Lie::returned(Sysno::lseek, 0),
-            Lie::about(Sysno::sendfile, What::PositionKept),
-        ],
-        ..Claim::new(
-            "sendfile.offset.shared-position",
-            sendfile_offset_shared_position,
-            |seen| {
-                let sent = seen.returned("sendfile(socket, duplicate, NULL, 4096)");
-                let position = seen.counted("position of the original");
-                Verdict::holds_if(position > 0 && sent == Some(position))
-            },
-        )
+        lies: &[Lie::returned(Sysno::lseek, 0), Lie::about(Sysno::sendfile, What::PositionKept)],
+        ..Claim::new("sendfile.offset.shared-position", sendfile_offset_shared_position, |seen| {
+            let sent = seen.returned("sendfile(socket, duplicate, NULL, 4096)");
+            let position = seen.counted("position of the original");
+            Verdict::holds_if(position > 0 && sent == Some(position))
+        })
     },
     Claim {
         statement: "The target of sendfile() must be a socket; any other is refused.",
@@ -261,18 +192,10 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendfile],
         lies: REFUSED,
         gates: &[gate("2.6.33", "sendfile() takes any file as target", MAN)],
-        ..Claim::new(
-            "sendfile.target.only-sockets",
-            sendfile_target_only_sockets,
-            |seen| {
-                let others = TARGETS.iter().filter(|kind| !SOCKETS.contains(kind));
-                Verdict::holds_if(
-                    !others
-                        .into_iter()
-                        .any(|kind| seen.succeeded(&target_fact(*kind))),
-                )
-            },
-        )
+        ..Claim::new("sendfile.target.only-sockets", sendfile_target_only_sockets, |seen| {
+            let others = TARGETS.iter().filter(|kind| !SOCKETS.contains(kind));
+            Verdict::holds_if(!others.into_iter().any(|kind| seen.succeeded(&target_fact(*kind))))
+        })
     },
     Claim {
         statement: "sendfile() from a file to a file is an error, because the target is no socket.",
@@ -281,16 +204,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendfile],
         lies: REFUSED,
-        ..Claim::new(
-            "sendfile.sample.file-to-file",
-            sendfile_sample_file_to_file,
-            |seen| {
-                Verdict::holds_if(
-                    !seen.succeeded("sendfile(file, same file)")
-                        && !seen.succeeded("sendfile(other file, file)"),
-                )
-            },
-        )
+        ..Claim::new("sendfile.sample.file-to-file", sendfile_sample_file_to_file, |seen| {
+            Verdict::holds_if(
+                !seen.succeeded("sendfile(file, same file)") && !seen.succeeded("sendfile(other file, file)"),
+            )
+        })
     },
     Claim {
         statement: "The source of sendfile() must be a regular file.",
@@ -301,29 +219,23 @@ pub const CLAIMS: &[Claim] = &[
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL)],
         modules: &["loop"],
         gates: &[PIPES, ZERO],
-        ..Claim::new(
-            "sendfile.source.must-be-file",
-            sendfile_source_must_be_file,
-            |seen| {
-                let other = SOURCES
-                    .iter()
-                    .filter(|kind| **kind != Fd::RegularFile)
-                    .any(|kind| seen.succeeded(&source_fact(*kind)));
-                let block_device = source_fact(Fd::BlockDevice);
-                let works = seen.succeeded(&source_fact(Fd::RegularFile));
-                match seen.value(&block_device) {
-                    // A block device is a source on every kernel, so the claim is undecided if it could not be tried.
-                    Value::Text(_) if works && !other && !seen.succeeded(SOCKET_TO_PIPE) => {
-                        Verdict::Untestable(Reason::new(
-                            Lack::Privilege,
-                            "a block device is a source on every kernel, and could not be tried",
-                            "run as root, with loop devices",
-                        ))
-                    }
-                    _ => Verdict::holds_if(!other && !seen.succeeded(SOCKET_TO_PIPE)),
+        ..Claim::new("sendfile.source.must-be-file", sendfile_source_must_be_file, |seen| {
+            let other =
+                SOURCES.iter().filter(|kind| **kind != Fd::RegularFile).any(|kind| seen.succeeded(&source_fact(*kind)));
+            let block_device = source_fact(Fd::BlockDevice);
+            let works = seen.succeeded(&source_fact(Fd::RegularFile));
+            match seen.value(&block_device) {
+                // A block device is a source on every kernel, so the claim is undecided if it could not be tried.
+                Value::Text(_) if works && !other && !seen.succeeded(SOCKET_TO_PIPE) => {
+                    Verdict::Untestable(Reason::new(
+                        Lack::Privilege,
+                        "a block device is a source on every kernel, and could not be tried",
+                        "run as root, with loop devices",
+                    ))
                 }
-            },
-        )
+                _ => Verdict::holds_if(!other && !seen.succeeded(SOCKET_TO_PIPE)),
+            }
+        })
     },
     Claim {
         statement: "The kernel has sendfile().",
@@ -348,16 +260,11 @@ pub const CLAIMS: &[Claim] = &[
             Lie::returned(Sysno::sendfile, 0),
             Lie::about(Sysno::read, What::Garbled),
         ],
-        ..Claim::new(
-            "sendfile.abi.offset-64-bit",
-            sendfile_abi_offset_64_bit,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("offset afterwards") == FAR_OFFSET + 4
-                        && seen.is("bytes at the receiver", "the file's"),
-                )
-            },
-        )
+        ..Claim::new("sendfile.abi.offset-64-bit", sendfile_abi_offset_64_bit, |seen| {
+            Verdict::holds_if(
+                seen.counted("offset afterwards") == FAR_OFFSET + 4 && seen.is("bytes at the receiver", "the file's"),
+            )
+        })
     },
 ];
 
@@ -368,13 +275,9 @@ fn sendfile_target_ktls(lab: &Lab) -> Result<Observation, Stop> {
     let content = pattern(alias::LENGTH);
     let file = lab.file(&content)?;
     let (near, far) = sockets::ktls()?;
-    let sent =
-        send(Route::Sendfile, &file, &near, content.len()).and_then(|outcome| outcome.result());
+    let sent = send(Route::Sendfile, &file, &near, content.len()).and_then(|outcome| outcome.result());
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(socket with TLS, file)",
-        sent.map(|_| content.len()),
-    );
+    seen.call("sendfile(socket with TLS, file)", sent.map(|_| content.len()));
     let same = sent == Ok(content.len() as u64) && arrived(&far, &content)?;
     seen.text(RECEIVED, if same { "the file's" } else { "others" });
     Ok(seen)
@@ -394,14 +297,9 @@ fn sendfile_copies_ktls(lab: &Lab) -> Result<Observation, Stop> {
 }
 
 fn sendfile_copies_two_fewer(lab: &Lab) -> Result<Observation, Stop> {
-    let hop = alias::after_sending(lab, Kind::Tcp, |file, sink| {
-        carry(Route::Sendfile, file, sink, alias::LENGTH)
-    })?;
+    let hop = alias::after_sending(lab, Kind::Tcp, |file, sink| carry(Route::Sendfile, file, sink, alias::LENGTH))?;
     let mut seen = Observation::new();
-    seen.count(
-        "CPU copies of read and write",
-        count_copies(&read_write_hops(lab, Kind::Tcp)?),
-    );
+    seen.count("CPU copies of read and write", count_copies(&read_write_hops(lab, Kind::Tcp)?));
     seen.count("CPU copies of sendfile", count_copies(&[hop]));
     Ok(seen)
 }
@@ -412,10 +310,7 @@ fn sendfile_path_socket_buffer(lab: &Lab) -> Result<Observation, Stop> {
     alias::all_sent(carry(Route::Sendfile, &file, &near, alias::LENGTH)?)?;
     sockets::wait_for_arrival(&far, alias::LENGTH)?;
     let mut seen = Observation::new();
-    seen.count(
-        "bytes in the receive queue",
-        sockets::readable(&far)? as u64,
-    );
+    seen.count("bytes in the receive queue", sockets::readable(&far)? as u64);
     alias::change(&file)?;
     let mut bytes = vec![0; alias::LENGTH];
     io::read_full(&far, &mut bytes).setup("read at the receiver")?;
@@ -429,13 +324,9 @@ fn sendfile_path_in_kernel(lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
     let (entries, sent) = lab.entries(|| sendfile(&near, &file, None, content.len()));
     let mut seen = Observation::new();
-    seen.call("sendfile(socket, file, NULL, 50000)", sent)
-        .push("50000 bytes", entries);
+    seen.call("sendfile(socket, file, NULL, 50000)", sent).push("50000 bytes", entries);
     let same = sent == Ok(content.len()) && arrived(&far, &content)?;
-    seen.text(
-        "bytes at the receiver",
-        if same { "the file's" } else { "others" },
-    );
+    seen.text("bytes at the receiver", if same { "the file's" } else { "others" });
     Ok(seen)
 }
 
@@ -470,14 +361,9 @@ fn sendfile_entries_non_blocking(lab: &Lab) -> Result<Observation, Stop> {
             result => break result,
         }
     };
-    let same = if reported == offset {
-        "the same"
-    } else {
-        "others"
-    };
+    let same = if reported == offset { "the same" } else { "others" };
     seen.text("bytes reported and bytes that the offset moved", same);
-    seen.call("sendfile() when the socket is full", full)
-        .count("offset then", offset);
+    seen.call("sendfile() when the socket is full", full).count("offset then", offset);
     Ok(seen)
 }
 
@@ -489,10 +375,7 @@ fn sendfile_sample_file_to_socket(lab: &Lab) -> Result<Observation, Stop> {
     let sent = sendfile(&near, &file, None, content.len());
     seen.call("sendfile(socket, file, NULL, 16384)", sent);
     let same = sent == Ok(content.len()) && arrived(&far, &content)?;
-    seen.text(
-        "bytes at the receiver",
-        if same { "the file's" } else { "others" },
-    );
+    seen.text("bytes at the receiver", if same { "the file's" } else { "others" });
     Ok(seen)
 }
 
@@ -502,14 +385,8 @@ fn sendfile_offset_shared_position(lab: &Lab) -> Result<Observation, Stop> {
     let sink = Sink::open(lab, Kind::Tcp)?;
     let mut seen = Observation::new();
     seen.count("position before", file.stream_position().setup("lseek")?);
-    seen.call(
-        "sendfile(socket, duplicate, NULL, 4096)",
-        sendfile(&sink, &duplicate, None, 4096),
-    );
-    seen.count(
-        "position of the original",
-        file.stream_position().setup("lseek")?,
-    );
+    seen.call("sendfile(socket, duplicate, NULL, 4096)", sendfile(&sink, &duplicate, None, 4096));
+    seen.count("position of the original", file.stream_position().setup("lseek")?);
     Ok(seen)
 }
 
@@ -537,14 +414,7 @@ fn sendfile_target_only_sockets(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let mut seen = Observation::new();
     let send = |target: &Descriptor| sendfile(target, &file, Some(&mut 0), 16);
-    fds::each(
-        lab,
-        TARGETS,
-        &mut seen,
-        target_fact,
-        send,
-        Descriptor::written,
-    )?;
+    fds::each(lab, TARGETS, &mut seen, target_fact, send, Descriptor::written)?;
     Ok(seen)
 }
 
@@ -552,16 +422,10 @@ fn sendfile_sample_file_to_file(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"0123456789")?;
     let other = lab.empty_file()?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(other file, file)",
-        sendfile(&other, &file, Some(&mut 0), 10),
-    );
+    seen.call("sendfile(other file, file)", sendfile(&other, &file, Some(&mut 0), 10));
     note_length(&mut seen, "length of the other file", &other)?;
     // The write goes to position 0. The read is the source document's, from the same position.
-    seen.call(
-        "sendfile(file, same file)",
-        sendfile(&file, &file, None, 10),
-    );
+    seen.call("sendfile(file, same file)", sendfile(&file, &file, None, 10));
     let position = aside(|| (&file).stream_position()).setup("lseek")?;
     seen.count("position of the file", position);
     Ok(seen)
@@ -591,8 +455,7 @@ fn sendfile_source_must_be_file(lab: &Lab) -> Result<Observation, Stop> {
         source_fact,
         |source| sendfile(&target, source, None, 4),
         |_source, _reported| {
-            let before =
-                std::mem::replace(&mut position, (&target).stream_position().setup("lseek")?);
+            let before = std::mem::replace(&mut position, (&target).stream_position().setup("lseek")?);
             Ok(Some(position - before))
         },
     )?;
@@ -619,12 +482,8 @@ fn sendfile_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
     let mut offset = FAR_OFFSET;
     let mut seen = Observation::new();
     let sent = sendfile(&sink, &file, Some(&mut offset), 100);
-    seen.call("sendfile(socket, file, 5 GiB, 100)", sent)
-        .count("offset afterwards", offset);
+    seen.call("sendfile(socket, file, 5 GiB, 100)", sent).count("offset afterwards", offset);
     let same = sent == Ok(4) && sink.take(4)? == FAR;
-    seen.text(
-        "bytes at the receiver",
-        if same { "the file's" } else { "others" },
-    );
+    seen.text("bytes at the receiver", if same { "the file's" } else { "others" });
     Ok(seen)
 }

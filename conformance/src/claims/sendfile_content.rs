@@ -35,16 +35,9 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A socket can be the source if the target is a pipe: the call is a splice() then.",
         sources: &[MAN],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: SENDFILE,
-        gates: &[gate(
-            "5.12",
-            "to a pipe, sendfile() does as splice() does",
-            MAN,
-        )],
+        gates: &[gate("5.12", "to a pipe, sendfile() does as splice() does", MAN)],
         lies: &[
             Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
             Lie::accepted(Sysno::sendfile).where_it(false),
@@ -57,10 +50,7 @@ pub const CLAIMS: &[Claim] = &[
                 sockets::wait_for_arrival(&near, 1)?;
                 let pipe = pipe()?;
                 let mut seen = Observation::new();
-                seen.call(
-                    "sendfile(pipe, TCP socket)",
-                    sendfile(&pipe.write, &near, None, 1),
-                );
+                seen.call("sendfile(pipe, TCP socket)", sendfile(&pipe.write, &near, None, 1));
                 note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
                 Ok(seen)
             },
@@ -69,9 +59,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A full AF_UNIX datagram socket with O_NONBLOCK is EAGAIN, and the offset stays.",
-        sources: &[Source::Thread(
-            "LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile07.c",
-        )],
+        sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile07.c")],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
@@ -92,10 +80,7 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "sendfile(full AF_UNIX datagram socket, file)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
+                ("sendfile(full AF_UNIX datagram socket, file)", Answer::Fails(Errno::EAGAIN)),
                 ("offset afterwards", Answer::Is(0)),
             ],
         )
@@ -108,10 +93,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: SENDFILE,
         modules: &["loop", "ext4"],
-        lies: &[
-            Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)),
-            Lie::accepted(Sysno::sendfile),
-        ],
+        lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)), Lie::accepted(Sysno::sendfile)],
         ..Claim::of_answers(
             "sendfile.offset.behind-the-largest",
             |lab| {
@@ -125,11 +107,7 @@ pub const CLAIMS: &[Claim] = &[
                 let of_volume = || aside(|| unnamed_file(&volume.directory)).setup("create a file");
                 let memfd = || open::sealed_memfd(0).map(File::from);
                 ask(BEYOND_LARGEST, &of_volume()?, &of_volume()?);
-                ask(
-                    "sendfile(memfd, memfd, 2^63 - 4096, 1)",
-                    &memfd()?,
-                    &memfd()?,
-                );
+                ask("sendfile(memfd, memfd, 2^63 - 4096, 1)", &memfd()?, &memfd()?);
                 Ok(seen)
             },
             &[
@@ -140,16 +118,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "The bytes go to the target's file position, which moves by their number.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile08.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile08.c")],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::skipped(Sysno::sendfile),
-            Lie::returned(Sysno::sendfile, 4),
-        ],
+        lies: &[Lie::skipped(Sysno::sendfile), Lie::returned(Sysno::sendfile, 4)],
         ..Claim::of_answers(
             "sendfile.target.position",
             |lab| {
@@ -157,15 +129,10 @@ pub const CLAIMS: &[Claim] = &[
                 let mut target = lab.file(b"hello")?;
                 aside(|| target.seek(SeekFrom::End(0))).setup("lseek")?;
                 let mut offset = 0;
-                let done = io::until_done(5, |done| {
-                    sendfile(&target, &source, Some(&mut offset), 5 - done)
-                });
+                let done = io::until_done(5, |done| sendfile(&target, &source, Some(&mut offset), 5 - done));
                 let mut seen = Observation::new();
                 seen.call("sendfile(file at 5, file of 5)", done);
-                seen.count(
-                    "position of the target",
-                    aside(|| target.stream_position()).setup("lseek")?,
-                );
+                seen.count("position of the target", aside(|| target.stream_position()).setup("lseek")?);
                 seen.text("content of the target", content(&mut target)?);
                 Ok(seen)
             },
@@ -180,9 +147,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The holes of a file are sent as zeros.",
         method: "Sends a memfd with a page, three pages of hole and a page to a TCP socket, and compares what arrives.",
         sources: &[
-            Source::Thread(
-                "openzfs/zfs#15163: a page of zeros that comes again and again was taken for one",
-            ),
+            Source::Thread("openzfs/zfs#15163: a page of zeros that comes again and again was taken for one"),
             Source::Measured,
         ],
         finds: always(true),
@@ -194,17 +159,12 @@ pub const CLAIMS: &[Claim] = &[
                 let source = holed()?;
                 let (near, far) = sockets::tcp()?;
                 let mut offset = 0;
-                io::all_done(HOLED, |done| {
-                    sendfile(&near, &source, Some(&mut offset), HOLED - done)
-                })
-                .setup("sendfile")?;
+                io::all_done(HOLED, |done| sendfile(&near, &source, Some(&mut offset), HOLED - done))
+                    .setup("sendfile")?;
                 sockets::wait_for_arrival(&far, HOLED)?;
                 let mut seen = Observation::new();
                 let same = arrived(&far, &holed_bytes())?;
-                seen.text(
-                    "receiver's bytes",
-                    if same { "the file's" } else { "others" },
-                );
+                seen.text("receiver's bytes", if same { "the file's" } else { "others" });
                 Ok(seen)
             },
             &[("receiver's bytes", Answer::Says("the file's"))],
@@ -213,17 +173,11 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "When the target takes a part only, the file position moves by that part.",
         method: "Sends a file by its position to a TCP socket with O_NONBLOCK whose peer does not read, and compares.",
-        sources: &[
-            MAN,
-            Source::Thread("asterinas/asterinas#3191, which moved it by what was read"),
-        ],
+        sources: &[MAN, Source::Thread("asterinas/asterinas#3191, which moved it by what was read")],
         finds: always(true),
         about: SENDFILE,
         varies: &["bytes taken"],
-        lies: &[
-            Lie::about(Sysno::sendfile, What::TooMany),
-            Lie::about(Sysno::sendfile, What::TooFew),
-        ],
+        lies: &[Lie::about(Sysno::sendfile, What::TooMany), Lie::about(Sysno::sendfile, What::TooFew)],
         ..Claim::of_answers(
             "sendfile.position.partial",
             |lab| {
@@ -231,34 +185,19 @@ pub const CLAIMS: &[Claim] = &[
                 let mut source = lab.file(&content)?;
                 let (near, far) = sockets::tcp()?;
                 aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
-                let taken = io::again(|| sendfile(&near, &source, None, content.len()))
-                    .setup("sendfile")?;
+                let taken = io::again(|| sendfile(&near, &source, None, content.len())).setup("sendfile")?;
                 let position = aside(|| source.stream_position()).setup("lseek")?;
                 let mut seen = Observation::new();
                 seen.count("bytes taken", taken as u64);
-                seen.text(
-                    "a part was taken",
-                    if taken < content.len() { "yes" } else { "no" },
-                );
-                seen.text(
-                    "position",
-                    if position == taken as u64 {
-                        "behind the part"
-                    } else {
-                        "elsewhere"
-                    },
-                );
+                seen.text("a part was taken", if taken < content.len() { "yes" } else { "no" });
+                seen.text("position", if position == taken as u64 { "behind the part" } else { "elsewhere" });
                 drop(near);
                 let mut bytes = Vec::new();
                 aside(|| File::from(std::os::fd::OwnedFd::from(far)).read_to_end(&mut bytes))
                     .setup("read at the receiver")?;
                 seen.text(
                     "receiver's bytes",
-                    if bytes == content[..taken.min(content.len())] {
-                        "the part"
-                    } else {
-                        "others"
-                    },
+                    if bytes == content[..taken.min(content.len())] { "the part" } else { "others" },
                 );
                 Ok(seen)
             },
@@ -287,9 +226,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mut offset = 0;
                 let sent = sendfile(&near, &source, Some(&mut offset), 4096).setup("sendfile")?;
                 if sent == 0 || offset != sent as u64 {
-                    return Err(Stop::broken(format!(
-                        "{sent} bytes were sent, and the offset is {offset}"
-                    )));
+                    return Err(Stop::broken(format!("{sent} bytes were sent, and the offset is {offset}")));
                 }
                 aside(|| io::truncate(&source, offset)).setup("ftruncate")?;
                 let mut seen = Observation::new();
@@ -300,26 +237,16 @@ pub const CLAIMS: &[Claim] = &[
                 sockets::wait_until_acknowledged(&near, &far)?;
                 seen.text(
                     "bytes at the receiver",
-                    if sockets::readable(&far)? as u64 == offset {
-                        "up to the offset"
-                    } else {
-                        "others"
-                    },
+                    if sockets::readable(&far)? as u64 == offset { "up to the offset" } else { "others" },
                 );
                 Ok(seen)
             },
-            |seen| {
-                crate::verdict::Verdict::holds_if(
-                    !seen.succeeded("sendfile(socket, file cut at the offset)"),
-                )
-            },
+            |seen| crate::verdict::Verdict::holds_if(!seen.succeeded("sendfile(socket, file cut at the offset)")),
         )
     },
     Claim {
         statement: "Of an empty file nothing is sent to a datagram socket, however large the count: no datagram of no bytes.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/sendfile_socket.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile_socket.cc")],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
@@ -346,34 +273,24 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A file can be sent into itself, onto the same bytes.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile.cc")],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::skipped(Sysno::sendfile),
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-        ],
+        lies: &[Lie::skipped(Sysno::sendfile), Lie::refused(Sysno::sendfile, libc::EINVAL)],
         ..Claim::of_answers(
             "sendfile.target.itself",
             |lab| {
                 let bytes = crate::lab::pattern(1 << 20);
                 let mut file = lab.file(&bytes)?;
                 let mut offset = 0;
-                let done = io::until_done(bytes.len(), |done| {
-                    sendfile(&file, &file, Some(&mut offset), bytes.len() - done)
-                });
+                let done =
+                    io::until_done(bytes.len(), |done| sendfile(&file, &file, Some(&mut offset), bytes.len() - done));
                 let mut seen = Observation::new();
                 seen.call("sendfile(file of 1 MiB, itself)", done);
                 seen.count("position", aside(|| file.stream_position()).setup("lseek")?);
                 let mut now = Vec::new();
-                aside(|| file.rewind().and_then(|()| file.read_to_end(&mut now)))
-                    .setup("read the file")?;
-                seen.text(
-                    "content",
-                    if now == bytes { "unchanged" } else { "changed" },
-                );
+                aside(|| file.rewind().and_then(|()| file.read_to_end(&mut now))).setup("read the file")?;
+                seen.text("content", if now == bytes { "unchanged" } else { "changed" });
                 Ok(seen)
             },
             &[
@@ -385,9 +302,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "sendfile() sends a file over a multipath TCP connection.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect_sendfile.sh",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect_sendfile.sh")],
         finds: &[between((6, 1), (7, 3), true)],
         about: SENDFILE,
         lies: &[Lie::bytes(Sysno::read, alias::OLD, alias::NEW)],
@@ -397,16 +312,11 @@ pub const CLAIMS: &[Claim] = &[
                 let source = alias::source(lab)?;
                 let (near, far) = sockets::mptcp()?;
                 let mut offset = 0;
-                alias::send_all(|done| {
-                    sendfile(&near, &source, Some(&mut offset), alias::LENGTH - done)
-                })
-                .setup("sendfile")?;
+                alias::send_all(|done| sendfile(&near, &source, Some(&mut offset), alias::LENGTH - done))
+                    .setup("sendfile")?;
                 let mut seen = Observation::new();
                 let same = arrived(&far, &[alias::OLD; alias::LENGTH])?;
-                seen.text(
-                    "receiver's bytes",
-                    if same { "the file's" } else { "others" },
-                );
+                seen.text("receiver's bytes", if same { "the file's" } else { "others" });
                 wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
                 Ok(seen)
             },
@@ -417,9 +327,7 @@ pub const CLAIMS: &[Claim] = &[
         statement: "An offset in a page of PROT_NONE, of PROT_EXEC, or of PROT_EXEC|PROT_READ fails with EFAULT.",
         method: "Makes the calls and compares the kernel's answers; in the last case the bytes have been sent \
                  (`sendfile.errors.efault-sends`).",
-        sources: &[Source::Thread(
-            "LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile04.c",
-        )],
+        sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile04.c")],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
@@ -447,18 +355,9 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "sendfile(file, file, offset in PROT_NONE, 1)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
-                (
-                    "sendfile(file, file, offset in PROT_EXEC, 1)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
-                (
-                    "sendfile(file, file, offset in PROT_EXEC|PROT_READ, 1)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("sendfile(file, file, offset in PROT_NONE, 1)", Answer::Fails(Errno::EFAULT)),
+                ("sendfile(file, file, offset in PROT_EXEC, 1)", Answer::Fails(Errno::EFAULT)),
+                ("sendfile(file, file, offset in PROT_EXEC|PROT_READ, 1)", Answer::Fails(Errno::EFAULT)),
             ],
         )
     },
@@ -475,8 +374,7 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.waits.nonblock-pipe",
             |lab| {
                 let file = lab.file(&vec![b'f'; 1 << 17])?;
-                let pipe =
-                    aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
+                let pipe = aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
                 let mut offset = 0;
                 let (mut sent, mut last) = (0, Ok(0));
                 // If one call fills the pipe, the next is refused. If it takes half of that, a second call is needed.
@@ -489,46 +387,32 @@ pub const CLAIMS: &[Claim] = &[
                 }
                 let mut seen = Observation::new();
                 note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
-                seen.count("returned in all", sent)
-                    .call("last sendfile(pipe, file, 128 KiB)", last);
+                seen.count("returned in all", sent).call("last sendfile(pipe, file, 128 KiB)", last);
                 Ok(seen)
             },
             &[
                 ("bytes in the pipe", Answer::Is(1 << 16)),
                 ("returned in all", Answer::Is(1 << 16)),
-                (
-                    "last sendfile(pipe, file, 128 KiB)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
+                ("last sendfile(pipe, file, 128 KiB)", Answer::Fails(Errno::EAGAIN)),
             ],
         )
     },
     Claim {
         statement: "sendfile() of a memfd into itself, behind its end, goes on into what it has just written, up to the count.",
         method: "One byte, a target that is the same file with a position behind it, and a count of 64 KiB.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile.cc")],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-            Lie::skipped(Sysno::sendfile),
-        ],
+        lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::skipped(Sysno::sendfile)],
         ..Claim::of_answers(
             "sendfile.ends.into-itself",
             |_lab| {
                 let mut file = File::from(open::sealed_memfd(0)?);
                 aside(|| io::write_all(&file, b"b")).setup("write a memfd")?;
                 let mut offset = 0;
-                let sent = io::until_done(1 << 16, |done| {
-                    sendfile(&file, &file, Some(&mut offset), (1 << 16) - done)
-                });
+                let sent = io::until_done(1 << 16, |done| sendfile(&file, &file, Some(&mut offset), (1 << 16) - done));
                 let mut seen = Observation::new();
-                seen.call(
-                    "sendfile(memfd behind its byte, same memfd at 0, 64 KiB)",
-                    sent,
-                );
+                seen.call("sendfile(memfd behind its byte, same memfd at 0, 64 KiB)", sent);
                 let mut bytes = Vec::new();
                 io::seek(&file, 0).setup("lseek")?;
                 file.read_to_end(&mut bytes).setup("read the memfd")?;
@@ -538,10 +422,7 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "sendfile(memfd behind its byte, same memfd at 0, 64 KiB)",
-                    Answer::Is(1 << 16),
-                ),
+                ("sendfile(memfd behind its byte, same memfd at 0, 64 KiB)", Answer::Is(1 << 16)),
                 ("length of the memfd", Answer::Is((1 << 16) + 1)),
                 ("bytes", Answer::Says("all as the first")),
             ],
@@ -553,10 +434,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[COREUTILS_277],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)),
-            Lie::returned(Sysno::sendfile, 1 << 16),
-        ],
+        lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)), Lie::returned(Sysno::sendfile, 1 << 16)],
         ..Claim::of_answers(
             "sendfile.errors.enospc",
             |_lab| sent_until_refused(ON_FULL, &mounts::empty_file_within(c"40k")?),
@@ -571,10 +449,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: SENDFILE,
         modules: fuse::MODULES,
-        lies: &[
-            Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSPC)),
-            Lie::returned(Sysno::sendfile, 1 << 16),
-        ],
+        lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSPC)), Lie::returned(Sysno::sendfile, 1 << 16)],
         ..Claim::of_answers(
             "sendfile.errors.edquot",
             |_lab| sent_until_refused(OVER_QUOTA, &Fuse::with_quota(40 << 10)?.1),
@@ -601,9 +476,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mut seen = Observation::new();
                 seen.call(
                     "sendfile(file on a full NFS, file)",
-                    io::until_done(alias::LENGTH, |done| {
-                        sendfile(&target, &source, None, alias::LENGTH - done)
-                    }),
+                    io::until_done(alias::LENGTH, |done| sendfile(&target, &source, None, alias::LENGTH - done)),
                 );
                 let fsync = [argument(&target), 0, 0, 0, 0, 0];
                 // SAFETY: fsync takes no pointer.
@@ -612,10 +485,7 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "sendfile(file on a full NFS, file)",
-                    Answer::Is(alias::LENGTH as u64),
-                ),
+                ("sendfile(file on a full NFS, file)", Answer::Is(alias::LENGTH as u64)),
                 ("fsync(file)", Answer::Succeeds),
             ],
         )
@@ -626,19 +496,13 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Man("rename(2), man-pages 6.20"), Source::Measured],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::returned(Sysno::sendfile, 0),
-            Lie::bytes(Sysno::read, alias::OLD, alias::NEW),
-        ],
+        lies: &[Lie::returned(Sysno::sendfile, 0), Lie::bytes(Sysno::read, alias::OLD, alias::NEW)],
         ..Claim::of_answers(
             "sendfile.faults.replaced",
             sendfile_faults_replaced,
             &[
                 ("sendfile(socket, file, half of it)", HALF_SENT),
-                (
-                    "sendfile(socket, file, the rest), name taken over",
-                    HALF_SENT,
-                ),
+                ("sendfile(socket, file, the rest), name taken over", HALF_SENT),
                 (super::tools::RECEIVED, Answer::Says("the old file's")),
             ],
         )
@@ -649,10 +513,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::returned(Sysno::sendfile, 0),
-            Lie::skipped(Sysno::sendfile),
-        ],
+        lies: &[Lie::returned(Sysno::sendfile, 0), Lie::skipped(Sysno::sendfile)],
         ..Claim::of_answers(
             "sendfile.faults.grown",
             sendfile_faults_grown,
@@ -687,18 +548,14 @@ fn sent_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
     let source = File::from(open::sealed_memfd(0)?);
     aside(|| io::write_all(&source, &bytes)).setup("write a memfd")?;
     let mut offset = 0;
-    let (sent, refused) = until_refused(bytes.len(), |done| {
-        sendfile(target, &source, Some(&mut offset), bytes.len() - done)
-    });
+    let (sent, refused) =
+        until_refused(bytes.len(), |done| sendfile(target, &source, Some(&mut offset), bytes.len() - done));
     let mut seen = Observation::new();
-    seen.count("returned in all", sent as u64)
-        .count("offset", offset)
-        .call(last, refused);
+    seen.count("returned in all", sent as u64).count("offset", offset).call(last, refused);
     let mut now = vec![0; bytes.len()];
     let came = aside(|| io::pread_full(target, &mut now, 0)).setup("pread")?;
     let same = now[..came] == bytes[..came];
-    seen.count("bytes in the target", came as u64)
-        .text("which", if same { "the source's" } else { "others" });
+    seen.count("bytes in the target", came as u64).text("which", if same { "the source's" } else { "others" });
     Ok(seen)
 }
 
@@ -731,10 +588,7 @@ fn sendfile_faults_replaced(lab: &Lab) -> Result<Observation, Stop> {
     let mut bytes = vec![0; 2 * alias::LENGTH];
     let came = io::read_full(&far, &mut bytes).setup("read what arrived")?;
     let old = bytes[..came] == [alias::OLD; alias::LENGTH];
-    seen.text(
-        super::tools::RECEIVED,
-        if old { "the old file's" } else { "others" },
-    );
+    seen.text(super::tools::RECEIVED, if old { "the old file's" } else { "others" });
     Ok(seen)
 }
 
@@ -756,10 +610,7 @@ fn sendfile_faults_grown(lab: &Lab) -> Result<Observation, Stop> {
     let mut bytes = vec![0; 2 * alias::LENGTH];
     let came = io::read_full(&far, &mut bytes).setup("read what arrived")?;
     let same = bytes[..came] == all;
-    seen.text(
-        super::tools::RECEIVED,
-        if same { "the file's" } else { "others" },
-    );
+    seen.text(super::tools::RECEIVED, if same { "the file's" } else { "others" });
     Ok(seen)
 }
 

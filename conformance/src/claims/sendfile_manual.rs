@@ -23,8 +23,7 @@ const MAN: Source = Source::Man("sendfile(2), man-pages 6.20");
 const SENDFILE: &[Sysno] = &[Sysno::sendfile];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
 
-const WIRED_UP: Source =
-    Source::Thread("Linux 5.11 to 5.19: random: wire up fops->splice_{read,write}_iter()");
+const WIRED_UP: Source = Source::Thread("Linux 5.11 to 5.19: random: wire up fops->splice_{read,write}_iter()");
 
 /// The claim that `sendfile()` can read from a device.
 macro_rules! device_source {
@@ -34,10 +33,7 @@ macro_rules! device_source {
             sources: &[$source, Source::Measured],
             finds: $finds,
             about: SENDFILE,
-            lies: &[
-                Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
-                Lie::accepted(Sysno::sendfile),
-            ],
+            lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true), Lie::accepted(Sysno::sendfile)],
             ..Claim::of_answers(
                 $id,
                 |lab| sendfile_from(lab, Fd::$kind),
@@ -51,16 +47,10 @@ macro_rules! device_source {
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With an offset, sendfile() reads from there, sets it behind the last byte, and leaves the file position.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP sendfile02; gVisor sendfile.cc, SendOffset"),
-        ],
+        sources: &[MAN, Source::Thread("LTP sendfile02; gVisor sendfile.cc, SendOffset")],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::about(Sysno::sendfile, What::OffsetKept),
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-        ],
+        lies: &[Lie::about(Sysno::sendfile, What::OffsetKept), Lie::refused(Sysno::sendfile, libc::EINVAL)],
         ..Claim::of_answers(
             "sendfile.offset.given",
             sendfile_offset_given,
@@ -75,16 +65,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "With a null offset, sendfile() reads from the file position and moves it.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP sendfile06; gVisor sendfile.cc, SendTwice"),
-        ],
+        sources: &[MAN, Source::Thread("LTP sendfile06; gVisor sendfile.cc, SendTwice")],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::about(Sysno::sendfile, What::PositionKept),
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-        ],
+        lies: &[Lie::about(Sysno::sendfile, What::PositionKept), Lie::refused(Sysno::sendfile, libc::EINVAL)],
         ..Claim::of_answers(
             "sendfile.offset.null",
             sendfile_offset_null,
@@ -98,10 +82,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A negative offset fails with EINVAL, even for no bytes.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP sendfile05; gVisor sendfile.cc, NegativeOffset"),
-        ],
+        sources: &[MAN, Source::Thread("LTP sendfile05; gVisor sendfile.cc, NegativeOffset")],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
@@ -123,10 +104,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.offset.bad-address",
             sendfile_offset_bad_address,
-            &[(
-                "sendfile(file, file, bad address, 1)",
-                Answer::Fails(Errno::EFAULT),
-            )],
+            &[("sendfile(file, file, bad address, 1)", Answer::Fails(Errno::EFAULT))],
         )
     },
     Claim {
@@ -140,10 +118,7 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.offset.read-only",
             sendfile_offset_read_only,
             &[
-                (
-                    "sendfile(file, file, read-only offset, 1)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("sendfile(file, file, read-only offset, 1)", Answer::Fails(Errno::EFAULT)),
                 ("position of the target", Answer::Is(0)),
             ],
         )
@@ -181,10 +156,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-            Lie::returned(Sysno::sendfile, 1),
-        ],
+        lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::returned(Sysno::sendfile, 1)],
         ..Claim::of_answers(
             "sendfile.count.zero",
             sendfile_count_zero,
@@ -200,18 +172,12 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.count.negative",
             sendfile_count_negative,
-            &[(
-                "sendfile(file, file, 0, SIZE_MAX)",
-                Answer::Fails(Errno::EINVAL),
-            )],
+            &[("sendfile(file, file, 0, SIZE_MAX)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
         statement: "The largest count, SSIZE_MAX, is accepted from offset 0 and refused with EINVAL from offset 1.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/read_write.c, rw_verify_area"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/read_write.c, rw_verify_area"), Source::Measured],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
@@ -220,10 +186,7 @@ pub const CLAIMS: &[Claim] = &[
             sendfile_count_largest,
             &[
                 ("sendfile(file, file of 1, 0, SSIZE_MAX)", Answer::Is(1)),
-                (
-                    "sendfile(file, file of 1, 1, SSIZE_MAX)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("sendfile(file, file of 1, 1, SSIZE_MAX)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -233,17 +196,11 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[MAN, Source::Thread("python/cpython#82500")],
         finds: &[between((6, 12), (7, 3), true)],
         about: SENDFILE,
-        lies: &[
-            Lie::returned(Sysno::sendfile, 3 << 30),
-            Lie::shortened(Sysno::sendfile),
-        ],
+        lies: &[Lie::returned(Sysno::sendfile, 3 << 30), Lie::shortened(Sysno::sendfile)],
         ..Claim::of_answers(
             "sendfile.count.cap",
             sendfile_count_cap,
-            &[(
-                "sendfile(/dev/null, file of 3 GiB, 0, 3 GiB)",
-                Answer::Is(0x7fff_f000),
-            )],
+            &[("sendfile(/dev/null, file of 3 GiB, 0, 3 GiB)", Answer::Is(0x7fff_f000))],
         )
     },
     Claim {
@@ -258,24 +215,15 @@ pub const CLAIMS: &[Claim] = &[
             &[
                 ("sendfile(-1, file)", Answer::Fails(Errno::EBADF)),
                 ("sendfile(file, -1)", Answer::Fails(Errno::EBADF)),
-                (
-                    "sendfile(read-only file, file)",
-                    Answer::Fails(Errno::EBADF),
-                ),
-                (
-                    "sendfile(file, write-only file)",
-                    Answer::Fails(Errno::EBADF),
-                ),
+                ("sendfile(read-only file, file)", Answer::Fails(Errno::EBADF)),
+                ("sendfile(file, write-only file)", Answer::Fails(Errno::EBADF)),
                 ("sendfile(file, O_PATH)", Answer::Fails(Errno::EBADF)),
             ],
         )
     },
     Claim {
         statement: "A target opened with O_APPEND fails with EINVAL, with an offset or without.",
-        sources: &[
-            MAN,
-            Source::Thread("rust-lang/rust#82410; gVisor sendfile.cc"),
-        ],
+        sources: &[MAN, Source::Thread("rust-lang/rust#82410; gVisor sendfile.cc")],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
@@ -283,46 +231,28 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.errors.append",
             sendfile_errors_append,
             &[
-                (
-                    "sendfile(O_APPEND file, file, 0)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "sendfile(O_APPEND file, file, NULL)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "sendfile(file with O_APPEND set later, file)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("sendfile(O_APPEND file, file, 0)", Answer::Fails(Errno::EINVAL)),
+                ("sendfile(O_APPEND file, file, NULL)", Answer::Fails(Errno::EINVAL)),
+                ("sendfile(file with O_APPEND set later, file)", Answer::Fails(Errno::EINVAL)),
                 ("sendfile(file with O_APPEND cleared, file)", Answer::Is(1)),
             ],
         )
     },
     Claim {
         statement: "Whether the target can be written is asked before whether it appends.",
-        sources: &[
-            Source::Thread("gVisor sendfile.cc, AppendCheckOrdering"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("gVisor sendfile.cc, AppendCheckOrdering"), Source::Measured],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
             "sendfile.errors.append-order",
             sendfile_errors_append_order,
-            &[(
-                "sendfile(read-only O_APPEND file, file)",
-                Answer::Fails(Errno::EBADF),
-            )],
+            &[("sendfile(read-only O_APPEND file, file)", Answer::Fails(Errno::EBADF))],
         )
     },
     Claim {
         statement: "Into a full pipe with O_NONBLOCK, sendfile() fails with EAGAIN.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP sendfile07; gVisor sendfile_socket.cc"),
-        ],
+        sources: &[MAN, Source::Thread("LTP sendfile07; gVisor sendfile_socket.cc")],
         finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
@@ -337,22 +267,13 @@ pub const CLAIMS: &[Claim] = &[
         method: "Fills a socket by write() until EAGAIN, then sends a byte of a file: where that is taken, it was added to the last \
                  buffer in the queue, whatever the limit.",
         sources: &[Source::Thread("LTP sendfile07"), Source::Measured],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SENDFILE,
-        lies: &[
-            Lie::accepted(Sysno::sendfile),
-            Lie::refused(Sysno::sendfile, libc::EAGAIN).where_it(false),
-        ],
+        lies: &[Lie::accepted(Sysno::sendfile), Lie::refused(Sysno::sendfile, libc::EAGAIN).where_it(false)],
         ..Claim::of_answers(
             "sendfile.errors.eagain-unix",
             sendfile_errors_eagain_unix,
-            &[(
-                "sendfile(full AF_UNIX socket, file)",
-                Answer::Fails(Errno::EAGAIN),
-            )],
+            &[("sendfile(full AF_UNIX socket, file)", Answer::Fails(Errno::EAGAIN))],
         )
     },
     Claim {
@@ -360,28 +281,18 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends 1 MiB to a blocking pipe that nobody reads, in a thread of its own, until that has returned or sleeps in the \
                  call with the pipe full.",
         sources: &[MAN, Source::Measured],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: SENDFILE,
         lies: &[
             Lie::returned(Sysno::sendfile, 1 << 20).where_it(true),
             Lie::about(Sysno::sendfile, What::Undone(65536)).where_it(false),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::sendfile,
-            What::Shortened,
-            "half of 1 MiB is more than the pipe holds",
-        )],
+        exceptions: &[Exception::Of(Sysno::sendfile, What::Shortened, "half of 1 MiB is more than the pipe holds")],
         resources: &[crate::claim::Resource::UserPipePages],
         ..Claim::of_answers(
             "sendfile.count.pipe-room",
             sendfile_count_pipe_room,
-            &[(
-                "sendfile(empty pipe, file of 1 MiB)",
-                Answer::Says("returned 65536"),
-            )],
+            &[("sendfile(empty pipe, file of 1 MiB)", Answer::Says("returned 65536"))],
         )
     },
     Claim {
@@ -397,14 +308,8 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.errors.sigpipe",
             sendfile_errors_sigpipe,
             &[
-                (
-                    "sendfile(AF_UNIX socket without peer, file)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
-                (
-                    "sendfile(pipe without readers, file)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
+                ("sendfile(AF_UNIX socket without peer, file)", Answer::Fails(Errno::EPIPE)),
+                ("sendfile(pipe without readers, file)", Answer::Fails(Errno::EPIPE)),
                 ("signals raised", Answer::Is(2)),
             ],
         )
@@ -418,23 +323,13 @@ pub const CLAIMS: &[Claim] = &[
             Lie::refused(Sysno::sendfile, libc::EFBIG),
             Lie::about(Sysno::sendfile, What::Swallowed(libc::SIGXFSZ)),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::sendfile,
-            What::Shortened,
-            "what fits is what is counted",
-        )],
+        exceptions: &[Exception::Of(Sysno::sendfile, What::Shortened, "what fits is what is counted")],
         ..Claim::of_answers(
             "sendfile.errors.efbig",
             sendfile_errors_efbig,
             &[
-                (
-                    "first sendfile(file limited to 4096, file of 8192)",
-                    Answer::Is(4096),
-                ),
-                (
-                    "second sendfile(file limited to 4096, file of 8192)",
-                    Answer::Fails(Errno::EFBIG),
-                ),
+                ("first sendfile(file limited to 4096, file of 8192)", Answer::Is(4096)),
+                ("second sendfile(file limited to 4096, file of 8192)", Answer::Fails(Errno::EFBIG)),
                 ("SIGXFSZ of the second", Answer::Is(1)),
             ],
         )
@@ -448,10 +343,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.errors.sealed",
             sendfile_errors_sealed,
-            &[(
-                "sendfile(memfd with F_SEAL_WRITE, file)",
-                Answer::Fails(Errno::EPERM),
-            )],
+            &[("sendfile(memfd with F_SEAL_WRITE, file)", Answer::Fails(Errno::EPERM))],
         )
     },
     Claim {
@@ -464,10 +356,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.source.pipe-to-pipe",
             sendfile_source_pipe_to_pipe,
-            &[
-                ("sendfile(pipe, other pipe)", Answer::Is(1)),
-                ("splice(other pipe, pipe)", Answer::Is(1)),
-            ],
+            &[("sendfile(pipe, other pipe)", Answer::Is(1)), ("splice(other pipe, pipe)", Answer::Is(1))],
         )
     },
     Claim {
@@ -482,10 +371,7 @@ pub const CLAIMS: &[Claim] = &[
             sendfile_source_like_mmap,
             &[
                 ("mmap(/proc/version)", Answer::Fails(Errno::EIO)),
-                (
-                    "sendfile(file, /proc/version)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("sendfile(file, /proc/version)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -515,19 +401,10 @@ pub const CLAIMS: &[Claim] = &[
     ),
     Claim {
         statement: "/dev/zero is a target of sendfile().",
-        sources: &[
-            Source::Thread("Linux 6.7, commit 1b057bd800c3"),
-            Source::Measured,
-        ],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        sources: &[Source::Thread("Linux 6.7, commit 1b057bd800c3"), Source::Measured],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SENDFILE,
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true),
-            Lie::accepted(Sysno::sendfile),
-        ],
+        lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true), Lie::accepted(Sysno::sendfile)],
         ..Claim::of_answers(
             "sendfile.target.dev-zero",
             |lab| sendfile_to(lab, Fd::DevZero),
@@ -537,10 +414,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "/dev/full as a target of sendfile() gives ENOSPC, as write() does.",
         method: "Sends a byte there, and writes one, for contrast.",
-        sources: &[
-            Source::Man("full(4), man-pages 6.20"),
-            Source::Thread("coreutils/coreutils#277"),
-        ],
+        sources: &[Source::Man("full(4), man-pages 6.20"), Source::Thread("coreutils/coreutils#277")],
         finds: always(false),
         about: SENDFILE,
         lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSPC))],
@@ -569,14 +443,8 @@ pub const CLAIMS: &[Claim] = &[
         statement: "To a UDP socket, sendfile() of more than a datagram holds fails with EMSGSIZE.",
         method: "Sends 200000 bytes to a connected UDP socket and looks for what arrives. Where sendfile() reports bytes as sent \
                  and nothing comes, they are lost in silence.",
-        sources: &[
-            Source::Measured,
-            Source::Thread("Linux 6.5, MSG_SPLICE_PAGES"),
-        ],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        sources: &[Source::Measured, Source::Thread("Linux 6.5, MSG_SPLICE_PAGES")],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SENDFILE,
         lies: &[
             Lie::returned(Sysno::sendfile, 61440).where_it(true),
@@ -586,10 +454,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.udp.too-long",
             sendfile_udp_too_long,
-            &[(
-                "sendfile(UDP socket, file of 200000)",
-                Answer::Fails(Errno::EMSGSIZE),
-            )],
+            &[("sendfile(UDP socket, file of 200000)", Answer::Fails(Errno::EMSGSIZE))],
         )
     },
     Claim {
@@ -597,10 +462,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: SENDFILE,
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::EINVAL),
-            Lie::shortened(Sysno::sendfile),
-        ],
+        lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::shortened(Sysno::sendfile)],
         ..Claim::of_answers(
             "sendfile.udp.one-datagram",
             sendfile_udp_one_datagram,
@@ -621,10 +483,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "sendfile.completion.none",
             sendfile_completion_none,
-            &[
-                ("completions of sendfile()", Answer::Is(0)),
-                ("completions of a send with the flag", Answer::Is(1)),
-            ],
+            &[("completions of sendfile()", Answer::Is(0)), ("completions of a send with the flag", Answer::Is(1))],
         )
     },
 ];
@@ -635,19 +494,10 @@ fn sendfile_offset_given(lab: &Lab) -> Result<Observation, Stop> {
     io::seek(&target, 5).setup("lseek")?;
     let mut offset = 2;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(file, file, 2, 1)",
-        sendfile(&target, &source, Some(&mut offset), 1),
-    );
+    seen.call("sendfile(file, file, 2, 1)", sendfile(&target, &source, Some(&mut offset), 1));
     seen.count("offset afterwards", offset)
-        .count(
-            "position of the source",
-            source.stream_position().setup("lseek")?,
-        )
-        .count(
-            "position of the target",
-            target.stream_position().setup("lseek")?,
-        );
+        .count("position of the source", source.stream_position().setup("lseek")?)
+        .count("position of the target", target.stream_position().setup("lseek")?);
     seen.text("target", content(&mut target)?);
     Ok(seen)
 }
@@ -670,10 +520,7 @@ fn sendfile_offset_null(lab: &Lab) -> Result<Observation, Stop> {
         let sent = sendfile(&target, &source, None, 1);
         seen.call(format!("{which} sendfile(file, file, NULL, 1)"), sent);
     }
-    seen.count(
-        "position of the source",
-        source.stream_position().setup("lseek")?,
-    );
+    seen.count("position of the source", source.stream_position().setup("lseek")?);
     seen.text("target", content(&mut target)?);
     Ok(seen)
 }
@@ -701,28 +548,14 @@ fn sendfile_offset_bad_address(lab: &Lab) -> Result<Observation, Stop> {
 
 fn sendfile_offset_read_only(lab: &Lab) -> Result<Observation, Stop> {
     let (source, mut target) = (lab.file(b"abcdef")?, lab.empty_file()?);
-    let page = Mapping::of_file(
-        4096,
-        Prot::READ,
-        MapFlags::PRIVATE,
-        &lab.file(&[0; 4096])?,
-        0,
-    )
-    .map_err(|_| Stop::broken("no page could be mapped"))?;
+    let page = Mapping::of_file(4096, Prot::READ, MapFlags::PRIVATE, &lab.file(&[0; 4096])?, 0)
+        .map_err(|_| Stop::broken("no page could be mapped"))?;
     let offset = page.as_ptr().expose_provenance();
     // SAFETY: the kernel reads the offset, 0, and cannot write it.
-    let sent = unsafe {
-        ask(
-            Sysno::sendfile,
-            [argument(&target), argument(&source), offset, 1, 0, 0],
-        )
-    };
+    let sent = unsafe { ask(Sysno::sendfile, [argument(&target), argument(&source), offset, 1, 0, 0]) };
     let mut seen = Observation::new();
     seen.call("sendfile(file, file, read-only offset, 1)", sent);
-    seen.count(
-        "position of the target",
-        target.stream_position().setup("lseek")?,
-    );
+    seen.count("position of the target", target.stream_position().setup("lseek")?);
     Ok(seen)
 }
 
@@ -730,10 +563,7 @@ fn sendfile_offset_unseekable(lab: &Lab) -> Result<Observation, Stop> {
     let source = Descriptor::open(lab, Fd::PipeRead)?;
     let target = lab.empty_file()?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(file, pipe, 0, 1)",
-        sendfile(&target, &source, Some(&mut 0), 1),
-    );
+    seen.call("sendfile(file, pipe, 0, 1)", sendfile(&target, &source, Some(&mut 0), 1));
     Ok(seen)
 }
 
@@ -744,30 +574,21 @@ fn sendfile_end_zero(lab: &Lab) -> Result<Observation, Stop> {
         let sent = sendfile(&target, &source, Some(&mut { offset }), 1);
         seen.call(format!("sendfile(file, file of 3, {offset}, 1)"), sent);
     }
-    seen.call(
-        "sendfile(file, empty file, 0, 1)",
-        sendfile(&target, &empty, Some(&mut 0), 1),
-    );
+    seen.call("sendfile(file, empty file, 0, 1)", sendfile(&target, &empty, Some(&mut 0), 1));
     Ok(seen)
 }
 
 fn sendfile_count_zero(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(file, file, 0, 0)",
-        sendfile(&target, &source, Some(&mut 0), 0),
-    );
+    seen.call("sendfile(file, file, 0, 0)", sendfile(&target, &source, Some(&mut 0), 0));
     Ok(seen)
 }
 
 fn sendfile_count_negative(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(file, file, 0, SIZE_MAX)",
-        sendfile(&target, &source, Some(&mut 0), usize::MAX),
-    );
+    seen.call("sendfile(file, file, 0, SIZE_MAX)", sendfile(&target, &source, Some(&mut 0), usize::MAX));
     Ok(seen)
 }
 
@@ -777,10 +598,7 @@ fn sendfile_count_largest(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for offset in [0, 1] {
         let sent = sendfile(&target, &source, Some(&mut { offset }), largest);
-        seen.call(
-            format!("sendfile(file, file of 1, {offset}, SSIZE_MAX)"),
-            sent,
-        );
+        seen.call(format!("sendfile(file, file of 1, {offset}, SSIZE_MAX)"), sent);
     }
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
@@ -800,10 +618,7 @@ fn sendfile_count_cap(lab: &Lab) -> Result<Observation, Stop> {
     let source = lab.empty_file()?;
     io::truncate(&source, 3 << 30).setup("ftruncate")?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(/dev/null, file of 3 GiB, 0, 3 GiB)",
-        sendfile(&null, &source, Some(&mut 0), 3 << 30),
-    );
+    seen.call("sendfile(/dev/null, file of 3 GiB, 0, 3 GiB)", sendfile(&null, &source, Some(&mut 0), 3 << 30));
     Ok(seen)
 }
 
@@ -819,14 +634,8 @@ fn sendfile_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("sendfile(-1, file)", call(NO_FD, argument(&source)))
         .call("sendfile(file, -1)", call(argument(&target), NO_FD))
-        .call(
-            "sendfile(read-only file, file)",
-            sendfile(&read_only, &source, None, 1),
-        )
-        .call(
-            "sendfile(file, write-only file)",
-            sendfile(&target, &write_only, None, 1),
-        )
+        .call("sendfile(read-only file, file)", sendfile(&read_only, &source, None, 1))
+        .call("sendfile(file, write-only file)", sendfile(&target, &write_only, None, 1))
         .call("sendfile(file, O_PATH)", sendfile(&target, &path, None, 1));
     Ok(seen)
 }
@@ -835,24 +644,12 @@ fn sendfile_errors_append(lab: &Lab) -> Result<Observation, Stop> {
     let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
     let append = reopen(&target, File::options().append(true))?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(O_APPEND file, file, 0)",
-        sendfile(&append, &source, Some(&mut 0), 1),
-    )
-    .call(
-        "sendfile(O_APPEND file, file, NULL)",
-        sendfile(&append, &source, None, 1),
-    );
+    seen.call("sendfile(O_APPEND file, file, 0)", sendfile(&append, &source, Some(&mut 0), 1))
+        .call("sendfile(O_APPEND file, file, NULL)", sendfile(&append, &source, None, 1));
     open::set_status_flags(&target, libc::O_APPEND)?;
-    seen.call(
-        "sendfile(file with O_APPEND set later, file)",
-        sendfile(&target, &source, None, 1),
-    );
+    seen.call("sendfile(file with O_APPEND set later, file)", sendfile(&target, &source, None, 1));
     open::set_status_flags(&target, 0)?;
-    seen.call(
-        "sendfile(file with O_APPEND cleared, file)",
-        sendfile(&target, &source, None, 1),
-    );
+    seen.call("sendfile(file with O_APPEND cleared, file)", sendfile(&target, &source, None, 1));
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
@@ -862,10 +659,7 @@ fn sendfile_errors_append_order(lab: &Lab) -> Result<Observation, Stop> {
     let read_only = reopen(&target, File::options().read(true))?;
     open::set_status_flags(&read_only, libc::O_APPEND)?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(read-only O_APPEND file, file)",
-        sendfile(&read_only, &source, None, 1),
-    );
+    seen.call("sendfile(read-only O_APPEND file, file)", sendfile(&read_only, &source, None, 1));
     Ok(seen)
 }
 
@@ -877,10 +671,7 @@ fn sendfile_errors_eagain(lab: &Lab) -> Result<Observation, Stop> {
         Ok(full)
     })?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(full pipe, file)",
-        sendfile(&full.write, &source, Some(&mut 0), 1),
-    );
+    seen.call("sendfile(full pipe, file)", sendfile(&full.write, &source, Some(&mut 0), 1));
     Ok(seen)
 }
 
@@ -891,10 +682,7 @@ fn sendfile_errors_eagain_unix(lab: &Lab) -> Result<Observation, Stop> {
     aside(|| io::fill(&near, &[0; 4096])).setup("fill a socket")?;
     let mut offset = 0;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(full AF_UNIX socket, file)",
-        sendfile(&near, &source, Some(&mut offset), 1),
-    );
+    seen.call("sendfile(full AF_UNIX socket, file)", sendfile(&near, &source, Some(&mut offset), 1));
     seen.count("offset afterwards", offset);
     Ok(seen)
 }
@@ -903,9 +691,7 @@ fn sendfile_count_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
     let source = lab.file(&vec![0; 1 << 20])?;
     let pipe = pipe()?;
     let write = pipe.write;
-    let sender = Caller::start(Sysno::sendfile, move || {
-        sendfile(&write, &source, Some(&mut 0), 1 << 20)
-    })?;
+    let sender = Caller::start(Sysno::sendfile, move || sendfile(&write, &source, Some(&mut 0), 1 << 20))?;
     let blocked = sender.sleeps_with(|| Ok(aside(|| sockets::readable(&pipe.read))? == 1 << 16))?;
     let mut seen = Observation::new();
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
@@ -928,10 +714,9 @@ fn sendfile_errors_sigpipe(lab: &Lab) -> Result<Observation, Stop> {
     drop(pipe.read);
     let mut seen = Observation::new();
     let mut all = 0;
-    for (name, target) in [
-        ("AF_UNIX socket without peer", near.as_fd()),
-        ("pipe without readers", AsFd::as_fd(&pipe.write)),
-    ] {
+    for (name, target) in
+        [("AF_UNIX socket without peer", near.as_fd()), ("pipe without readers", AsFd::as_fd(&pipe.write))]
+    {
         let (sent, signals) = raised(libc::SIGPIPE, || sendfile(target, &source, Some(&mut 0), 1))?;
         seen.call(format!("sendfile({name}, file)"), sent);
         all += signals;
@@ -947,13 +732,8 @@ fn sendfile_errors_efbig(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let mut offset = 0;
     for which in ["first", "second"] {
-        let (sent, signals) = raised(libc::SIGXFSZ, || {
-            sendfile(&target, &source, Some(&mut offset), 8192)
-        })?;
-        seen.call(
-            format!("{which} sendfile(file limited to 4096, file of 8192)"),
-            sent,
-        );
+        let (sent, signals) = raised(libc::SIGXFSZ, || sendfile(&target, &source, Some(&mut offset), 8192))?;
+        seen.call(format!("{which} sendfile(file limited to 4096, file of 8192)"), sent);
         seen.count(format!("SIGXFSZ of the {which}"), signals);
     }
     Ok(seen)
@@ -963,10 +743,7 @@ fn sendfile_errors_sealed(lab: &Lab) -> Result<Observation, Stop> {
     let source = alias::source(lab)?;
     let sealed = open::sealed_memfd(libc::F_SEAL_WRITE)?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(memfd with F_SEAL_WRITE, file)",
-        sendfile(&sealed, &source, Some(&mut 0), 1),
-    );
+    seen.call("sendfile(memfd with F_SEAL_WRITE, file)", sendfile(&sealed, &source, Some(&mut 0), 1));
     Ok(seen)
 }
 
@@ -974,14 +751,8 @@ fn sendfile_source_pipe_to_pipe(lab: &Lab) -> Result<Observation, Stop> {
     let source = Descriptor::open(lab, Fd::PipeRead)?;
     let target = pipe()?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(pipe, other pipe)",
-        sendfile(&target.write, &source, None, 1),
-    );
-    seen.call(
-        "splice(other pipe, pipe)",
-        splice(&source, None, &target.write, None, 1, SpliceFlags::NONBLOCK),
-    );
+    seen.call("sendfile(pipe, other pipe)", sendfile(&target.write, &source, None, 1));
+    seen.call("splice(other pipe, pipe)", splice(&source, None, &target.write, None, 1, SpliceFlags::NONBLOCK));
     note_readable(&mut seen, "bytes in the pipe", &target.read)?;
     Ok(seen)
 }
@@ -992,10 +763,7 @@ fn sendfile_source_like_mmap(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     let mapped = map_file(&source, 4096);
     seen.call("mmap(/proc/version)", mapped.map(|mapping| mapping.len()));
-    seen.call(
-        "sendfile(file, /proc/version)",
-        sendfile(&target, &source, None, 1),
-    );
+    seen.call("sendfile(file, /proc/version)", sendfile(&target, &source, None, 1));
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
@@ -1004,10 +772,7 @@ fn sendfile_from(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
     let source = Descriptor::open(lab, kind)?;
     let target = lab.empty_file()?;
     let mut seen = Observation::new();
-    seen.call(
-        format!("sendfile(file, {kind})"),
-        sendfile(&target, &source, None, 1),
-    );
+    seen.call(format!("sendfile(file, {kind})"), sendfile(&target, &source, None, 1));
     note_length(&mut seen, "length of the target", &target)?;
     Ok(seen)
 }
@@ -1017,10 +782,7 @@ fn sendfile_to(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
     let target = Descriptor::open(lab, kind)?;
     let mut offset = 0;
     let mut seen = Observation::new();
-    seen.call(
-        format!("sendfile({kind}, file)"),
-        sendfile(&target, &source, Some(&mut offset), 1),
-    );
+    seen.call(format!("sendfile({kind}, file)"), sendfile(&target, &source, Some(&mut offset), 1));
     seen.count("offset afterwards", offset);
     Ok(seen)
 }
@@ -1029,11 +791,8 @@ fn sendfile_target_dev_full(lab: &Lab) -> Result<Observation, Stop> {
     let source = alias::source(lab)?;
     let full = Descriptor::open(lab, Fd::DevFull)?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(/dev/full, file)",
-        sendfile(&full, &source, Some(&mut 0), 1),
-    )
-    .call("write(/dev/full)", io::write(&full, b"b"));
+    seen.call("sendfile(/dev/full, file)", sendfile(&full, &source, Some(&mut 0), 1))
+        .call("write(/dev/full)", io::write(&full, b"b"));
     Ok(seen)
 }
 
@@ -1041,10 +800,7 @@ fn sendfile_udp_too_long(lab: &Lab) -> Result<Observation, Stop> {
     let source = lab.file(&vec![0; 200_000])?;
     let (near, far) = sockets::udp()?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(UDP socket, file of 200000)",
-        sendfile(&near, &source, Some(&mut 0), 200_000),
-    );
+    seen.call("sendfile(UDP socket, file of 200000)", sendfile(&near, &source, Some(&mut 0), 200_000));
     // A datagram sent after this one would arrive after it.
     aside(|| io::write_all(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
@@ -1056,10 +812,7 @@ fn sendfile_udp_one_datagram(lab: &Lab) -> Result<Observation, Stop> {
     let source = lab.file(&vec![0; 10_000])?;
     let (near, far) = sockets::udp()?;
     let mut seen = Observation::new();
-    seen.call(
-        "sendfile(UDP socket, file of 10000)",
-        sendfile(&near, &source, Some(&mut 0), 10_000),
-    );
+    seen.call("sendfile(UDP socket, file of 10000)", sendfile(&near, &source, Some(&mut 0), 10_000));
     aside(|| io::write_all(&near, b"last")).setup("write")?;
     sockets::wait_for_arrival(&far, 1)?;
     note_readable(&mut seen, "bytes of the first datagram", &far)?;

@@ -46,11 +46,7 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::splice],
         modules: sockets::KTLS_MODULES,
         lies: &[Lie::skipped(Sysno::splice)],
-        ..Claim::of_answers(
-            "splice.sink.ktls-more",
-            splice_sink_ktls_more,
-            &[(RECEIVED, Answer::Says(AS_SENT))],
-        )
+        ..Claim::of_answers("splice.sink.ktls-more", splice_sink_ktls_more, &[(RECEIVED, Answer::Says(AS_SENT))])
     },
     Claim {
         statement: "splice() of a TLS record that is no data fails with EINVAL.",
@@ -67,9 +63,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "splice() moves a pipe's bytes into a multipath TCP connection.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect.c, its mode splice",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect.c, its mode splice")],
         finds: SINCE_6_1,
         about: &[Sysno::splice],
         lies: &[Lie::skipped(Sysno::splice)],
@@ -81,40 +75,24 @@ pub const CLAIMS: &[Claim] = &[
                 let pipe = filled(&content)?;
                 let mut seen = Observation::new();
                 let moved = io::until_done(content.len(), |done| {
-                    splice(
-                        &pipe.read,
-                        None,
-                        &near,
-                        None,
-                        content.len() - done,
-                        BLOCKING,
-                    )
+                    splice(&pipe.read, None, &near, None, content.len() - done, BLOCKING)
                 });
                 seen.call("splice(pipe, multipath TCP socket)", moved);
                 aside(|| near.shutdown(Shutdown::Write)).setup("shutdown")?;
                 note_bytes(&mut seen, arrived(&far, &content)?);
                 Ok(seen)
             },
-            &[
-                ("splice(pipe, multipath TCP socket)", Answer::Is(20_000)),
-                (RECEIVED, Answer::Says(AS_SENT)),
-            ],
+            &[("splice(pipe, multipath TCP socket)", Answer::Is(20_000)), (RECEIVED, Answer::Says(AS_SENT))],
         )
     },
     Claim {
         statement: "When a TCP peer resets the connection while sendfile() waits, it returns what it has sent; the next one fails with \
                     EPIPE and raises SIGPIPE.",
         method: "Sends a file larger than the buffers in a thread, resets the connection once that sleeps, and sends again.",
-        sources: &[
-            Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile_socket.cc"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile_socket.cc"), Source::Measured],
         finds: always(true),
         about: &[Sysno::sendfile],
-        lies: &[
-            Lie::refused(Sysno::sendfile, libc::ECONNRESET),
-            Lie::accepted(Sysno::sendfile),
-        ],
+        lies: &[Lie::refused(Sysno::sendfile, libc::ECONNRESET), Lie::accepted(Sysno::sendfile)],
         exceptions: &[
             Exception::asked(Sysno::sendfile),
             Exception::Of(Sysno::sendfile, What::TooMany, NOBODY_KNOWS),
@@ -124,10 +102,7 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.errors.reset",
             sendfile_errors_reset,
             &[
-                (
-                    "sendfile() during which the peer resets",
-                    Answer::Says("short"),
-                ),
+                ("sendfile() during which the peer resets", Answer::Says("short")),
                 ("sendfile() afterwards", Answer::Fails(Errno::EPIPE)),
                 ("SIGPIPE", Answer::Is(1)),
             ],
@@ -136,26 +111,12 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Pieces of any length, spliced into a UDP socket under SPLICE_F_MORE, are one datagram, whole.",
         method: "Splices a pipe of 1, 4095 and 100 bytes with SPLICE_F_MORE, then 777 bytes without, by IPv4 and IPv6, and compares.",
-        sources: &[
-            Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"),
-            Source::Measured,
-        ],
-        finds: &[
-            between((5, 10), (6, 12), true),
-            between((6, 16), (7, 1), false),
-            between((7, 2), (7, 3), true),
-        ],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"), Source::Measured],
+        finds: &[between((5, 10), (6, 12), true), between((6, 16), (7, 1), false), between((7, 2), (7, 3), true)],
         about: &[Sysno::splice],
         lies: &[
             Lie::skipped(Sysno::splice).where_it(true),
-            Lie::about(
-                Sysno::ioctl,
-                What::Output {
-                    argument: 2,
-                    value: 4973,
-                },
-            )
-            .where_it(false),
+            Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 4973 }).where_it(false),
         ],
         exceptions: &[
             Exception::Of(
@@ -163,40 +124,23 @@ pub const CLAIMS: &[Claim] = &[
                 What::Shortened,
                 "the rest of a piece is a datagram of its own if it is the last one",
             ),
-            Exception::Of(
-                Sysno::splice,
-                What::Skipped,
-                "where no datagram comes, none is missing",
-            ),
+            Exception::Of(Sysno::splice, What::Skipped, "where no datagram comes, none is missing"),
         ],
         ..Claim::of_answers(
             "splice.sink.udp-odd-pieces",
             |_lab| udp_pieces(&[1, 4095, 100], 777),
-            &[
-                ("bytes to be read", Answer::Is(2 * 4973)),
-                ("datagrams of other bytes", Answer::Is(0)),
-            ],
+            &[("bytes to be read", Answer::Is(2 * 4973)), ("datagrams of other bytes", Answer::Is(0))],
         )
     },
     Claim {
         statement: "Pieces of even lengths, spliced into a UDP socket under SPLICE_F_MORE, are one datagram, whole.",
         method: "Splices a pipe of 100, 4096 and 700 bytes with SPLICE_F_MORE, then 2 bytes without, by IPv4 and IPv6, and compares.",
-        sources: &[
-            Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"), Source::Measured],
         finds: always(true),
         about: &[Sysno::splice],
         lies: &[
             Lie::skipped(Sysno::splice).where_it(true),
-            Lie::about(
-                Sysno::ioctl,
-                What::Output {
-                    argument: 2,
-                    value: 4898,
-                },
-            )
-            .where_it(false),
+            Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 4898 }).where_it(false),
         ],
         exceptions: &[Exception::Of(
             Sysno::splice,
@@ -206,10 +150,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.sink.udp-even-pieces",
             |_lab| udp_pieces(&[100, 4096, 700], 2),
-            &[
-                ("bytes to be read", Answer::Is(2 * 4898)),
-                ("datagrams of other bytes", Answer::Is(0)),
-            ],
+            &[("bytes to be read", Answer::Is(2 * 4898)), ("datagrams of other bytes", Answer::Is(0))],
         )
     },
 ];
@@ -223,9 +164,7 @@ fn sendfile_target_ktls_parts(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (offset, length) in [(0, 1), (4093, 20_000), (33_333, 7)] {
         let mut at = offset as u64;
-        let sent = io::until_done(length, |done| {
-            sendfile(&near, &file, Some(&mut at), length - done)
-        });
+        let sent = io::until_done(length, |done| sendfile(&near, &file, Some(&mut at), length - done));
         seen.call(format!("sendfile(file at {offset}, {length})"), sent);
         expected.extend_from_slice(&content[offset..offset + length]);
     }
@@ -255,10 +194,7 @@ fn splice_sink_ktls_more(_lab: &Lab) -> Result<Observation, Stop> {
     aside(|| io::write_all(&near, b"ten bytes.")).setup("write")?;
     let pipe = filled(&content)?;
     for (length, flags) in [(5000, SpliceFlags::MORE), (700, BLOCKING)] {
-        io::until_done(length, |done| {
-            splice(&pipe.read, None, &near, None, length - done, flags)
-        })
-        .setup("splice")?;
+        io::until_done(length, |done| splice(&pipe.read, None, &near, None, length - done, flags)).setup("splice")?;
     }
     drop(near);
     let expected = [b"ten bytes.".as_slice(), &content].concat();
@@ -276,10 +212,7 @@ fn send_record(socket: &impl AsFd, bytes: &[u8]) -> Result<(), Stop> {
     control[8..12].copy_from_slice(&sockets::SOL_TLS.to_ne_bytes());
     control[12..16].copy_from_slice(&TLS_SET_RECORD_TYPE.to_ne_bytes());
     control[16] = 100;
-    let mut piece = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: msghdr is plain integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut piece;
@@ -312,9 +245,7 @@ fn sendfile_errors_reset(lab: &Lab) -> Result<Observation, Stop> {
     let near = Arc::new(near);
     let (sink, source) = (Arc::clone(&near), Arc::clone(&file));
     let ((first, second), signals) = raised(libc::SIGPIPE, || {
-        let first = reset_while_sending(far, move || {
-            sendfile(&*sink, &*source, Some(&mut 0), LENGTH)
-        });
+        let first = reset_while_sending(far, move || sendfile(&*sink, &*source, Some(&mut 0), LENGTH));
         let second = io::again(|| sendfile(&*near, &*file, Some(&mut 0), 1));
         (first, second)
     })?;
@@ -342,13 +273,7 @@ fn reset_while_sending(
     }
     aside(|| {
         let linger = [1_i32.to_ne_bytes(), 0_i32.to_ne_bytes()];
-        sockets::set_bytes(
-            &far,
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            linger.as_flattened(),
-        )
-        .setup("SO_LINGER")
+        sockets::set_bytes(&far, libc::SOL_SOCKET, libc::SO_LINGER, linger.as_flattened()).setup("SO_LINGER")
     })?;
     drop(far);
     caller.join()
@@ -363,16 +288,9 @@ fn udp_pieces(pieces: &[usize], last: usize) -> Result<Observation, Stop> {
     let content = pattern(memory.len());
     memory.copy_from_slice(&content);
     let lengths = pieces.iter().chain([&last]);
-    let parts: Vec<&[u8]> = memory
-        .chunks(PAGE)
-        .zip(lengths)
-        .map(|(page, length)| &page[..*length])
-        .collect();
+    let parts: Vec<&[u8]> = memory.chunks(PAGE).zip(lengths).map(|(page, length)| &page[..*length]).collect();
     let (behind, before) = parts.split_last().expect("a last piece");
-    for (name, address) in [
-        ("IPv4", IpAddr::from(Ipv4Addr::LOCALHOST)),
-        ("IPv6", IpAddr::from(Ipv6Addr::LOCALHOST)),
-    ] {
+    for (name, address) in [("IPv4", IpAddr::from(Ipv4Addr::LOCALHOST)), ("IPv6", IpAddr::from(Ipv6Addr::LOCALHOST))] {
         let (near, far) = aside(|| sockets::udp_of(address))?;
         splice_parts(before, &near, SpliceFlags::MORE)?;
         splice_parts(&[behind], &near, BLOCKING)?;
@@ -392,8 +310,7 @@ fn udp_pieces(pieces: &[usize], last: usize) -> Result<Observation, Stop> {
         };
         seen.text(format!("bytes by {name}"), what);
     }
-    seen.count("bytes to be read", to_be_read)
-        .count("datagrams of other bytes", others);
+    seen.count("bytes to be read", to_be_read).count("datagrams of other bytes", others);
     Ok(seen)
 }
 

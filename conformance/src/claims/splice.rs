@@ -2,8 +2,8 @@
 
 use super::read_write;
 use super::tools::{
-    AFTER_CHANGE, ENTRIES_LENGTH, SPLICE, ZERO, all_arrived, arrived, carry, copies, entries_of,
-    entries_to_tcp, note_length, note_readable, pipe,
+    AFTER_CHANGE, ENTRIES_LENGTH, SPLICE, ZERO, all_arrived, arrived, carry, copies, entries_of, entries_to_tcp,
+    note_length, note_readable, pipe,
 };
 use crate::claim::{Claim, Exception, Source, always, between, gate, seed};
 use crate::interpose::lie::{Lie, What};
@@ -42,14 +42,7 @@ fn splice_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
             let mut offset = 0;
             alias::send_all(|done| {
                 let rest = alias::LENGTH - done;
-                splice(
-                    file,
-                    Some(&mut offset),
-                    sink,
-                    None,
-                    rest,
-                    SpliceFlags::empty(),
-                )
+                splice(file, Some(&mut offset), sink, None, rest, SpliceFlags::empty())
             })
             .setup("splice")?;
             return Ok(alias::LENGTH as u64);
@@ -71,15 +64,9 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice).after(0)],
-        ..Claim::new(
-            "splice.sample.file-to-socket",
-            splice_sample_file_to_socket,
-            |seen| {
-                Verdict::holds_if(
-                    seen.succeeded("splice(file, NULL, socket, NULL, 16384, SPLICE_F_MOVE)"),
-                )
-            },
-        )
+        ..Claim::new("splice.sample.file-to-socket", splice_sample_file_to_socket, |seen| {
+            Verdict::holds_if(seen.succeeded("splice(file, NULL, socket, NULL, 16384, SPLICE_F_MOVE)"))
+        })
     },
     Claim {
         statement: "splice() needs a pipe at one of its ends.",
@@ -87,20 +74,12 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.3"), seed("5.2"), MAN],
         finds: always(true),
         about: &[Sysno::splice],
-        lies: &[
-            Lie::accepted(Sysno::splice),
-            Lie::refused(Sysno::splice, libc::EINVAL),
-        ],
+        lies: &[Lie::accepted(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         ..Claim::new("splice.ends.pipe-needed", splice_ends_pipe_needed, |seen| {
-            let without = [
-                "splice(file, TCP socket)",
-                "splice(file, other file)",
-                "splice(TCP socket, other TCP socket)",
-            ];
+            let without =
+                ["splice(file, TCP socket)", "splice(file, other file)", "splice(TCP socket, other TCP socket)"];
             Verdict::holds_if(
-                without
-                    .iter()
-                    .all(|fact| seen.failed_with(fact, Errno::EINVAL))
+                without.iter().all(|fact| seen.failed_with(fact, Errno::EINVAL))
                     && seen.succeeded("splice(file, pipe)")
                     && seen.succeeded("splice(pipe, TCP socket)"),
             )
@@ -114,15 +93,11 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice)],
         gates: &[ZERO],
-        ..Claim::new(
-            "splice.ends.any-descriptor",
-            splice_ends_any_descriptor,
-            |seen| {
-                let from = READABLE.iter().any(|kind| seen.failed(&from_fact(*kind)));
-                let into = WRITABLE.iter().any(|kind| seen.failed(&into_fact(*kind)));
-                Verdict::holds_if(!from && !into)
-            },
-        )
+        ..Claim::new("splice.ends.any-descriptor", splice_ends_any_descriptor, |seen| {
+            let from = READABLE.iter().any(|kind| seen.failed(&from_fact(*kind)));
+            let into = WRITABLE.iter().any(|kind| seen.failed(&into_fact(*kind)));
+            Verdict::holds_if(!from && !into)
+        })
     },
     Claim {
         statement: "Through a pipe of the default size, splice() sends a file with one system call, two crossings.",
@@ -164,16 +139,9 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::splice, Sysno::read, Sysno::write],
         traced: true,
         lies: &[Lie::shortened(Sysno::write)],
-        ..Claim::new(
-            "splice.entries.fewer-than-read-write",
-            splice_entries_fewer_than_read_write,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("splice, pipe of 64 KiB")
-                        < seen.counted("read and write, buffer of 64 KiB"),
-                )
-            },
-        )
+        ..Claim::new("splice.entries.fewer-than-read-write", splice_entries_fewer_than_read_write, |seen| {
+            Verdict::holds_if(seen.counted("splice, pipe of 64 KiB") < seen.counted("read and write, buffer of 64 KiB"))
+        })
     },
     Claim {
         statement: "splice() moves data: the source does not have it afterwards.",
@@ -182,11 +150,9 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::bytes(Sysno::pread64, alias::OLD, 0)],
-        ..Claim::new(
-            "splice.moves.out-of-file",
-            splice_moves_out_of_file,
-            |seen| Verdict::holds_if(!seen.is("file afterwards", "has the bytes")),
-        )
+        ..Claim::new("splice.moves.out-of-file", splice_moves_out_of_file, |seen| {
+            Verdict::holds_if(!seen.is("file afterwards", "has the bytes"))
+        })
     },
     Claim {
         statement: "splice() from a pipe takes the data out of it.",
@@ -194,23 +160,13 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("3.3"), MAN],
         finds: always(true),
         about: &[Sysno::splice],
-        lies: &[Lie::about(
-            Sysno::ioctl,
-            What::Output {
-                argument: 2,
-                value: 5,
-            },
-        )],
-        ..Claim::new(
-            "splice.moves.out-of-pipe",
-            splice_moves_out_of_pipe,
-            |seen| {
-                let moved = seen.returned("splice(pipe, other pipe)");
-                let left = seen.counted("bytes left in the first pipe");
-                let came = seen.counted("bytes in the second pipe");
-                Verdict::holds_if(moved == Some(came) && came > 0 && left + came == 5)
-            },
-        )
+        lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 5 })],
+        ..Claim::new("splice.moves.out-of-pipe", splice_moves_out_of_pipe, |seen| {
+            let moved = seen.returned("splice(pipe, other pipe)");
+            let left = seen.counted("bytes left in the first pipe");
+            let came = seen.counted("bytes in the second pipe");
+            Verdict::holds_if(moved == Some(came) && came > 0 && left + came == 5)
+        })
     },
     Claim {
         statement: "There are file systems whose files cannot be spliced.",
@@ -226,8 +182,7 @@ pub const CLAIMS: &[Claim] = &[
         )],
         ..Claim::new("splice.fs.some-refuse", splice_fs_some_refuse, |seen| {
             let refused = |fact: &crate::verdict::Fact| {
-                fact.fact.starts_with("splice(file of")
-                    && fact.value == crate::verdict::Value::Errno(libc::EINVAL)
+                fact.fact.starts_with("splice(file of") && fact.value == crate::verdict::Value::Errno(libc::EINVAL)
             };
             Verdict::holds_if(seen.facts().iter().any(refused))
         })
@@ -238,10 +193,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("5.2")],
         finds: always(true),
         about: &[Sysno::splice, Sysno::pipe2],
-        lies: &[
-            Lie::shortened(Sysno::splice),
-            Lie::refused(Sysno::splice, libc::EINVAL),
-        ],
+        lies: &[Lie::shortened(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         ..Claim::new(
             "splice.sample.two-steps",
             |lab| two_steps(lab, alias::LENGTH),
@@ -278,28 +230,18 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Into a pipe, the length of splice() is a bound that may be any number.",
         method: "Splices a file of 16 bytes into a pipe, with its length and with the largest number as length.",
-        sources: &[Source::Thread(
-            "tokio-splice, issue 2: such a length was taken on Linux 6.5 and is refused on 6.8",
-        )],
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        sources: &[Source::Thread("tokio-splice, issue 2: such a length was taken on Linux 6.5 and is refused on 6.8")],
+        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: &[Sysno::splice],
-        lies: &[
-            Lie::refused(Sysno::splice, libc::EINVAL).where_it(true),
-            Lie::accepted(Sysno::splice).where_it(false),
-        ],
+        lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true), Lie::accepted(Sysno::splice).where_it(false)],
         gates: &[gate(
             "6.8",
             "into a pipe, splice() refuses a length above SSIZE_MAX",
             Source::Thread("tokio-splice, issue 2"),
         )],
-        ..Claim::new(
-            "splice.length.any-number",
-            splice_length_any_number,
-            |seen| Verdict::holds_if(seen.succeeded(LARGEST)),
-        )
+        ..Claim::new("splice.length.any-number", splice_length_any_number, |seen| {
+            Verdict::holds_if(seen.succeeded(LARGEST))
+        })
     },
     Claim {
         statement: "The offsets of splice() are 64-bit numbers, in and out.",
@@ -312,16 +254,11 @@ pub const CLAIMS: &[Claim] = &[
             Lie::returned(Sysno::splice, 0),
             Lie::about(Sysno::read, What::Garbled),
         ],
-        ..Claim::new(
-            "splice.abi.offset-64-bit",
-            splice_abi_offset_64_bit,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("offset afterwards") == FAR_OFFSET + 4
-                        && seen.is("bytes in the pipe", "the file's"),
-                )
-            },
-        )
+        ..Claim::new("splice.abi.offset-64-bit", splice_abi_offset_64_bit, |seen| {
+            Verdict::holds_if(
+                seen.counted("offset afterwards") == FAR_OFFSET + 4 && seen.is("bytes in the pipe", "the file's"),
+            )
+        })
     },
 ];
 
@@ -351,18 +288,9 @@ fn splice_ends_pipe_needed(lab: &Lab) -> Result<Observation, Stop> {
         splice(input, None, output, None, 4, SpliceFlags::empty())
     };
     let mut seen = Observation::new();
-    seen.call(
-        "splice(file, TCP socket)",
-        call(file.as_fd(), socket.as_fd()),
-    );
-    seen.call(
-        "splice(file, other file)",
-        call(file.as_fd(), other.as_fd()),
-    );
-    seen.call(
-        "splice(TCP socket, other TCP socket)",
-        call(socket.as_fd(), other_socket.as_fd()),
-    );
+    seen.call("splice(file, TCP socket)", call(file.as_fd(), socket.as_fd()));
+    seen.call("splice(file, other file)", call(file.as_fd(), other.as_fd()));
+    seen.call("splice(TCP socket, other TCP socket)", call(socket.as_fd(), other_socket.as_fd()));
     let into = call(file.as_fd(), AsFd::as_fd(&pipe.write));
     seen.call("splice(file, pipe)", into);
     let came = aside(|| sockets::readable(&pipe.read))?;
@@ -443,14 +371,7 @@ fn splice_ends_any_descriptor(lab: &Lab) -> Result<Observation, Stop> {
         io::write_all(&pipe.write, b"four")?;
         splice(&pipe.read, None, sink, None, 4, SpliceFlags::NONBLOCK)
     };
-    fds::each(
-        lab,
-        WRITABLE,
-        &mut seen,
-        into_fact,
-        into_sink,
-        Descriptor::written,
-    )?;
+    fds::each(lab, WRITABLE, &mut seen, into_fact, into_sink, Descriptor::written)?;
     Ok(seen)
 }
 
@@ -460,20 +381,10 @@ const RECEIVED: &str = "bytes at the receiver";
 fn splice_entries(lab: &Lab, pipe_size: usize) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let (near, _far) = sockets::tcp()?;
-    let at_once = splice(
-        &file,
-        None,
-        &near,
-        None,
-        alias::LENGTH,
-        SpliceFlags::empty(),
-    );
+    let at_once = splice(&file, None, &near, None, alias::LENGTH, SpliceFlags::empty());
     let (entries, _, arrived) = entries_of(lab, Route::Splice { pipe: pipe_size })?;
     let mut seen = Observation::new();
-    seen.call(WITHOUT_A_PIPE, at_once).push(
-        format!("1 MiB through a pipe of {} KiB", pipe_size >> 10),
-        entries,
-    );
+    seen.call(WITHOUT_A_PIPE, at_once).push(format!("1 MiB through a pipe of {} KiB", pipe_size >> 10), entries);
     // On gVisor this fails for a pipe larger than 64 KiB: the number of bytes is right, and the bytes are others.
     let bytes = if arrived { "the file's" } else { "others" };
     seen.text(RECEIVED, bytes);
@@ -493,8 +404,7 @@ fn splice_entries_fewer_than_read_write(lab: &Lab) -> Result<Observation, Stop> 
         read_write::send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
     })?;
     let mut seen = Observation::new();
-    seen.push("splice, pipe of 64 KiB", by_splice)
-        .push("read and write, buffer of 64 KiB", by_read_write);
+    seen.push("splice, pipe of 64 KiB", by_splice).push("read and write, buffer of 64 KiB", by_read_write);
     Ok(seen)
 }
 
@@ -502,14 +412,7 @@ fn splice_moves_out_of_file(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let pipe = pipe()?;
     let mut seen = Observation::new();
-    let moved = splice(
-        &file,
-        Some(&mut 0),
-        &pipe.write,
-        None,
-        alias::LENGTH,
-        SpliceFlags::MOVE,
-    );
+    let moved = splice(&file, Some(&mut 0), &pipe.write, None, alias::LENGTH, SpliceFlags::MOVE);
     seen.call("splice(file, pipe, SPLICE_F_MOVE)", moved);
     let came = aside(|| sockets::readable(&pipe.read))?;
     seen.count("bytes in the pipe", came as u64);
@@ -519,14 +422,7 @@ fn splice_moves_out_of_file(lab: &Lab) -> Result<Observation, Stop> {
     let mut bytes = vec![0; alias::LENGTH];
     let left = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
     let kept = left == alias::LENGTH && bytes == [alias::OLD; alias::LENGTH];
-    seen.text(
-        "file afterwards",
-        if kept {
-            "has the bytes"
-        } else {
-            "has lost bytes"
-        },
-    );
+    seen.text("file afterwards", if kept { "has the bytes" } else { "has lost bytes" });
     Ok(seen)
 }
 
@@ -534,25 +430,9 @@ fn splice_moves_out_of_pipe(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = (pipe()?, pipe()?);
     io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
-    seen.call(
-        "splice(pipe, other pipe)",
-        splice(
-            &first.read,
-            None,
-            &second.write,
-            None,
-            5,
-            SpliceFlags::empty(),
-        ),
-    );
-    seen.count(
-        "bytes left in the first pipe",
-        sockets::readable(&first.read)? as u64,
-    );
-    seen.count(
-        "bytes in the second pipe",
-        sockets::readable(&second.read)? as u64,
-    );
+    seen.call("splice(pipe, other pipe)", splice(&first.read, None, &second.write, None, 5, SpliceFlags::empty()));
+    seen.count("bytes left in the first pipe", sockets::readable(&first.read)? as u64);
+    seen.count("bytes in the second pipe", sockets::readable(&second.read)? as u64);
     Ok(seen)
 }
 
@@ -566,46 +446,21 @@ fn splice_fs_some_refuse(lab: &Lab) -> Result<Observation, Stop> {
             Ok::<_, Stop>(file)
         })?;
         let pipe = pipe()?;
-        let out = splice(
-            &file,
-            Some(&mut 0),
-            &pipe.write,
-            None,
-            5,
-            SpliceFlags::empty(),
-        );
+        let out = splice(&file, Some(&mut 0), &pipe.write, None, 5, SpliceFlags::empty());
         seen.call(format!("splice(file of {name}, pipe)"), out);
-        note_readable(
-            &mut seen,
-            &format!("bytes in the pipe from {name}"),
-            &pipe.read,
-        )?;
+        note_readable(&mut seen, &format!("bytes in the pipe from {name}"), &pipe.read)?;
         if out.is_ok() {
-            let back = splice(
-                &pipe.read,
-                None,
-                &file,
-                Some(&mut 5),
-                5,
-                SpliceFlags::empty(),
-            );
+            let back = splice(&pipe.read, None, &file, Some(&mut 5), 5, SpliceFlags::empty());
             seen.call(format!("splice(pipe, file of {name})"), back);
             note_length(&mut seen, &format!("length of the file of {name}"), &file)?;
         }
     }
-    for (name, kind) in [
-        ("proc, version", Fd::ProcVersion),
-        ("proc, self/maps", Fd::ProcMaps),
-    ] {
+    for (name, kind) in [("proc, version", Fd::ProcVersion), ("proc, self/maps", Fd::ProcMaps)] {
         let pipe = pipe()?;
         let source = Descriptor::open(lab, kind)?;
         let out = splice(&source, None, &pipe.write, None, 5, SpliceFlags::empty());
         seen.call(format!("splice(file of {name}, pipe)"), out);
-        note_readable(
-            &mut seen,
-            &format!("bytes in the pipe from {name}"),
-            &pipe.read,
-        )?;
+        note_readable(&mut seen, &format!("bytes in the pipe from {name}"), &pipe.read)?;
     }
     Ok(seen)
 }
@@ -620,10 +475,7 @@ fn two_steps(lab: &Lab, length: usize) -> Result<Observation, Stop> {
     seen.count("length", length as u64);
     let into = splice(&file, None, &pipe.write, None, length, SpliceFlags::MOVE);
     let out = splice(&pipe.read, None, &sink, None, length, SpliceFlags::MOVE);
-    seen.call(
-        "splice(file, NULL, pipe, NULL, length, SPLICE_F_MOVE)",
-        into,
-    );
+    seen.call("splice(file, NULL, pipe, NULL, length, SPLICE_F_MOVE)", into);
     seen.call(SECOND_STEP, out);
     let count = out.unwrap_or(0);
     if sink.take(count)? != content[..count] {
@@ -643,10 +495,7 @@ fn splice_call_present(_lab: &Lab) -> Result<Observation, Stop> {
     // SAFETY: -1 was never open.
     let none = unsafe { BorrowedFd::borrow_raw(-1) };
     let mut seen = Observation::new();
-    seen.call(
-        "splice(-1, NULL, -1, NULL, 1, 0)",
-        splice(none, None, none, None, 1, SpliceFlags::empty()),
-    );
+    seen.call("splice(-1, NULL, -1, NULL, 1, 0)", splice(none, None, none, None, 1, SpliceFlags::empty()));
     Ok(seen)
 }
 
@@ -655,23 +504,12 @@ const LARGEST: &str = "splice(file, pipe, SIZE_MAX)";
 fn splice_length_any_number(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(&pattern(16))?;
     let mut seen = Observation::new();
-    for (fact, length, bytes) in [
-        ("splice(file, pipe, 16)", 16, "bytes in the pipe"),
-        (LARGEST, usize::MAX, "bytes in the other pipe"),
-    ] {
+    for (fact, length, bytes) in
+        [("splice(file, pipe, 16)", 16, "bytes in the pipe"), (LARGEST, usize::MAX, "bytes in the other pipe")]
+    {
         let pipe = pipe()?;
         let mut offset = 0;
-        seen.call(
-            fact,
-            splice(
-                &file,
-                Some(&mut offset),
-                &pipe.write,
-                None,
-                length,
-                SpliceFlags::empty(),
-            ),
-        );
+        seen.call(fact, splice(&file, Some(&mut offset), &pipe.write, None, length, SpliceFlags::empty()));
         seen.count(bytes, sockets::readable(&pipe.read)? as u64);
         seen.count(format!("offset after {fact}"), offset);
     }
@@ -683,20 +521,9 @@ fn splice_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let mut offset = FAR_OFFSET;
     let mut seen = Observation::new();
-    let moved = splice(
-        &file,
-        Some(&mut offset),
-        &pipe.write,
-        None,
-        100,
-        SpliceFlags::empty(),
-    );
-    seen.call("splice(file, 5 GiB, pipe, NULL, 100)", moved)
-        .count("offset afterwards", offset);
+    let moved = splice(&file, Some(&mut offset), &pipe.write, None, 100, SpliceFlags::empty());
+    seen.call("splice(file, 5 GiB, pipe, NULL, 100)", moved).count("offset afterwards", offset);
     let same = moved == Ok(4) && arrived(&pipe.read, FAR)?;
-    seen.text(
-        "bytes in the pipe",
-        if same { "the file's" } else { "others" },
-    );
+    seen.text("bytes in the pipe", if same { "the file's" } else { "others" });
     Ok(seen)
 }

@@ -22,10 +22,7 @@ use syscalls::{Errno, Sysno};
 const MAN: Source = Source::Man("splice(2), man-pages 6.20");
 const SPLICE: &[Sysno] = &[Sysno::splice];
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
-const MOVED: &[Lie] = &[
-    Lie::skipped(Sysno::splice),
-    Lie::refused(Sysno::splice, libc::EINVAL),
-];
+const MOVED: &[Lie] = &[Lie::skipped(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)];
 
 /// Claims about the bytes that `splice` moves.
 pub const CLAIMS: &[Claim] = &[
@@ -33,27 +30,20 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What is written into a pipe behind a page of a file goes into a page of its own: the file stays as it is.",
         method: "Fills a pipe with whole pages and empties it, splices a byte of a file that is open for reading only into it, writes \
                  into the pipe, and reads the file.",
-        sources: &[Source::Thread(
-            "CVE-2022-0847; LTP @6958277, testcases/kernel/security/dirtypipe/dirtypipe.c",
-        )],
+        sources: &[Source::Thread("CVE-2022-0847; LTP @6958277, testcases/kernel/security/dirtypipe/dirtypipe.c")],
         finds: always(true),
         about: SPLICE,
         lies: &[Lie::bytes(Sysno::pread64, b'f', b'w')],
         ..Claim::of_answers(
             "splice.sharing.written-behind",
             splice_sharing_written_behind,
-            &[
-                ("file", Answer::Says("unchanged")),
-                ("pipe's bytes", Answer::Says("fwwww")),
-            ],
+            &[("file", Answer::Says("unchanged")), ("pipe's bytes", Answer::Says("fwwww"))],
         )
     },
     Claim {
         statement: "The holes of a file are spliced as zeros.",
         sources: &[
-            Source::Thread(
-                "openzfs/zfs#15163: a page of zeros that comes again and again was taken for one",
-            ),
+            Source::Thread("openzfs/zfs#15163: a page of zeros that comes again and again was taken for one"),
             Source::Measured,
         ],
         finds: always(true),
@@ -65,28 +55,12 @@ pub const CLAIMS: &[Claim] = &[
                 let file = holed()?;
                 let pipe = pipe()?;
                 let mut offset = 0;
-                io::all_done(HOLED, |done| {
-                    splice(
-                        &file,
-                        Some(&mut offset),
-                        &pipe.write,
-                        None,
-                        HOLED - done,
-                        NONBLOCK,
-                    )
-                })
-                .setup("splice")?;
+                io::all_done(HOLED, |done| splice(&file, Some(&mut offset), &pipe.write, None, HOLED - done, NONBLOCK))
+                    .setup("splice")?;
                 let mut bytes = vec![1; HOLED];
                 let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
                 let mut seen = Observation::new();
-                seen.text(
-                    "pipe's bytes",
-                    if bytes[..count] == holed_bytes() {
-                        "the file's"
-                    } else {
-                        "others"
-                    },
-                );
+                seen.text("pipe's bytes", if bytes[..count] == holed_bytes() { "the file's" } else { "others" });
                 Ok(seen)
             },
             &[("pipe's bytes", Answer::Says("the file's"))],
@@ -94,46 +68,25 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "Spliced to an offset behind a file's end, bytes leave a hole before them, and the position stays.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/splice.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/splice.cc")],
         finds: always(true),
         about: SPLICE,
-        lies: &[
-            Lie::skipped(Sysno::splice),
-            Lie::about(Sysno::splice, What::OffsetKept),
-        ],
+        lies: &[Lie::skipped(Sysno::splice), Lie::about(Sysno::splice, What::OffsetKept)],
         ..Claim::of_answers(
             "splice.offset.hole",
             |lab| {
                 let file = lab.empty_file()?;
                 let pipe = filled(b"bytes")?;
                 let mut offset = 5000;
-                let done = io::until_done(5, |done| {
-                    splice(
-                        &pipe.read,
-                        None,
-                        &file,
-                        Some(&mut offset),
-                        5 - done,
-                        NONBLOCK,
-                    )
-                });
+                let done =
+                    io::until_done(5, |done| splice(&pipe.read, None, &file, Some(&mut offset), 5 - done, NONBLOCK));
                 let mut seen = Observation::new();
                 seen.call("splice(pipe, empty file at 5000)", done);
                 seen.count("offset afterwards", offset);
                 let mut bytes = vec![1; 5005];
                 let count = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
-                let is_hole =
-                    count == 5005 && bytes[..5000] == [0; 5000] && bytes[5000..] == *b"bytes";
-                seen.text(
-                    "file",
-                    if is_hole {
-                        "zeros and the bytes"
-                    } else {
-                        "others"
-                    },
-                );
+                let is_hole = count == 5005 && bytes[..5000] == [0; 5000] && bytes[5000..] == *b"bytes";
+                seen.text("file", if is_hole { "zeros and the bytes" } else { "others" });
                 Ok(seen)
             },
             &[
@@ -146,39 +99,23 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "When the socket fails, what was spliced into the pipe for it is lost.",
         method: "Splices bytes into a pipe, closes the peer, splices the pipe into the socket, and looks into the pipe.",
-        sources: &[
-            Source::Thread("haproxy/haproxy#2505, where they stayed and went to the next"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("haproxy/haproxy#2505, where they stayed and went to the next"), Source::Measured],
         finds: always(false),
         about: SPLICE,
-        lies: &[Lie::about(
-            Sysno::ioctl,
-            What::Output {
-                argument: 2,
-                value: 0,
-            },
-        )],
+        lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })],
         ..Claim::new(
             "splice.errors.left-in-pipe",
             |lab| {
                 let file = lab.file(b"bytes")?;
                 let pipe = pipe()?;
-                io::all_done(5, |done| {
-                    splice(&file, None, &pipe.write, None, 5 - done, NONBLOCK)
-                })
-                .setup("splice")?;
+                io::all_done(5, |done| splice(&file, None, &pipe.write, None, 5 - done, NONBLOCK)).setup("splice")?;
                 let (near, far) = std::os::unix::net::UnixStream::pair().setup("socketpair")?;
                 drop(far);
-                let (done, _) = super::tools::raised(libc::SIGPIPE, || {
-                    splice(&pipe.read, None, &near, None, 5, NONBLOCK)
-                })?;
+                let (done, _) =
+                    super::tools::raised(libc::SIGPIPE, || splice(&pipe.read, None, &near, None, 5, NONBLOCK))?;
                 let mut seen = Observation::new();
                 seen.call("splice(pipe, socket without peer)", done);
-                seen.count(
-                    "bytes left in the pipe",
-                    sockets::readable(&pipe.read)? as u64,
-                );
+                seen.count("bytes left in the pipe", sockets::readable(&pipe.read)? as u64);
                 Ok(seen)
             },
             |seen| {
@@ -196,10 +133,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[COREUTILS_277],
         finds: always(true),
         about: SPLICE,
-        lies: &[
-            Lie::about(Sysno::splice, What::OtherErrno(libc::EINVAL)),
-            Lie::returned(Sysno::splice, 1 << 16),
-        ],
+        lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::EINVAL)), Lie::returned(Sysno::splice, 1 << 16)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "splice.errors.enospc",
@@ -216,10 +150,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: SPLICE,
         modules: fuse::MODULES,
-        lies: &[
-            Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSPC)),
-            Lie::returned(Sysno::splice, 1 << 16),
-        ],
+        lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSPC)), Lie::returned(Sysno::splice, 1 << 16)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "splice.errors.edquot",
@@ -232,21 +163,12 @@ pub const CLAIMS: &[Claim] = &[
         method: "Splices ten bytes into a socket with SPLICE_F_MORE and without, and asks how many are not sent yet (SIOCOUTQNSD). Held \
                  bytes go after 200 ms, so the first try that still sees them decides, of ten.",
         sources: &[
-            Source::Thread(
-                "golang/go#10948 and daeuniverse/dae#1115, which set the flag on the last piece",
-            ),
+            Source::Thread("golang/go#10948 and daeuniverse/dae#1115, which set the flag on the last piece"),
             Source::Measured,
         ],
         finds: always(false),
         about: SPLICE,
-        lies: &[Lie::about(
-            Sysno::ioctl,
-            What::Output {
-                argument: 2,
-                value: 0,
-            },
-        )
-        .with(1, sockets::SIOCOUTQNSD)],
+        lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 }).with(1, sockets::SIOCOUTQNSD)],
         ..Claim::new("splice.flags.more-holds", splice_flags_more_holds, |seen| {
             Verdict::holds_if(seen.counted("bytes held with SPLICE_F_MORE") == 0)
         })
@@ -262,10 +184,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.flags.nonblock-tcp",
             splice_flags_nonblock_tcp,
-            &[(
-                "splice(empty TCP socket, pipe, SPLICE_F_NONBLOCK)",
-                Answer::Says("EAGAIN"),
-            )],
+            &[("splice(empty TCP socket, pipe, SPLICE_F_NONBLOCK)", Answer::Says("EAGAIN"))],
         )
     },
     Claim {
@@ -276,42 +195,28 @@ pub const CLAIMS: &[Claim] = &[
         )],
         finds: always(true),
         about: SPLICE,
-        lies: &[
-            Lie::returned(Sysno::splice, 5),
-            Lie::refused(Sysno::splice, libc::EAGAIN),
-        ],
+        lies: &[Lie::returned(Sysno::splice, 5), Lie::refused(Sysno::splice, libc::EAGAIN)],
         ..Claim::of_answers(
             "splice.source.tcp-urgent",
             splice_source_tcp_urgent,
-            &[
-                ("first splice(TCP socket, pipe, 99)", Answer::Is(3)),
-                ("bytes in the pipe", Answer::Is(3)),
-            ],
+            &[("first splice(TCP socket, pipe, 99)", Answer::Is(3)), ("bytes in the pipe", Answer::Is(3))],
         )
     },
     Claim {
         statement: "The pieces of a pipe go into a UDP socket as one datagram, by one splice().",
         method: "Writes 1, 777 and 4096 bytes into a pipe, splices it into a UDP socket, and reads a datagram.",
-        sources: &[
-            Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"), Source::Measured],
         finds: always(true),
         about: SPLICE,
         lies: MOVED,
-        exceptions: &[Exception::Of(
-            Sysno::splice,
-            What::Shortened,
-            "a datagram is sent whole or not",
-        )],
+        exceptions: &[Exception::Of(Sysno::splice, What::Shortened, "a datagram is sent whole or not")],
         ..Claim::of_answers(
             "splice.sink.udp-pieces",
             |_lab| {
                 let content = crate::lab::pattern(1 + 777 + 4096);
                 let pipe = pipe()?;
                 for piece in [0..1, 1..778, 778..content.len()] {
-                    aside(|| io::write_all(&pipe.write, &content[piece]))
-                        .setup("write to a pipe")?;
+                    aside(|| io::write_all(&pipe.write, &content[piece])).setup("write to a pipe")?;
                 }
                 let (near, far) = aside(sockets::udp)?;
                 let mut seen = Observation::new();
@@ -323,14 +228,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mut bytes = vec![0; 1 << 16];
                 let count = aside(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
                 seen.count("bytes of the first datagram", count as u64);
-                seen.text(
-                    "datagram",
-                    if bytes[..count] == content {
-                        "the pipe's bytes"
-                    } else {
-                        "others"
-                    },
-                );
+                seen.text("datagram", if bytes[..count] == content { "the pipe's bytes" } else { "others" });
                 Ok(seen)
             },
             &[
@@ -341,9 +239,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "After a pipe was spliced into /dev/null it is empty: the next splice() is EAGAIN.",
-        sources: &[Source::Thread(
-            "google/gvisor#9736; LTP @6958277, testcases/kernel/syscalls/splice/splice09.c",
-        )],
+        sources: &[Source::Thread("google/gvisor#9736; LTP @6958277, testcases/kernel/syscalls/splice/splice09.c")],
         finds: always(true),
         about: SPLICE,
         lies: &Lie::otherwise(Sysno::splice),
@@ -363,19 +259,14 @@ pub const CLAIMS: &[Claim] = &[
             },
             &[
                 ("first splice(pipe of 5, /dev/null, 100)", Answer::Is(5)),
-                (
-                    "second splice(pipe of 5, /dev/null, 100)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
+                ("second splice(pipe of 5, /dev/null, 100)", Answer::Fails(Errno::EAGAIN)),
                 ("bytes left in the pipe", Answer::Is(0)),
             ],
         )
     },
     Claim {
         statement: "A pipe can be filled by splice() from a multipath TCP connection.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect.c, its mode splice",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect.c, its mode splice")],
         finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
         lies: MOVED,
@@ -386,25 +277,18 @@ pub const CLAIMS: &[Claim] = &[
                 let pipe = pipe()?;
                 aside(|| io::write_all(&far, b"bytes")).setup("write")?;
                 sockets::wait_for_arrival(&near, 5)?;
-                let done = io::until_done(5, |done| {
-                    splice(&near, None, &pipe.write, None, 5 - done, NONBLOCK)
-                });
+                let done = io::until_done(5, |done| splice(&near, None, &pipe.write, None, 5 - done, NONBLOCK));
                 let mut seen = Observation::new();
                 seen.call("splice(multipath TCP socket, pipe)", done);
                 note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
                 Ok(seen)
             },
-            &[
-                ("splice(multipath TCP socket, pipe)", Answer::Is(5)),
-                ("bytes in the pipe", Answer::Is(5)),
-            ],
+            &[("splice(multipath TCP socket, pipe)", Answer::Is(5)), ("bytes in the pipe", Answer::Is(5))],
         )
     },
     Claim {
         statement: "A pipe is spliced into a connection with TLS in the kernel, and comes out of the other end.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests")],
         finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
         modules: sockets::KTLS_MODULES,
@@ -418,51 +302,29 @@ pub const CLAIMS: &[Claim] = &[
                 let mut offset = 0;
                 aside(|| {
                     alias::send_all(|done| {
-                        splice(
-                            &file,
-                            Some(&mut offset),
-                            &pipe.write,
-                            None,
-                            alias::LENGTH - done,
-                            NONBLOCK,
-                        )
+                        splice(&file, Some(&mut offset), &pipe.write, None, alias::LENGTH - done, NONBLOCK)
                     })
                 })
                 .setup("splice")?;
                 let sent = io::until_done(alias::LENGTH, |done| {
-                    splice(
-                        &pipe.read,
-                        None,
-                        &near,
-                        None,
-                        alias::LENGTH - done,
-                        NONBLOCK,
-                    )
+                    splice(&pipe.read, None, &near, None, alias::LENGTH - done, NONBLOCK)
                 });
                 let mut seen = Observation::new();
                 seen.call("splice(pipe, kTLS socket)", sent);
                 drop(near);
                 let same = arrived(&far, &[alias::OLD; alias::LENGTH])?;
-                seen.text(
-                    "receiver's bytes",
-                    if same { "the file's" } else { "others" },
-                );
+                seen.text("receiver's bytes", if same { "the file's" } else { "others" });
                 Ok(seen)
             },
             &[
-                (
-                    "splice(pipe, kTLS socket)",
-                    Answer::Is(alias::LENGTH as u64),
-                ),
+                ("splice(pipe, kTLS socket)", Answer::Is(alias::LENGTH as u64)),
                 ("receiver's bytes", Answer::Says("the file's")),
             ],
         )
     },
     Claim {
         statement: "A pipe can be filled by splice() from a connection with TLS in the kernel: the bytes are in the clear there.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests")],
         finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
         modules: sockets::KTLS_MODULES,
@@ -473,46 +335,23 @@ pub const CLAIMS: &[Claim] = &[
                 let (near, far) = sockets::ktls()?;
                 aside(|| io::write_all(&near, b"bytes")).setup("write")?;
                 let pipe = pipe()?;
-                let done = io::until_done(5, |done| {
-                    splice(
-                        &far,
-                        None,
-                        &pipe.write,
-                        None,
-                        5 - done,
-                        SpliceFlags::empty(),
-                    )
-                });
+                let done =
+                    io::until_done(5, |done| splice(&far, None, &pipe.write, None, 5 - done, SpliceFlags::empty()));
                 let mut seen = Observation::new();
                 seen.call("splice(kTLS socket, pipe)", done);
                 drop(pipe.write);
                 let mut bytes = [0; 5];
                 let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
-                seen.text(
-                    "pipe's bytes",
-                    if bytes[..count] == *b"bytes" {
-                        "in the clear"
-                    } else {
-                        "others"
-                    },
-                );
+                seen.text("pipe's bytes", if bytes[..count] == *b"bytes" { "in the clear" } else { "others" });
                 Ok(seen)
             },
-            &[
-                ("splice(kTLS socket, pipe)", Answer::Is(5)),
-                ("pipe's bytes", Answer::Says("in the clear")),
-            ],
+            &[("splice(kTLS socket, pipe)", Answer::Is(5)), ("pipe's bytes", Answer::Says("in the clear"))],
         )
     },
     Claim {
         statement: "From a file that is open with O_DIRECT, splice() gives the pages of the page cache, as without.",
         method: "Splices a file on a disk by a descriptor with O_DIRECT into a pipe, changes the file, and looks at the pipe's bytes.",
-        sources: &[
-            MAN,
-            Source::Thread(
-                "Linux 6.5, the series \"splice, net: ...\": copy_splice_read() for O_DIRECT",
-            ),
-        ],
+        sources: &[MAN, Source::Thread("Linux 6.5, the series \"splice, net: ...\": copy_splice_read() for O_DIRECT")],
         finds: always(false),
         about: SPLICE,
         lies: alias::SHARING_LIES,
@@ -541,12 +380,10 @@ const fn refused_after_40k(last: &'static str, errno: Errno) -> [(&'static str, 
 /// Splices from a pipe with 64 KiB until a call fails.
 fn spliced_until_refused(last: &str, target: &File) -> Result<Observation, Stop> {
     let pipe = super::tools::full()?;
-    let (moved, refused) = until_refused(1 << 16, |done| {
-        splice(&pipe.read, None, target, None, (1 << 16) - done, NONBLOCK)
-    });
+    let (moved, refused) =
+        until_refused(1 << 16, |done| splice(&pipe.read, None, target, None, (1 << 16) - done, NONBLOCK));
     let mut seen = Observation::new();
-    seen.count("returned in all", moved as u64)
-        .call(last, refused);
+    seen.count("returned in all", moved as u64).call(last, refused);
     note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     note_length(&mut seen, "bytes in the target", target)?;
     Ok(seen)
@@ -562,22 +399,12 @@ fn splice_sharing_written_behind(lab: &Lab) -> Result<Observation, Stop> {
         }
         io::read_full(&pipe.read, &mut vec![0; 1 << 16]).setup("empty the pipe")
     })?;
-    io::all_done(1, |_| {
-        splice(&read_only, Some(&mut 0), &pipe.write, None, 1, NONBLOCK)
-    })
-    .setup("splice")?;
+    io::all_done(1, |_| splice(&read_only, Some(&mut 0), &pipe.write, None, 1, NONBLOCK)).setup("splice")?;
     io::write_all(&pipe.write, b"wwww").setup("write to the pipe")?;
     let mut now = [0; 4096];
     io::pread_full(&file, &mut now, 0).setup("read the file")?;
     let mut seen = Observation::new();
-    seen.text(
-        "file",
-        if now == [b'f'; 4096] {
-            "unchanged"
-        } else {
-            "changed"
-        },
-    );
+    seen.text("file", if now == [b'f'; 4096] { "unchanged" } else { "changed" });
     let mut bytes = [0; 5];
     io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
     seen.text("pipe's bytes", String::from_utf8_lossy(&bytes));
@@ -590,10 +417,7 @@ fn splice_flags_more_holds(_lab: &Lab) -> Result<Observation, Stop> {
     let mut arrived = 0;
     let mut held = |flags: SpliceFlags| -> Result<usize, Stop> {
         let pipe = filled(b"ten bytes!")?;
-        io::all_done(10, |done| {
-            splice(&pipe.read, None, &near, None, 10 - done, flags | NONBLOCK)
-        })
-        .setup("splice")?;
+        io::all_done(10, |done| splice(&pipe.read, None, &near, None, 10 - done, flags | NONBLOCK)).setup("splice")?;
         let unsent = sockets::unsent(&near)?;
         arrived += 10;
         sockets::wait_for_arrival(&far, arrived)?;
@@ -617,9 +441,7 @@ fn splice_flags_nonblock_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
     let pipe = pipe()?;
     let write = pipe.write;
-    let caller = Caller::start(Sysno::splice, move || {
-        splice(&near, None, &write, None, 1, NONBLOCK)
-    })?;
+    let caller = Caller::start(Sysno::splice, move || splice(&near, None, &write, None, 1, NONBLOCK))?;
     let blocked = caller.sleeps()?;
     // Data arrives now, so that the call ends.
     aside(|| io::write_all(&far, b"b")).setup("write")?;
@@ -635,9 +457,7 @@ fn splice_source_tcp_urgent(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = sockets::tcp()?;
     let send = |bytes: &[u8], flags: libc::c_int| {
         // SAFETY: the pointer and length are of `bytes`, which is read during the call.
-        let sent = aside(|| unsafe {
-            libc::send(far.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags)
-        });
+        let sent = aside(|| unsafe { libc::send(far.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) });
         if usize::try_from(sent) == Ok(bytes.len()) {
             Ok(())
         } else {
@@ -674,26 +494,14 @@ fn splice_o_direct_shares(lab: &Lab) -> Result<Observation, Stop> {
     open::set_status_flags(&file, libc::O_DIRECT)?;
     let pipe = pipe()?;
     let mut offset = 0;
-    alias::send_all(|done| {
-        splice(
-            &file,
-            Some(&mut offset),
-            &pipe.write,
-            None,
-            alias::LENGTH - done,
-            NONBLOCK,
-        )
-    })
-    .setup("splice")?;
+    alias::send_all(|done| splice(&file, Some(&mut offset), &pipe.write, None, alias::LENGTH - done, NONBLOCK))
+        .setup("splice")?;
     open::set_status_flags(&file, 0)?;
     alias::change(&file)?;
     let mut bytes = vec![0; alias::LENGTH];
     let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
     let mut seen = Observation::new();
     seen.text("file system", &place.filesystem);
-    seen.text(
-        "file changed, pipe's bytes",
-        alias::Sharing::of(&bytes[..count])?,
-    );
+    seen.text("file changed, pipe's bytes", alias::Sharing::of(&bytes[..count])?);
     Ok(seen)
 }

@@ -31,11 +31,7 @@ macro_rules! source_claim {
             finds: $finds,
             about: SPLICE,
             lies: $lies,
-            ..Claim::of_answers(
-                $id,
-                |lab| splice_from(lab, $kind),
-                &[("splice(source, pipe)", Answer::Is(1))],
-            )
+            ..Claim::of_answers($id, |lab| splice_from(lab, $kind), &[("splice(source, pipe)", Answer::Is(1))])
         }
     };
 }
@@ -49,11 +45,7 @@ macro_rules! sink_claim {
             finds: $finds,
             about: SPLICE,
             lies: $lies,
-            ..Claim::of_answers(
-                $id,
-                |lab| splice_into(lab, $kind),
-                &[("splice(pipe, sink)", Answer::Is(1))],
-            )
+            ..Claim::of_answers($id, |lab| splice_into(lab, $kind), &[("splice(pipe, sink)", Answer::Is(1))])
         }
     };
 }
@@ -61,245 +53,62 @@ macro_rules! sink_claim {
 const TAKEN: &[Lie] = &[Lie::refused(Sysno::splice, libc::EINVAL)];
 const REFUSED: &[Lie] = &[Lie::accepted(Sysno::splice)];
 /// Lies for a claim that holds on some kernels only.
-const EITHER: &[Lie] = &[
-    Lie::refused(Sysno::splice, libc::EINVAL).where_it(true),
-    Lie::accepted(Sysno::splice),
-];
+const EITHER: &[Lie] = &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true), Lie::accepted(Sysno::splice)];
 
 /// Claims about the results of `splice`.
 pub const CLAIMS: &[Claim] = &[
-    source_claim!(
-        "splice.source.regular-file",
-        Fd::RegularFile,
-        "a regular file",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.memfd",
-        Fd::Memfd,
-        "a memfd",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.tcp",
-        Fd::TcpSocket,
-        "a TCP socket",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.udp",
-        Fd::UdpSocket,
-        "a UDP socket",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.unix-stream",
-        Fd::UnixStream,
-        "an AF_UNIX stream socket",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.terminal",
-        Fd::Terminal,
-        "a terminal",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.urandom",
-        Fd::DevUrandom,
-        "/dev/urandom",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.proc-version",
-        Fd::ProcVersion,
-        "/proc/version",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.sysctl",
-        Fd::ProcSysctl,
-        "a sysctl file",
-        always(true),
-        TAKEN
-    ),
-    source_claim!(
-        "splice.source.sysfs",
-        Fd::Sysfs,
-        "a sysfs file",
-        always(true),
-        TAKEN
-    ),
+    source_claim!("splice.source.regular-file", Fd::RegularFile, "a regular file", always(true), TAKEN),
+    source_claim!("splice.source.memfd", Fd::Memfd, "a memfd", always(true), TAKEN),
+    source_claim!("splice.source.tcp", Fd::TcpSocket, "a TCP socket", always(true), TAKEN),
+    source_claim!("splice.source.udp", Fd::UdpSocket, "a UDP socket", always(true), TAKEN),
+    source_claim!("splice.source.unix-stream", Fd::UnixStream, "an AF_UNIX stream socket", always(true), TAKEN),
+    source_claim!("splice.source.terminal", Fd::Terminal, "a terminal", always(true), TAKEN),
+    source_claim!("splice.source.urandom", Fd::DevUrandom, "/dev/urandom", always(true), TAKEN),
+    source_claim!("splice.source.proc-version", Fd::ProcVersion, "/proc/version", always(true), TAKEN),
+    source_claim!("splice.source.sysctl", Fd::ProcSysctl, "a sysctl file", always(true), TAKEN),
+    source_claim!("splice.source.sysfs", Fd::Sysfs, "a sysfs file", always(true), TAKEN),
     source_claim!(
         "splice.source.dev-zero",
         Fd::DevZero,
         "/dev/zero",
-        &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true)
-        ],
+        &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         EITHER
     ),
     source_claim!(
         "splice.source.dev-full",
         Fd::DevFull,
         "/dev/full",
-        &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true)
-        ],
+        &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         EITHER
     ),
-    source_claim!(
-        "splice.source.dev-null",
-        Fd::DevNull,
-        "/dev/null",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.proc-maps",
-        Fd::ProcMaps,
-        "/proc/self/maps",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.proc-status",
-        Fd::ProcStatus,
-        "/proc/self/status",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.eventfd",
-        Fd::Eventfd,
-        "an eventfd",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.timerfd",
-        Fd::Timerfd,
-        "a timerfd",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.signalfd",
-        Fd::Signalfd,
-        "a signalfd",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.inotify",
-        Fd::Inotify,
-        "an inotify descriptor",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.epoll",
-        Fd::Epoll,
-        "an epoll descriptor",
-        always(false),
-        REFUSED
-    ),
-    source_claim!(
-        "splice.source.directory",
-        Fd::Directory,
-        "a directory",
-        always(false),
-        REFUSED
-    ),
-    sink_claim!(
-        "splice.sink.regular-file",
-        Fd::RegularFile,
-        "a regular file",
-        always(true),
-        TAKEN
-    ),
-    sink_claim!(
-        "splice.sink.memfd",
-        Fd::Memfd,
-        "a memfd",
-        always(true),
-        TAKEN
-    ),
-    sink_claim!(
-        "splice.sink.tcp",
-        Fd::TcpSocket,
-        "a TCP socket",
-        always(true),
-        TAKEN
-    ),
-    sink_claim!(
-        "splice.sink.udp",
-        Fd::UdpSocket,
-        "a UDP socket",
-        always(true),
-        TAKEN
-    ),
-    sink_claim!(
-        "splice.sink.unix-stream",
-        Fd::UnixStream,
-        "an AF_UNIX stream socket",
-        always(true),
-        TAKEN
-    ),
-    sink_claim!(
-        "splice.sink.terminal",
-        Fd::Terminal,
-        "a terminal",
-        always(true),
-        TAKEN
-    ),
-    sink_claim!(
-        "splice.sink.dev-null",
-        Fd::DevNull,
-        "/dev/null",
-        always(true),
-        TAKEN
-    ),
-    sink_claim!(
-        "splice.sink.urandom",
-        Fd::DevUrandom,
-        "/dev/urandom",
-        always(true),
-        TAKEN
-    ),
+    source_claim!("splice.source.dev-null", Fd::DevNull, "/dev/null", always(false), REFUSED),
+    source_claim!("splice.source.proc-maps", Fd::ProcMaps, "/proc/self/maps", always(false), REFUSED),
+    source_claim!("splice.source.proc-status", Fd::ProcStatus, "/proc/self/status", always(false), REFUSED),
+    source_claim!("splice.source.eventfd", Fd::Eventfd, "an eventfd", always(false), REFUSED),
+    source_claim!("splice.source.timerfd", Fd::Timerfd, "a timerfd", always(false), REFUSED),
+    source_claim!("splice.source.signalfd", Fd::Signalfd, "a signalfd", always(false), REFUSED),
+    source_claim!("splice.source.inotify", Fd::Inotify, "an inotify descriptor", always(false), REFUSED),
+    source_claim!("splice.source.epoll", Fd::Epoll, "an epoll descriptor", always(false), REFUSED),
+    source_claim!("splice.source.directory", Fd::Directory, "a directory", always(false), REFUSED),
+    sink_claim!("splice.sink.regular-file", Fd::RegularFile, "a regular file", always(true), TAKEN),
+    sink_claim!("splice.sink.memfd", Fd::Memfd, "a memfd", always(true), TAKEN),
+    sink_claim!("splice.sink.tcp", Fd::TcpSocket, "a TCP socket", always(true), TAKEN),
+    sink_claim!("splice.sink.udp", Fd::UdpSocket, "a UDP socket", always(true), TAKEN),
+    sink_claim!("splice.sink.unix-stream", Fd::UnixStream, "an AF_UNIX stream socket", always(true), TAKEN),
+    sink_claim!("splice.sink.terminal", Fd::Terminal, "a terminal", always(true), TAKEN),
+    sink_claim!("splice.sink.dev-null", Fd::DevNull, "/dev/null", always(true), TAKEN),
+    sink_claim!("splice.sink.urandom", Fd::DevUrandom, "/dev/urandom", always(true), TAKEN),
     sink_claim!(
         "splice.sink.dev-zero",
         Fd::DevZero,
         "/dev/zero",
-        &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true)
-        ],
+        &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         EITHER
     ),
-    sink_claim!(
-        "splice.sink.eventfd",
-        Fd::Eventfd,
-        "an eventfd",
-        always(false),
-        REFUSED
-    ),
+    sink_claim!("splice.sink.eventfd", Fd::Eventfd, "an eventfd", always(false), REFUSED),
     Claim {
         statement: "splice() of a pipe into /dev/full fails with ENOSPC, as write() does.",
-        sources: &[
-            Source::Man("full(4), man-pages 6.20"),
-            Source::Thread("coreutils/coreutils#277"),
-        ],
+        sources: &[Source::Man("full(4), man-pages 6.20"), Source::Thread("coreutils/coreutils#277")],
         finds: always(false),
         about: SPLICE,
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSPC))],
@@ -333,14 +142,8 @@ pub const CLAIMS: &[Claim] = &[
             &[
                 ("splice(file, pipe at 0)", Answer::Fails(Errno::ESPIPE)),
                 ("splice(pipe at 0, file)", Answer::Fails(Errno::ESPIPE)),
-                (
-                    "splice(pipe at 0, other pipe)",
-                    Answer::Fails(Errno::ESPIPE),
-                ),
-                (
-                    "splice(pipe, other pipe at 0)",
-                    Answer::Fails(Errno::ESPIPE),
-                ),
+                ("splice(pipe at 0, other pipe)", Answer::Fails(Errno::ESPIPE)),
+                ("splice(pipe, other pipe at 0)", Answer::Fails(Errno::ESPIPE)),
             ],
         )
     },
@@ -369,20 +172,14 @@ pub const CLAIMS: &[Claim] = &[
             "splice.offset.unseekable",
             splice_offset_unseekable,
             &[
-                (
-                    "splice(TCP socket at 0, pipe)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("splice(TCP socket at 0, pipe)", Answer::Fails(Errno::EINVAL)),
                 ("splice(terminal at 0, pipe)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
     Claim {
         statement: "A negative offset fails with EINVAL, one whose address is bad with EFAULT.",
-        sources: &[
-            Source::Thread("LTP splice03; gVisor splice.cc"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("LTP splice03; gVisor splice.cc"), Source::Measured],
         finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
@@ -391,10 +188,7 @@ pub const CLAIMS: &[Claim] = &[
             splice_offset_bad,
             &[
                 ("splice(file at -1, pipe)", Answer::Fails(Errno::EINVAL)),
-                (
-                    "splice(file at bad address, pipe)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("splice(file at bad address, pipe)", Answer::Fails(Errno::EFAULT)),
             ],
         )
     },
@@ -442,10 +236,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.ends.two-pipes",
             splice_ends_two_pipes,
-            &[
-                ("splice(pipe, other pipe)", Answer::Is(1)),
-                ("bytes in the other pipe", Answer::Is(1)),
-            ],
+            &[("splice(pipe, other pipe)", Answer::Is(1)), ("bytes in the other pipe", Answer::Is(1))],
         )
     },
     Claim {
@@ -470,10 +261,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "With SPLICE_F_NONBLOCK, or O_NONBLOCK of the pipe, an empty or full pipe fails with EAGAIN.",
-        sources: &[
-            MAN,
-            Source::Thread("gVisor splice.cc; Linux 5.1, commit ee5e001196d1"),
-        ],
+        sources: &[MAN, Source::Thread("gVisor splice.cc; Linux 5.1, commit ee5e001196d1")],
         finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
@@ -481,22 +269,10 @@ pub const CLAIMS: &[Claim] = &[
             "splice.flags.nonblock",
             splice_flags_nonblock,
             &[
-                (
-                    "splice(empty pipe, file, SPLICE_F_NONBLOCK)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
-                (
-                    "splice(file, full pipe, SPLICE_F_NONBLOCK)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
-                (
-                    "splice(empty pipe with O_NONBLOCK, file)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
-                (
-                    "splice(file, full pipe with O_NONBLOCK)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
+                ("splice(empty pipe, file, SPLICE_F_NONBLOCK)", Answer::Fails(Errno::EAGAIN)),
+                ("splice(file, full pipe, SPLICE_F_NONBLOCK)", Answer::Fails(Errno::EAGAIN)),
+                ("splice(empty pipe with O_NONBLOCK, file)", Answer::Fails(Errno::EAGAIN)),
+                ("splice(file, full pipe with O_NONBLOCK)", Answer::Fails(Errno::EAGAIN)),
             ],
         )
     },
@@ -509,10 +285,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.flags.nonblock-unix",
             splice_flags_nonblock_unix,
-            &[(
-                "splice(empty AF_UNIX socket, pipe, SPLICE_F_NONBLOCK)",
-                Answer::Fails(Errno::EAGAIN),
-            )],
+            &[("splice(empty AF_UNIX socket, pipe, SPLICE_F_NONBLOCK)", Answer::Fails(Errno::EAGAIN))],
         )
     },
     Claim {
@@ -534,28 +307,19 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "splice() of 0 bytes returns 0 before anything is checked.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/splice.c, splice"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/splice.c, splice"), Source::Measured],
         finds: always(true),
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EBADF)],
         ..Claim::of_answers(
             "splice.length.zero",
             splice_length_zero,
-            &[
-                ("splice(-1, -1, 0, 0)", Answer::Is(0)),
-                ("splice(-1, -1, 0, unknown flag)", Answer::Is(0)),
-            ],
+            &[("splice(-1, -1, 0, 0)", Answer::Is(0)), ("splice(-1, -1, 0, unknown flag)", Answer::Is(0))],
         )
     },
     Claim {
         statement: "splice() with an unknown flag fails with EINVAL.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/splice.c, splice"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/splice.c, splice"), Source::Measured],
         finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
@@ -579,19 +343,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A length beyond SSIZE_MAX is accepted when splicing into a pipe: the pipe's room limits it.",
-        sources: &[
-            Source::Thread("Hanaasagi/tokio-splice#2; Linux 7.3, fs/splice.c"),
-            Source::Measured,
-        ],
-        finds: &[
-            between((5, 10), (6, 1), true),
-            between((6, 12), (7, 3), false),
-        ],
+        sources: &[Source::Thread("Hanaasagi/tokio-splice#2; Linux 7.3, fs/splice.c"), Source::Measured],
+        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: SPLICE,
-        lies: &[
-            Lie::refused(Sysno::splice, libc::EINVAL).where_it(true),
-            Lie::returned(Sysno::splice, 1),
-        ],
+        lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true), Lie::returned(Sysno::splice, 1)],
         ..Claim::of_answers(
             "splice.length.beyond-ssize-max",
             splice_length_beyond,
@@ -624,31 +379,18 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "One splice() into a pipe moves as much as the pipe has room for: 65536 bytes by default, 1 MiB in a pipe of 1 MiB.",
-        sources: &[
-            Source::Man("pipe(7), man-pages 6.20"),
-            Source::Thread("rust-lang/rust#155859"),
-        ],
+        sources: &[Source::Man("pipe(7), man-pages 6.20"), Source::Thread("rust-lang/rust#155859")],
         finds: always(true),
         about: SPLICE,
-        lies: &[
-            Lie::shortened(Sysno::splice).after(1),
-            Lie::refused(Sysno::splice, libc::EINVAL),
-        ],
-        exceptions: &[Exception::Of(
-            Sysno::splice,
-            What::Shortened,
-            "how much one call moves is what is claimed",
-        )],
+        lies: &[Lie::shortened(Sysno::splice).after(1), Lie::refused(Sysno::splice, libc::EINVAL)],
+        exceptions: &[Exception::Of(Sysno::splice, What::Shortened, "how much one call moves is what is claimed")],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "splice.length.pipe-room",
             splice_length_pipe_room,
             &[
                 ("splice(file of 1 MiB, pipe of 65536)", Answer::Is(65536)),
-                (
-                    "splice(file of 1 MiB, pipe of 1048576)",
-                    Answer::Is(1 << 20),
-                ),
+                ("splice(file of 1 MiB, pipe of 1048576)", Answer::Is(1 << 20)),
             ],
         )
     },
@@ -682,14 +424,8 @@ pub const CLAIMS: &[Claim] = &[
             "splice.errors.sigpipe",
             splice_errors_sigpipe,
             &[
-                (
-                    "splice(file, pipe without readers)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
-                (
-                    "splice(pipe, AF_UNIX socket without peer)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
+                ("splice(file, pipe without readers)", Answer::Fails(Errno::EPIPE)),
+                ("splice(pipe, AF_UNIX socket without peer)", Answer::Fails(Errno::EPIPE)),
                 ("signals raised", Answer::Is(2)),
             ],
         )
@@ -704,10 +440,7 @@ pub const CLAIMS: &[Claim] = &[
             "splice.errors.sealed",
             splice_errors_sealed,
             &[
-                (
-                    "splice(pipe, memfd with F_SEAL_WRITE)",
-                    Answer::Fails(Errno::EPERM),
-                ),
+                ("splice(pipe, memfd with F_SEAL_WRITE)", Answer::Fails(Errno::EPERM)),
                 ("bytes in the pipe", Answer::Is(1)),
             ],
         )
@@ -721,13 +454,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.errors.efbig",
             splice_errors_efbig,
-            &[
-                (
-                    "splice(pipe, file limited to 0)",
-                    Answer::Fails(Errno::EFBIG),
-                ),
-                ("bytes in the pipe", Answer::Is(1)),
-            ],
+            &[("splice(pipe, file limited to 0)", Answer::Fails(Errno::EFBIG)), ("bytes in the pipe", Answer::Is(1))],
         )
     },
     Claim {
@@ -740,22 +467,14 @@ pub const CLAIMS: &[Claim] = &[
             "splice.errors.unconnected",
             splice_errors_unconnected,
             &[
-                (
-                    "splice(unconnected TCP socket, pipe)",
-                    Answer::Fails(Errno::ENOTCONN),
-                ),
-                (
-                    "splice(unconnected AF_UNIX socket, pipe)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("splice(unconnected TCP socket, pipe)", Answer::Fails(Errno::ENOTCONN)),
+                ("splice(unconnected AF_UNIX socket, pipe)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
     Claim {
         statement: "splice() refers to the pages of a file: a change of the file while its bytes are in the pipe changes them.",
-        sources: &[Source::Thread(
-            "rust-lang/rust#116451; systemd/systemd#29044",
-        )],
+        sources: &[Source::Thread("rust-lang/rust#116451; systemd/systemd#29044")],
         finds: always(true),
         about: SPLICE,
         lies: alias::SHARING_LIES,
@@ -777,10 +496,7 @@ pub const CLAIMS: &[Claim] = &[
             splice_sink_append_by_another,
             &[
                 ("splice(pipe, file) before", Answer::Is(1)),
-                (
-                    "splice(pipe, file) afterwards",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("splice(pipe, file) afterwards", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -791,10 +507,7 @@ fn splice_from(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let mut seen = Observation::new();
     seen.text("source", kind);
-    seen.call(
-        "splice(source, pipe)",
-        splice(&source, None, &pipe.write, None, 1, NONBLOCK),
-    );
+    seen.call("splice(source, pipe)", splice(&source, None, &pipe.write, None, 1, NONBLOCK));
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -804,10 +517,7 @@ fn splice_into(lab: &Lab, kind: Fd) -> Result<Observation, Stop> {
     let pipe = filled(b"b")?;
     let mut seen = Observation::new();
     seen.text("sink", kind);
-    seen.call(
-        "splice(pipe, sink)",
-        splice(&pipe.read, None, &sink, None, 1, NONBLOCK),
-    );
+    seen.call("splice(pipe, sink)", splice(&pipe.read, None, &sink, None, 1, NONBLOCK));
     note_readable(&mut seen, "bytes left in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -816,22 +526,10 @@ fn splice_offset_pipe(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"abc")?;
     let (first, second) = (filled(b"b")?, pipe()?);
     let mut seen = Observation::new();
-    seen.call(
-        "splice(file, pipe at 0)",
-        splice(&file, None, &second.write, Some(&mut 0), 1, NONBLOCK),
-    )
-    .call(
-        "splice(pipe at 0, file)",
-        splice(&first.read, Some(&mut 0), &file, None, 1, NONBLOCK),
-    )
-    .call(
-        "splice(pipe at 0, other pipe)",
-        splice(&first.read, Some(&mut 0), &second.write, None, 1, NONBLOCK),
-    )
-    .call(
-        "splice(pipe, other pipe at 0)",
-        splice(&first.read, None, &second.write, Some(&mut 0), 1, NONBLOCK),
-    );
+    seen.call("splice(file, pipe at 0)", splice(&file, None, &second.write, Some(&mut 0), 1, NONBLOCK))
+        .call("splice(pipe at 0, file)", splice(&first.read, Some(&mut 0), &file, None, 1, NONBLOCK))
+        .call("splice(pipe at 0, other pipe)", splice(&first.read, Some(&mut 0), &second.write, None, 1, NONBLOCK))
+        .call("splice(pipe, other pipe at 0)", splice(&first.read, None, &second.write, Some(&mut 0), 1, NONBLOCK));
     Ok(seen)
 }
 
@@ -840,10 +538,7 @@ fn splice_offset_unseekable(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (name, kind) in [("TCP socket", Fd::TcpSocket), ("terminal", Fd::Terminal)] {
         let source = Descriptor::open(lab, kind)?;
-        seen.call(
-            format!("splice({name} at 0, pipe)"),
-            splice(&source, Some(&mut 0), &pipe.write, None, 1, NONBLOCK),
-        );
+        seen.call(format!("splice({name} at 0, pipe)"), splice(&source, Some(&mut 0), &pipe.write, None, 1, NONBLOCK));
     }
     Ok(seen)
 }
@@ -852,17 +547,7 @@ fn splice_offset_bad(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"abc")?;
     let pipe = pipe()?;
     let mut seen = Observation::new();
-    seen.call(
-        "splice(file at -1, pipe)",
-        splice(
-            &file,
-            Some(&mut { u64::MAX }),
-            &pipe.write,
-            None,
-            1,
-            NONBLOCK,
-        ),
-    );
+    seen.call("splice(file at -1, pipe)", splice(&file, Some(&mut { u64::MAX }), &pipe.write, None, 1, NONBLOCK));
     let arguments = [argument(&file), NOWHERE, argument(&pipe.write), 0, 1, 2];
     // SAFETY: nothing is mapped at the offset's address.
     let done = unsafe { ask(Sysno::splice, arguments) };
@@ -876,22 +561,10 @@ fn splice_offset_position(lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let mut offset = 2;
     let mut seen = Observation::new();
-    seen.call(
-        "splice(file at 2, pipe)",
-        splice(&file, Some(&mut offset), &pipe.write, None, 1, NONBLOCK),
-    );
-    seen.count("offset afterwards", offset).count(
-        "position afterwards",
-        file.stream_position().setup("lseek")?,
-    );
-    seen.call(
-        "splice(file, pipe)",
-        splice(&file, None, &pipe.write, None, 1, NONBLOCK),
-    );
-    seen.count(
-        "position after that",
-        file.stream_position().setup("lseek")?,
-    );
+    seen.call("splice(file at 2, pipe)", splice(&file, Some(&mut offset), &pipe.write, None, 1, NONBLOCK));
+    seen.count("offset afterwards", offset).count("position afterwards", file.stream_position().setup("lseek")?);
+    seen.call("splice(file, pipe)", splice(&file, None, &pipe.write, None, 1, NONBLOCK));
+    seen.count("position after that", file.stream_position().setup("lseek")?);
     let count = aside(|| sockets::readable(&pipe.read))?;
     let mut bytes = vec![0; count];
     io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
@@ -902,20 +575,14 @@ fn splice_offset_position(lab: &Lab) -> Result<Observation, Stop> {
 fn splice_ends_same_pipe(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = filled(b"b")?;
     let mut seen = Observation::new();
-    seen.call(
-        "splice(pipe, same pipe)",
-        splice(&pipe.read, None, &pipe.write, None, 1, NONBLOCK),
-    );
+    seen.call("splice(pipe, same pipe)", splice(&pipe.read, None, &pipe.write, None, 1, NONBLOCK));
     Ok(seen)
 }
 
 fn splice_ends_two_pipes(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = (filled(b"b")?, pipe()?);
     let mut seen = Observation::new();
-    seen.call(
-        "splice(pipe, other pipe)",
-        splice(&first.read, None, &second.write, None, 1, NONBLOCK),
-    );
+    seen.call("splice(pipe, other pipe)", splice(&first.read, None, &second.write, None, 1, NONBLOCK));
     note_readable(&mut seen, "bytes in the other pipe", &second.read)?;
     Ok(seen)
 }
@@ -933,26 +600,11 @@ fn splice_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("splice(-1, pipe)", call(NO_FD, argument(&empty.write)))
         .call("splice(pipe, -1)", call(argument(&full.read), NO_FD))
-        .call(
-            "splice(write end, file)",
-            splice(&full.write, None, &file, None, 1, NONBLOCK),
-        )
-        .call(
-            "splice(file, read end)",
-            splice(&file, None, &empty.read, None, 1, NONBLOCK),
-        )
-        .call(
-            "splice(write-only file, pipe)",
-            splice(&write_only, None, &empty.write, None, 1, NONBLOCK),
-        )
-        .call(
-            "splice(pipe, read-only file)",
-            splice(&full.read, None, &read_only, None, 1, NONBLOCK),
-        )
-        .call(
-            "splice(O_PATH, pipe)",
-            splice(&path, None, &empty.write, None, 1, NONBLOCK),
-        );
+        .call("splice(write end, file)", splice(&full.write, None, &file, None, 1, NONBLOCK))
+        .call("splice(file, read end)", splice(&file, None, &empty.read, None, 1, NONBLOCK))
+        .call("splice(write-only file, pipe)", splice(&write_only, None, &empty.write, None, 1, NONBLOCK))
+        .call("splice(pipe, read-only file)", splice(&full.read, None, &read_only, None, 1, NONBLOCK))
+        .call("splice(O_PATH, pipe)", splice(&path, None, &empty.write, None, 1, NONBLOCK));
     Ok(seen)
 }
 
@@ -965,20 +617,10 @@ fn splice_flags_nonblock(lab: &Lab) -> Result<Observation, Stop> {
     };
     let mut seen = Observation::new();
     let empty = pipe()?;
-    seen.call(
-        "splice(empty pipe, file, SPLICE_F_NONBLOCK)",
-        splice(&empty.read, None, &file, None, 1, NONBLOCK),
-    );
+    seen.call("splice(empty pipe, file, SPLICE_F_NONBLOCK)", splice(&empty.read, None, &file, None, 1, NONBLOCK));
     seen.call(
         "splice(file, full pipe, SPLICE_F_NONBLOCK)",
-        splice(
-            &file,
-            None,
-            &full(PipeFlags::CLOEXEC)?.write,
-            None,
-            1,
-            NONBLOCK,
-        ),
+        splice(&file, None, &full(PipeFlags::CLOEXEC)?.write, None, 1, NONBLOCK),
     );
     let empty = pipe2(PipeFlags::NONBLOCK).setup("pipe2")?;
     seen.call(
@@ -987,14 +629,7 @@ fn splice_flags_nonblock(lab: &Lab) -> Result<Observation, Stop> {
     );
     seen.call(
         "splice(file, full pipe with O_NONBLOCK)",
-        splice(
-            &file,
-            None,
-            &full(PipeFlags::NONBLOCK)?.write,
-            None,
-            1,
-            SpliceFlags::empty(),
-        ),
+        splice(&file, None, &full(PipeFlags::NONBLOCK)?.write, None, 1, SpliceFlags::empty()),
     );
     Ok(seen)
 }
@@ -1014,28 +649,16 @@ fn splice_end_zero(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"abc")?;
     let (empty, into) = two()?;
     let mut seen = Observation::new();
-    seen.call(
-        "splice(file at its end, pipe)",
-        splice(&file, Some(&mut 3), &into.write, None, 1, NONBLOCK),
-    );
+    seen.call("splice(file at its end, pipe)", splice(&file, Some(&mut 3), &into.write, None, 1, NONBLOCK));
     drop(empty.write);
-    seen.call(
-        "splice(pipe without writers, file)",
-        splice(&empty.read, None, &file, None, 1, NONBLOCK),
-    );
+    seen.call("splice(pipe without writers, file)", splice(&empty.read, None, &file, None, 1, NONBLOCK));
     let (near, far) = UnixStream::pair().setup("socketpair")?;
     drop(far);
-    seen.call(
-        "splice(AF_UNIX socket that is shut, pipe)",
-        splice(&near, None, &into.write, None, 1, NONBLOCK),
-    );
+    seen.call("splice(AF_UNIX socket that is shut, pipe)", splice(&near, None, &into.write, None, 1, NONBLOCK));
     let (near, far) = sockets::tcp()?;
     drop(far);
     io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
-    seen.call(
-        "splice(TCP socket that is shut, pipe)",
-        splice(&near, None, &into.write, None, 1, NONBLOCK),
-    );
+    seen.call("splice(TCP socket that is shut, pipe)", splice(&near, None, &into.write, None, 1, NONBLOCK));
     Ok(seen)
 }
 
@@ -1053,12 +676,7 @@ fn splice_flags_unknown(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"abc")?;
     let pipe = pipe()?;
     // SAFETY: both offsets are null.
-    let done = unsafe {
-        ask(
-            Sysno::splice,
-            [argument(&file), 0, argument(&pipe.write), 0, 1, 0x10],
-        )
-    };
+    let done = unsafe { ask(Sysno::splice, [argument(&file), 0, argument(&pipe.write), 0, 1, 0x10]) };
     let mut seen = Observation::new();
     seen.call("splice(file, pipe, 0x10)", done);
     Ok(seen)
@@ -1068,12 +686,7 @@ fn splice_flags_known(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.file(b"abc")?;
     let pipe = pipe()?;
     // SAFETY: both offsets are null.
-    let done = unsafe {
-        ask(
-            Sysno::splice,
-            [argument(&file), 0, argument(&pipe.write), 0, 1, 0xf],
-        )
-    };
+    let done = unsafe { ask(Sysno::splice, [argument(&file), 0, argument(&pipe.write), 0, 1, 0xf]) };
     let mut seen = Observation::new();
     seen.call("splice(file, pipe, MOVE|NONBLOCK|MORE|GIFT)", done);
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
@@ -1096,10 +709,7 @@ fn splice_length_beyond_out(lab: &Lab) -> Result<Observation, Stop> {
     let file = lab.empty_file()?;
     let pipe = filled(b"b")?;
     let mut seen = Observation::new();
-    seen.call(
-        "splice(pipe, file, SIZE_MAX)",
-        splice(&pipe.read, None, &file, None, usize::MAX, NONBLOCK),
-    );
+    seen.call("splice(pipe, file, SIZE_MAX)", splice(&pipe.read, None, &file, None, usize::MAX, NONBLOCK));
     Ok(seen)
 }
 
@@ -1124,11 +734,7 @@ fn splice_length_pipe_room(lab: &Lab) -> Result<Observation, Stop> {
             format!("splice(file of 1 MiB, pipe of {size})"),
             splice(&file, Some(&mut 0), &pipe.write, None, 1 << 20, NONBLOCK),
         );
-        note_readable(
-            &mut seen,
-            &format!("bytes in the pipe of {size}"),
-            &pipe.read,
-        )?;
+        note_readable(&mut seen, &format!("bytes in the pipe of {size}"), &pipe.read)?;
     }
     Ok(seen)
 }
@@ -1144,8 +750,7 @@ fn splice_length_single_bytes(lab: &Lab) -> Result<Observation, Stop> {
         }
     };
     let mut seen = Observation::new();
-    seen.count("single bytes that a pipe of 65536 takes", taken)
-        .call("the next splice()", full);
+    seen.count("single bytes that a pipe of 65536 takes", taken).call("the next splice()", full);
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -1158,12 +763,8 @@ fn splice_errors_sigpipe(lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = UnixStream::pair().setup("socketpair")?;
     drop(far);
     let mut seen = Observation::new();
-    let (into, first) = raised(libc::SIGPIPE, || {
-        splice(&file, None, &empty.write, None, 1, SpliceFlags::empty())
-    })?;
-    let (out, second) = raised(libc::SIGPIPE, || {
-        splice(&full.read, None, &near, None, 1, SpliceFlags::empty())
-    })?;
+    let (into, first) = raised(libc::SIGPIPE, || splice(&file, None, &empty.write, None, 1, SpliceFlags::empty()))?;
+    let (out, second) = raised(libc::SIGPIPE, || splice(&full.read, None, &near, None, 1, SpliceFlags::empty()))?;
     seen.call("splice(file, pipe without readers)", into)
         .call("splice(pipe, AF_UNIX socket without peer)", out)
         .count("signals raised", first + second);
@@ -1174,10 +775,7 @@ fn splice_errors_sealed(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = filled(b"b")?;
     let sealed = open::sealed_memfd(libc::F_SEAL_WRITE)?;
     let mut seen = Observation::new();
-    seen.call(
-        "splice(pipe, memfd with F_SEAL_WRITE)",
-        splice(&pipe.read, None, &sealed, None, 1, NONBLOCK),
-    );
+    seen.call("splice(pipe, memfd with F_SEAL_WRITE)", splice(&pipe.read, None, &sealed, None, 1, NONBLOCK));
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -1187,11 +785,8 @@ fn splice_errors_efbig(lab: &Lab) -> Result<Observation, Stop> {
     let pipe = filled(b"b")?;
     privilege::limit_file_size(0).setup("RLIMIT_FSIZE")?;
     let mut seen = Observation::new();
-    let (done, signals) = raised(libc::SIGXFSZ, || {
-        splice(&pipe.read, None, &file, None, 1, NONBLOCK)
-    })?;
-    seen.call("splice(pipe, file limited to 0)", done)
-        .count("signals raised", signals);
+    let (done, signals) = raised(libc::SIGXFSZ, || splice(&pipe.read, None, &file, None, 1, NONBLOCK))?;
+    seen.call("splice(pipe, file limited to 0)", done).count("signals raised", signals);
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -1213,25 +808,13 @@ fn splice_sharing_in_the_pipe(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let pipe = pipe()?;
     let mut offset = 0;
-    alias::send_all(|done| {
-        splice(
-            &file,
-            Some(&mut offset),
-            &pipe.write,
-            None,
-            alias::LENGTH - done,
-            NONBLOCK,
-        )
-    })
-    .setup("splice")?;
+    alias::send_all(|done| splice(&file, Some(&mut offset), &pipe.write, None, alias::LENGTH - done, NONBLOCK))
+        .setup("splice")?;
     alias::change(&file)?;
     let mut bytes = vec![0; alias::LENGTH];
     let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
     let mut seen = Observation::new();
-    seen.text(
-        "file changed, pipe's bytes",
-        alias::Sharing::of(&bytes[..count])?,
-    );
+    seen.text("file changed, pipe's bytes", alias::Sharing::of(&bytes[..count])?);
     Ok(seen)
 }
 

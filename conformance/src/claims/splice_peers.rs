@@ -18,13 +18,9 @@ const SPLICE: &[Sysno] = &[Sysno::splice];
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::splice);
 const GVISOR: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/splice.cc");
-const SHORT_READ: Source =
-    Source::Thread("Linux 7.3, tools/testing/selftests/splice/short_splice_read.sh");
+const SHORT_READ: Source = Source::Thread("Linux 7.3, tools/testing/selftests/splice/short_splice_read.sh");
 /// Lies that refute such a claim: the call fails, or returns another number of bytes.
-const BROUGHT: &[Lie] = &[
-    Lie::refused(Sysno::splice, libc::EINVAL),
-    Lie::returned(Sysno::splice, 1).with(4, 4096),
-];
+const BROUGHT: &[Lie] = &[Lie::refused(Sysno::splice, libc::EINVAL), Lie::returned(Sysno::splice, 1).with(4, 4096)];
 
 /// Claims about splice that come from other projects' tests.
 pub const CLAIMS: &[Claim] = &[
@@ -71,10 +67,7 @@ pub const CLAIMS: &[Claim] = &[
                 let mut seen = Observation::new();
                 for (fact, offset) in [
                     ("splice(pipe, file at -1)", u64::MAX),
-                    (
-                        "splice(pipe, file at 2^63 - 2, 3)",
-                        i64::MAX.cast_unsigned() - 1,
-                    ),
+                    ("splice(pipe, file at 2^63 - 2, 3)", i64::MAX.cast_unsigned() - 1),
                 ] {
                     let done = splice(&pipe.read, None, &file, Some(&mut { offset }), 3, NONBLOCK);
                     seen.call(fact, done);
@@ -84,10 +77,7 @@ pub const CLAIMS: &[Claim] = &[
             },
             &[
                 ("splice(pipe, file at -1)", Answer::Fails(Errno::EINVAL)),
-                (
-                    "splice(pipe, file at 2^63 - 2, 3)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("splice(pipe, file at 2^63 - 2, 3)", Answer::Fails(Errno::EINVAL)),
                 ("bytes left in the pipe", Answer::Is(3)),
             ],
         )
@@ -97,39 +87,22 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[GVISOR],
         finds: always(true),
         about: SPLICE,
-        lies: &[
-            Lie::skipped(Sysno::splice),
-            Lie::refused(Sysno::splice, libc::EINVAL),
-        ],
+        lies: &[Lie::skipped(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         ..Claim::of_answers(
             "splice.moves.part-of-pipe",
             |_lab| {
                 let content = pattern(4096);
                 let (first, second) = (filled(&content)?, pipe()?);
-                let moved = io::until_done(2048, |done| {
-                    splice(
-                        &first.read,
-                        None,
-                        &second.write,
-                        None,
-                        2048 - done,
-                        NONBLOCK,
-                    )
-                });
+                let moved =
+                    io::until_done(2048, |done| splice(&first.read, None, &second.write, None, 2048 - done, NONBLOCK));
                 let mut seen = Observation::new();
                 seen.call("splice(pipe of 4096, pipe, 2048)", moved);
                 note_readable(&mut seen, "bytes left in the first", &first.read)?;
                 note_readable(&mut seen, "bytes in the second", &second.read)?;
                 drop((first.write, second.write));
                 let half = |done: bool| if done { "its half" } else { "others" };
-                seen.text(
-                    "the second's bytes",
-                    half(arrived(&second.read, &content[..2048])?),
-                );
-                seen.text(
-                    "the first's bytes",
-                    half(arrived(&first.read, &content[2048..])?),
-                );
+                seen.text("the second's bytes", half(arrived(&second.read, &content[..2048])?));
+                seen.text("the first's bytes", half(arrived(&first.read, &content[2048..])?));
                 Ok(seen)
             },
             &[
@@ -146,22 +119,14 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[GVISOR],
         finds: always(true),
         about: SPLICE,
-        lies: &[
-            Lie::returned(Sysno::splice, 8192).with(4, 8192),
-            Lie::refused(Sysno::splice, libc::EAGAIN),
-        ],
-        exceptions: &[Exception::Of(
-            Sysno::splice,
-            What::Shortened,
-            "half of two pages is what there is room for",
-        )],
+        lies: &[Lie::returned(Sysno::splice, 8192).with(4, 8192), Lie::refused(Sysno::splice, libc::EAGAIN)],
+        exceptions: &[Exception::Of(Sysno::splice, What::Shortened, "half of two pages is what there is room for")],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "splice.length.one-slot",
             |_lab| {
                 let (source, target) = (filled(&[b's'; 8192])?, filled(&[b't'; 15 * 4096])?);
-                let moved =
-                    io::again(|| splice(&source.read, None, &target.write, None, 8192, NONBLOCK));
+                let moved = io::again(|| splice(&source.read, None, &target.write, None, 8192, NONBLOCK));
                 let mut seen = Observation::new();
                 seen.call("splice(pipe of two pages, pipe with a slot, 8192)", moved);
                 note_readable(&mut seen, "bytes left in the first", &source.read)?;
@@ -169,10 +134,7 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "splice(pipe of two pages, pipe with a slot, 8192)",
-                    Answer::Is(4096),
-                ),
+                ("splice(pipe of two pages, pipe with a slot, 8192)", Answer::Is(4096)),
                 ("bytes left in the first", Answer::Is(4096)),
                 ("bytes in the second", Answer::Is(1 << 16)),
             ],
@@ -186,10 +148,7 @@ pub const CLAIMS: &[Claim] = &[
         )],
         finds: always(true),
         about: SPLICE,
-        lies: &[
-            Lie::skipped(Sysno::splice),
-            Lie::refused(Sysno::splice, libc::EINVAL),
-        ],
+        lies: &[Lie::skipped(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         exceptions: &[Exception::Of(
             Sysno::splice,
             What::Shortened,
@@ -206,13 +165,8 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "From /dev/zero and /dev/full splice() brings as many bytes as were asked for, a page or not, and all are zeros.",
-        sources: &[Source::Thread(
-            "LTP @6958277, testcases/kernel/syscalls/splice/splice08.c and splice09.c",
-        )],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/splice/splice08.c and splice09.c")],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true)],
         exceptions: &[Exception::Lacking("no lie brings zeros into a pipe")],
@@ -240,10 +194,7 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let mut seen = Observation::new();
                 for name in ["limits", "comm"] {
-                    let file = open(
-                        &Path::new("/proc/self").join(name),
-                        File::options().read(true),
-                    )?;
+                    let file = open(&Path::new("/proc/self").join(name), File::options().read(true))?;
                     let pipe = pipe()?;
                     seen.call(
                         format!("splice(/proc/self/{name}, pipe, 4096)"),
@@ -253,14 +204,8 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "splice(/proc/self/limits, pipe, 4096)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
-                (
-                    "splice(/proc/self/comm, pipe, 4096)",
-                    Answer::Fails(Errno::EINVAL),
-                ),
+                ("splice(/proc/self/limits, pipe, 4096)", Answer::Fails(Errno::EINVAL)),
+                ("splice(/proc/self/comm, pipe, 4096)", Answer::Fails(Errno::EINVAL)),
             ],
         )
     },
@@ -278,9 +223,7 @@ pub const CLAIMS: &[Claim] = &[
                 let file = Descriptor::open(lab, Fd::ProcSysctl)?;
                 let pipe = pipe()?;
                 let mut seen = Observation::new();
-                let first = io::until_done(2, |done| {
-                    splice(&file, None, &pipe.write, None, 2 - done, NONBLOCK)
-                });
+                let first = io::until_done(2, |done| splice(&file, None, &pipe.write, None, 2 - done, NONBLOCK));
                 seen.call("splice(ostype, pipe, 2)", first);
                 let rest = io::again(|| splice(&file, None, &pipe.write, None, 4096, NONBLOCK));
                 seen.call("splice(ostype, pipe, 4096)", rest);
@@ -350,11 +293,7 @@ fn splice_sink_sysctl(_lab: &Lab) -> Result<Observation, Stop> {
     const PATH: &str = "/proc/sys/kernel/domainname";
     aside(|| privilege::unshare(libc::CLONE_NEWUTS)).map_err(|errno| match errno {
         Errno::EIO => Stop::from_setup("unshare", errno),
-        _ => Stop::untestable(
-            Lack::Privilege,
-            format!("no UTS namespace can be made: {errno:?}"),
-            "run as root",
-        ),
+        _ => Stop::untestable(Lack::Privilege, format!("no UTS namespace can be made: {errno:?}"), "run as root"),
     })?;
     let file = open(Path::new(PATH), File::options().write(true))?;
     let pipe = filled(NAME)?;
@@ -374,9 +313,7 @@ fn splice_source_zeros(lab: &Lab) -> Result<Observation, Stop> {
         let (mut returned, mut zeros) = (0, 0);
         for length in LENGTHS {
             let Pipe { read, write } = pipe()?;
-            let brought = io::until_done(length, |done| {
-                splice(&device, None, &write, None, length - done, NONBLOCK)
-            });
+            let brought = io::until_done(length, |done| splice(&device, None, &write, None, length - done, NONBLOCK));
             match brought {
                 Ok(count) => returned += count as u64,
                 Err(_) => _ = seen.call(format!("splice({kind}, pipe, {length})"), brought),
@@ -388,29 +325,21 @@ fn splice_source_zeros(lab: &Lab) -> Result<Observation, Stop> {
             zeros += of_these as u64;
             others += (count - of_these) as u64;
         }
-        seen.count(format!("zeros of {kind}"), zeros)
-            .count(format!("returned for {kind}"), returned);
+        seen.count(format!("zeros of {kind}"), zeros).count(format!("returned for {kind}"), returned);
     }
     seen.count("other bytes", others);
     Ok(seen)
 }
 
 fn splice_source_module_attribute(_lab: &Lab) -> Result<Observation, Stop> {
-    let (text, note) = aside(module_attributes).ok_or_else(|| {
-        Stop::untestable(
-            Lack::Device,
-            "no module with notes is loaded",
-            to_have("modules", "dummy"),
-        )
-    })?;
+    let (text, note) = aside(module_attributes)
+        .ok_or_else(|| Stop::untestable(Lack::Device, "no module with notes is loaded", to_have("modules", "dummy")))?;
     let mut seen = Observation::new();
     for (what, path) in [("text", text), ("note", note)] {
         let expected = content(&path)?;
         let file = open(&path, File::options().read(true))?;
         let pipe = pipe()?;
-        let brought = io::until_done(4096, |done| {
-            splice(&file, None, &pipe.write, None, 4096 - done, NONBLOCK)
-        });
+        let brought = io::until_done(4096, |done| splice(&file, None, &pipe.write, None, 4096 - done, NONBLOCK));
         drop(pipe.write);
         let mut bytes = vec![0; 4096];
         let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;

@@ -18,10 +18,7 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::tee);
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "tee() fails with EINVAL if one of its ends is no pipe.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP tee02; gVisor splice.cc, TeeNonPipe"),
-        ],
+        sources: &[MAN, Source::Thread("LTP tee02; gVisor splice.cc, TeeNonPipe")],
         finds: always(true),
         about: TEE,
         lies: OTHERWISE,
@@ -38,10 +35,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "tee() of a pipe into itself fails with EINVAL.",
-        sources: &[
-            MAN,
-            Source::Thread("LTP tee02; gVisor splice.cc, TeeSamePipe"),
-        ],
+        sources: &[MAN, Source::Thread("LTP tee02; gVisor splice.cc, TeeSamePipe")],
         finds: always(true),
         about: TEE,
         lies: OTHERWISE,
@@ -68,10 +62,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "tee() honours O_NONBLOCK of its pipes as it does SPLICE_F_NONBLOCK.",
-        sources: &[
-            Source::Thread("Linux 5.1, commit ee5e001196d1; LTP"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 5.1, commit ee5e001196d1; LTP"), Source::Measured],
         finds: always(true),
         about: TEE,
         lies: OTHERWISE,
@@ -102,13 +93,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: TEE,
         lies: &[
-            Lie::about(
-                Sysno::ioctl,
-                What::Output {
-                    argument: 2,
-                    value: 0,
-                },
-            ),
+            Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 }),
             Lie::refused(Sysno::tee, libc::EINVAL),
         ],
         ..Claim::of_answers(
@@ -140,10 +125,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "tee() looks at the direction of its descriptors before it asks whether they are pipes.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/splice.c, do_tee"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/splice.c, do_tee"), Source::Measured],
         finds: always(true),
         about: TEE,
         lies: OTHERWISE,
@@ -158,28 +140,19 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "tee() of 0 bytes checks its flags and nothing else.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/splice.c, tee"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/splice.c, tee"), Source::Measured],
         finds: always(true),
         about: TEE,
         lies: OTHERWISE,
         ..Claim::of_answers(
             "tee.length.zero",
             tee_length_zero,
-            &[
-                ("tee(-1, -1, 0, 0)", Answer::Is(0)),
-                ("tee(-1, -1, 0, unknown flag)", Answer::Fails(Errno::EINVAL)),
-            ],
+            &[("tee(-1, -1, 0, 0)", Answer::Is(0)), ("tee(-1, -1, 0, unknown flag)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
         statement: "tee() with an unknown flag fails with EINVAL.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/splice.c, tee"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/splice.c, tee"), Source::Measured],
         finds: always(true),
         about: TEE,
         lies: OTHERWISE,
@@ -204,13 +177,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "tee.errors.sigpipe",
             tee_errors_sigpipe,
-            &[
-                (
-                    "tee(pipe, pipe without readers)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
-                ("signals raised", Answer::Is(1)),
-            ],
+            &[("tee(pipe, pipe without readers)", Answer::Fails(Errno::EPIPE)), ("signals raised", Answer::Is(1))],
         )
     },
     Claim {
@@ -224,40 +191,24 @@ pub const CLAIMS: &[Claim] = &[
             "tee.copies.none",
             tee_copies_none,
             &[
-                (
-                    "file changed after tee(), first pipe's bytes",
-                    Answer::Says("shared"),
-                ),
-                (
-                    "file changed after tee(), second pipe's bytes",
-                    Answer::Says("shared"),
-                ),
+                ("file changed after tee(), first pipe's bytes", Answer::Says("shared")),
+                ("file changed after tee(), second pipe's bytes", Answer::Says("shared")),
             ],
         )
     },
     Claim {
         statement: "tee() into a pipe in which one slot is free gives one page, though it was asked for two.",
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/splice.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/splice.cc")],
         finds: always(true),
         about: TEE,
-        lies: &[
-            Lie::returned(Sysno::tee, 8192).with(2, 8192),
-            Lie::refused(Sysno::tee, libc::EAGAIN),
-        ],
-        exceptions: &[Exception::Of(
-            Sysno::tee,
-            What::Shortened,
-            "half of two pages is what there is room for",
-        )],
+        lies: &[Lie::returned(Sysno::tee, 8192).with(2, 8192), Lie::refused(Sysno::tee, libc::EAGAIN)],
+        exceptions: &[Exception::Of(Sysno::tee, What::Shortened, "half of two pages is what there is room for")],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "tee.length.one-slot",
             |_lab| {
                 let (source, target) = (filled(&[b's'; 8192])?, filled(&[b't'; 15 * 4096])?);
-                let given =
-                    io::again(|| tee(&source.read, &target.write, 8192, SpliceFlags::NONBLOCK));
+                let given = io::again(|| tee(&source.read, &target.write, 8192, SpliceFlags::NONBLOCK));
                 let mut seen = Observation::new();
                 seen.call("tee(pipe of two pages, pipe with a slot, 8192)", given);
                 note_readable(&mut seen, "bytes in the first", &source.read)?;
@@ -265,10 +216,7 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "tee(pipe of two pages, pipe with a slot, 8192)",
-                    Answer::Is(4096),
-                ),
+                ("tee(pipe of two pages, pipe with a slot, 8192)", Answer::Is(4096)),
                 ("bytes in the first", Answer::Is(8192)),
                 ("bytes in the second", Answer::Is(1 << 16)),
             ],
@@ -285,14 +233,8 @@ fn tee_ends_both_pipes(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("tee(file, pipe)", tee(&file, &second.write, 5, none))
         .call("tee(pipe, file)", tee(&first.read, &file, 5, none))
-        .call(
-            "tee(AF_UNIX socket, pipe)",
-            tee(&near, &second.write, 5, none),
-        )
-        .call(
-            "tee(pipe, other pipe)",
-            tee(&first.read, &second.write, 1, none),
-        );
+        .call("tee(AF_UNIX socket, pipe)", tee(&near, &second.write, 5, none))
+        .call("tee(pipe, other pipe)", tee(&first.read, &second.write, 1, none));
     note_readable(&mut seen, "bytes in the other pipe", &second.read)?;
     Ok(seen)
 }
@@ -301,32 +243,19 @@ fn tee_ends_same_pipe(_lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     io::write_all(&pipe.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
-    seen.call(
-        "tee(pipe, same pipe)",
-        tee(&pipe.read, &pipe.write, 5, SpliceFlags::NONBLOCK),
-    );
+    seen.call("tee(pipe, same pipe)", tee(&pipe.read, &pipe.write, 5, SpliceFlags::NONBLOCK));
     Ok(seen)
 }
 
 fn tee_would_block(flags: SpliceFlags, o_nonblock: bool) -> Result<Observation, Stop> {
-    let kind = if o_nonblock {
-        nocopy_splice::PipeFlags::NONBLOCK
-    } else {
-        nocopy_splice::PipeFlags::CLOEXEC
-    };
+    let kind = if o_nonblock { nocopy_splice::PipeFlags::NONBLOCK } else { nocopy_splice::PipeFlags::CLOEXEC };
     let make = || nocopy_splice::pipe2(kind).setup("pipe2");
     let (empty, full, some, room) = (make()?, make()?, make()?, make()?);
     io::write_all(&full.write, &vec![0; 1 << 16]).setup("fill a pipe")?;
     io::write_all(&some.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
-    seen.call(
-        "tee(empty pipe, pipe)",
-        tee(&empty.read, &room.write, 5, flags),
-    );
-    seen.call(
-        "tee(pipe, full pipe)",
-        tee(&some.read, &full.write, 5, flags),
-    );
+    seen.call("tee(empty pipe, pipe)", tee(&empty.read, &room.write, 5, flags));
+    seen.call("tee(pipe, full pipe)", tee(&some.read, &full.write, 5, flags));
     Ok(seen)
 }
 
@@ -334,10 +263,7 @@ fn tee_end_no_writers(_lab: &Lab) -> Result<Observation, Stop> {
     let (first, second) = two()?;
     drop(first.write);
     let mut seen = Observation::new();
-    seen.call(
-        "tee(empty pipe without writers, pipe)",
-        tee(&first.read, &second.write, 5, SpliceFlags::empty()),
-    );
+    seen.call("tee(empty pipe without writers, pipe)", tee(&first.read, &second.write, 5, SpliceFlags::empty()));
     Ok(seen)
 }
 
@@ -349,14 +275,8 @@ fn tee_input_left(_lab: &Lab) -> Result<Observation, Stop> {
         let copied = tee(&first.read, &second.write, 1, SpliceFlags::NONBLOCK);
         seen.call(format!("{which} tee(pipe, other pipe)"), copied);
     }
-    seen.count(
-        "bytes in the first pipe",
-        sockets::readable(&first.read)? as u64,
-    );
-    seen.count(
-        "bytes in the second pipe",
-        sockets::readable(&second.read)? as u64,
-    );
+    seen.count("bytes in the first pipe", sockets::readable(&first.read)? as u64);
+    seen.count("bytes in the second pipe", sockets::readable(&second.read)? as u64);
     Ok(seen)
 }
 
@@ -368,14 +288,8 @@ fn tee_errors_ebadf(_lab: &Lab) -> Result<Observation, Stop> {
     // SAFETY: tee takes no pointer.
     let bad = unsafe { ask(Sysno::tee, [NO_FD, argument(&second.write), 5, 2, 0, 0]) };
     seen.call("tee(-1, pipe)", bad)
-        .call(
-            "tee(write end, pipe)",
-            tee(&first.write, &second.write, 5, none),
-        )
-        .call(
-            "tee(pipe, read end)",
-            tee(&first.read, &second.read, 5, none),
-        );
+        .call("tee(write end, pipe)", tee(&first.write, &second.write, 5, none))
+        .call("tee(pipe, read end)", tee(&first.read, &second.read, 5, none));
     Ok(seen)
 }
 
@@ -385,11 +299,8 @@ fn tee_errors_mode_first(lab: &Lab) -> Result<Observation, Stop> {
     let pipe = pipe()?;
     let none = SpliceFlags::NONBLOCK;
     let mut seen = Observation::new();
-    seen.call(
-        "tee(write-only file, pipe)",
-        tee(&write_only, &pipe.write, 5, none),
-    )
-    .call("tee(file, pipe)", tee(&file, &pipe.write, 5, none));
+    seen.call("tee(write-only file, pipe)", tee(&write_only, &pipe.write, 5, none))
+        .call("tee(file, pipe)", tee(&file, &pipe.write, 5, none));
     Ok(seen)
 }
 
@@ -408,14 +319,7 @@ fn tee_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
     io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     let mut seen = Observation::new();
     for flags in [0x10, 0xf] {
-        let arguments = [
-            argument(&first.read),
-            argument(&second.write),
-            1,
-            flags,
-            0,
-            0,
-        ];
+        let arguments = [argument(&first.read), argument(&second.write), 1, flags, 0, 0];
         // SAFETY: tee takes no pointer.
         let done = unsafe { ask(Sysno::tee, arguments) };
         seen.call(format!("tee(pipe, other pipe, {flags:#x})"), done);
@@ -429,11 +333,8 @@ fn tee_errors_sigpipe(_lab: &Lab) -> Result<Observation, Stop> {
     io::write_all(&first.write, b"bytes").setup("write to a pipe")?;
     drop(second.read);
     let mut seen = Observation::new();
-    let (done, signals) = raised(libc::SIGPIPE, || {
-        tee(&first.read, &second.write, 5, SpliceFlags::empty())
-    })?;
-    seen.call("tee(pipe, pipe without readers)", done)
-        .count("signals raised", signals);
+    let (done, signals) = raised(libc::SIGPIPE, || tee(&first.read, &second.write, 5, SpliceFlags::empty()))?;
+    seen.call("tee(pipe, pipe without readers)", done).count("signals raised", signals);
     Ok(seen)
 }
 
@@ -441,17 +342,8 @@ fn tee_copies_none(lab: &Lab) -> Result<Observation, Stop> {
     let file = alias::source(lab)?;
     let (first, second) = two()?;
     let mut offset = 0;
-    alias::send_all(|done| {
-        splice(
-            &file,
-            Some(&mut offset),
-            &first.write,
-            None,
-            LENGTH - done,
-            SpliceFlags::empty(),
-        )
-    })
-    .setup("splice")?;
+    alias::send_all(|done| splice(&file, Some(&mut offset), &first.write, None, LENGTH - done, SpliceFlags::empty()))
+        .setup("splice")?;
     let copied = tee(&first.read, &second.write, LENGTH, SpliceFlags::NONBLOCK).setup("tee")?;
     alias::change(&file)?;
     let mut seen = Observation::new();
@@ -460,10 +352,7 @@ fn tee_copies_none(lab: &Lab) -> Result<Observation, Stop> {
         let mut bytes = vec![0; length];
         let count = io::read_full(&pipe.read, &mut bytes).setup("read a pipe")?;
         debug_assert!(bytes.iter().all(|byte| [OLD, NEW].contains(byte)));
-        seen.text(
-            format!("file changed after tee(), {name} pipe's bytes"),
-            Sharing::of(&bytes[..count])?,
-        );
+        seen.text(format!("file changed after tee(), {name} pipe's bytes"), Sharing::of(&bytes[..count])?);
     }
     Ok(seen)
 }

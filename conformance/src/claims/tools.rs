@@ -43,11 +43,7 @@ pub(super) fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
 }
 
 /// Notes how many bytes can be read from a pipe or socket.
-pub(super) fn note_readable(
-    seen: &mut Observation,
-    fact: &str,
-    fd: &impl AsFd,
-) -> Result<(), Stop> {
+pub(super) fn note_readable(seen: &mut Observation, fact: &str, fd: &impl AsFd) -> Result<(), Stop> {
     seen.count(fact, aside(|| sockets::readable(fd))? as u64);
     Ok(())
 }
@@ -154,10 +150,7 @@ pub(super) fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
 
 /// The bytes that a draining thread has read until the sender's end was closed.
 pub(super) fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Vec<u8>, Stop> {
-    reader
-        .join()
-        .map_err(|_| Stop::broken("the receiver panicked"))?
-        .setup("read at the receiver")
+    reader.join().map_err(|_| Stop::broken("the receiver panicked"))?.setup("read at the receiver")
 }
 
 /// Sends a file of 1 MiB to a TCP socket whose peer reads it. Counts the kernel entries of `send`, and checks every byte.
@@ -174,14 +167,10 @@ pub(super) fn entries_to_tcp<T>(
 
 /// The same by a route. The entries of its preparation are not counted. Returns whether the peer has received the file's bytes,
 /// which the caller must check.
-pub(super) fn entries_of(
-    lab: &Lab,
-    route: Route,
-) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
+pub(super) fn entries_of(lab: &Lab, route: Route) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
     let run = FileToTcp::ready(lab)?;
     let mut transfer =
-        aside(|| Transfer::begin(route, &run.file, 0, ENTRIES_LENGTH as u64, &run.near))
-            .setup(route.name())?;
+        aside(|| Transfer::begin(route, &run.file, 0, ENTRIES_LENGTH as u64, &run.near)).setup(route.name())?;
     let (entries, ()) = lab.entries(|| transfer.drive());
     let outcome = transfer.outcome();
     outcome.result().setup(route.name())?;
@@ -193,11 +182,7 @@ pub(super) fn entries_of(
 
 /// An experiment on calls still needs all bytes to arrive; anything less is an error.
 pub(super) fn all_arrived(arrived: bool) -> Result<(), Stop> {
-    if arrived {
-        Ok(())
-    } else {
-        Err(Stop::broken("the receiver got other bytes"))
-    }
+    if arrived { Ok(()) } else { Err(Stop::broken("the receiver got other bytes")) }
 }
 
 /// A file of 1 MiB, and a TCP socket whose peer reads until the end.
@@ -214,12 +199,7 @@ impl FileToTcp {
         let file = lab.file(&content)?;
         let (near, far) = Sink::open(lab, Kind::Tcp)?.into_ends();
         let reader = drain(far.ok_or_else(|| Stop::broken("a socket has two ends"))?);
-        Ok(Self {
-            content,
-            file,
-            near,
-            reader,
-        })
+        Ok(Self { content, file, near, reader })
     }
 
     /// Closes the socket. Returns whether the peer has received the file's bytes.
@@ -230,12 +210,7 @@ impl FileToTcp {
 }
 
 /// Sends the first `length` bytes of `file` by a route until the end. Returns the number of bytes that the sink has taken.
-pub(super) fn carry(
-    route: Route,
-    file: &impl AsFd,
-    sink: &impl AsFd,
-    length: usize,
-) -> Result<u64, Stop> {
+pub(super) fn carry(route: Route, file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Stop> {
     let sent = routes::send(route, file, sink, length).setup(route.name())?;
     sent.result().setup(route.name())
 }

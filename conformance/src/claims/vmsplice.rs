@@ -31,55 +31,31 @@ macro_rules! copies_claim {
 
 /// Claims about `vmsplice`.
 pub const CLAIMS: &[Claim] = &[
-    copies_claim!(
-        "vmsplice.copies.tcp",
-        Kind::Tcp,
-        "a TCP socket",
-        always(true)
-    ),
-    copies_claim!(
-        "vmsplice.copies.unix",
-        Kind::Unix,
-        "an AF_UNIX socket",
-        always(true)
-    ),
+    copies_claim!("vmsplice.copies.tcp", Kind::Tcp, "a TCP socket", always(true)),
+    copies_claim!("vmsplice.copies.unix", Kind::Unix, "an AF_UNIX socket", always(true)),
     copies_claim!("vmsplice.copies.pipe", Kind::Pipe, "a pipe", always(true)),
     copies_claim!("vmsplice.copies.file", Kind::File, "a file", always(false)),
     Claim {
         statement: "With SPLICE_F_MOVE, splice() moves pages into a file instead of copying them.",
         method: "Gives pages to a pipe (SPLICE_F_GIFT), splices the pipe into a file with SPLICE_F_MOVE, changes the memory, and \
                  looks at the file.",
-        sources: &[
-            seed("3.3"),
-            Source::Man("splice(2) and vmsplice(2), man-pages 6.20"),
-        ],
+        sources: &[seed("3.3"), Source::Man("splice(2) and vmsplice(2), man-pages 6.20")],
         finds: always(false),
         about: &[Sysno::splice, Sysno::vmsplice],
         lies: alias::SHARING_LIES,
-        gates: &[gate(
-            "2.6.21",
-            "SPLICE_F_MOVE does nothing",
-            Source::Man("splice(2), man-pages 6.20"),
-        )],
-        ..Claim::new(
-            "splice.flags.move-copies-into-file",
-            splice_flags_move_copies_into_file,
-            |seen| Verdict::holds_if(seen.is(AFTER_STORE, "shared")),
-        )
+        gates: &[gate("2.6.21", "SPLICE_F_MOVE does nothing", Source::Man("splice(2), man-pages 6.20"))],
+        ..Claim::new("splice.flags.move-copies-into-file", splice_flags_move_copies_into_file, |seen| {
+            Verdict::holds_if(seen.is(AFTER_STORE, "shared"))
+        })
     },
     Claim {
         statement: "More memory than a pipe holds goes through it piece by piece: poll() says when there is room again.",
         method: "Gives 128 KiB to a pipe of 64 KiB with SPLICE_F_NONBLOCK, and splices the pipe into a file when poll() says that \
                  there is no room.",
-        sources: &[Source::Thread(
-            "LTP @6958277, testcases/kernel/syscalls/vmsplice/vmsplice01.c",
-        )],
+        sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/vmsplice/vmsplice01.c")],
         finds: always(true),
         about: &[Sysno::vmsplice, Sysno::splice, Sysno::poll],
-        lies: &[
-            Lie::refused(Sysno::vmsplice, libc::EINVAL),
-            Lie::returned(Sysno::vmsplice, 1 << 17),
-        ],
+        lies: &[Lie::refused(Sysno::vmsplice, libc::EINVAL), Lie::returned(Sysno::vmsplice, 1 << 17)],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "vmsplice.moves.piecewise",
@@ -139,8 +115,7 @@ fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     sink.settle(LENGTH)?;
     memory.fill(NEW);
     let mut seen = Observation::new();
-    seen.text("sink", kind)
-        .text(AFTER_STORE, Sharing::of(&sink.take(LENGTH)?)?);
+    seen.text("sink", kind).text(AFTER_STORE, Sharing::of(&sink.take(LENGTH)?)?);
     Ok(seen)
 }
 
@@ -150,25 +125,9 @@ fn splice_flags_move_copies_into_file(lab: &Lab) -> Result<Observation, Stop> {
     let mut memory = alias::memory(LENGTH)?;
     let mut seen = Observation::new();
     // SAFETY: the write end of a pipe; the memory outlives the pipe.
-    alias::send_all(|done| unsafe {
-        vmsplice_to_pipe(
-            &pipe.write,
-            &[IoVec::new(&memory[done..])],
-            SpliceFlags::GIFT,
-        )
-    })
-    .setup("vmsplice")?;
-    alias::send_all(|done| {
-        splice(
-            &pipe.read,
-            None,
-            &file,
-            None,
-            LENGTH - done,
-            SpliceFlags::MOVE,
-        )
-    })
-    .setup("splice")?;
+    alias::send_all(|done| unsafe { vmsplice_to_pipe(&pipe.write, &[IoVec::new(&memory[done..])], SpliceFlags::GIFT) })
+        .setup("vmsplice")?;
+    alias::send_all(|done| splice(&pipe.read, None, &file, None, LENGTH - done, SpliceFlags::MOVE)).setup("splice")?;
     memory.fill(NEW);
     let mut bytes = vec![0; LENGTH];
     let left = aside(|| sockets::readable(&pipe.read))?;
@@ -200,16 +159,7 @@ fn piecewise(lab: &Lab) -> Result<Observation, Stop> {
         } else {
             full += u64::from(given < PIECES);
             let queued = given - taken;
-            io::until_done(queued, |done| {
-                splice(
-                    &pipe.read,
-                    None,
-                    &file,
-                    None,
-                    queued - done,
-                    SpliceFlags::NONBLOCK,
-                )
-            })
+            io::until_done(queued, |done| splice(&pipe.read, None, &file, None, queued - done, SpliceFlags::NONBLOCK))
         };
         last = moved;
         match moved {
@@ -226,18 +176,8 @@ fn piecewise(lab: &Lab) -> Result<Observation, Stop> {
     seen.call("last call", last)
         .count("times that poll() saw no room", full)
         .count("bytes in the file", length as u64)
-        .text(
-            "file's bytes",
-            if same {
-                "those of the memory"
-            } else {
-                "others"
-            },
-        )
-        .count(
-            "bytes left in the pipe",
-            aside(|| sockets::readable(&pipe.read))? as u64,
-        );
+        .text("file's bytes", if same { "those of the memory" } else { "others" })
+        .count("bytes left in the pipe", aside(|| sockets::readable(&pipe.read))? as u64);
     Ok(seen)
 }
 

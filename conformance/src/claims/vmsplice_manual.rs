@@ -11,9 +11,7 @@ use crate::lab::{Lab, map_file, sockets};
 use crate::verdict::{Observation, Setup, Stop, Verdict};
 use nocopy_host::process::{self, Ended};
 use nocopy_mmap::PrivateAnonymous;
-use nocopy_splice::{
-    IoVec, IoVecMut, Pipe, PipeFlags, SpliceFlags, pipe2, vmsplice_from_pipe, vmsplice_to_pipe,
-};
+use nocopy_splice::{IoVec, IoVecMut, Pipe, PipeFlags, SpliceFlags, pipe2, vmsplice_from_pipe, vmsplice_to_pipe};
 use std::os::fd::AsRawFd;
 use syscalls::{Errno, Sysno};
 
@@ -51,10 +49,7 @@ pub const CLAIMS: &[Claim] = &[
             vmsplice_length_zero_no_pipe,
             &[
                 ("vmsplice(file, no buffers)", Answer::Fails(Errno::EBADF)),
-                (
-                    "vmsplice(file, an empty buffer)",
-                    Answer::Fails(Errno::EBADF),
-                ),
+                ("vmsplice(file, an empty buffer)", Answer::Fails(Errno::EBADF)),
             ],
         )
     },
@@ -80,18 +75,11 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: VMSPLICE,
         lies: &[Lie::refused(Sysno::vmsplice, libc::EINVAL)],
-        exceptions: &[Exception::Of(
-            Sysno::vmsplice,
-            What::Shortened,
-            "half of an unaligned gift is one, too",
-        )],
+        exceptions: &[Exception::Of(Sysno::vmsplice, What::Shortened, "half of an unaligned gift is one, too")],
         ..Claim::of_answers(
             "vmsplice.gift.alignment",
             vmsplice_gift_alignment,
-            &[(
-                "vmsplice(pipe, 100 bytes in a page, SPLICE_F_GIFT)",
-                Answer::Fails(Errno::EINVAL),
-            )],
+            &[("vmsplice(pipe, 100 bytes in a page, SPLICE_F_GIFT)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
@@ -104,23 +92,14 @@ pub const CLAIMS: &[Claim] = &[
             "vmsplice.flags.nonblock",
             vmsplice_flags_nonblock,
             &[
-                (
-                    "vmsplice(full pipe, SPLICE_F_NONBLOCK)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
-                (
-                    "vmsplice(empty pipe, SPLICE_F_NONBLOCK)",
-                    Answer::Fails(Errno::EAGAIN),
-                ),
+                ("vmsplice(full pipe, SPLICE_F_NONBLOCK)", Answer::Fails(Errno::EAGAIN)),
+                ("vmsplice(empty pipe, SPLICE_F_NONBLOCK)", Answer::Fails(Errno::EAGAIN)),
             ],
         )
     },
     Claim {
         statement: "An unknown flag of vmsplice() fails with EINVAL.",
-        sources: &[
-            Source::Thread("Linux 7.3, fs/splice.c, vmsplice"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, fs/splice.c, vmsplice"), Source::Measured],
         finds: always(true),
         about: VMSPLICE,
         lies: OTHERWISE,
@@ -132,10 +111,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "A bad address, of the vector or of a buffer, fails with EFAULT.",
-        sources: &[
-            Source::Thread("LTP vmsplice02; Linux 7.3, fs/splice.c"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("LTP vmsplice02; Linux 7.3, fs/splice.c"), Source::Measured],
         finds: always(true),
         about: VMSPLICE,
         lies: OTHERWISE,
@@ -143,18 +119,9 @@ pub const CLAIMS: &[Claim] = &[
             "vmsplice.errors.efault",
             vmsplice_errors_efault,
             &[
-                (
-                    "vmsplice(pipe, vector at a bad address)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
-                (
-                    "vmsplice(pipe, buffer at a bad address)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
-                (
-                    "vmsplice(pipe, mapping behind the end of its file)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("vmsplice(pipe, vector at a bad address)", Answer::Fails(Errno::EFAULT)),
+                ("vmsplice(pipe, buffer at a bad address)", Answer::Fails(Errno::EFAULT)),
+                ("vmsplice(pipe, mapping behind the end of its file)", Answer::Fails(Errno::EFAULT)),
             ],
         )
     },
@@ -170,13 +137,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "vmsplice.errors.sigpipe",
             vmsplice_errors_sigpipe,
-            &[
-                (
-                    "vmsplice(pipe without readers)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
-                ("signals raised", Answer::Is(1)),
-            ],
+            &[("vmsplice(pipe without readers)", Answer::Fails(Errno::EPIPE)), ("signals raised", Answer::Is(1))],
         )
     },
     Claim {
@@ -184,23 +145,13 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread("LTP vmsplice01"), Source::Measured],
         finds: always(true),
         about: VMSPLICE,
-        lies: &[
-            Lie::returned(Sysno::vmsplice, 192 << 10),
-            Lie::refused(Sysno::vmsplice, libc::EAGAIN),
-        ],
-        exceptions: &[Exception::Of(
-            Sysno::vmsplice,
-            What::Shortened,
-            "how much one call takes is what is claimed",
-        )],
+        lies: &[Lie::returned(Sysno::vmsplice, 192 << 10), Lie::refused(Sysno::vmsplice, libc::EAGAIN)],
+        exceptions: &[Exception::Of(Sysno::vmsplice, What::Shortened, "how much one call takes is what is claimed")],
         resources: &[Resource::UserPipePages],
         ..Claim::of_answers(
             "vmsplice.length.pipe-room",
             vmsplice_length_pipe_room,
-            &[(
-                "vmsplice(pipe, 192 KiB, SPLICE_F_NONBLOCK)",
-                Answer::Is(65536),
-            )],
+            &[("vmsplice(pipe, 192 KiB, SPLICE_F_NONBLOCK)", Answer::Is(65536))],
         )
     },
     Claim {
@@ -226,29 +177,21 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "vmsplice.read-end.copies",
             vmsplice_read_end_copies,
-            &[
-                ("vmsplice(read end)", Answer::Succeeds),
-                ("memory changed, what was taken out", Answer::Says("copied")),
-            ],
+            &[("vmsplice(read end)", Answer::Succeeds), ("memory changed, what was taken out", Answer::Says("copied"))],
         )
     },
     Claim {
         statement: "What a child has given to a pipe by vmsplice(), of memory it shares with its parent since fork(), does not change with \
                     the parent's memory.",
         method: "A child gives inherited memory to a pipe, unmaps it and ends; the parent changes its memory and reads the pipe.",
-        sources: &[Source::Thread(
-            "CVE-2020-29374; Linux 7.3, tools/testing/selftests/mm/cow.c",
-        )],
+        sources: &[Source::Thread("CVE-2020-29374; Linux 7.3, tools/testing/selftests/mm/cow.c")],
         finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::bytes(Sysno::read, OLD, NEW)],
         ..Claim::of_answers(
             "vmsplice.memory.child-gives",
             vmsplice_memory_child_gives,
-            &[(
-                "parent's memory changed, pipe's bytes",
-                Answer::Says("copied"),
-            )],
+            &[("parent's memory changed, pipe's bytes", Answer::Says("copied"))],
         )
     },
     Claim {
@@ -268,9 +211,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "Memory of memfd_secret() cannot be given to a pipe: EFAULT.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/mm/memfd_secret.c",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/mm/memfd_secret.c")],
         finds: &[between((6, 12), (7, 3), true)],
         about: VMSPLICE,
         lies: OTHERWISE,
@@ -282,26 +223,18 @@ pub const CLAIMS: &[Claim] = &[
                 let vector = [super::zerocopy_sends::secret_page()?, 1];
                 let vector = vector.as_ptr().expose_provenance();
                 // SAFETY: the vector is read during the call; the page stays mapped until the process ends.
-                let done =
-                    unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), vector, 1, 2, 0, 0]) };
+                let done = unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), vector, 1, 2, 0, 0]) };
                 let mut seen = Observation::new();
                 seen.call("vmsplice(pipe, secret memory)", done);
                 Ok(seen)
             },
-            &[(
-                "vmsplice(pipe, secret memory)",
-                Answer::Fails(Errno::EFAULT),
-            )],
+            &[("vmsplice(pipe, secret memory)", Answer::Fails(Errno::EFAULT))],
         )
     },
 ];
 
 /// Calls `vmsplice` with one buffer, whose memory must be freed after its pipe.
-pub(super) fn give(
-    to: &impl std::os::fd::AsFd,
-    bytes: &[u8],
-    flags: SpliceFlags,
-) -> Result<usize, Errno> {
+pub(super) fn give(to: &impl std::os::fd::AsFd, bytes: &[u8], flags: SpliceFlags) -> Result<usize, Errno> {
     // SAFETY: experiments read or drop the pipe before they free the memory.
     unsafe { vmsplice_to_pipe(to.as_fd(), &[IoVec::new(bytes)], flags) }
 }
@@ -314,18 +247,8 @@ fn vmsplice_errors_ebadf(lab: &Lab) -> Result<Observation, Stop> {
     // SAFETY: the vector names a byte that outlives the call; there is no pipe to keep it.
     let none = unsafe { ask(Sysno::vmsplice, [NO_FD, vector, 1, 2, 0, 0]) };
     seen.call("vmsplice(-1)", none)
-        .call(
-            "vmsplice(file)",
-            give(&lab.empty_file()?, &memory[..1], NONBLOCK),
-        )
-        .call(
-            "vmsplice(TCP socket)",
-            give(
-                &Descriptor::open(lab, Fd::TcpSocket)?,
-                &memory[..1],
-                NONBLOCK,
-            ),
-        );
+        .call("vmsplice(file)", give(&lab.empty_file()?, &memory[..1], NONBLOCK))
+        .call("vmsplice(TCP socket)", give(&Descriptor::open(lab, Fd::TcpSocket)?, &memory[..1], NONBLOCK));
     Ok(seen)
 }
 
@@ -334,10 +257,7 @@ fn vmsplice_length_zero_no_pipe(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     // SAFETY: no buffer, nothing to keep.
     let none = unsafe { vmsplice_to_pipe(&file, &[], NONBLOCK) };
-    seen.call("vmsplice(file, no buffers)", none).call(
-        "vmsplice(file, an empty buffer)",
-        give(&file, b"", NONBLOCK),
-    );
+    seen.call("vmsplice(file, no buffers)", none).call("vmsplice(file, an empty buffer)", give(&file, b"", NONBLOCK));
     Ok(seen)
 }
 
@@ -349,12 +269,7 @@ fn vmsplice_vectors_maximum(_lab: &Lab) -> Result<Observation, Stop> {
     for count in [1024, 1025] {
         let pipe = pipe()?;
         // SAFETY: the vector names bytes that outlive the pipe.
-        let done = unsafe {
-            ask(
-                Sysno::vmsplice,
-                [argument(&pipe.write), address, count, 2, 0, 0],
-            )
-        };
+        let done = unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), address, count, 2, 0, 0]) };
         seen.call(format!("vmsplice(pipe, {count} buffers)"), done);
         note_readable(&mut seen, &format!("bytes of {count} buffers"), &pipe.read)?;
     }
@@ -377,14 +292,10 @@ fn vmsplice_flags_nonblock(_lab: &Lab) -> Result<Observation, Stop> {
     let memory = alias::memory(4096)?;
     let (full, empty) = (full()?, pipe()?);
     let mut seen = Observation::new();
-    seen.call(
-        "vmsplice(full pipe, SPLICE_F_NONBLOCK)",
-        give(&full.write, &memory[..1], NONBLOCK),
-    );
+    seen.call("vmsplice(full pipe, SPLICE_F_NONBLOCK)", give(&full.write, &memory[..1], NONBLOCK));
     let mut taken = [0; 1];
     // SAFETY: the read end of a pipe: the kernel writes the buffer during the call.
-    let done =
-        unsafe { vmsplice_from_pipe(&empty.read, &mut [IoVecMut::new(&mut taken)], NONBLOCK) };
+    let done = unsafe { vmsplice_from_pipe(&empty.read, &mut [IoVecMut::new(&mut taken)], NONBLOCK) };
     seen.call("vmsplice(empty pipe, SPLICE_F_NONBLOCK)", done);
     Ok(seen)
 }
@@ -395,12 +306,7 @@ fn vmsplice_flags_unknown(_lab: &Lab) -> Result<Observation, Stop> {
     let vector = [memory.as_ptr().expose_provenance(), 1];
     let vector = vector.as_ptr().expose_provenance();
     // SAFETY: the vector names a byte that outlives the pipe.
-    let done = unsafe {
-        ask(
-            Sysno::vmsplice,
-            [argument(&pipe.write), vector, 1, 0x10, 0, 0],
-        )
-    };
+    let done = unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), vector, 1, 0x10, 0, 0]) };
     let mut seen = Observation::new();
     seen.call("vmsplice(pipe, 0x10)", done);
     Ok(seen)
@@ -415,18 +321,12 @@ fn vmsplice_errors_efault(lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("vmsplice(pipe, vector at a bad address)", call(NOWHERE));
     let vector = [NOWHERE, 1];
-    seen.call(
-        "vmsplice(pipe, buffer at a bad address)",
-        call(vector.as_ptr().expose_provenance()),
-    );
+    seen.call("vmsplice(pipe, buffer at a bad address)", call(vector.as_ptr().expose_provenance()));
     let file = lab.file(&[OLD; 4096])?;
     let mapping = map_file(&file, 4096).setup("mmap")?;
     aside(|| io::truncate(&file, 0)).setup("ftruncate")?;
     let vector = [mapping.as_ptr().expose_provenance(), 1];
-    seen.call(
-        "vmsplice(pipe, mapping behind the end of its file)",
-        call(vector.as_ptr().expose_provenance()),
-    );
+    seen.call("vmsplice(pipe, mapping behind the end of its file)", call(vector.as_ptr().expose_provenance()));
     Ok(seen)
 }
 
@@ -436,8 +336,7 @@ fn vmsplice_errors_sigpipe(_lab: &Lab) -> Result<Observation, Stop> {
     drop(pipe.read);
     let mut seen = Observation::new();
     let (done, signals) = raised(libc::SIGPIPE, || give(&pipe.write, &memory[..1], NONBLOCK))?;
-    seen.call("vmsplice(pipe without readers)", done)
-        .count("signals raised", signals);
+    seen.call("vmsplice(pipe without readers)", done).count("signals raised", signals);
     Ok(seen)
 }
 
@@ -445,10 +344,7 @@ fn vmsplice_length_pipe_room(_lab: &Lab) -> Result<Observation, Stop> {
     let memory = alias::memory(192 << 10)?;
     let pipe = pipe()?;
     let mut seen = Observation::new();
-    seen.call(
-        "vmsplice(pipe, 192 KiB, SPLICE_F_NONBLOCK)",
-        give(&pipe.write, &memory, NONBLOCK),
-    );
+    seen.call("vmsplice(pipe, 192 KiB, SPLICE_F_NONBLOCK)", give(&pipe.write, &memory, NONBLOCK));
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }
@@ -463,31 +359,21 @@ fn vmsplice_memory_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
     let left = aside(|| sockets::readable(&pipe.read))?;
     let mut seen = Observation::new();
     let same = bytes == [OLD; LENGTH];
-    seen.text(
-        "bytes in the pipe",
-        if same { "the memory's" } else { "others" },
-    )
-    .count("bytes left in the pipe", left as u64);
+    seen.text("bytes in the pipe", if same { "the memory's" } else { "others" })
+        .count("bytes left in the pipe", left as u64);
     Ok(seen)
 }
 
 fn vmsplice_read_end_copies(_lab: &Lab) -> Result<Observation, Stop> {
     let mut given = alias::memory(LENGTH)?;
     let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
-    aside(|| alias::send_all(|done| give(&pipe.write, &given[done..], NONBLOCK)))
-        .setup("vmsplice")?;
+    aside(|| alias::send_all(|done| give(&pipe.write, &given[done..], NONBLOCK))).setup("vmsplice")?;
     let mut taken = PrivateAnonymous::new(LENGTH).setup("mmap")?;
     let mut done = 0;
     let mut seen = Observation::new();
     while done < LENGTH {
         // SAFETY: the read end of a pipe: the kernel writes the buffer during the call.
-        let part = unsafe {
-            vmsplice_from_pipe(
-                &pipe.read,
-                &mut [IoVecMut::new(&mut taken[done..])],
-                NONBLOCK,
-            )
-        };
+        let part = unsafe { vmsplice_from_pipe(&pipe.read, &mut [IoVecMut::new(&mut taken[done..])], NONBLOCK) };
         match part {
             Ok(count @ 1..) => done += count,
             other => {
@@ -539,9 +425,7 @@ pub(super) fn taken(pipe: &nocopy_splice::Pipe) -> Result<Sharing, Stop> {
     let count = io::read_full(&pipe.read, &mut bytes).setup("read the pipe")?;
     match aside(|| sockets::readable(&pipe.read))? {
         0 => Sharing::of(&bytes[..count]),
-        more => Err(Stop::broken(format!(
-            "{more} bytes more are in the pipe than were given"
-        ))),
+        more => Err(Stop::broken(format!("{more} bytes more are in the pipe than were given"))),
     }
 }
 
@@ -572,22 +456,11 @@ fn vmsplice_memory_forked(_lab: &Lab) -> Result<Observation, Stop> {
         let pipe = pipe()?;
         let hold = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
         alias::send_all(|done| give(&pipe.write, &memory[done..], NONBLOCK)).setup("vmsplice")?;
-        let pid = if forks {
-            Some(child_that_waits(&hold, || {})?)
-        } else {
-            None
-        };
+        let pid = if forks { Some(child_that_waits(&hold, || {})?) } else { None };
         memory.fill(NEW);
         drop(hold.write);
-        let when = if forks {
-            "after a fork"
-        } else {
-            "without a fork"
-        };
-        seen.text(
-            format!("memory changed {when}, pipe's bytes"),
-            taken(&pipe)?,
-        );
+        let when = if forks { "after a fork" } else { "without a fork" };
+        seen.text(format!("memory changed {when}, pipe's bytes"), taken(&pipe)?);
         if let Some(pid) = pid {
             aside(|| ended(pid))?;
         }

@@ -23,9 +23,7 @@ pub const CLAIMS: &[Claim] = &[
                     child's memory once the parent has unmapped it.",
         method: "The parent gives memory to a pipe, before fork() and after it, and unmaps it; the child stores to its memory; the \
                  parent reads the pipe.",
-        sources: &[Source::Thread(
-            "CVE-2020-29374; Linux 7.3, tools/testing/selftests/mm/cow.c",
-        )],
+        sources: &[Source::Thread("CVE-2020-29374; Linux 7.3, tools/testing/selftests/mm/cow.c")],
         finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::bytes(Sysno::read, OLD, NEW)],
@@ -47,10 +45,7 @@ pub const CLAIMS: &[Claim] = &[
         ],
         finds: always(true),
         about: VMSPLICE,
-        lies: &[
-            Lie::accepted(Sysno::vmsplice),
-            Lie::refused(Sysno::vmsplice, libc::EFAULT),
-        ],
+        lies: &[Lie::accepted(Sysno::vmsplice), Lie::refused(Sysno::vmsplice, libc::EFAULT)],
         ..Claim::of_answers(
             "vmsplice.memory.protection-key",
             vmsplice_memory_protection_key,
@@ -112,12 +107,8 @@ fn vmsplice_memory_protection_key(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("vmsplice(page)", give(&pipe.write, &memory[..1], NONBLOCK));
     // SAFETY: nothing uses the page after this.
-    aside(|| unsafe { ask(Sysno::pkey_mprotect, [page, PAGE, ACCESS, key, 0, 0]) })
-        .setup("pkey_mprotect")?;
-    seen.call(
-        "vmsplice(page with the key)",
-        give(&pipe.write, &memory[..1], NONBLOCK),
-    );
+    aside(|| unsafe { ask(Sysno::pkey_mprotect, [page, PAGE, ACCESS, key, 0, 0]) }).setup("pkey_mprotect")?;
+    seen.call("vmsplice(page with the key)", give(&pipe.write, &memory[..1], NONBLOCK));
     note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
     Ok(seen)
 }

@@ -18,16 +18,14 @@ const MAN: Source = Source::Man("pipe(7), man-pages 6.20");
 const SPLICE_MAN: Source = Source::Man("splice(2), man-pages 6.20");
 const GVISOR_SPLICE: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/splice.cc");
 const GVISOR_PIPE: Source = Source::Thread("gVisor @3c5eee1, test/syscalls/linux/pipe.cc");
-const WAITS: &str = "Makes the call in a thread, looks into /proc until it sleeps there or has returned, and then lets it go on.";
+const WAITS: &str =
+    "Makes the call in a thread, looks into /proc until it sleeps there or has returned, and then lets it go on.";
 const BLOCKING: SpliceFlags = SpliceFlags::empty();
 const OF_USER: &[Resource] = &[Resource::UserPipePages];
 
 /// The lies of a kernel that does not wait.
 pub(super) const fn does_not_wait(call: Sysno) -> [Lie; 2] {
-    [
-        Lie::refused(call, libc::EAGAIN),
-        Lie::about(call, What::Undone(0)),
-    ]
+    [Lie::refused(call, libc::EAGAIN), Lie::about(call, What::Undone(0))]
 }
 
 /// Claims about calls that wait.
@@ -35,10 +33,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() into a full pipe sleeps until a page of the pipe has been read.",
         method: WAITS,
-        sources: &[
-            MAN,
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_04.c"),
-        ],
+        sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_04.c")],
         finds: always(true),
         about: &[Sysno::write],
         lies: &does_not_wait(Sysno::write),
@@ -47,18 +42,12 @@ pub const CLAIMS: &[Claim] = &[
             "pipe.write.full-sleeps",
             |_lab| {
                 let Pipe { read, write } = full()?;
-                let caller =
-                    Caller::start(Sysno::write, move || io::again(|| io::write(&write, b"b")))?;
+                let caller = Caller::start(Sysno::write, move || io::again(|| io::write(&write, b"b")))?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "write(full pipe, 1)", caller, |_| {
-                    read_page(&read)
-                })?;
+                note_sleeper(&mut seen, "write(full pipe, 1)", caller, |_| read_page(&read))?;
                 Ok(seen)
             },
-            &[
-                ("write(full pipe, 1)", Answer::Says("sleeps")),
-                ("write(full pipe, 1), then", Answer::Is(1)),
-            ],
+            &[("write(full pipe, 1)", Answer::Says("sleeps")), ("write(full pipe, 1), then", Answer::Is(1))],
         )
     },
     Claim {
@@ -68,10 +57,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[GVISOR_PIPE, Source::Measured],
         finds: always(true),
         about: &[Sysno::write],
-        lies: &[
-            Lie::refused(Sysno::write, libc::EAGAIN),
-            Lie::about(Sysno::write, What::Swallowed(libc::SIGPIPE)),
-        ],
+        lies: &[Lie::refused(Sysno::write, libc::EAGAIN), Lie::about(Sysno::write, What::Swallowed(libc::SIGPIPE))],
         exceptions: &[Exception::Of(
             Sysno::write,
             What::Shortened,
@@ -157,9 +143,7 @@ pub const CLAIMS: &[Claim] = &[
                     io::again(|| splice(&file, Some(&mut 0), &write, None, 1, BLOCKING))
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "splice(file, full pipe, 1)", caller, |_| {
-                    read_page(&read)
-                })?;
+                note_sleeper(&mut seen, "splice(file, full pipe, 1)", caller, |_| read_page(&read))?;
                 Ok(seen)
             },
             &[
@@ -174,10 +158,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[GVISOR_SPLICE, SPLICE_MAN],
         finds: always(true),
         about: &[Sysno::splice],
-        lies: &[
-            Lie::refused(Sysno::splice, libc::EINTR),
-            Lie::about(Sysno::splice, What::OtherErrno(libc::EIO)),
-        ],
+        lies: &[Lie::refused(Sysno::splice, libc::EINTR), Lie::about(Sysno::splice, What::OtherErrno(libc::EIO))],
         exceptions: &[Exception::asked(Sysno::splice)],
         resources: OF_USER,
         ..Claim::of_answers(
@@ -185,10 +166,7 @@ pub const CLAIMS: &[Claim] = &[
             splice_waits_interrupted,
             &[
                 ("splice(pipe, full pipe, 1)", Answer::Says("sleeps")),
-                (
-                    "splice(pipe, full pipe, 1), then",
-                    Answer::Fails(Errno::EINTR),
-                ),
+                ("splice(pipe, full pipe, 1), then", Answer::Fails(Errno::EINTR)),
                 ("bytes in the first pipe", Answer::Is(1)),
             ],
         )
@@ -224,10 +202,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[GVISOR_SPLICE],
         finds: always(true),
         about: &[Sysno::splice, Sysno::read],
-        lies: &[
-            Lie::refused(Sysno::splice, libc::EDEADLK),
-            Lie::refused(Sysno::read, libc::EDEADLK).with(2, 4096),
-        ],
+        lies: &[Lie::refused(Sysno::splice, libc::EDEADLK), Lie::refused(Sysno::read, libc::EDEADLK).with(2, 4096)],
         exceptions: &[
             Exception::Of(Sysno::splice, What::TooMany, BESIDE),
             Exception::Of(Sysno::splice, What::TooFew, BESIDE),
@@ -241,10 +216,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "splice.waits.read-beside",
             splice_waits_read_beside,
-            &[
-                ("last read(file)", Answer::Is(0)),
-                ("last splice(file, pipe)", Answer::Is(0)),
-            ],
+            &[("last read(file)", Answer::Is(0)), ("last splice(file, pipe)", Answer::Is(0))],
         )
     },
     Claim {
@@ -260,19 +232,15 @@ pub const CLAIMS: &[Claim] = &[
                 let (first, second) = two()?;
                 let first = Arc::new(first);
                 let from = Arc::clone(&first);
-                let caller = Caller::start(Sysno::tee, move || {
-                    io::again(|| tee(&from.read, &second.write, 1, BLOCKING))
-                })?;
+                let caller =
+                    Caller::start(Sysno::tee, move || io::again(|| tee(&from.read, &second.write, 1, BLOCKING)))?;
                 let mut seen = Observation::new();
                 note_sleeper(&mut seen, "tee(empty pipe, pipe, 1)", caller, |_| {
                     io::write_all(&first.write, b"b").setup("write to a pipe")
                 })?;
                 Ok(seen)
             },
-            &[
-                ("tee(empty pipe, pipe, 1)", Answer::Says("sleeps")),
-                ("tee(empty pipe, pipe, 1), then", Answer::Is(1)),
-            ],
+            &[("tee(empty pipe, pipe, 1)", Answer::Says("sleeps")), ("tee(empty pipe, pipe, 1), then", Answer::Is(1))],
         )
     },
     Claim {
@@ -288,19 +256,12 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 let source = filled(b"b")?;
                 let Pipe { read, write } = full()?;
-                let caller = Caller::start(Sysno::tee, move || {
-                    io::again(|| tee(&source.read, &write, 1, BLOCKING))
-                })?;
+                let caller = Caller::start(Sysno::tee, move || io::again(|| tee(&source.read, &write, 1, BLOCKING)))?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "tee(pipe, full pipe, 1)", caller, |_| {
-                    read_page(&read)
-                })?;
+                note_sleeper(&mut seen, "tee(pipe, full pipe, 1)", caller, |_| read_page(&read))?;
                 Ok(seen)
             },
-            &[
-                ("tee(pipe, full pipe, 1)", Answer::Says("sleeps")),
-                ("tee(pipe, full pipe, 1), then", Answer::Is(1)),
-            ],
+            &[("tee(pipe, full pipe, 1)", Answer::Says("sleeps")), ("tee(pipe, full pipe, 1), then", Answer::Is(1))],
         )
     },
     Claim {
@@ -321,28 +282,19 @@ pub const CLAIMS: &[Claim] = &[
                 let Pipe { read, write } = full()?;
                 let caller = Caller::start(Sysno::vmsplice, move || {
                     // SAFETY: the byte is never changed and always there.
-                    io::again(|| unsafe {
-                        vmsplice_to_pipe(&write, &[IoVec::new(&BYTE)], BLOCKING)
-                    })
+                    io::again(|| unsafe { vmsplice_to_pipe(&write, &[IoVec::new(&BYTE)], BLOCKING) })
                 })?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "vmsplice(full pipe, 1)", caller, |_| {
-                    read_page(&read)
-                })?;
+                note_sleeper(&mut seen, "vmsplice(full pipe, 1)", caller, |_| read_page(&read))?;
                 Ok(seen)
             },
-            &[
-                ("vmsplice(full pipe, 1)", Answer::Says("sleeps")),
-                ("vmsplice(full pipe, 1), then", Answer::Is(1)),
-            ],
+            &[("vmsplice(full pipe, 1)", Answer::Says("sleeps")), ("vmsplice(full pipe, 1), then", Answer::Is(1))],
         )
     },
     Claim {
         statement: "sendfile() into a full pipe sleeps until a page of it has been read.",
         method: WAITS,
-        sources: &[Source::Thread(
-            "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc",
-        )],
+        sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile.cc")],
         finds: always(true),
         about: &[Sysno::sendfile],
         lies: &does_not_wait(Sysno::sendfile),
@@ -352,13 +304,10 @@ pub const CLAIMS: &[Claim] = &[
             |lab| {
                 let file = lab.file(b"b")?;
                 let Pipe { read, write } = full()?;
-                let caller = Caller::start(Sysno::sendfile, move || {
-                    io::again(|| sendfile(&write, &file, Some(&mut 0), 1))
-                })?;
+                let caller =
+                    Caller::start(Sysno::sendfile, move || io::again(|| sendfile(&write, &file, Some(&mut 0), 1)))?;
                 let mut seen = Observation::new();
-                note_sleeper(&mut seen, "sendfile(full pipe, file, 1)", caller, |_| {
-                    read_page(&read)
-                })?;
+                note_sleeper(&mut seen, "sendfile(full pipe, file, 1)", caller, |_| read_page(&read))?;
                 Ok(seen)
             },
             &[
@@ -369,8 +318,7 @@ pub const CLAIMS: &[Claim] = &[
     },
 ];
 
-const BESIDE: &str =
-    "which of the two gets a page is chance: that both come to the end is what is asked";
+const BESIDE: &str = "which of the two gets a page is chance: that both come to the end is what is asked";
 /// The number of times that a byte is moved there and back.
 const ROUNDS: usize = 100;
 
@@ -387,28 +335,14 @@ fn note_sleeper(
 }
 
 /// Notes whether a call was seen asleep, and its result.
-pub(super) fn note_end(
-    seen: &mut Observation,
-    what: &str,
-    slept: bool,
-    caller: Caller,
-) -> Result<(), Stop> {
+pub(super) fn note_end(seen: &mut Observation, what: &str, slept: bool, caller: Caller) -> Result<(), Stop> {
     note_result(seen, what, slept, caller.join()?);
     Ok(())
 }
 
 /// Notes whether a call slept, and its result.
-pub(super) fn note_result(
-    seen: &mut Observation,
-    what: &str,
-    slept: bool,
-    result: Result<usize, Errno>,
-) {
-    let word = if slept {
-        "sleeps".to_owned()
-    } else {
-        returned(result)
-    };
+pub(super) fn note_result(seen: &mut Observation, what: &str, slept: bool, result: Result<usize, Errno>) {
+    let word = if slept { "sleeps".to_owned() } else { returned(result) };
     seen.text(what, word).call(format!("{what}, then"), result);
 }
 
@@ -431,9 +365,7 @@ fn pipe_close_wakes_writer(_lab: &Lab) -> Result<Observation, Stop> {
     seen.count("signals with it", signals);
     let (noted, signals) = raised(libc::SIGPIPE, || {
         let Pipe { read, write } = pipe()?;
-        let caller = Caller::start(Sysno::write, move || {
-            io::again(|| io::write(&write, &vec![0; 1 << 17]))
-        })?;
+        let caller = Caller::start(Sysno::write, move || io::again(|| io::write(&write, &vec![0; 1 << 17])))?;
         let sleeps = caller.sleeps_with(|| Ok(aside(|| sockets::readable(&read))? == 1 << 16))?;
         drop(read);
         note_end(&mut seen, "write(pipe, 128 KiB)", sleeps, caller)
@@ -450,9 +382,7 @@ fn pipe_close_wakes_readers(_lab: &Lab) -> Result<Observation, Stop> {
     let mut readers = Vec::new();
     for _ in NAMES {
         let read = Arc::clone(&read);
-        readers.push(Caller::start(Sysno::read, move || {
-            io::again(|| io::read(&*read, &mut [0]))
-        })?);
+        readers.push(Caller::start(Sysno::read, move || io::again(|| io::read(&*read, &mut [0])))?);
     }
     let mut asleep = 0;
     for reader in &readers {
@@ -472,13 +402,9 @@ fn splice_waits_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     let source = Arc::new(filled(b"b")?);
     let from = Arc::clone(&source);
     let Pipe { read, write } = full()?;
-    let caller = Caller::start(Sysno::splice, move || {
-        splice(&from.read, None, &write, None, 1, BLOCKING)
-    })?;
+    let caller = Caller::start(Sysno::splice, move || splice(&from.read, None, &write, None, 1, BLOCKING))?;
     let mut seen = Observation::new();
-    note_sleeper(&mut seen, "splice(pipe, full pipe, 1)", caller, |caller| {
-        caller.signal(libc::SIGUSR1)
-    })?;
+    note_sleeper(&mut seen, "splice(pipe, full pipe, 1)", caller, |caller| caller.signal(libc::SIGUSR1))?;
     super::tools::note_readable(&mut seen, "bytes in the first pipe", &source.read)?;
     drop(read);
     Ok(seen)
@@ -486,11 +412,7 @@ fn splice_waits_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
 
 fn splice_waits_two_pipes(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
-    let (moved, _) = raised(libc::SIGPIPE, || {
-        [1, 16]
-            .into_iter()
-            .try_for_each(|bytes| both_ways(&mut seen, bytes))
-    })?;
+    let (moved, _) = raised(libc::SIGPIPE, || [1, 16].into_iter().try_for_each(|bytes| both_ways(&mut seen, bytes)))?;
     moved?;
     Ok(seen)
 }
@@ -500,19 +422,13 @@ fn both_ways(seen: &mut Observation, bytes: u64) -> Result<(), Stop> {
     for _ in 0..bytes {
         let one = filled(b"b")?;
         // A splice uses a new buffer for each byte. A write would append to the last buffer.
-        aside(|| {
-            io::again(|| splice(&one.read, None, &here.write, None, 1, BLOCKING)).setup("splice")
-        })?;
+        aside(|| io::again(|| splice(&one.read, None, &here.write, None, 1, BLOCKING)).setup("splice"))?;
     }
     let forth = thread::spawn(move || move_bytes(here.read, there.write));
     let back = thread::spawn(move || move_bytes(there.read, here.write));
     let mut threads = Vec::new();
     for thread in [forth, back] {
-        threads.push(
-            thread
-                .join()
-                .map_err(|_| Stop::broken("a thread panicked"))?,
-        );
+        threads.push(thread.join().map_err(|_| Stop::broken("a thread panicked"))?);
     }
     for (way, (moved, _kept)) in ["there", "back"].iter().zip(threads) {
         seen.count(format!("bytes moved {way}, of {bytes}"), moved as u64);
@@ -546,9 +462,7 @@ fn splice_waits_read_beside(lab: &Lab) -> Result<Observation, Stop> {
     drained.setup("drain the pipe")?;
     let mut seen = Observation::new();
     seen.call("last splice(file, pipe)", last);
-    let last = reader
-        .join()
-        .map_err(|_| Stop::broken("a thread panicked"))?;
+    let last = reader.join().map_err(|_| Stop::broken("a thread panicked"))?;
     seen.call("last read(file)", last);
     Ok(seen)
 }

@@ -24,11 +24,7 @@ const COPIED: &str = "completions marked as copied";
 const NOT_COPIED: &[Lie] = &[Lie::completion(Field::Code, 0)];
 /// Lies about a kernel that does not copy: its completions report a copy.
 const COPIED_INSTEAD: &[Lie] = &[Lie::completion(Field::Code, 1)];
-const DATAGRAMS: &[Exception] = &[Exception::Of(
-    Sysno::sendto,
-    What::Shortened,
-    "a datagram is sent whole or not",
-)];
+const DATAGRAMS: &[Exception] = &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")];
 
 /// The change that allows vsock to take the option.
 const VSOCK: Gate = gate(
@@ -45,10 +41,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[seed("1.1"), seed("3.4"), seed("5.3"), DOC],
         finds: always(true),
         about: &[Sysno::setsockopt],
-        lies: &[
-            Lie::refused(Sysno::setsockopt, libc::ENOPROTOOPT),
-            Lie::skipped(Sysno::setsockopt),
-        ],
+        lies: &[Lie::refused(Sysno::setsockopt, libc::ENOPROTOOPT), Lie::skipped(Sysno::setsockopt)],
         gates: &[gate("4.14", "a TCP socket takes SO_ZEROCOPY", seed("1.1"))],
         ..Claim::new("zerocopy.socket.tcp", zerocopy_socket_tcp, |seen| {
             Verdict::holds_if(is_set(seen, "SO_ZEROCOPY of a TCP socket, set"))
@@ -66,11 +59,9 @@ pub const CLAIMS: &[Claim] = &[
             "a UDP socket takes SO_ZEROCOPY",
             Source::Thread("the series \"udp msg_zerocopy\" of Linux 5.0"),
         )],
-        ..Claim::new(
-            "zerocopy.socket.every-kind",
-            zerocopy_socket_every_kind,
-            |seen| Verdict::holds_if(seen.facts().iter().all(|fact| seen.succeeded(&fact.fact))),
-        )
+        ..Claim::new("zerocopy.socket.every-kind", zerocopy_socket_every_kind, |seen| {
+            Verdict::holds_if(seen.facts().iter().all(|fact| seen.succeeded(&fact.fact)))
+        })
     },
     Claim {
         statement: "sendmsg() with MSG_ZEROCOPY, as in the sample, is a zero-copy send: a completion comes for it.",
@@ -80,11 +71,9 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::sendmsg, Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::CompletionForged(0)).after(0)],
-        ..Claim::new(
-            "zerocopy.sample.flag-only",
-            zerocopy_sample_flag_only,
-            |seen| Verdict::holds_if(seen.counted("completions without SO_ZEROCOPY") > 0),
-        )
+        ..Claim::new("zerocopy.sample.flag-only", zerocopy_sample_flag_only, |seen| {
+            Verdict::holds_if(seen.counted("completions without SO_ZEROCOPY") > 0)
+        })
     },
     Claim {
         statement: "From user memory to a TCP socket over loopback, MSG_ZEROCOPY makes no CPU copy.",
@@ -95,9 +84,7 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: NOT_COPIED,
         varies: &["completions"],
-        ..Claim::new("zerocopy.copies.tcp", zerocopy_copies_tcp, |seen| {
-            Verdict::holds_if(seen.counted(COPIED) == 0)
-        })
+        ..Claim::new("zerocopy.copies.tcp", zerocopy_copies_tcp, |seen| Verdict::holds_if(seen.counted(COPIED) == 0))
     },
     Claim {
         statement: "From user memory to an AF_UNIX socket, MSG_ZEROCOPY makes no CPU copy.",
@@ -147,11 +134,9 @@ pub const CLAIMS: &[Claim] = &[
         lies: COPIED_INSTEAD,
         exceptions: DATAGRAMS,
         varies: &["completions"],
-        ..Claim::new(
-            "zerocopy.copies.dropping-device",
-            zerocopy_copies_dropping_device,
-            |seen| Verdict::holds_if(seen.counted(COPIED) == 0),
-        )
+        ..Claim::new("zerocopy.copies.dropping-device", zerocopy_copies_dropping_device, |seen| {
+            Verdict::holds_if(seen.counted(COPIED) == 0)
+        })
     },
     Claim {
         statement: "To another network namespace, over veth, MSG_ZEROCOPY makes no CPU copy.",
@@ -189,16 +174,10 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A vsock socket takes SO_ZEROCOPY.",
         method: "Sets the option on a stream socket of the family.",
         sources: &[DOC],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::setsockopt],
         modules: &["vsock_loopback"],
-        lies: &[
-            Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP).where_it(true),
-            Lie::accepted(Sysno::setsockopt),
-        ],
+        lies: &[Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP).where_it(true), Lie::accepted(Sysno::setsockopt)],
         gates: &[VSOCK],
         ..Claim::new("zerocopy.socket.vsock", zerocopy_socket_vsock, |seen| {
             Verdict::holds_if(seen.succeeded("SO_ZEROCOPY of a vsock socket, set"))
@@ -209,24 +188,15 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends to the own machine (CID 1), changes the memory when something has arrived, and looks at what the receiver \
                  reads and what the completion says.",
         sources: &[DOC, Source::Measured],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["vsock_loopback"],
         lies: alias::SHARING_LIES,
         varies: &["completions"],
         gates: &[VSOCK],
-        ..Claim::new(
-            "zerocopy.copies.vsock-loopback",
-            zerocopy_copies_vsock_loopback,
-            |seen| {
-                Verdict::holds_if(
-                    seen.is("memory changed after sendmsg(), receiver's bytes", "shared"),
-                )
-            },
-        )
+        ..Claim::new("zerocopy.copies.vsock-loopback", zerocopy_copies_vsock_loopback, |seen| {
+            Verdict::holds_if(seen.is("memory changed after sendmsg(), receiver's bytes", "shared"))
+        })
     },
     Claim {
         statement: "MSG_ZEROCOPY is for sending: as a flag of recvmsg() it does nothing.",
@@ -238,8 +208,7 @@ pub const CLAIMS: &[Claim] = &[
         lies: &[Lie::about(Sysno::recvmsg, What::Garbled).after(0)],
         ..Claim::new("zerocopy.recv.flag", zerocopy_recv_flag, |seen| {
             Verdict::holds_if(
-                seen.is("bytes received with the flag", "copied into the buffer")
-                    && seen.counted("completions") == 0,
+                seen.is("bytes received with the flag", "copied into the buffer") && seen.counted("completions") == 0,
             )
         })
     },
@@ -253,19 +222,11 @@ pub const CLAIMS: &[Claim] = &[
         gates: &[gate(
             "4.18",
             "a TCP socket has TCP_ZEROCOPY_RECEIVE",
-            Source::Thread(
-                "the commit \"tcp: add TCP_ZEROCOPY_RECEIVE support for zerocopy receive\" of Linux 4.18",
-            ),
+            Source::Thread("the commit \"tcp: add TCP_ZEROCOPY_RECEIVE support for zerocopy receive\" of Linux 4.18"),
         )],
-        ..Claim::new(
-            "zerocopy.recv.tcp-zerocopy-receive",
-            zerocopy_recv_tcp_zerocopy_receive,
-            |seen| {
-                Verdict::holds_if(
-                    seen.failed_with("getsockopt(TCP_ZEROCOPY_RECEIVE)", Errno::ENOPROTOOPT),
-                )
-            },
-        )
+        ..Claim::new("zerocopy.recv.tcp-zerocopy-receive", zerocopy_recv_tcp_zerocopy_receive, |seen| {
+            Verdict::holds_if(seen.failed_with("getsockopt(TCP_ZEROCOPY_RECEIVE)", Errno::ENOPROTOOPT))
+        })
     },
     Claim {
         statement: "Every send with MSG_ZEROCOPY has its completion, which the sender must wait for.",
@@ -278,16 +239,12 @@ pub const CLAIMS: &[Claim] = &[
             Lie::about(Sysno::recvmsg, What::CompletionForged(3)).after(3),
         ],
         varies: &["completions"],
-        ..Claim::new(
-            "zerocopy.notify.every-send",
-            zerocopy_notify_every_send,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("sends completed") == seen.counted("sends")
-                        && seen.counted("completions after those") == 0,
-                )
-            },
-        )
+        ..Claim::new("zerocopy.notify.every-send", zerocopy_notify_every_send, |seen| {
+            Verdict::holds_if(
+                seen.counted("sends completed") == seen.counted("sends")
+                    && seen.counted("completions after those") == 0,
+            )
+        })
     },
     Claim {
         statement: "The kernel lets a sender go on that reads no completion.",
@@ -297,15 +254,9 @@ pub const CLAIMS: &[Claim] = &[
         about: &[Sysno::sendto],
         lies: &[Lie::refused(Sysno::sendto, libc::ENOBUFS).after(100)],
         varies: &["ranges in the error queue"],
-        ..Claim::new(
-            "zerocopy.notify.not-enforced",
-            zerocopy_notify_not_enforced,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("sends taken") == 1000 && seen.counted("sends completed") == 1000,
-                )
-            },
-        )
+        ..Claim::new("zerocopy.notify.not-enforced", zerocopy_notify_not_enforced, |seen| {
+            Verdict::holds_if(seen.counted("sends taken") == 1000 && seen.counted("sends completed") == 1000)
+        })
     },
     Claim {
         statement: "The sample's recvmsg(), which sets msg_control but not msg_controllen, brings the completion.",
@@ -315,16 +266,12 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::recvmsg],
         lies: &[Lie::skipped(Sysno::recvmsg).with(2, 0x2000)],
-        ..Claim::new(
-            "zerocopy.sample.errqueue-lost",
-            zerocopy_sample_errqueue_lost,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("control bytes, buffer of 0") > 0
-                        || seen.is("entry afterwards, buffer of 0", "still there"),
-                )
-            },
-        )
+        ..Claim::new("zerocopy.sample.errqueue-lost", zerocopy_sample_errqueue_lost, |seen| {
+            Verdict::holds_if(
+                seen.counted("control bytes, buffer of 0") > 0
+                    || seen.is("entry afterwards, buffer of 0", "still there"),
+            )
+        })
     },
     Claim {
         statement: "Sending with MSG_ZEROCOPY is one system call, two crossings.",
@@ -337,15 +284,9 @@ pub const CLAIMS: &[Claim] = &[
             "no lie makes the route not read completions; that they come is what zerocopy.notify.every-send turns on",
         )],
         varies: &["1 MiB in chunks of 16 KiB, completions read"],
-        ..Claim::new(
-            "zerocopy.entries.notifications",
-            zerocopy_entries_notifications,
-            |seen| {
-                Verdict::holds_if(
-                    seen.entries("1 MiB in chunks of 16 KiB, completions read", "recvmsg") == 0,
-                )
-            },
-        )
+        ..Claim::new("zerocopy.entries.notifications", zerocopy_entries_notifications, |seen| {
+            Verdict::holds_if(seen.entries("1 MiB in chunks of 16 KiB, completions read", "recvmsg") == 0)
+        })
     },
     Claim {
         statement: "Beyond the kernel version, the direction and the completions, MSG_ZEROCOPY has no limit.",
@@ -365,53 +306,30 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[DOC],
         finds: always(true),
         about: &[Sysno::getsockopt],
-        lies: &[Lie::about(
-            Sysno::getsockopt,
-            What::Output {
-                argument: 3,
-                value: 1,
-            },
-        )],
-        ..Claim::new(
-            "zerocopy.option.default-off",
-            zerocopy_option_default_off,
-            |seen| {
-                Verdict::holds_if(
-                    seen.returned("SO_ZEROCOPY of a new TCP socket") == Some(0)
-                        && is_set(seen, "SO_ZEROCOPY when it has been set"),
-                )
-            },
-        )
+        lies: &[Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: 1 })],
+        ..Claim::new("zerocopy.option.default-off", zerocopy_option_default_off, |seen| {
+            Verdict::holds_if(
+                seen.returned("SO_ZEROCOPY of a new TCP socket") == Some(0)
+                    && is_set(seen, "SO_ZEROCOPY when it has been set"),
+            )
+        })
     },
     Claim {
         statement: "An accepted socket has the SO_ZEROCOPY of its listener.",
         method: "Sets the option on a listener and reads it on the socket that accept() returns; without, for contrast.",
         sources: &[
-            Source::Thread(
-                "Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_basic.pkt",
-            ),
+            Source::Thread("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_basic.pkt"),
             Source::Measured,
         ],
         finds: always(true),
         about: &[Sysno::setsockopt, Sysno::getsockopt, Sysno::accept4],
-        lies: &[Lie::about(
-            Sysno::getsockopt,
-            What::Output {
-                argument: 3,
-                value: 0,
-            },
-        )],
-        ..Claim::new(
-            "zerocopy.option.inherited",
-            zerocopy_option_inherited,
-            |seen| {
-                Verdict::holds_if(
-                    seen.returned("SO_ZEROCOPY of an accepted socket, listener 1") == Some(1)
-                        && seen.returned("SO_ZEROCOPY of an accepted socket, listener 0")
-                            == Some(0),
-                )
-            },
-        )
+        lies: &[Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: 0 })],
+        ..Claim::new("zerocopy.option.inherited", zerocopy_option_inherited, |seen| {
+            Verdict::holds_if(
+                seen.returned("SO_ZEROCOPY of an accepted socket, listener 1") == Some(1)
+                    && seen.returned("SO_ZEROCOPY of an accepted socket, listener 0") == Some(0),
+            )
+        })
     },
     Claim {
         statement: "Completions name sends by a number per socket: it starts at 0 and counts the calls with MSG_ZEROCOPY that \
@@ -421,22 +339,13 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))],
-        ..Claim::new(
-            "zerocopy.ids.count-flagged-calls",
-            zerocopy_ids_count_flagged_calls,
-            |seen| {
-                let same = |a, b| seen.value(a) == seen.value(b);
-                Verdict::holds_if(
-                    same(
-                        "ids of the first send",
-                        "first ids by the calls that took bytes",
-                    ) && same(
-                        "ids of the next three",
-                        "next ids by the calls that took bytes",
-                    ),
-                )
-            },
-        )
+        ..Claim::new("zerocopy.ids.count-flagged-calls", zerocopy_ids_count_flagged_calls, |seen| {
+            let same = |a, b| seen.value(a) == seen.value(b);
+            Verdict::holds_if(
+                same("ids of the first send", "first ids by the calls that took bytes")
+                    && same("ids of the next three", "next ids by the calls that took bytes"),
+            )
+        })
     },
     Claim {
         statement: "On an AF_UNIX socket recvmsg() ignores MSG_ERRQUEUE: it takes ordinary data.",
@@ -444,20 +353,13 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Measured],
         finds: always(true),
         about: &[Sysno::recvmsg],
-        lies: &[
-            Lie::refused(Sysno::recvmsg, libc::EAGAIN),
-            Lie::accepted(Sysno::recvmsg),
-        ],
-        ..Claim::new(
-            "zerocopy.queue.unix-ignores-errqueue",
-            zerocopy_queue_unix_ignores_errqueue,
-            |seen| {
-                Verdict::holds_if(
-                    seen.returned("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)") == Some(5)
-                        && seen.failed_with("recvmsg(TCP socket, MSG_ERRQUEUE)", Errno::EAGAIN),
-                )
-            },
-        )
+        lies: &[Lie::refused(Sysno::recvmsg, libc::EAGAIN), Lie::accepted(Sysno::recvmsg)],
+        ..Claim::new("zerocopy.queue.unix-ignores-errqueue", zerocopy_queue_unix_ignores_errqueue, |seen| {
+            Verdict::holds_if(
+                seen.returned("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)") == Some(5)
+                    && seen.failed_with("recvmsg(TCP socket, MSG_ERRQUEUE)", Errno::EAGAIN),
+            )
+        })
     },
 ];
 
@@ -465,9 +367,7 @@ pub const CLAIMS: &[Claim] = &[
 fn set_zerocopy(socket: &impl AsFd) -> Result<Result<usize, Errno>, Stop> {
     match enable(socket.as_fd()) {
         Err(errno) => Ok(Err(errno)),
-        Ok(_) => aside(|| option(socket))
-            .setup("read SO_ZEROCOPY back")
-            .map(Ok),
+        Ok(_) => aside(|| option(socket)).setup("read SO_ZEROCOPY back").map(Ok),
     }
 }
 
@@ -485,8 +385,7 @@ unsafe fn send_all(zerocopy: Enabled<'_>, bytes: &[u8]) -> Result<u64, Stop> {
     let (mut done, mut calls) = (0, 0);
     while done < bytes.len() {
         // SAFETY: a part of the caller's bytes, under the caller's promise.
-        let sent =
-            io::again(|| unsafe { send_zerocopy(zerocopy, &bytes[done..], SendFlags::empty()) });
+        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &bytes[done..], SendFlags::empty()) });
         done += sent.setup("send")?;
         calls += 1;
     }
@@ -550,10 +449,7 @@ fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for (name, domain, kind) in kinds {
         match sockets::socket(domain, kind, 0) {
-            Ok(socket) => seen.call(
-                format!("SO_ZEROCOPY of a {name} socket, set"),
-                set_zerocopy(&socket)?,
-            ),
+            Ok(socket) => seen.call(format!("SO_ZEROCOPY of a {name} socket, set"), set_zerocopy(&socket)?),
             // A kernel without IPv6, for example, shows nothing about zero-copy.
             Err(_) => continue,
         };
@@ -571,24 +467,18 @@ fn zerocopy_sample_flag_only(_lab: &Lab) -> Result<Observation, Stop> {
         sockets::wait_for_arrival(&far, sent)?;
         let came = sockets::readable(&far)?;
         if sent == 0 || came != sent || !arrived(&far, &[OLD; LENGTH][..came])? {
-            return Err(Stop::broken(format!(
-                "{came} bytes came of {sent}, or other ones"
-            )));
+            return Err(Stop::broken(format!("{came} bytes came of {sent}, or other ones")));
         }
         // Everything is acknowledged: the socket holds no data for which a completion could arrive later.
         wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-        Ok(Completions::now(&near)
-            .setup("read the error queue")?
-            .count())
+        Ok(Completions::now(&near).setup("read the error queue")?.count())
     };
     let mut seen = Observation::new();
     seen.count("completions without SO_ZEROCOPY", send_and_settle()?);
     sockets::zerocopy_on(&near)?;
     let control = send_and_settle()?;
     if control != 1 {
-        return Err(Stop::broken(format!(
-            "with SO_ZEROCOPY there were {control} completions, not 1"
-        )));
+        return Err(Stop::broken(format!("with SO_ZEROCOPY there were {control} completions, not 1")));
     }
     seen.count("completions with SO_ZEROCOPY", control);
     memory.fill(NEW);
@@ -608,12 +498,8 @@ fn zerocopy_copies_tcp(_lab: &Lab) -> Result<Observation, Stop> {
     io::read_full(&far, &mut bytes).setup("read at the receiver")?;
     let completions = Completions::wait(&near, sends).setup("read the completions")?;
     let mut seen = Observation::new();
-    seen.text("completions", &completions)
-        .count(COPIED, completions.copied());
-    seen.text(
-        "memory changed after send(), receiver's bytes",
-        Sharing::of(&bytes)?,
-    );
+    seen.text("completions", &completions).count(COPIED, completions.copied());
+    seen.text("memory changed after send(), receiver's bytes", Sharing::of(&bytes)?);
     Ok(seen)
 }
 
@@ -621,10 +507,7 @@ fn zerocopy_copies_unix(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = UnixStream::pair().setup("socketpair")?;
     let mut memory = alias::memory(LENGTH)?;
     let mut seen = Observation::new();
-    seen.call(
-        "SO_ZEROCOPY of an AF_UNIX socket, set",
-        set_zerocopy(&near)?,
-    );
+    seen.call("SO_ZEROCOPY of an AF_UNIX socket, set", set_zerocopy(&near)?);
     // SAFETY: the memory lives until the process ends.
     alias::send_all(|done| unsafe { io::sendmsg(&near, &memory[done..], libc::MSG_ZEROCOPY) })
         .map_err(|errno| flag_refused("sendmsg", errno))?;
@@ -633,10 +516,7 @@ fn zerocopy_copies_unix(_lab: &Lab) -> Result<Observation, Stop> {
     let count = io::read_full(&far, &mut bytes).setup("read at the receiver")?;
     let more = aside(|| sockets::readable(&far))?;
     seen.count("bytes at the receiver", (count + more) as u64);
-    seen.text(
-        "memory changed after sendmsg(), receiver's bytes",
-        Sharing::of(&bytes)?,
-    );
+    seen.text("memory changed after sendmsg(), receiver's bytes", Sharing::of(&bytes)?);
     Ok(seen)
 }
 
@@ -655,17 +535,14 @@ fn zerocopy_copies_dropping_device(_lab: &Lab) -> Result<Observation, Stop> {
     let zerocopy = sockets::zerocopy_on(&socket)?;
     for _ in 0..4 {
         // SAFETY: the memory is freed after the completions.
-        let sent = io::again(|| unsafe {
-            send_zerocopy(zerocopy, &memory[..netns::DATAGRAM], SendFlags::empty())
-        });
+        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &memory[..netns::DATAGRAM], SendFlags::empty()) });
         if sent.setup("send")? != netns::DATAGRAM {
             return Err(Stop::broken("a datagram was sent in part"));
         }
     }
     let completions = Completions::wait(&socket, 4).setup("read the completions")?;
     let mut seen = Observation::new();
-    seen.text("completions", &completions)
-        .count(COPIED, completions.copied());
+    seen.text("completions", &completions).count(COPIED, completions.copied());
     Ok(seen)
 }
 
@@ -680,9 +557,7 @@ fn over(remote: &netns::Remote) -> Result<Observation, Stop> {
     }
     let completions = Completions::wait(&remote.socket, sends).setup("read the completions")?;
     let mut seen = Observation::new();
-    seen.text("completions", &completions)
-        .count("sends", sends)
-        .count(COPIED, completions.copied());
+    seen.text("completions", &completions).count("sends", sends).count(COPIED, completions.copied());
     Ok(seen)
 }
 
@@ -718,10 +593,7 @@ fn zerocopy_copies_vsock_loopback(_lab: &Lab) -> Result<Observation, Stop> {
         let completions = Completions::wait(&near, sends).setup("read the completions")?;
         seen.text("completions", completions);
     }
-    seen.text(
-        "memory changed after sendmsg(), receiver's bytes",
-        Sharing::of(&bytes)?,
-    );
+    seen.text("memory changed after sendmsg(), receiver's bytes", Sharing::of(&bytes)?);
     Ok(seen)
 }
 
@@ -744,24 +616,12 @@ fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
         }
     }
     wait_until(|| Ok(sockets::unacknowledged(&far)? == 0))?;
-    let completions = Completions::now(&near)
-        .setup("read the error queue")?
-        .count()
-        + Completions::now(&far)
-            .setup("read the error queue")?
-            .count();
+    let completions = Completions::now(&near).setup("read the error queue")?.count()
+        + Completions::now(&far).setup("read the error queue")?.count();
     let mut seen = Observation::new();
     let copied = received == LENGTH && buffer == [OLD; LENGTH];
-    seen.text(
-        "bytes received with the flag",
-        if copied {
-            "copied into the buffer"
-        } else {
-            "elsewhere"
-        },
-    );
-    seen.count("completions", completions)
-        .text("msg_flags", format!("{flags:#x}"));
+    seen.text("bytes received with the flag", if copied { "copied into the buffer" } else { "elsewhere" });
+    seen.count("completions", completions).text("msg_flags", format!("{flags:#x}"));
     Ok(seen)
 }
 
@@ -780,34 +640,19 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
         let mut length: libc::socklen_t = 16;
         // SAFETY: the pointers are to a buffer of at least `length` bytes and to `length`, written during the call.
         let done = unsafe {
-            libc::getsockopt(
-                near.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                option,
-                request.as_mut_ptr().cast(),
-                &raw mut length,
-            )
+            libc::getsockopt(near.as_raw_fd(), libc::IPPROTO_TCP, option, request.as_mut_ptr().cast(), &raw mut length)
         };
         if done == -1 {
             return Err(sockets::last_errno());
         }
         // Without data to receive, the kernel reports how many bytes must be read by ordinary calls: none.
-        Ok(request[HINT]
-            .iter()
-            .chain(&request[..8])
-            .filter(|byte| **byte != 0)
-            .count())
+        Ok(request[HINT].iter().chain(&request[..8]).filter(|byte| **byte != 0).count())
     };
     if get(NO_OPTION) != Err(Errno::ENOPROTOOPT) {
-        return Err(Stop::broken(
-            "an option that does not exist is not ENOPROTOOPT",
-        ));
+        return Err(Stop::broken("an option that does not exist is not ENOPROTOOPT"));
     }
     let mut seen = Observation::new();
-    seen.call(
-        "getsockopt(TCP_ZEROCOPY_RECEIVE)",
-        get(TCP_ZEROCOPY_RECEIVE),
-    );
+    seen.call("getsockopt(TCP_ZEROCOPY_RECEIVE)", get(TCP_ZEROCOPY_RECEIVE));
     seen.call("getsockopt(no such option)", get(NO_OPTION));
     Ok(seen)
 }
@@ -826,15 +671,8 @@ fn zerocopy_notify_every_send(_lab: &Lab) -> Result<Observation, Stop> {
     sockets::wait_until_acknowledged(&near, &far)?;
     let completions = Completions::now(&near).setup("read the completions")?;
     let mut seen = Observation::new();
-    seen.text("completions", &completions)
-        .count("sends", sends)
-        .count("sends completed", completions.count());
-    seen.count(
-        "completions after those",
-        Completions::now(&near)
-            .setup("read the error queue")?
-            .count(),
-    );
+    seen.text("completions", &completions).count("sends", sends).count("sends completed", completions.count());
+    seen.count("completions after those", Completions::now(&near).setup("read the error queue")?.count());
     Ok(seen)
 }
 
@@ -847,8 +685,7 @@ fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for _ in 0..1000 {
         // SAFETY: the memory is freed after the completions (or, after an error, with the process).
-        let sent =
-            io::again(|| unsafe { send_zerocopy(zerocopy, &memory[..100], SendFlags::empty()) });
+        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &memory[..100], SendFlags::empty()) });
         let Ok(count @ 1..) = sent else {
             seen.call("the send that was not taken", sent);
             break;
@@ -856,14 +693,11 @@ fn zerocopy_notify_not_enforced(_lab: &Lab) -> Result<Observation, Stop> {
         taken += 1;
         sockets::wait_for_arrival(&far, count)?;
         if sockets::readable(&far)? != count || !arrived(&far, &[OLD; 100][..count])? {
-            return Err(Stop::broken(format!(
-                "not the {count} bytes came that were sent"
-            )));
+            return Err(Stop::broken(format!("not the {count} bytes came that were sent")));
         }
     }
     let completions = Completions::wait(&near, taken).setup("read the completions")?;
-    seen.count("sends taken", taken)
-        .count("sends completed", completions.count());
+    seen.count("sends taken", taken).count("sends completed", completions.count());
     seen.count("ranges in the error queue", completions.0.len() as u64);
     Ok(seen)
 }
@@ -885,44 +719,24 @@ fn zerocopy_sample_errqueue_lost(_lab: &Lab) -> Result<Observation, Stop> {
         wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
         io::wait_for_error_queue(near.as_fd()).setup("poll")?;
         let mut control = vec![0; size];
-        let received = io::again(|| io::recvmsg(&near, &mut [], &mut control, libc::MSG_ERRQUEUE))
-            .setup("recvmsg")?;
+        let received = io::again(|| io::recvmsg(&near, &mut [], &mut control, libc::MSG_ERRQUEUE)).setup("recvmsg")?;
         let truncated = received.flags & libc::MSG_CTRUNC != 0;
-        seen.count(
-            format!("control bytes, buffer of {size}"),
-            received.control as u64,
-        );
-        seen.text(
-            format!("msg_flags, buffer of {size}"),
-            if truncated {
-                "MSG_CTRUNC"
-            } else {
-                "no MSG_CTRUNC"
-            },
-        );
-        let left = Completions::now(&near)
-            .setup("read the error queue")?
-            .count();
-        seen.text(
-            format!("entry afterwards, buffer of {size}"),
-            if left > 0 { "still there" } else { "gone" },
-        );
+        seen.count(format!("control bytes, buffer of {size}"), received.control as u64);
+        seen.text(format!("msg_flags, buffer of {size}"), if truncated { "MSG_CTRUNC" } else { "no MSG_CTRUNC" });
+        let left = Completions::now(&near).setup("read the error queue")?.count();
+        seen.text(format!("entry afterwards, buffer of {size}"), if left > 0 { "still there" } else { "gone" });
     }
     Ok(seen)
 }
 
 fn zerocopy_entries_notifications(lab: &Lab) -> Result<Observation, Stop> {
     completions_come()?;
-    let route = Route::MsgZerocopy {
-        window: WHOLE,
-        chunk: 1 << 14,
-    };
+    let route = Route::MsgZerocopy { window: WHOLE, chunk: 1 << 14 };
     let (entries, sent, arrived) = entries_of(lab, route)?;
     all_arrived(arrived)?;
     let sends = sent.notified.map_or(0, |notified| notified.sends);
     let mut seen = Observation::new();
-    seen.push("1 MiB in chunks of 16 KiB, completions read", entries)
-        .count("sends", sends);
+    seen.push("1 MiB in chunks of 16 KiB, completions read", entries).count("sends", sends);
     Ok(seen)
 }
 
@@ -967,10 +781,7 @@ fn zerocopy_option_inherited(_lab: &Lab) -> Result<Observation, Stop> {
         if accepted.local_addr().setup("getsockname")? != address {
             return Err(Stop::broken("what was accepted is another socket"));
         }
-        seen.call(
-            format!("SO_ZEROCOPY of an accepted socket, listener {value}"),
-            option(&accepted),
-        );
+        seen.call(format!("SO_ZEROCOPY of an accepted socket, listener {value}"), option(&accepted));
     }
     Ok(seen)
 }
@@ -993,16 +804,9 @@ fn zerocopy_ids_count_flagged_calls(_lab: &Lab) -> Result<Observation, Stop> {
     more += send(1)?;
     let next = Completions::wait(&near, more).setup("read the completions")?;
     let last = sends + more - 1;
-    seen.text("ids of the first send", first.ids())
-        .text("ids of the next three", next.ids());
-    seen.text(
-        "first ids by the calls that took bytes",
-        format!("0 to {}", sends - 1),
-    )
-    .text(
-        "next ids by the calls that took bytes",
-        format!("{sends} to {last}"),
-    );
+    seen.text("ids of the first send", first.ids()).text("ids of the next three", next.ids());
+    seen.text("first ids by the calls that took bytes", format!("0 to {}", sends - 1))
+        .text("next ids by the calls that took bytes", format!("{sends} to {last}"));
     Ok(seen)
 }
 
@@ -1014,20 +818,13 @@ fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop>
     sockets::wait_for_arrival(&tcp_near, 5)?;
     let receive = |socket: std::os::fd::BorrowedFd<'_>| {
         let mut bytes = [0; 16];
-        let received =
-            io::again(|| io::recvmsg(&socket, &mut bytes, &mut [0; 256], libc::MSG_ERRQUEUE))?;
+        let received = io::again(|| io::recvmsg(&socket, &mut bytes, &mut [0; 256], libc::MSG_ERRQUEUE))?;
         // Other bytes than those sent count as none. So does a message whose control data was cut off.
         let whole = bytes[..received.bytes] == *b"bytes" && received.flags & libc::MSG_CTRUNC == 0;
         Ok(if whole { received.bytes } else { 0 })
     };
     let mut seen = Observation::new();
-    seen.call(
-        "recvmsg(AF_UNIX socket, MSG_ERRQUEUE)",
-        receive(near.as_fd()),
-    );
-    seen.call(
-        "recvmsg(TCP socket, MSG_ERRQUEUE)",
-        receive(tcp_near.as_fd()),
-    );
+    seen.call("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)", receive(near.as_fd()));
+    seen.call("recvmsg(TCP socket, MSG_ERRQUEUE)", receive(tcp_near.as_fd()));
     Ok(seen)
 }

@@ -16,14 +16,20 @@ use syscalls::{Errno, Sysno};
 
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
 const DOC_5_10: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 5.10");
-const KSELFTEST: Source =
-    Source::Thread("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_*.pkt");
+const KSELFTEST: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_*.pkt");
 const SETSOCKOPT: &[Sysno] = &[Sysno::setsockopt];
 
 /// The claim that a kind of socket does not support `SO_ZEROCOPY`.
 macro_rules! unsupported_claim {
     ($id:literal, $name:literal, $domain:expr, $type:expr) => {
-        unsupported_claim!($id, $name, $domain, $type, 0, &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)])
+        unsupported_claim!(
+            $id,
+            $name,
+            $domain,
+            $type,
+            0,
+            &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)]
+        )
     };
     ($id:literal, $name:literal, $domain:expr, $type:expr, $protocol:expr, $finds:expr) => {
         Claim {
@@ -53,18 +59,8 @@ macro_rules! unsupported_claim {
 
 /// Claims about the results of `MSG_ZEROCOPY` and its error queue.
 pub const CLAIMS: &[Claim] = &[
-    unsupported_claim!(
-        "zerocopy.socket.unix-stream",
-        "an AF_UNIX stream socket",
-        libc::AF_UNIX,
-        libc::SOCK_STREAM
-    ),
-    unsupported_claim!(
-        "zerocopy.socket.unix-datagram",
-        "an AF_UNIX datagram socket",
-        libc::AF_UNIX,
-        libc::SOCK_DGRAM
-    ),
+    unsupported_claim!("zerocopy.socket.unix-stream", "an AF_UNIX stream socket", libc::AF_UNIX, libc::SOCK_STREAM),
+    unsupported_claim!("zerocopy.socket.unix-datagram", "an AF_UNIX datagram socket", libc::AF_UNIX, libc::SOCK_DGRAM),
     unsupported_claim!(
         "zerocopy.socket.unix-seqpacket",
         "an AF_UNIX socket of type SOCK_SEQPACKET",
@@ -80,22 +76,14 @@ pub const CLAIMS: &[Claim] = &[
             libc::SOCK_SEQPACKET
         )
     },
-    unsupported_claim!(
-        "zerocopy.socket.netlink",
-        "a netlink socket",
-        libc::AF_NETLINK,
-        libc::SOCK_RAW
-    ),
+    unsupported_claim!("zerocopy.socket.netlink", "a netlink socket", libc::AF_NETLINK, libc::SOCK_RAW),
     unsupported_claim!(
         "zerocopy.socket.raw",
         "a raw IP socket",
         libc::AF_INET,
         libc::SOCK_RAW,
         libc::IPPROTO_UDP,
-        &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true)
-        ]
+        &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)]
     ),
     unsupported_claim!(
         "zerocopy.socket.packet",
@@ -103,10 +91,7 @@ pub const CLAIMS: &[Claim] = &[
         libc::AF_PACKET,
         libc::SOCK_DGRAM,
         0,
-        &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true)
-        ]
+        &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)]
     ),
     unsupported_claim!(
         "zerocopy.socket.mptcp",
@@ -122,31 +107,21 @@ pub const CLAIMS: &[Claim] = &[
         libc::AF_INET,
         libc::SOCK_DGRAM,
         libc::IPPROTO_UDPLITE,
-        &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 0), true)
-        ]
+        &[between((5, 10), (5, 10), false), between((6, 1), (7, 0), true)]
     ),
     Claim {
         statement: "A UDP-Lite socket can be made.",
         sources: &[Source::Man("udplite(7), man-pages 6.20")],
-        finds: &[
-            between((5, 10), (7, 0), true),
-            between((7, 1), (7, 3), false),
-        ],
+        finds: &[between((5, 10), (7, 0), true), between((7, 1), (7, 3), false)],
         about: &[Sysno::socket],
         lies: &[Lie::refused(Sysno::socket, libc::EPROTONOSUPPORT).where_it(true)],
-        exceptions: &[
-            Exception::asked(Sysno::socket),
-            Exception::Lacking("no lie makes a socket"),
-        ],
+        exceptions: &[Exception::asked(Sysno::socket), Exception::Lacking("no lie makes a socket")],
         ..Claim::of_answers(
             "zerocopy.socket.udplite-made",
             |_lab| {
                 let made = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE);
-                let protocol = |socket: OwnedFd| {
-                    aside(|| sockets::get_option(&socket, libc::SOL_SOCKET, libc::SO_PROTOCOL))
-                };
+                let protocol =
+                    |socket: OwnedFd| aside(|| sockets::get_option(&socket, libc::SOL_SOCKET, libc::SO_PROTOCOL));
                 let mut seen = Observation::new();
                 seen.text(
                     "socket(UDP-Lite)",
@@ -168,32 +143,22 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[DOC],
         finds: always(true),
         about: SETSOCKOPT,
-        lies: &[
-            Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP),
-            Lie::skipped(Sysno::setsockopt),
-        ],
+        lies: &[Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP), Lie::skipped(Sysno::setsockopt)],
         ..Claim::of_answers(
             "zerocopy.socket.udp",
             |_lab| {
-                let socket = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0))
-                    .setup("socket")?;
+                let socket = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)).setup("socket")?;
                 let mut seen = Observation::new();
                 seen.call("setsockopt(SO_ZEROCOPY, 1)", set(&socket, 1));
                 seen.count("SO_ZEROCOPY afterwards", value(&socket)?);
                 Ok(seen)
             },
-            &[
-                ("setsockopt(SO_ZEROCOPY, 1)", Answer::Is(0)),
-                ("SO_ZEROCOPY afterwards", Answer::Is(1)),
-            ],
+            &[("setsockopt(SO_ZEROCOPY, 1)", Answer::Is(0)), ("SO_ZEROCOPY afterwards", Answer::Is(1))],
         )
     },
     Claim {
         statement: "SO_ZEROCOPY takes 0 and 1; other values, and a value shorter than an int, fail with EINVAL.",
-        sources: &[
-            Source::Thread("Linux 7.3, net/core/sock.c, sk_setsockopt"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, net/core/sock.c, sk_setsockopt"), Source::Measured],
         finds: always(true),
         about: SETSOCKOPT,
         lies: &Lie::otherwise(Sysno::setsockopt),
@@ -227,10 +192,7 @@ pub const CLAIMS: &[Claim] = &[
                 note_readable(&mut seen, "bytes at the receiver", &far)?;
                 Ok(seen)
             },
-            &[(
-                "sendmsg(socket without SO_ZEROCOPY, MSG_ZEROCOPY)",
-                Answer::Fails(Errno::ENOBUFS),
-            )],
+            &[("sendmsg(socket without SO_ZEROCOPY, MSG_ZEROCOPY)", Answer::Fails(Errno::ENOBUFS))],
         )
     },
     Claim {
@@ -244,10 +206,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.ids.failed-and-empty",
             zerocopy_ids_failed,
             &[
-                (
-                    "send(bad address, MSG_ZEROCOPY)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("send(bad address, MSG_ZEROCOPY)", Answer::Fails(Errno::EFAULT)),
                 ("send(no bytes, MSG_ZEROCOPY)", Answer::Is(0)),
                 ("completions", Answer::Says("[0, 0] copied")),
             ],
@@ -270,10 +229,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[DOC],
         finds: always(true),
         about: &[Sysno::recvmsg],
-        lies: &[
-            Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)),
-            Lie::accepted(Sysno::recvmsg),
-        ],
+        lies: &[Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::recvmsg)],
         exceptions: &[Exception::asked(Sysno::recvmsg)],
         ..Claim::of_answers(
             "zerocopy.queue.never-blocks",
@@ -281,16 +237,10 @@ pub const CLAIMS: &[Claim] = &[
                 let (near, _far) = sockets::tcp()?;
                 let mut seen = Observation::new();
                 let received = io::recvmsg(&near, &mut [0; 16], &mut [0; 256], libc::MSG_ERRQUEUE);
-                seen.call(
-                    "recvmsg(blocking TCP socket, MSG_ERRQUEUE)",
-                    received.map(|one| one.bytes),
-                );
+                seen.call("recvmsg(blocking TCP socket, MSG_ERRQUEUE)", received.map(|one| one.bytes));
                 Ok(seen)
             },
-            &[(
-                "recvmsg(blocking TCP socket, MSG_ERRQUEUE)",
-                Answer::Fails(Errno::EAGAIN),
-            )],
+            &[("recvmsg(blocking TCP socket, MSG_ERRQUEUE)", Answer::Fails(Errno::EAGAIN))],
         )
     },
     Claim {
@@ -299,20 +249,10 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::poll, Sysno::getsockopt],
         lies: &[
-            Lie::about(
-                Sysno::getsockopt,
-                What::Output {
-                    argument: 3,
-                    value: libc::EIO,
-                },
-            ),
+            Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: libc::EIO }),
             Lie::refused(Sysno::write, libc::EIO),
         ],
-        exceptions: &[Exception::Of(
-            Sysno::poll,
-            What::Interrupted,
-            "the wait goes on",
-        )],
+        exceptions: &[Exception::Of(Sysno::poll, What::Interrupted, "the wait goes on")],
         ..Claim::of_answers(
             "zerocopy.queue.pollerr",
             zerocopy_queue_pollerr,
@@ -328,10 +268,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[DOC],
         finds: always(true),
         about: &[Sysno::recvmsg],
-        lies: &[
-            Lie::completion(Field::Code, 0),
-            Lie::completion(Field::Origin, 2),
-        ],
+        lies: &[Lie::completion(Field::Code, 0), Lie::completion(Field::Origin, 2)],
         ..Claim::of_answers(
             "zerocopy.queue.entry",
             zerocopy_queue_entry,
@@ -349,10 +286,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread("gVisor; h2o/h2o#909"), Source::Measured],
         finds: always(true),
         about: &[Sysno::sendto],
-        lies: &[
-            Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)),
-            Lie::accepted(Sysno::sendto),
-        ],
+        lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::sendto)],
         exceptions: &[Exception::asked(Sysno::sendto)],
         ..Claim::of_answers(
             "zerocopy.memory.truncated-file",
@@ -364,16 +298,10 @@ pub const CLAIMS: &[Claim] = &[
                 sockets::zerocopy_on(&near)?;
                 let mut seen = Observation::new();
                 let address = mapping.as_ptr().expose_provenance();
-                seen.call(
-                    "send(mapping behind the end of its file, MSG_ZEROCOPY)",
-                    send_from(&near, address, 1),
-                );
+                seen.call("send(mapping behind the end of its file, MSG_ZEROCOPY)", send_from(&near, address, 1));
                 Ok(seen)
             },
-            &[(
-                "send(mapping behind the end of its file, MSG_ZEROCOPY)",
-                Answer::Fails(Errno::EFAULT),
-            )],
+            &[("send(mapping behind the end of its file, MSG_ZEROCOPY)", Answer::Fails(Errno::EFAULT))],
         )
     },
     Claim {
@@ -389,8 +317,7 @@ pub const CLAIMS: &[Claim] = &[
                 let zerocopy = sockets::zerocopy_on(&near)?;
                 for _ in 0..3 {
                     // SAFETY: a static is never freed.
-                    io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) })
-                        .setup("send")?;
+                    io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) }).setup("send")?;
                 }
                 sockets::wait_for_arrival(&far, 3)?;
                 wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
@@ -417,12 +344,7 @@ fn value(socket: &impl AsFd) -> Result<u64, Stop> {
 fn send_from(socket: &impl AsFd, address: usize, length: usize) -> Result<usize, Errno> {
     let flags = usize::try_from(libc::MSG_ZEROCOPY).expect("a small number");
     // SAFETY: callers give an address at which nothing can be read, or no length.
-    unsafe {
-        ask(
-            Sysno::sendto,
-            [argument(socket), address, length, flags, 0, 0],
-        )
-    }
+    unsafe { ask(Sysno::sendto, [argument(socket), address, length, flags, 0, 0]) }
 }
 
 fn zerocopy_option_values(_lab: &Lab) -> Result<Observation, Stop> {
@@ -438,14 +360,7 @@ fn zerocopy_option_values(_lab: &Lab) -> Result<Observation, Stop> {
     let done = unsafe {
         ask(
             Sysno::setsockopt,
-            [
-                argument(&socket),
-                level as usize,
-                name as usize,
-                short.as_ptr().expose_provenance(),
-                1,
-                0,
-            ],
+            [argument(&socket), level as usize, name as usize, short.as_ptr().expose_provenance(), 1, 0],
         )
     };
     seen.call("SO_ZEROCOPY of one byte", done);
@@ -492,10 +407,7 @@ fn zerocopy_queue_peek(_lab: &Lab) -> Result<Observation, Stop> {
     let looked = looked.setup("recvmsg(MSG_PEEK)")?;
     seen.count("control bytes of the look", looked.control as u64)
         .text("msg_flags of the look", format!("{:#x}", looked.flags));
-    seen.text(
-        "struct sock_extended_err of the look",
-        format!("{:?}", &control[16..32]),
-    );
+    seen.text("struct sock_extended_err of the look", format!("{:?}", &control[16..32]));
     let left = Completions::now(&near).setup("read the error queue")?;
     seen.count("completions after a look with MSG_PEEK", left.count());
     Ok(seen)
@@ -506,11 +418,7 @@ fn zerocopy_queue_pollerr(_lab: &Lab) -> Result<Observation, Stop> {
     let (ready, revents) = io::poll(&near, 0, -1);
     let mut seen = Observation::new();
     seen.call("descriptors with events", ready);
-    let what = if revents == libc::POLLERR {
-        "POLLERR".into()
-    } else {
-        format!("{revents:#x}")
-    };
+    let what = if revents == libc::POLLERR { "POLLERR".into() } else { format!("{revents:#x}") };
     seen.text("poll(no events)", what);
     let error = sockets::get_option(&near, libc::SOL_SOCKET, libc::SO_ERROR).setup("SO_ERROR")?;
     seen.count("SO_ERROR", u64::try_from(error).unwrap_or(u64::MAX));
@@ -524,25 +432,12 @@ fn zerocopy_queue_entry(_lab: &Lab) -> Result<Observation, Stop> {
     let received = io::again(|| io::recvmsg(&near, &mut [0; 16], &mut control, libc::MSG_ERRQUEUE));
     let received = received.setup("recvmsg(MSG_ERRQUEUE)")?;
     // struct cmsghdr: length, level, type; then struct sock_extended_err.
-    let number =
-        |at: usize| u32::from_ne_bytes(control[at..at + 4].try_into().expect("four bytes"));
+    let number = |at: usize| u32::from_ne_bytes(control[at..at + 4].try_into().expect("four bytes"));
     let mut seen = Observation::new();
     seen.count("bytes received", received.bytes as u64)
         .count("msg_flags", u64::from(received.flags.cast_unsigned()))
         .text("level and type", format!("{}, {}", number(8), number(12)))
-        .text(
-            "errno, origin, type, code",
-            format!(
-                "{}, {}, {}, {}",
-                number(16),
-                control[20],
-                control[21],
-                control[22]
-            ),
-        )
-        .text(
-            "first and last id",
-            format!("{}, {}", number(24), number(28)),
-        );
+        .text("errno, origin, type, code", format!("{}, {}, {}, {}", number(16), control[20], control[21], control[22]))
+        .text("first and last id", format!("{}, {}", number(24), number(28)));
     Ok(seen)
 }

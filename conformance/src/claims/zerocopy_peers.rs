@@ -36,19 +36,13 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.udp.corked-mixed",
             zerocopy_udp_corked_mixed,
-            &[
-                ("datagram", Answer::Says("whole")),
-                ("ids", Answer::Says("0 to 1")),
-            ],
+            &[("datagram", Answer::Says("whole")), ("ids", Answer::Says("0 to 1"))],
         )
     },
     Claim {
         statement: "A UDP datagram of several pieces that is sent with the flag arrives whole, under MSG_MORE or not.",
         method: "Sends 1, 100, 4096 and 3001 bytes by one sendmsg(), then the same in two under MSG_MORE, and compares.",
-        sources: &[
-            Source::Thread("liburing @27255f4, test/send-zerocopy.c"),
-            KSELFTEST,
-        ],
+        sources: &[Source::Thread("liburing @27255f4, test/send-zerocopy.c"), KSELFTEST],
         finds: always(true),
         about: &[Sysno::sendmsg],
         lies: &[Lie::refused(Sysno::sendmsg, libc::EMSGSIZE)],
@@ -59,19 +53,14 @@ pub const CLAIMS: &[Claim] = &[
             &[
                 ("sendmsg(4 pieces, MSG_ZEROCOPY)", Answer::Is(PIECES_LENGTH)),
                 ("datagram", Answer::Says("whole")),
-                (
-                    "sendmsg(4 pieces, MSG_ZEROCOPY | MSG_MORE)",
-                    Answer::Is(PIECES_LENGTH),
-                ),
+                ("sendmsg(4 pieces, MSG_ZEROCOPY | MSG_MORE)", Answer::Is(PIECES_LENGTH)),
                 ("datagram of two sends", Answer::Says("whole")),
             ],
         )
     },
     Claim {
         statement: "Over veth a UDP datagram that is sent with the flag arrives whole, and its completion says that it was copied.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/net/msg_zerocopy.sh",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.sh")],
         finds: always(true),
         about: SENDTO,
         modules: &["veth"],
@@ -80,10 +69,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.udp.veth",
             zerocopy_udp_veth,
-            &[
-                ("datagram that came back", Answer::Says("whole")),
-                ("completions", Answer::Says("[0, 0] copied")),
-            ],
+            &[("datagram that came back", Answer::Says("whole")), ("completions", Answer::Says("[0, 0] copied"))],
         )
     },
     Claim {
@@ -142,10 +128,7 @@ pub const CLAIMS: &[Claim] = &[
                 send_byte_and_note(&mut seen, &far, &near)?;
                 Ok(seen)
             },
-            &[
-                ("send(1 byte, MSG_ZEROCOPY)", Answer::Is(1)),
-                ("completions", Answer::Says("[0, 0] copied")),
-            ],
+            &[("send(1 byte, MSG_ZEROCOPY)", Answer::Is(1)), ("completions", Answer::Says("[0, 0] copied"))],
         )
     },
 ];
@@ -162,14 +145,7 @@ fn datagram(socket: &UdpSocket) -> Result<Vec<u8>, Stop> {
 fn note_datagram(seen: &mut Observation, fact: &str, datagram: &[u8], expected: &[u8]) {
     let is_whole = datagram == expected;
     let length = datagram.len();
-    seen.text(
-        fact,
-        if is_whole {
-            "whole".to_owned()
-        } else {
-            format!("{length} bytes, not those that were sent")
-        },
-    );
+    seen.text(fact, if is_whole { "whole".to_owned() } else { format!("{length} bytes, not those that were sent") });
 }
 
 fn zerocopy_udp_corked_mixed(_lab: &Lab) -> Result<Observation, Stop> {
@@ -188,12 +164,7 @@ fn zerocopy_udp_corked_mixed(_lab: &Lab) -> Result<Observation, Stop> {
     let sent = io::again(|| unsafe { send_zerocopy(zerocopy, third, SendFlags::empty()) });
     seen.call("send(MSG_ZEROCOPY)", sent);
     sent.setup("send")?;
-    note_datagram(
-        &mut seen,
-        "datagram",
-        &datagram(&far)?,
-        PARTS.as_flattened(),
-    );
+    note_datagram(&mut seen, "datagram", &datagram(&far)?, PARTS.as_flattened());
     let completions = Completions::wait(&near, 2).setup("read the completions")?;
     seen.text("ids", completions.ids());
     Ok(seen)
@@ -238,12 +209,7 @@ fn zerocopy_udp_veth(_lab: &Lab) -> Result<Observation, Stop> {
     sent.setup("send")?;
     let mut seen = Observation::new();
     seen.call("send(1000 bytes, MSG_ZEROCOPY)", sent);
-    note_datagram(
-        &mut seen,
-        "datagram that came back",
-        &datagram(&near)?,
-        &BYTES,
-    );
+    note_datagram(&mut seen, "datagram that came back", &datagram(&near)?, &BYTES);
     let completions = Completions::wait(&near, 1).setup("read the completions")?;
     seen.text("completions", completions);
     Ok(seen)
@@ -259,8 +225,7 @@ fn fast_open(flags: libc::c_int) -> Result<(TcpStream, TcpStream, usize), Stop> 
     netns::alone(FAST_OPEN)?;
     let listener = aside(|| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
-        sockets::set_option(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 5)
-            .setup("TCP_FASTOPEN")?;
+        sockets::set_option(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 5).setup("TCP_FASTOPEN")?;
         Ok::<_, Stop>(listener)
     })?;
     let near = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)).setup("socket")?;
@@ -297,10 +262,7 @@ fn zerocopy_ids_fastopen_client(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("send(MSG_FASTOPEN | MSG_ZEROCOPY)", Ok(sent));
     let same = super::tools::arrived(&far, &FIRST[..sent])?;
-    seen.text(
-        "bytes with the first packet",
-        if same { "the sender's" } else { "others" },
-    );
+    seen.text("bytes with the first packet", if same { "the sender's" } else { "others" });
     wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
     aside(|| sockets::set_nodelay(&near))?;
     let completions = Completions::now(&near).setup("read the completions")?;

@@ -27,10 +27,7 @@ const TCP_MMAP: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net/
 const GETSOCKOPT: &[Sysno] = &[Sysno::getsockopt];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::getsockopt);
 const ASKED: &[Exception] = &[Exception::asked(Sysno::getsockopt)];
-const SINCE_6_1: &[crate::verdict::Find] = &[
-    between((5, 10), (5, 10), false),
-    between((6, 1), (7, 3), true),
-];
+const SINCE_6_1: &[crate::verdict::Find] = &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)];
 
 /// Claims about receiving into mapped pages.
 pub const CLAIMS: &[Claim] = &[
@@ -52,10 +49,7 @@ pub const CLAIMS: &[Claim] = &[
                 drop(far);
                 Ok(seen)
             },
-            &[(
-                "getsockopt(address of a page and 1)",
-                Answer::Fails(Errno::EINVAL),
-            )],
+            &[("getsockopt(address of a page and 1)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
@@ -98,14 +92,10 @@ pub const CLAIMS: &[Claim] = &[
                 request.bytes[79] = 1;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(80 bytes, the last one 1)", request.ask(&near));
-                seen.count("length afterwards", request.length as u64)
-                    .text("what it says", request.said());
+                seen.count("length afterwards", request.length as u64).text("what it says", request.said());
                 Ok(seen)
             },
-            &[(
-                "getsockopt(80 bytes, the last one 1)",
-                Answer::Fails(Errno::EINVAL),
-            )],
+            &[("getsockopt(80 bytes, the last one 1)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
@@ -131,10 +121,7 @@ pub const CLAIMS: &[Claim] = &[
                 seen.count("length afterwards", request.length as u64);
                 Ok(seen)
             },
-            &[
-                ("getsockopt(80 bytes)", Answer::Is(0)),
-                ("length afterwards", Answer::Is(64)),
-            ],
+            &[("getsockopt(80 bytes)", Answer::Is(0)), ("length afterwards", Answer::Is(64))],
         )
     },
     Claim {
@@ -166,8 +153,7 @@ pub const CLAIMS: &[Claim] = &[
                 request.bytes[60] = 1;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(reserved = 1)", request.ask(&near));
-                seen.count("length afterwards", request.length as u64)
-                    .text("what it says", request.said());
+                seen.count("length afterwards", request.length as u64).text("what it says", request.said());
                 Ok(seen)
             },
             &[("getsockopt(reserved = 1)", Answer::Fails(Errno::EINVAL))],
@@ -190,10 +176,7 @@ pub const CLAIMS: &[Claim] = &[
                 seen.call("getsockopt(address of other memory)", request.ask(&near));
                 Ok(seen)
             },
-            &[(
-                "getsockopt(address of other memory)",
-                Answer::Fails(Errno::EINVAL),
-            )],
+            &[("getsockopt(address of other memory)", Answer::Fails(Errno::EINVAL))],
         )
     },
     Claim {
@@ -218,10 +201,7 @@ pub const CLAIMS: &[Claim] = &[
                 seen.count("recv_skip_hint", request.skip_hint());
                 Ok(seen)
             },
-            &[
-                ("getsockopt(address of other memory)", Answer::Is(0)),
-                ("recv_skip_hint", Answer::Is(100)),
-            ],
+            &[("getsockopt(address of other memory)", Answer::Is(0)), ("recv_skip_hint", Answer::Is(100))],
         )
     },
     Claim {
@@ -233,18 +213,10 @@ pub const CLAIMS: &[Claim] = &[
         )],
         finds: always(false),
         about: GETSOCKOPT,
-        lies: &[Lie::about(
-            Sysno::ioctl,
-            What::Output {
-                argument: 2,
-                value: 0,
-            },
-        )],
+        lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })],
         exceptions: ASKED,
         ..Claim::new("zerocopy.recv.loopback", zerocopy_recv_loopback, |seen| {
-            crate::verdict::Verdict::holds_if(
-                seen.counted("bytes left to be read") < 8 * PAGE as u64,
-            )
+            crate::verdict::Verdict::holds_if(seen.counted("bytes left to be read") < 8 * PAGE as u64)
         })
     },
     Claim {
@@ -277,13 +249,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.recv.sharing",
             zerocopy_recv_sharing,
-            &[
-                ("mapping", Answer::Says("abcdefgh")),
-                (
-                    "mapping after the sender's change",
-                    Answer::Says("abcdefgh"),
-                ),
-            ],
+            &[("mapping", Answer::Says("abcdefgh")), ("mapping after the sender's change", Answer::Says("abcdefgh"))],
         )
     },
     Claim {
@@ -295,11 +261,7 @@ pub const CLAIMS: &[Claim] = &[
         about: GETSOCKOPT,
         lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
         exceptions: ASKED,
-        ..Claim::of_answers(
-            "zerocopy.recv.skip-hint",
-            zerocopy_recv_skip_hint,
-            &[(RECEIVED, Answer::Says(AS_SENT))],
-        )
+        ..Claim::of_answers("zerocopy.recv.skip-hint", zerocopy_recv_skip_hint, &[(RECEIVED, Answer::Says(AS_SENT))])
     },
     Claim {
         statement: "On a listening socket it fails with ENOTCONN.",
@@ -312,17 +274,13 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.recv.listening",
             |_lab| {
                 let listener =
-                    aside(|| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)))
-                        .setup("bind")?;
+                    aside(|| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
                 let mut request = Request::at(map(&listener, libc::MAP_SHARED)?)?;
                 let mut seen = Observation::new();
                 seen.call("getsockopt(listening socket)", request.ask(&listener));
                 Ok(seen)
             },
-            &[(
-                "getsockopt(listening socket)",
-                Answer::Fails(Errno::ENOTCONN),
-            )],
+            &[("getsockopt(listening socket)", Answer::Fails(Errno::ENOTCONN))],
         )
     },
     Claim {
@@ -343,16 +301,10 @@ pub const CLAIMS: &[Claim] = &[
                 drop(far);
                 io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
                 let mut seen = Observation::new();
-                seen.call(
-                    "getsockopt(socket whose peer has closed)",
-                    request.ask(&near),
-                );
+                seen.call("getsockopt(socket whose peer has closed)", request.ask(&near));
                 Ok(seen)
             },
-            &[(
-                "getsockopt(socket whose peer has closed)",
-                Answer::Fails(Errno::EIO),
-            )],
+            &[("getsockopt(socket whose peer has closed)", Answer::Fails(Errno::EIO))],
         )
     },
     Claim {
@@ -360,37 +312,25 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[SOURCE, Source::Measured],
         finds: always(true),
         about: &[Sysno::mmap, Sysno::mprotect],
-        lies: &[
-            Lie::about(Sysno::mprotect, What::OtherErrno(libc::ENOLINK)),
-            Lie::accepted(Sysno::mprotect),
-        ],
+        lies: &[Lie::about(Sysno::mprotect, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::mprotect)],
         exceptions: &[Exception::asked(Sysno::mprotect)],
         ..Claim::of_answers(
             "zerocopy.recv.mapping-read-only",
             |_lab| {
                 let (near, _far) = sockets::tcp()?;
                 let mut seen = Observation::new();
-                for (name, flags) in [("shared", libc::MAP_SHARED), ("private", libc::MAP_PRIVATE)]
-                {
+                for (name, flags) in [("shared", libc::MAP_SHARED), ("private", libc::MAP_PRIVATE)] {
                     let mapping = map(&near, flags)?;
-                    let protection =
-                        usize::try_from(libc::PROT_READ | libc::PROT_WRITE).expect("small numbers");
+                    let protection = usize::try_from(libc::PROT_READ | libc::PROT_WRITE).expect("small numbers");
                     // SAFETY: the mapping is ours, and nothing refers to it.
-                    let done =
-                        unsafe { ask(Sysno::mprotect, [mapping, PAGE, protection, 0, 0, 0]) };
+                    let done = unsafe { ask(Sysno::mprotect, [mapping, PAGE, protection, 0, 0, 0]) };
                     seen.call(format!("mprotect({name} mapping, PROT_WRITE)"), done);
                 }
                 Ok(seen)
             },
             &[
-                (
-                    "mprotect(shared mapping, PROT_WRITE)",
-                    Answer::Fails(Errno::EACCES),
-                ),
-                (
-                    "mprotect(private mapping, PROT_WRITE)",
-                    Answer::Fails(Errno::EACCES),
-                ),
+                ("mprotect(shared mapping, PROT_WRITE)", Answer::Fails(Errno::EACCES)),
+                ("mprotect(private mapping, PROT_WRITE)", Answer::Fails(Errno::EACCES)),
             ],
         )
     },
@@ -418,19 +358,9 @@ impl Request {
     /// Makes the call. Afterwards the structure has the length and the fields that the kernel has written.
     fn ask(&mut self, socket: &impl AsFd) -> Result<usize, Errno> {
         let mut length = u32::try_from(self.length).expect("a short structure");
-        let pointers = [
-            self.bytes.as_mut_ptr().expose_provenance(),
-            (&raw mut length).expose_provenance(),
-        ];
+        let pointers = [self.bytes.as_mut_ptr().expose_provenance(), (&raw mut length).expose_provenance()];
         let level = usize::try_from(libc::IPPROTO_TCP).expect("a small number");
-        let arguments = [
-            argument(socket),
-            level,
-            TCP_ZEROCOPY_RECEIVE,
-            pointers[0],
-            pointers[1],
-            0,
-        ];
+        let arguments = [argument(socket), level, TCP_ZEROCOPY_RECEIVE, pointers[0], pointers[1], 0];
         // SAFETY: the kernel writes the length, and at most `length` bytes, which the structure has. Pages are only mapped into a
         // mapping that belongs to the experiment.
         let done = unsafe { ask(Sysno::getsockopt, arguments) };
@@ -459,16 +389,12 @@ impl Request {
 
     /// The number of bytes that must be read by ordinary calls.
     fn skip_hint(&self) -> u64 {
-        u64::from(u32::from_ne_bytes(
-            self.bytes[12..16].try_into().expect("four bytes"),
-        ))
+        u64::from(u32::from_ne_bytes(self.bytes[12..16].try_into().expect("four bytes")))
     }
 
     /// The number of bytes that have been mapped.
     fn mapped(&self) -> u64 {
-        u64::from(u32::from_ne_bytes(
-            self.bytes[8..12].try_into().expect("four bytes"),
-        ))
+        u64::from(u32::from_ne_bytes(self.bytes[8..12].try_into().expect("four bytes")))
     }
 }
 
@@ -508,16 +434,8 @@ fn queued(bytes: usize) -> Result<(std::net::TcpStream, std::net::TcpStream), St
 /// Maps eight pages of a socket for reading. Returns the address. The mapping stays.
 fn map(socket: &impl AsFd, flags: libc::c_int) -> Result<usize, Stop> {
     // SAFETY: a new mapping where the kernel likes, which nothing else knows.
-    let mapping = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            8 * PAGE,
-            libc::PROT_READ,
-            flags,
-            socket.as_fd().as_raw_fd(),
-            0,
-        )
-    };
+    let mapping =
+        unsafe { libc::mmap(std::ptr::null_mut(), 8 * PAGE, libc::PROT_READ, flags, socket.as_fd().as_raw_fd(), 0) };
     if mapping == libc::MAP_FAILED {
         return Err(Stop::from_setup("mmap of a socket", sockets::last_errno()));
     }
@@ -533,8 +451,7 @@ fn zerocopy_recv_loopback(_lab: &crate::lab::Lab) -> Result<Observation, Stop> {
     done.setup("getsockopt(TCP_ZEROCOPY_RECEIVE)")?;
     request.is_whole(mapping)?;
     let mut seen = Observation::new();
-    seen.count("bytes mapped", request.mapped())
-        .count("recv_skip_hint", request.skip_hint());
+    seen.count("bytes mapped", request.mapped()).count("recv_skip_hint", request.skip_hint());
     // Mapped bytes are no longer in the receive queue.
     seen.count("bytes left to be read", sockets::readable(&near)? as u64);
     Ok(seen)
@@ -585,8 +502,7 @@ fn zerocopy_recv_from_zerocopy(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, _far, _memory, mapping) = lettered()?;
     let (request, done) = ask_for_all(&near, mapping)?;
     let mut seen = Observation::new();
-    seen.call("getsockopt(eight pages)", done)
-        .count("bytes mapped", request.mapped());
+    seen.call("getsockopt(eight pages)", done).count("bytes mapped", request.mapped());
     seen.text("mapping", letters(mapping, &request, done)?);
     seen.count("bytes left to be read", sockets::readable(&near)? as u64);
     Ok(seen)
@@ -607,10 +523,7 @@ fn zerocopy_recv_sharing(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.text("mapping", letters(mapping, &request, done)?);
     memory.fill(b'z');
-    seen.text(
-        "mapping after the sender's change",
-        letters(mapping, &request, done)?,
-    );
+    seen.text("mapping after the sender's change", letters(mapping, &request, done)?);
     Ok(seen)
 }
 

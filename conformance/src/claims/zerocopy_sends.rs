@@ -12,9 +12,7 @@ use crate::lab::settings::Setting;
 use crate::lab::waiting::wait_until;
 use crate::lab::{Lab, danger, netns, privilege, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
-use nocopy_msg_zerocopy::{
-    Message, MsgFlags, SendFlags, messages, recv_error_queue, send_zerocopy,
-};
+use nocopy_msg_zerocopy::{Message, MsgFlags, SendFlags, messages, recv_error_queue, send_zerocopy};
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -26,22 +24,14 @@ const SENDS: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
 const EPOLL: &[Sysno] = &[Sysno::epoll_wait];
 const EPOLL_EXCEPTIONS: &[Exception] = &[
     Exception::asked(Sysno::epoll_wait),
-    Exception::Of(
-        Sysno::epoll_wait,
-        What::Skipped,
-        "a wait that is not made tells of nothing, as a true one may",
-    ),
+    Exception::Of(Sysno::epoll_wait, What::Skipped, "a wait that is not made tells of nothing, as a true one may"),
 ];
 const ONE_SHIFTED: &[Lie] = &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))];
 
 /// A file of the kernel's packetdrill tests of this interface.
 macro_rules! packetdrill {
     ($file:literal) => {
-        Source::Thread(concat!(
-            "Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_",
-            $file,
-            ".pkt"
-        ))
+        Source::Thread(concat!("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_", $file, ".pkt"))
     };
 }
 
@@ -51,18 +41,14 @@ pub(super) use packetdrill;
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "SO_ZEROCOPY of a socket that accept() has returned fails with EBUSY: it must be set before the connection is there.",
-        sources: &[Source::Doc(
-            "Documentation/networking/msg_zerocopy.rst, Linux 4.16",
-        )],
+        sources: &[Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 4.16")],
         finds: always(false),
         about: &[Sysno::setsockopt],
         lies: &[Lie::refused(Sysno::setsockopt, libc::EBUSY)],
         gates: &[gate(
             "4.17",
             "SO_ZEROCOPY may be set on a connected socket",
-            Source::Thread(
-                "the commit \"sock: remove zerocopy sockopt restriction on closed tcp state\"",
-            ),
+            Source::Thread("the commit \"sock: remove zerocopy sockopt restriction on closed tcp state\""),
         )],
         ..Claim::of_answers(
             "zerocopy.option.connected",
@@ -74,26 +60,19 @@ pub const CLAIMS: &[Claim] = &[
                 seen.call("SO_ZEROCOPY afterwards", aside(|| option(&far)));
                 Ok(seen)
             },
-            &[(
-                "setsockopt(accepted socket, SO_ZEROCOPY)",
-                Answer::Fails(Errno::EBUSY),
-            )],
+            &[("setsockopt(accepted socket, SO_ZEROCOPY)", Answer::Fails(Errno::EBUSY))],
         )
     },
     Claim {
         statement: "When the peer has closed its half, sends with MSG_ZEROCOPY are taken and completed as before.",
-        sources: &[Source::Thread(
-            "the commit \"tcp: allow MSG_ZEROCOPY transmission also in CLOSE_WAIT state\"",
-        )],
+        sources: &[Source::Thread("the commit \"tcp: allow MSG_ZEROCOPY transmission also in CLOSE_WAIT state\"")],
         finds: always(true),
         about: SENDS,
         lies: ONE_SHIFTED,
         gates: &[gate(
             "5.0",
             "MSG_ZEROCOPY sends after the peer's half has been closed",
-            Source::Thread(
-                "the commit \"tcp: allow MSG_ZEROCOPY transmission also in CLOSE_WAIT state\"",
-            ),
+            Source::Thread("the commit \"tcp: allow MSG_ZEROCOPY transmission also in CLOSE_WAIT state\""),
         )],
         ..Claim::of_answers(
             "zerocopy.ids.half-closed",
@@ -108,10 +87,7 @@ pub const CLAIMS: &[Claim] = &[
                 send_byte_and_note(&mut seen, &near, &far)?;
                 Ok(seen)
             },
-            &[
-                ("send(1 byte, MSG_ZEROCOPY)", Answer::Is(1)),
-                ("completions", Answer::Says("[0, 0] copied")),
-            ],
+            &[("send(1 byte, MSG_ZEROCOPY)", Answer::Is(1)), ("completions", Answer::Says("[0, 0] copied"))],
         )
     },
     Claim {
@@ -124,10 +100,7 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.ids.before-connect",
             zerocopy_ids_before_connect,
             &[
-                (
-                    "send(not connected, MSG_ZEROCOPY)",
-                    Answer::Fails(Errno::EPIPE),
-                ),
+                ("send(not connected, MSG_ZEROCOPY)", Answer::Fails(Errno::EPIPE)),
                 ("send(1 byte, MSG_ZEROCOPY)", Answer::Is(1)),
                 ("completions", Answer::Says("[0, 0] copied")),
             ],
@@ -155,19 +128,12 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: ONE_SHIFTED,
-        exceptions: &[Exception::Of(
-            Sysno::sendto,
-            What::Shortened,
-            "a datagram is sent whole or not",
-        )],
+        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
         ..Claim::of_answers(
             "zerocopy.udp.largest",
             zerocopy_udp_largest,
             &[
-                (
-                    "send(65508 bytes, MSG_ZEROCOPY)",
-                    Answer::Fails(Errno::EMSGSIZE),
-                ),
+                ("send(65508 bytes, MSG_ZEROCOPY)", Answer::Fails(Errno::EMSGSIZE)),
                 ("send(65507 bytes, MSG_ZEROCOPY)", Answer::Is(65507)),
                 ("bytes of the datagram", Answer::Is(65507)),
                 ("completions", Answer::Says("[0, 0] copied")),
@@ -184,20 +150,13 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: &[Lie::completion(Field::Code, 0)],
-        exceptions: &[Exception::Of(
-            Sysno::sendto,
-            What::Shortened,
-            "a datagram is sent whole or not",
-        )],
+        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
         modules: &["dummy"],
         ..Claim::of_answers(
             "zerocopy.copies.fragments",
             zerocopy_copies_fragments,
             &[
-                (
-                    "completion of 4096 bytes",
-                    Answer::Says("[0, 0] not copied"),
-                ),
+                ("completion of 4096 bytes", Answer::Says("[0, 0] not copied")),
                 ("completion of 32768 bytes", Answer::Says("[1, 1] copied")),
             ],
         )
@@ -205,24 +164,15 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Sends with the flag that MSG_MORE puts into one UDP datagram are completed each.",
         method: "Sends two parts of a datagram with MSG_MORE and a third without, all with the flag, and counts completions.",
-        sources: &[Source::Thread(
-            "Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c, its mode UDP_CORK",
-        )],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c, its mode UDP_CORK")],
         finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: ONE_SHIFTED,
-        exceptions: &[Exception::Of(
-            Sysno::sendto,
-            What::Shortened,
-            "a datagram is sent whole or not",
-        )],
+        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
         ..Claim::of_answers(
             "zerocopy.udp.corked",
             zerocopy_udp_corked,
-            &[
-                ("bytes of the datagram", Answer::Is(300)),
-                ("ids", Answer::Says("0 to 2")),
-            ],
+            &[("bytes of the datagram", Answer::Is(300)), ("ids", Answer::Says("0 to 2"))],
         )
     },
     Claim {
@@ -232,26 +182,16 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendto],
         resources: &[Resource::UserMemlock],
-        lies: &[
-            Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)),
-            Lie::accepted(Sysno::sendto),
-        ],
+        lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)), Lie::accepted(Sysno::sendto)],
         exceptions: &[
-            Exception::Of(
-                Sysno::sendto,
-                What::Shortened,
-                "half of the bytes may be within the limit",
-            ),
+            Exception::Of(Sysno::sendto, What::Shortened, "half of the bytes may be within the limit"),
             Exception::asked(Sysno::sendto),
         ],
         ..Claim::of_answers(
             "zerocopy.limit.pinned-bytes",
             zerocopy_limit_pinned_bytes,
             &[
-                (
-                    "send(100000 bytes, MSG_ZEROCOPY)",
-                    Answer::Fails(Errno::ENOBUFS),
-                ),
+                ("send(100000 bytes, MSG_ZEROCOPY)", Answer::Fails(Errno::ENOBUFS)),
                 ("send(30000 bytes, MSG_ZEROCOPY)", Answer::Is(30_000)),
                 ("bytes at the receiver", Answer::Is(30_000)),
             ],
@@ -265,10 +205,7 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(true),
         about: &[Sysno::sendto, Sysno::write],
         resources: &[Resource::Machine],
-        lies: &[
-            Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)),
-            Lie::accepted(Sysno::sendto),
-        ],
+        lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)), Lie::accepted(Sysno::sendto)],
         ..Claim::of_answers(
             "zerocopy.limit.optmem",
             zerocopy_limit_optmem,
@@ -304,44 +241,29 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.notify.merged",
             zerocopy_notify_merged,
-            &[
-                ("sends taken", Answer::Is(50)),
-                ("completions", Answer::Says("[0, 49] copied")),
-            ],
+            &[("sends taken", Answer::Is(50)), ("completions", Answer::Says("[0, 49] copied"))],
         )
     },
     Claim {
         statement: "The default of net.core.optmem_max is 131072 bytes.",
-        sources: &[Source::Doc(
-            "Documentation/admin-guide/sysctl/net.rst, Linux 7.3",
-        )],
-        finds: &[
-            between((5, 10), (6, 1), false),
-            between((6, 12), (7, 3), true),
-        ],
+        sources: &[Source::Doc("Documentation/admin-guide/sysctl/net.rst, Linux 7.3")],
+        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::read],
         gates: &[gate(
             "6.8",
             "net.core.optmem_max is 131072 by default",
             Source::Thread("the commit \"net: increase optmem_max default value\""),
         )],
-        lies: &[
-            Lie::bytes(Sysno::read, b'1', b'7').where_it(true),
-            Lie::bytes(Sysno::read, b'2', b'7').where_it(true),
-        ],
+        lies: &[Lie::bytes(Sysno::read, b'1', b'7').where_it(true), Lie::bytes(Sysno::read, b'2', b'7').where_it(true)],
         exceptions: &[
-            Exception::Of(
-                Sysno::read,
-                What::TooFew,
-                "what is missing then is the newline",
-            ),
+            Exception::Of(Sysno::read, What::TooFew, "what is missing then is the newline"),
             Exception::Lacking("a lie changes digits, not how many there are"),
         ],
         ..Claim::of_answers(
             "zerocopy.limit.optmem-default",
             |_lab| {
-                let file = aside(|| std::fs::File::open("/proc/sys/net/core/optmem_max"))
-                    .setup("open net.core.optmem_max")?;
+                let file =
+                    aside(|| std::fs::File::open("/proc/sys/net/core/optmem_max")).setup("open net.core.optmem_max")?;
                 let mut text = [0; 32];
                 let length = io::read_full(&file, &mut text).setup("read net.core.optmem_max")?;
                 let mut seen = Observation::new();
@@ -354,16 +276,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "Memory of memfd_secret() fails with EFAULT when it is sent with the flag.",
-        sources: &[
-            Source::Thread("Linux 7.3, tools/testing/selftests/mm/memfd_secret.c"),
-            Source::Measured,
-        ],
+        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/mm/memfd_secret.c"), Source::Measured],
         finds: &[between((6, 12), (7, 3), true)],
         about: &[Sysno::sendto, Sysno::write],
-        lies: &[
-            Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)),
-            Lie::accepted(Sysno::sendto),
-        ],
+        lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::sendto)],
         exceptions: &[Exception::asked(Sysno::sendto)],
         ..Claim::of_answers(
             "zerocopy.memory.secret",
@@ -377,9 +293,7 @@ pub const CLAIMS: &[Claim] = &[
                 let sent = unsafe { ask(Sysno::sendto, [argument(&near), secret, 1, flags, 0, 0]) };
                 seen.call("send(secret memory, MSG_ZEROCOPY)", sent);
                 // SAFETY: as above; write() copies and keeps nothing.
-                let written = io::again(|| unsafe {
-                    ask(Sysno::write, [argument(&near), secret, 1, 0, 0, 0])
-                });
+                let written = io::again(|| unsafe { ask(Sysno::write, [argument(&near), secret, 1, 0, 0, 0]) });
                 seen.call("write(secret memory)", written);
                 if written.is_ok() {
                     sockets::wait_for_arrival(&far, 1)?;
@@ -387,10 +301,7 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[
-                (
-                    "send(secret memory, MSG_ZEROCOPY)",
-                    Answer::Fails(Errno::EFAULT),
-                ),
+                ("send(secret memory, MSG_ZEROCOPY)", Answer::Fails(Errno::EFAULT)),
                 ("write(secret memory)", Answer::Is(1)),
             ],
         )
@@ -400,10 +311,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[packetdrill!("epoll_edge")],
         finds: always(true),
         about: EPOLL,
-        lies: &[
-            Lie::returned(Sysno::epoll_wait, 1),
-            Lie::returned(Sysno::epoll_wait, 0),
-        ],
+        lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
         ..Claim::of_answers(
             "zerocopy.queue.epoll-edge",
@@ -420,10 +328,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Man("epoll(7), man-pages 6.20"), DOC],
         finds: always(true),
         about: EPOLL,
-        lies: &[
-            Lie::returned(Sysno::epoll_wait, 1),
-            Lie::returned(Sysno::epoll_wait, 0),
-        ],
+        lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
         ..Claim::of_answers(
             "zerocopy.queue.epoll-level",
@@ -440,10 +345,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[packetdrill!("epoll_oneshot")],
         finds: always(true),
         about: EPOLL,
-        lies: &[
-            Lie::returned(Sysno::epoll_wait, 1),
-            Lie::returned(Sysno::epoll_wait, 0),
-        ],
+        lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
         ..Claim::of_answers(
             "zerocopy.queue.epoll-oneshot",
@@ -461,10 +363,7 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[packetdrill!("epoll_exclusive")],
         finds: always(true),
         about: EPOLL,
-        lies: &[
-            Lie::returned(Sysno::epoll_wait, 1),
-            Lie::returned(Sysno::epoll_wait, 0),
-        ],
+        lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
         ..Claim::of_answers(
             "zerocopy.queue.epoll-exclusive",
@@ -478,10 +377,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         statement: "On an IPv6 socket a completion is a control message of level SOL_IPV6 (41) and type IPV6_RECVERR (25).",
-        sources: &[
-            DOC,
-            Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c"),
-        ],
+        sources: &[DOC, Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c")],
         finds: always(true),
         about: &[Sysno::recvmsg],
         lies: &[Lie::completion(Field::Origin, 2)],
@@ -503,23 +399,14 @@ pub const CLAIMS: &[Claim] = &[
         finds: always(false),
         about: &[Sysno::recvmsg],
         lies: &[Lie::skipped(Sysno::setsockopt).with(2, libc::SO_TIMESTAMPING as u64)],
-        ..Claim::new(
-            "zerocopy.queue.time-stamps",
-            zerocopy_queue_time_stamps,
-            |seen| {
-                Verdict::holds_if(
-                    seen.counted("completions") > 0 && seen.counted("entries that are none") == 0,
-                )
-            },
-        )
+        ..Claim::new("zerocopy.queue.time-stamps", zerocopy_queue_time_stamps, |seen| {
+            Verdict::holds_if(seen.counted("completions") > 0 && seen.counted("entries that are none") == 0)
+        })
     },
     Claim {
         statement: "Reading the error queue of a vsock socket never blocks: it is EAGAIN when it is empty.",
         sources: &[DOC],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: &[Sysno::recvmsg],
         lies: &[
             Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)).where_it(true),
@@ -539,27 +426,17 @@ pub const CLAIMS: &[Claim] = &[
                 let mut data = [b'-'; 16];
                 let received = io::recvmsg(&near, &mut data, &mut [0; 256], libc::MSG_ERRQUEUE);
                 let flags = received.map_or(0, |one| one.flags);
-                seen.text("data", data[0].escape_ascii())
-                    .text("its flags", format!("{flags:#x}"));
-                seen.call(
-                    "recvmsg(vsock socket, MSG_ERRQUEUE)",
-                    received.map(|one| one.bytes),
-                );
+                seen.text("data", data[0].escape_ascii()).text("its flags", format!("{flags:#x}"));
+                seen.call("recvmsg(vsock socket, MSG_ERRQUEUE)", received.map(|one| one.bytes));
                 Ok(seen)
             },
-            &[(
-                "recvmsg(vsock socket, MSG_ERRQUEUE)",
-                Answer::Fails(Errno::EAGAIN),
-            )],
+            &[("recvmsg(vsock socket, MSG_ERRQUEUE)", Answer::Fails(Errno::EAGAIN))],
         )
     },
     Claim {
         statement: "A vsock socket of type SOCK_SEQPACKET can be made.",
         sources: &[Source::Man("vsock(7), man-pages 6.20"), Source::Measured],
-        finds: &[
-            between((5, 10), (5, 10), false),
-            between((6, 1), (7, 3), true),
-        ],
+        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: &[Sysno::socket],
         gates: &[gate(
             "5.14",
@@ -567,22 +444,16 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("the series \"virtio/vsock: introduce SOCK_SEQPACKET support\""),
         )],
         lies: &[Lie::refused(Sysno::socket, libc::ESOCKTNOSUPPORT).where_it(true)],
-        exceptions: &[
-            Exception::asked(Sysno::socket),
-            Exception::Lacking("no lie makes a socket"),
-        ],
+        exceptions: &[Exception::asked(Sysno::socket), Exception::Lacking("no lie makes a socket")],
         modules: &["vsock_loopback"],
         ..Claim::of_answers(
             "zerocopy.socket.vsock-seqpacket",
             |_lab| {
                 // The existence of vsock is another question.
-                aside(|| sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0))
-                    .setup("socket(AF_VSOCK)")?;
+                aside(|| sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0)).setup("socket(AF_VSOCK)")?;
                 let mut seen = Observation::new();
                 let made = sockets::socket(libc::AF_VSOCK, libc::SOCK_SEQPACKET, 0);
-                let kind = |socket: &OwnedFd| {
-                    aside(|| sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_TYPE))
-                };
+                let kind = |socket: &OwnedFd| aside(|| sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_TYPE));
                 seen.text(
                     "type of the socket",
                     match &made {
@@ -601,11 +472,7 @@ pub const CLAIMS: &[Claim] = &[
 ];
 
 /// Sends a byte with the flag, waits until no later completion is possible, and notes the completions.
-pub(super) fn send_byte_and_note(
-    seen: &mut Observation,
-    near: &TcpStream,
-    far: &TcpStream,
-) -> Result<(), Stop> {
+pub(super) fn send_byte_and_note(seen: &mut Observation, near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
     let zerocopy = sockets::zerocopy_on(near)?;
     // SAFETY: a static is never freed.
     let sent = io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) });
@@ -654,21 +521,12 @@ fn zerocopy_ids_many_pieces(_lab: &Lab) -> Result<Observation, Stop> {
     }
     sockets::wait_for_arrival(&far, bytes)?;
     let mut seen = Observation::new();
-    let whole =
-        sockets::readable(&far)? == bytes && super::tools::arrived(&far, &vec![b'p'; bytes])?;
+    let whole = sockets::readable(&far)? == bytes && super::tools::arrived(&far, &vec![b'p'; bytes])?;
     super::tools::note_bytes(&mut seen, whole);
     sockets::wait_until_acknowledged(&near, &far)?;
     let completions = Completions::now(&near).setup("read the completions")?;
-    let one_each =
-        completions.ids() == format!("0 to {}", sends - 1) && completions.count() == sends;
-    seen.text(
-        "ids",
-        if one_each {
-            "one per sendmsg()".to_owned()
-        } else {
-            completions.to_string()
-        },
-    );
+    let one_each = completions.ids() == format!("0 to {}", sends - 1) && completions.count() == sends;
+    seen.text("ids", if one_each { "one per sendmsg()".to_owned() } else { completions.to_string() });
     Ok(seen)
 }
 
@@ -681,8 +539,7 @@ fn zerocopy_udp_largest(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for length in [65508, 65507] {
         // SAFETY: a static is never freed.
-        let sent =
-            io::again(|| unsafe { send_zerocopy(zerocopy, &BYTES[..length], SendFlags::empty()) });
+        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &BYTES[..length], SendFlags::empty()) });
         seen.call(format!("send({length} bytes, MSG_ZEROCOPY)"), sent);
     }
     let mut buffer = vec![0; 1 << 16];
@@ -702,8 +559,7 @@ fn zerocopy_copies_fragments(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     for length in [1 << 12, 1 << 15] {
         // SAFETY: the memory is freed after the completions.
-        let sent =
-            io::again(|| unsafe { send_zerocopy(zerocopy, &memory[..length], SendFlags::empty()) });
+        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &memory[..length], SendFlags::empty()) });
         if sent.setup("send")? != length {
             return Err(Stop::broken("a datagram was sent in part"));
         }
@@ -793,10 +649,7 @@ fn zerocopy_limit_no_pollerr(_lab: &Lab) -> Result<Observation, Stop> {
     }
     let mut seen = Observation::new();
     let received = io::again(|| io::recvmsg(&near, &mut [], &mut [0; 256], libc::MSG_ERRQUEUE));
-    seen.call(
-        "recvmsg(MSG_ERRQUEUE) after ENOBUFS",
-        received.map(|one| one.bytes),
-    );
+    seen.call("recvmsg(MSG_ERRQUEUE) after ENOBUFS", received.map(|one| one.bytes));
     let again = aside(|| io::write(&near, b"1"));
     seen.call("write() in its place", again);
     sockets::wait_for_arrival(&far, 1)?;
@@ -849,16 +702,7 @@ pub(super) fn secret_page() -> Result<usize, Stop> {
         }
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
         // SAFETY: a new mapping where the kernel likes, which nothing else knows.
-        let page = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                4096,
-                protection,
-                flags,
-                secret.as_raw_fd(),
-                0,
-            )
-        };
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, secret.as_raw_fd(), 0) };
         if page == libc::MAP_FAILED {
             return Err(Stop::from_setup("mmap", sockets::last_errno()));
         }
@@ -895,19 +739,9 @@ fn epoll(flags: libc::c_int) -> Result<Observation, Stop> {
     // SAFETY: the kernel has just made the descriptor for us alone.
     let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
     let control = |operation: libc::c_int| {
-        let mut event = libc::epoll_event {
-            events: flags.cast_unsigned(),
-            u64: 0,
-        };
+        let mut event = libc::epoll_event { events: flags.cast_unsigned(), u64: 0 };
         // SAFETY: the event is read during the call.
-        let done = aside(|| unsafe {
-            libc::epoll_ctl(
-                epoll.as_raw_fd(),
-                operation,
-                near.as_raw_fd(),
-                &raw mut event,
-            )
-        });
+        let done = aside(|| unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, near.as_raw_fd(), &raw mut event) });
         if done == -1 {
             return Err(Stop::from_setup("epoll_ctl", sockets::last_errno()));
         }
@@ -947,8 +781,7 @@ fn epoll(flags: libc::c_int) -> Result<Observation, Stop> {
 
 fn zerocopy_queue_ipv6_entry(_lab: &Lab) -> Result<Observation, Stop> {
     let (near, far) = aside(|| {
-        let listener =
-            TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).setup("bind a TCP socket to ::1")?;
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).setup("bind a TCP socket to ::1")?;
         let address = listener.local_addr().setup("getsockname")?;
         let near = TcpStream::connect(address).setup("connect over loopback")?;
         let (far, _) = listener.accept().setup("accept")?;
@@ -959,15 +792,11 @@ fn zerocopy_queue_ipv6_entry(_lab: &Lab) -> Result<Observation, Stop> {
     let mut control = [0_u8; 256];
     let received = io::again(|| io::recvmsg(&near, &mut [], &mut control, libc::MSG_ERRQUEUE));
     let received = received.setup("recvmsg(MSG_ERRQUEUE)")?;
-    let number =
-        |at: usize| u32::from_ne_bytes(control[at..at + 4].try_into().expect("four bytes"));
+    let number = |at: usize| u32::from_ne_bytes(control[at..at + 4].try_into().expect("four bytes"));
     let mut seen = Observation::new();
     seen.text("level and type", format!("{}, {}", number(8), number(12)));
     seen.count("origin", u64::from(control[20]));
-    seen.text(
-        "first and last id",
-        format!("{}, {}", number(24), number(28)),
-    );
+    seen.text("first and last id", format!("{}, {}", number(24), number(28)));
     seen.count("msg_flags", u64::from(received.flags.cast_unsigned()));
     Ok(seen)
 }
@@ -977,8 +806,7 @@ fn zerocopy_queue_time_stamps(_lab: &Lab) -> Result<Observation, Stop> {
     const SENT: libc::c_int = (1 << 1) | (1 << 4);
     completions_come()?;
     let (near, far) = sockets::tcp()?;
-    sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, SENT)
-        .setup("SO_TIMESTAMPING")?;
+    sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, SENT).setup("SO_TIMESTAMPING")?;
     complete(&near, &far, 1)?;
     let (mut completed, mut stamped) = (0, 0);
     let mut control = [0; 256];
@@ -989,9 +817,7 @@ fn zerocopy_queue_time_stamps(_lab: &Lab) -> Result<Observation, Stop> {
         };
         let flags = received.flags;
         if !flags.contains(MsgFlags::ERRQUEUE) || flags.contains(MsgFlags::CTRUNC) {
-            return Err(Stop::broken(
-                "what came is no whole entry of the error queue",
-            ));
+            return Err(Stop::broken("what came is no whole entry of the error queue"));
         }
         let mut is_completion = false;
         for message in messages(&control[..received.control_len]) {
@@ -1007,7 +833,6 @@ fn zerocopy_queue_time_stamps(_lab: &Lab) -> Result<Observation, Stop> {
         stamped += u64::from(!is_completion);
     }
     let mut seen = Observation::new();
-    seen.count("completions", completed)
-        .count("entries that are none", stamped);
+    seen.count("completions", completed).count("entries that are none", stamped);
     Ok(seen)
 }

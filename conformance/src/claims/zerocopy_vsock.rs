@@ -21,11 +21,8 @@ const MODULES: &[&str] = &["vsock_loopback"];
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
 const ONE_OF_MANY: &[Lie] = &[Lie::completion(Field::High, 0)];
 const COPIED: &[Lie] = &[Lie::completion(Field::Code, 1)];
-const HALF: &[Exception] = &[Exception::Of(
-    Sysno::sendmsg,
-    What::Shortened,
-    "half of it is what the receiver may hold",
-)];
+const HALF: &[Exception] =
+    &[Exception::Of(Sysno::sendmsg, What::Shortened, "half of it is what the receiver may hold")];
 
 /// Claims about vsock.
 pub const CLAIMS: &[Claim] = &[
@@ -42,8 +39,7 @@ pub const CLAIMS: &[Claim] = &[
             |_lab| {
                 static BYTES: [u8; 4 * 8192] = [b'v'; 4 * 8192];
                 let pieces = [1, 4095, 4097, 5000].into_iter().zip(BYTES.chunks(8192));
-                let pieces: Vec<&[u8]> =
-                    pieces.map(|(length, page)| &page[7..7 + length]).collect();
+                let pieces: Vec<&[u8]> = pieces.map(|(length, page)| &page[7..7 + length]).collect();
                 send(libc::SOCK_STREAM, &pieces)
             },
             NOT_COPIED,
@@ -72,11 +68,7 @@ pub const CLAIMS: &[Claim] = &[
         about: SENDMSG,
         modules: MODULES,
         lies: COPIED,
-        exceptions: &[Exception::Of(
-            Sysno::sendmsg,
-            What::Shortened,
-            "half of a message is another one",
-        )],
+        exceptions: &[Exception::Of(Sysno::sendmsg, What::Shortened, "half of a message is another one")],
         ..Claim::of_answers(
             "zerocopy.vsock.seqpacket",
             |_lab| {
@@ -99,10 +91,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.vsock.beyond-buffer",
             |_lab| send(libc::SOCK_STREAM, &[&BEYOND]),
-            &[
-                (super::tools::RECEIVED, Answer::Says(super::tools::AS_SENT)),
-                ("marked as copied", Answer::Says("all")),
-            ],
+            &[(super::tools::RECEIVED, Answer::Says(super::tools::AS_SENT)), ("marked as copied", Answer::Says("all"))],
         )
     },
     Claim {
@@ -133,10 +122,7 @@ pub const CLAIMS: &[Claim] = &[
         ..Claim::of_answers(
             "zerocopy.vsock.unmapped",
             zerocopy_vsock_unmapped,
-            &[(
-                "sendmsg(page, unmapped page; MSG_ZEROCOPY)",
-                Answer::Fails(Errno::ENOMEM),
-            )],
+            &[("sendmsg(page, unmapped page; MSG_ZEROCOPY)", Answer::Fails(Errno::ENOMEM))],
         )
     },
     Claim {
@@ -147,16 +133,8 @@ pub const CLAIMS: &[Claim] = &[
         modules: MODULES,
         lies: &[Lie::refused(Sysno::sendmsg, libc::EINVAL)],
         exceptions: &[
-            Exception::Of(
-                Sysno::sendmsg,
-                What::Shortened,
-                "the rest is sent by another call",
-            ),
-            Exception::Of(
-                Sysno::poll,
-                What::Skipped,
-                "a poll that is not made tells of nothing, as a true one may",
-            ),
+            Exception::Of(Sysno::sendmsg, What::Shortened, "the rest is sent by another call"),
+            Exception::Of(Sysno::poll, What::Skipped, "a poll that is not made tells of nothing, as a true one may"),
         ],
         ..Claim::of_answers(
             "zerocopy.vsock.flag-only",
@@ -200,9 +178,7 @@ fn send(kind: libc::c_int, pieces: &[&'static [u8]]) -> Result<Observation, Stop
     if sent < wanted {
         aside(|| io::write_all(&near, &expected[sent..])).setup("write the rest")?;
     }
-    let received = reader
-        .join()
-        .map_err(|_| Stop::broken("the receiver panicked"))?;
+    let received = reader.join().map_err(|_| Stop::broken("the receiver panicked"))?;
     let (far, bytes) = received.setup("read at the receiver")?;
     super::tools::note_bytes(&mut seen, bytes == expected);
     io::wait_for_error_queue(near.as_fd()).setup("poll")?;
@@ -211,10 +187,7 @@ fn send(kind: libc::c_int, pieces: &[&'static [u8]]) -> Result<Observation, Stop
     let (copied, count) = (completions.copied(), completions.count());
     seen.text("marked as copied", part(copied, count));
     let first = completions.0.iter().map(|range| range.lo).min();
-    seen.text(
-        "first id",
-        first.map_or("none".to_owned(), |id| id.to_string()),
-    );
+    seen.text("first id", first.map_or("none".to_owned(), |id| id.to_string()));
     seen.text(
         "ids",
         match count {
@@ -256,10 +229,7 @@ fn zerocopy_vsock_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
     let _ = aside(|| sockets::set_option(&near, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1));
     let page = [b'v'; 4096];
     let mut vectors = [
-        libc::iovec {
-            iov_base: page.as_ptr().cast_mut().cast(),
-            iov_len: page.len(),
-        },
+        libc::iovec { iov_base: page.as_ptr().cast_mut().cast(), iov_len: page.len() },
         libc::iovec {
             iov_base: std::ptr::without_provenance_mut(4096), // below vm.mmap_min_addr
             iov_len: 4096,
@@ -270,14 +240,7 @@ fn zerocopy_vsock_unmapped(_lab: &Lab) -> Result<Observation, Stop> {
     message.msg_iov = vectors.as_mut_ptr();
     message.msg_iovlen = vectors.len() as _;
     let flags = usize::try_from(libc::MSG_ZEROCOPY).expect("a small number");
-    let arguments = [
-        io::argument(&near),
-        (&raw const message).expose_provenance(),
-        flags,
-        0,
-        0,
-        0,
-    ];
+    let arguments = [io::argument(&near), (&raw const message).expose_provenance(), flags, 0, 0, 0];
     // SAFETY: the kernel reads the message and the page, and finds that the other address is not mapped. The page is on the stack
     // until the process ends, in case the kernel keeps it.
     let sent = unsafe { io::ask(Sysno::sendmsg, arguments) };

@@ -97,9 +97,7 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
         None => measure(options)?,
     };
     let tables = |output: &mut dyn Write, markdown| report::write(output, &run, markdown);
-    options
-        .shown
-        .show(output, &run, || plots::draw(&run), tables)?;
+    options.shown.show(output, &run, || plots::draw(&run), tables)?;
     if run.outcomes.is_empty() {
         return Err(Failure::Red("nothing was measured".to_owned()));
     }
@@ -110,8 +108,7 @@ impl Shown {
     /// Opens what is written at the end, before a run is measured for nothing.
     pub fn prepare(&self) -> Result<Output, Failure> {
         if let Some(directory) = &self.plots {
-            let probe = fs::create_dir_all(directory)
-                .and_then(|()| Replacement::begin(&directory.join("picture.svg")));
+            let probe = fs::create_dir_all(directory).and_then(|()| Replacement::begin(&directory.join("picture.svg")));
             probe.map_err(|error| crate::commands::output::cannot_write(directory, &error))?;
         }
         open_output(self.output.as_deref())
@@ -139,12 +136,8 @@ impl Shown {
 }
 
 /// Writes pictures into a directory, which is made if there is none.
-fn save(
-    directory: &Path,
-    pictures: Result<Vec<plots::Picture>, Box<dyn Error>>,
-) -> Result<(), Failure> {
-    let failed =
-        |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", directory.display()));
+fn save(directory: &Path, pictures: Result<Vec<plots::Picture>, Box<dyn Error>>) -> Result<(), Failure> {
+    let failed = |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", directory.display()));
     let pictures = pictures.map_err(|error| failed(&error))?;
     if pictures.is_empty() {
         let directory = directory.display();
@@ -170,9 +163,7 @@ pub fn read<Run: DeserializeOwned>(path: &Path) -> Result<Run, Failure> {
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
     serde_json::from_str(&text).map_err(|error| {
         let path = path.display();
-        Failure::Usage(format!(
-            "{path}: {error}: it is to be what `--format json` of the same command has written"
-        ))
+        Failure::Usage(format!("{path}: {error}: it is to be what `--format json` of the same command has written"))
     })
 }
 
@@ -189,30 +180,18 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         !sinks.any(|sink| sink.name().contains(text.as_str()))
     };
     if let Some(text) = options.sink.iter().find(is_idle) {
-        let names: Vec<String> = Sink::ALL
-            .iter()
-            .map(|sink| format!("\"{}\"", sink.name()))
-            .collect();
-        return Err(Failure::Usage(format!(
-            "no sink matches --sink {text}: there are {}",
-            names.join(", ")
-        )));
+        let names: Vec<String> = Sink::ALL.iter().map(|sink| format!("\"{}\"", sink.name())).collect();
+        return Err(Failure::Usage(format!("no sink matches --sink {text}: there are {}", names.join(", "))));
     }
     let (scratch, passed_over) = crate::commands::running::scratch(options.scratch.as_deref())?;
     if scratch.is_none() {
         let why = passed_over.join("; ");
-        return Err(Failure::Usage(format!(
-            "{why} (name a writable directory with --scratch)"
-        )));
+        return Err(Failure::Usage(format!("{why} (name a writable directory with --scratch)")));
     }
     let lab = Lab::new(scratch);
     let unusable = |stop: Stop| Failure::Usage(format!("nothing can be measured here: {stop}"));
-    let mut wanted = Wanted {
-        rounds: options.rounds,
-        length: options.mib << 20,
-        full: options.full,
-        peers: Vec::new(),
-    };
+    let mut wanted =
+        Wanted { rounds: options.rounds, length: options.mib << 20, full: options.full, peers: Vec::new() };
     let source = Source::on_tmpfs(wanted.largest()).map_err(unusable)?;
     // A file is copied on one file system.
     let beside = Source::on_scratch(&lab, wanted.length).map_err(unusable)?;
@@ -227,9 +206,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
     }
     let mut plans = wanted.plans();
     plans.retain(|plan| options.wants(plan.sink));
-    let trials = plans
-        .iter()
-        .map(|plan| plan.contenders.len() * (plan.rounds + 1));
+    let trials = plans.iter().map(|plan| plan.contenders.len() * (plan.rounds + 1));
     let progress = progress(trials.sum());
     let mut on = Conditions::here();
     let mut outcomes: Vec<Outcome> = Vec::new();
@@ -249,12 +226,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
     }
     progress.finish_and_clear();
     on.end();
-    Ok(Run {
-        on,
-        is_locked: source.is_locked,
-        missing,
-        outcomes,
-    })
+    Ok(Run { on, is_locked: source.is_locked, missing, outcomes })
 }
 
 /// A bar on a terminal.
@@ -263,6 +235,5 @@ pub fn progress(trials: usize) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
-    ProgressBar::new(trials as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(trials as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -63,9 +63,7 @@ impl Want {
                     let (id, verdict) = (&record.id, record.verdict.text());
                     format!("{id} {verdict}: {}", record.what_happened())
                 });
-                Err(Failure::Undecided(
-                    what.unwrap_or_else(|| "no result".to_owned()),
-                ))
+                Err(Failure::Undecided(what.unwrap_or_else(|| "no result".to_owned())))
             }
         }
     }
@@ -96,11 +94,7 @@ pub fn check_command(options: &Check, language: Language) -> Result<bool, Failur
     let plain = options.output.is_some();
     let progress = progress(claims.len());
     let lines = |line: &Line| {
-        if options.format == Format::Jsonl {
-            jsonl::write(&mut output, line)
-        } else {
-            Ok(())
-        }
+        if options.format == Format::Jsonl { jsonl::write(&mut output, line) } else { Ok(()) }
     };
     let run = match run(&claims, &options.running, &progress, lines) {
         // A machine or kernel on which nothing runs does not have the other verdict.

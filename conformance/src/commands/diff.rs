@@ -59,9 +59,7 @@ pub fn diff_command(options: &Diff) -> Result<bool, Failure> {
 
 /// The files that may be meant.
 pub fn inputs<const COUNT: usize>(names: [&str; COUNT]) -> Vec<PathBuf> {
-    let files = names
-        .into_iter()
-        .flat_map(|name| [PathBuf::from(name), kept(name)]);
+    let files = names.into_iter().flat_map(|name| [PathBuf::from(name), kept(name)]);
     files.collect()
 }
 
@@ -94,13 +92,10 @@ fn grids(options: &Diff) -> Result<Option<[Sheet; 2]>, Failure> {
 }
 
 fn diff_of_grids(options: &Diff, sheets: &[Sheet; 2]) -> Result<bool, Failure> {
-    let varies =
-        surveys::find(&sheets[0].grid).map_or((|_| false) as fn(&str) -> bool, |grid| grid.varies);
+    let varies = surveys::find(&sheets[0].grid).map_or((|_| false) as fn(&str) -> bool, |grid| grid.varies);
     let found = sheet::differences(&sheets.each_ref(), varies);
     let mut output = open_output(options.output.as_deref())?;
-    let names = sheets
-        .each_ref()
-        .map(|sheet| sheet.environment.kernel.clone());
+    let names = sheets.each_ref().map(|sheet| sheet.environment.kernel.clone());
     match options.format {
         Format::Json => {
             serde_json::to_writer(&mut output, &found).map_err(io::Error::from)?;

@@ -19,10 +19,6 @@ pub enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            Self::NobodyReads
-        } else {
-            Self::Usage(error.to_string())
-        }
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::NobodyReads } else { Self::Usage(error.to_string()) }
     }
 }

@@ -62,11 +62,7 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
         None if is_disposable() => Extent::Guest,
         None => Extent::Whole,
     };
-    let bar = if io::stderr().is_terminal() {
-        ProgressBar::new(0)
-    } else {
-        ProgressBar::hidden()
-    };
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let progress = |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
@@ -75,10 +71,7 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
     let examined = falsify::examine(&runner, &claims, &release, extent, progress)?;
     bar.finish_and_clear();
 
-    let scratch = runner
-        .scratch
-        .as_ref()
-        .map(|path| path.display().to_string());
+    let scratch = runner.scratch.as_ref().map(|path| path.display().to_string());
     let environment = Environment::now(scratch, passed_over);
     if let Some(output) = &mut output {
         let mut line = |line: &Line<'_>| -> io::Result<()> {
@@ -102,17 +95,8 @@ pub fn falsify_command(options: &Falsify) -> Result<bool, Failure> {
     Ok(examined.iter().all(|claim| claim.red().is_empty()))
 }
 
-fn print(
-    to: &mut impl Write,
-    environment: &Environment,
-    examined: &[Examined],
-    verbose: bool,
-) -> io::Result<()> {
-    writeln!(
-        to,
-        "Linux {} ({})\n",
-        environment.kernel, environment.machine
-    )?;
+fn print(to: &mut impl Write, environment: &Environment, examined: &[Examined], verbose: bool) -> io::Result<()> {
+    writeln!(to, "Linux {} ({})\n", environment.kernel, environment.machine)?;
     writeln!(
         to,
         "{:<42} {:<11} {:>7} {:>9} {:>9} {:>9}  what blunt lies came to",
@@ -125,11 +109,7 @@ fn print(
             "{:<42} {:<11} {:>7} {:>9} {:>9} {:>9}  {}",
             claim.id,
             claim.verdict.text(),
-            if claim.controls {
-                "control".into()
-            } else {
-                share(Kind::Contradicting)
-            },
+            if claim.controls { "control".into() } else { share(Kind::Contradicting) },
             share(Kind::Blunt),
             share(Kind::Tolerable),
             share(Kind::SetUp),
@@ -139,25 +119,16 @@ fn print(
             for trial in &claim.trials {
                 let good = if trial.is_good() { ' ' } else { '!' };
                 let said = trial.said.as_deref().unwrap_or_default();
-                writeln!(
-                    to,
-                    "  {good} {:?} {:?}: {} {said}",
-                    trial.kind, trial.effect, trial.lie
-                )?;
+                writeln!(to, "  {good} {:?} {:?}: {} {said}", trial.kind, trial.effect, trial.lie)?;
             }
         }
     }
     writeln!(to)?;
-    for claim in examined
-        .iter()
-        .filter(|claim| claim.verdict == Word::Untestable)
-    {
+    for claim in examined.iter().filter(|claim| claim.verdict == Word::Untestable) {
         let why = claim.why.as_deref().unwrap_or_default();
         writeln!(to, "not tried: {}: {why}", claim.id)?;
     }
-    let ids = examined
-        .iter()
-        .filter_map(|claim| claims::REGISTRY.find(&claim.id));
+    let ids = examined.iter().filter_map(|claim| claims::REGISTRY.find(&claim.id));
     for claim in ids {
         for exception in claim.exceptions {
             writeln!(to, "exception: {}: {}", claim.id, exception.reason())?;
@@ -174,31 +145,11 @@ fn print(
         }
     }
     let score = model::score(examined);
-    writeln!(
-        to,
-        "{} claims can be falsified",
-        fraction(score.falsifiable)
-    )?;
-    writeln!(
-        to,
-        "{} contradicting lies turned the verdict",
-        fraction(score.contradicting)
-    )?;
-    writeln!(
-        to,
-        "{} blunt lies did not go unnoticed",
-        fraction(score.blunt)
-    )?;
-    writeln!(
-        to,
-        "{} tolerable lies left the verdict",
-        fraction(score.tolerable)
-    )?;
-    writeln!(
-        to,
-        "{} lies about set-up did not turn the verdict",
-        fraction(score.set_up)
-    )
+    writeln!(to, "{} claims can be falsified", fraction(score.falsifiable))?;
+    writeln!(to, "{} contradicting lies turned the verdict", fraction(score.contradicting))?;
+    writeln!(to, "{} blunt lies did not go unnoticed", fraction(score.blunt))?;
+    writeln!(to, "{} tolerable lies left the verdict", fraction(score.tolerable))?;
+    writeln!(to, "{} lies about set-up did not turn the verdict", fraction(score.set_up))
 }
 
 fn fraction(share: Share) -> String {
@@ -220,8 +171,6 @@ fn effects(claim: &Examined) -> String {
         claim.trials.iter().filter(is_it).count()
     };
     let words = effects.iter().map(|(effect, word)| (count(*effect), word));
-    let words = words
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"));
+    let words = words.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
     words.collect::<Vec<_>>().join(", ")
 }

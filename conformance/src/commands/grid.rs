@@ -33,12 +33,7 @@ pub struct GridOptions {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Show the records of these kernels (comma-separated, or `all`); of several, what differs
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        conflicts_with = "strict"
-    )]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "strict")]
     recorded: Vec<String>,
     #[command(flatten)]
     strict: Strict,
@@ -85,14 +80,15 @@ impl GridOptions {
         let is_recorded = !self.recorded.is_empty();
         let what = match (is_recorded, in_guests) {
             (true, true) => Some("--recorded and --kernels exclude each other".to_owned()),
-            (true, false) | (false, true) => self.running.given().map(|option| {
-                format!("{option} is for the running kernel, and other kernels are asked for")
-            }),
+            (true, false) | (false, true) => self
+                .running
+                .given()
+                .map(|option| format!("{option} is for the running kernel, and other kernels are asked for")),
             (false, false) => None,
         };
-        let idle = of_guests.filter(|_| !in_guests).map(|option| {
-            format!("{option} says something about guests: name kernels with --kernels")
-        });
+        let idle = of_guests
+            .filter(|_| !in_guests)
+            .map(|option| format!("{option} says something about guests: name kernels with --kernels"));
         let doubled = crate::commands::options::twice(&self.recorded);
         let doubled = doubled.map(|again| format!("--recorded names {again} twice"));
         match what.or(idle).or(doubled) {
@@ -150,9 +146,7 @@ fn in_guests(
         }
     }
     let sheets = sheets.into_iter();
-    Ok(Some(
-        sheets.map(|(kernel, sheet)| (kernel.name, sheet)).collect(),
-    ))
+    Ok(Some(sheets.map(|(kernel, sheet)| (kernel.name, sheet)).collect()))
 }
 
 #[cfg(not(feature = "vm"))]
@@ -166,19 +160,12 @@ fn in_guests(
 }
 
 /// Why some sheets are red, a clause each that begins with the kernel's name. Guests are of the kernels that have records.
-fn red(
-    grid: &Grid,
-    sheets: &[(String, Sheet)],
-    in_guests: bool,
-    strictness: &Strictness,
-) -> Vec<String> {
+fn red(grid: &Grid, sheets: &[(String, Sheet)], in_guests: bool, strictness: &Strictness) -> Vec<String> {
     let of = |(name, sheet): &(String, Sheet)| {
         let record = records::find(grid, name).filter(|_| in_guests);
         let reasons = records::red(grid, sheet, record.as_ref(), strictness);
         let reasons = reasons.into_iter();
-        reasons
-            .map(|reason| format!("{name}: {reason}"))
-            .collect::<Vec<_>>()
+        reasons.map(|reason| format!("{name}: {reason}")).collect::<Vec<_>>()
     };
     sheets.iter().flat_map(of).collect()
 }
@@ -199,40 +186,23 @@ fn report(output: &mut dyn Write, sheet: &Sheet, format: Format) -> Result<(), F
 }
 
 /// The records of kernels with these names, as far as the rows are wanted.
-fn recorded(
-    grid: &Grid,
-    rows: &[&'static Claim],
-    names: &[String],
-) -> Result<Vec<(String, Sheet)>, Failure> {
+fn recorded(grid: &Grid, rows: &[&'static Claim], names: &[String]) -> Result<Vec<(String, Sheet)>, Failure> {
     let known = conformance::run::recorded::names();
     let all = ["all".to_owned()];
-    let names = if names == all {
-        known.iter().copied().map(str::to_owned).collect()
-    } else {
-        names.to_vec()
-    };
+    let names = if names == all { known.iter().copied().map(str::to_owned).collect() } else { names.to_vec() };
     let found = names.into_iter().map(|name| {
         let mut sheet = records::find(grid, &name).ok_or_else(|| {
             let known = known.join(", ");
-            Failure::Usage(format!(
-                "no grid is recorded of `{name}`: there are {known}"
-            ))
+            Failure::Usage(format!("no grid is recorded of `{name}`: there are {known}"))
         })?;
-        sheet
-            .rows
-            .retain(|row| rows.iter().any(|wanted| wanted.statement == row.row));
+        sheet.rows.retain(|row| rows.iter().any(|wanted| wanted.statement == row.row));
         Ok((name, sheet))
     });
     found.collect()
 }
 
 /// One sheet as a table; of several what differs between them, with the claims that decide it.
-fn report_all(
-    output: &mut dyn Write,
-    grid: &Grid,
-    sheets: &[(String, Sheet)],
-    format: Format,
-) -> Result<(), Failure> {
+fn report_all(output: &mut dyn Write, grid: &Grid, sheets: &[(String, Sheet)], format: Format) -> Result<(), Failure> {
     if let [(_, sheet)] = sheets {
         return report(output, sheet, format);
     }
@@ -244,13 +214,7 @@ fn report_all(
     let all: Vec<&Sheet> = sheets.iter().map(|(_, sheet)| sheet).collect();
     let names: Vec<String> = sheets.iter().map(|(name, _)| name.clone()).collect();
     let found = differences(&all, grid.varies);
-    write_differences(
-        output,
-        grid.name,
-        &names,
-        &found,
-        format == Format::Markdown,
-    )?;
+    write_differences(output, grid.name, &names, &found, format == Format::Markdown)?;
     writeln!(output)?;
     for (name, sheet) in sheets {
         writeln!(output, "{name}: {}", sheet.summary())?;
@@ -264,8 +228,7 @@ fn here(grid: &Grid, rows: &[&'static Claim], running: &Running) -> Result<Sheet
     (grid.prepare)();
     let (runner, passed_over) = runner(running)?;
     let scratch = runner.scratch.as_ref();
-    let mut environment =
-        Environment::now(scratch.map(|path| path.display().to_string()), passed_over);
+    let mut environment = Environment::now(scratch.map(|path| path.display().to_string()), passed_over);
     let mut lost = Isolation::default();
     let mut found: Vec<(usize, Row)> = Vec::new();
     let place = |claim: &Claim| rows.iter().position(|row| row.id == claim.id);
@@ -292,9 +255,5 @@ fn here(grid: &Grid, rows: &[&'static Claim], running: &Running) -> Result<Sheet
     for cells in rows.iter_mut().filter_map(|row| row.cells.as_mut()) {
         *cells = (grid.tidy)(cells);
     }
-    Ok(Sheet {
-        grid: grid.name.to_owned(),
-        environment,
-        rows,
-    })
+    Ok(Sheet { grid: grid.name.to_owned(), environment, rows })
 }

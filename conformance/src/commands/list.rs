@@ -58,13 +58,9 @@ pub fn list_command(options: &List) -> Result<bool, Failure> {
         for claim in claims {
             match series {
                 None => writeln!(output, "{:<40} {}", claim.id, claim.statement)?,
-                Some(series) => writeln!(
-                    output,
-                    "{:<40} {:<12} {}",
-                    claim.id,
-                    Known::of(claim, series).word(),
-                    claim.statement
-                )?,
+                Some(series) => {
+                    writeln!(output, "{:<40} {:<12} {}", claim.id, Known::of(claim, series).word(), claim.statement)?
+                }
             }
         }
     }

@@ -168,8 +168,5 @@ fn usage(message: &str) -> ExitCode {
 fn one_line(message: &str) -> String {
     let first = message.split("\n\n").next().unwrap_or(message);
     let words: Vec<&str> = first.split_whitespace().collect();
-    format!(
-        "{} (see --help)",
-        words.join(" ").trim_start_matches("error: ")
-    )
+    format!("{} (see --help)", words.join(" ").trim_start_matches("error: "))
 }

@@ -25,16 +25,11 @@ pub struct Strict {
 
 impl Strict {
     /// As the reports take it. Every name must be of what the run is about.
-    pub fn of<'name>(
-        &self,
-        names: impl IntoIterator<Item = &'name str>,
-    ) -> Result<Strictness, Failure> {
+    pub fn of<'name>(&self, names: impl IntoIterator<Item = &'name str>) -> Result<Strictness, Failure> {
         let names: Vec<&str> = names.into_iter().collect();
         let unused = |id: &&String| !names.contains(&id.as_str());
         if let Some(id) = self.expect_untestable.iter().find(unused) {
-            return Err(Failure::Usage(format!(
-                "--expect-untestable {id}: nothing of that name is in this run"
-            )));
+            return Err(Failure::Usage(format!("--expect-untestable {id}: nothing of that name is in this run")));
         }
         Ok(Strictness {
             strict: self.strict,
@@ -79,10 +74,9 @@ impl Sharing {
     /// An empty part decides nothing, which is red.
     pub fn refuse_empty(&self, selected: usize) -> Result<(), Failure> {
         match self.partition {
-            Some(part) if part.of(0..selected).next().is_none() => Err(Failure::Red(format!(
-                "part {part} is empty: {} selected",
-                plural(selected, "claim")
-            ))),
+            Some(part) if part.of(0..selected).next().is_none() => {
+                Err(Failure::Red(format!("part {part} is empty: {} selected", plural(selected, "claim"))))
+            }
             _ => Ok(()),
         }
     }
@@ -196,22 +190,14 @@ pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
             (None, None) => true,
             (None, Some(kind)) => claim.sources.iter().any(|source| kind.matches(source)),
         };
-        let by_id = selection.filter.is_empty()
-            || selection
-                .filter
-                .iter()
-                .any(|filter| named_by(claim.id, filter));
+        let by_id = selection.filter.is_empty() || selection.filter.iter().any(|filter| named_by(claim.id, filter));
         by_source && by_id
     };
     let registry: Vec<_> = claims::REGISTRY.all().collect();
-    if let Some(filter) = selection
-        .filter
-        .iter()
-        .find(|filter| !registry.iter().any(|claim| named_by(claim.id, filter)))
+    if let Some(filter) =
+        selection.filter.iter().find(|filter| !registry.iter().any(|claim| named_by(claim.id, filter)))
     {
-        return Err(Failure::Usage(format!(
-            "no claim matches --filter {filter}: `conformance list` names them all"
-        )));
+        return Err(Failure::Usage(format!("no claim matches --filter {filter}: `conformance list` names them all")));
     }
     let claims: Vec<_> = registry.into_iter().filter(|claim| wanted(claim)).collect();
     if claims.is_empty() {
@@ -246,20 +232,9 @@ impl Selection {
     /// The same selection as options of a command line.
     #[cfg(feature = "vm")]
     pub fn options(&self) -> Vec<String> {
-        let filters = self
-            .filter
-            .iter()
-            .flat_map(|filter| ["--filter".to_owned(), filter.clone()]);
-        let source = self
-            .source
-            .and_then(|source| Some(source.to_possible_value()?.get_name().to_owned()));
-        filters
-            .chain(
-                source
-                    .into_iter()
-                    .flat_map(|source| ["--source".to_owned(), source]),
-            )
-            .collect()
+        let filters = self.filter.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]);
+        let source = self.source.and_then(|source| Some(source.to_possible_value()?.get_name().to_owned()));
+        filters.chain(source.into_iter().flat_map(|source| ["--source".to_owned(), source])).collect()
     }
 }
 

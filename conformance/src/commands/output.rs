@@ -66,10 +66,7 @@ pub fn open_output(path: Option<&Path>) -> Result<Output, Failure> {
 /// A device, or a pipe that has a reader. It does not wait for a reader.
 fn open_device(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    let opened = options
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
+    let opened = options.write(true).custom_flags(libc::O_NONBLOCK).open(path);
     let device = opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ENXIO) => io::Error::other("this pipe has no reader: start one first"),
         _ => error,
@@ -102,7 +99,6 @@ pub fn progress(claims: usize) -> ProgressBar {
         let _ = writeln!(io::stderr(), "deciding {}", plural(claims, "claim"));
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} claims")
-        .expect("a constant template");
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} claims").expect("a constant template");
     ProgressBar::new(claims as u64).with_style(style)
 }

@@ -59,10 +59,7 @@ pub fn record_command(options: &Record) -> Result<bool, Failure> {
     let grid = options.what.grid();
     let (results, to) = match grid {
         None => (stored::DIRECTORY.into(), "fixtures/verdicts".into()),
-        Some(grid) => (
-            Path::new(records::MADE).join(grid.name),
-            Path::new("fixtures/grids").join(grid.name),
-        ),
+        Some(grid) => (Path::new(records::MADE).join(grid.name), Path::new("fixtures/grids").join(grid.name)),
     };
     let results = options.results.as_ref().unwrap_or(&results);
     let to = options.to.as_ref().unwrap_or(&to);
@@ -76,18 +73,12 @@ pub fn record_command(options: &Record) -> Result<bool, Failure> {
         };
         records.push((to.join(&name), text));
     }
-    std::fs::create_dir_all(to)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", to.display())))?;
+    std::fs::create_dir_all(to).map_err(|error| Failure::Usage(format!("{}: {error}", to.display())))?;
     for (path, text) in &records {
         replace::write(path, text)
             .map_err(|error| Failure::Usage(format!("cannot write {}: {error}", path.display())))?;
     }
-    writeln!(
-        io::stderr(),
-        "{} in {}",
-        plural(records.len(), "record"),
-        to.display()
-    )?;
+    writeln!(io::stderr(), "{} in {}", plural(records.len(), "record"), to.display())?;
     Ok(true)
 }
 
@@ -105,8 +96,7 @@ fn is_of(path: &Path, environment: &Environment, series: Series) -> Result<(), F
 }
 
 fn of_claims(path: &Path, series: Series) -> Result<Vec<u8>, Failure> {
-    let stored = stored::read(path)
-        .map_err(|what| Failure::Usage(format!("{what} (see `conformance matrix`)")))?;
+    let stored = stored::read(path).map_err(|what| Failure::Usage(format!("{what} (see `conformance matrix`)")))?;
     is_of(path, &stored.run.environment, series)?;
     let text = recorded::compact(&stored.run, REGISTRY)
         .map_err(|what| Failure::Usage(format!("{}: {what}", path.display())))?;
@@ -119,8 +109,8 @@ fn of_grid(grid: &Grid, path: &Path, series: Series) -> Result<Vec<u8>, Failure>
         Failure::Usage(format!("{what} (see `{command}`)"))
     })?;
     is_of(path, &sheet.environment, series)?;
-    let record = records::compact(grid, &sheet)
-        .map_err(|what| Failure::Usage(format!("{}: {what}", path.display())))?;
+    let record =
+        records::compact(grid, &sheet).map_err(|what| Failure::Usage(format!("{}: {what}", path.display())))?;
     let mut text = Vec::new();
     record.write(&mut text)?;
     Ok(text)

@@ -57,9 +57,7 @@ fn parse_origin(text: &str) -> Result<String, String> {
 
 pub fn report_command(options: &Report) -> Result<bool, Failure> {
     if options.format != Format::Kcidb && (options.origin.is_some() || options.run.is_some()) {
-        return Err(Failure::Usage(
-            "--origin and --run are for --format kcidb".to_owned(),
-        ));
+        return Err(Failure::Usage("--origin and --run are for --format kcidb".to_owned()));
     }
     let mut runs = stored::read_all(&options.files).map_err(Failure::Usage)?;
     for stored in &mut runs {
@@ -76,18 +74,13 @@ pub fn report_command(options: &Report) -> Result<bool, Failure> {
         Format::Json => json::write(&mut output, &runs, REGISTRY)?,
         Format::Kcidb => {
             let submitter = kcidb::Submitter {
-                origin: options
-                    .origin
-                    .clone()
-                    .unwrap_or_else(|| "nocopy".to_owned()),
+                origin: options.origin.clone().unwrap_or_else(|| "nocopy".to_owned()),
                 run: options.run.clone(),
             };
             kcidb::write(&mut output, &runs, &submitter, REGISTRY)?;
         }
     }
     output.finish()?;
-    let all = runs
-        .iter()
-        .map(|stored| (stored.name.as_str(), &stored.run));
+    let all = runs.iter().map(|stored| (stored.name.as_str(), &stored.run));
     Ok(red_of_all(all, &strictness).is_empty())
 }

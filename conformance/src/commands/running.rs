@@ -36,10 +36,7 @@ pub fn run(
     let release = kernel::running().map_err(|error| Failure::Usage(error.to_string()))?;
     let foreign = Foreign::running();
     let (runner, passed_over) = runner(running)?;
-    let scratch = runner
-        .scratch
-        .as_ref()
-        .map(|path| path.display().to_string());
+    let scratch = runner.scratch.as_ref().map(|path| path.display().to_string());
     let mut run = Run::new(Environment::now(scratch, passed_over), Vec::new());
     // Both closures write lines; an error is kept and ends the run's output, not the run's cleaning up.
     let mut written = Ok(());
@@ -72,9 +69,7 @@ pub fn run(
             records.push(record);
         },
     )?;
-    emit.into_inner()(&Line::End {
-        claims: claims.len(),
-    });
+    emit.into_inner()(&Line::End { claims: claims.len() });
     written?;
     let position = |record: &Record| claims.iter().position(|claim| claim.id == record.id);
     run.records.sort_by_key(position);
@@ -84,16 +79,12 @@ pub fn run(
 /// The directory for files, and why others are not it.
 pub fn scratch(asked: Option<&Path>) -> Result<(Option<PathBuf>, Vec<String>), Failure> {
     let (scratch, passed_over) = find_scratch(asked);
-    let passed_over: Vec<String> = passed_over
-        .iter()
-        .map(|place| format!("no files in {}: {}", place.directory.display(), place.error))
-        .collect();
+    let passed_over: Vec<String> =
+        passed_over.iter().map(|place| format!("no files in {}: {}", place.directory.display(), place.error)).collect();
     match (&scratch, asked) {
-        (None, Some(asked)) => Err(Failure::Usage(format!(
-            "--scratch {} cannot be used: {}",
-            asked.display(),
-            passed_over.join("; ")
-        ))),
+        (None, Some(asked)) => {
+            Err(Failure::Usage(format!("--scratch {} cannot be used: {}", asked.display(), passed_over.join("; "))))
+        }
         _ => Ok((scratch, passed_over)),
     }
 }

@@ -26,14 +26,10 @@ pub fn show_command(options: &Show, language: Language) -> Result<bool, Failure>
     let statement = document.find(id);
     let claims: Vec<&'static Claim> = match (REGISTRY.find(id), statement) {
         (Some(claim), _) => vec![claim],
-        (None, Some(statement)) => statement
-            .all_claims()
-            .filter_map(|id| REGISTRY.find(id))
-            .collect(),
+        (None, Some(statement)) => statement.all_claims().filter_map(|id| REGISTRY.find(id)).collect(),
         (None, None) => {
-            let message = format!(
-                "`{id}` is neither a claim nor a statement of the source document (see `conformance list`)"
-            );
+            let message =
+                format!("`{id}` is neither a claim nor a statement of the source document (see `conformance list`)");
             return Err(Failure::Usage(message));
         }
     };

@@ -66,9 +66,7 @@ pub fn soak_command(options: &Options) -> Result<bool, Failure> {
     let (scratch, passed_over) = crate::commands::running::scratch(options.scratch.as_deref())?;
     if scratch.is_none() {
         let why = passed_over.join("; ");
-        return Err(Failure::Usage(format!(
-            "{why} (name a writable directory with --scratch)"
-        )));
+        return Err(Failure::Usage(format!("{why} (name a writable directory with --scratch)")));
     }
     let unusable = |stop: Stop| Failure::Usage(format!("nothing can be sent here: {stop}"));
     let soak = Soak::new(Lab::new(scratch)).map_err(unusable)?;
@@ -104,19 +102,11 @@ pub fn soak_command(options: &Options) -> Result<bool, Failure> {
 
 fn case_of(options: &Options, seed: u64) -> Case {
     let case = Case::of(seed);
-    Case {
-        has_signals: case.has_signals && !options.no_signals,
-        ..case
-    }
+    Case { has_signals: case.has_signals && !options.no_signals, ..case }
 }
 
 /// Whether nothing was lost in silence.
-fn run(
-    soak: &Soak,
-    case: &Case,
-    count: &mut Count,
-    output: &mut dyn Write,
-) -> Result<bool, Failure> {
+fn run(soak: &Soak, case: &Case, count: &mut Count, output: &mut dyn Write) -> Result<bool, Failure> {
     let what = match soak.run(case) {
         Ok(passed) => {
             count.add(passed);
@@ -127,10 +117,7 @@ fn run(
     };
     let Case { seed, .. } = case;
     writeln!(output, "{case}")?;
-    writeln!(
-        output,
-        "red: {what}\nagain: conformance soak --case {seed} --times 100"
-    )?;
+    writeln!(output, "red: {what}\nagain: conformance soak --case {seed} --times 100")?;
     Ok(false)
 }
 
@@ -157,9 +144,8 @@ fn bar(bytes: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template("{bar:40} {binary_bytes} of {binary_total_bytes}, {eta}")
-            .expect("a constant template");
+    let style = ProgressStyle::with_template("{bar:40} {binary_bytes} of {binary_total_bytes}, {eta}")
+        .expect("a constant template");
     ProgressBar::new(bytes).with_style(style)
 }
 

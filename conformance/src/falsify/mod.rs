@@ -29,23 +29,14 @@ use std::io;
 use syscalls::Sysno;
 
 /// Limits of a run with a derived lie: some lies make an experiment wait for ever.
-const LIED_TO: Limits = Limits {
-    cpu_seconds: 3,
-    wall_seconds: 4,
-};
+const LIED_TO: Limits = Limits { cpu_seconds: 3, wall_seconds: 4 };
 
 /// Limits of a run with a lie about set-up: an experiment of less than a second, which may also wait for ever. A run that does not
 /// end turns no verdict.
-const LIED_TO_ABOUT_SET_UP: Limits = Limits {
-    cpu_seconds: 2,
-    wall_seconds: 2,
-};
+const LIED_TO_ABOUT_SET_UP: Limits = Limits { cpu_seconds: 2, wall_seconds: 2 };
 
 /// Limits of the same run for a claim that starts servers.
-const LIED_TO_WITH_SERVERS: Limits = Limits {
-    cpu_seconds: 6,
-    wall_seconds: 8,
-};
+const LIED_TO_WITH_SERVERS: Limits = Limits { cpu_seconds: 6, wall_seconds: 8 };
 
 /// Examines `claims`; `progress` is called after each run with a lie, with the number of runs done and of all runs.
 ///
@@ -62,12 +53,7 @@ pub fn examine(
     // Three times, because facts that differ between runs without lies show nothing about a lie. One of them runs without the tracer
     // that applies lies later: the tracer itself must not change the facts.
     let truthful = |claim: &&'static Claim| {
-        [
-            Interposed::Recorder,
-            Interposed::Recorder,
-            Interposed::AsClaimed,
-        ]
-        .map(|interposed| Task {
+        [Interposed::Recorder, Interposed::Recorder, Interposed::AsClaimed].map(|interposed| Task {
             claim,
             interposed,
             limits: None,
@@ -76,10 +62,7 @@ pub fn examine(
     let tasks: Vec<Task<'_>> = claims.iter().flat_map(truthful).collect();
     let mut reports = collect(runner, &tasks, |_| {})?.into_iter();
     let mut next = || reports.next().expect("three per claim");
-    let truths: Vec<Truth> = claims
-        .iter()
-        .map(|claim| Truth::of(claim, [next(), next(), next()], running))
-        .collect();
+    let truths: Vec<Truth> = claims.iter().map(|claim| Truth::of(claim, [next(), next(), next()], running)).collect();
 
     let mut told: Vec<(usize, Lie, Kind)> = Vec::new();
     for (index, (claim, truth)) in claims.iter().zip(&truths).enumerate() {
@@ -127,13 +110,7 @@ pub fn examine(
             Kind::SetUp => is_listed(claim, &lie),
             _ => claim.exceptions.iter().any(|one| one.covers(&lie)),
         };
-        examined[index].trials.push(Trial {
-            lie,
-            kind,
-            effect,
-            said,
-            excepted,
-        });
+        examined[index].trials.push(Trial { lie, kind, effect, said, excepted });
     }
     Ok(examined)
 }
@@ -153,11 +130,7 @@ fn has_controls(claim: &Claim) -> bool {
 }
 
 /// Runs tasks, and returns their reports in the tasks' order.
-fn collect(
-    runner: &Runner,
-    tasks: &[Task<'_>],
-    mut each: impl FnMut(usize),
-) -> io::Result<Vec<Report>> {
+fn collect(runner: &Runner, tasks: &[Task<'_>], mut each: impl FnMut(usize)) -> io::Result<Vec<Report>> {
     let mut reports: Vec<Option<Report>> = tasks.iter().map(|_| None).collect();
     runner.run_tasks(
         tasks,
@@ -167,10 +140,7 @@ fn collect(
             each(index);
         },
     )?;
-    Ok(reports
-        .into_iter()
-        .map(|report| report.expect("every task has one report"))
-        .collect())
+    Ok(reports.into_iter().map(|report| report.expect("every task has one report")).collect())
 }
 
 /// The result of an experiment without lies.
@@ -202,31 +172,15 @@ impl Truth {
         // A fact that may vary is not stable because three runs agreed.
         let in_all = |fact: &Fact| {
             !claim.varies.contains(&fact.fact.as_str())
-                && [&second, &plain]
-                    .iter()
-                    .all(|other| facts(other.observation.as_ref()).contains(fact))
+                && [&second, &plain].iter().all(|other| facts(other.observation.as_ref()).contains(fact))
         };
-        let (stable, varying) = facts(record.observation.as_ref())
-            .iter()
-            .cloned()
-            .partition(in_all);
+        let (stable, varying) = facts(record.observation.as_ref()).iter().cloned().partition(in_all);
         // A claim with controls is reported as it is without a tracer.
         let record = if has_controls(claim) { plain } else { record };
-        Self {
-            record,
-            stable,
-            varying,
-            calls,
-            unstable,
-        }
+        Self { record, stable, varying, calls, unstable }
     }
 
-    fn compare(
-        &self,
-        claim: &Claim,
-        report: Report,
-        running: &Release,
-    ) -> (Effect, Option<String>) {
+    fn compare(&self, claim: &Claim, report: Report, running: &Release) -> (Effect, Option<String>) {
         let told = report.told;
         let record = Record::of(claim, report.outcome, 0, running);
         if told == 0 {
@@ -239,10 +193,7 @@ impl Truth {
             Word::Untestable => Effect::Untestable,
             word if word != self.record.verdict => Effect::Turned,
             _ if self.stable.iter().all(|fact| seen.contains(fact))
-                && self
-                    .varying
-                    .iter()
-                    .all(|fact| seen.iter().any(|other| is_alike(fact, other)))
+                && self.varying.iter().all(|fact| seen.iter().any(|other| is_alike(fact, other)))
                 && seen.len() == facts(self.record.observation.as_ref()).len() =>
             {
                 Effect::Unnoticed
@@ -276,29 +227,14 @@ fn sentence(record: &Record) -> Option<String> {
 /// The lies that are applied to a claim.
 fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie, Kind)> {
     let contradicting = claim.lies.iter().filter(|lie| lie.applies(calls, holds));
-    let mut told: Vec<(Lie, Kind)> = contradicting
-        .map(|lie| (*lie, Kind::Contradicting))
-        .collect();
-    let named: HashSet<_> = claim
-        .lies
-        .iter()
-        .map(|lie| (lie.call.id(), std::mem::discriminant(&lie.what)))
-        .collect();
+    let mut told: Vec<(Lie, Kind)> = contradicting.map(|lie| (*lie, Kind::Contradicting)).collect();
+    let named: HashSet<_> = claim.lies.iter().map(|lie| (lie.call.id(), std::mem::discriminant(&lie.what))).collect();
     let mut derived: Vec<(Lie, Kind)> = claim
         .about
         .iter()
         .flat_map(|call| places(*call, calls))
         .flat_map(|(place, made)| derive::about_subject(place, &made))
-        .map(|lie| {
-            (
-                lie,
-                if lie.is_tolerable() {
-                    Kind::Tolerable
-                } else {
-                    Kind::Blunt
-                },
-            )
-        })
+        .map(|lie| (lie, if lie.is_tolerable() { Kind::Tolerable } else { Kind::Blunt }))
         // A lie that contradicts the claim is not tolerable to it. An additional call is not tolerable to a claim that counts calls.
         .filter(|(lie, kind)| {
             let is_named = named.contains(&(lie.call.id(), std::mem::discriminant(&lie.what)));
@@ -306,18 +242,13 @@ fn lies(claim: &Claim, calls: &[Made], holds: bool, extent: Extent) -> Vec<(Lie,
             !(*kind == Kind::Tolerable && (is_named || (claim.traced && adds_a_call)))
         })
         .collect();
-    let mut set_up: Vec<(Lie, Kind)> = set_up_lies(claim, calls)
-        .into_iter()
-        .map(|lie| (lie, Kind::SetUp))
-        .collect();
+    let mut set_up: Vec<(Lie, Kind)> = set_up_lies(claim, calls).into_iter().map(|lie| (lie, Kind::SetUp)).collect();
     match extent {
         Extent::Whole => {}
         Extent::Guest => set_up = set_up.into_iter().step_by(3).collect(),
         Extent::Sampled(count) => {
             derived = spread(derived, count);
-            let (kept, others) = set_up
-                .into_iter()
-                .partition(|(lie, _)| is_listed(claim, lie));
+            let (kept, others) = set_up.into_iter().partition(|(lie, _)| is_listed(claim, lie));
             set_up = kept;
             set_up.extend(spread(others, count.div_ceil(6)));
         }
@@ -345,8 +276,7 @@ fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
         let Some(call) = usize::try_from(number).ok().and_then(Sysno::new) else {
             continue;
         };
-        let is_subject =
-            claim.about.contains(&call) || claim.lies.iter().any(|lie| lie.call == call);
+        let is_subject = claim.about.contains(&call) || claim.lies.iter().any(|lie| lie.call == call);
         let observes = !aside && (is_subject || OBSERVING.contains(&call));
         if observes || MACHINERY.contains(&call) {
             continue;
@@ -366,11 +296,7 @@ fn set_up_lies(claim: &Claim, calls: &[Made]) -> Vec<Lie> {
             lies.extend(derive::about_set_up(*place, made, refusals));
         }
     }
-    if claim.programs.is_empty() {
-        lies
-    } else {
-        spread(lies, WITH_PROGRAMS)
-    }
+    if claim.programs.is_empty() { lies } else { spread(lies, WITH_PROGRAMS) }
 }
 
 /// The errnos of a refused set-up: from a filter, and from a kernel in trouble. Of several calls, the first gets one, the last the
@@ -380,14 +306,8 @@ const REFUSALS: [i32; 2] = [libc::EPERM, libc::EIO];
 const WITH_PROGRAMS: usize = 6;
 
 /// Calls by which an experiment sees what arrived. Their result is the observation, so a lie about them is a lie about the kernel.
-const OBSERVING: &[Sysno] = &[
-    Sysno::read,
-    Sysno::pread64,
-    Sysno::readv,
-    Sysno::preadv,
-    Sysno::recvfrom,
-    Sysno::recvmsg,
-];
+const OBSERVING: &[Sysno] =
+    &[Sysno::read, Sysno::pread64, Sysno::readv, Sysno::preadv, Sysno::recvfrom, Sysno::recvmsg];
 
 /// Calls of the language's runtime: memory, threads, signals, and closing of descriptors.
 const MACHINERY: &[Sysno] = &[
@@ -426,34 +346,15 @@ mod tests {
     use rstest::rstest;
 
     fn made(thread: u32, call: Sysno, result: i64) -> Made {
-        Made {
-            thread,
-            number: call as u64,
-            arguments: [3, 0x1000, 64, 0, 0, 0],
-            result,
-            aside: false,
-        }
+        Made { thread, number: call as u64, arguments: [3, 0x1000, 64, 0, 0, 0], result, aside: false }
     }
 
     fn trial(kind: Kind, effect: Effect) -> Trial {
-        Trial {
-            lie: Lie::skipped(Sysno::read),
-            kind,
-            effect,
-            said: None,
-            excepted: false,
-        }
+        Trial { lie: Lie::skipped(Sysno::read), kind, effect, said: None, excepted: false }
     }
 
     fn examined(trials: Vec<Trial>) -> Examined {
-        Examined {
-            id: "a.b.c".into(),
-            verdict: Word::Holds,
-            why: None,
-            controls: false,
-            lacking: false,
-            trials,
-        }
+        Examined { id: "a.b.c".into(), verdict: Word::Holds, why: None, controls: false, lacking: false, trials }
     }
 
     #[rstest]
@@ -487,24 +388,13 @@ mod tests {
         assert_eq!(examined(vec![turned()]).red(), Vec::<String>::new());
 
         let stiff = examined(vec![trial(Kind::Blunt, Effect::Turned)]);
-        assert!(
-            stiff.red()[0].contains("unfalsifiable"),
-            "{:?}",
-            stiff.red()
-        );
+        assert!(stiff.red()[0].contains("unfalsifiable"), "{:?}", stiff.red());
         let untold = examined(vec![trial(Kind::Contradicting, Effect::NotTold)]);
-        assert!(
-            untold.red()[0].contains("unfalsifiable"),
-            "{:?}",
-            untold.red()
-        );
+        assert!(untold.red()[0].contains("unfalsifiable"), "{:?}", untold.red());
 
         let unnoticed = examined(vec![turned(), trial(Kind::Blunt, Effect::Unnoticed)]);
         assert_eq!(unnoticed.red().len(), 1);
-        let excepted = Trial {
-            excepted: true,
-            ..trial(Kind::Blunt, Effect::Unnoticed)
-        };
+        let excepted = Trial { excepted: true, ..trial(Kind::Blunt, Effect::Unnoticed) };
         let excused = examined(vec![turned(), excepted]);
         assert!(excused.red().is_empty());
 
@@ -517,22 +407,13 @@ mod tests {
 
     #[test]
     fn controls_stand_for_lies_and_an_untried_claim_for_nothing() {
-        let controlled = Examined {
-            controls: true,
-            why: Some("refuted, but holds under a tracer".into()),
-            ..examined(vec![])
-        };
+        let controlled =
+            Examined { controls: true, why: Some("refuted, but holds under a tracer".into()), ..examined(vec![]) };
         assert!(controlled.red().is_empty());
-        let untried = Examined {
-            verdict: Word::Untestable,
-            ..examined(vec![])
-        };
+        let untried = Examined { verdict: Word::Untestable, ..examined(vec![]) };
         assert!(untried.red().is_empty());
         assert_eq!(score(&[untried]), Score::default());
-        let broken = Examined {
-            verdict: Word::Broken,
-            ..examined(vec![])
-        };
+        let broken = Examined { verdict: Word::Broken, ..examined(vec![]) };
         assert_eq!(broken.red().len(), 1);
         let perturbed = Examined {
             why: Some("refuted, but holds under a tracer".into()),
@@ -543,18 +424,12 @@ mod tests {
 
     #[test]
     fn facts_that_vary_in_a_number_are_alike() {
-        let fact = |value| Fact {
-            fact: "call".into(),
-            value,
-        };
+        let fact = |value| Fact { fact: "call".into(), value };
         let [one, two] = [1, 2].map(|number| fact(Value::Returned(number)));
         let [bad, worse] = [libc::EINVAL, libc::EIO].map(|errno| fact(Value::Errno(errno)));
         assert!(is_alike(&one, &two) && is_alike(&bad, &bad));
         assert!(!is_alike(&one, &bad) && !is_alike(&bad, &worse));
-        let other = Fact {
-            fact: "other call".into(),
-            ..one.clone()
-        };
+        let other = Fact { fact: "other call".into(), ..one.clone() };
         assert!(!is_alike(&one, &other));
     }
 
@@ -563,33 +438,18 @@ mod tests {
         let mut calls: Vec<Made> = (0..5).map(|_| made(0, Sysno::read, 8)).collect();
         calls.insert(1, made(1, Sysno::read, 8));
         calls.insert(2, made(0, Sysno::write, 8));
-        let places: Vec<Which> = places(Sysno::read, &calls)
-            .into_iter()
-            .map(|(lie, _)| lie.which)
-            .collect();
+        let places: Vec<Which> = places(Sysno::read, &calls).into_iter().map(|(lie, _)| lie.which).collect();
         let one = |thread, after| Which::One { thread, after };
         assert_eq!(places, [one(0, 0), one(0, 1), one(0, 4), one(1, 0)]);
     }
 
     #[test]
     fn the_allocators_mappings_are_not_lied_about() {
-        let anonymous = Made {
-            arguments: [0, 4096, 3, 0x22, u64::from(u32::MAX), 0],
-            ..made(0, Sysno::mmap, 0x7000)
-        };
-        let file = Made {
-            arguments: [0, 4096, 1, 2, 5, 0],
-            ..anonymous
-        };
+        let anonymous = Made { arguments: [0, 4096, 3, 0x22, u64::from(u32::MAX), 0], ..made(0, Sysno::mmap, 0x7000) };
+        let file = Made { arguments: [0, 4096, 1, 2, 5, 0], ..anonymous };
         let places = places(Sysno::mmap, &[anonymous, file, anonymous]);
         let which: Vec<Which> = places.iter().map(|(lie, _)| lie.which).collect();
-        assert_eq!(
-            which,
-            [Which::One {
-                thread: 0,
-                after: 1
-            }]
-        );
+        assert_eq!(which, [Which::One { thread: 0, after: 1 }]);
     }
 
     #[rstest]
@@ -612,15 +472,8 @@ mod tests {
     #[case(made(0, Sysno::sendfile, 64), What::Interrupted, false)]
     fn what_is_told_of_a_call(#[case] made: Made, #[case] what: What, #[case] told: bool) {
         let call = Sysno::new(usize::try_from(made.number).expect("small")).expect("a call");
-        let [(place, at)] = &places(call, &[made])[..] else {
-            panic!("one call, one place")
-        };
-        assert_eq!(
-            derive::about_subject(*place, at)
-                .iter()
-                .any(|lie| lie.what == what),
-            told
-        );
+        let [(place, at)] = &places(call, &[made])[..] else { panic!("one call, one place") };
+        assert_eq!(derive::about_subject(*place, at).iter().any(|lie| lie.what == what), told);
     }
 
     const CLAIM: Claim = Claim {
@@ -638,34 +491,22 @@ mod tests {
     fn what_contradicts_is_told_where_it_does_and_not_again_as_tolerable() {
         let calls = [made(0, Sysno::read, 64)];
         let told = lies(&CLAIM, &calls, true, Extent::Whole);
-        let contradicting: Vec<&Lie> = told
-            .iter()
-            .filter(|(_, kind)| *kind == Kind::Contradicting)
-            .map(|(lie, _)| lie)
-            .collect();
+        let contradicting: Vec<&Lie> =
+            told.iter().filter(|(_, kind)| *kind == Kind::Contradicting).map(|(lie, _)| lie).collect();
         assert_eq!(contradicting, [&Lie::shortened(Sysno::read)]);
-        let tolerable = |what| {
-            told.iter()
-                .any(|(lie, kind)| *kind == Kind::Tolerable && lie.what == what)
-        };
+        let tolerable = |what| told.iter().any(|(lie, kind)| *kind == Kind::Tolerable && lie.what == what);
         assert!(tolerable(What::Delayed) && tolerable(What::Interrupted));
         assert!(!tolerable(What::Shortened));
         let refuted = lies(&CLAIM, &calls, false, Extent::Whole);
         assert!(refuted.contains(&(CLAIM.lies[1], Kind::Contradicting)));
-        let traced = Claim {
-            traced: true,
-            ..CLAIM
-        };
+        let traced = Claim { traced: true, ..CLAIM };
         let told = lies(&traced, &calls, true, Extent::Whole);
         assert!(!told.iter().any(|(lie, _)| lie.what == What::Interrupted));
     }
 
     #[test]
     fn what_a_claim_is_not_about_is_refused_and_what_can_be_read_back_is_left_undone() {
-        let aside = |call, result| Made {
-            aside: true,
-            ..made(0, call, result)
-        };
+        let aside = |call, result| Made { aside: true, ..made(0, call, result) };
         let calls = [
             made(0, Sysno::read, 64),
             made(0, Sysno::pread64, 64),
@@ -677,9 +518,7 @@ mod tests {
         ];
         let told = set_up_lies(&CLAIM, &calls);
         let whats = |call: Sysno, aside: bool| -> Vec<What> {
-            let of_it = told
-                .iter()
-                .filter(|lie| lie.call == call && lie.aside == aside);
+            let of_it = told.iter().filter(|lie| lie.call == call && lie.aside == aside);
             of_it.map(|lie| lie.what).collect()
         };
         let [eperm, eio] = [libc::EPERM, libc::EIO].map(What::Refused);
@@ -687,15 +526,9 @@ mod tests {
         assert_eq!(whats(Sysno::read, false), []);
         assert_eq!(whats(Sysno::pread64, false), []);
         assert_eq!(whats(Sysno::futex, true), []);
-        assert_eq!(
-            whats(Sysno::setsockopt, false),
-            [eperm, eio, What::Undone(0)]
-        );
+        assert_eq!(whats(Sysno::setsockopt, false), [eperm, eio, What::Undone(0)]);
         assert_eq!(whats(Sysno::read, true), [eperm, eio, What::Shortened]);
-        assert_eq!(
-            whats(Sysno::write, true),
-            [eperm, eio, What::Shortened, What::Undone(0)]
-        );
+        assert_eq!(whats(Sysno::write, true), [eperm, eio, What::Shortened, What::Undone(0)]);
         let others = [libc::EPERM, libc::EIO].map(What::OtherErrno);
         assert_eq!(whats(Sysno::mincore, true), others);
     }
@@ -706,10 +539,7 @@ mod tests {
         assert!(claims.len() <= MOST_LISTED, "{} claims", claims.len());
         let mut seen = BTreeSet::new();
         for one in listed() {
-            assert!(
-                crate::claims::REGISTRY.find(&one.claim).is_some(),
-                "{one:?}"
-            );
+            assert!(crate::claims::REGISTRY.find(&one.claim).is_some(), "{one:?}");
             assert!(one.call.parse::<Sysno>().is_ok(), "{one:?}");
             assert!(!one.because.is_empty(), "{one:?}");
             assert!(seen.insert((&one.claim, &one.call, one.aside)), "{one:?}");

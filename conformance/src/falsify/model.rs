@@ -185,17 +185,13 @@ impl Examined {
     /// - Its own controls replace the lies.
     /// - It is refuted, and the kernel lacks a feature that no lie can supply.
     pub fn is_falsifiable(&self) -> bool {
-        let turned =
-            |trial: &Trial| trial.kind == Kind::Contradicting && trial.effect == Effect::Turned;
+        let turned = |trial: &Trial| trial.kind == Kind::Contradicting && trial.effect == Effect::Turned;
         self.controls || self.lacking || self.trials.iter().any(turned)
     }
 
     /// How many lies of a kind had the effect that they should have.
     pub fn share(&self, kind: Kind) -> Share {
-        let told = self
-            .trials
-            .iter()
-            .filter(|trial| trial.kind == kind && trial.counts());
+        let told = self.trials.iter().filter(|trial| trial.kind == kind && trial.counts());
         told.map(Trial::is_good).collect()
     }
 
@@ -203,19 +199,15 @@ impl Examined {
     /// were not applied, nothing is known.
     pub fn stale(&self) -> Vec<&'static Listed> {
         let told = |one: &&Listed| {
-            let of_it = self
-                .trials
-                .iter()
-                .filter(|trial| trial.kind == Kind::SetUp && one.covers(&self.id, &trial.lie));
+            let of_it =
+                self.trials.iter().filter(|trial| trial.kind == Kind::SetUp && one.covers(&self.id, &trial.lie));
             of_it
                 .clone()
                 .any(|trial| trial.effect != Effect::NotTold)
                 .then(|| of_it.clone().all(|trial| trial.effect != Effect::Turned))
         };
         let of_claim = listed().iter().filter(|one| one.claim == self.id);
-        of_claim
-            .filter(|one| self.was_tried() && told(one) == Some(true))
-            .collect()
+        of_claim.filter(|one| self.was_tried() && told(one) == Some(true)).collect()
     }
 
     /// Why it is red, in one clause each.
@@ -233,20 +225,10 @@ impl Examined {
         if self.was_tried() && !self.is_falsifiable() {
             reasons.push("unfalsifiable: no contradicting lie turns it".into());
         }
-        let bad = self
-            .trials
-            .iter()
-            .filter(|trial| trial.counts() && !trial.is_good());
+        let bad = self.trials.iter().filter(|trial| trial.counts() && !trial.is_good());
         reasons.extend(bad.map(|trial| {
-            let said = trial
-                .said
-                .as_deref()
-                .map(|said| format!(": {said}"))
-                .unwrap_or_default();
-            format!(
-                "{:?} lie {:?}: {}{said}",
-                trial.kind, trial.effect, trial.lie
-            )
+            let said = trial.said.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
+            format!("{:?} lie {:?}: {}{said}", trial.kind, trial.effect, trial.lie)
         }));
         reasons
     }
@@ -267,18 +249,14 @@ pub fn score(examined: &[Examined]) -> Score {
 
 impl FromIterator<bool> for Share {
     fn from_iter<T: IntoIterator<Item = bool>>(goods: T) -> Self {
-        goods.into_iter().fold(Self::default(), |share, good| Self {
-            good: share.good + usize::from(good),
-            all: share.all + 1,
-        })
+        goods
+            .into_iter()
+            .fold(Self::default(), |share, good| Self { good: share.good + usize::from(good), all: share.all + 1 })
     }
 }
 
 impl Sum for Share {
     fn sum<T: Iterator<Item = Self>>(shares: T) -> Self {
-        shares.fold(Self::default(), |sum, share| Self {
-            good: sum.good + share.good,
-            all: sum.all + share.all,
-        })
+        shares.fold(Self::default(), |sum, share| Self { good: sum.good + share.good, all: sum.all + share.all })
     }
 }

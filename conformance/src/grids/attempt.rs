@@ -20,9 +20,7 @@ impl Answer {
     pub(super) fn value(self, came: Option<u64>) -> Value {
         match (self, came) {
             (Self::Sleeps, _) => Value::Text("sleeps".into()),
-            (Self::Returned(Err(errno)), Some(came)) if came > 0 => {
-                Value::Text(format!("{errno:?}, and {came} came"))
-            }
+            (Self::Returned(Err(errno)), Some(came)) if came > 0 => Value::Text(format!("{errno:?}, and {came} came")),
             (Self::Returned(Err(errno)), _) => Value::Errno(errno.into_raw()),
             (Self::Returned(Ok(count)), Some(came)) if came != count as u64 => {
                 Value::Text(format!("{count}, and {came} came"))
@@ -67,22 +65,15 @@ fn is_quiet() -> bool {
     };
     aside(|| {
         let own = std::fs::read_link("/proc/thread-self").unwrap_or_default();
-        let tasks = std::fs::read_dir("/proc/self/task")
-            .into_iter()
-            .flatten()
-            .flatten();
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         let tasks: Vec<PathBuf> = tasks.map(|entry| entry.path()).collect();
         let children = tasks.iter().flat_map(|task| {
             let list = std::fs::read_to_string(task.join("children")).unwrap_or_default();
-            let paths = list
-                .split_whitespace()
-                .map(|pid| Path::new("/proc").join(pid));
+            let paths = list.split_whitespace().map(|pid| Path::new("/proc").join(pid));
             paths.collect::<Vec<_>>()
         });
         let children: Vec<PathBuf> = children.collect();
-        let others = tasks
-            .into_iter()
-            .filter(|task| task.file_name() != own.file_name());
+        let others = tasks.into_iter().filter(|task| task.file_name() != own.file_name());
         !others.chain(children).any(works)
     })
 }

@@ -75,9 +75,7 @@ impl Cells {
                 return Err(format!("{entry:?} has no cell or no claim"));
             }
             if entry.document.is_some() != entry.says.is_some() {
-                return Err(format!(
-                    "{entry:?} has a document or what it says, not both"
-                ));
+                return Err(format!("{entry:?} has a document or what it says, not both"));
             }
             for cell in entry.cells() {
                 if !known.insert((cell, entry.document.is_some())) {

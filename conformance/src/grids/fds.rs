@@ -10,9 +10,7 @@ use crate::lab::{Lab, alias, io, map_file, sockets};
 use crate::verdict::{Observation, Setup, Stop, Value, Verdict};
 use nocopy_msg_zerocopy::enable;
 use nocopy_sendfile::sendfile;
-use nocopy_splice::{
-    IoVec, IoVecMut, SpliceFlags, splice, tee, vmsplice_from_pipe, vmsplice_to_pipe,
-};
+use nocopy_splice::{IoVec, IoVecMut, SpliceFlags, splice, tee, vmsplice_from_pipe, vmsplice_to_pipe};
 use std::io::PipeReader;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -33,10 +31,7 @@ pub const FDS: Grid = Grid {
 
 /// A use of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the names say it, and `name` says it to the user"
-)]
+#[expect(missing_docs, reason = "the names say it, and `name` says it to the user")]
 pub enum Column {
     Read,
     Write,
@@ -155,10 +150,7 @@ const LENGTH: usize = 16;
 ///
 /// This machine does not have such a descriptor, or something that the call needs could not be made.
 pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
-    let cell = Tried {
-        call: column.call(),
-        fd: Arc::new(Descriptor::open(lab, kind)?),
-    };
+    let cell = Tried { call: column.call(), fd: Arc::new(Descriptor::open(lab, kind)?) };
     let none = SpliceFlags::empty();
     match column {
         Column::Read => cell.asked(|fd| io::read(fd, &mut [0; LENGTH])),
@@ -173,9 +165,7 @@ pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
         }
         Column::SpliceFrom => {
             let (read, write) = std::io::pipe().setup("pipe")?;
-            cell.taken(&read, move |fd| {
-                splice(fd, None, &write, None, LENGTH, none)
-            })
+            cell.taken(&read, move |fd| splice(fd, None, &write, None, LENGTH, none))
         }
         Column::SpliceTo => {
             let pipe = full_pipe()?;
@@ -193,9 +183,7 @@ pub fn cell(lab: &Lab, kind: Kind, column: Column) -> Result<Value, Stop> {
         Column::Vmsplice if kind == Kind::PipeRead => cell.asked(|fd| {
             let mut memory = [0; LENGTH];
             // SAFETY: the memory belongs to this call, and the kernel does not keep it.
-            unsafe {
-                vmsplice_from_pipe(fd, &mut [IoVecMut::new(&mut memory)], SpliceFlags::empty())
-            }
+            unsafe { vmsplice_from_pipe(fd, &mut [IoVecMut::new(&mut memory)], SpliceFlags::empty()) }
         }),
         Column::Vmsplice => cell.given(|fd| {
             // SAFETY: the bytes are a constant of the program, which is not changed or freed.
@@ -241,27 +229,18 @@ struct Tried {
 }
 
 impl Tried {
-    fn answer(
-        &self,
-        work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
-    ) -> Result<Answer, Stop> {
+    fn answer(&self, work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static) -> Result<Answer, Stop> {
         let fd = Arc::clone(&self.fd);
         attempt(self.call, move || work(&fd))
     }
 
     /// A call whose result is the only thing that is checked.
-    fn asked(
-        &self,
-        work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
-    ) -> Result<Value, Stop> {
+    fn asked(&self, work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static) -> Result<Value, Stop> {
         Ok(self.answer(work)?.value(None))
     }
 
     /// A call that writes to the descriptor. The bytes that arrived there are compared with the result.
-    fn given(
-        &self,
-        work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static,
-    ) -> Result<Value, Stop> {
+    fn given(&self, work: impl FnOnce(&Descriptor) -> Result<usize, Errno> + Send + 'static) -> Result<Value, Stop> {
         let answer = self.answer(work)?;
         let came = match answer {
             Answer::Returned(Ok(count)) => self.fd.written(count)?,

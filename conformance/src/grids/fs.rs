@@ -75,48 +75,31 @@ const COLUMNS: &[Column] = &[
     ("read", |files| files.read()),
     ("sendfile from", |files| files.send(0, Call::Sendfile)),
     ("splice from", |files| files.send(0, Call::Splice)),
-    ("O_DIRECT sendfile", |files| {
-        files.send(libc::O_DIRECT, Call::Sendfile)
-    }),
-    ("O_DIRECT splice", |files| {
-        files.send(libc::O_DIRECT, Call::Splice)
-    }),
+    ("O_DIRECT sendfile", |files| files.send(libc::O_DIRECT, Call::Sendfile)),
+    ("O_DIRECT splice", |files| files.send(libc::O_DIRECT, Call::Splice)),
     ("mmap + write", |files| files.write_mapped()),
     ("sendfile shares", |files| files.shares(Call::Sendfile)),
     ("splice shares", |files| files.shares(Call::Splice)),
-    ("truncated between calls", |files| {
-        files.truncated_between_calls()
-    }),
+    ("truncated between calls", |files| files.truncated_between_calls()),
     ("hole", |files| files.hole()),
     ("sendfile to", |files| files.receive(0, Call::Sendfile)),
     ("splice to", |files| files.receive(0, Call::Splice)),
-    ("O_DIRECT splice to", |files| {
-        files.receive(libc::O_DIRECT, Call::Splice)
-    }),
-    ("O_APPEND sendfile to", |files| {
-        files.receive(libc::O_APPEND, Call::Sendfile)
-    }),
-    ("O_APPEND splice to", |files| {
-        files.receive(libc::O_APPEND, Call::Splice)
-    }),
+    ("O_DIRECT splice to", |files| files.receive(libc::O_DIRECT, Call::Splice)),
+    ("O_APPEND sendfile to", |files| files.receive(libc::O_APPEND, Call::Sendfile)),
+    ("O_APPEND splice to", |files| files.receive(libc::O_APPEND, Call::Splice)),
     ("copy_file_range", |files| files.copy()),
     ("read-only sendfile to", |files| files.read_only()),
 ];
 
 /// The columns that fill up the file system.
-const LAST: &[Column] = &[
-    ("full: sendfile to", |files| files.full(Call::Sendfile)),
-    ("full: splice to", |files| files.full(Call::Splice)),
-];
+const LAST: &[Column] =
+    &[("full: sendfile to", |files| files.full(Call::Sendfile)), ("full: splice to", |files| files.full(Call::Splice))];
 
 /// The row of the file system with this index.
 fn row<const AT: usize>(lab: &Lab) -> Result<Observation, Stop> {
     ignore_sigpipe()?;
     let volume = Volume::mount(lab, ALL[AT])?;
-    let files = Files {
-        volume: &volume,
-        lab,
-    };
+    let files = Files { volume: &volume, lab };
     let mut seen = Observation::new();
     // If this file system, or its state, does not allow an answer, the cell has the reason.
     let cell = |value: Result<Value, Stop>| match value {
@@ -177,10 +160,7 @@ impl Files<'_> {
     /// Opens an existing file with flags that its file system may refuse. The refusal is then the answer.
     fn opened(&self, name: &str, flags: libc::c_int) -> Result<File, Stop> {
         let mut options = File::options();
-        options
-            .read(true)
-            .write(flags & libc::O_ACCMODE == libc::O_RDWR)
-            .custom_flags(flags & !libc::O_ACCMODE);
+        options.read(true).write(flags & libc::O_ACCMODE == libc::O_RDWR).custom_flags(flags & !libc::O_ACCMODE);
         options.open(self.path(name)).map_err(|error| {
             let errno = Errno::new(error.raw_os_error().unwrap_or(libc::EIO));
             none(&format!("open: {errno:?}"))
@@ -259,9 +239,7 @@ impl Files<'_> {
             let path = self.path("sparse");
             let file = open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?;
             // A file of hugetlbfs consists of whole huge pages.
-            file.set_len(LENGTH as u64)
-                .or_else(|_| file.set_len(HUGE_PAGE as u64))
-                .setup("ftruncate")?;
+            file.set_len(LENGTH as u64).or_else(|_| file.set_len(HUGE_PAGE as u64)).setup("ftruncate")?;
             file
         } else {
             open::open_with(&self.path(HOLE), libc::O_RDONLY)?
@@ -275,10 +253,7 @@ impl Files<'_> {
     fn target(&self, flags: libc::c_int) -> Result<File, Stop> {
         self.must_be_writable()?;
         let path = self.path("target");
-        drop(open::open_with(
-            &path,
-            libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC,
-        )?);
+        drop(open::open_with(&path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)?);
         self.opened("target", libc::O_RDWR | flags)
     }
 
@@ -302,17 +277,13 @@ impl Files<'_> {
         match call {
             Call::Sendfile => {
                 let source = self.lab.file(&[NEW; LENGTH])?;
-                attempt(Sysno::sendfile, move || {
-                    sendfile(&target, &source, None, LENGTH)
-                })
+                attempt(Sysno::sendfile, move || sendfile(&target, &source, None, LENGTH))
             }
             Call::Splice => {
                 let (reader, writer) = std::io::pipe().setup("pipe")?;
                 io::write_all(&writer, &[NEW; LENGTH]).setup("fill a pipe")?;
                 drop(writer);
-                attempt(Sysno::splice, move || {
-                    splice(&reader, None, &target, None, LENGTH, SpliceFlags::empty())
-                })
+                attempt(Sysno::splice, move || splice(&reader, None, &target, None, LENGTH, SpliceFlags::empty()))
             }
         }
     }
@@ -321,9 +292,7 @@ impl Files<'_> {
         let target = self.target(0)?;
         let source = self.content(0)?;
         overwrite(&source, NEW)?;
-        let answer = attempt(Sysno::copy_file_range, move || {
-            io::copy_file_range(&source, &target, LENGTH)
-        })?;
+        let answer = attempt(Sysno::copy_file_range, move || io::copy_file_range(&source, &target, LENGTH))?;
         self.written(answer)
     }
 
@@ -338,9 +307,7 @@ impl Files<'_> {
                 let errno = Errno::new(error.raw_os_error().unwrap_or(libc::EIO));
                 return Ok(Value::Text(format!("open: {errno:?}")));
             }
-            return Err(Stop::broken(
-                "a file that can only be read was opened for writing",
-            ));
+            return Err(Stop::broken("a file that can only be read was opened for writing"));
         };
         Ok(self.give(&file, Call::Sendfile)?.value(None))
     }
@@ -367,11 +334,7 @@ impl Files<'_> {
     }
 
     fn must_be_writable(&self) -> Result<(), Stop> {
-        if self.volume.is_writable {
-            Ok(())
-        } else {
-            Err(none("-"))
-        }
+        if self.volume.is_writable { Ok(()) } else { Err(none("-")) }
     }
 }
 
@@ -387,9 +350,7 @@ fn fill(file: &File) -> Result<(), Stop> {
             file.set_len(HUGE_PAGE as u64).setup("ftruncate")?;
             overwrite(file, OLD)
         }
-        Ok(count) => Err(Stop::broken(format!(
-            "{count} bytes were written of {LENGTH}"
-        ))),
+        Ok(count) => Err(Stop::broken(format!("{count} bytes were written of {LENGTH}"))),
         Err(errno) => Err(Stop::from_setup("write", errno)),
     }
 }
@@ -399,21 +360,13 @@ fn overwrite(file: &File, byte: u8) -> Result<(), Stop> {
     match io::pwrite(file, &[byte; LENGTH], 0) {
         Ok(LENGTH) => Ok(()),
         Err(Errno::EINVAL) => {
-            let mapping = Mapping::of_file(
-                HUGE_PAGE,
-                Prot::READ | Prot::WRITE,
-                MapFlags::SHARED,
-                file,
-                0,
-            );
+            let mapping = Mapping::of_file(HUGE_PAGE, Prot::READ | Prot::WRITE, MapFlags::SHARED, file, 0);
             let mapping = mapping.map_err(|error| none(&format!("mmap: {error}")))?;
             // SAFETY: the mapping is longer and writable, and no reference to it exists.
             unsafe { std::ptr::write_bytes(mapping.as_ptr(), byte, LENGTH) };
             Ok(())
         }
-        Ok(count) => Err(Stop::broken(format!(
-            "{count} bytes were written of {LENGTH}"
-        ))),
+        Ok(count) => Err(Stop::broken(format!("{count} bytes were written of {LENGTH}"))),
         Err(errno) => Err(Stop::from_setup("write", errno)),
     }
 }
@@ -447,9 +400,7 @@ impl Pair {
                 let near = near.take().ok_or_else(|| Stop::broken("sent before"))?;
                 attempt(Sysno::sendfile, move || {
                     let mut offset = 0;
-                    io::until_done(LENGTH, |done| {
-                        sendfile(&near, &file, Some(&mut offset), LENGTH - done)
-                    })
+                    io::until_done(LENGTH, |done| sendfile(&near, &file, Some(&mut offset), LENGTH - done))
                 })
             }
             Self::Pipe(writer, _) => {
@@ -457,14 +408,7 @@ impl Pair {
                 attempt(Sysno::splice, move || {
                     let mut offset = 0;
                     io::until_done(LENGTH, |done| {
-                        splice(
-                            &file,
-                            Some(&mut offset),
-                            &writer,
-                            None,
-                            LENGTH - done,
-                            SpliceFlags::empty(),
-                        )
+                        splice(&file, Some(&mut offset), &writer, None, LENGTH - done, SpliceFlags::empty())
                     })
                 })
             }
@@ -496,14 +440,7 @@ fn checked(count: Result<usize, Errno>, bytes: &[u8], expected: u8) -> Value {
 /// A result, with the bytes that have arrived: their number, and whether they all are `expected`.
 fn arrived(answer: Answer, bytes: &[u8], expected: u8) -> Value {
     let value = answer.value(Some(bytes.len() as u64));
-    if bytes.iter().all(|byte| *byte == expected) {
-        value
-    } else {
-        Value::Text(format!("{value}, with other bytes"))
-    }
+    if bytes.iter().all(|byte| *byte == expected) { value } else { Value::Text(format!("{value}, with other bytes")) }
 }
 
-const _: () = assert!(
-    images::BYTE == OLD && LENGTH == alias::LENGTH,
-    "one kind of content"
-);
+const _: () = assert!(images::BYTE == OLD && LENGTH == alias::LENGTH, "one kind of content");

@@ -28,9 +28,7 @@ pub fn find(grid: &Grid, kernel: &str) -> Option<Sheet> {
 /// The records of a grid with the kernels' names, oldest first.
 pub fn of_grid(grid: &Grid) -> Vec<(&'static str, Sheet)> {
     let names = grid.records.iter().map(|(name, _)| *name);
-    names
-        .filter_map(|name| Some((name, find(grid, name)?)))
-        .collect()
+    names.filter_map(|name| Some((name, find(grid, name)?))).collect()
 }
 
 /// Turns a grid into a record, if it is complete and green.
@@ -40,10 +38,7 @@ pub fn of_grid(grid: &Grid) -> Vec<(&'static str, Sheet)> {
 /// The reason why it cannot be a record.
 pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
     if sheet.grid != grid.name {
-        return Err(format!(
-            "it is of the grid `{}`, not of `{}`",
-            sheet.grid, grid.name
-        ));
+        return Err(format!("it is of the grid `{}`, not of `{}`", sheet.grid, grid.name));
     }
     if let Some(red) = sheet.red().first() {
         return Err(format!("{red}: that says nothing of the kernel"));
@@ -51,23 +46,12 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
     let here: Vec<&str> = sheet.rows.iter().map(|row| row.row.as_str()).collect();
     let all = grid.row_names();
     if here != all {
-        return Err(format!(
-            "it has {} rows of {}: a record is of all",
-            here.len(),
-            all.len()
-        ));
+        return Err(format!("it has {} rows of {}: a record is of all", here.len(), all.len()));
     }
-    let mut record = Sheet {
-        environment: sheet.environment.steady(),
-        ..sheet.clone()
-    };
+    let mut record = Sheet { environment: sheet.environment.steady(), ..sheet.clone() };
     for cells in record.rows.iter_mut().filter_map(|row| row.cells.as_mut()) {
         let mut steady = Observation::new();
-        for fact in cells
-            .facts()
-            .iter()
-            .filter(|fact| !(grid.varies)(&fact.fact))
-        {
+        for fact in cells.facts().iter().filter(|fact| !(grid.varies)(&fact.fact)) {
             steady.push(fact.fact.clone(), fact.value.clone());
         }
         *cells = steady;
@@ -82,12 +66,7 @@ pub fn compact(grid: &Grid, sheet: &Sheet) -> Result<Sheet, String> {
 /// - a grid in which no row was decided
 /// - in strict mode with a record, a difference from the record
 /// - in strict mode without a record, a row that is unexpectedly untestable on this machine, and not in the record of its series
-pub fn red(
-    grid: &Grid,
-    sheet: &Sheet,
-    record: Option<&Sheet>,
-    strictness: &Strictness,
-) -> Vec<String> {
+pub fn red(grid: &Grid, sheet: &Sheet, record: Option<&Sheet>, strictness: &Strictness) -> Vec<String> {
     let mut reasons = sheet.red();
     reasons.extend((grid.disagreements)(sheet));
     if reasons.is_empty() && sheet.rows.iter().all(|row| row.cells.is_none()) {
@@ -96,17 +75,11 @@ pub fn red(
     if !strictness.strict {
         return reasons;
     }
-    let expected = |row: &str| {
-        strictness
-            .expected_untestable
-            .iter()
-            .any(|name| name == row)
-    };
+    let expected = |row: &str| strictness.expected_untestable.iter().any(|name| name == row);
     if let Some(record) = record {
         // An untestable row that `--expect-untestable` names is not a difference.
         let mut kept = sheet.clone();
-        kept.rows
-            .retain(|row| row.lacking.is_none() || !expected(&row.row));
+        kept.rows.retain(|row| row.lacking.is_none() || !expected(&row.row));
         reasons.extend(unlike(grid, record, &kept));
         return reasons;
     }
@@ -119,9 +92,7 @@ pub fn red(
         let name = &row.row;
         let reason = row.lacking.as_ref();
         let reason = reason.filter(|_| !expected(name) && !is_known(name))?;
-        Some(format!(
-            "{name} untestable, which --expect-untestable does not name: {reason}"
-        ))
+        Some(format!("{name} untestable, which --expect-untestable does not name: {reason}"))
     });
     reasons.extend(lacking);
     reasons

@@ -47,31 +47,19 @@ pub struct Row {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 enum Line {
-    Grid {
-        grid: String,
-        environment: Environment,
-    },
+    Grid { grid: String, environment: Environment },
     Row(Row),
-    End {
-        rows: usize,
-    },
+    End { rows: usize },
 }
 
 impl Row {
     /// The row for the runner's outcome.
     pub fn of(name: &str, outcome: Outcome) -> Self {
-        let mut row = Self {
-            row: name.to_owned(),
-            cells: None,
-            lacking: None,
-            failure: None,
-        };
+        let mut row = Self { row: name.to_owned(), cells: None, lacking: None, failure: None };
         match outcome {
             Outcome::Seen(seen) => row.cells = Some(seen),
             Outcome::Untestable(reason) => row.lacking = Some(reason),
-            Outcome::Broken(failure)
-            | Outcome::TimedOut(failure)
-            | Outcome::NotReached(failure) => {
+            Outcome::Broken(failure) | Outcome::TimedOut(failure) | Outcome::NotReached(failure) => {
                 row.failure = Some(failure);
             }
         }
@@ -95,11 +83,7 @@ impl Row {
     /// The text of a cell.
     pub fn cell(&self, column: &str) -> String {
         let Some(cells) = &self.cells else {
-            let why = if self.failure.is_some() {
-                "broken"
-            } else {
-                "-"
-            };
+            let why = if self.failure.is_some() { "broken" } else { "-" };
             return why.to_owned();
         };
         let found = cells.facts().iter().find(|fact| fact.fact == column);
@@ -122,12 +106,7 @@ impl Sheet {
     /// The columns, in the order of their first use.
     pub fn columns(&self) -> Vec<&str> {
         let mut columns: Vec<&str> = Vec::new();
-        for fact in self
-            .rows
-            .iter()
-            .filter_map(|row| row.cells.as_ref())
-            .flat_map(Observation::facts)
-        {
+        for fact in self.rows.iter().filter_map(|row| row.cells.as_ref()).flat_map(Observation::facts) {
             if !columns.contains(&fact.fact.as_str()) {
                 columns.push(&fact.fact);
             }
@@ -150,16 +129,11 @@ impl Sheet {
             serde_json::to_writer(&mut *output, line)?;
             output.write_all(b"\n")
         };
-        line(&Line::Grid {
-            grid: self.grid.clone(),
-            environment: self.environment.clone(),
-        })?;
+        line(&Line::Grid { grid: self.grid.clone(), environment: self.environment.clone() })?;
         for row in &self.rows {
             line(&Line::Row(row.clone()))?;
         }
-        line(&Line::End {
-            rows: self.rows.len(),
-        })?;
+        line(&Line::End { rows: self.rows.len() })?;
         output.flush()
     }
 
@@ -174,20 +148,15 @@ impl Sheet {
     ///
     /// A description of the mistake, as a clause about "the grid".
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|error| format!("the grid is not text: {error}"))?;
+        let text = std::str::from_utf8(bytes).map_err(|error| format!("the grid is not text: {error}"))?;
         let mut lines = (1..).zip(text.lines()).map(|(number, line)| {
-            serde_json::from_str(line)
-                .map_err(|error| format!("line {number} of the grid cannot be read: {error}"))
+            serde_json::from_str(line).map_err(|error| format!("line {number} of the grid cannot be read: {error}"))
         });
         let Some(Line::Grid { grid, environment }) = lines.next().transpose()? else {
             return Err("the grid does not begin with its name and environment".into());
         };
         if environment.schema != SCHEMA {
-            return Err(format!(
-                "the grid has schema {}, not {SCHEMA}",
-                environment.schema
-            ));
+            return Err(format!("the grid has schema {}, not {SCHEMA}", environment.schema));
         }
         let mut rows: Vec<Row> = Vec::new();
         let mut names = BTreeSet::new();
@@ -201,11 +170,7 @@ impl Sheet {
                 }
                 Line::End { .. } => {
                     return match lines.next() {
-                        None => Ok(Self {
-                            grid,
-                            environment,
-                            rows,
-                        }),
+                        None => Ok(Self { grid, environment, rows }),
                         Some(_) => Err("there is more after the end of the grid".into()),
                     };
                 }
@@ -228,30 +193,19 @@ impl Sheet {
     /// reasons.
     pub fn table(&self, output: &mut dyn Write, markdown: bool) -> io::Result<()> {
         let columns = self.columns();
-        let mut table = vec![
-            std::iter::once(self.grid.as_str())
-                .chain(columns.iter().copied())
-                .map(str::to_owned)
-                .collect(),
-        ];
+        let mut table =
+            vec![std::iter::once(self.grid.as_str()).chain(columns.iter().copied()).map(str::to_owned).collect()];
         for row in self.rows.iter().filter(|row| row.lacking.is_none()) {
             let cells = columns.iter().map(|column| row.cell(column));
             table.push(std::iter::once(row.row.clone()).chain(cells).collect());
         }
         draw(output, &table, markdown)?;
-        let lacking = self
-            .rows
-            .iter()
-            .filter_map(|row| Some((&row.row, row.lacking.as_ref()?)));
+        let lacking = self.rows.iter().filter_map(|row| Some((&row.row, row.lacking.as_ref()?)));
         for (at, (row, reason)) in lacking.enumerate() {
             if at == 0 {
                 writeln!(output, "\nnot here:{}", if markdown { "\n" } else { "" })?;
             }
-            writeln!(
-                output,
-                "{} {row}: {reason}",
-                if markdown { "-" } else { " " }
-            )?;
+            writeln!(output, "{} {row}: {reason}", if markdown { "-" } else { " " })?;
         }
         let red = self.red();
         for (at, reason) in red.iter().enumerate() {
@@ -265,15 +219,8 @@ impl Sheet {
 
     /// Counts the rows, the cells, the successful calls among them, and the rows that this machine cannot make.
     pub fn summary(&self) -> String {
-        let cells = || {
-            self.rows
-                .iter()
-                .filter_map(|row| row.cells.as_ref())
-                .flat_map(Observation::facts)
-        };
-        let taken = cells()
-            .filter(|fact| matches!(fact.value, Value::Returned(_)))
-            .count();
+        let cells = || self.rows.iter().filter_map(|row| row.cells.as_ref()).flat_map(Observation::facts);
+        let taken = cells().filter(|fact| matches!(fact.value, Value::Returned(_))).count();
         let lacking = self.rows.iter().filter(|row| row.lacking.is_some()).count();
         format!(
             "{}: {} rows, {} cells, {taken} of them a success; {lacking} rows not here; kernel {}",
@@ -295,11 +242,7 @@ pub fn differences(sheets: &[&Sheet], varies: fn(&str) -> bool) -> Vec<Differenc
     let mut columns = first.columns();
     for sheet in sheets {
         let more: Vec<&str> = sheet.columns();
-        columns.extend(
-            more.into_iter()
-                .filter(|column| !columns.contains(column))
-                .collect::<Vec<_>>(),
-        );
+        columns.extend(more.into_iter().filter(|column| !columns.contains(column)).collect::<Vec<_>>());
     }
     columns.retain(|column| !varies(column));
     for row in &first.rows {
@@ -313,11 +256,7 @@ pub fn differences(sheets: &[&Sheet], varies: fn(&str) -> bool) -> Vec<Differenc
                 .collect();
             let answers: BTreeSet<&String> = cells.iter().filter(|cell| *cell != "-").collect();
             if answers.len() > 1 {
-                found.push(Difference {
-                    row: row.row.clone(),
-                    column: (*column).to_owned(),
-                    cells,
-                });
+                found.push(Difference { row: row.row.clone(), column: (*column).to_owned(), cells });
             }
         }
     }
@@ -332,23 +271,14 @@ pub fn write_differences(
     differences: &[Difference],
     markdown: bool,
 ) -> io::Result<()> {
-    let head = ["", "call"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(names.iter().cloned())
-        .chain(["decided by".to_owned()]);
+    let head =
+        ["", "call"].into_iter().map(str::to_owned).chain(names.iter().cloned()).chain(["decided by".to_owned()]);
     let mut table = vec![head.collect()];
     let cells = Cells::load();
     for difference in differences {
         let place = [difference.row.clone(), difference.column.clone()];
         let claims = cells.claims((grid, &difference.row, &difference.column));
-        table.push(
-            place
-                .into_iter()
-                .chain(difference.cells.iter().cloned())
-                .chain([claims.join(", ")])
-                .collect(),
-        );
+        table.push(place.into_iter().chain(difference.cells.iter().cloned()).chain([claims.join(", ")]).collect());
     }
     draw(output, &table, markdown)
 }

@@ -27,18 +27,11 @@ pub(crate) fn about_set_up(place: Lie, made: &Made, refusals: &[i32]) -> Vec<Lie
         }
         whats
     };
-    whats
-        .into_iter()
-        .map(|what| Lie { what, ..place })
-        .collect()
+    whats.into_iter().map(|what| Lie { what, ..place }).collect()
 }
 
 /// `fcntl` commands that set what another command reads.
-const SETTING_COMMANDS: [u64; 3] = [
-    libc::F_SETFL as u64,
-    libc::F_SETPIPE_SZ as u64,
-    libc::F_ADD_SEALS as u64,
-];
+const SETTING_COMMANDS: [u64; 3] = [libc::F_SETFL as u64, libc::F_SETPIPE_SZ as u64, libc::F_ADD_SEALS as u64];
 
 /// Whether another call shows the effect of this one.
 fn may_be_read_back(call: Sysno, made: &Made) -> bool {
@@ -86,13 +79,7 @@ pub(crate) fn about_subject(place: Lie, made: &Made) -> Vec<Lie> {
     }
     if made.result < 0 {
         let same = |errno: &&i32| i64::from(**errno) != -made.result;
-        whats.extend(
-            errnos(place.call)
-                .iter()
-                .filter(same)
-                .take(3)
-                .map(|e| What::OtherErrno(*e)),
-        );
+        whats.extend(errnos(place.call).iter().filter(same).take(3).map(|e| What::OtherErrno(*e)));
         whats.push(What::Accepted);
     } else {
         whats.extend(errnos(place.call).iter().map(|errno| What::Refused(*errno)));
@@ -121,49 +108,26 @@ pub(crate) fn about_subject(place: Lie, made: &Made) -> Vec<Lie> {
                 What::Completion(Field::Low, 1000),
                 What::Completion(Field::High, 1000),
             ]),
-            Sysno::getsockopt => whats.push(What::Output {
-                argument: 3,
-                value: 77,
-            }),
+            Sysno::getsockopt => whats.push(What::Output { argument: 3, value: 77 }),
             _ => {}
         }
     }
-    whats
-        .into_iter()
-        .map(|what| Lie { what, ..place })
-        .collect()
+    whats.into_iter().map(|what| Lie { what, ..place }).collect()
 }
 
 /// Errnos that the call's manual page lists; first those of a kernel without the feature. `EAGAIN` of an empty error queue and
 /// `ENOBUFS` of a full one are not lies: a caller that gets them tries again.
 fn errnos(call: Sysno) -> &'static [i32] {
     match call {
-        Sysno::sendfile | Sysno::splice | Sysno::tee | Sysno::copy_file_range => &[
-            libc::EINVAL,
-            libc::EBADF,
-            libc::ENOMEM,
-            libc::EAGAIN,
-            libc::EIO,
-        ],
-        Sysno::read | Sysno::pread64 => &[libc::EINVAL, libc::EIO, libc::EISDIR, libc::EAGAIN],
-        Sysno::write | Sysno::pwrite64 => &[
-            libc::EINVAL,
-            libc::EFAULT,
-            libc::ENOSPC,
-            libc::EPIPE,
-            libc::EAGAIN,
-        ],
-        Sysno::vmsplice => &[libc::EINVAL, libc::EBADF, libc::EAGAIN],
-        Sysno::sendto | Sysno::sendmsg => {
-            &[libc::EOPNOTSUPP, libc::EINVAL, libc::EPIPE, libc::EAGAIN]
+        Sysno::sendfile | Sysno::splice | Sysno::tee | Sysno::copy_file_range => {
+            &[libc::EINVAL, libc::EBADF, libc::ENOMEM, libc::EAGAIN, libc::EIO]
         }
+        Sysno::read | Sysno::pread64 => &[libc::EINVAL, libc::EIO, libc::EISDIR, libc::EAGAIN],
+        Sysno::write | Sysno::pwrite64 => &[libc::EINVAL, libc::EFAULT, libc::ENOSPC, libc::EPIPE, libc::EAGAIN],
+        Sysno::vmsplice => &[libc::EINVAL, libc::EBADF, libc::EAGAIN],
+        Sysno::sendto | Sysno::sendmsg => &[libc::EOPNOTSUPP, libc::EINVAL, libc::EPIPE, libc::EAGAIN],
         Sysno::recvfrom | Sysno::recvmsg => &[libc::EINVAL, libc::ENOTCONN],
-        Sysno::setsockopt | Sysno::getsockopt => &[
-            libc::ENOPROTOOPT,
-            libc::EOPNOTSUPP,
-            libc::EPERM,
-            libc::EINVAL,
-        ],
+        Sysno::setsockopt | Sysno::getsockopt => &[libc::ENOPROTOOPT, libc::EOPNOTSUPP, libc::EPERM, libc::EINVAL],
         Sysno::mmap => &[libc::ENODEV, libc::ENOMEM, libc::EACCES],
         Sysno::munmap => &[libc::EINVAL],
         _ => &[libc::EINVAL, libc::EPERM],
@@ -172,57 +136,34 @@ fn errnos(call: Sysno) -> &'static [i32] {
 
 /// Whether the manual page lets a call that has done nothing yet fail with `EINTR`.
 fn may_be_interrupted(call: Sysno) -> bool {
-    let calls = [
-        Sysno::read,
-        Sysno::write,
-        Sysno::sendto,
-        Sysno::sendmsg,
-        Sysno::recvfrom,
-        Sysno::recvmsg,
-        Sysno::poll,
-    ];
+    let calls =
+        [Sysno::read, Sysno::write, Sysno::sendto, Sysno::sendmsg, Sysno::recvfrom, Sysno::recvmsg, Sysno::poll];
     calls.contains(&call)
 }
 
 /// Whether the manual page lets a call do less than asked.
 fn may_be_short(call: Sysno) -> bool {
-    count_argument(call as u64).is_some()
-        || matches!(call, Sysno::vmsplice | Sysno::sendmsg | Sysno::recvmsg)
+    count_argument(call as u64).is_some() || matches!(call, Sysno::vmsplice | Sysno::sendmsg | Sysno::recvmsg)
 }
 
 /// The first two calls of a kind and the last one, of every thread.
-pub(crate) fn chosen(
-    call: Sysno,
-    calls: &[Made],
-    aside: bool,
-    is_own: impl Fn(&Made) -> bool,
-) -> Vec<(Lie, Made)> {
+pub(crate) fn chosen(call: Sysno, calls: &[Made], aside: bool, is_own: impl Fn(&Made) -> bool) -> Vec<(Lie, Made)> {
     let mut by_thread: BTreeMap<u32, Vec<Made>> = BTreeMap::new();
     let of_kind = |made: &&Made| made.number == call as u64 && made.aside == aside;
     for made in calls.iter().filter(of_kind) {
         by_thread.entry(made.thread).or_default().push(*made);
     }
     // The allocator also maps memory, without a file.
-    let is_own =
-        |made: &Made| is_own(made) && (call != Sysno::mmap || made.arguments[4] & 0x8000_0000 == 0);
+    let is_own = |made: &Made| is_own(made) && (call != Sysno::mmap || made.arguments[4] & 0x8000_0000 == 0);
     let mut places = Vec::new();
     for (thread, made) in by_thread {
-        let own: Vec<usize> = (0..made.len())
-            .filter(|index| is_own(&made[*index]))
-            .collect();
+        let own: Vec<usize> = (0..made.len()).filter(|index| is_own(&made[*index])).collect();
         let mut chosen: Vec<usize> = own.iter().take(2).chain(own.last()).copied().collect();
         chosen.dedup();
         places.extend(chosen.into_iter().map(|index| {
             let after = u32::try_from(index).unwrap_or(u32::MAX);
             let which = Which::One { thread, after };
-            (
-                Lie {
-                    which,
-                    aside,
-                    ..Lie::about(call, What::Delayed)
-                },
-                made[index],
-            )
+            (Lie { which, aside, ..Lie::about(call, What::Delayed) }, made[index])
         }));
     }
     places

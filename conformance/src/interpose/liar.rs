@@ -41,13 +41,7 @@ struct Before {
 impl Liar {
     /// Applies `lie`, if there is one.
     pub fn new(lie: Option<Lie>, recorder: Recorder) -> Self {
-        Self {
-            lie,
-            recorder,
-            before: HashMap::new(),
-            inside: HashMap::new(),
-            told: 0,
-        }
+        Self { lie, recorder, before: HashMap::new(), inside: HashMap::new(), told: 0 }
     }
 
     /// How often the lie changed something.
@@ -86,11 +80,7 @@ impl Liar {
         };
         let changed = match lie.what {
             // The kernel did not do the call, so any result is a change.
-            What::Refused(_)
-            | What::Skipped
-            | What::Undone(_)
-            | What::Interrupted
-            | What::PositionKept => true,
+            What::Refused(_) | What::Skipped | What::Undone(_) | What::Interrupted | What::PositionKept => true,
             What::Delayed => {
                 std::thread::sleep(DELAY);
                 true
@@ -114,9 +104,7 @@ impl Liar {
                 .map(|field| alter_completion(call, field, |id| id.wrapping_add(by)))
                 .contains(&true),
             What::MessageFlags(flags) => alter_flags(call, flags),
-            What::Output { argument, value } => call
-                .tracee()
-                .write(call.arguments[argument], &value.to_le_bytes()),
+            What::Output { argument, value } => call.tracee().write(call.arguments[argument], &value.to_le_bytes()),
             What::Unshared => unshare(call, result),
             _ => shown != result,
         };
@@ -139,11 +127,7 @@ impl Hook for Liar {
         let Some(lie) = self.lie else {
             return Entry::AsAsked;
         };
-        let is_meant = if lie.aside {
-            self.recorder.is_of_set_up(call)
-        } else {
-            self.recorder.is_of_experiment(call)
-        };
+        let is_meant = if lie.aside { self.recorder.is_of_set_up(call) } else { self.recorder.is_of_experiment(call) };
         if call.number != lie.call as u64 || !is_meant {
             return Entry::AsAsked;
         }
@@ -155,9 +139,7 @@ impl Hook for Liar {
         }
         let mut before = Before::default();
         let entry = match lie.what {
-            What::Refused(_) | What::Skipped | What::Undone(_) | What::Interrupted => {
-                Entry::Skipped
-            }
+            What::Refused(_) | What::Skipped | What::Undone(_) | What::Interrupted => Entry::Skipped,
             What::Shortened => Self::shorten(call, &mut before),
             What::PositionKept => {
                 let mut arguments = call.arguments;
@@ -170,9 +152,7 @@ impl Hook for Liar {
                 Entry::With(arguments)
             }
             What::OffsetKept => {
-                let places = offset_arguments(call.number)
-                    .iter()
-                    .zip(&mut before.offsets);
+                let places = offset_arguments(call.number).iter().zip(&mut before.offsets);
                 for (index, offset) in places {
                     *offset = call.tracee().number::<8>(call.arguments[*index]);
                 }
@@ -186,9 +166,7 @@ impl Hook for Liar {
 
     fn exit(&mut self, call: &Call, result: i64) -> i64 {
         let shown = match (self.inside.remove(&call.tid), self.lie) {
-            (Some(before), Some(lie)) if !RESTARTS.contains(&result) => {
-                self.show(&lie, call, before, result)
-            }
+            (Some(before), Some(lie)) if !RESTARTS.contains(&result) => self.show(&lie, call, before, result),
             _ => result,
         };
         self.recorder.exit(call, shown)
@@ -196,12 +174,8 @@ impl Hook for Liar {
 
     fn signal(&mut self, tid: libc::pid_t, signal: libc::c_int) -> libc::c_int {
         match self.lie {
-            Some(Lie {
-                what: What::Swallowed(swallowed),
-                ..
-            }) if swallowed == signal
-                && !self.recorder.is_over()
-                && !self.recorder.is_aside(tid) =>
+            Some(Lie { what: What::Swallowed(swallowed), .. })
+                if swallowed == signal && !self.recorder.is_over() && !self.recorder.is_aside(tid) =>
             {
                 self.told += 1;
                 0

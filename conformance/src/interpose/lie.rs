@@ -132,14 +132,7 @@ pub enum Field {
 impl Lie {
     /// A lie about every call of a kind.
     pub const fn about(call: Sysno, what: What) -> Self {
-        Self {
-            call,
-            which: Which::Every,
-            only: None,
-            aside: false,
-            truth: None,
-            what,
-        }
+        Self { call, which: Which::Every, only: None, aside: false, truth: None, what }
     }
 
     /// The kernel does not do the call, and reports this errno.
@@ -151,11 +144,7 @@ impl Lie {
     pub const fn otherwise(call: Sysno) -> [Self; 3] {
         // An errno that none of the calls returns.
         const OTHER: i32 = libc::ENOLINK;
-        [
-            Self::refused(call, OTHER),
-            Self::about(call, What::OtherErrno(OTHER)),
-            Self::accepted(call),
-        ]
+        [Self::refused(call, OTHER), Self::about(call, What::OtherErrno(OTHER)), Self::accepted(call)]
     }
 
     /// A failure is reported as a success.
@@ -198,11 +187,7 @@ impl Lie {
     /// Only about calls with this argument.
     #[must_use]
     pub const fn with(mut self, index: usize, value: u64) -> Self {
-        self.only = Some(Argument {
-            index,
-            mask: 0xffff_ffff,
-            value,
-        });
+        self.only = Some(Argument { index, mask: 0xffff_ffff, value });
         self
     }
 
@@ -222,10 +207,7 @@ impl Lie {
 
     /// Whether a correct experiment must tolerate it.
     pub fn is_tolerable(&self) -> bool {
-        matches!(
-            self.what,
-            What::Delayed | What::Interrupted | What::Shortened
-        )
+        matches!(self.what, What::Delayed | What::Interrupted | What::Shortened)
     }
 
     /// Whether the lie changes anything: among the calls of a run without lies, there is one whose result differs from the lie.
@@ -250,16 +232,11 @@ impl Lie {
     pub fn matches(&self, thread: u32, after: u32, arguments: &[u64; 6]) -> bool {
         let here = match self.which {
             Which::Every => true,
-            Which::One {
-                thread: one,
-                after: nth,
-            } => one == thread && nth == after,
+            Which::One { thread: one, after: nth } => one == thread && nth == after,
         };
-        let fits = self.only.is_none_or(|only| {
-            arguments
-                .get(only.index)
-                .is_some_and(|argument| argument & only.mask == only.value)
-        });
+        let fits = self
+            .only
+            .is_none_or(|only| arguments.get(only.index).is_some_and(|argument| argument & only.mask == only.value));
         here && fits
     }
 
@@ -323,12 +300,7 @@ impl fmt::Display for What {
             Self::Returned(number) => write!(f, "reported as {number}"),
             Self::TooMany => f.write_str("reported as one more"),
             Self::TooFew => f.write_str("reported as one less"),
-            Self::Bytes { from, to } => write!(
-                f,
-                "brings '{}' for '{}'",
-                to.escape_ascii(),
-                from.escape_ascii()
-            ),
+            Self::Bytes { from, to } => write!(f, "brings '{}' for '{}'", to.escape_ascii(), from.escape_ascii()),
             Self::Garbled => f.write_str("brings another first byte"),
             Self::OffsetKept => f.write_str("leaves the offset"),
             Self::PositionKept => f.write_str("leaves the file position"),
@@ -361,10 +333,7 @@ pub fn count_argument(call: u64) -> Option<usize> {
         (Sysno::tee, 2),
         (Sysno::copy_file_range, 4),
     ];
-    COUNTS
-        .iter()
-        .find(|(number, _)| *number as u64 == call)
-        .map(|(_, index)| *index)
+    COUNTS.iter().find(|(number, _)| *number as u64 == call).map(|(_, index)| *index)
 }
 
 /// The indices of a call's pointers to offsets.
@@ -385,8 +354,7 @@ fn write_call<S: Serializer>(call: &Sysno, to: S) -> Result<S::Ok, S::Error> {
 
 fn read_call<'text, D: Deserializer<'text>>(from: D) -> Result<Sysno, D::Error> {
     let text = String::deserialize(from)?;
-    text.parse()
-        .map_err(|()| serde::de::Error::custom(format!("no system call {text}")))
+    text.parse().map_err(|()| serde::de::Error::custom(format!("no system call {text}")))
 }
 
 #[cfg(test)]
@@ -397,9 +365,7 @@ mod tests {
     fn a_lie_is_stored_by_the_calls_name_and_read_back() {
         let lies = [
             Lie::refused(Sysno::splice, libc::EINVAL).after(2),
-            Lie::bytes(Sysno::read, b'O', b'N')
-                .with(2, 4096)
-                .where_it(true),
+            Lie::bytes(Sysno::read, b'O', b'N').with(2, 4096).where_it(true),
             Lie::completion(Field::Code, 1),
         ];
         for lie in lies {
@@ -422,24 +388,15 @@ mod tests {
 
     #[test]
     fn what_would_not_be_a_lie_does_not_apply() {
-        let made = |call: Sysno, result| Made {
-            thread: 0,
-            number: call as u64,
-            arguments: [0; 6],
-            result,
-            aside: false,
-        };
+        let made =
+            |call: Sysno, result| Made { thread: 0, number: call as u64, arguments: [0; 6], result, aside: false };
         let failed = [made(Sysno::read, -i64::from(libc::EINVAL))];
         assert!(!Lie::refused(Sysno::read, libc::EINVAL).applies(&failed, true));
         assert!(Lie::refused(Sysno::read, libc::EIO).applies(&failed, true));
         assert!(Lie::accepted(Sysno::read).applies(&failed, true));
         assert!(!Lie::accepted(Sysno::write).applies(&failed, true));
         assert!(!Lie::accepted(Sysno::read).after(1).applies(&failed, true));
-        assert!(
-            !Lie::accepted(Sysno::read)
-                .where_it(false)
-                .applies(&failed, true)
-        );
+        assert!(!Lie::accepted(Sysno::read).where_it(false).applies(&failed, true));
         let done = [made(Sysno::read, 4)];
         assert!(!Lie::returned(Sysno::read, 4).applies(&done, true));
         assert!(Lie::returned(Sysno::read, 5).applies(&done, true));

@@ -116,12 +116,7 @@ impl<'hook> Engine<'hook> {
         if unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, child, 0, options) } == -1 {
             return Err(io::Error::last_os_error());
         }
-        let mut engine = Self {
-            hook,
-            threads: HashMap::new(),
-            expected: HashSet::new(),
-            held: HashSet::new(),
-        };
+        let mut engine = Self { hook, threads: HashMap::new(), expected: HashSet::new(), held: HashSet::new() };
         engine.first_stop(child);
         proceed(child, 0);
         Ok(engine)
@@ -172,10 +167,7 @@ impl<'hook> Engine<'hook> {
 
     fn first_stop(&mut self, tid: libc::pid_t) -> &mut Thread {
         let index = u32::try_from(self.threads.len()).unwrap_or(u32::MAX);
-        self.threads.entry(tid).or_insert(Thread {
-            index,
-            inside: None,
-        })
+        self.threads.entry(tid).or_insert(Thread { index, inside: None })
     }
 
     fn system_call(&mut self, tid: libc::pid_t) {

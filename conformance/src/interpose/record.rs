@@ -93,10 +93,7 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder that also records every call.
     pub fn of_all_calls() -> Self {
-        Self {
-            calls: Some(Vec::new()),
-            ..Self::default()
-        }
+        Self { calls: Some(Vec::new()), ..Self::default() }
     }
 
     /// The recorded calls, in the order of their ends.
@@ -127,11 +124,7 @@ impl Recorder {
 
     fn note_aside(&mut self, tid: libc::pid_t, begins: bool) {
         let depth = self.aside.entry(tid).or_insert(0);
-        *depth = if begins {
-            *depth + 1
-        } else {
-            depth.saturating_sub(1)
-        };
+        *depth = if begins { *depth + 1 } else { depth.saturating_sub(1) };
         if *depth == 0 {
             self.aside.remove(&tid);
         }
@@ -140,12 +133,7 @@ impl Recorder {
     /// The calls of a stretch by name, in the order of their first use.
     pub fn stretch(&self, index: usize) -> Option<Vec<(String, u64)>> {
         let calls = self.stretches.get(index)?;
-        Some(
-            calls
-                .iter()
-                .map(|(number, count)| (name(*number), *count))
-                .collect(),
-        )
+        Some(calls.iter().map(|(number, count)| (name(*number), *count)).collect())
     }
 }
 
@@ -154,10 +142,7 @@ pub fn name(number: u64) -> String {
     usize::try_from(number)
         .ok()
         .and_then(Sysno::new)
-        .map_or_else(
-            || format!("syscall {number}"),
-            |call| call.name().to_owned(),
-        )
+        .map_or_else(|| format!("syscall {number}"), |call| call.name().to_owned())
 }
 
 impl Hook for Recorder {
@@ -211,13 +196,7 @@ impl Hook for Recorder {
             && counts
             && calls.len() < WRITTEN_DOWN
         {
-            calls.push(Made {
-                thread: call.thread,
-                number: call.number,
-                arguments: call.arguments,
-                result,
-                aside,
-            });
+            calls.push(Made { thread: call.thread, number: call.number, arguments: call.arguments, result, aside });
         }
         result
     }
@@ -233,13 +212,7 @@ mod tests {
 
     fn call(tid: libc::pid_t, number: Sysno, arguments: [u64; 3]) -> Call {
         let [a, b, c] = arguments;
-        Call {
-            tid,
-            thread: 0,
-            number: number as u64,
-            arguments: [a, b, c, 0, 0, 0],
-            scratch: 0,
-        }
+        Call { tid, thread: 0, number: number as u64, arguments: [a, b, c, 0, 0, 0], scratch: 0 }
     }
 
     fn see(recorder: &mut Recorder, call: &Call) {
@@ -251,19 +224,13 @@ mod tests {
     fn counts_between_the_marks_and_only_on_the_marking_thread() {
         let mut recorder = Recorder::default();
         see(&mut recorder, &call(1, Sysno::read, [0; 3]));
-        see(
-            &mut recorder,
-            &call(1, Sysno::getpid, [MARK as u64, BEGIN as u64, 0]),
-        );
+        see(&mut recorder, &call(1, Sysno::getpid, [MARK as u64, BEGIN as u64, 0]));
         see(&mut recorder, &call(1, Sysno::read, [0; 3]));
         see(&mut recorder, &call(2, Sysno::read, [0; 3]));
         see(&mut recorder, &call(1, Sysno::write, [0; 3]));
         see(&mut recorder, &call(1, Sysno::read, [0; 3]));
         see(&mut recorder, &call(1, Sysno::getpid, [0; 3]));
-        see(
-            &mut recorder,
-            &call(1, Sysno::getpid, [MARK as u64, END as u64, 0]),
-        );
+        see(&mut recorder, &call(1, Sysno::getpid, [MARK as u64, END as u64, 0]));
         see(&mut recorder, &call(1, Sysno::write, [0; 3]));
         let expected = [("read", 2), ("write", 1), ("getpid", 1)];
         let expected = expected.map(|(name, count)| (name.to_owned(), count));
@@ -275,10 +242,7 @@ mod tests {
     fn what_a_program_does_apart_is_not_the_experiment_s() {
         let mut recorder = Recorder::of_all_calls();
         assert!(!recorder.asks_who_started());
-        see(
-            &mut recorder,
-            &call(2, Sysno::getpid, [MARK as u64, APART as u64, 0]),
-        );
+        see(&mut recorder, &call(2, Sysno::getpid, [MARK as u64, APART as u64, 0]));
         assert!(recorder.asks_who_started());
         recorder.started(2, 3);
         recorder.started(3, 4);
@@ -295,24 +259,15 @@ mod tests {
     #[test]
     fn writes_down_what_the_experiment_called() {
         let mut recorder = Recorder::of_all_calls();
-        see(
-            &mut recorder,
-            &call(1, Sysno::getpid, [MARK as u64, BEGIN as u64, 0]),
-        );
+        see(&mut recorder, &call(1, Sysno::getpid, [MARK as u64, BEGIN as u64, 0]));
         see(&mut recorder, &call(1, Sysno::read, [3, 4, 5]));
         for edge in [ASIDE, ASIDE, BACK, BACK] {
-            see(
-                &mut recorder,
-                &call(1, Sysno::getpid, [MARK as u64, edge as u64, 0]),
-            );
+            see(&mut recorder, &call(1, Sysno::getpid, [MARK as u64, edge as u64, 0]));
             if edge == ASIDE {
                 see(&mut recorder, &call(1, Sysno::pwrite64, [3, 4, 5]));
             }
         }
-        see(
-            &mut recorder,
-            &call(1, Sysno::getpid, [MARK as u64, OVER as u64, 0]),
-        );
+        see(&mut recorder, &call(1, Sysno::getpid, [MARK as u64, OVER as u64, 0]));
         see(&mut recorder, &call(1, Sysno::write, [3, 4, 5]));
         let calls = recorder.take_calls();
         let own: Vec<(u64, bool)> = calls.iter().map(|made| (made.number, made.aside)).collect();

@@ -15,9 +15,7 @@ impl Tracee {
     pub fn read(self, address: u64, bytes: &mut [u8]) -> usize {
         let (local, remote) = areas(address, bytes.as_mut_ptr(), bytes.len());
         // SAFETY: `local` is `bytes`, which the call writes; `remote` is an address of another process, checked by the kernel.
-        let done = unsafe {
-            libc::process_vm_readv(self.tid, &raw const local, 1, &raw const remote, 1, 0)
-        };
+        let done = unsafe { libc::process_vm_readv(self.tid, &raw const local, 1, &raw const remote, 1, 0) };
         usize::try_from(done).unwrap_or(0)
     }
 
@@ -25,9 +23,7 @@ impl Tracee {
     pub fn write(self, address: u64, bytes: &[u8]) -> bool {
         let (local, remote) = areas(address, bytes.as_ptr().cast_mut(), bytes.len());
         // SAFETY: `local` is `bytes`, which the call reads only; `remote` is an address of another process, checked by the kernel.
-        let done = unsafe {
-            libc::process_vm_writev(self.tid, &raw const local, 1, &raw const remote, 1, 0)
-        };
+        let done = unsafe { libc::process_vm_writev(self.tid, &raw const local, 1, &raw const remote, 1, 0) };
         usize::try_from(done) == Ok(bytes.len())
     }
 
@@ -62,14 +58,8 @@ impl Tracee {
 fn areas(address: u64, local: *mut u8, length: usize) -> (libc::iovec, libc::iovec) {
     let address = usize::try_from(address).expect("64-bit");
     (
-        libc::iovec {
-            iov_base: local.cast(),
-            iov_len: length,
-        },
-        libc::iovec {
-            iov_base: std::ptr::without_provenance_mut(address),
-            iov_len: length,
-        },
+        libc::iovec { iov_base: local.cast(), iov_len: length },
+        libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: length },
     )
 }
 
@@ -84,13 +74,10 @@ impl Registers {
     pub fn of(tid: libc::pid_t) -> io::Result<Self> {
         // SAFETY: user_regs_struct is plain integers, for which zero is valid.
         let mut registers: libc::user_regs_struct = unsafe { mem::zeroed() };
-        let mut area = libc::iovec {
-            iov_base: (&raw mut registers).cast(),
-            iov_len: size_of::<libc::user_regs_struct>(),
-        };
+        let mut area =
+            libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<libc::user_regs_struct>() };
         // SAFETY: `area` describes `registers`, which the kernel fills, and is itself written (iov_len).
-        let mut done =
-            unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut area) };
+        let mut done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut area) };
         if done == -1 {
             // User-mode Linux does not have the set of general registers, but has the older request for them.
             // SAFETY: the kernel fills `registers`, which has the type for this request.
@@ -104,10 +91,7 @@ impl Registers {
 
     /// Writes the registers back. A thread that died in the meantime has no registers, and its end is reported next.
     pub fn store(&mut self, tid: libc::pid_t) {
-        let mut area = libc::iovec {
-            iov_base: (&raw mut self.0).cast(),
-            iov_len: size_of::<libc::user_regs_struct>(),
-        };
+        let mut area = libc::iovec { iov_base: (&raw mut self.0).cast(), iov_len: size_of::<libc::user_regs_struct>() };
         // SAFETY: `area` describes our registers, which the kernel reads; the older request reads them as well.
         unsafe {
             if libc::ptrace(libc::PTRACE_SETREGSET, tid, NT_PRSTATUS, &raw mut area) == -1 {

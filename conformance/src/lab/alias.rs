@@ -47,10 +47,7 @@ impl Sharing {
         let new = bytes.iter().filter(|byte| **byte == NEW).count();
         let old = bytes.iter().filter(|byte| **byte == OLD).count();
         if new + old != bytes.len() {
-            return Err(Stop::broken(format!(
-                "{} more bytes arrived than were sent",
-                bytes.len() - new - old
-            )));
+            return Err(Stop::broken(format!("{} more bytes arrived than were sent", bytes.len() - new - old)));
         }
         Ok(match (new, old) {
             (_, 0) => Self::Shared,
@@ -89,11 +86,7 @@ pub fn change(file: &File) -> Result<(), Stop> {
         io::pwrite_all(file, &[NEW; LENGTH], 0).setup("change the file")?;
         io::pread(file, &mut now, 0).setup("read the changed file")
     })?;
-    if now == [NEW; LENGTH] {
-        Ok(())
-    } else {
-        Err(Stop::broken("the file did not change"))
-    }
+    if now == [NEW; LENGTH] { Ok(()) } else { Err(Stop::broken("the file did not change")) }
 }
 
 /// Sends a file into a new sink by `send`, changes the file once all has arrived, and looks at what the receiver reads.
@@ -117,11 +110,7 @@ pub fn send_all(step: impl FnMut(usize) -> Result<usize, Errno>) -> Result<(), E
 
 /// An experiment on sharing needs all bytes to be sent; a smaller count is an error.
 pub fn all_sent(sent: u64) -> Result<(), Stop> {
-    if sent == LENGTH as u64 {
-        Ok(())
-    } else {
-        Err(Stop::broken(format!("{sent} bytes of {LENGTH} were sent")))
-    }
+    if sent == LENGTH as u64 { Ok(()) } else { Err(Stop::broken(format!("{sent} bytes of {LENGTH} were sent"))) }
 }
 
 #[cfg(test)]

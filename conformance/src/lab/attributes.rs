@@ -42,28 +42,20 @@ impl Attribute {
         let read = || {
             let mut flags: libc::c_int = 0;
             // SAFETY: FS_IOC_GETFLAGS writes an int through its pointer, during the call.
-            let got =
-                unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) };
-            if got == -1 {
-                Err(refused("FS_IOC_GETFLAGS"))
-            } else {
-                Ok(flags)
-            }
+            let got = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) };
+            if got == -1 { Err(refused("FS_IOC_GETFLAGS")) } else { Ok(flags) }
         };
         aside(|| {
             let flags = (read()? & !self.bit()) | wanted;
             // SAFETY: FS_IOC_SETFLAGS reads an int through its pointer, during the call.
-            let set =
-                unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
+            let set = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
             if set == -1 {
                 return Err(refused("FS_IOC_SETFLAGS"));
             }
             if read()? & self.bit() == wanted {
                 Ok(())
             } else {
-                Err(Stop::broken(
-                    "FS_IOC_SETFLAGS reports success and sets nothing",
-                ))
+                Err(Stop::broken("FS_IOC_SETFLAGS reports success and sets nothing"))
             }
         })
     }

@@ -49,9 +49,7 @@ pub fn of_whole_pages() -> impl Iterator<Item = &'static str> {
         Change::Punched(at, length) => at % 4096 == 0 && length % 4096 == 0,
     };
     let changes = CHANGES.iter();
-    changes
-        .filter(move |(_, change)| is_whole(change))
-        .map(|(name, _)| *name)
+    changes.filter(move |(_, change)| is_whole(change)).map(|(name, _)| *name)
 }
 
 /// The call and the sink by which the file's pages are given away.
@@ -102,14 +100,7 @@ impl Carrier {
         };
         let given = io::until_done(LENGTH, |done| match self {
             Self::Tcp | Self::Unix => sendfile(&near, file, Some(&mut offset), LENGTH - done),
-            Self::Pipe => splice(
-                file,
-                Some(&mut offset),
-                &near,
-                None,
-                LENGTH - done,
-                SpliceFlags::empty(),
-            ),
+            Self::Pipe => splice(file, Some(&mut offset), &near, None, LENGTH - done, SpliceFlags::empty()),
         });
         // The other carriers have delivered the bytes when the call returns.
         if given == Ok(LENGTH) && self == Self::Tcp {
@@ -122,11 +113,7 @@ impl Carrier {
 /// Gives away a file of [`LENGTH`] bytes [`OLD`], changes it, and reads the bytes that were given.
 ///
 /// A refused change is returned with the call and its errno. The errno is also `EIO` if the change cannot be read back.
-pub fn observe(
-    file: &File,
-    carrier: Carrier,
-    change: Change,
-) -> Result<Result<Value, (&'static str, Errno)>, Stop> {
+pub fn observe(file: &File, carrier: Carrier, change: Change) -> Result<Result<Value, (&'static str, Errno)>, Stop> {
     let (given, far) = carrier.give(file)?;
     match given {
         Ok(LENGTH) => {}
@@ -134,12 +121,8 @@ pub fn observe(
         Err(errno) => return Ok(Ok(Value::Errno(errno.into_raw()))),
     }
     let done = aside(|| match change {
-        Change::Truncated(length) => {
-            io::truncate(file, length).map_err(|errno| ("ftruncate", errno))
-        }
-        Change::Punched(at, length) => {
-            io::punch(file, at, length).map_err(|errno| ("fallocate", errno))
-        }
+        Change::Truncated(length) => io::truncate(file, length).map_err(|errno| ("ftruncate", errno)),
+        Change::Punched(at, length) => io::punch(file, at, length).map_err(|errno| ("fallocate", errno)),
     });
     if let Err(refused) = done {
         return Ok(Err(refused));
@@ -167,13 +150,11 @@ pub fn words(bytes: &[u8]) -> String {
     if zeros.is_empty() {
         return AS_GIVEN.to_owned();
     }
-    let zeros = zeros.iter().map(|(first, last)| {
-        if last + 1 == LENGTH {
-            format!("from {first}")
-        } else {
-            format!("{first}-{last}")
-        }
-    });
+    let zeros = zeros.iter().map(
+        |(first, last)| {
+            if last + 1 == LENGTH { format!("from {first}") } else { format!("{first}-{last}") }
+        },
+    );
     format!("zeros {}", zeros.collect::<Vec<_>>().join(", "))
 }
 
@@ -209,14 +190,6 @@ mod tests {
     #[test]
     fn whole_pages_are_those_without_a_part() {
         let names: Vec<&str> = of_whole_pages().collect();
-        assert_eq!(
-            names,
-            [
-                "truncated to 0",
-                "truncated to 4096",
-                "truncated to 8192",
-                "second page punched"
-            ]
-        );
+        assert_eq!(names, ["truncated to 0", "truncated to 4096", "truncated to 8192", "second page punched"]);
     }
 }

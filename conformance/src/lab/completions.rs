@@ -63,8 +63,7 @@ impl Completions {
         let mut found = messages(&control[..received.control_len]);
         match (found.next(), found.next()) {
             (Some(Ok(Message::Completion(completion))), None)
-                if received.flags.contains(MsgFlags::ERRQUEUE)
-                    && !received.flags.contains(MsgFlags::CTRUNC) =>
+                if received.flags.contains(MsgFlags::ERRQUEUE) && !received.flags.contains(MsgFlags::CTRUNC) =>
             {
                 self.0.push(completion);
                 Ok(())
@@ -82,19 +81,12 @@ impl Completions {
     pub fn ids(&self) -> String {
         let first = self.0.iter().map(|range| range.lo).min();
         let last = self.0.iter().map(|range| range.hi).max();
-        first.zip(last).map_or_else(
-            || "none".to_owned(),
-            |(first, last)| format!("{first} to {last}"),
-        )
+        first.zip(last).map_or_else(|| "none".to_owned(), |(first, last)| format!("{first} to {last}"))
     }
 
     /// The number of sends in ranges that are marked as copied.
     pub fn copied(&self) -> u64 {
-        self.0
-            .iter()
-            .filter(|completion| completion.copied)
-            .map(|completion| completion.count())
-            .sum()
+        self.0.iter().filter(|completion| completion.copied).map(|completion| completion.count()).sum()
     }
 }
 
@@ -105,16 +97,8 @@ impl fmt::Display for Completions {
         }
         for (index, completion) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            let copied = if completion.copied {
-                " copied"
-            } else {
-                " not copied"
-            };
-            write!(
-                f,
-                "{separator}[{}, {}]{copied}",
-                completion.lo, completion.hi
-            )?;
+            let copied = if completion.copied { " copied" } else { " not copied" };
+            write!(f, "{separator}[{}, {}]{copied}", completion.lo, completion.hi)?;
         }
         Ok(())
     }

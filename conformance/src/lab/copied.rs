@@ -38,30 +38,15 @@ struct Function {
 
 /// The functions by which the kernel may take the bytes that a process sends. A processor has four breakpoints.
 const FROM_USER: &[Function] = &[
-    Function {
-        name: "_copy_from_iter",
-        count: Register::Si,
-    },
-    Function {
-        name: "_copy_from_iter_full",
-        count: Register::Si,
-    },
-    Function {
-        name: "copy_page_from_iter",
-        count: Register::Dx,
-    },
+    Function { name: "_copy_from_iter", count: Register::Si },
+    Function { name: "_copy_from_iter_full", count: Register::Si },
+    Function { name: "copy_page_from_iter", count: Register::Dx },
 ];
 /// The functions by which the kernel may give a process the bytes that it reads. The second one also gives pages to pipes, so it
 /// is watched for `read` only.
 const TO_USER: &[Function] = &[
-    Function {
-        name: "_copy_to_iter",
-        count: Register::Si,
-    },
-    Function {
-        name: "copy_page_to_iter",
-        count: Register::Dx,
-    },
+    Function { name: "_copy_to_iter", count: Register::Si },
+    Function { name: "copy_page_to_iter", count: Register::Dx },
 ];
 
 /// `struct perf_event_attr` of `linux/perf_event.h`, with the length that it has in Linux 4.1.
@@ -136,14 +121,7 @@ impl Breakpoint {
         let (everybody, no_group, no_flags) = (NO_FD, NO_FD, 0);
         // SAFETY: the attributes are of the length that they say; the result is a descriptor of our own.
         let event = unsafe {
-            let number = syscall!(
-                Sysno::perf_event_open,
-                &raw const attributes,
-                everybody,
-                cpu,
-                no_group,
-                no_flags
-            )?;
+            let number = syscall!(Sysno::perf_event_open, &raw const attributes, everybody, cpu, no_group, no_flags)?;
             OwnedFd::from_raw_fd(libc::c_int::try_from(number).map_err(|_| Errno::EBADF)?)
         };
         // SAFETY: a new mapping, where the kernel likes.
@@ -158,16 +136,9 @@ impl Breakpoint {
             )
         };
         if ring == libc::MAP_FAILED {
-            return Err(Errno::new(
-                std::io::Error::last_os_error()
-                    .raw_os_error()
-                    .unwrap_or(libc::EIO),
-            ));
+            return Err(Errno::new(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)));
         }
-        Ok(Self {
-            _event: event,
-            ring: ring.cast(),
-        })
+        Ok(Self { _event: event, ring: ring.cast() })
     }
 
     /// The thread and the count of each hit. An error if the kernel has lost some.
@@ -259,40 +230,26 @@ impl Known {
     /// The result for this kernel, which is found once.
     fn of_kernel(source: &File) -> Result<&'static Self, Stop> {
         static KNOWN: OnceLock<Result<Known, Stop>> = OnceLock::new();
-        KNOWN
-            .get_or_init(|| Self::find(source))
-            .as_ref()
-            .map_err(Stop::clone)
+        KNOWN.get_or_init(|| Self::find(source)).as_ref().map_err(Stop::clone)
     }
 
     fn find(source: &File) -> Result<Self, Stop> {
         let bytes = vec![b'c'; CONTROL];
         let mut read = vec![0; CONTROL];
         let (near, far) = sockets::tcp()?;
-        let to_tcp = that_copy(FROM_USER, "write() to a TCP socket", || {
-            io::write_all(&near, &bytes).setup("write")
-        })?;
+        let to_tcp = that_copy(FROM_USER, "write() to a TCP socket", || io::write_all(&near, &bytes).setup("write"))?;
         sockets::wait_for_arrival(&far, CONTROL)?;
-        let from_socket = that_copy(TO_USER, "read() of a TCP socket", || {
-            io::read_full(&far, &mut read).map(drop).setup("read")
-        })?;
+        let from_socket =
+            that_copy(TO_USER, "read() of a TCP socket", || io::read_full(&far, &mut read).map(drop).setup("read"))?;
         let (near, _far) = UnixStream::pair().setup("socketpair")?;
-        let to_unix = that_copy(FROM_USER, "write() to an AF_UNIX socket", || {
-            io::write_all(&near, &bytes).setup("write")
-        })?;
-        let from_file = that_copy(TO_USER, "read() of a file", || {
-            match io::pread_full(source, &mut read, 0).setup("pread")? {
+        let to_unix =
+            that_copy(FROM_USER, "write() to an AF_UNIX socket", || io::write_all(&near, &bytes).setup("write"))?;
+        let from_file =
+            that_copy(TO_USER, "read() of a file", || match io::pread_full(source, &mut read, 0).setup("pread")? {
                 CONTROL => Ok(()),
                 _ => Err(Stop::broken("the file is too short for a control")),
-            }
-        })?;
-        Ok(Self {
-            to_tcp,
-            to_unix,
-            from_file,
-            from_socket,
-            data_len: data_len()?,
-        })
+            })?;
+        Ok(Self { to_tcp, to_unix, from_file, from_socket, data_len: data_len()? })
     }
 }
 
@@ -318,16 +275,10 @@ fn that_copy(
         counts.push((*function, bytes.map(|(_, count)| count).sum::<u64>()));
     }
     smallest_that_sums_up(&counts, CONTROL as u64).ok_or_else(|| {
-        let seen: Vec<String> = counts
-            .iter()
-            .map(|(function, count)| format!("{} {count}", function.name))
-            .collect();
+        let seen: Vec<String> = counts.iter().map(|(function, count)| format!("{} {count}", function.name)).collect();
         Stop::untestable(
             Lack::Kernel,
-            format!(
-                "not counted: of {CONTROL} bytes by {what} the known functions copy [{}]",
-                seen.join(", ")
-            ),
+            format!("not counted: of {CONTROL} bytes by {what} the known functions copy [{}]", seen.join(", ")),
             "use a kernel of the matrix, or report which function copies there",
         )
     })
@@ -339,13 +290,9 @@ fn smallest_that_sums_up<T: Copy>(counts: &[(T, u64)], whole: u64) -> Option<Vec
     subsets.sort_by_key(|subset| subset.count_ones());
     let of = |subset: u32| {
         let members = counts.iter().enumerate();
-        members
-            .filter(move |(at, _)| subset >> at & 1 == 1)
-            .map(|(_, counted)| *counted)
+        members.filter(move |(at, _)| subset >> at & 1 == 1).map(|(_, counted)| *counted)
     };
-    let found = subsets
-        .into_iter()
-        .find(|subset| of(*subset).map(|(_, count)| count).sum::<u64>() == whole)?;
+    let found = subsets.into_iter().find(|subset| of(*subset).map(|(_, count)| count).sum::<u64>() == whole)?;
     Some(of(found).map(|(function, _)| function).collect())
 }
 
@@ -367,11 +314,9 @@ fn set(function: &Function) -> Result<Vec<Breakpoint>, Stop> {
 fn no_breakpoint(errno: Errno) -> Stop {
     let said = format!("no breakpoint can be set on a function of the kernel: {errno:?}");
     match errno {
-        Errno::EPERM | Errno::EACCES => Stop::untestable(
-            Lack::Privilege,
-            said,
-            "run it in a guest: conformance ledger --kernels 7.3",
-        ),
+        Errno::EPERM | Errno::EACCES => {
+            Stop::untestable(Lack::Privilege, said, "run it in a guest: conformance ledger --kernels 7.3")
+        }
         Errno::ENOSPC | Errno::EBUSY => Stop::untestable(
             Lack::Resource,
             said,
@@ -394,25 +339,13 @@ impl Watch {
     /// Starts to watch a sender that sends from this file.
     pub fn begin(sender: Sender, source: &File) -> Result<Self, Stop> {
         let known = Known::of_kernel(source)?;
-        let by = if sender.is_unix {
-            &known.to_unix
-        } else {
-            &known.to_tcp
-        };
+        let by = if sender.is_unix { &known.to_unix } else { &known.to_tcp };
         let breakpoints = |functions: &mut dyn Iterator<Item = &Function>| {
             let each: Result<Vec<_>, Stop> = functions.map(set).collect();
             each.map(|each| each.into_iter().flatten().collect::<Vec<_>>())
         };
-        let is_watched = |function: &&Function| {
-            known
-                .from_socket
-                .iter()
-                .any(|other| other.name == function.name)
-        };
-        let mut besides = known
-            .from_file
-            .iter()
-            .filter(|function| sender.reads && !is_watched(function));
+        let is_watched = |function: &&Function| known.from_socket.iter().any(|other| other.name == function.name);
+        let mut besides = known.from_file.iter().filter(|function| sender.reads && !is_watched(function));
         Ok(Self {
             by_workers: sender.by_workers,
             from_user: breakpoints(&mut by.iter())?,
@@ -425,10 +358,7 @@ impl Watch {
     /// Returns the counts. This thread is the sender, and every other thread that copies to a user is the receiver.
     pub fn end(self) -> Result<Copied, Stop> {
         let sender = thread();
-        let mut copied = Copied {
-            sending: self.packets.bytes()?.first().copied().unwrap_or(0),
-            receiving: 0,
-        };
+        let mut copied = Copied { sending: self.packets.bytes()?.first().copied().unwrap_or(0), receiving: 0 };
         for (thread, count) in all(&self.from_user)? {
             let is_ours = thread == sender || self.by_workers;
             copied.sending += if is_ours { count } else { 0 };
@@ -472,8 +402,7 @@ impl Symbols {
             let lines: Vec<&str> = text.lines().filter(is_of_interest).collect();
             let _ = READ.set(Self(lines.join("\n")));
         }
-        READ.get()
-            .ok_or_else(|| Stop::broken("no symbols were read"))
+        READ.get().ok_or_else(|| Stop::broken("no symbols were read"))
     }
 
     /// The address of a function, if the kernel has it and shows it.
@@ -502,8 +431,7 @@ fn data_len() -> Result<usize, Stop> {
         let (mut done, mut sends) = (0, 0);
         while done < length {
             // SAFETY: the memory is freed after the completions.
-            let sent =
-                unsafe { send_zerocopy(zerocopy, &memory[done..length], SendFlags::empty()) };
+            let sent = unsafe { send_zerocopy(zerocopy, &memory[done..length], SendFlags::empty()) };
             done += sent.setup("send")?;
             sends += 1;
         }
@@ -514,16 +442,12 @@ fn data_len() -> Result<usize, Stop> {
         }
     }
     let found = places.iter().zip(is_possible);
-    let found: Vec<usize> = found
-        .filter_map(|(place, possible)| possible.then_some(*place))
-        .collect();
+    let found: Vec<usize> = found.filter_map(|(place, possible)| possible.then_some(*place)).collect();
     match found[..] {
         [place] => Ok(place),
         _ => Err(Stop::untestable(
             Lack::Kernel,
-            format!(
-                "not counted: the length of a packet is at {found:?} of struct sk_buff by a control"
-            ),
+            format!("not counted: the length of a packet is at {found:?} of struct sk_buff by a control"),
             "use a kernel of the matrix",
         )),
     }
@@ -561,11 +485,7 @@ impl Packets {
 
     fn tell(&self, file: &str, words: &str) -> Result<(), Stop> {
         let path = self.directory.join(file);
-        let mut opened = File::options()
-            .write(true)
-            .truncate(true)
-            .open(path)
-            .setup(file)?;
+        let mut opened = File::options().write(true).truncate(true).open(path).setup(file)?;
         opened.write_all(words.as_bytes()).setup(file)
     }
 
@@ -595,10 +515,7 @@ fn sums(trace: &str, numbers: usize) -> Vec<u64> {
 
 impl Drop for Packets {
     fn drop(&mut self) {
-        for (file, words) in [
-            ("events/nocopy/ubufs/enable", "0"),
-            ("kprobe_events", "-:nocopy/ubufs"),
-        ] {
+        for (file, words) in [("events/nocopy/ubufs/enable", "0"), ("kprobe_events", "-:nocopy/ubufs")] {
             // An error is ignored: the machine is a guest that only this run uses.
             let _ = self.tell(file, words);
         }

@@ -53,10 +53,7 @@ impl Danger {
         match running() {
             Ok(running) if self.threatens(running.series) && !is_alone => Err(Stop::untestable(
                 Lack::Survival,
-                format!(
-                    "some kernels of Linux {} do not survive it: {} ({})",
-                    running.series, self.what, self.source
-                ),
+                format!("some kernels of Linux {} do not survive it: {} ({})", running.series, self.what, self.source),
                 "run it in a guest, which may crash: conformance vm run --kernel KERNEL",
             )),
             _ => Ok(()),
@@ -88,10 +85,7 @@ mod tests {
     #[test]
     fn a_kernel_that_may_crash_is_spared() {
         let running = running().expect("a release").series;
-        let danger = |series| Danger {
-            kernels: (series, series),
-            ..SEALS
-        };
+        let danger = |series| Danger { kernels: (series, series), ..SEALS };
         let avoided = danger(running).avoid();
         assert!(matches!(avoided, Err(Stop::Untestable(reason)) if reason.kind == Lack::Survival));
         assert_eq!(danger(Series::new(2, 6)).avoid(), Ok(()));

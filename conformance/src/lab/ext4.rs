@@ -41,11 +41,9 @@ pub fn mount(options: &[&CStr]) -> Result<OwnedFd, Stop> {
                 "no ext4 can be mounted here: EPERM",
                 "run as root, outside of user namespaces",
             ),
-            Errno::ENODEV => Stop::untestable(
-                Lack::Device,
-                "the kernel has no ext4",
-                to_have("CONFIG_EXT4_FS", "ext4"),
-            ),
+            Errno::ENODEV => {
+                Stop::untestable(Lack::Device, "the kernel has no ext4", to_have("CONFIG_EXT4_FS", "ext4"))
+            }
             errno => Stop::from_setup("mount an ext4", errno),
         })
     })
@@ -122,12 +120,7 @@ mod tests {
     fn as_many_are_free_as_the_superblock_and_the_group_say() {
         let image = formatted();
         let block = |number: u16| &image[usize::from(number) * BLOCK..][..BLOCK];
-        let free = |number| {
-            block(number)
-                .iter()
-                .map(|byte| byte.count_zeros())
-                .sum::<u32>()
-        };
+        let free = |number| block(number).iter().map(|byte| byte.count_zeros()).sum::<u32>();
         let short = |number, offset| {
             let bytes: [u8; 2] = block(number)[offset..offset + 2].try_into().expect("two");
             u32::from(u16::from_le_bytes(bytes))

@@ -25,10 +25,7 @@ pub struct Place {
 
 /// Sets the time of a file's last change to one in 2001.
 pub fn set_old_time(file: &File) -> Result<(), Stop> {
-    let old = libc::timespec {
-        tv_sec: 1_000_000_000,
-        tv_nsec: 0,
-    };
+    let old = libc::timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
     let times = [old, old];
     // SAFETY: futimens reads two times.
     let done = aside(|| unsafe { libc::futimens(file.as_raw_fd(), times.as_ptr()) });
@@ -115,22 +112,13 @@ pub fn places(scratch: &Path) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     let usual = ["/dev/shm", "/var/tmp", "/run", "/tmp"].map(PathBuf::from);
     let below = |directory: &str| std::fs::read_dir(directory).into_iter().flatten();
-    let mounted =
-        netns::is_disposable().then(|| below("/mnt").filter_map(|entry| Some(entry.ok()?.path())));
-    for directory in std::iter::once(scratch.to_owned())
-        .chain(usual)
-        .chain(mounted.into_iter().flatten())
-    {
+    let mounted = netns::is_disposable().then(|| below("/mnt").filter_map(|entry| Some(entry.ok()?.path())));
+    for directory in std::iter::once(scratch.to_owned()).chain(usual).chain(mounted.into_iter().flatten()) {
         let Ok(filesystem) = filesystem_of(&directory) else {
             continue;
         };
-        if places.iter().all(|place| place.filesystem != filesystem)
-            && try_scratch(&directory).is_ok()
-        {
-            places.push(Place {
-                directory,
-                filesystem,
-            });
+        if places.iter().all(|place| place.filesystem != filesystem) && try_scratch(&directory).is_ok() {
+            places.push(Place { directory, filesystem });
         }
     }
     places
@@ -161,10 +149,7 @@ pub fn filesystem_of(path: &Path) -> io::Result<String> {
         return Err(io::Error::last_os_error());
     }
     let magic = found.f_type.cast_unsigned() & 0xffff_ffff;
-    let name = MAGIC
-        .iter()
-        .find(|(number, _)| *number == magic)
-        .map(|(_, name)| (*name).to_owned());
+    let name = MAGIC.iter().find(|(number, _)| *number == magic).map(|(_, name)| (*name).to_owned());
     Ok(name.unwrap_or_else(|| format!("file system {magic:#x}")))
 }
 
@@ -192,10 +177,7 @@ const MAGIC: &[(u64, &str)] = &[
 
 /// Whether a file system keeps its files on a disk, so that a read may cause a transfer.
 pub fn is_on_disk(filesystem: &str) -> bool {
-    matches!(
-        filesystem,
-        "ext4" | "xfs" | "btrfs" | "f2fs" | "vfat" | "exfat" | "overlay"
-    )
+    matches!(filesystem, "ext4" | "xfs" | "btrfs" | "f2fs" | "vfat" | "exfat" | "overlay")
 }
 
 #[cfg(test)]
@@ -208,12 +190,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = unnamed_file(directory.path()).expect("a file");
         assert_eq!(file.metadata().expect("fstat").nlink(), 0);
-        assert_eq!(
-            std::fs::read_dir(directory.path())
-                .expect("readdir")
-                .count(),
-            0
-        );
+        assert_eq!(std::fs::read_dir(directory.path()).expect("readdir").count(), 0);
     }
 
     #[test]

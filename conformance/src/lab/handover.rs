@@ -25,10 +25,7 @@ pub fn give(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> Result<(), Stop> {
     let number = u8::try_from(fds.len()).unwrap_or(u8::MAX);
     assert!((1..=MOST).contains(&number), "one or two");
     let mut count = [number];
-    let mut area = libc::iovec {
-        iov_base: count.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
+    let mut area = libc::iovec { iov_base: count.as_mut_ptr().cast(), iov_len: 1 };
     let mut control = Control([0; SPACE]);
     let numbers = fds.iter().flat_map(|fd| fd.as_raw_fd().to_ne_bytes());
     for (to, from) in control.0[HEADER..].iter_mut().zip(numbers) {
@@ -50,11 +47,7 @@ pub fn give(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> Result<(), Stop> {
         (*header).cmsg_len = libc::CMSG_LEN(length) as _;
         libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
     };
-    if sent == 1 {
-        Ok(())
-    } else {
-        Err(Stop::from_setup("hand over descriptors", last_errno()))
-    }
+    if sent == 1 { Ok(()) } else { Err(Stop::from_setup("hand over descriptors", last_errno())) }
 }
 
 /// Receives what [`give`] sends. The list is empty if the other process has ended.

@@ -70,17 +70,12 @@ pub fn write_all(fd: &impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
 /// As for [`write_from`].
 pub unsafe fn write_all_from(fd: &impl AsFd, base: *const u8, length: usize) -> Result<(), Errno> {
     // SAFETY: the rest of the caller's range, under the caller's promise.
-    all_done(length, |done| unsafe {
-        write_from(fd, base.add(done), length - done)
-    })
+    all_done(length, |done| unsafe { write_from(fd, base.add(done), length - done) })
 }
 
 /// Calls `step` with the number of bytes done so far until `length` is reached, `step` returns 0, or `step` fails. `EINTR` is
 /// retried.
-pub fn until_done(
-    length: usize,
-    mut step: impl FnMut(usize) -> Result<usize, Errno>,
-) -> Result<usize, Errno> {
+pub fn until_done(length: usize, mut step: impl FnMut(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
     let mut done = 0;
     while done < length {
         match again(|| step(done))? {
@@ -92,16 +87,9 @@ pub fn until_done(
 }
 
 /// The same as [`until_done`], but a step that returns 0 before the end is `EIO`.
-pub fn all_done(
-    length: usize,
-    step: impl FnMut(usize) -> Result<usize, Errno>,
-) -> Result<(), Errno> {
+pub fn all_done(length: usize, step: impl FnMut(usize) -> Result<usize, Errno>) -> Result<(), Errno> {
     let done = until_done(length, step)?;
-    if done < length {
-        Err(Errno::EIO)
-    } else {
-        Ok(())
-    }
+    if done < length { Err(Errno::EIO) } else { Ok(()) }
 }
 
 /// Repeats a call while it returns `EINTR`.
@@ -217,43 +205,23 @@ pub fn count_of(fd: &impl AsFd, request: libc::Ioctl) -> Result<u64, Errno> {
 /// `pread(2)`.
 pub fn pread(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     // SAFETY: the pointer and length are of `buffer`, which the kernel writes during the call.
-    unsafe {
-        syscall!(
-            Sysno::pread64,
-            number(fd),
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            offset
-        )
-    }
+    unsafe { syscall!(Sysno::pread64, number(fd), buffer.as_mut_ptr(), buffer.len(), offset) }
 }
 
 /// Reads at `offset` until `buffer` is full or the end of the file is reached. Continues after a short count and after `EINTR`.
 pub fn pread_full(fd: &impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    until_done(buffer.len(), |done| {
-        pread(fd, &mut buffer[done..], offset + done as u64)
-    })
+    until_done(buffer.len(), |done| pread(fd, &mut buffer[done..], offset + done as u64))
 }
 
 /// `pwrite(2)`.
 pub fn pwrite(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
     // SAFETY: the pointer and length are of `bytes`, which the kernel reads during the call.
-    unsafe {
-        syscall!(
-            Sysno::pwrite64,
-            number(fd),
-            bytes.as_ptr(),
-            bytes.len(),
-            offset
-        )
-    }
+    unsafe { syscall!(Sysno::pwrite64, number(fd), bytes.as_ptr(), bytes.len(), offset) }
 }
 
 /// Writes all of `bytes` at `offset`. Continues after a short count and after `EINTR`.
 pub fn pwrite_all(fd: &impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno> {
-    all_done(bytes.len(), |done| {
-        pwrite(fd, &bytes[done..], offset + done as u64)
-    })
+    all_done(bytes.len(), |done| pwrite(fd, &bytes[done..], offset + done as u64))
 }
 
 /// Writes `piece` again and again to a non-blocking descriptor until `EAGAIN`. Returns the number of bytes written.
@@ -275,31 +243,13 @@ pub fn fill(fd: &impl AsFd, piece: &[u8]) -> Result<u64, Errno> {
 
 /// Writes `bytes` in one call, for a datagram or a request, which several calls would split. A short count is `EIO`.
 pub fn write_whole(fd: &impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
-    if again(|| write(fd, bytes))? == bytes.len() {
-        Ok(())
-    } else {
-        Err(Errno::EIO)
-    }
+    if again(|| write(fd, bytes))? == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// `copy_file_range(2)` between the file positions.
-pub fn copy_file_range(
-    input: &impl AsFd,
-    output: &impl AsFd,
-    length: usize,
-) -> Result<usize, Errno> {
+pub fn copy_file_range(input: &impl AsFd, output: &impl AsFd, length: usize) -> Result<usize, Errno> {
     // SAFETY: both offset pointers are null.
-    unsafe {
-        syscall!(
-            Sysno::copy_file_range,
-            number(input),
-            0,
-            number(output),
-            0,
-            length,
-            0
-        )
-    }
+    unsafe { syscall!(Sysno::copy_file_range, number(input), 0, number(output), 0, length, 0) }
 }
 
 /// `sendmsg(2)` of one buffer, with any flags.
@@ -319,24 +269,13 @@ pub unsafe fn sendmsg(fd: &impl AsFd, bytes: &[u8], flags: libc::c_int) -> Resul
 /// # Safety
 ///
 /// As for [`sendmsg`], for each buffer.
-pub unsafe fn sendmsg_of(
-    fd: &impl AsFd,
-    pieces: &[IoSlice<'_>],
-    flags: libc::c_int,
-) -> Result<usize, Errno> {
+pub unsafe fn sendmsg_of(fd: &impl AsFd, pieces: &[IoSlice<'_>], flags: libc::c_int) -> Result<usize, Errno> {
     // SAFETY: msghdr is plain integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = pieces.as_ptr().cast_mut().cast(); // IoSlice has the layout of iovec; sendmsg does not write it
     message.msg_iovlen = pieces.len() as _;
     // SAFETY: the message names readable buffers; the caller promises them for the references that the kernel keeps.
-    unsafe {
-        syscall!(
-            Sysno::sendmsg,
-            number(fd),
-            &raw const message,
-            flags as isize
-        )
-    }
+    unsafe { syscall!(Sysno::sendmsg, number(fd), &raw const message, flags as isize) }
 }
 
 /// The result of `recvmsg(2)`.
@@ -351,16 +290,8 @@ pub struct Received {
 }
 
 /// `recvmsg(2)` into one data buffer and one control buffer. Each of them may be empty.
-pub fn recvmsg(
-    fd: &impl AsFd,
-    data: &mut [u8],
-    control: &mut [u8],
-    flags: libc::c_int,
-) -> Result<Received, Errno> {
-    let mut area = libc::iovec {
-        iov_base: data.as_mut_ptr().cast(),
-        iov_len: data.len(),
-    };
+pub fn recvmsg(fd: &impl AsFd, data: &mut [u8], control: &mut [u8], flags: libc::c_int) -> Result<Received, Errno> {
+    let mut area = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
     // SAFETY: msghdr is plain integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut area;
@@ -369,11 +300,7 @@ pub fn recvmsg(
     message.msg_controllen = control.len() as _;
     // SAFETY: the message describes `data` and `control`, which the kernel writes during the call, within their lengths.
     let bytes = unsafe { syscall!(Sysno::recvmsg, number(fd), &raw mut message, flags as isize) }?;
-    Ok(Received {
-        bytes,
-        control: message.msg_controllen as _,
-        flags: message.msg_flags,
-    })
+    Ok(Received { bytes, control: message.msg_controllen as _, flags: message.msg_flags })
 }
 
 /// `poll(2)` of one descriptor, repeated after `EINTR`. Returns the call's result and the events. The events are all bits if the
@@ -381,16 +308,8 @@ pub fn recvmsg(
 ///
 /// `timeout` is in milliseconds. 0 does not wait, and -1 waits without a limit. The time limits of the process end a wait that
 /// never ends.
-pub fn poll(
-    fd: &impl AsFd,
-    events: libc::c_short,
-    timeout: isize,
-) -> (Result<usize, Errno>, libc::c_short) {
-    let mut polled = libc::pollfd {
-        fd: fd.as_fd().as_raw_fd(),
-        events,
-        revents: -1,
-    };
+pub fn poll(fd: &impl AsFd, events: libc::c_short, timeout: isize) -> (Result<usize, Errno>, libc::c_short) {
+    let mut polled = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events, revents: -1 };
     // SAFETY: the pointer is to one pollfd, read and written during the call.
     let answer = again(|| unsafe { syscall!(Sysno::poll, &raw mut polled, 1, timeout) });
     (answer, polled.revents)
@@ -420,10 +339,7 @@ mod tests {
         });
         assert_eq!(done, Ok(8));
         assert_eq!(seen, [0, 3, 3, 7]);
-        assert_eq!(
-            until_done(8, |at| if at == 0 { Ok(5) } else { Ok(0) }),
-            Ok(5)
-        );
+        assert_eq!(until_done(8, |at| if at == 0 { Ok(5) } else { Ok(0) }), Ok(5));
         assert_eq!(until_done(8, |_| Err(Errno::EPIPE)), Err(Errno::EPIPE));
     }
 }

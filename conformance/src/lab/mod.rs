@@ -56,10 +56,7 @@ pub struct Lab {
 impl Lab {
     /// A lab whose files are made in `scratch`.
     pub fn new(scratch: Option<PathBuf>) -> Self {
-        Self {
-            scratch,
-            stretches: Cell::new(0),
-        }
+        Self { scratch, stretches: Cell::new(0) }
     }
 
     /// The directory for unnamed files.
@@ -76,8 +73,7 @@ impl Lab {
     /// An empty unnamed file in the scratch directory, open for reading and writing.
     pub fn empty_file(&self) -> Result<File, Stop> {
         let scratch = self.scratch()?;
-        aside(|| unnamed::unnamed_file(scratch))
-            .setup(&format!("create a file in {}", scratch.display()))
+        aside(|| unnamed::unnamed_file(scratch)).setup(&format!("create a file in {}", scratch.display()))
     }
 
     /// An unnamed file that holds `content` in the page cache, at position 0.

@@ -82,12 +82,7 @@ pub(super) fn mounted(
     }
     configure(CREATE, 0, 0)?;
     // SAFETY: fsmount takes no pointer, and makes a descriptor.
-    unsafe {
-        made(ask(
-            Sysno::fsmount,
-            [argument(&context), 0, attributes, 0, 0, 0],
-        ))
-    }
+    unsafe { made(ask(Sysno::fsmount, [argument(&context), 0, attributes, 0, 0, 0])) }
 }
 
 /// Attaches a mount to the tree at this directory, in a mount namespace that only this process uses. `EIO` if the kernel reports
@@ -95,25 +90,15 @@ pub(super) fn mounted(
 pub(super) fn attach(mount: &OwnedFd, directory: &str) -> Result<(), Errno> {
     /// `MOVE_MOUNT_F_EMPTY_PATH` of include/uapi/linux/mount.h.
     const EMPTY_PATH: usize = 4;
-    process::mounts_of_its_own()
-        .map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    process::mounts_of_its_own().map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))?;
     let directory = CString::new(directory).map_err(|_| Errno::EINVAL)?;
     let [from, to] = [c"", &*directory].map(|path| path.as_ptr().expose_provenance());
     let here = (libc::AT_FDCWD as isize).cast_unsigned();
     // SAFETY: both paths end with a zero.
-    unsafe {
-        ask(
-            Sysno::move_mount,
-            [argument(mount), from, here, to, EMPTY_PATH, 0],
-        )
-    }?;
+    unsafe { ask(Sysno::move_mount, [argument(mount), from, here, to, EMPTY_PATH, 0]) }?;
     let there = File::open(OsStr::from_bytes(directory.to_bytes()))
         .map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    if io::status(&there)?.st_dev == io::status(mount)?.st_dev {
-        Ok(())
-    } else {
-        Err(Errno::EIO)
-    }
+    if io::status(&there)?.st_dev == io::status(mount)?.st_dev { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// An unnamed file on a mount.
@@ -122,13 +107,7 @@ pub fn unnamed_file(directory: &OwnedFd) -> Result<File, Errno> {
     let flags = (libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC).cast_unsigned() as usize;
     let path = HERE.as_ptr().expose_provenance();
     // SAFETY: openat reads a path that ends with a zero, and makes a descriptor.
-    unsafe {
-        made(ask(
-            Sysno::openat,
-            [argument(directory), path, flags, 0o600, 0, 0],
-        ))
-    }
-    .map(File::from)
+    unsafe { made(ask(Sysno::openat, [argument(directory), path, flags, 0o600, 0, 0])) }.map(File::from)
 }
 
 /// Takes ownership of a descriptor from the call that made it.

@@ -61,11 +61,7 @@ fn new_link(message: &[u8], flags: libc::c_int) -> Result<(), Errno> {
     let length = u32::try_from(16 + message.len()).expect("a short request");
     let mut request = length.to_ne_bytes().to_vec(); // struct nlmsghdr
     request.extend(libc::RTM_NEWLINK.to_ne_bytes());
-    request.extend(
-        u16::try_from(flags)
-            .expect("16 bits by the header")
-            .to_ne_bytes(),
-    );
+    request.extend(u16::try_from(flags).expect("16 bits by the header").to_ne_bytes());
     request.extend([0; 8]); // sequence and port: one request, one answer
     request.extend(message);
 
@@ -116,11 +112,7 @@ pub fn up(name: &str) -> Result<(), Errno> {
 fn request(name: &str) -> libc::ifreq {
     // SAFETY: ifreq is plain bytes, for which zero is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request
-        .ifr_name
-        .iter_mut()
-        .zip(name.bytes().take(libc::IFNAMSIZ - 1))
-    {
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
         *to = from.cast_signed();
     }
     request
@@ -130,18 +122,11 @@ fn address(address: Ipv4Addr) -> libc::sockaddr {
     let [a, b, c, d] = address.octets().map(u8::cast_signed);
     let mut data = [0; 14];
     data[2..6].copy_from_slice(&[a, b, c, d]); // the port comes first
-    libc::sockaddr {
-        sa_family: libc::sa_family_t::try_from(libc::AF_INET).expect("a small number"),
-        sa_data: data,
-    }
+    libc::sockaddr { sa_family: libc::sa_family_t::try_from(libc::AF_INET).expect("a small number"), sa_data: data }
 }
 
 fn ioctl(fd: &OwnedFd, request: libc::Ioctl, argument: &mut libc::ifreq) -> Result<(), Errno> {
     // SAFETY: these requests read and write one ifreq through the pointer during the call.
     let done = unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(argument)) };
-    if done == -1 {
-        Err(sockets::last_errno())
-    } else {
-        Ok(())
-    }
+    if done == -1 { Err(sockets::last_errno()) } else { Ok(()) }
 }

@@ -47,24 +47,22 @@ fn make_udp_into_nothing() -> Result<UdpSocket, Stop> {
 
 fn udp_from_device() -> Result<UdpSocket, Stop> {
     let socket = UdpSocket::bind((NEAR, 0)).setup("bind to the device's address")?;
-    socket
-        .connect((FAR, 9))
-        .setup("connect to the device's peer")?;
+    socket.connect((FAR, 9)).setup("connect to the device's peer")?;
     Ok(socket)
 }
 
 /// Enters a new network namespace, with a new user namespace if it needs one.
 fn enter() -> Result<(), Stop> {
-    unshare(libc::CLONE_NEWNET)
-        .or_else(|_| unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET))
-        .map_err(|errno| match errno {
+    unshare(libc::CLONE_NEWNET).or_else(|_| unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)).map_err(|errno| {
+        match errno {
             Errno::EIO => Stop::from_setup("unshare", errno),
             _ => Stop::untestable(
                 Lack::Privilege,
                 format!("no network namespace can be made here: unshare {errno:?}"),
                 "run as root, or allow user namespaces: sysctl user.max_user_namespaces=1000",
             ),
-        })
+        }
+    })
 }
 
 /// Enters a new network namespace that has only loopback, and writes these settings of `/proc/sys` there.
@@ -90,10 +88,7 @@ fn create_dropping_device() -> Result<(), Stop> {
     }
     Err(Stop::untestable(
         Lack::Device,
-        format!(
-            "no device that drops what it sends can be made: {}",
-            refused.join(", ")
-        ),
+        format!("no device that drops what it sends can be made: {}", refused.join(", ")),
         to_have("CONFIG_DUMMY", "dummy"),
     ))
 }
@@ -109,11 +104,7 @@ fn connect_over_veth() -> Result<Remote, Stop> {
     enter()?;
     let peer = Peer::start("nocopy1")?;
     netlink::create_veth(DEVICE, "nocopy1", peer.pid).map_err(|errno| {
-        Stop::untestable(
-            Lack::Device,
-            format!("no veth pair can be made: {errno:?}"),
-            to_have("CONFIG_VETH", "veth"),
-        )
+        Stop::untestable(Lack::Device, format!("no veth pair can be made: {errno:?}"), to_have("CONFIG_VETH", "veth"))
     })?;
     netlink::configure(DEVICE, NEAR, None).setup("configure the device")?;
     peer.connect()
@@ -127,9 +118,7 @@ pub fn udp_over_veth() -> Result<(UdpSocket, impl Sized), Stop> {
         let Remote { socket, peer } = connect_over_veth()?;
         let port = socket.local_addr().setup("getsockname")?.port();
         let datagrams = UdpSocket::bind((NEAR, port)).setup("bind a UDP socket")?;
-        datagrams
-            .connect((FAR, PORT))
-            .setup("connect a UDP socket")?;
+        datagrams.connect((FAR, PORT)).setup("connect a UDP socket")?;
         Ok((datagrams, (socket, peer)))
     })
 }
@@ -141,17 +130,9 @@ pub fn tcp_over_cards() -> Result<Remote, Stop> {
 }
 
 fn connect_over_cards() -> Result<Remote, Stop> {
-    let none = |what: &str| {
-        Stop::untestable(
-            Lack::Device,
-            what,
-            "run it in a guest: conformance vm run --kernel 6.1",
-        )
-    };
+    let none = |what: &str| Stop::untestable(Lack::Device, what, "run it in a guest: conformance vm run --kernel 6.1");
     if !is_disposable() {
-        return Err(none(
-            "this machine is not disposable: its network cards are left alone",
-        ));
+        return Err(none("this machine is not disposable: its network cards are left alone"));
     }
     if cards_of_machine() < 2 {
         return Err(none("no two network cards of the kind vmxnet3"));
@@ -170,17 +151,9 @@ fn connect_over_cards() -> Result<Remote, Stop> {
 
 /// The number of cards that the driver has, in all namespaces.
 fn cards_of_machine() -> usize {
-    let devices = std::fs::read_dir("/sys/bus/pci/drivers/vmxnet3")
-        .into_iter()
-        .flatten();
+    let devices = std::fs::read_dir("/sys/bus/pci/drivers/vmxnet3").into_iter().flatten();
     let is_device = |name: &std::ffi::OsStr| name.to_string_lossy().contains(':');
-    devices
-        .filter(|entry| {
-            entry
-                .as_ref()
-                .is_ok_and(|entry| is_device(&entry.file_name()))
-        })
-        .count()
+    devices.filter(|entry| entry.as_ref().is_ok_and(|entry| is_device(&entry.file_name()))).count()
 }
 
 /// The cards of this network namespace, by name.
@@ -264,11 +237,7 @@ impl Peer {
 /// The peer: it enters a namespace, sets an address, and reads a connection to its end.
 fn serve(device: &str, say: &PipeWriter, mut hear: &PipeReader) -> Result<(), Stop> {
     let namespace = unshare(libc::CLONE_NEWNET);
-    let step = if namespace.is_ok() {
-        IN_NAMESPACE
-    } else {
-        REFUSED
-    };
+    let step = if namespace.is_ok() { IN_NAMESPACE } else { REFUSED };
     io::write_all(say, &[step]).setup("say")?;
     namespace.setup("unshare")?;
     let mut byte = [0];
@@ -349,10 +318,7 @@ impl Elsewhere {
                 None => Err(Stop::untestable(
                     Lack::Privilege,
                     "no network namespace with a device of ours can be made here",
-                    format!(
-                        "run as root; {}",
-                        to_have("CONFIG_VETH and CONFIG_DUMMY", "-a veth dummy")
-                    ),
+                    format!("run as root; {}", to_have("CONFIG_VETH and CONFIG_DUMMY", "-a veth dummy")),
                 )),
             }
         })
@@ -383,10 +349,7 @@ fn answer(way: Way, asks: &UnixStream) -> Result<(), Stop> {
     };
     let mut name = [0; CONGESTION];
     while { asks }.read_exact(&mut name).is_ok() {
-        let length = name
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(CONGESTION);
+        let length = name.iter().position(|byte| *byte == 0).unwrap_or(CONGESTION);
         match &listener {
             None => handover::give(asks, &[udp_from_device()?.as_fd()])?,
             Some(listener) => {

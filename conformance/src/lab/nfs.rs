@@ -49,11 +49,7 @@ impl Nfs {
             ));
         }
         let known = std::fs::read_to_string("/proc/filesystems").setup("/proc/filesystems")?;
-        let is_known = |name| {
-            known
-                .lines()
-                .any(|line| line.split('\t').next_back() == Some(name))
-        };
+        let is_known = |name| known.lines().any(|line| line.split('\t').next_back() == Some(name));
         if !(is_known("nfsd") && is_known("nfs4")) {
             return Err(Stop::untestable(
                 Lack::Device,
@@ -101,30 +97,21 @@ impl Server {
         let control = mounts::mounted(c"nfsd", &[], 0).setup("mount nfsd")?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).setup("bind")?;
         let port = listener.local_addr().setup("getsockname")?.port();
-        let server = Self {
-            control,
-            exported,
-            port,
-        };
+        let server = Self { control, exported, port };
         let export = format!("all {EXPORTED} {NEVER} {EXPORT_FLAGS} 65534 65534 0");
         for (cache, entry) in [
             ("auth.unix.ip", format!("nfsd 127.0.0.1 {NEVER} all")),
             ("nfsd.export", export),
             ("nfsd.fh", format!("all 1 \\x00000000 {NEVER} {EXPORTED}")),
         ] {
-            tell(
-                &Path::new("/proc/self/net/rpc").join(cache).join("channel"),
-                &entry,
-            )?;
+            tell(&Path::new("/proc/self/net/rpc").join(cache).join("channel"), &entry)?;
         }
         // Older versions need a portmapper. The kernel may lack these versions, so an error is ignored.
         for version in ["-2", "-3"] {
             let _ = server.control("versions", version);
         }
         server.control("versions", "+4.2").setup("nfsd/versions")?;
-        server
-            .control("portlist", &listener.as_raw_fd().to_string())
-            .setup("nfsd/portlist")?;
+        server.control("portlist", &listener.as_raw_fd().to_string()).setup("nfsd/portlist")?;
         let pipes = mounts::mounted(c"rpc_pipefs", &[], 0).setup("mount rpc_pipefs")?;
         // The thread answers the server all the time: none of its calls is one that a claim is about.
         let tracker = std::thread::spawn(move || aside(|| track_clients(&pipes)));
@@ -154,9 +141,7 @@ fn track_clients(pipes: &OwnedFd) -> io::Result<()> {
     const LONGEST: usize = 4096;
     /// The request, in the second byte: `enum cld_command`. The status follows, and the answer starts after 8 bytes.
     const GET_VERSION: u8 = 7;
-    let path = Path::new("/proc/self/fd")
-        .join(pipes.as_raw_fd().to_string())
-        .join("nfsd/cld");
+    let path = Path::new("/proc/self/fd").join(pipes.as_raw_fd().to_string()).join("nfsd/cld");
     let mut options = File::options();
     options.read(true).write(true);
     // The pipe appears when the server needs an answer.
@@ -188,8 +173,7 @@ fn tell(path: &Path, entry: &str) -> Result<(), Stop> {
     let mut options = File::options();
     options.write(true);
     let mut file = open::open_present(path, &options, Lack::Kernel, "use a kernel with nfsd")?;
-    file.write_all(format!("{entry}\n").as_bytes())
-        .setup(&path.display().to_string())
+    file.write_all(format!("{entry}\n").as_bytes()).setup(&path.display().to_string())
 }
 
 /// These files take a command in one write.

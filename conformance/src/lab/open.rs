@@ -15,30 +15,17 @@ use std::path::Path;
 pub(super) fn open(path: &str, flags: libc::c_int) -> Result<OwnedFd, Stop> {
     let access = flags & libc::O_ACCMODE;
     let mut options = File::options();
-    options
-        .read(access != libc::O_WRONLY)
-        .write(access != libc::O_RDONLY)
-        .custom_flags(flags & !libc::O_ACCMODE);
+    options.read(access != libc::O_WRONLY).write(access != libc::O_RDONLY).custom_flags(flags & !libc::O_ACCMODE);
     let provide = format!("provide {path}");
     open_present(path.as_ref(), &options, Lack::Device, &provide).map(OwnedFd::from)
 }
 
 /// Opens a file of `/proc`, `/sys` or `/dev`. If it does not exist, or no driver serves it, the machine lacks it.
-pub fn open_present(
-    path: &Path,
-    options: &OpenOptions,
-    lack: Lack,
-    remedy: &str,
-) -> Result<File, Stop> {
+pub fn open_present(path: &Path, options: &OpenOptions, lack: Lack, remedy: &str) -> Result<File, Stop> {
     let opened = aside(|| options.open(path));
     let errno = |error: &std::io::Error| error.raw_os_error();
     match opened {
-        Err(error)
-            if matches!(
-                errno(&error),
-                Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)
-            ) =>
-        {
+        Err(error) if matches!(errno(&error), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {
             let what = format!("{} is not there", path.display());
             Err(Stop::untestable(lack, what, remedy))
         }
@@ -48,8 +35,7 @@ pub fn open_present(
 
 /// `open(2)` of a path with any flags. The owner can read and write a file that is created.
 pub fn open_with(path: &Path, flags: libc::c_int) -> Result<File, Stop> {
-    let name = CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Stop::broken("a path with a zero"))?;
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Stop::broken("a path with a zero"))?;
     let mode: libc::c_uint = 0o600;
     // SAFETY: the path ends with a zero.
     let fd = aside(|| unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC, mode) });
@@ -67,10 +53,7 @@ pub(super) fn made(fd: libc::c_int, call: &str) -> Result<OwnedFd, Stop> {
 
 pub(super) fn memfd() -> Result<OwnedFd, Stop> {
     // SAFETY: the name ends with a zero, and the kernel copies it.
-    made(
-        unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_CLOEXEC) },
-        "memfd_create",
-    )
+    made(unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_CLOEXEC) }, "memfd_create")
 }
 
 /// Sets the status flags of an open file (`O_APPEND`, `O_DIRECT`), for all its descriptors. Flags that are not named are cleared.
@@ -83,9 +66,7 @@ pub fn set_status_flags(file: &File, flags: libc::c_int) -> Result<(), Stop> {
     match aside(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) }) {
         -1 => Err(Stop::from_setup("F_GETFL", sockets::last_errno())),
         there if there & flags == flags => Ok(()),
-        there => Err(Stop::broken(format!(
-            "the status flags are {there:#o} after F_SETFL"
-        ))),
+        there => Err(Stop::broken(format!("the status flags are {there:#o} after F_SETFL"))),
     }
 }
 

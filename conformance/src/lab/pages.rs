@@ -16,19 +16,11 @@ use syscalls::{Errno, Sysno};
 pub const PAGE: usize = 4096;
 
 /// A lie: `wait4` reports that the child exited normally.
-pub const UNHARMED: Lie = Lie::about(
-    Sysno::wait4,
-    What::Output {
-        argument: 1,
-        value: 0,
-    },
-);
+pub const UNHARMED: Lie = Lie::about(Sysno::wait4, What::Output { argument: 1, value: 0 });
 
 /// A file of `pages` pages: the first full of `a`, the second of `b`, and so on.
 pub fn lettered(lab: &Lab, pages: u8) -> Result<File, Stop> {
-    let content: Vec<u8> = (b'a'..b'a' + pages)
-        .flat_map(|letter| [letter; PAGE])
-        .collect();
+    let content: Vec<u8> = (b'a'..b'a' + pages).flat_map(|letter| [letter; PAGE]).collect();
     lab.file(&content)
 }
 
@@ -91,13 +83,9 @@ pub fn in_child(work: impl FnOnce()) -> Result<Ended, Stop> {
         Ended::Stopped => {
             process::kill(child);
             process::wait(child);
-            Err(Stop::broken(
-                "another process has stopped a child of the experiment",
-            ))
+            Err(Stop::broken("another process has stopped a child of the experiment"))
         }
-        Ended::Unknown => Err(Stop::broken(
-            "wait4() does not report how a child has ended",
-        )),
+        Ended::Unknown => Err(Stop::broken("wait4() does not report how a child has ended")),
         ended => Ok(ended),
     }
 }
@@ -135,8 +123,7 @@ pub fn resident(address: usize, pages: usize) -> Result<u64, Stop> {
     let mut found = vec![0_u8; pages];
     let pointer = found.as_mut_ptr().expose_provenance();
     // SAFETY: mincore writes a byte for each page.
-    unsafe { io::ask(Sysno::mincore, [address, pages * PAGE, pointer, 0, 0, 0]) }
-        .setup("mincore")?;
+    unsafe { io::ask(Sysno::mincore, [address, pages * PAGE, pointer, 0, 0, 0]) }.setup("mincore")?;
     Ok(found.iter().filter(|page| **page & 1 == 1).count() as u64)
 }
 
@@ -155,10 +142,7 @@ impl Mapping {
         let (range, rest) = line.split_once(' ')?;
         let (start, end) = range.split_once('-')?;
         let address = |text| usize::from_str_radix(text, 16).ok();
-        Some(Self {
-            range: address(start)?..address(end)?,
-            access: rest.split_whitespace().next()?.to_owned(),
-        })
+        Some(Self { range: address(start)?..address(end)?, access: rest.split_whitespace().next()?.to_owned() })
     }
 }
 
@@ -171,26 +155,13 @@ pub fn mapping_at(address: usize) -> Result<Option<Mapping>, Stop> {
 
 /// A field of the `/proc/self/smaps` entry of the mapping that starts at an address: the text after the colon.
 pub fn account(address: usize, field: &str) -> Result<String, Stop> {
-    let lack = |what: String| {
-        Stop::untestable(
-            Lack::Kernel,
-            what,
-            "use a kernel with CONFIG_PROC_PAGE_MONITOR",
-        )
-    };
+    let lack = |what: String| Stop::untestable(Lack::Kernel, what, "use a kernel with CONFIG_PROC_PAGE_MONITOR");
     let text = aside(|| std::fs::read_to_string("/proc/self/smaps"))
         .map_err(|error| lack(format!("/proc/self/smaps: {error}")))?;
     let head = format!("{address:x}-");
     let mut lines = text.lines().skip_while(|line| !line.starts_with(&head));
     lines
-        .find_map(|line| {
-            Some(
-                line.strip_prefix(field)?
-                    .strip_prefix(':')?
-                    .trim()
-                    .to_owned(),
-            )
-        })
+        .find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
         .ok_or_else(|| lack(format!("/proc/self/smaps has no {field} of the mapping")))
 }
 
@@ -209,10 +180,7 @@ mod tests {
     #[test]
     fn a_line_of_maps_is_taken_apart() {
         let line = "7f0000001000-7f0000003000 r-xp 00001000 fe:01 12   /a file";
-        let mapping = Mapping {
-            range: 0x7f00_0000_1000..0x7f00_0000_3000,
-            access: "r-xp".to_owned(),
-        };
+        let mapping = Mapping { range: 0x7f00_0000_1000..0x7f00_0000_3000, access: "r-xp".to_owned() };
         assert_eq!(Mapping::of(line), Some(mapping));
         assert_eq!(Mapping::of("nothing of the kind"), None);
     }

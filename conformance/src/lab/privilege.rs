@@ -45,8 +45,7 @@ fn namespaces(flags: libc::c_int) -> Result<Vec<PathBuf>, Errno> {
     ];
     let asked = names.iter().filter(|(flag, _)| flags & flag != 0);
     let read = asked.map(|(_, name)| std::fs::read_link(format!("/proc/thread-self/ns/{name}")));
-    read.collect::<std::io::Result<_>>()
-        .map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))
+    read.collect::<std::io::Result<_>>().map_err(|error| Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Drops one of the first 32 capabilities.
@@ -60,10 +59,7 @@ fn give_up(capability: u32) -> Result<(), Errno> {
     }
     // Two of struct __user_cap_data_struct: effective, permitted, inheritable; capabilities 0 to 31, then 32 to 63.
     let mut data = [0_u32; 6];
-    let header = Header {
-        version: VERSION_3,
-        pid: 0,
-    };
+    let header = Header { version: VERSION_3, pid: 0 };
     // SAFETY: version 3 reads the header and writes two data structs, which `data` has room for.
     unsafe { syscall!(Sysno::capget, &raw const header, data.as_mut_ptr()) }?;
     data[0] &= !(1 << capability);
@@ -105,10 +101,7 @@ pub fn may_have_descriptors(number: u64) -> Result<(), Stop> {
     }
     Err(Stop::untestable(
         Lack::Resource,
-        format!(
-            "{} files may be open, and {number} are needed",
-            limit.rlim_cur
-        ),
+        format!("{} files may be open, and {number} are needed", limit.rlim_cur),
         "raise the limit of open files: ulimit -n 1024",
     ))
 }
@@ -133,35 +126,25 @@ pub fn become_another_user() -> Result<(), Stop> {
         unsafe { syscall!(Sysno::getrandom, drawn.as_mut_ptr(), drawn.len(), 0) }
             .map_err(|errno| Stop::from_setup("getrandom", errno))?;
         let user = UNASSIGNED | (u32::from_ne_bytes(drawn) >> 4);
-        for (call, name) in [
-            (Sysno::setresgid, "setresgid"),
-            (Sysno::setresuid, "setresuid"),
-        ] {
+        for (call, name) in [(Sysno::setresgid, "setresgid"), (Sysno::setresuid, "setresuid")] {
             // SAFETY: the calls take no pointer. An experiment has one thread until it starts more.
             unsafe { syscall!(call, user, user, user) }.map_err(|errno| refused(name, errno))?;
         }
         let now = (process::effective_user(), process::effective_group());
         if now != (user, user) {
-            return Err(Stop::broken(format!(
-                "this process has not become another user: {now:?}"
-            )));
+            return Err(Stop::broken(format!("this process has not become another user: {now:?}")));
         }
         Ok(())
     })
 }
 
 fn set_limit(resource: libc::__rlimit_resource_t, bytes: u64) -> Result<(), Errno> {
-    let limit = libc::rlimit {
-        rlim_cur: bytes,
-        rlim_max: bytes,
-    };
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     let mut there = limit;
     there.rlim_cur = 0;
     // SAFETY: the first limit is read during the call, the second one written.
-    let failed = unsafe {
-        libc::setrlimit(resource, &raw const limit) == -1
-            || libc::getrlimit(resource, &raw mut there) == -1
-    };
+    let failed =
+        unsafe { libc::setrlimit(resource, &raw const limit) == -1 || libc::getrlimit(resource, &raw mut there) == -1 };
     if failed {
         Err(last_errno())
     } else if there.rlim_cur == bytes {

@@ -48,9 +48,6 @@ impl Drop for Setting {
         // A process that could change it can restore it, because the file is still open as it was. The value is written at offset
         // 0. Past offset 0 Linux 7.3 takes nothing, and earlier kernels take the value anyway (sysctl_writes_strict).
         let restored = aside(|| self.file.write_all_at(self.before.as_bytes(), 0));
-        assert!(
-            restored.is_ok() || std::thread::panicking(),
-            "a setting is not put back: {restored:?}"
-        );
+        assert!(restored.is_ok() || std::thread::panicking(), "a setting is not put back: {restored:?}");
     }
 }

@@ -55,25 +55,15 @@ impl Sink {
     fn make(lab: &Lab, kind: Kind) -> Result<Self, Stop> {
         let (near, far): (OwnedFd, OwnedFd) = match kind {
             Kind::Tcp => sockets::tcp().map(|(near, far)| (near.into(), far.into()))?,
-            Kind::Unix => UnixStream::pair()
-                .map(|(near, far)| (near.into(), far.into()))
-                .setup("socketpair")?,
-            Kind::Pipe => std::io::pipe()
-                .map(|(read, write)| (write.into(), read.into()))
-                .setup("pipe")?,
+            Kind::Unix => UnixStream::pair().map(|(near, far)| (near.into(), far.into())).setup("socketpair")?,
+            Kind::Pipe => std::io::pipe().map(|(read, write)| (write.into(), read.into())).setup("pipe")?,
             Kind::File => {
                 let file = lab.empty_file()?;
                 let near = file.try_clone().setup("dup")?;
-                return Ok(Self {
-                    near: near.into(),
-                    far: Far::File(file),
-                });
+                return Ok(Self { near: near.into(), far: Far::File(file) });
             }
         };
-        Ok(Self {
-            near,
-            far: Far::Stream(far),
-        })
+        Ok(Self { near, far: Far::Stream(far) })
     }
 
     /// Waits until `count` bytes are at the receiver's end, unread.
@@ -93,9 +83,7 @@ impl Sink {
         };
         let read = read.setup("read at the receiver")?;
         if read != count {
-            return Err(Stop::broken(format!(
-                "the receiver got {read} bytes of {count}"
-            )));
+            return Err(Stop::broken(format!("the receiver got {read} bytes of {count}")));
         }
         let more = aside(|| match &self.far {
             Far::Stream(far) => sockets::readable(far).map(|more| more > 0),
@@ -105,9 +93,7 @@ impl Sink {
             }
         })?;
         if more {
-            return Err(Stop::broken(format!(
-                "the receiver got more than {count} bytes"
-            )));
+            return Err(Stop::broken(format!("the receiver got more than {count} bytes")));
         }
         Ok(bytes)
     }

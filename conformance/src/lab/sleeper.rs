@@ -21,10 +21,7 @@ pub struct Caller {
 
 impl Caller {
     /// Starts the thread. `work` makes the call once, or repeats it after `EINTR`.
-    pub fn start(
-        call: Sysno,
-        work: impl FnOnce() -> Result<usize, Errno> + Send + 'static,
-    ) -> Result<Self, Stop> {
+    pub fn start(call: Sysno, work: impl FnOnce() -> Result<usize, Errno> + Send + 'static) -> Result<Self, Stop> {
         if !Path::new("/proc/self/syscall").exists() {
             return Err(Stop::untestable(
                 Lack::Kernel,
@@ -37,22 +34,12 @@ impl Caller {
             // The number must be that of the namespace of /proc, which may differ from this process's namespace.
             let link = aside(|| std::fs::read_link("/proc/thread-self"));
             let is_known = link.is_ok();
-            if tell.send(link).is_ok() && is_known {
-                work()
-            } else {
-                Err(Errno::ECANCELED)
-            }
+            if tell.send(link).is_ok() && is_known { work() } else { Err(Errno::ECANCELED) }
         });
-        let link = told
-            .recv()
-            .map_err(|_| Stop::broken("the thread has told nothing"))?
-            .setup("read /proc/thread-self")?;
+        let link =
+            told.recv().map_err(|_| Stop::broken("the thread has told nothing"))?.setup("read /proc/thread-self")?;
         let directory = Path::new("/proc").join(link);
-        Ok(Self {
-            call,
-            directory,
-            thread,
-        })
+        Ok(Self { call, directory, thread })
     }
 
     /// Waits until the thread sleeps in the call or has returned from it. Returns whether it sleeps.

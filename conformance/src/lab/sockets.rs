@@ -20,8 +20,7 @@ pub fn tcp() -> Result<(TcpStream, TcpStream), Stop> {
 }
 
 fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
-    let near = TcpStream::connect(listener.local_addr().setup("getsockname")?)
-        .setup("connect over loopback")?;
+    let near = TcpStream::connect(listener.local_addr().setup("getsockname")?).setup("connect over loopback")?;
     let (far, _) = listener.accept().setup("accept")?;
     set_nodelay(&near)?;
     Ok((near, far))
@@ -103,8 +102,7 @@ pub fn udp() -> Result<(UdpSocket, UdpSocket), Stop> {
 pub fn udp_of(address: IpAddr) -> Result<(UdpSocket, UdpSocket), Stop> {
     let bind = || UdpSocket::bind((address, 0)).setup("bind a UDP socket to loopback");
     let (near, far) = (bind()?, bind()?);
-    near.connect(far.local_addr().setup("getsockname")?)
-        .setup("connect a UDP socket")?;
+    near.connect(far.local_addr().setup("getsockname")?).setup("connect a UDP socket")?;
     Ok((near, far))
 }
 
@@ -119,19 +117,14 @@ pub fn vsock_of(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
 }
 
 fn connect_vsock(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
-    let length =
-        libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>()).expect("a small structure");
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>()).expect("a small structure");
     // SAFETY: sockaddr_vm is plain integers, for which zero is valid.
     let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
     address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).expect("a small number");
     address.svm_cid = libc::VMADDR_CID_LOCAL;
     address.svm_port = libc::VMADDR_PORT_ANY;
     let done = |result: libc::c_int| {
-        if result == -1 {
-            Err(last_errno())
-        } else {
-            Ok(result)
-        }
+        if result == -1 { Err(last_errno()) } else { Ok(result) }
     };
     let listener = socket(libc::AF_VSOCK, kind, 0).setup("socket(AF_VSOCK)")?;
     let near = socket(libc::AF_VSOCK, kind, 0).setup("socket(AF_VSOCK)")?;
@@ -150,12 +143,8 @@ fn connect_vsock(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Stop> {
         done(libc::listen(listener.as_raw_fd(), 1)).setup("listen")?;
         done(libc::getsockname(listener.as_raw_fd(), name, &raw mut size)).setup("getsockname")?;
         done(libc::connect(near.as_raw_fd(), name, length)).setup("connect to vsock CID 1")?;
-        let far = done(libc::accept(
-            listener.as_raw_fd(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        ))
-        .setup("accept")?;
+        let far =
+            done(libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut())).setup("accept")?;
         Ok((near, OwnedFd::from_raw_fd(far)))
     }
 }
@@ -214,16 +203,11 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
 
 /// Whether a socket uses TLS above TCP.
 fn has_tls(socket: &TcpStream) -> bool {
-    get_bytes::<16>(socket, libc::SOL_TCP, libc::TCP_ULP)
-        .is_ok_and(|name| name.starts_with(b"tls\0"))
+    get_bytes::<16>(socket, libc::SOL_TCP, libc::TCP_ULP).is_ok_and(|name| name.starts_with(b"tls\0"))
 }
 
 /// A socket of any family and type.
-pub fn socket(
-    domain: libc::c_int,
-    kind: libc::c_int,
-    protocol: libc::c_int,
-) -> Result<OwnedFd, Errno> {
+pub fn socket(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> Result<OwnedFd, Errno> {
     // SAFETY: socket takes no pointer.
     let fd = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) };
     if fd == -1 {
@@ -234,11 +218,7 @@ pub fn socket(
 }
 
 /// A socket of a protocol that a kernel may lack. gVisor reports that with EINVAL.
-pub fn of_protocol(
-    domain: libc::c_int,
-    kind: libc::c_int,
-    protocol: libc::c_int,
-) -> Result<OwnedFd, Stop> {
+pub fn of_protocol(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> Result<OwnedFd, Stop> {
     match socket(domain, kind, protocol) {
         Err(Errno::EINVAL) => Err(Stop::untestable(
             Lack::Kernel,
@@ -265,11 +245,9 @@ pub const SIOCOUTQNSD: libc::Ioctl = 0x894b;
 /// The number of bytes that TCP has accepted and not sent, because the peer's window is full (`SIOCOUTQNSD`).
 pub fn unsent(fd: &impl AsFd) -> Result<usize, Stop> {
     match ioctl_count(fd, SIOCOUTQNSD, "SIOCOUTQNSD") {
-        Err(Stop::Broken(what)) if what.contains("ENOTTY") => Err(Stop::untestable(
-            Lack::Kernel,
-            what,
-            "use a kernel that knows this request",
-        )),
+        Err(Stop::Broken(what)) if what.contains("ENOTTY") => {
+            Err(Stop::untestable(Lack::Kernel, what, "use a kernel that knows this request"))
+        }
         count => count,
     }
 }
@@ -296,9 +274,7 @@ pub fn wait_until_acknowledged(near: &TcpStream, far: &TcpStream) -> Result<(), 
     }
     let end_of = |socket: &TcpStream| {
         let mut bytes = [0; 4096];
-        while crate::lab::io::again(|| crate::lab::io::read(socket, &mut bytes)).setup("read")? > 0
-        {
-        }
+        while crate::lab::io::again(|| crate::lab::io::read(socket, &mut bytes)).setup("read")? > 0 {}
         Ok::<(), Stop>(())
     };
     near.shutdown(Shutdown::Write).setup("shutdown")?;
@@ -313,12 +289,7 @@ pub fn wait_for_arrival(fd: &impl AsFd, count: usize) -> Result<(), Stop> {
 }
 
 /// Sets an integer option.
-pub fn set_option(
-    fd: &impl AsFd,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> Result<(), Errno> {
+pub fn set_option(fd: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
     set_bytes(fd, level, name, &value.to_ne_bytes())
 }
 
@@ -359,62 +330,26 @@ pub fn set_nodelay(socket: &TcpStream) -> Result<(), Stop> {
 }
 
 /// Reads an integer option. The result is -1 if the kernel does not write it.
-pub fn get_option(
-    fd: &impl AsFd,
-    level: libc::c_int,
-    name: libc::c_int,
-) -> Result<libc::c_int, Errno> {
+pub fn get_option(fd: &impl AsFd, level: libc::c_int, name: libc::c_int) -> Result<libc::c_int, Errno> {
     get_bytes(fd, level, name).map(libc::c_int::from_ne_bytes)
 }
 
 /// Reads the first `N` bytes of an option. Bytes that the kernel does not write are 0xff.
-pub fn get_bytes<const N: usize>(
-    fd: &impl AsFd,
-    level: libc::c_int,
-    name: libc::c_int,
-) -> Result<[u8; N], Errno> {
+pub fn get_bytes<const N: usize>(fd: &impl AsFd, level: libc::c_int, name: libc::c_int) -> Result<[u8; N], Errno> {
     let mut value = [0xff_u8; N];
     let mut length = libc::socklen_t::try_from(N).expect("a short option");
     // SAFETY: the pointers are to an array of `length` bytes and to `length`, written during the call.
-    let done = unsafe {
-        libc::getsockopt(
-            fd.as_fd().as_raw_fd(),
-            level,
-            name,
-            value.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    if done == -1 {
-        Err(last_errno())
-    } else {
-        Ok(value)
-    }
+    let done =
+        unsafe { libc::getsockopt(fd.as_fd().as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    if done == -1 { Err(last_errno()) } else { Ok(value) }
 }
 
 /// Sets an option of any type.
-pub fn set_bytes(
-    fd: &impl AsFd,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: &[u8],
-) -> Result<(), Errno> {
+pub fn set_bytes(fd: &impl AsFd, level: libc::c_int, name: libc::c_int, value: &[u8]) -> Result<(), Errno> {
     let length = libc::socklen_t::try_from(value.len()).expect("a short option");
     // SAFETY: the pointer is to `length` bytes, read during the call.
-    let done = unsafe {
-        libc::setsockopt(
-            fd.as_fd().as_raw_fd(),
-            level,
-            name,
-            value.as_ptr().cast(),
-            length,
-        )
-    };
-    if done == -1 {
-        Err(last_errno())
-    } else {
-        Ok(())
-    }
+    let done = unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    if done == -1 { Err(last_errno()) } else { Ok(()) }
 }
 
 /// The error of the last libc call in this thread.

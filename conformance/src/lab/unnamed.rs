@@ -11,18 +11,9 @@ use std::path::Path;
 pub fn unnamed_file(directory: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true);
-    match options
-        .clone()
-        .custom_flags(libc::O_TMPFILE)
-        .open(directory)
-    {
+    match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
         // EISDIR: a kernel older than 3.11, which takes the flag for O_DIRECTORY.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)
-            ) =>
-        {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
             name_removed(directory, options.create_new(true))
         }
         opened => opened,

@@ -63,9 +63,7 @@ impl Io {
             )
         })?;
         let field = |name: &str| {
-            let value = text
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
             value.ok_or_else(|| {
                 Stop::untestable(
                     Lack::Kernel,
@@ -98,13 +96,7 @@ impl Io {
 pub fn loopback_bytes() -> Result<u64, Stop> {
     let text = aside(|| std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes"));
     let text = text.map_err(|error| {
-        Stop::untestable(
-            Lack::Kernel,
-            format!("the counters of lo cannot be read: {error}"),
-            "mount sysfs at /sys",
-        )
+        Stop::untestable(Lack::Kernel, format!("the counters of lo cannot be read: {error}"), "mount sysfs at /sys")
     })?;
-    text.trim()
-        .parse()
-        .map_err(|_| Stop::broken("the counter of lo is not a number"))
+    text.trim().parse().map_err(|_| Stop::broken("the counter of lo is not a number"))
 }

@@ -86,26 +86,16 @@ impl Volume {
             "overlay" => Self::overlay(),
             "nfs" => {
                 let nfs = Nfs::mount(c"1M")?;
-                Ok(Self {
-                    directory: nfs.directory(),
-                    is_writable: true,
-                    is_limited: true,
-                    _keeper: Keeper::Nfs(nfs),
-                })
+                Ok(Self { directory: nfs.directory(), is_writable: true, is_limited: true, _keeper: Keeper::Nfs(nfs) })
             }
             "fuse" => Self::fuse(Settings::default()),
-            "fuse, direct_io" => Self::fuse(Settings {
-                direct_io: true,
-                ..Settings::default()
-            }),
-            "fuse, direct_io, no size" => Self::fuse(Settings {
-                direct_io: true,
-                hides_sizes: true,
-                ..Settings::default()
-            }),
+            "fuse, direct_io" => Self::fuse(Settings { direct_io: true, ..Settings::default() }),
+            "fuse, direct_io, no size" => {
+                Self::fuse(Settings { direct_io: true, hides_sizes: true, ..Settings::default() })
+            }
             name => {
-                let filesystem = images::find(name)
-                    .ok_or_else(|| Stop::broken(format!("cannot create a {name} volume")))?;
+                let filesystem =
+                    images::find(name).ok_or_else(|| Stop::broken(format!("cannot create a {name} volume")))?;
                 Self::of_image(lab, filesystem)
             }
         })
@@ -116,29 +106,17 @@ impl Volume {
         aside(|| {
             let path = self.directory.join("filler");
             let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
-            let filler = Filler {
-                file: open::open_with(&path, flags)?,
-                path,
-            };
+            let filler = Filler { file: open::open_with(&path, flags)?, path };
             filler.fill()?;
             Ok(filler)
         })
     }
 
     fn of_mount(mount: OwnedFd, is_writable: bool, is_limited: bool) -> Self {
-        Self {
-            directory: path_of(&mount),
-            is_writable,
-            is_limited,
-            _keeper: Keeper::Mount(vec![mount], None),
-        }
+        Self { directory: path_of(&mount), is_writable, is_limited, _keeper: Keeper::Mount(vec![mount], None) }
     }
 
-    fn of_memory(
-        name: &CStr,
-        options: &[(&CStr, Option<&CStr>)],
-        is_limited: bool,
-    ) -> Result<Self, Stop> {
+    fn of_memory(name: &CStr, options: &[(&CStr, Option<&CStr>)], is_limited: bool) -> Result<Self, Stop> {
         let mount = mounts::as_allowed(|| mounts::mounted(name, options, 0))?;
         Ok(Self::of_mount(mount, true, is_limited))
     }
@@ -167,12 +145,7 @@ impl Volume {
 
     fn fuse(settings: Settings) -> Result<Self, Stop> {
         let fuse = Fuse::mount(&[images::BYTE; images::LENGTH], settings)?;
-        Ok(Self {
-            directory: fuse.directory(),
-            is_writable: true,
-            is_limited: false,
-            _keeper: Keeper::Fuse(fuse),
-        })
+        Ok(Self { directory: fuse.directory(), is_writable: true, is_limited: false, _keeper: Keeper::Fuse(fuse) })
     }
 
     /// The machine's disk with this file system, or a new image.
@@ -253,11 +226,9 @@ fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
         .and_then(|()| File::options().read(true).write(true).open(&path));
     let _ = std::fs::remove_file(&path);
     image.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Stop::untestable(
-            Lack::Resource,
-            format!("{} is not installed", filesystem.tool()),
-            filesystem.remedy(),
-        ),
+        io::ErrorKind::NotFound => {
+            Stop::untestable(Lack::Resource, format!("{} is not installed", filesystem.tool()), filesystem.remedy())
+        }
         _ => Stop::untestable(
             Lack::Resource,
             format!("no image of {} can be made: {error}", filesystem.name),
@@ -293,11 +264,7 @@ fn overlay_on(directory: &Path) -> Result<OwnedFd, Errno> {
         CString::new(path.into_os_string().into_encoded_bytes()).map_err(|_| Errno::EINVAL)
     };
     let (lower, upper, work) = (layer("lower")?, layer("upper")?, layer("work")?);
-    let options = [
-        (c"lowerdir", Some(&*lower)),
-        (c"upperdir", Some(&*upper)),
-        (c"workdir", Some(&*work)),
-    ];
+    let options = [(c"lowerdir", Some(&*lower)), (c"upperdir", Some(&*upper)), (c"workdir", Some(&*work))];
     mounts::mounted(c"overlay", &options, 0)
 }
 

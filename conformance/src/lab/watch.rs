@@ -33,15 +33,8 @@ pub const WRITING: &[Sysno] = &[
     Sysno::io_uring_enter,
 ];
 /// The calls that read.
-pub const READING: &[Sysno] = &[
-    Sysno::read,
-    Sysno::readv,
-    Sysno::pread64,
-    Sysno::preadv,
-    Sysno::preadv2,
-    Sysno::recvfrom,
-    Sysno::recvmsg,
-];
+pub const READING: &[Sysno] =
+    &[Sysno::read, Sysno::readv, Sysno::pread64, Sysno::preadv, Sysno::preadv2, Sysno::recvfrom, Sysno::recvmsg];
 
 /// A call that a watched program was about to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,12 +178,7 @@ fn seen(notification: &libc::seccomp_notif) -> Option<Seen> {
     };
     let number = RawFd::try_from(data.args[place]).ok()?;
     let (file, flags) = opened(&descriptor(notification.pid, number).ok()?)?;
-    Some(Seen {
-        call,
-        file,
-        flags,
-        arguments: data.args,
-    })
+    Some(Seen { call, file, flags, arguments: data.args })
 }
 
 /// The file of a descriptor, as `/proc` names it, and its status flags.
@@ -230,11 +218,9 @@ enum Refused {
 impl Refused {
     fn stop(self) -> Stop {
         match self {
-            Self::Other(Errno::ENOSYS) => Stop::untestable(
-                Lack::Kernel,
-                "there is no pidfd_getfd()",
-                "use Linux 5.6 or later",
-            ),
+            Self::Other(Errno::ENOSYS) => {
+                Stop::untestable(Lack::Kernel, "there is no pidfd_getfd()", "use Linux 5.6 or later")
+            }
             Self::Other(errno) => Stop::from_setup("pidfd_getfd", errno),
             Self::Closed => Stop::broken("the process has no such descriptor"),
         }
@@ -282,11 +268,7 @@ fn filter(calls: &[Sysno]) -> Vec<libc::sock_filter> {
         k,
     };
     // The number is the first field of the data, the architecture the second.
-    let mut steps = vec![
-        step(LOAD, 4, 0),
-        step(IS, ARCHITECTURE, 1),
-        step(LOAD, 0, 0),
-    ];
+    let mut steps = vec![step(LOAD, 4, 0), step(IS, ARCHITECTURE, 1), step(LOAD, 0, 0)];
     for call in calls {
         steps.push(step(IS, u32::try_from(call.id()).unwrap_or(u32::MAX), 1));
         steps.push(step(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0));
@@ -353,9 +335,7 @@ mod tests {
             let (mut child, watch) = Watch::start(&mut dd("/dev/null"), WRITING).expect("dd");
             assert!(child.wait().expect("it ends").success());
             let calls = watch.take();
-            let [first, second] = &calls[..] else {
-                panic!("{calls:?}")
-            };
+            let [first, second] = &calls[..] else { panic!("{calls:?}") };
             for seen in [first, second] {
                 assert!(seen.is_of("/dev/null") && !seen.is_of_kind("pipe"));
                 assert_eq!((seen.call, seen.count()), (Sysno::write, 1000));

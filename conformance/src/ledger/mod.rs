@@ -98,10 +98,7 @@ impl Quantity {
 
     /// Whether it differs from run to run.
     pub const fn varies(self) -> bool {
-        matches!(
-            self,
-            Self::Faults | Self::CompletionCalls | Self::Slept | Self::Preempted | Self::Woken
-        )
+        matches!(self, Self::Faults | Self::CompletionCalls | Self::Slept | Self::Preempted | Self::Woken)
     }
 
     /// The quantity in the name of a fact.
@@ -139,13 +136,9 @@ fn apart(seen: &Observation) -> Observation {
             apart.push(fact.fact.clone(), fact.value.clone());
             continue;
         };
-        let is_for_completions =
-            |(name, _): &&(String, u64)| FOR_COMPLETIONS.contains(&name.as_str());
+        let is_for_completions = |(name, _): &&(String, u64)| FOR_COMPLETIONS.contains(&name.as_str());
         let (reads, sends): (Vec<_>, Vec<_>) = calls.iter().partition(is_for_completions);
-        apart.push(
-            fact.fact.clone(),
-            Value::Entries(sends.into_iter().cloned().collect()),
-        );
+        apart.push(fact.fact.clone(), Value::Entries(sends.into_iter().cloned().collect()));
         let whole = fact.fact.strip_suffix(Quantity::Calls.name());
         if let Some(sink) = whole.filter(|_| !reads.is_empty()) {
             let name = format!("{sink}{}", Quantity::CompletionCalls.name());
@@ -177,10 +170,7 @@ macro_rules! rows {
     };
 }
 rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
-const _: () = assert!(
-    ROWS.len() == 2 * methods::ALL.len(),
-    "every method has a row"
-);
+const _: () = assert!(ROWS.len() == 2 * methods::ALL.len(), "every method has a row");
 
 /// A cost that is paid once, such as one or two pages of the heap, is not a cost of the bytes.
 const ONCE: u64 = 2;
@@ -321,11 +311,7 @@ impl Account<'_> {
         let watch = if netns::is_disposable() {
             aside(|| Watch::begin(sender, self.source))
         } else {
-            Err(Stop::untestable(
-                Lack::Device,
-                "not here",
-                "run it in a guest",
-            ))
+            Err(Stop::untestable(Lack::Device, "not here", "run it in a guest"))
         };
         let watch = match watch {
             Err(Stop::Untestable(reason)) => {
@@ -341,11 +327,8 @@ impl Account<'_> {
     /// Sends the first `length` bytes of the source. The receiver compares every byte.
     fn send(&self, length: usize) -> Result<Sent, Stop> {
         let ends = aside(|| self.sink.open(self.lab))?;
-        let receiver =
-            Receiver::start(self.sink, ends.far, &self.content[..length], self.is_traced);
-        let mut transfer = self
-            .method
-            .begin(self.source, &ends.near, &self.content[..length])?;
+        let receiver = Receiver::start(self.sink, ends.far, &self.content[..length], self.is_traced);
+        let mut transfer = self.method.begin(self.source, &ends.near, &self.content[..length])?;
         // The completions may arrive one by one. This makes them use memory that has been touched before.
         drop(std::hint::black_box(vec![1_u8; 100 << 10]));
         let before = Usage::now();

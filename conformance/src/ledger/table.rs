@@ -81,36 +81,11 @@ struct Claimed {
 }
 
 const CLAIMED: &[Claimed] = &[
-    Claimed {
-        name: "read+write",
-        method: "read+write 64 KiB",
-        copies: 4,
-        crossings: 4,
-    },
-    Claimed {
-        name: "mmap+write",
-        method: "mmap+write",
-        copies: 3,
-        crossings: 2,
-    },
-    Claimed {
-        name: "sendfile",
-        method: "sendfile",
-        copies: 2,
-        crossings: 2,
-    },
-    Claimed {
-        name: "splice",
-        method: "splice, pipe 64 KiB",
-        copies: 2,
-        crossings: 2,
-    },
-    Claimed {
-        name: "MSG_ZEROCOPY",
-        method: "MSG_ZEROCOPY, memory",
-        copies: 1,
-        crossings: 2,
-    },
+    Claimed { name: "read+write", method: "read+write 64 KiB", copies: 4, crossings: 4 },
+    Claimed { name: "mmap+write", method: "mmap+write", copies: 3, crossings: 2 },
+    Claimed { name: "sendfile", method: "sendfile", copies: 2, crossings: 2 },
+    Claimed { name: "splice", method: "splice, pipe 64 KiB", copies: 2, crossings: 2 },
+    Claimed { name: "MSG_ZEROCOPY", method: "MSG_ZEROCOPY, memory", copies: 1, crossings: 2 },
 ];
 
 fn value(row: &Row, sink: Sink, quantity: Quantity) -> Option<&Value> {
@@ -139,12 +114,7 @@ pub fn write(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Resul
         if at > 0 {
             writeln!(output)?;
         }
-        writeln!(
-            output,
-            "{}{}\n",
-            if markdown { "### " } else { "" },
-            table.title
-        )?;
+        writeln!(output, "{}{}\n", if markdown { "### " } else { "" }, table.title)?;
         let mut lines = vec![head()];
         for row in &sheet.rows {
             let cells = Sink::ALL.iter().map(|sink| (table.cell)(row, *sink));
@@ -152,9 +122,7 @@ pub fn write(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Resul
             if at > 0 && cells.iter().all(Option::is_none) {
                 continue;
             }
-            let cells = cells
-                .into_iter()
-                .map(|cell| cell.unwrap_or_else(|| "-".into()));
+            let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into()));
             lines.push(std::iter::once(row.row.clone()).chain(cells).collect());
         }
         draw(output, &lines, markdown)?;
@@ -168,17 +136,12 @@ pub fn write(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Resul
 
 /// The first part of a reason: `not counted`.
 fn in_short(reason: &str) -> &str {
-    reason
-        .split_once(": ")
-        .map_or(reason, |(beginning, _)| beginning)
+    reason.split_once(": ").map_or(reason, |(beginning, _)| beginning)
 }
 
 /// The reasons why the kernel's functions were not counted, without duplicates.
 fn reasons(sheet: &Sheet) -> BTreeSet<&str> {
-    let cells = sheet
-        .rows
-        .iter()
-        .flat_map(|row| Sink::ALL.iter().map(move |sink| (row, *sink)));
+    let cells = sheet.rows.iter().flat_map(|row| Sink::ALL.iter().map(move |sink| (row, *sink)));
     let texts = cells.filter_map(|(row, sink)| match value(row, sink, Quantity::Counted) {
         Some(Value::Text(text)) if in_short(text) != text => Some(text.as_str()),
         _ => None,
@@ -221,9 +184,7 @@ pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Re
         let crossings = calls.map(|calls| 2 * calls);
         let quarter = entries(row, Sink::Tcp, Quantity::CallsOfQuarter);
         let whole = entries(row, Sink::Tcp, Quantity::Calls);
-        let of_gib = quarter
-            .zip(whole)
-            .map(|(quarter, whole)| 2 * for_a_gib(quarter, whole));
+        let of_gib = quarter.zip(whole).map(|(quarter, whole)| 2 * for_a_gib(quarter, whole));
         // A value that was not counted decides nothing.
         let word = |counted: Option<u64>, claimed: u64| match counted {
             Some(counted) if counted == claimed => "holds",
@@ -234,8 +195,7 @@ pub fn document(output: &mut dyn Write, sheet: &Sheet, markdown: bool) -> io::Re
             Value::Count(count) => Some(*count),
             _ => None,
         };
-        let shown =
-            |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
+        let shown = |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
         lines.push(vec![
             claimed.name.to_owned(),
             claimed.copies.to_string(),

@@ -128,20 +128,13 @@ fn totals(output: &mut dyn Write, claims: &[&'static Claim], edges: &[Edge]) -> 
                 count(Known::Untestable) + count(Known::NotMeasured)
             )?;
         }
-        let open = of_it
-            .iter()
-            .filter(|claim| edges.iter().any(|edge| edge.claims.contains(&claim.id)));
+        let open = of_it.iter().filter(|claim| edges.iter().any(|edge| edge.claims.contains(&claim.id)));
         writeln!(output, " {} |", open.count())?;
     }
     Ok(())
 }
 
-fn entry(
-    output: &mut dyn Write,
-    claim: &'static Claim,
-    edges: &[Edge],
-    document: &Document,
-) -> io::Result<()> {
+fn entry(output: &mut dyn Write, claim: &'static Claim, edges: &[Edge], document: &Document) -> io::Result<()> {
     writeln!(output, "- **`{}`** {}", claim.id, escaped(claim.statement))?;
     let mut finds: Vec<String> = claim.finds.iter().map(known).collect();
     let untried: Vec<String> = MEASURED
@@ -154,26 +147,15 @@ fn entry(
     }
     writeln!(output, "  - known: {}", finds.join("; "))?;
     let mut sources: Vec<String> = claim.sources.iter().map(ToString::to_string).collect();
-    let statements = document
-        .statements
-        .iter()
-        .filter(|statement| statement.all_claims().any(|id| id == claim.id));
+    let statements = document.statements.iter().filter(|statement| statement.all_claims().any(|id| id == claim.id));
     let ids: Vec<&str> = statements.map(|statement| statement.id.as_str()).collect();
     if !ids.is_empty() {
         sources.push(format!("statement {}", ids.join(", ")));
     }
     writeln!(output, "  - source: {}", escaped(&sources.join("; ")))?;
     for edge in edges.iter().filter(|edge| edge.claims.contains(&claim.id)) {
-        let since = edge
-            .since
-            .map(|since| format!("Linux {since}: "))
-            .unwrap_or_default();
-        writeln!(
-            output,
-            "  - not bracketed: {since}{} (needs {})",
-            escaped(&edge.what),
-            edge.needs.join(", ")
-        )?;
+        let since = edge.since.map(|since| format!("Linux {since}: ")).unwrap_or_default();
+        writeln!(output, "  - not bracketed: {since}{} (needs {})", escaped(&edge.what), edge.needs.join(", "))?;
     }
     Ok(())
 }

@@ -95,16 +95,9 @@ impl TryFrom<Raw> for Entry {
         let mut answers = answers.into_iter().flatten();
         let (Some(answer), None) = (answers.next(), answers.next()) else {
             let (suite, file, assertion) = (raw.suite, raw.file, raw.assertion);
-            return Err(format!(
-                "{suite} {file}: \"{assertion}\" has not exactly one of claims, tests, why and open"
-            ));
+            return Err(format!("{suite} {file}: \"{assertion}\" has not exactly one of claims, tests, why and open"));
         };
-        Ok(Self {
-            suite: raw.suite,
-            file: raw.file,
-            assertion: raw.assertion,
-            answer,
-        })
+        Ok(Self { suite: raw.suite, file: raw.file, assertion: raw.assertion, answer })
     }
 }
 
@@ -208,9 +201,7 @@ impl Entry {
 impl Answer {
     fn is_empty(&self) -> bool {
         match self {
-            Self::Claims(names) | Self::Tests(names) => {
-                names.is_empty() || names.iter().any(String::is_empty)
-            }
+            Self::Claims(names) | Self::Tests(names) => names.is_empty() || names.iter().any(String::is_empty),
             Self::NotApplicable(text) | Self::Open(text) => text.is_empty(),
         }
     }
@@ -222,12 +213,7 @@ const PLAIN: Style = Style::new();
 const OPEN: Style = AnsiColor::Yellow.on_default();
 
 /// For a terminal: the entries by file, each with its answer, and the number of entries of each kind.
-pub fn human(
-    output: &mut dyn Write,
-    coverage: &Coverage,
-    entries: &[&Entry],
-    registry: Registry,
-) -> io::Result<()> {
+pub fn human(output: &mut dyn Write, coverage: &Coverage, entries: &[&Entry], registry: Registry) -> io::Result<()> {
     let mut file = String::new();
     for entry in entries {
         if file != entry.place() {
@@ -315,10 +301,7 @@ mod tests {
         assert_eq!(wrong(&longer), "LTP b02 has no entry");
         let twice = text.replace("['a01']", "['a01', 'a01']");
         assert_eq!(wrong(&twice), "LTP lists a01 twice");
-        assert_eq!(
-            wrong(&format!("{SUITE}{text}")),
-            "the suite LTP is there twice"
-        );
+        assert_eq!(wrong(&format!("{SUITE}{text}")), "the suite LTP is there twice");
     }
 
     #[test]

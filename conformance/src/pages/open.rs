@@ -41,9 +41,7 @@ impl Edge {
     /// Whether this program can run on the needed kernels.
     fn can_be_closed(&self) -> bool {
         let series = |need: &String| need.parse().map(|release: Release| release.series);
-        self.needs
-            .iter()
-            .all(|need| series(need).is_ok_and(|series| series >= STARTS))
+        self.needs.iter().all(|need| series(need).is_ok_and(|series| series >= STARTS))
     }
 
     /// The commands that close it.
@@ -51,11 +49,7 @@ impl Edge {
         if !self.can_be_closed() {
             return vec![];
         }
-        let filters: Vec<String> = self
-            .claims
-            .iter()
-            .map(|id| format!(" --filter ={id}"))
-            .collect();
+        let filters: Vec<String> = self.claims.iter().map(|id| format!(" --filter ={id}")).collect();
         let command = |need: &String| {
             let filters = filters.concat();
             format!("conformance vm run --kernel PATH --expect {need}{filters}")
@@ -94,23 +88,12 @@ pub fn edges(claims: &[&'static Claim]) -> Vec<Edge> {
 }
 
 fn of_claim(claim: &'static Claim) -> Vec<Edge> {
-    let measured: Vec<Series> = MEASURED
-        .iter()
-        .copied()
-        .filter(|series| claim.is_known_on(*series))
-        .collect();
-    let mut edges: Vec<Edge> = claim
-        .gates
-        .iter()
-        .filter_map(|gate| of_gate(claim, gate, &measured))
-        .collect();
+    let measured: Vec<Series> = MEASURED.iter().copied().filter(|series| claim.is_known_on(*series)).collect();
+    let mut edges: Vec<Edge> = claim.gates.iter().filter_map(|gate| of_gate(claim, gate, &measured)).collect();
     for pair in claim.finds.windows(2) {
         let (below, above) = (pair[0].to, pair[1].from);
         let between = series_between(below, above);
-        if is_documented(claim, below, above)
-            || between.is_empty()
-            || pair[0].holds == pair[1].holds
-        {
+        if is_documented(claim, below, above) || between.is_empty() || pair[0].holds == pair[1].holds {
             continue;
         }
         let what = format!("the verdict differs between {below} and {above}");
@@ -141,9 +124,7 @@ fn between_records(claims: &[&'static Claim]) -> Vec<Edge> {
                 && one.verdict.is_decided()
                 && !diff::facts(one, other, claim.varies).is_empty()
         };
-        let of_these = claims
-            .iter()
-            .filter(|claim| differs(claim) && !is_documented(claim, below, above));
+        let of_these = claims.iter().filter(|claim| differs(claim) && !is_documented(claim, below, above));
         let of_these: Vec<&str> = of_these.map(|claim| claim.id).collect();
         if !of_these.is_empty() {
             let what = format!("what is seen differs between {below} and {above}, not the verdict");
@@ -154,21 +135,12 @@ fn between_records(claims: &[&'static Claim]) -> Vec<Edge> {
 }
 
 fn is_documented(claim: &Claim, below: Series, above: Series) -> bool {
-    let mut gates = claim
-        .gates
-        .iter()
-        .filter_map(|gate| gate.since.parse().ok());
+    let mut gates = claim.gates.iter().filter_map(|gate| gate.since.parse().ok());
     gates.any(|release: Release| below < release.series && release.series <= above)
 }
 
 /// An edge without documentation. The kernel in the middle halves the gap.
-fn undocumented(
-    what: String,
-    claims: Vec<&'static str>,
-    below: Series,
-    above: Series,
-    between: &[Series],
-) -> Edge {
+fn undocumented(what: String, claims: Vec<&'static str>, below: Series, above: Series, between: &[Series]) -> Edge {
     Edge {
         since: None,
         what,
@@ -184,11 +156,8 @@ fn of_gate(claim: &'static Claim, gate: &'static Gate, measured: &[Series]) -> O
     let before = previous(&since);
     // Before 3.0 a series has several releases, by the third number; none of those series is measured.
     let is_measured = |release: &Release| measured.contains(&release.series);
-    let needs: Vec<String> = [before, since.clone()]
-        .iter()
-        .filter(|release| !is_measured(release))
-        .map(ToString::to_string)
-        .collect();
+    let needs: Vec<String> =
+        [before, since.clone()].iter().filter(|release| !is_measured(release)).map(ToString::to_string).collect();
     if needs.is_empty() {
         return None;
     }
@@ -228,11 +197,7 @@ fn previous(release: &Release) -> Release {
             (Series::new(major.saturating_sub(1), minor), None)
         }
     };
-    Release {
-        series,
-        patch,
-        local: String::new(),
-    }
+    Release { series, patch, local: String::new() }
 }
 
 /// The series between two, both excluded.
@@ -247,9 +212,7 @@ const TOO_OLD: &str = "cannot be closed by this program: glibc needs Linux 3.2";
 /// For a terminal: each edge with the commands that close it.
 pub fn human(output: &mut dyn Write, edges: &[Edge]) -> io::Result<()> {
     for edge in edges {
-        let since = edge
-            .since
-            .map_or("not documented".into(), |since| format!("Linux {since}"));
+        let since = edge.since.map_or("not documented".into(), |since| format!("Linux {since}"));
         writeln!(output, "{since}: {}", edge.what)?;
         if let Some(source) = &edge.source {
             writeln!(output, "  says      {source}")?;
@@ -261,11 +224,7 @@ pub fn human(output: &mut dyn Write, edges: &[Edge]) -> io::Result<()> {
             writeln!(output, "  {TOO_OLD}")?;
         }
         for command in commands {
-            let verb = if edge.since.is_some() {
-                "close it"
-            } else {
-                "narrow it"
-            };
+            let verb = if edge.since.is_some() { "close it" } else { "narrow it" };
             writeln!(output, "  {verb:<9} {command}")?;
         }
         writeln!(output)?;
@@ -278,19 +237,10 @@ pub fn human(output: &mut dyn Write, edges: &[Edge]) -> io::Result<()> {
 
 /// The table of docs/open-edges.md.
 pub fn markdown(edges: &[Edge]) -> String {
-    let mut table =
-        String::from("| since | what | measured | would close it |\n|---|---|---|---|\n");
+    let mut table = String::from("| since | what | measured | would close it |\n|---|---|---|---|\n");
     for edge in edges {
-        let needs = if edge.can_be_closed() {
-            edge.needs.join(", ")
-        } else {
-            "nothing: glibc needs 3.2".into()
-        };
-        let halves = if edge.since.is_some() {
-            ""
-        } else {
-            " halves it"
-        };
+        let needs = if edge.can_be_closed() { edge.needs.join(", ") } else { "nothing: glibc needs 3.2".into() };
+        let halves = if edge.since.is_some() { "" } else { " halves it" };
         let (since, between) = (edge.since.unwrap_or("?"), edge.between());
         let cells = [since, &edge.what, &between, &(needs + halves)].join(" | ");
         table.extend(["| ", &cells, " |\n"]);
@@ -305,11 +255,7 @@ mod tests {
     use crate::verdict::{Observation, Verdict};
     use rstest::rstest;
 
-    const BASE: Claim = Claim::new(
-        "a.b.c",
-        |_| Ok(Observation::new()),
-        |_| Verdict::holds_if(true),
-    );
+    const BASE: Claim = Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::holds_if(true));
 
     #[rstest]
     #[case("5.0", "4.20")]
@@ -326,10 +272,7 @@ mod tests {
     #[test]
     fn neighbours_leave_no_edge_open() {
         const CLAIM: Claim = Claim {
-            finds: &[
-                between((5, 10), (6, 17), false),
-                between((6, 18), (7, 3), true),
-            ],
+            finds: &[between((5, 10), (6, 17), false), between((6, 18), (7, 3), true)],
             gates: &[gate("6.18", "it works", Source::Measured)],
             ..BASE
         };
@@ -339,43 +282,27 @@ mod tests {
     #[test]
     fn a_documented_edge_asks_for_both_of_its_sides() {
         const CLAIM: Claim = Claim {
-            finds: &[
-                between((5, 10), (6, 1), false),
-                between((6, 12), (7, 3), true),
-            ],
+            finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
             gates: &[gate("6.7", "it works", Source::Measured)],
             ..BASE
         };
         let edges = edges(&[&CLAIM]);
         assert_eq!(edges.len(), 1);
         assert_eq!(edges[0].needs, ["6.6", "6.7"]);
-        assert_eq!(
-            edges[0].commands()[0],
-            "conformance vm run --kernel PATH --expect 6.6 --filter =a.b.c"
-        );
+        assert_eq!(edges[0].commands()[0], "conformance vm run --kernel PATH --expect 6.6 --filter =a.b.c");
     }
 
     #[test]
     fn an_edge_that_nobody_documents_is_halved() {
-        const CLAIM: Claim = Claim {
-            finds: &[
-                between((5, 10), (6, 1), false),
-                between((6, 12), (7, 3), true),
-            ],
-            ..BASE
-        };
+        const CLAIM: Claim =
+            Claim { finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)], ..BASE };
         let edges = edges(&[&CLAIM]);
-        assert_eq!(
-            (edges.len(), edges[0].since, edges[0].needs.as_slice()),
-            (1, None, ["6.7".to_owned()].as_slice())
-        );
+        assert_eq!((edges.len(), edges[0].since, edges[0].needs.as_slice()), (1, None, ["6.7".to_owned()].as_slice()));
     }
 
     #[test]
     fn facts_that_differ_are_an_edge_too() {
-        let claim = crate::claims::REGISTRY
-            .find("zerocopy.copies.unix")
-            .expect("a claim");
+        let claim = crate::claims::REGISTRY.find("zerocopy.copies.unix").expect("a claim");
         let edges = edges(&[claim]);
         assert_eq!(edges.len(), 1);
         assert!(edges[0].what.contains("between 5.10 and 6.1"), "{edges:?}");
@@ -386,10 +313,7 @@ mod tests {
     fn one_measured_side_asks_for_the_other_alone() {
         const CLAIM: Claim = Claim {
             finds: &[between((5, 10), (7, 3), true)],
-            gates: &[
-                gate("5.10", "it works", Source::Measured),
-                gate("2.6.17", "it came", Source::Measured),
-            ],
+            gates: &[gate("5.10", "it works", Source::Measured), gate("2.6.17", "it came", Source::Measured)],
             ..BASE
         };
         let edges = edges(&[&CLAIM]);

@@ -183,12 +183,7 @@ impl Dialogue {
     pub fn new(terms: &Terms, version: Option<Version>, mark: String, now: Instant) -> Self {
         Self {
             phase: Phase::Greeting,
-            said: Said {
-                port: None,
-                version,
-                stores_only: false,
-                knows_mark: false,
-            },
+            said: Said { port: None, version, stores_only: false, knows_mark: false },
             is_known: terms.login.is_none(),
             is_replica: false,
             acknowledges: false,
@@ -256,12 +251,7 @@ impl Dialogue {
     }
 
     /// Answers a command.
-    fn obey(
-        &mut self,
-        command: &[Vec<u8>],
-        at: &Situation<'_>,
-        out: &mut Output,
-    ) -> Result<(), End> {
+    fn obey(&mut self, command: &[Vec<u8>], at: &Situation<'_>, out: &mut Output) -> Result<(), End> {
         let text = |at: usize| {
             let bytes = command.get(at).map_or(&[][..], Vec::as_slice);
             String::from_utf8_lossy(bytes).into_owned()
@@ -274,11 +264,7 @@ impl Dialogue {
             // After the request for the file, the connection has the file and then commands: an answer would become part of them.
             _ if self.phase != Phase::Greeting => {}
             "auth" if matches!(command.len(), 2 | 3) => {
-                let user = if command.len() > 2 {
-                    text(1)
-                } else {
-                    "default".to_owned()
-                };
+                let user = if command.len() > 2 { text(1) } else { "default".to_owned() };
                 let given = (user, text(command.len() - 1));
                 self.is_known |= at.terms.login.as_ref() == Some(&given);
                 say(if self.is_known {
@@ -309,10 +295,7 @@ impl Dialogue {
             }
             other => {
                 let name: String = other.chars().filter(|c| !c.is_control()).take(40).collect();
-                say(format!(
-                    "-ERR unknown command '{name}': this is a file for replicas, not a server\r\n"
-                )
-                .as_bytes());
+                say(format!("-ERR unknown command '{name}': this is a file for replicas, not a server\r\n").as_bytes());
             }
         }
         Ok(())
@@ -456,9 +439,7 @@ impl Dialogue {
         match self.phase {
             Phase::Greeting | Phase::Streaming | Phase::Ending => End::Orderly,
             Phase::Sending => End::Wrong(format!("{how} after {bytes} bytes")),
-            Phase::Asked(_) | Phase::Delayed(_) => {
-                End::Wrong(format!("{how} before it got the file"))
-            }
+            Phase::Asked(_) | Phase::Delayed(_) => End::Wrong(format!("{how} before it got the file")),
         }
     }
 }
@@ -472,10 +453,7 @@ pub fn unknown(why: &str) -> End {
 
 /// The line that reports an error to a replica that got nothing. The replica writes it to its log.
 pub fn refusal(why: &str) -> Vec<u8> {
-    let line: String = why
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let line: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("-ERR {line}\r\n").into_bytes()
 }
 
@@ -494,10 +472,7 @@ mod tests {
         Terms {
             identity: IDENTITY.to_owned(),
             login: None,
-            header: Header {
-                format: Format::Redis,
-                version: 10,
-            },
+            header: Header { format: Format::Redis, version: 10 },
             length: 100,
             force: false,
             framing: Framing::Length,
@@ -507,10 +482,7 @@ mod tests {
     }
 
     fn redis(major: u32, minor: u32) -> Version {
-        Version {
-            program: Format::Redis,
-            version: (major, minor),
-        }
+        Version { program: Format::Redis, version: (major, minor) }
     }
 
     /// A dialogue, its terms, and a clock that a test sets.
@@ -524,11 +496,7 @@ mod tests {
         fn new(terms: Terms, version: Option<Version>) -> Self {
             let now = Instant::now();
             let dialogue = Dialogue::new(&terms, version, MARK.to_owned(), now);
-            Self {
-                terms,
-                dialogue,
-                now,
-            }
+            Self { terms, dialogue, now }
         }
 
         /// The bytes and steps that come of something, or how it ends.
@@ -536,12 +504,7 @@ mod tests {
             &mut self,
             what: impl FnOnce(&mut Dialogue, &Situation<'_>, &mut Output) -> Result<(), End>,
         ) -> Result<(String, Vec<Step>), End> {
-            let at = Situation {
-                terms: &self.terms,
-                commands: COMMANDS,
-                more: false,
-                now: self.now,
-            };
+            let at = Situation { terms: &self.terms, commands: COMMANDS, more: false, now: self.now };
             let mut out = Output::default();
             what(&mut self.dialogue, &at, &mut out)?;
             let text = String::from_utf8(out.bytes).expect("these terms are ASCII");
@@ -599,15 +562,11 @@ mod tests {
         assert_eq!(it.hears("*1\r\n$4\r\nPING\r\n"), said("+PONG\r\n", &[]));
         let port = "*3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n6380\r\n";
         assert_eq!(it.hears(port), said("+OK\r\n", &[]));
-        let able =
-            "*5\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n";
+        let able = "*5\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n";
         assert_eq!(it.hears(able), said("+OK\r\n", &[]));
         let sync = "*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n";
         assert_eq!(it.hears(sync), said("", &[Step::Ask(6380)]));
-        assert_eq!(
-            it.answers("$90\r\n# Server\r\nredis_ver", true),
-            said("", &[])
-        );
+        assert_eq!(it.answers("$90\r\n# Server\r\nredis_ver", true), said("", &[]));
         let promised = said(&full_resync(), &[Step::Begins]);
         assert_eq!(it.answers("sion:7.0.15\r\n", true), promised);
         assert_eq!(it.turn(), ("$100\r\n".to_owned(), vec![Step::Send]));
@@ -665,10 +624,7 @@ mod tests {
     #[case("PSYNC ? -1", "-NOAUTH")]
     #[case("REPLCONF rdb-only 1", "-NOAUTH")]
     fn a_password_is_asked_for(#[case] line: &str, #[case] beginning: &str) {
-        let terms = Terms {
-            login: Some(("default".to_owned(), "secret".to_owned())),
-            ..terms()
-        };
+        let terms = Terms { login: Some(("default".to_owned(), "secret".to_owned())), ..terms() };
         let mut it = Played::new(terms, Some(redis(7, 0)));
         let (answer, steps) = it.hears(&format!("{line}\r\nPING\r\n")).expect("an answer");
         assert!(answer.starts_with(beginning), "{answer}");
@@ -687,14 +643,8 @@ mod tests {
     ) {
         let mut it = Played::new(terms(), version.clone());
         let refused = it.hears(&format!("{line}\r\n"));
-        assert!(
-            matches!(&refused, Err(End::Wrong(said)) if said.contains(why)),
-            "{refused:?}"
-        );
-        let terms = Terms {
-            force: true,
-            ..terms()
-        };
+        assert!(matches!(&refused, Err(End::Wrong(said)) if said.contains(why)), "{refused:?}");
+        let terms = Terms { force: true, ..terms() };
         let mut it = Played::new(terms, version);
         let (_, steps) = it.hears(&format!("{line}\r\n")).expect("--force");
         assert_eq!(steps, [Step::Begins]);
@@ -709,18 +659,14 @@ mod tests {
         let asked = it.hears("REPLCONF listening-port 6380\r\nPSYNC ? -1\r\n");
         assert_eq!(asked, said("+OK\r\n", &[Step::Ask(6380)]));
         let refused = it.answers(answer, is_open);
-        assert!(
-            matches!(&refused, Err(End::Wrong(said)) if said.contains(why)),
-            "{refused:?}"
-        );
+        assert!(matches!(&refused, Err(End::Wrong(said)) if said.contains(why)), "{refused:?}");
     }
 
     /// Without an answer, the replica gets nothing; until then it gets signs that its master is alive.
     #[test]
     fn an_answer_is_waited_for_two_seconds() {
         let mut it = Played::new(terms(), None);
-        it.hears("REPLCONF listening-port 6380\r\nPSYNC ? -1\r\n")
-            .expect("asked");
+        it.hears("REPLCONF listening-port 6380\r\nPSYNC ? -1\r\n").expect("asked");
         let half = Duration::from_millis(500);
         assert_eq!(it.after(half), Ok((String::new(), false)));
         assert_eq!(it.after(half), Ok(("\n".to_owned(), true)));
@@ -732,10 +678,7 @@ mod tests {
 
     #[test]
     fn a_delayed_file_is_sent_when_its_time_has_come() {
-        let terms = Terms {
-            delay: Duration::from_millis(1500),
-            ..terms()
-        };
+        let terms = Terms { delay: Duration::from_millis(1500), ..terms() };
         let mut it = Played::new(terms, Some(redis(7, 0)));
         it.hears("PSYNC ? -1\r\n").expect("promised");
         assert_eq!(it.turn(), (String::new(), vec![]));
@@ -754,11 +697,7 @@ mod tests {
         it.turn();
         it.sent();
         let interval = Duration::from_secs(10);
-        assert_eq!(
-            it.after(interval),
-            Ok((String::new(), true)),
-            "a turn first"
-        );
+        assert_eq!(it.after(interval), Ok((String::new(), true)), "a turn first");
         it.turn();
         assert_eq!(it.after(interval / 2), Ok((String::new(), false)));
         let ping = "*1\r\n$4\r\nPING\r\n".to_owned();
@@ -774,19 +713,14 @@ mod tests {
         let mut it = Played::new(terms(), Some(redis(7, 0)));
         let (_, steps) = it.hears(bytes).expect("an answer");
         assert!(!steps.contains(&Step::Done), "{steps:?}");
-        assert_eq!(
-            (it.dialogue.is_done(), it.dialogue.acknowledged()),
-            (false, None)
-        );
+        assert_eq!((it.dialogue.is_done(), it.dialogue.acknowledged()), (false, None));
     }
 
     /// An answer would become a part of the file.
     #[test]
     fn nothing_is_answered_after_the_request() {
         let mut it = Played::new(terms(), Some(redis(7, 0)));
-        let (answer, steps) = it
-            .hears("PSYNC ? -1\r\nPING\r\nPSYNC ? -1\r\nnonsense\r\nQUIT\r\n")
-            .expect("one answer");
+        let (answer, steps) = it.hears("PSYNC ? -1\r\nPING\r\nPSYNC ? -1\r\nnonsense\r\nQUIT\r\n").expect("one answer");
         assert_eq!((answer, steps), (full_resync(), vec![Step::Begins]));
         assert_eq!(
             it.dialogue.closed("it has closed", 0),
@@ -809,10 +743,7 @@ mod tests {
     fn what_is_no_command_ends_it() {
         let mut it = Played::new(terms(), None);
         let tls = it.hears("\u{16}\u{3}");
-        assert!(
-            matches!(&tls, Err(End::Wrong(said)) if said.contains("TLS")),
-            "{tls:?}"
-        );
+        assert!(matches!(&tls, Err(End::Wrong(said)) if said.contains("TLS")), "{tls:?}");
     }
 
     quickcheck! {
@@ -846,23 +777,16 @@ mod tests {
     #[case("$900000\r\n")]
     fn what_does_not_end_is_refused(#[case] beginning: &str) {
         let mut it = Played::new(terms(), None);
-        it.hears("REPLCONF listening-port 1\r\nPSYNC ? -1\r\n")
-            .expect("asked");
+        it.hears("REPLCONF listening-port 1\r\nPSYNC ? -1\r\n").expect("asked");
         let piece = "b".repeat(16 << 10);
         let mut other = Played::new(terms(), None);
-        let mut ended = (
-            other.hears(beginning).err(),
-            it.answers(beginning, true).err(),
-        );
+        let mut ended = (other.hears(beginning).err(), it.answers(beginning, true).err());
         for _ in 0..UNREAD / piece.len() + 2 {
             assert!(it.dialogue.unread() <= UNREAD + piece.len());
             assert!(other.dialogue.unread() <= UNREAD + piece.len());
             ended.0 = ended.0.or_else(|| other.hears(&piece).err());
             ended.1 = ended.1.or_else(|| it.answers(&piece, true).err());
         }
-        assert!(
-            matches!(ended, (Some(End::Wrong(_)), Some(End::Wrong(_)))),
-            "{ended:?}"
-        );
+        assert!(matches!(ended, (Some(End::Wrong(_)), Some(End::Wrong(_)))), "{ended:?}");
     }
 }

@@ -100,14 +100,12 @@ impl fmt::Display for Bad {
                 "not an RDB file: it begins with \"{}\", not with REDIS or VALKEY and a version",
                 bytes.escape_ascii()
             ),
-            Self::CutOff(length) => write!(
-                f,
-                "truncated: the last of its {length} bytes are not an end mark and a checksum"
-            ),
-            Self::Checksum { said, counted } => write!(
-                f,
-                "damaged or truncated: its checksum is {said:016x}, that of its bytes {counted:016x}"
-            ),
+            Self::CutOff(length) => {
+                write!(f, "truncated: the last of its {length} bytes are not an end mark and a checksum")
+            }
+            Self::Checksum { said, counted } => {
+                write!(f, "damaged or truncated: its checksum is {said:016x}, that of its bytes {counted:016x}")
+            }
             Self::Unreadable(error) => write!(f, "it cannot be read: {error}"),
         }
     }
@@ -152,11 +150,7 @@ pub fn check(mut file: impl Read) -> Result<Checked, Bad> {
     let header = header.ok_or_else(|| Bad::Header(kept.clone()))?;
     if header.version < CHECKED && header.format == Format::Redis {
         return match kept.last() {
-            Some(&END) => Ok(Checked {
-                header,
-                length,
-                has_checksum: false,
-            }),
+            Some(&END) => Ok(Checked { header, length, has_checksum: false }),
             _ => Err(Bad::CutOff(length)),
         };
     }
@@ -170,11 +164,7 @@ pub fn check(mut file: impl Read) -> Result<Checked, Bad> {
     if said != 0 && said != counted {
         return Err(Bad::Checksum { said, counted });
     }
-    Ok(Checked {
-        header,
-        length,
-        has_checksum: said != 0,
-    })
+    Ok(Checked { header, length, has_checksum: said != 0 })
 }
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
@@ -284,8 +274,7 @@ impl<R: Read> Ends<R> {
     }
 
     fn take(&mut self, count: usize) {
-        self.digest
-            .update(&self.buffer[self.start..self.start + count]);
+        self.digest.update(&self.buffer[self.start..self.start + count]);
         self.start += count;
         self.at += count as u64;
     }
@@ -332,15 +321,8 @@ impl fmt::Display for Server {
 }
 
 /// The newest version of the format that a Redis loads, by the version of that Redis.
-const REDIS: &[((u32, u32), u32)] = &[
-    ((2, 6), 6),
-    ((3, 2), 7),
-    ((4, 0), 8),
-    ((5, 0), 9),
-    ((7, 0), 10),
-    ((7, 2), 11),
-    ((7, 4), 12),
-];
+const REDIS: &[((u32, u32), u32)] =
+    &[((2, 6), 6), ((3, 2), 7), ((4, 0), 8), ((5, 0), 9), ((7, 0), 10), ((7, 2), 11), ((7, 4), 12)];
 /// The newest version of the Redis format that a Valkey loads. Redis writes newer ones since 7.4.
 const VALKEY_REDIS: u32 = 11;
 /// Since this version, Valkey writes a different format.
@@ -456,20 +438,12 @@ pub(crate) mod tests {
     #[test]
     fn of_two_marks_with_their_checksums_the_second_is_the_end() {
         let bytes = file(&[154, 229, 1, END]);
-        assert!(
-            check(&bytes[..bytes.len() - 1])
-                .expect("a shorter file")
-                .has_checksum
-        );
+        assert!(check(&bytes[..bytes.len() - 1]).expect("a shorter file").has_checksum);
         for rest in [&b""[..], b"*1", &[END; 20]] {
             let all = [&bytes[..], rest].concat();
             let mut ends = Ends::new(&all[..]).expect("a header");
             let found = ends.find().expect("read");
-            assert_eq!(
-                found.map(|end| end.at),
-                Some(bytes.len() as u64),
-                "{rest:?}"
-            );
+            assert_eq!(found.map(|end| end.at), Some(bytes.len() as u64), "{rest:?}");
         }
     }
 
@@ -495,9 +469,7 @@ pub(crate) mod tests {
         assert_eq!(redis.to_string(), "Redis 7.0");
         assert!(redis.loads(header("REDIS0010")) && !redis.loads(header("REDIS0011")));
         assert!(!redis.loads(header("VALKEY080")));
-        let valkey = server(
-            "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n",
-        );
+        let valkey = server("# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n");
         assert!(valkey.loads(header("REDIS0011")) && !valkey.loads(header("REDIS0012")));
         assert!(!valkey.loads(header("VALKEY080")));
         assert!(server("valkey_version:9.1.2").loads(header("VALKEY080")));

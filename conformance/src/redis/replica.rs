@@ -57,12 +57,7 @@ pub struct Replica {
 
 impl Replica {
     /// A replica that has connected.
-    pub fn new(
-        link: Link,
-        peer: SocketAddr,
-        terms: &Terms,
-        version: Option<Version>,
-    ) -> io::Result<Self> {
+    pub fn new(link: Link, peer: SocketAddr, terms: &Terms, version: Option<Version>) -> io::Result<Self> {
         let now = Instant::now();
         Ok(Self {
             link,
@@ -107,11 +102,7 @@ impl Replica {
                 )));
             }
             (Ended::Failed(call, errno), _) => {
-                return Err(End::Wrong(format!(
-                    "{} after {} bytes: {errno:?}",
-                    call.name(),
-                    outcome.bytes
-                )));
+                return Err(End::Wrong(format!("{} after {} bytes: {errno:?}", call.name(), outcome.bytes)));
             }
             (ended, _) => return Err(End::Wrong(format!("it ended early: {ended:?}"))),
         }
@@ -175,8 +166,6 @@ pub fn identity() -> io::Result<String> {
         got += rustix::rand::getrandom(&mut bytes[got..], GetRandomFlags::empty())?;
     }
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    let digits = bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     Ok(digits.collect())
 }

@@ -124,12 +124,7 @@ const REMEMBERED: usize = 1 << 20;
 
 impl<'run> Server<'run> {
     /// Prepares to serve a file that was [checked](super::rdb::check).
-    pub fn new(
-        listener: TcpListener,
-        rdb: File,
-        checked: Checked,
-        options: &'run Options,
-    ) -> io::Result<Self> {
+    pub fn new(listener: TcpListener, rdb: File, checked: Checked, options: &'run Options) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(LISTENER);
@@ -206,18 +201,10 @@ impl<'run> Server<'run> {
             for news in self.news.drain(..) {
                 told(news);
             }
-            let served = self
-                .summary
-                .iter()
-                .filter(|one| one.error.is_none())
-                .count();
+            let served = self.summary.iter().filter(|one| one.error.is_none()).count();
             let done = self.replicas.values();
             let done = done.filter(|one| one.dialogue.is_done()).count();
-            if self
-                .options
-                .until
-                .is_some_and(|until| served + done >= until)
-            {
+            if self.options.until.is_some_and(|until| served + done >= until) {
                 self.stop()?;
             }
             if let Some(since) = self.ends {
@@ -230,10 +217,7 @@ impl<'run> Server<'run> {
         let keys: Vec<u64> = self.replicas.keys().copied().collect();
         for key in keys {
             // A replica that got no bytes of the file has lost nothing.
-            let has_some = self
-                .replicas
-                .get(&key)
-                .is_some_and(|one| one.served.bytes > 0);
+            let has_some = self.replicas.get(&key).is_some_and(|one| one.served.bytes > 0);
             let late = End::Wrong("it did not end in time".to_owned());
             self.leave(key, if has_some { &late } else { &End::Orderly });
         }
@@ -285,9 +269,7 @@ impl<'run> Server<'run> {
                 if is_cut_off {
                     Some("the last one is truncated".to_owned())
                 } else if is_too_much {
-                    Some(format!(
-                        "they are more than {KEPT} bytes, which are kept for replicas that come later"
-                    ))
+                    Some(format!("they are more than {KEPT} bytes, which are kept for replicas that come later"))
                 } else {
                     None
                 }
@@ -297,10 +279,7 @@ impl<'run> Server<'run> {
             epoll::delete(&self.epoll, &*file)?;
             self.more = None;
         }
-        self.error = self
-            .error
-            .take()
-            .or(why.map(|why| format!("the commands: {why}")));
+        self.error = self.error.take().or(why.map(|why| format!("the commands: {why}")));
         let keys: Vec<u64> = self.replicas.keys().copied().collect();
         for key in keys {
             match self.send(key) {
@@ -313,11 +292,7 @@ impl<'run> Server<'run> {
 
     /// Sets whether epoll reports new connections.
     fn listen(&mut self, is_to: bool) -> io::Result<()> {
-        let flags = if is_to {
-            epoll::EventFlags::IN
-        } else {
-            epoll::EventFlags::empty()
-        };
+        let flags = if is_to { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(LISTENER);
         epoll::modify(&self.epoll, &self.listener, data, flags)?;
         self.is_full = !is_to;
@@ -368,11 +343,7 @@ impl<'run> Server<'run> {
     fn serve(&mut self, key: u64, flags: epoll::EventFlags) {
         let replica = key & !1;
         let began = Instant::now();
-        let served = if key == replica {
-            self.hear(key, flags)
-        } else {
-            self.hear_what_it_is(replica, flags)
-        };
+        let served = if key == replica { self.hear(key, flags) } else { self.hear_what_it_is(replica, flags) };
         if self.stretches.len() < REMEMBERED {
             self.stretches.push(began.elapsed());
         }
@@ -384,12 +355,8 @@ impl<'run> Server<'run> {
 
     /// A replica's dialogue, and what it depends on now.
     fn dialogue(&mut self, key: u64) -> Option<(&mut Replica, Situation<'_>)> {
-        let situation = Situation {
-            terms: &self.terms,
-            commands: &self.commands,
-            more: self.more.is_some(),
-            now: Instant::now(),
-        };
+        let situation =
+            Situation { terms: &self.terms, commands: &self.commands, more: self.more.is_some(), now: Instant::now() };
         Some((self.replicas.get_mut(&key)?, situation))
     }
 
@@ -404,8 +371,7 @@ impl<'run> Server<'run> {
             let _ = Completions::now(&replica.link);
         }
         if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
-            let closed =
-                |replica: &Replica, how| replica.dialogue.closed(how, replica.served.bytes);
+            let closed = |replica: &Replica, how| replica.dialogue.closed(how, replica.served.bytes);
             match replica.link.read() {
                 Ok(Some(bytes)) => {
                     let mut out = Output::default();
@@ -424,18 +390,12 @@ impl<'run> Server<'run> {
             return Ok(());
         };
         if replica.link.waiting() > DEAF {
-            return Err(End::Wrong(
-                "it does not read what it is answered".to_owned(),
-            ));
+            return Err(End::Wrong("it does not read what it is answered".to_owned()));
         }
         let is_full = matches!(replica.sending, Some((_, Some(_))));
         let has_room = flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR);
         // The socket had no room before, and still has none.
-        if is_full && !has_room {
-            Ok(())
-        } else {
-            self.send(key)
-        }
+        if is_full && !has_room { Ok(()) } else { self.send(key) }
     }
 
     /// Does what a dialogue asks for. The bytes are sent when the socket takes them.
@@ -465,9 +425,8 @@ impl<'run> Server<'run> {
                     let (source, sink) = (Rc::clone(&self.rdb), replica.link.socket());
                     let (route, length) = (self.options.route, self.terms.length);
                     let transfer = Transfer::begin(route, source, 0, length, sink);
-                    let transfer = transfer.map_err(|errno| {
-                        End::Wrong(format!("{route} cannot be prepared: {errno:?}"))
-                    })?;
+                    let transfer =
+                        transfer.map_err(|errno| End::Wrong(format!("{route} cannot be prepared: {errno:?}")))?;
                     replica.sending = Some((Box::new(transfer), Some(Wait::Sink)));
                 }
             }
@@ -487,8 +446,7 @@ impl<'run> Server<'run> {
             link.flush().map_err(|error| unknown(&error.to_string()))?;
             if link.is_flushed() {
                 let data = epoll::EventData::new_u64(key | 1);
-                epoll::modify(&self.epoll, &*link, data, epoll::EventFlags::IN)
-                    .map_err(io::Error::from)?;
+                epoll::modify(&self.epoll, &*link, data, epoll::EventFlags::IN).map_err(io::Error::from)?;
             }
         }
         let answer = link.read().map_err(|error| unknown(&error.to_string()))?;
@@ -497,9 +455,7 @@ impl<'run> Server<'run> {
         };
         let mut out = Output::default();
         let bytes = answer.as_deref().unwrap_or_default();
-        replica
-            .dialogue
-            .hear_answer(bytes, answer.is_some(), &at, &mut out)?;
+        replica.dialogue.hear_answer(bytes, answer.is_some(), &at, &mut out)?;
         if !matches!(replica.dialogue.phase(), Phase::Asked(_)) {
             // This drops the other connection, which also removes it from epoll.
             replica.asked = None;
@@ -535,11 +491,7 @@ impl<'run> Server<'run> {
             State::Waits(wait) => Some(wait),
             State::Ended => None,
         };
-        let finished = if state == State::Ended {
-            replica.finish()
-        } else {
-            Ok(())
-        };
+        let finished = if state == State::Ended { replica.finish() } else { Ok(()) };
         self.news.push_back(progress);
         finished
     }

@@ -74,28 +74,15 @@ impl Diff {
 
     fn compare(&mut self, one: &Record, other: &Record, registry: Registry) {
         let untestable = [one, other].map(|record| record.verdict == Word::Untestable);
-        let reason = [one, other]
-            .iter()
-            .find_map(|record| record.reason.as_ref().map(ToString::to_string));
-        let pair = Pair {
-            id: one.id.clone(),
-            verdicts: [one.verdict, other.verdict],
-            facts: vec![],
-            reason,
-        };
+        let reason = [one, other].iter().find_map(|record| record.reason.as_ref().map(ToString::to_string));
+        let pair = Pair { id: one.id.clone(), verdicts: [one.verdict, other.verdict], facts: vec![], reason };
         match untestable {
             [true, true] => {}
             [false, true] => self.newly_untestable.push(pair),
             [true, false] => self.newly_testable.push(pair),
             [false, false] => {
-                let pair = Pair {
-                    facts: facts(
-                        one,
-                        other,
-                        registry.find(&one.id).map_or(&[], |claim| claim.varies),
-                    ),
-                    ..pair
-                };
+                let pair =
+                    Pair { facts: facts(one, other, registry.find(&one.id).map_or(&[], |claim| claim.varies)), ..pair };
                 if one.verdict != other.verdict {
                     self.verdicts.push(pair);
                 } else if !pair.facts.is_empty() {
@@ -122,21 +109,14 @@ impl Diff {
 
     /// The claims that only one result has, with a title.
     fn only(&self, names: [&str; 2]) -> [(String, &[String]); 2] {
-        [
-            (format!("only in {}", names[0]), &self.only_first),
-            (format!("only in {}", names[1]), &self.only_second),
-        ]
+        [(format!("only in {}", names[0]), &self.only_first), (format!("only in {}", names[1]), &self.only_second)]
     }
 }
 
 /// The facts that differ, except for those that may vary.
 pub fn facts(one: &Record, other: &Record, varies: &[&str]) -> Vec<Facts> {
     let mut names: Vec<&str> = Vec::new();
-    for fact in [one, other]
-        .iter()
-        .filter_map(|record| record.observation.as_ref())
-        .flat_map(Observation::facts)
-    {
+    for fact in [one, other].iter().filter_map(|record| record.observation.as_ref()).flat_map(Observation::facts) {
         if !names.contains(&fact.fact.as_str()) && !varies.contains(&fact.fact.as_str()) {
             names.push(&fact.fact);
         }
@@ -144,29 +124,18 @@ pub fn facts(one: &Record, other: &Record, varies: &[&str]) -> Vec<Facts> {
     // A fact may be noted more than once.
     let value = |record: &Record, name: &str| {
         let facts = record.observation.iter().flat_map(Observation::facts);
-        let values: Vec<String> = facts
-            .filter(|fact| fact.fact == name)
-            .map(|fact| fact.value.to_string())
-            .collect();
+        let values: Vec<String> = facts.filter(|fact| fact.fact == name).map(|fact| fact.value.to_string()).collect();
         (!values.is_empty()).then(|| values.join(", "))
     };
     names
         .into_iter()
-        .map(|name| Facts {
-            fact: name.to_owned(),
-            values: [value(one, name), value(other, name)],
-        })
+        .map(|name| Facts { fact: name.to_owned(), values: [value(one, name), value(other, name)] })
         .filter(|facts| facts.values[0] != facts.values[1])
         .collect()
 }
 
 /// Prints the differences for people.
-pub fn human(
-    output: &mut dyn Write,
-    diff: &Diff,
-    first: &Stored,
-    second: &Stored,
-) -> io::Result<()> {
+pub fn human(output: &mut dyn Write, diff: &Diff, first: &Stored, second: &Stored) -> io::Result<()> {
     heading(output, first, second)?;
     for (title, pairs) in diff.groups() {
         if pairs.is_empty() {
@@ -208,28 +177,16 @@ fn heading(output: &mut dyn Write, first: &Stored, second: &Stored) -> io::Resul
 
 fn words(pair: &Pair) -> String {
     let [one, other] = pair.verdicts;
-    if one == other {
-        one.text().to_owned()
-    } else {
-        format!("{} -> {}", one.text(), other.text())
-    }
+    if one == other { one.text().to_owned() } else { format!("{} -> {}", one.text(), other.text()) }
 }
 
 /// A fact that was not observed is a dash.
 fn values(facts: &Facts) -> [String; 2] {
-    facts
-        .values
-        .clone()
-        .map(|value| value.map_or_else(|| "-".to_owned(), |value| one_line(&value)))
+    facts.values.clone().map(|value| value.map_or_else(|| "-".to_owned(), |value| one_line(&value)))
 }
 
 /// Prints the differences in GitHub's Markdown.
-pub fn markdown(
-    output: &mut dyn Write,
-    diff: &Diff,
-    first: &Stored,
-    second: &Stored,
-) -> io::Result<()> {
+pub fn markdown(output: &mut dyn Write, diff: &Diff, first: &Stored, second: &Stored) -> io::Result<()> {
     let (one, other) = (escaped(&first.name), escaped(&second.name));
     writeln!(output, "# What differs between {one} and {other}")?;
     for (title, pairs) in diff.groups() {
@@ -237,10 +194,7 @@ pub fn markdown(
             continue;
         }
         let count = plural(pairs.len(), "claim");
-        writeln!(
-            output,
-            "\n## {count}, {title}\n\n| claim | fact | {one} | {other} |\n|---|---|---|---|"
-        )?;
+        writeln!(output, "\n## {count}, {title}\n\n| claim | fact | {one} | {other} |\n|---|---|---|---|")?;
         for pair in pairs {
             let id = escaped(&pair.id);
             let [a, b] = pair.verdicts.map(Word::text);
@@ -277,12 +231,7 @@ struct Document<'diff> {
 }
 
 /// Prints a document with `schema`, `first` and `second` (name and release), and the fields of [`Diff`].
-pub fn json(
-    output: &mut dyn Write,
-    diff: &Diff,
-    first: &Stored,
-    second: &Stored,
-) -> io::Result<()> {
+pub fn json(output: &mut dyn Write, diff: &Diff, first: &Stored, second: &Stored) -> io::Result<()> {
     let document = Document {
         schema: SCHEMA,
         first: [&first.name, &first.run.environment.kernel],

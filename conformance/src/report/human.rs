@@ -21,24 +21,13 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 const CYAN: Style = AnsiColor::Cyan.on_default();
 
 fn width() -> usize {
-    if io::stdout().is_terminal() {
-        textwrap::termwidth().min(WIDTH)
-    } else {
-        WIDTH
-    }
+    if io::stdout().is_terminal() { textwrap::termwidth().min(WIDTH) } else { WIDTH }
 }
 
 /// Prints `text` wrapped. The first line begins with `first`, the others with the same number of spaces.
-pub(crate) fn paragraph(
-    output: &mut dyn Write,
-    first: &str,
-    text: &str,
-    style: Style,
-) -> io::Result<()> {
+pub(crate) fn paragraph(output: &mut dyn Write, first: &str, text: &str, style: Style) -> io::Result<()> {
     let indent = " ".repeat(first.chars().count());
-    let options = textwrap::Options::new(width())
-        .initial_indent(first)
-        .subsequent_indent(&indent);
+    let options = textwrap::Options::new(width()).initial_indent(first).subsequent_indent(&indent);
     for line in textwrap::wrap(text, options) {
         writeln!(output, "{style}{line}{style:#}")?;
     }
@@ -72,29 +61,16 @@ fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
         }
         _ => String::new(),
     };
-    writeln!(
-        output,
-        "      {style}{:<10}{style:#} {}{RED}{judged}{RED:#}",
-        record.verdict.text(),
-        record.id
-    )?;
+    writeln!(output, "      {style}{:<10}{style:#} {}{RED}{judged}{RED:#}", record.verdict.text(), record.id)?;
     paragraph(output, "                 ", &record.what_happened(), DIM)
 }
 
 /// The lines above every report: the environment of the run, and the isolation that was missing.
 pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     let environment = &run.environment;
-    let user = if environment.uid == 0 {
-        "root".to_owned()
-    } else {
-        format!("user {}", environment.uid)
-    };
-    let files = environment
-        .scratch
-        .as_ref()
-        .map_or("no directory for files".to_owned(), |path| {
-            format!("files in {path}")
-        });
+    let user = if environment.uid == 0 { "root".to_owned() } else { format!("user {}", environment.uid) };
+    let files =
+        environment.scratch.as_ref().map_or("no directory for files".to_owned(), |path| format!("files in {path}"));
     let linux = format!("Linux {} {}", environment.kernel, environment.machine);
     let kernel = match &environment.foreign {
         None => linux,
@@ -103,12 +79,12 @@ pub fn heading(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     writeln!(output, "{BOLD}{kernel}{BOLD:#}, as {user}, {files}")?;
     let mut lost = environment.passed_over.clone();
     if let Some(error) = &environment.lost.ptrace {
-        lost.push(format!(
-            "kernel entries cannot be counted: ptrace is refused ({error})"
-        ));
+        lost.push(format!("kernel entries cannot be counted: ptrace is refused ({error})"));
     }
     if let Some(error) = &environment.lost.pid_namespace {
-        lost.push(format!("experiments have no PID namespace of their own ({error}); they are cleaned up by their keepers"));
+        lost.push(format!(
+            "experiments have no PID namespace of their own ({error}); they are cleaned up by their keepers"
+        ));
     }
     for lost in lost {
         paragraph(output, "lost: ", &lost, CYAN)?;
@@ -136,58 +112,33 @@ pub fn whole(
 
 /// New findings and changes, in one plain line each.
 pub fn worth_a_word(run: &Run) -> Vec<String> {
-    let found = run
-        .judged(Judgement::Changed)
-        .chain(run.judged(Judgement::NewFinding));
+    let found = run.judged(Judgement::Changed).chain(run.judged(Judgement::NewFinding));
     let line = |record: &Record| {
         let judgement = record.judgement.map_or("", Judgement::words);
-        format!(
-            "{judgement}: {} {}: {}",
-            record.id,
-            record.verdict.text(),
-            record.what_happened()
-        )
+        format!("{judgement}: {} {}: {}", record.id, record.verdict.text(), record.what_happened())
     };
     found.map(line).collect()
 }
 
 /// The source document in order: each statement, how it stands, and the claims that decide it.
-pub fn document(
-    output: &mut dyn Write,
-    run: &Run,
-    registry: Registry,
-    language: Language,
-) -> io::Result<()> {
+pub fn document(output: &mut dyn Write, run: &Run, registry: Registry, language: Language) -> io::Result<()> {
     let document = Document::load();
     for section in &document.sections {
-        let statements: Vec<&Statement> = document
-            .of_section(section)
-            .filter(|statement| concerns(statement, run, registry))
-            .collect();
+        let statements: Vec<&Statement> =
+            document.of_section(section).filter(|statement| concerns(statement, run, registry)).collect();
         if statements.is_empty() {
             continue;
         }
-        let number = if section
-            .number
-            .starts_with(|letter: char| letter.is_ascii_digit())
-        {
-            &section.number
-        } else {
-            "-"
-        };
+        let number =
+            if section.number.starts_with(|letter: char| letter.is_ascii_digit()) { &section.number } else { "-" };
         let heading = section.heading(language);
         writeln!(output, "\n{BOLD}{number}  {heading}{BOLD:#}")?;
         for statement in statements {
             self::statement(output, statement, run, language)?;
         }
     }
-    let standings = document
-        .statements
-        .iter()
-        .filter(|statement| concerns(statement, run, registry));
-    let standings: Vec<Standing> = standings
-        .map(|statement| standing(statement, run))
-        .collect();
+    let standings = document.statements.iter().filter(|statement| concerns(statement, run, registry));
+    let standings: Vec<Standing> = standings.map(|statement| standing(statement, run)).collect();
     let count = |standing| standings.iter().filter(|other| **other == standing).count();
     writeln!(
         output,
@@ -207,9 +158,7 @@ fn concerns(statement: &Statement, run: &Run, registry: Registry) -> bool {
     if claims.peek().is_none() {
         let document = Document::load();
         let of_document = registry.all().filter(|claim| document.is_decided_by(claim));
-        return of_document
-            .into_iter()
-            .all(|claim| run.find(claim.id).is_some());
+        return of_document.into_iter().all(|claim| run.find(claim.id).is_some());
     }
     claims.any(|id| run.find(id).is_some())
 }
@@ -219,26 +168,14 @@ fn standing(statement: &Statement, run: &Run) -> Standing {
 }
 
 /// One statement with its claims.
-pub fn statement(
-    output: &mut dyn Write,
-    statement: &Statement,
-    run: &Run,
-    language: Language,
-) -> io::Result<()> {
+pub fn statement(output: &mut dyn Write, statement: &Statement, run: &Run, language: Language) -> io::Result<()> {
     let standing = standing(statement, run);
     let style = standing_style(standing);
     writeln!(output)?;
     let indent = " ".repeat(17);
-    let options = textwrap::Options::new(width())
-        .initial_indent(&indent)
-        .subsequent_indent(&indent);
+    let options = textwrap::Options::new(width()).initial_indent(&indent).subsequent_indent(&indent);
     let text = textwrap::wrap(statement.sentence(language), options).join("\n");
-    writeln!(
-        output,
-        "  {BOLD}{}{BOLD:#} {style}{standing:<10}{style:#} {}",
-        statement.id,
-        text.trim_start()
-    )?;
+    writeln!(output, "  {BOLD}{}{BOLD:#} {style}{standing:<10}{style:#} {}", statement.id, text.trim_start())?;
     if let Some(reason) = &statement.reason {
         paragraph(output, &indent, reason, DIM)?;
     }
@@ -271,14 +208,8 @@ pub fn claims(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Resu
 /// Verdicts without a record, which are the purpose of a run on a new kernel. They are printed first.
 pub fn news(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     for (judgement, words) in [
-        (
-            Judgement::Changed,
-            "Changed: measured on this series before, with the other result",
-        ),
-        (
-            Judgement::NewFinding,
-            "New findings: not known of this kernel",
-        ),
+        (Judgement::Changed, "Changed: measured on this series before, with the other result"),
+        (Judgement::NewFinding, "New findings: not known of this kernel"),
     ] {
         let found: Vec<&Record> = run.judged(judgement).collect();
         if !found.is_empty() {
@@ -365,11 +296,6 @@ pub fn verdict_here(output: &mut dyn Write, run: &Run, found: &Record) -> io::Re
     if let Some(judgement) = found.judgement {
         let _ = write!(line, ", {}", judgement.words());
     }
-    writeln!(
-        output,
-        "  on {}  {style}{}{style:#}{line}",
-        run.environment.kernel,
-        found.verdict.text()
-    )?;
+    writeln!(output, "  on {}  {style}{}{style:#}{line}", run.environment.kernel, found.verdict.text())?;
     paragraph(output, "  ", &found.what_happened(), DIM)
 }

@@ -38,27 +38,20 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -
         .with_attribute(("tests", tests.as_str()))
         .with_attribute(("failures", failed.as_str()))
         .with_attribute(("errors", "0"))
-        .write_inner_content(|xml| {
-            runs.iter()
-                .try_for_each(|stored| suite(xml, stored, strictness))
-        })?;
+        .write_inner_content(|xml| runs.iter().try_for_each(|stored| suite(xml, stored, strictness)))?;
     output.write_all(&xml.into_inner())?;
     writeln!(output)
 }
 
 fn failures(run: &Run, strictness: &Strictness) -> usize {
     let failed = run.records.iter();
-    failed
-        .filter(|record| run.fails(record, strictness))
-        .count()
+    failed.filter(|record| run.fails(record, strictness)).count()
 }
 
 /// The untestable results that are not failures.
 fn skipped(run: &Run, strictness: &Strictness) -> usize {
-    let untestable = run
-        .records
-        .iter()
-        .filter(|record| record.verdict == Word::Untestable && !run.fails(record, strictness));
+    let untestable =
+        run.records.iter().filter(|record| record.verdict == Word::Untestable && !run.fails(record, strictness));
     untestable.count()
 }
 
@@ -68,21 +61,13 @@ fn suite(xml: &mut Xml, stored: &Stored, strictness: &Strictness) -> io::Result<
     xml.create_element("testsuite")
         .with_attribute(("name", clean(&stored.name).as_str()))
         .with_attribute(("tests", records.len().to_string().as_str()))
-        .with_attribute((
-            "failures",
-            failures(&stored.run, strictness).to_string().as_str(),
-        ))
+        .with_attribute(("failures", failures(&stored.run, strictness).to_string().as_str()))
         .with_attribute(("errors", "0"))
-        .with_attribute((
-            "skipped",
-            skipped(&stored.run, strictness).to_string().as_str(),
-        ))
+        .with_attribute(("skipped", skipped(&stored.run, strictness).to_string().as_str()))
         .with_attribute(("time", seconds(milliseconds).as_str()))
         .write_inner_content(|xml| {
             properties(xml, stored)?;
-            records
-                .iter()
-                .try_for_each(|record| case(xml, stored, record, strictness))
+            records.iter().try_for_each(|record| case(xml, stored, record, strictness))
         })?;
     Ok(())
 }
@@ -99,25 +84,19 @@ fn properties(xml: &mut Xml, stored: &Stored) -> io::Result<()> {
     all.extend(environment.config.iter().cloned());
     let verdicts = stored.run.records.iter();
     all.extend(verdicts.map(|record| (format!("verdict of {}", record.id), record.words())));
-    xml.create_element("properties")
-        .write_inner_content(|xml| {
-            for (name, value) in &all {
-                xml.create_element("property")
-                    .with_attribute(("name", clean(name).as_str()))
-                    .with_attribute(("value", clean(value).as_str()))
-                    .write_empty()?;
-            }
-            Ok(())
-        })?;
+    xml.create_element("properties").write_inner_content(|xml| {
+        for (name, value) in &all {
+            xml.create_element("property")
+                .with_attribute(("name", clean(name).as_str()))
+                .with_attribute(("value", clean(value).as_str()))
+                .write_empty()?;
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 
-fn case(
-    xml: &mut Xml,
-    stored: &Stored,
-    record: &Record,
-    strictness: &Strictness,
-) -> io::Result<()> {
+fn case(xml: &mut Xml, stored: &Stored, record: &Record, strictness: &Strictness) -> io::Result<()> {
     let happened = clean(&record.what_happened());
     let class = clean(&format!("{}/{}", stored.name, record.interface()));
     xml.create_element("testcase")
@@ -131,13 +110,10 @@ fn case(
                     .with_attribute(("message", happened.as_str()))
                     .write_empty()?;
             } else if record.verdict == Word::Untestable {
-                xml.create_element("skipped")
-                    .with_attribute(("message", happened.as_str()))
-                    .write_empty()?;
+                xml.create_element("skipped").with_attribute(("message", happened.as_str())).write_empty()?;
             }
             let said = format!("{}: {happened}", record.words());
-            xml.create_element("system-out")
-                .write_text_content(BytesText::new(&said))?;
+            xml.create_element("system-out").write_text_content(BytesText::new(&said))?;
             Ok(())
         })?;
     Ok(())

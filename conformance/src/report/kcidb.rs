@@ -37,12 +37,7 @@ pub struct Submitter {
 const EXCERPT: usize = 16384;
 
 /// Writes the submission.
-pub fn write(
-    output: &mut dyn Write,
-    runs: &[Stored],
-    submitter: &Submitter,
-    registry: Registry,
-) -> io::Result<()> {
+pub fn write(output: &mut dyn Write, runs: &[Stored], submitter: &Submitter, registry: Registry) -> io::Result<()> {
     let mut checkouts: Vec<Value> = Vec::new();
     let mut builds: Vec<Value> = Vec::new();
     let mut tests: Vec<Value> = Vec::new();
@@ -93,10 +88,8 @@ pub fn write(
 }
 
 fn test(record: &Record, registry: Registry) -> Value {
-    let excerpt: String = one_line(&format!("{}: {}", record.words(), record.what_happened()))
-        .chars()
-        .take(EXCERPT)
-        .collect();
+    let excerpt: String =
+        one_line(&format!("{}: {}", record.words(), record.what_happened())).chars().take(EXCERPT).collect();
     let mut test = json!({
         "path": path(&record.id),
         "status": status(record),
@@ -132,10 +125,7 @@ fn path(id: &str) -> String {
     };
     let parts = id.split('.').filter(|part| !part.is_empty());
     let parts = parts.map(|part| part.chars().map(letter).collect::<String>());
-    std::iter::once("nocopy".to_owned())
-        .chain(parts)
-        .collect::<Vec<_>>()
-        .join(".")
+    std::iter::once("nocopy".to_owned()).chain(parts).collect::<Vec<_>>().join(".")
 }
 
 /// The machine's name, in lower-case letters, digits and `_`.

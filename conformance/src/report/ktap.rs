@@ -43,12 +43,7 @@ pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -
 }
 
 /// Prints the claims of an interface. Returns whether all are `ok`.
-fn claims(
-    output: &mut dyn Write,
-    run: &Run,
-    records: &[&Record],
-    strictness: &Strictness,
-) -> io::Result<bool> {
+fn claims(output: &mut dyn Write, run: &Run, records: &[&Record], strictness: &Strictness) -> io::Result<bool> {
     writeln!(output, "    KTAP version 1\n    1..{}", records.len())?;
     for (number, record) in (1..).zip(records) {
         let happened = one_line(&record.what_happened());

@@ -14,33 +14,19 @@ use std::io::{self, Write};
 /// Writes the report.
 pub fn write(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
     let ids = ids(runs, strictness.registry);
-    writeln!(
-        output,
-        "# {} on {}\n",
-        plural(ids.len(), "claim"),
-        plural(runs.len(), "kernel")
-    )?;
+    writeln!(output, "# {} on {}\n", plural(ids.len(), "claim"), plural(runs.len(), "kernel"))?;
     kernels(output, runs)?;
     red(output, runs, strictness)?;
-    let (differ, same): (Vec<String>, Vec<String>) =
-        ids.into_iter().partition(|id| differs(runs, id));
+    let (differ, same): (Vec<String>, Vec<String>) = ids.into_iter().partition(|id| differs(runs, id));
     if !differ.is_empty() {
-        writeln!(
-            output,
-            "\n## {}, not the same everywhere\n",
-            plural(differ.len(), "claim")
-        )?;
+        writeln!(output, "\n## {}, not the same everywhere\n", plural(differ.len(), "claim"))?;
         table(output, runs, &differ, strictness.registry)?;
     }
     for about in interfaces(&same) {
         let of_it = same.iter().filter(|id| interface(id) == about);
         let of_it: Vec<String> = of_it.cloned().collect();
         let count = plural(of_it.len(), "claim");
-        writeln!(
-            output,
-            "\n## {}: {count}, the same everywhere\n",
-            escaped(about)
-        )?;
+        writeln!(output, "\n## {}: {count}, the same everywhere\n", escaped(about))?;
         table(output, runs, &of_it, strictness.registry)?;
     }
     findings(output, runs)?;
@@ -74,34 +60,24 @@ fn kernels(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
 }
 
 fn red(output: &mut dyn Write, runs: &[Stored], strictness: &Strictness) -> io::Result<()> {
-    let runs = runs
-        .iter()
-        .map(|stored| (stored.name.as_str(), &stored.run));
+    let runs = runs.iter().map(|stored| (stored.name.as_str(), &stored.run));
     let red = red_of_all(runs, strictness);
     if red.is_empty() {
         return Ok(());
     }
     writeln!(output, "\n## Red\n")?;
-    red.iter()
-        .try_for_each(|reason| writeln!(output, "- {}", escaped(reason)))
+    red.iter().try_for_each(|reason| writeln!(output, "- {}", escaped(reason)))
 }
 
 /// Verdicts without a record, and changes.
 fn findings(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
-    let is_news = |record: &Record| {
-        matches!(
-            record.judgement,
-            Some(Judgement::NewFinding | Judgement::Changed)
-        )
-    };
+    let is_news = |record: &Record| matches!(record.judgement, Some(Judgement::NewFinding | Judgement::Changed));
     let found: Vec<(&str, &Record)> = all(runs).filter(|(_, record)| is_news(record)).collect();
     if found.is_empty() {
         return Ok(());
     }
     writeln!(output, "\n## Findings\n")?;
-    found
-        .into_iter()
-        .try_for_each(|(name, record)| item(output, name, record))
+    found.into_iter().try_for_each(|(name, record)| item(output, name, record))
 }
 
 fn all(runs: &[Stored]) -> impl Iterator<Item = (&str, &Record)> {
@@ -124,36 +100,19 @@ fn item(output: &mut dyn Write, name: &str, record: &Record) -> io::Result<()> {
 
 /// Whether the kernels have different results. A claim that could not be tried, or was not tried, is also a difference.
 fn differs(runs: &[Stored], id: &str) -> bool {
-    let words: BTreeSet<Option<&str>> = runs
-        .iter()
-        .map(|stored| Some(stored.run.find(id)?.verdict.text()))
-        .collect();
+    let words: BTreeSet<Option<&str>> = runs.iter().map(|stored| Some(stored.run.find(id)?.verdict.text())).collect();
     words.len() > 1
 }
 
-fn table(
-    output: &mut dyn Write,
-    runs: &[Stored],
-    ids: &[String],
-    registry: Registry,
-) -> io::Result<()> {
+fn table(output: &mut dyn Write, runs: &[Stored], ids: &[String], registry: Registry) -> io::Result<()> {
     let names = runs.iter().map(|stored| escaped(&stored.name));
     let names: Vec<String> = names.collect();
     writeln!(output, "| claim | says | {} |", names.join(" | "))?;
     writeln!(output, "|---|---|{}", "---|".repeat(runs.len()))?;
     for id in ids {
         let says = registry.find(id).map_or("", |claim| claim.statement);
-        let cells: Vec<String> = runs
-            .iter()
-            .map(|stored| cell(stored.run.find(id)))
-            .collect();
-        writeln!(
-            output,
-            "| {} | {} | {} |",
-            escaped(id),
-            escaped(says),
-            cells.join(" | ")
-        )?;
+        let cells: Vec<String> = runs.iter().map(|stored| cell(stored.run.find(id))).collect();
+        writeln!(output, "| {} | {} | {} |", escaped(id), escaped(says), cells.join(" | "))?;
     }
     Ok(())
 }
@@ -180,10 +139,7 @@ fn untestable(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
     let mut reasons: Vec<(&str, String, Vec<&str>)> = Vec::new();
     for (name, record) in all(runs).filter(|(_, record)| record.verdict == Word::Untestable) {
         let why = record.what_happened();
-        match reasons
-            .iter_mut()
-            .find(|(id, reason, _)| *id == record.id && *reason == why)
-        {
+        match reasons.iter_mut().find(|(id, reason, _)| *id == record.id && *reason == why) {
             Some((_, _, names)) => names.push(name),
             None => reasons.push((&record.id, why, vec![name])),
         }
@@ -191,18 +147,9 @@ fn untestable(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
     if reasons.is_empty() {
         return Ok(());
     }
-    writeln!(
-        output,
-        "\n## Untestable\n\n| claim | on | why |\n|---|---|---|"
-    )?;
+    writeln!(output, "\n## Untestable\n\n| claim | on | why |\n|---|---|---|")?;
     for (id, why, names) in reasons {
-        writeln!(
-            output,
-            "| {} | {} | {} |",
-            escaped(id),
-            escaped(&names.join(", ")),
-            escaped(&why)
-        )?;
+        writeln!(output, "| {} | {} | {} |", escaped(id), escaped(&names.join(", ")), escaped(&why))?;
     }
     Ok(())
 }
@@ -211,10 +158,7 @@ fn untestable(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
 pub fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in one_line(text).chars() {
-        if matches!(
-            letter,
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&'
-        ) {
+        if matches!(letter, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&') {
             safe.push('\\');
         }
         safe.push(letter);

@@ -32,12 +32,7 @@ pub(super) fn asked(call: Sysno, answer: Result<usize, Errno>) -> Result<usize, 
 }
 
 /// The same for a call that has moved an offset. The count and the distance must be equal.
-pub(super) fn moved(
-    call: Sysno,
-    answer: Result<usize, Errno>,
-    from: u64,
-    to: u64,
-) -> Result<usize, Halt> {
+pub(super) fn moved(call: Sysno, answer: Result<usize, Errno>, from: u64, to: u64) -> Result<usize, Halt> {
     match asked(call, answer)? {
         count if from.checked_add(count as u64) == Some(to) => Ok(count),
         _ => Err(Halt::Disagrees(call)),
@@ -48,12 +43,7 @@ pub(super) fn moved(
 pub(super) trait Carrier: fmt::Debug + Send {
     /// Sends some of the rest to the sink. Returns the bytes that the sink has taken, or 0 if they have only left the source. `held`
     /// bytes left the source before, so a step may only send these. After a failure, the step can be repeated.
-    fn step(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<usize, Halt>;
+    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt>;
 
     /// Bytes that have left the source and not reached the sink: in a buffer or a pipe.
     fn held(&self) -> u64 {

@@ -16,17 +16,10 @@ impl MmapWrite {
 }
 
 impl Carrier for MmapWrite {
-    fn step(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<usize, Halt> {
+    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt> {
         let (address, length) = self.0.at(source, left)?;
         // SAFETY: the range is inside the window's mapping, to which no reference exists.
-        asked(Sysno::write, unsafe {
-            io::write_from(&sink, address, length)
-        })
+        asked(Sysno::write, unsafe { io::write_from(&sink, address, length) })
     }
 
     fn finish(&mut self, _sink: BorrowedFd<'_>) -> Result<(), Halt> {

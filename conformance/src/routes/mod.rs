@@ -76,14 +76,8 @@ impl Route {
         Self::MmapWrite { window: WHOLE },
         Self::Sendfile,
         Self::Splice { pipe: 64 << 10 },
-        Self::Vmsplice {
-            window: WHOLE,
-            pipe: 64 << 10,
-        },
-        Self::MsgZerocopy {
-            window: WHOLE,
-            chunk: 64 << 10,
-        },
+        Self::Vmsplice { window: WHOLE, pipe: 64 << 10 },
+        Self::MsgZerocopy { window: WHOLE, chunk: 64 << 10 },
         Self::CopyFileRange,
     ];
 
@@ -108,29 +102,20 @@ impl Route {
 
     /// Whether the source is read through a mapping: past the end of the file, the mapping has zeros or gives `EFAULT`.
     const fn maps(&self) -> bool {
-        matches!(
-            self,
-            Self::MmapWrite { .. } | Self::Vmsplice { .. } | Self::MsgZerocopy { .. }
-        )
+        matches!(self, Self::MmapWrite { .. } | Self::Vmsplice { .. } | Self::MsgZerocopy { .. })
     }
 
     /// `next_id` is the id of the next `MSG_ZEROCOPY` send, if it is known.
-    fn carrier(
-        self,
-        sink: BorrowedFd<'_>,
-        next_id: Option<u32>,
-    ) -> Result<Box<dyn Carrier>, Errno> {
+    fn carrier(self, sink: BorrowedFd<'_>, next_id: Option<u32>) -> Result<Box<dyn Carrier>, Errno> {
         Ok(match self {
             Self::ReadWrite { buffer } => Box::new(read_write::ReadWrite::new(buffer)),
             Self::MmapWrite { window } => Box::new(mmap_write::MmapWrite::new(window)),
             Self::Sendfile => Box::new(sendfile::Sendfile),
             Self::Splice { pipe } => Box::new(splice::Splice::new(sink, pipe)?),
-            Self::Vmsplice { window, pipe } => {
-                Box::new(vmsplice::Vmsplice::new(sink, window, pipe)?)
+            Self::Vmsplice { window, pipe } => Box::new(vmsplice::Vmsplice::new(sink, window, pipe)?),
+            Self::MsgZerocopy { window, chunk } => {
+                Box::new(msg_zerocopy::MsgZerocopy::new(sink, window, chunk, next_id)?)
             }
-            Self::MsgZerocopy { window, chunk } => Box::new(msg_zerocopy::MsgZerocopy::new(
-                sink, window, chunk, next_id,
-            )?),
             Self::CopyFileRange => Box::new(copy_file_range::CopyFileRange),
         })
     }
@@ -246,13 +231,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     ///
     /// With `MSG_ZEROCOPY` it fails with `EBUSY` if the socket has the option already: completions of earlier sends could be taken
     /// for those of this transfer.
-    pub fn begin(
-        route: Route,
-        source: Source,
-        start: u64,
-        length: u64,
-        sink: Sink,
-    ) -> Result<Self, Errno> {
+    pub fn begin(route: Route, source: Source, start: u64, length: u64, sink: Sink) -> Result<Self, Errno> {
         Self::begin_at(route, source, start, length, sink, None)
     }
 
@@ -330,12 +309,8 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         self.steps += 1;
         let offset = self.at();
         let end = self.limit.unwrap_or(u64::MAX).min(self.start + goal);
-        let left = Left {
-            offset,
-            length: usize::try_from(end - offset).unwrap_or(usize::MAX),
-        };
-        self.carrier
-            .step(self.source.as_fd(), self.sink.as_fd(), left)
+        let left = Left { offset, length: usize::try_from(end - offset).unwrap_or(usize::MAX) };
+        self.carrier.step(self.source.as_fd(), self.sink.as_fd(), left)
     }
 
     /// The event to wait for, if there is one. Without an event, the transfer continues or has ended.
@@ -458,22 +433,13 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             bytes: self.taken,
             ended: self.ended.unwrap_or(Ended::Abandoned),
             held: self.carrier.held(),
-            shrank_to: if self.takes_a_copy || self.taken == 0 {
-                None
-            } else {
-                shrank_to()
-            },
+            shrank_to: if self.takes_a_copy || self.taken == 0 { None } else { shrank_to() },
             notified: self.carrier.notified(),
         }
     }
 }
 
 /// Sends the first `length` bytes of `source` by `route`, to the end.
-pub fn send(
-    route: Route,
-    source: &impl AsFd,
-    sink: &impl AsFd,
-    length: usize,
-) -> Result<Outcome, Errno> {
+pub fn send(route: Route, source: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<Outcome, Errno> {
     Ok(Transfer::begin(route, source, 0, length as u64, sink)?.run())
 }

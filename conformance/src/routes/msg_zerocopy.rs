@@ -21,12 +21,7 @@ pub(super) struct MsgZerocopy {
 
 impl MsgZerocopy {
     /// Enables `SO_ZEROCOPY`. `first` is the id of the next send, if it is known.
-    pub(super) fn new(
-        sink: BorrowedFd<'_>,
-        window: usize,
-        chunk: usize,
-        first: Option<u32>,
-    ) -> Result<Self, Errno> {
+    pub(super) fn new(sink: BorrowedFd<'_>, window: usize, chunk: usize, first: Option<u32>) -> Result<Self, Errno> {
         // If it is enabled already, there may have been sends with the flag, whose completions could not be distinguished from ours.
         if first.is_none() && is_enabled(sink)? {
             return Err(Errno::EBUSY);
@@ -83,12 +78,7 @@ const fn low_half(count: u64) -> u32 {
 }
 
 impl Carrier for MsgZerocopy {
-    fn step(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<usize, Halt> {
+    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt> {
         let (address, length) = self.window.at(source, left)?;
         let length = length.min(self.chunk);
         // SAFETY: the range is inside the window's mapping. The reference is only passed on and never read through, so it does no
@@ -167,15 +157,8 @@ mod tests {
         #[case] (low, high): (u32, u32),
         #[case] expected: Result<u64, Errno>,
     ) {
-        let carrier = MsgZerocopy {
-            window: Window::new(1),
-            chunk: 1,
-            first,
-            sends,
-            unpinned: 0,
-            completed: 0,
-            copied: 0,
-        };
+        let carrier =
+            MsgZerocopy { window: Window::new(1), chunk: 1, first, sends, unpinned: 0, completed: 0, copied: 0 };
         assert_eq!(carrier.share(low, high), expected);
     }
 }

@@ -15,33 +15,19 @@ pub(super) struct ReadWrite {
 
 impl ReadWrite {
     pub(super) fn new(buffer: usize) -> Self {
-        Self {
-            buffer: vec![0; buffer.max(1)],
-            filled: 0..0,
-        }
+        Self { buffer: vec![0; buffer.max(1)], filled: 0..0 }
     }
 }
 
 impl Carrier for ReadWrite {
-    fn step(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<usize, Halt> {
+    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt> {
         if self.filled.is_empty() {
             let wanted = self.buffer.len().min(left.length);
             let read = io::pread(&source, &mut self.buffer[..wanted], left.offset);
             self.filled = 0..asked(Sysno::pread64, read)?;
         }
-        let end = self
-            .filled
-            .end
-            .min(self.filled.start.saturating_add(left.length));
-        let count = asked(
-            Sysno::write,
-            io::write(&sink, &self.buffer[self.filled.start..end]),
-        )?;
+        let end = self.filled.end.min(self.filled.start.saturating_add(left.length));
+        let count = asked(Sysno::write, io::write(&sink, &self.buffer[self.filled.start..end]))?;
         self.filled.start += count;
         Ok(count)
     }

@@ -9,12 +9,7 @@ use syscalls::Sysno;
 pub(super) struct Sendfile;
 
 impl Carrier for Sendfile {
-    fn step(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<usize, Halt> {
+    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt> {
         let mut offset = left.offset;
         let answer = sendfile(sink, source, Some(&mut offset), left.length);
         moved(Sysno::sendfile, answer, left.offset, offset)

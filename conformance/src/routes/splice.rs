@@ -2,9 +2,7 @@
 
 use super::carrier::{Carrier, Halt, Left, asked, moved};
 use crate::lab::io;
-use nocopy_splice::{
-    Pipe, PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe2, splice,
-};
+use nocopy_splice::{Pipe, PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe2, splice};
 use std::os::fd::{AsFd, BorrowedFd};
 use syscalls::{Errno, Sysno};
 
@@ -41,10 +39,7 @@ impl Through {
         }
         let wanted = self.queued.min(length);
         let read = &self.pipe.read;
-        let moved = asked(
-            Sysno::splice,
-            splice(read, None, sink, None, wanted, SpliceFlags::MOVE),
-        )?;
+        let moved = asked(Sysno::splice, splice(read, None, sink, None, wanted, SpliceFlags::MOVE))?;
         self.queued -= moved;
         Ok(moved)
     }
@@ -64,12 +59,7 @@ impl Splice {
 }
 
 impl Carrier for Splice {
-    fn step(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<usize, Halt> {
+    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt> {
         let mut offset = left.offset;
         let mut into = |pipe: BorrowedFd<'_>| {
             let flags = SpliceFlags::MOVE;

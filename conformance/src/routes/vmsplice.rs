@@ -19,26 +19,14 @@ pub(super) struct Vmsplice {
 impl Vmsplice {
     pub(super) fn new(sink: BorrowedFd<'_>, window: usize, pipe: usize) -> Result<Self, Errno> {
         let through = Through::unless_pipe(sink, pipe)?;
-        let flags = if through.is_none() && io::is_nonblocking(&sink)? {
-            SpliceFlags::NONBLOCK
-        } else {
-            SpliceFlags::empty()
-        };
-        Ok(Self {
-            window: Window::new(window),
-            through,
-            flags,
-        })
+        let flags =
+            if through.is_none() && io::is_nonblocking(&sink)? { SpliceFlags::NONBLOCK } else { SpliceFlags::empty() };
+        Ok(Self { window: Window::new(window), through, flags })
     }
 }
 
 impl Carrier for Vmsplice {
-    fn step(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<usize, Halt> {
+    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt> {
         let window = &mut self.window;
         let flags = self.flags;
         let mut into = |pipe: BorrowedFd<'_>| {
@@ -46,9 +34,7 @@ impl Carrier for Vmsplice {
             let part = [IoVec::from_raw(address, length)];
             // SAFETY: the pages are the file's, to which the kernel takes references: they stay when the mapping is removed, and are
             // never written through it. The descriptor is a pipe's write end.
-            asked(Sysno::vmsplice, unsafe {
-                vmsplice_to_pipe(pipe, &part, flags)
-            })
+            asked(Sysno::vmsplice, unsafe { vmsplice_to_pipe(pipe, &part, flags) })
         };
         match &mut self.through {
             None => into(sink),

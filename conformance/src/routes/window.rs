@@ -24,27 +24,18 @@ impl Window {
 
     /// The address and length of the rest of the range in the mapping. The memory need not be readable: the source may have become
     /// shorter.
-    pub(super) fn at(
-        &mut self,
-        source: BorrowedFd<'_>,
-        left: Left,
-    ) -> Result<(*const u8, usize), Halt> {
+    pub(super) fn at(&mut self, source: BorrowedFd<'_>, left: Left) -> Result<(*const u8, usize), Halt> {
         if self.inside(left.offset).is_none() {
             self.map(source, left)?;
         }
-        let (address, length) = self
-            .inside(left.offset)
-            .ok_or(Halt::Call(Sysno::mmap, Errno::EINVAL))?;
+        let (address, length) = self.inside(left.offset).ok_or(Halt::Call(Sysno::mmap, Errno::EINVAL))?;
         Ok((address, length.min(left.length)))
     }
 
     fn inside(&self, offset: u64) -> Option<(*const u8, usize)> {
         let (start, mapping) = self.mapped.as_ref()?;
         let skipped = usize::try_from(offset.checked_sub(*start)?).ok()?;
-        let length = mapping
-            .len()
-            .checked_sub(skipped)
-            .filter(|rest| *rest > 0)?;
+        let length = mapping.len().checked_sub(skipped).filter(|rest| *rest > 0)?;
         Some((mapping.as_ptr().wrapping_add(skipped), length))
     }
 

@@ -57,12 +57,7 @@ pub fn write_run(output: &mut dyn Write, run: &Run) -> io::Result<()> {
     for record in &run.records {
         write(output, &Line::Claim(record.clone()))?;
     }
-    write(
-        output,
-        &Line::End {
-            claims: run.records.len(),
-        },
-    )
+    write(output, &Line::End { claims: run.records.len() })
 }
 
 /// The run in the stored form, if it is complete: one environment of this schema, each claim once, and the end with their number.
@@ -79,14 +74,10 @@ pub fn read(bytes: &[u8]) -> Result<Run, String> {
         (None, Some(environment)) => environment,
     };
     match found.ended {
-        None => Err(format!(
-            "the results have no end, after {}",
-            plural(count, "claim")
-        )),
-        Some(said) if said != count => Err(format!(
-            "the results are incomplete: {count} of {}",
-            plural(said, "result")
-        )),
+        None => Err(format!("the results have no end, after {}", plural(count, "claim"))),
+        Some(said) if said != count => {
+            Err(format!("the results are incomplete: {count} of {}", plural(said, "result")))
+        }
         Some(_) => Ok(Run::new(environment, found.records)),
     }
 }
@@ -122,9 +113,7 @@ impl Found {
                 continue; // after the last line feed
             }
             if self.ended.is_some() {
-                return Err(format!(
-                    "line {number} of the results comes after their end"
-                ));
+                return Err(format!("line {number} of the results comes after their end"));
             }
             if number == 1 {
                 of_this_schema(line)?;
@@ -161,12 +150,10 @@ impl Found {
 
 /// Another schema may have other fields: its number is reported before missing fields are.
 fn of_this_schema(line: &str) -> Result<(), String> {
-    let value: serde_json::Value = serde_json::from_str(line)
-        .map_err(|error| format!("line 1 of the results cannot be read: {error}"))?;
+    let value: serde_json::Value =
+        serde_json::from_str(line).map_err(|error| format!("line 1 of the results cannot be read: {error}"))?;
     match value.get("schema") {
-        Some(schema) if *schema != SCHEMA => {
-            Err(format!("the results have schema {schema}, not {SCHEMA}"))
-        }
+        Some(schema) if *schema != SCHEMA => Err(format!("the results have schema {schema}, not {SCHEMA}")),
         _ => Ok(()),
     }
 }
@@ -178,17 +165,11 @@ mod tests {
 
     #[test]
     fn lines_can_be_read_back() {
-        let line = Line::Environment(Environment::now(
-            Some("/scratch".into()),
-            vec!["/full: ENOSPC".into()],
-        ));
+        let line = Line::Environment(Environment::now(Some("/scratch".into()), vec!["/full: ENOSPC".into()]));
         let mut stored = Vec::new();
         write(&mut stored, &line).expect("a vector takes all");
         assert_eq!(stored.last(), Some(&b'\n'));
-        assert_eq!(
-            serde_json::from_slice::<Line>(&stored).expect("what was written can be read"),
-            line
-        );
+        assert_eq!(serde_json::from_slice::<Line>(&stored).expect("what was written can be read"), line);
     }
 
     const WHOLE: &str = concat!(
@@ -234,16 +215,10 @@ mod tests {
     fn what_is_twice_or_too_few_is_noticed() {
         let lines: Vec<&str> = WHOLE.lines().collect();
         for (lines, mentions) in [
-            (
-                vec![lines[0], lines[0], lines[1], lines[2]],
-                "two environments",
-            ),
+            (vec![lines[0], lines[0], lines[1], lines[2]], "two environments"),
             (vec![lines[0], lines[1], lines[1], lines[2]], "two results"),
             (vec![lines[0], lines[2]], "0 of 1 result"),
-            (
-                vec![lines[0], lines[1], lines[2], lines[2]],
-                "after their end",
-            ),
+            (vec![lines[0], lines[1], lines[2], lines[2]], "after their end"),
         ] {
             let error = read(lines.join("\n").as_bytes()).expect_err("not whole");
             assert!(error.contains(mentions), "{error}");
@@ -255,14 +230,7 @@ mod tests {
     fn what_came_of_a_run_that_broke_off_is_read_and_what_was_running() {
         let lines: Vec<&str> = WHOLE.lines().collect();
         let begun = |id: &str| format!(r#"{{"type":"begin","id":"{id}"}}"#);
-        let all = [
-            lines[0],
-            &begun("a.b.c"),
-            lines[1],
-            &begun("a.b.d"),
-            "{\"ty",
-        ]
-        .join("\n");
+        let all = [lines[0], &begun("a.b.c"), lines[1], &begun("a.b.d"), "{\"ty"].join("\n");
         let found = read_as_far_as(all.as_bytes());
         assert_eq!(found.records.len(), 1);
         assert_eq!(found.running, ["a.b.d"]);

@@ -62,8 +62,7 @@ impl Record {
                     record.observation = Some(seen);
                 }
                 Err(panic) => {
-                    record.failure =
-                        Some(format!("deciding it panicked: {}", panic_message(&*panic)));
+                    record.failure = Some(format!("deciding it panicked: {}", panic_message(&*panic)));
                     record.observation = Some(seen);
                 }
             },
@@ -110,10 +109,7 @@ impl Record {
     /// Verdict and, if there is one, judgement: `refuted, as known`.
     pub fn words(&self) -> String {
         let verdict = self.verdict.text();
-        self.judgement.map_or_else(
-            || verdict.to_owned(),
-            |judgement| format!("{verdict}, {}", judgement.words()),
-        )
+        self.judgement.map_or_else(|| verdict.to_owned(), |judgement| format!("{verdict}, {}", judgement.words()))
     }
 
     fn decided(&mut self, verdict: Verdict) {
@@ -173,11 +169,7 @@ pub struct Run {
 impl Run {
     /// A run with these results.
     pub fn new(environment: Environment, records: Vec<Record>) -> Self {
-        Self {
-            environment,
-            records,
-            excused: vec![],
-        }
+        Self { environment, records, excused: vec![] }
     }
 
     /// The result of a claim.
@@ -187,17 +179,12 @@ impl Run {
 
     /// The number of results with this word.
     pub fn count(&self, word: Word) -> usize {
-        self.records
-            .iter()
-            .filter(|record| record.verdict == word)
-            .count()
+        self.records.iter().filter(|record| record.verdict == word).count()
     }
 
     /// The results with this judgement.
     pub fn judged(&self, judgement: Judgement) -> impl Iterator<Item = &Record> {
-        self.records
-            .iter()
-            .filter(move |record| record.judgement == Some(judgement))
+        self.records.iter().filter(move |record| record.judgement == Some(judgement))
     }
 
     /// Judges changes as new findings, for a kernel that is not the recorded one.
@@ -211,9 +198,7 @@ impl Run {
 
     /// Whether any experiment gave a verdict.
     pub fn has_decided(&self) -> bool {
-        self.records
-            .iter()
-            .any(|record| record.verdict.is_decided())
+        self.records.iter().any(|record| record.verdict.is_decided())
     }
 }
 
@@ -239,12 +224,6 @@ impl Environment {
     /// The environment without fields that differ between runs on one kernel: for a record.
     #[must_use]
     pub fn steady(&self) -> Self {
-        Self {
-            arguments: vec![],
-            scratch: None,
-            passed_over: vec![],
-            lost: Isolation::default(),
-            ..self.clone()
-        }
+        Self { arguments: vec![], scratch: None, passed_over: vec![], lost: Isolation::default(), ..self.clone() }
     }
 }

@@ -43,37 +43,20 @@ pub fn find(name: &str) -> Option<&'static Stored> {
 pub fn compact(run: &Run, registry: Registry) -> Result<String, String> {
     let mut records = Vec::new();
     for claim in registry.all() {
-        let record = run.find(claim.id).ok_or_else(|| {
-            format!(
-                "it has no result of {}: a record is of all claims",
-                claim.id
-            )
-        })?;
+        let record =
+            run.find(claim.id).ok_or_else(|| format!("it has no result of {}: a record is of all claims", claim.id))?;
         if record.verdict.is_failure() {
             let word = record.verdict.text();
-            return Err(format!(
-                "{} is {word}, which says nothing of the kernel",
-                claim.id
-            ));
+            return Err(format!("{} is {word}, which says nothing of the kernel", claim.id));
         }
         records.push(Record {
-            observation: record
-                .observation
-                .as_ref()
-                .map(|seen| steady(seen, claim.varies)),
+            observation: record.observation.as_ref().map(|seen| steady(seen, claim.varies)),
             milliseconds: 0,
             ..record.clone()
         });
     }
-    if let Some(other) = run
-        .records
-        .iter()
-        .find(|record| registry.find(&record.id).is_none())
-    {
-        return Err(format!(
-            "it has a result for {}, which is not a claim",
-            other.id
-        ));
+    if let Some(other) = run.records.iter().find(|record| registry.find(&record.id).is_none()) {
+        return Err(format!("it has a result for {}, which is not a claim", other.id));
     }
     let mut text = Vec::new();
     let run = Run::new(run.environment.steady(), records);

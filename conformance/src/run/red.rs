@@ -42,14 +42,9 @@ impl Run {
     /// Whether a claim cannot be tried on this kind of kernel, which is not a normal Linux: the claims that are known to be
     /// untestable in gVisor, and those that run programs, which its sandbox does not have.
     fn is_excused(&self, id: &str, registry: Registry) -> bool {
-        let runs_programs = || {
-            registry
-                .find(id)
-                .is_some_and(|claim| !claim.programs.is_empty())
-        };
+        let runs_programs = || registry.find(id).is_some_and(|claim| !claim.programs.is_empty());
         let in_gvisor = || runs_programs() || Foreign::gvisor(None).is_untestable(id);
-        self.excused.iter().any(|excused| excused == id)
-            || self.environment.foreign.is_some() && in_gvisor()
+        self.excused.iter().any(|excused| excused == id) || self.environment.foreign.is_some() && in_gvisor()
     }
 
     /// Why a result is red, if it is.
@@ -72,9 +67,7 @@ impl Run {
                     reason.unwrap_or_default()
                 ))
             }
-            Word::Holds | Word::Refuted
-                if strictness.strict && record.judgement == Some(Judgement::Changed) =>
-            {
+            Word::Holds | Word::Refuted if strictness.strict && record.judgement == Some(Judgement::Changed) => {
                 let verdict = record.verdict.text();
                 Some(format!("{id} changed: {verdict} here, otherwise before"))
             }
@@ -151,11 +144,7 @@ mod tests {
 
     const CLAIM: Claim = Claim {
         finds: always(true),
-        ..Claim::new(
-            "a.b.c",
-            |_| Ok(Observation::new()),
-            |seen| Verdict::holds_if(seen.succeeded("call")),
-        )
+        ..Claim::new("a.b.c", |_| Ok(Observation::new()), |seen| Verdict::holds_if(seen.succeeded("call")))
     };
 
     fn record(outcome: Outcome) -> Record {
@@ -171,27 +160,16 @@ mod tests {
     #[test]
     fn decided_and_judged() {
         let record = record(seen(Ok(1)));
-        assert_eq!(
-            (record.verdict, record.judgement),
-            (Word::Holds, Some(Judgement::AsKnown))
-        );
+        assert_eq!((record.verdict, record.judgement), (Word::Holds, Some(Judgement::AsKnown)));
         let record = super::tests::record(seen(Err(syscalls::Errno::EINVAL)));
-        assert_eq!(
-            (record.verdict, record.judgement),
-            (Word::Refuted, Some(Judgement::Changed))
-        );
+        assert_eq!((record.verdict, record.judgement), (Word::Refuted, Some(Judgement::Changed)));
     }
 
     #[test]
     fn a_missing_fact_is_broken_and_not_a_panic() {
         let record = record(Outcome::Seen(Observation::new()));
         assert_eq!(record.verdict, Word::Broken);
-        assert!(
-            record
-                .failure
-                .expect("a message")
-                .contains("no fact `call`")
-        );
+        assert!(record.failure.expect("a message").contains("no fact `call`"));
     }
 
     #[test]
@@ -199,25 +177,14 @@ mod tests {
         let environment = Environment::now(None, vec![]);
         let run = |outcome| Run::new(environment.clone(), vec![record(outcome)]);
         let lax = Strictness::default();
-        let strict = Strictness {
-            strict: true,
-            expected_untestable: vec![],
-            ..Strictness::default()
-        };
-        let expecting = Strictness {
-            strict: true,
-            expected_untestable: vec!["a.b.c".into()],
-            ..Strictness::default()
-        };
+        let strict = Strictness { strict: true, expected_untestable: vec![], ..Strictness::default() };
+        let expecting = Strictness { strict: true, expected_untestable: vec!["a.b.c".into()], ..Strictness::default() };
         let untestable = || Outcome::Untestable(Reason::new(Lack::Device, "no device", "make one"));
         assert!(run(seen(Ok(1))).red(&strict).is_empty());
         assert_eq!(run(Outcome::Broken("x".into())).red(&lax).len(), 1);
         assert_eq!(run(Outcome::TimedOut("x".into())).red(&lax).len(), 1);
         assert!(run(seen(Err(syscalls::Errno::EINVAL))).red(&lax).is_empty());
-        assert_eq!(
-            run(seen(Err(syscalls::Errno::EINVAL))).red(&strict).len(),
-            1
-        );
+        assert_eq!(run(seen(Err(syscalls::Errno::EINVAL))).red(&strict).len(), 1);
         assert!(run(untestable()).red_results(&lax).is_empty());
         assert_eq!(run(untestable()).red_results(&strict).len(), 1);
         assert!(run(untestable()).red_results(&expecting).is_empty());
@@ -231,20 +198,12 @@ mod tests {
             let records = outcomes.into_iter().map(record).collect();
             Run::new(Environment::now(None, vec![]), records)
         };
-        let expecting = Strictness {
-            strict: true,
-            expected_untestable: vec!["a.b.c".into()],
-            ..Strictness::default()
-        };
+        let expecting = Strictness { strict: true, expected_untestable: vec!["a.b.c".into()], ..Strictness::default() };
         for strictness in [Strictness::default(), expecting] {
             let red = run(vec![untestable(), untestable()]).red(&strictness);
             assert_eq!(red, [NOTHING_DECIDED]);
             assert!(!run(vec![]).red(&strictness).is_empty());
-            assert!(
-                run(vec![untestable(), seen(Ok(1))])
-                    .red(&strictness)
-                    .is_empty()
-            );
+            assert!(run(vec![untestable(), seen(Ok(1))]).red(&strictness).is_empty());
         }
     }
 
@@ -257,10 +216,7 @@ mod tests {
         ];
         let run = Run::new(Environment::now(None, vec![]), records);
         let red = run.red(&Strictness::default());
-        assert_eq!(
-            red,
-            ["2 claims not reached (a.b.d, ..): SIGTERM ended the run"]
-        );
+        assert_eq!(red, ["2 claims not reached (a.b.d, ..): SIGTERM ended the run"]);
         assert!(run.fails(&run.records[2], &Strictness::default()));
     }
 }

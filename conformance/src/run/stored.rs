@@ -48,11 +48,7 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let mut rest = file.take(MOST);
     rest.read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MOST {
-        return Err(format!(
-            "{}: longer than {} MiB, so it is not a file of results",
-            path.display(),
-            MOST >> 20
-        ));
+        return Err(format!("{}: longer than {} MiB, so it is not a file of results", path.display(), MOST >> 20));
     }
     Ok(bytes)
 }
@@ -69,10 +65,7 @@ pub fn read(path: &Path) -> Result<Stored, String> {
         format!("{shown}: {what}; it must be whole, as `--format jsonl` writes it")
     })?;
     let name = path.file_stem().unwrap_or_default();
-    Ok(Stored {
-        name: name.to_string_lossy().into_owned(),
-        run,
-    })
+    Ok(Stored { name: name.to_string_lossy().into_owned(), run })
 }
 
 /// Reads these files, or, if the list is empty, all files in the directory of results, oldest kernel first.
@@ -93,10 +86,7 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
     for path in found {
         let stored = read(&path)?;
         if !names.insert(stored.name.clone()) {
-            return Err(format!(
-                "two files are called {}: give one of them another name",
-                stored.name
-            ));
+            return Err(format!("two files are called {}: give one of them another name", stored.name));
         }
         runs.push(stored);
     }
@@ -108,19 +98,13 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Stored>, String> {
 
 /// These files, or, if the list is empty, all files in the directory of results.
 pub fn paths(files: &[PathBuf]) -> Vec<PathBuf> {
-    if files.is_empty() {
-        in_directory(Path::new(DIRECTORY))
-    } else {
-        files.to_vec()
-    }
+    if files.is_empty() { in_directory(Path::new(DIRECTORY)) } else { files.to_vec() }
 }
 
 fn in_directory(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let files = entries.map(|entry| entry.path());
-    files
-        .filter(|path| path.extension().is_some_and(|kind| kind == "jsonl"))
-        .collect()
+    files.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect()
 }
 
 /// Names that begin with a release come first, in the order of releases.
@@ -132,11 +116,8 @@ fn order(name: &str) -> (bool, Option<nocopy_host::kernel::Series>, String) {
 
 /// The claims of some runs, each once: those of the registry in its order, then others by name.
 pub fn ids<'run>(runs: impl IntoIterator<Item = &'run Stored>, registry: Registry) -> Vec<String> {
-    let all: BTreeSet<&str> = runs
-        .into_iter()
-        .flat_map(|stored| &stored.run.records)
-        .map(|record| record.id.as_str())
-        .collect();
+    let all: BTreeSet<&str> =
+        runs.into_iter().flat_map(|stored| &stored.run.records).map(|record| record.id.as_str()).collect();
     let registry: Vec<&str> = registry.all().map(|claim| claim.id).collect();
     let known = registry.iter().copied().filter(|id| all.contains(id));
     let others = all.iter().copied().filter(|id| !registry.contains(id));
@@ -168,9 +149,6 @@ mod tests {
     fn kernels_are_in_the_order_of_their_numbers() {
         let mut names = vec!["runsc", "7.3-generic", "6.1", "6.12", "5.10", "7.3"];
         names.sort_by_key(|name| order(name));
-        assert_eq!(
-            names,
-            ["5.10", "6.1", "6.12", "7.3", "7.3-generic", "runsc"]
-        );
+        assert_eq!(names, ["5.10", "6.1", "6.12", "7.3", "7.3-generic", "runsc"]);
     }
 }

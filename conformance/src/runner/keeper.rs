@@ -23,13 +23,7 @@ const OUTPUT_BYTES: usize = 1 << 20;
 const STDERR_QUOTED: usize = 2000;
 
 /// Runs the experiment of `claim` as ordered, writes its report to `results`, and ends the process.
-pub fn keep(
-    claim: &Claim,
-    order: &Order,
-    lab: &Lab,
-    results: BorrowedFd<'_>,
-    own_namespace: bool,
-) -> ! {
+pub fn keep(claim: &Claim, order: &Order, lab: &Lab, results: BorrowedFd<'_>, own_namespace: bool) -> ! {
     process::die_with_parent();
     // SAFETY: setpgid and prctl(PR_SET_CHILD_SUBREAPER) take no pointers.
     unsafe {
@@ -49,9 +43,7 @@ pub fn keep(
         process::kill_descendants(); // in a namespace, the kernel does this when we exit
     }
     let report = serde_json::to_vec(&report).expect("a report is plain data");
-    let written = results
-        .try_clone_to_owned()
-        .and_then(|results| File::from(results).write_all(&report));
+    let written = results.try_clone_to_owned().and_then(|results| File::from(results).write_all(&report));
     process::exit(c_int::from(written.is_err()))
 }
 
@@ -61,11 +53,7 @@ fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
         let file = File::open(path)?;
         // SAFETY: flock takes no pointer; the descriptor is open.
         let done = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
-        if done == -1 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(file)
-        }
+        if done == -1 { Err(io::Error::last_os_error()) } else { Ok(file) }
     };
     let first_that_locks = |[device, directory]: [&str; 2]| match lock(device) {
         Err(error) if error.raw_os_error() == Some(libc::ENOLCK) => lock(directory),
@@ -73,10 +61,7 @@ fn lock(claim: &Claim) -> Result<Vec<File>, Stop> {
     };
     // Always in the same order, so that two claims cannot wait for each other.
     let resources = claim.shares();
-    resources
-        .into_iter()
-        .map(|resource| first_that_locks(resource.lock_files()).setup("lock a resource"))
-        .collect()
+    resources.into_iter().map(|resource| first_that_locks(resource.lock_files()).setup("lock a resource")).collect()
 }
 
 /// Starts the experiment and follows it until it ends.
@@ -86,9 +71,7 @@ fn watch(claim: &Claim, order: &Order, lab: &Lab) -> Result<Report, Stop> {
     let children = ChildSignals::open().setup("signalfd")?;
     let (report, report_writer) = io::pipe().setup("pipe")?;
     let (stderr, stderr_writer) = io::pipe().setup("pipe")?;
-    let pid =
-        process::fork(|| experiment(claim, traced, limits, lab, &report_writer, &stderr_writer))
-            .setup("fork")?;
+    let pid = process::fork(|| experiment(claim, traced, limits, lab, &report_writer, &stderr_writer)).setup("fork")?;
     drop((report_writer, stderr_writer));
     // Also set here, so that the group exists before it can be killed.
     // SAFETY: setpgid takes no pointer.
@@ -100,13 +83,7 @@ fn watch(claim: &Claim, order: &Order, lab: &Lab) -> Result<Report, Stop> {
         Interposed::Liar(lie) => Liar::new(Some(lie), Recorder::default()),
     };
     let deadline = Instant::now() + Duration::from_secs(limits.wall_seconds);
-    let mut watched = Watched {
-        pid,
-        report: Output::new(report),
-        stderr: Output::new(stderr),
-        children,
-        deadline,
-    };
+    let mut watched = Watched { pid, report: Output::new(report), stderr: Output::new(stderr), children, deadline };
     let ended = watched.until_the_end(traced.then_some(&mut hook))?;
     // Processes that the experiment started may still hold the pipes: they end now, then the rest is read.
     process::kill(-pid);
@@ -179,31 +156,20 @@ impl Watched {
         let broken = |what: String| Outcome::Broken(what + &said);
         match ended {
             None => {
-                return Outcome::TimedOut(format!(
-                    "not done after {} s{said}",
-                    limits.wall_seconds
-                ));
+                return Outcome::TimedOut(format!("not done after {} s{said}", limits.wall_seconds));
             }
             Some(Ended::Signalled(libc::SIGXCPU)) => {
-                return Outcome::TimedOut(format!(
-                    "used {} s of CPU time{said}",
-                    limits.cpu_seconds
-                ));
+                return Outcome::TimedOut(format!("used {} s of CPU time{said}", limits.cpu_seconds));
             }
             Some(Ended::Exited(0)) => {}
             Some(ended) => return broken(format!("the experiment ended: {ended}")),
         }
         let text = String::from_utf8_lossy(&self.report.bytes);
         let mut reports = text.lines();
-        match (
-            reports.next().map(serde_json::from_str::<Outcome>),
-            reports.next(),
-        ) {
+        match (reports.next().map(serde_json::from_str::<Outcome>), reports.next()) {
             (None, _) => broken("the experiment ended without a report".into()),
             (Some(_), Some(_)) => broken("the experiment reported more than once".into()),
-            (Some(Err(error)), None) => {
-                broken(format!("the experiment's report cannot be read: {error}"))
-            }
+            (Some(Err(error)), None) => broken(format!("the experiment's report cannot be read: {error}")),
             (Some(Ok(Outcome::Seen(seen))), None) => fill_in(seen, recorder),
             (Some(Ok(outcome)), None) => outcome,
         }
@@ -262,10 +228,7 @@ fn experiment(
         Ok(Ok(seen)) => Outcome::Seen(seen),
         Ok(Err(Stop::Untestable(reason))) => Outcome::Untestable(reason),
         Ok(Err(Stop::Broken(what))) => Outcome::Broken(what),
-        Err(panic) => Outcome::Broken(format!(
-            "the experiment panicked: {}",
-            panic_message(&*panic)
-        )),
+        Err(panic) => Outcome::Broken(format!("the experiment panicked: {}", panic_message(&*panic))),
     };
     let mut line = serde_json::to_vec(&outcome).expect("an outcome is plain data");
     line.push(b'\n');
@@ -281,10 +244,7 @@ struct Output {
 
 impl Output {
     fn new(pipe: PipeReader) -> Self {
-        Self {
-            pipe: Some(pipe),
-            bytes: Vec::new(),
-        }
+        Self { pipe: Some(pipe), bytes: Vec::new() }
     }
 
     /// The descriptor for poll, which ignores -1.
@@ -308,9 +268,7 @@ impl Output {
 
     /// Reads the available data, without waiting for writers that are being killed.
     fn drain(&mut self) {
-        while self.pipe.is_some()
-            && process::poll(&[self.fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready[0])
-        {
+        while self.pipe.is_some() && process::poll(&[self.fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready[0]) {
             self.read();
         }
     }
@@ -322,11 +280,7 @@ impl Output {
         if text.is_empty() {
             return String::new();
         }
-        let from = text
-            .char_indices()
-            .rev()
-            .nth(STDERR_QUOTED)
-            .map_or(0, |(index, _)| index);
+        let from = text.char_indices().rev().nth(STDERR_QUOTED).map_or(0, |(index, _)| index);
         format!("; its standard error: {}", &text[from..])
     }
 }

@@ -57,11 +57,7 @@ pub struct Task<'claim> {
 impl<'claim> Task<'claim> {
     /// The experiment as the claim has it.
     pub fn of(claim: &'claim Claim) -> Self {
-        Self {
-            claim,
-            interposed: Interposed::AsClaimed,
-            limits: None,
-        }
+        Self { claim, interposed: Interposed::AsClaimed, limits: None }
     }
 }
 
@@ -104,23 +100,14 @@ impl Runner {
         mut heard: impl FnMut(Heard<'_>),
         mut each: impl FnMut(usize, Report),
     ) -> io::Result<()> {
-        let mut supervisor = Command::new(&self.program)
-            .arg(SUPERVISE)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("cannot start {}: {error}", self.program.display()),
-                )
-            })?;
+        let mut supervisor =
+            Command::new(&self.program).arg(SUPERVISE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(
+                |error| io::Error::new(error.kind(), format!("cannot start {}: {error}", self.program.display())),
+            )?;
         let order = |task: &Task<'_>| Order {
             claim: task.claim.id.to_owned(),
             interposed: task.interposed,
-            limits: task
-                .limits
-                .unwrap_or(Limits::of_cpu_seconds(self.cpu_seconds)),
+            limits: task.limits.unwrap_or(Limits::of_cpu_seconds(self.cpu_seconds)),
         };
         let directory = self.scratch.as_deref().map(scratch::RunDirectory::named);
         let orders = Orders {
@@ -154,10 +141,7 @@ impl Runner {
                     }
                 }
                 Ok(Message::End { reports }) => {
-                    last_words = format!(
-                        "the supervisor counted {reports} reports of {}",
-                        tasks.len()
-                    );
+                    last_words = format!("the supervisor counted {reports} reports of {}", tasks.len());
                     break;
                 }
                 Err(error) => {

@@ -38,12 +38,7 @@ pub struct Report {
 
 impl From<Outcome> for Report {
     fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            calls: Vec::new(),
-            told: 0,
-            milliseconds: 0,
-        }
+        Self { outcome, calls: Vec::new(), told: 0, milliseconds: 0 }
     }
 }
 
@@ -88,9 +83,6 @@ impl Limits {
     /// The wall-clock limit is generous, for a loaded machine.
     pub fn of_cpu_seconds(cpu_seconds: u64) -> Self {
         const WALL_PER_CPU: u64 = 6;
-        Self {
-            cpu_seconds,
-            wall_seconds: cpu_seconds * WALL_PER_CPU,
-        }
+        Self { cpu_seconds, wall_seconds: cpu_seconds * WALL_PER_CPU }
     }
 }

@@ -47,11 +47,7 @@ pub(super) fn remove(directory: &Path) -> Result<(), String> {
         .collect();
     names.sort();
     names.truncate(10);
-    let left = if names.is_empty() {
-        error.to_string()
-    } else {
-        names.join(", ")
-    };
+    let left = if names.is_empty() { error.to_string() } else { names.join(", ") };
     match fs::remove_dir_all(directory) {
         Ok(()) => Err(left),
         Err(error) => Err(format!("{left}, which cannot be removed: {error}")),
@@ -65,11 +61,7 @@ mod tests {
     #[test]
     fn what_was_left_is_named_and_removed() {
         let scratch = tempfile::tempdir().expect("a temporary directory");
-        let make = || {
-            RunDirectory::named(scratch.path())
-                .make()
-                .expect("a directory")
-        };
+        let make = || RunDirectory::named(scratch.path()).make().expect("a directory");
         let (run, other) = (make(), make());
         assert_ne!(run.0, other.0);
         let (good, bad) = (run.0.join("good"), run.0.join("bad"));

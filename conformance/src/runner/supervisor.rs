@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Whether this process was started as a supervisor.
 pub fn is_asked_for() -> bool {
-    std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == SUPERVISE)
+    std::env::args_os().nth(1).is_some_and(|first| first == SUPERVISE)
 }
 
 /// The main function of the hidden command: orders on standard input, messages on standard output.
@@ -40,12 +38,7 @@ pub fn main(registry: &[&'static Claim]) -> io::Result<()> {
         ptrace: probe_ptrace().err().map(|error| error.to_string()),
     }))?;
 
-    let claim = |order: &Order| {
-        registry
-            .iter()
-            .copied()
-            .find(|claim| claim.id == order.claim)
-    };
+    let claim = |order: &Order| registry.iter().copied().find(|claim| claim.id == order.claim);
     let claims: Vec<Option<&Claim>> = orders.tasks.iter().map(claim).collect();
     let mut running: Vec<Kept> = Vec::new();
     // The program that started us may end at any moment, and then a message to it fails. The steps below run in any case.
@@ -83,12 +76,8 @@ fn serve(
                 }
                 Err(error) => {
                     reports += 1;
-                    let outcome =
-                        Outcome::Broken(format!("cannot start a process for it: {error}"));
-                    send(&Message::Report {
-                        task,
-                        report: outcome.into(),
-                    })?;
+                    let outcome = Outcome::Broken(format!("cannot start a process for it: {error}"));
+                    send(&Message::Report { task, report: outcome.into() })?;
                 }
             }
         }
@@ -111,16 +100,10 @@ fn serve(
 }
 
 /// Takes the first task out of the queue that needs no resource of a running task.
-fn next(
-    claims: &[Option<&Claim>],
-    waiting: &mut VecDeque<usize>,
-    running: &[Kept],
-) -> Option<usize> {
+fn next(claims: &[Option<&Claim>], waiting: &mut VecDeque<usize>, running: &[Kept]) -> Option<usize> {
     let shares = |task: usize| claims[task].map_or(BTreeSet::new(), Claim::shares);
     let held: BTreeSet<_> = running.iter().flat_map(|kept| shares(kept.task)).collect();
-    let free = waiting
-        .iter()
-        .position(|task| shares(*task).is_disjoint(&held))?;
+    let free = waiting.iter().position(|task| shares(*task).is_disjoint(&held))?;
     waiting.remove(free)
 }
 
@@ -146,20 +129,12 @@ struct Kept {
 }
 
 impl Kept {
-    fn start(
-        claim: Option<&Claim>,
-        task: usize,
-        orders: &Orders,
-        namespaces: Option<&Namespaces>,
-    ) -> io::Result<Self> {
+    fn start(claim: Option<&Claim>, task: usize, orders: &Orders, namespaces: Option<&Namespaces>) -> io::Result<Self> {
         let order = &orders.tasks[task];
         let claim = claim.ok_or_else(|| io::Error::other("no such claim"))?;
         let (reader, writer) = io::pipe()?;
         let own_namespace = namespaces.is_some() && Namespaces::enter_new().is_ok();
-        let directory = orders
-            .directory
-            .as_ref()
-            .map(|run| run.join(task.to_string()));
+        let directory = orders.directory.as_ref().map(|run| run.join(task.to_string()));
         let directory = directory.filter(|path| std::fs::create_dir(path).is_ok());
         let lab = Lab::new(directory.clone().or_else(|| orders.scratch.clone()));
         let forked = process::fork(|| {
@@ -172,15 +147,7 @@ impl Kept {
         }
         let pid = forked?;
         let pipe = File::from(OwnedFd::from(reader));
-        Ok(Self {
-            task,
-            pid,
-            pipe,
-            report: Vec::new(),
-            ended: false,
-            since: Instant::now(),
-            directory,
-        })
+        Ok(Self { task, pid, pipe, report: Vec::new(), ended: false, since: Instant::now(), directory })
     }
 
     fn read(&mut self) {
@@ -195,19 +162,15 @@ impl Kept {
     fn finish(self) -> Message {
         let status = process::wait(self.pid);
         let report: Result<Report, _> = serde_json::from_slice(&self.report);
-        let mut report = report.unwrap_or_else(|_| {
-            Outcome::Broken(format!("its keeper ended without a report: {status}")).into()
-        });
+        let mut report =
+            report.unwrap_or_else(|_| Outcome::Broken(format!("its keeper ended without a report: {status}")).into());
         if let Some(Err(left)) = self.directory.as_deref().map(scratch::remove)
             && matches!(report.outcome, Outcome::Seen(_) | Outcome::Untestable(_))
         {
             report.outcome = Outcome::Broken(format!("it left files: {left}"));
         }
         report.milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Message::Report {
-            task: self.task,
-            report,
-        }
+        Message::Report { task: self.task, report }
     }
 }
 
@@ -239,9 +202,7 @@ struct Namespaces {
 impl Namespaces {
     /// Tries it once, in a child: on a kernel that does not let us back, this process could not make a second child.
     fn probe() -> io::Result<Self> {
-        let namespaces = Self {
-            own: File::open("/proc/self/ns/pid")?,
-        };
+        let namespaces = Self { own: File::open("/proc/self/ns/pid")? };
         let pid = process::fork(|| {
             let refused = Self::enter_new().and_then(|()| namespaces.back()).err();
             let errno = refused.map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
@@ -250,38 +211,26 @@ impl Namespaces {
         match process::wait(pid) {
             Ended::Exited(0) => Ok(namespaces),
             Ended::Exited(errno) => Err(io::Error::from_raw_os_error(errno)),
-            ended => Err(io::Error::other(format!(
-                "the child of a probe ended: {ended}"
-            ))),
+            ended => Err(io::Error::other(format!("the child of a probe ended: {ended}"))),
         }
     }
 
     fn enter_new() -> io::Result<()> {
         // SAFETY: unshare takes no pointer; this process has one thread.
-        if unsafe { libc::unshare(libc::CLONE_NEWPID) } == -1 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if unsafe { libc::unshare(libc::CLONE_NEWPID) } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     fn back(&self) -> io::Result<()> {
         // SAFETY: setns takes no pointer; the descriptor is open.
         let done = unsafe { libc::setns(self.own.as_raw_fd(), libc::CLONE_NEWPID) };
-        if done == -1 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
 /// Whether a child may be traced here.
 fn probe_ptrace() -> io::Result<()> {
     let pid = process::fork(|| {
-        let refused = interpose::offer()
-            .err()
-            .and_then(|error| error.raw_os_error());
+        let refused = interpose::offer().err().and_then(|error| error.raw_os_error());
         process::exit(refused.unwrap_or(0));
     })?;
     match process::wait(pid) {
@@ -292,8 +241,6 @@ fn probe_ptrace() -> io::Result<()> {
             Ok(())
         }
         Ended::Exited(code) if code != 0 => Err(io::Error::from_raw_os_error(code)),
-        ended => Err(io::Error::other(format!(
-            "the tracee of a probe ended: {ended}"
-        ))),
+        ended => Err(io::Error::other(format!("the tracee of a probe ended: {ended}"))),
     }
 }

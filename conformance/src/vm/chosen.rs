@@ -61,9 +61,7 @@ impl Chosen {
         let file = |name: Option<&str>, place: &str| {
             let (path, beside) = place_and_modules(place);
             if modules.is_some() && beside.is_some() {
-                return Err(Error::host(format!(
-                    "`{text}` names a directory of modules, and --modules another"
-                )));
+                return Err(Error::host(format!("`{text}` names a directory of modules, and --modules another")));
             }
             let image = kernels::own(path, modules.or(beside), expect)?;
             Ok(Self::of_file(name, image))
@@ -133,14 +131,7 @@ impl Chosen {
 
     fn of_file(name: Option<&str>, image: Image) -> Self {
         let name = name.map_or_else(|| image.name.clone(), str::to_owned);
-        Self {
-            is_named: true,
-            kind: Kind::File(Image {
-                name: name.clone(),
-                ..image
-            }),
-            name,
-        }
+        Self { is_named: true, kind: Kind::File(Image { name: name.clone(), ..image }), name }
     }
 
     fn of_distribution(name: &str, listed: Listed, says_more: bool) -> Result<Self, Error> {
@@ -150,11 +141,7 @@ impl Chosen {
                  a file with --kernel PATH"
             )));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            is_named: true,
-            kind: listed.into(),
-        })
+        Ok(Self { name: name.to_owned(), is_named: true, kind: listed.into() })
     }
 
     /// Whether it is not Linux.
@@ -179,17 +166,13 @@ impl Chosen {
         match &self.kind {
             Kind::Package(row) => {
                 let image = packages::fetch(&Cache::open(), row, mirror, say)?;
-                Ok(Image {
-                    name: self.name.clone(),
-                    ..image
-                })
+                Ok(Image { name: self.name.clone(), ..image })
             }
             Kind::File(image) => Ok(image.clone()),
             Kind::Program(row) if row.kind == ForeignKind::UserModeLinux => row.user_mode_linux(),
-            Kind::Program(row) => Err(Error::host(format!(
-                "{} is not a kernel to boot: use `vm run` or `vm exec`",
-                row.name
-            ))),
+            Kind::Program(row) => {
+                Err(Error::host(format!("{} is not a kernel to boot: use `vm run` or `vm exec`", row.name)))
+            }
         }
     }
 
@@ -200,8 +183,9 @@ impl Chosen {
             Kind::Program(_) => true,
             Kind::File(_) => false,
             Kind::Package(row) if row.exact.is_none() => true,
-            Kind::Package(row) => recorded::find(&row.series)
-                .is_some_and(|known| known.run.environment.kernel == run.environment.kernel),
+            Kind::Package(row) => {
+                recorded::find(&row.series).is_some_and(|known| known.run.environment.kernel == run.environment.kernel)
+            }
         }
     }
 
@@ -256,9 +240,7 @@ fn place_and_modules(text: &str) -> (&Path, Option<&Path>) {
 /// The user can give this name to a kernel.
 fn is_free(name: &str) -> Result<(), Error> {
     if name == ALL || kernels::is_known(name) {
-        return Err(Error::host(format!(
-            "`{name}` already means kernels of the matrix: give yours another name"
-        )));
+        return Err(Error::host(format!("`{name}` already means kernels of the matrix: give yours another name")));
     }
     can_be_a_file(name)
 }
@@ -343,10 +325,7 @@ mod tests {
     }
 
     fn changed(kernel: &str) -> Run {
-        let environment = Environment {
-            kernel: kernel.to_owned(),
-            ..Environment::now(None, vec![])
-        };
+        let environment = Environment { kernel: kernel.to_owned(), ..Environment::now(None, vec![]) };
         let record = Record {
             verdict: Word::Holds,
             judgement: Some(Judgement::Changed),
@@ -368,11 +347,7 @@ mod tests {
         ] {
             let chosen = Chosen::find(name).expect("a kernel");
             let judged = chosen.judged(changed(kernel));
-            assert_eq!(
-                judged.records[0].judgement,
-                Some(expected),
-                "{name} {kernel}"
-            );
+            assert_eq!(judged.records[0].judgement, Some(expected), "{name} {kernel}");
         }
         let image = kernels::own(Path::new("/proc/self/exe"), None, None).expect("an ELF");
         let own = Chosen::of_file(Some("mine"), image);

@@ -45,24 +45,13 @@ impl Order<'_> {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Vec<(Chosen, Sheet)>, Error> {
         // A row of the ledger takes ten seconds where the processor is emulated, and more where others use it, too.
-        let mut command = [
-            "/init",
-            self.grid.name,
-            "--format",
-            "jsonl",
-            "--timeout",
-            "120",
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        let mut command =
+            ["/init", self.grid.name, "--format", "jsonl", "--timeout", "120"].map(str::to_owned).to_vec();
         command.extend(self.arguments.iter().cloned());
         let made = matrix::side_by_side(images, self.jobs, |(kernel, image)| {
             let name = &kernel.name;
             let made = image.as_ref().map_err(Clone::clone).and_then(|image| {
-                let job = Job {
-                    commands: vec![command.clone()],
-                    ..Job::default()
-                };
+                let job = Job { commands: vec![command.clone()], ..Job::default() };
                 let mut guest = machine(image, job);
                 guest.modules = matrix::modules(self.rows);
                 if !self.is_limited {
@@ -82,10 +71,7 @@ impl Order<'_> {
             match &made {
                 Ok((_, ran)) => {
                     let (boot, total) = (ran.boot.as_secs_f32(), ran.total.as_secs_f32());
-                    say(&format!(
-                        "{name}: {} up in {boot:.1} s, done in {total:.1} s",
-                        ran.release
-                    ));
+                    say(&format!("{name}: {} up in {boot:.1} s, done in {total:.1} s", ran.release));
                 }
                 Err(error) => say(&format!("{name}: {error}")),
             }

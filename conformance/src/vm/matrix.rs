@@ -82,17 +82,12 @@ impl Decided {
     /// The results, judged as those of this kernel.
     #[must_use]
     pub fn judged_for(self, kernel: &Chosen) -> Self {
-        Self {
-            run: kernel.judged(self.run),
-            ..self
-        }
+        Self { run: kernel.judged(self.run), ..self }
     }
 
     /// The release and the duration, for one line of output.
     pub fn times(&self) -> String {
-        let up = self
-            .boot
-            .map(|boot| format!("up in {:.1} s, ", boot.as_secs_f32()));
+        let up = self.boot.map(|boot| format!("up in {:.1} s, ", boot.as_secs_f32()));
         let total = self.total.as_secs_f32();
         format!("{}done in {total:.1} s", up.unwrap_or_default())
     }
@@ -126,24 +121,15 @@ pub fn red(rows: &[Row], strictness: &Strictness, whole: bool) -> Vec<String> {
         reasons.extend(red_of_all(runs, strictness));
     }
     // A kernel that is not Linux does not count as a tried Linux, and one of the user's not as one of the matrix.
-    let linux: Vec<&Row> = rows
-        .iter()
-        .filter(|row| !whole || !row.is_foreign && !row.is_named)
-        .collect();
+    let linux: Vec<&Row> = rows.iter().filter(|row| !whole || !row.is_foreign && !row.is_named).collect();
     let ran = linux.iter().filter(|row| row.result.is_ok()).count();
     let enough = if whole { ENOUGH } else { 1 };
     if ran < enough {
-        reasons.push(format!(
-            "{ran} of {} kernels ran, {enough} must",
-            linux.len()
-        ));
+        reasons.push(format!("{ran} of {} kernels ran, {enough} must", linux.len()));
     }
     for row in [linux.first(), linux.last()].into_iter().flatten() {
         if whole && matches!(row.result, Err(Error::Gone(_))) {
-            reasons.push(format!(
-                "{} is at the end of the matrix, and gone",
-                row.name
-            ));
+            reasons.push(format!("{} is at the end of the matrix, and gone", row.name));
         }
     }
     reasons
@@ -168,8 +154,7 @@ pub fn modules(claims: &[&'static Claim]) -> BTreeSet<String> {
 pub fn disks(asked: &[String], claims: &[&'static Claim]) -> Vec<String> {
     let is_needed = |name: &String| {
         let image = images::find(name);
-        image.is_some_and(|image| !image.is_writable() || !asked.is_empty())
-            && !asked.contains(name)
+        image.is_some_and(|image| !image.is_writable() || !asked.is_empty()) && !asked.contains(name)
     };
     let needed = modules(claims).into_iter().filter(is_needed);
     asked.iter().cloned().chain(needed).collect()
@@ -209,16 +194,8 @@ pub fn decide(image: &Image, order: &Order) -> Result<Decided, Error> {
 }
 
 /// Boots once. With `alone`, only the result of this claim can be lost with the guest.
-fn decide_once(
-    image: &Image,
-    order: &Order,
-    claims: &[&'static Claim],
-    alone: bool,
-) -> Result<Decided, Error> {
-    let only = claims
-        .iter()
-        .filter(|_| alone)
-        .flat_map(|claim| ["--filter".to_owned(), format!("={}", claim.id)]);
+fn decide_once(image: &Image, order: &Order, claims: &[&'static Claim], alone: bool) -> Result<Decided, Error> {
+    let only = claims.iter().filter(|_| alone).flat_map(|claim| ["--filter".to_owned(), format!("={}", claim.id)]);
     let options = if alone { &[][..] } else { &order.options };
     let mut command = order.command(options);
     command.extend(only);
@@ -250,12 +227,7 @@ fn decide_once(
             if image.user_mode {
                 run.excused = foreign::excused(&image.name);
             }
-            Ok(Decided {
-                run,
-                broke_off: None,
-                boot: Some(ran.boot),
-                total: ran.total,
-            })
+            Ok(Decided { run, broke_off: None, boot: Some(ran.boot), total: ran.total })
         }
         Err(Error::Guest(why)) => said.as_far_as(why, claims, begun.elapsed()),
         Err(error) => Err(error),
@@ -303,10 +275,7 @@ pub fn decide_in_gvisor(order: &Order) -> Result<Decided, Error> {
     let whole = results(&said.output, &order.claims).and_then(|run| {
         let foreign = run.environment.foreign.clone().unwrap_or_default();
         if !foreign.starts_with(gvisor.name()) {
-            return Err(format!(
-                "the results are of Linux {}, and not of gVisor",
-                plain(&run.environment.kernel)
-            ));
+            return Err(format!("the results are of Linux {}, and not of gVisor", plain(&run.environment.kernel)));
         }
         of_this_colour(run, ended.status)
     });
@@ -322,15 +291,8 @@ impl Order {
     /// The command for the other kernel, where this program is `/init`.
     fn command(&self, options: &[String]) -> Vec<String> {
         let fixed = ["/init", "check", "--format", "jsonl"].map(str::to_owned);
-        let timeout = self
-            .timeout
-            .into_iter()
-            .flat_map(|seconds| ["--timeout".to_owned(), seconds.to_string()]);
-        fixed
-            .into_iter()
-            .chain(timeout)
-            .chain(options.iter().cloned())
-            .collect()
+        let timeout = self.timeout.into_iter().flat_map(|seconds| ["--timeout".to_owned(), seconds.to_string()]);
+        fixed.into_iter().chain(timeout).chain(options.iter().cloned()).collect()
     }
 }
 
@@ -353,12 +315,7 @@ impl Said {
     }
 
     /// The results that had arrived when the guest was interrupted. Claims that were running are broken; the rest was not reached.
-    fn as_far_as(
-        &self,
-        why: String,
-        claims: &[&'static Claim],
-        total: Duration,
-    ) -> Result<Decided, Error> {
+    fn as_far_as(&self, why: String, claims: &[&'static Claim], total: Duration) -> Result<Decided, Error> {
         let found = jsonl::read_as_far_as(&self.output);
         let Some(environment) = found.environment else {
             return Err(Error::guest(why));
@@ -372,10 +329,7 @@ impl Said {
                 Some(record) => record.clone(),
                 None if is_running => Record {
                     verdict: Word::Broken,
-                    ..Record::not_reached(
-                        claim.id,
-                        format!("it was running when the guest broke off: {first}"),
-                    )
+                    ..Record::not_reached(claim.id, format!("it was running when the guest broke off: {first}"))
                 },
                 None => Record::not_reached(claim.id, format!("the guest broke off: {first}")),
             }
@@ -410,13 +364,9 @@ fn results(output: &[u8], claims: &[&'static Claim]) -> Result<Run, String> {
     let missing = |claim: &&&Claim| run.find(claim.id).is_none();
     if let Some(claim) = claims.iter().find(missing) {
         let (came, all) = (run.records.len(), claims.len());
-        return Err(format!(
-            "the results are incomplete: {came} of {all} results, and none of {}",
-            claim.id
-        ));
+        return Err(format!("the results are incomplete: {came} of {all} results, and none of {}", claim.id));
     }
-    run.records
-        .sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
+    run.records.sort_by_key(|record| claims.iter().position(|claim| claim.id == record.id));
     Ok(run)
 }
 
@@ -439,32 +389,22 @@ fn of_this_colour(run: Run, status: i32) -> Result<Run, String> {
         Ok(run)
     } else {
         let colour = if red { "red" } else { "green" };
-        Err(format!(
-            "its results are {colour}, and its exit status says otherwise"
-        ))
+        Err(format!("its results are {colour}, and its exit status says otherwise"))
     }
 }
 
 /// The results of a guest that sent none, for this reason: no claim was reached.
 pub fn unreached(kernel: &str, why: &str, claims: &[&'static Claim]) -> Run {
     let first = why.lines().next().unwrap_or_default();
-    let environment = Environment {
-        kernel: format!("{kernel} (no results came)"),
-        ..Environment::now(None, vec![])
-    };
-    let records = claims
-        .iter()
-        .map(|claim| Record::not_reached(claim.id, format!("no results came: {first}")));
+    let environment = Environment { kernel: format!("{kernel} (no results came)"), ..Environment::now(None, vec![]) };
+    let records = claims.iter().map(|claim| Record::not_reached(claim.id, format!("no results came: {first}")));
     Run::new(environment, records.collect())
 }
 
 /// Makes the directory for results, and checks that files can be written there, before a guest runs in vain.
 pub fn prepare(directory: &Path) -> Result<(), Error> {
     if directory.exists() && !directory.is_dir() {
-        return Err(Error::host(format!(
-            "{} is a file, and results go into a directory",
-            directory.display()
-        )));
+        return Err(Error::host(format!("{} is a file, and results go into a directory", directory.display())));
     }
     std::fs::create_dir_all(directory).at(directory)?;
     let probe = Replacement::begin(&directory.join("results.jsonl"));
@@ -493,18 +433,11 @@ fn last_record(results: &Path, name: &str) -> String {
     stored
         .as_ref()
         .or_else(|| recorded::find(name))
-        .map_or_else(
-            || "no record".into(),
-            |stored| stored.run.environment.kernel.clone(),
-        )
+        .map_or_else(|| "no record".into(), |stored| stored.run.environment.kernel.clone())
 }
 
 /// Calls `work` for every item, `jobs` at a time, and returns the results in order.
-pub fn side_by_side<T: Sync, R: Send>(
-    items: &[T],
-    jobs: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
+pub fn side_by_side<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     // The threads live until all work is done: QEMU dies with the thread that started it.
@@ -513,9 +446,7 @@ pub fn side_by_side<T: Sync, R: Send>(
             scope.spawn(|| {
                 while let Some((index, item)) = take(&next, items) {
                     let result = work(item);
-                    done.lock()
-                        .expect("no worker panics with the lock")
-                        .push((index, result));
+                    done.lock().expect("no worker panics with the lock").push((index, result));
                 }
             });
         }
@@ -543,21 +474,12 @@ fn symbol(record: Option<&Record>) -> &'static str {
 }
 
 /// The table of claims and kernels, those that differ first, and a line for each kernel. Without a result there is no table.
-pub fn table(
-    output: &mut dyn Write,
-    rows: &[Row],
-    claims: &[&'static Claim],
-    results: &Path,
-) -> io::Result<()> {
+pub fn table(output: &mut dyn Write, rows: &[Row], claims: &[&'static Claim], results: &Path) -> io::Result<()> {
     let ran: Vec<(&str, &Run)> = runs(rows).collect();
     let width = claims.iter().map(|claim| claim.id.len()).max().unwrap_or(0);
     let line = |output: &mut dyn Write, first: &str, cells: Vec<&str>| {
         let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<8}")).collect();
-        writeln!(
-            output,
-            "{}",
-            format!("{first:<width$}  {}", cells.join("  ")).trim_end()
-        )
+        writeln!(output, "{}", format!("{first:<width$}  {}", cells.join("  ")).trim_end())
     };
     // An untestable claim is also a difference.
     let is_same = |claim: &&Claim, linux: bool| {
@@ -567,18 +489,11 @@ pub fn table(
         let cells: BTreeSet<&str> = cells.collect();
         cells.len() <= 1
     };
-    let (same, other): (Vec<&Claim>, Vec<&Claim>) = claims
-        .iter()
-        .copied()
-        .partition(|claim| is_same(claim, false));
-    let (otherwise, differ): (Vec<&Claim>, Vec<&Claim>) =
-        other.into_iter().partition(|claim| is_same(claim, true));
+    let (same, other): (Vec<&Claim>, Vec<&Claim>) = claims.iter().copied().partition(|claim| is_same(claim, false));
+    let (otherwise, differ): (Vec<&Claim>, Vec<&Claim>) = other.into_iter().partition(|claim| is_same(claim, true));
     for (title, claims) in [
         ("differ between these kernels", differ),
-        (
-            "the same on every Linux kernel, different on others",
-            otherwise,
-        ),
+        ("the same on every Linux kernel, different on others", otherwise),
         ("the same on all", same),
     ] {
         if claims.is_empty() || ran.is_empty() {
@@ -588,13 +503,7 @@ pub fn table(
         writeln!(output, "\n{count}, {title}")?;
         line(output, "", ran.iter().map(|(name, _)| *name).collect())?;
         for claim in claims {
-            line(
-                output,
-                claim.id,
-                ran.iter()
-                    .map(|(_, run)| symbol(run.find(claim.id)))
-                    .collect(),
-            )?;
+            line(output, claim.id, ran.iter().map(|(_, run)| symbol(run.find(claim.id))).collect())?;
         }
     }
     writeln!(output)?;
@@ -664,11 +573,8 @@ pub fn run<E: From<Error>>(
     // One after the other: apt locks its state, and the network is one.
     let image = |kernel: &Chosen| kernel.image(plan.mirror, say);
     // gVisor has no image.
-    let images: Vec<(&Chosen, Option<Result<Image, Error>>)> = plan
-        .kernels
-        .iter()
-        .map(|kernel| (kernel, (!kernel.is_gvisor()).then(|| image(kernel))))
-        .collect();
+    let images: Vec<(&Chosen, Option<Result<Image, Error>>)> =
+        plan.kernels.iter().map(|kernel| (kernel, (!kernel.is_gvisor()).then(|| image(kernel)))).collect();
     let linux = || images.iter().filter_map(|(_, image)| image.as_ref());
     let booted = |image: &&Image| !image.user_mode;
     let first = linux().filter_map(|image| image.as_ref().ok()).find(booted);
@@ -683,11 +589,7 @@ pub fn run<E: From<Error>>(
         }
     }
     let (order, by) = order(first)?;
-    say(&format!(
-        "{} on {}{by}",
-        plural(plan.claims.len(), "claim"),
-        plural(images.len(), "kernel"),
-    ));
+    say(&format!("{} on {}{by}", plural(plan.claims.len(), "claim"), plural(images.len(), "kernel"),));
     Ok(side_by_side(&images, plan.jobs, |(kernel, image)| {
         let name = &kernel.name;
         let result = match (interrupt::came(), image) {
@@ -713,12 +615,7 @@ pub fn run<E: From<Error>>(
             Err(_) => "failed".to_owned(),
         };
         say(&format!("{name}: {how}"));
-        Row {
-            name: name.clone(),
-            is_named: kernel.is_named,
-            is_foreign: kernel.program().is_some(),
-            result,
-        }
+        Row { name: name.clone(), is_named: kernel.is_named, is_foreign: kernel.program().is_some(), result }
     }))
 }
 
@@ -727,51 +624,28 @@ mod tests {
     use super::*;
 
     fn row(result: Result<Decided, Error>) -> Row {
-        Row {
-            name: "k".into(),
-            is_named: false,
-            is_foreign: false,
-            result,
-        }
+        Row { name: "k".into(), is_named: false, is_foreign: false, result }
     }
 
     fn ran() -> Result<Decided, Error> {
         let environment = crate::run::record::Environment::now(None, vec![]);
-        let holds = Record {
-            verdict: Word::Holds,
-            ..Record::not_reached("a.b.c", "")
-        };
-        Ok(Decided {
-            run: Run::new(environment, vec![holds]),
-            broke_off: None,
-            boot: None,
-            total: Duration::ZERO,
-        })
+        let holds = Record { verdict: Word::Holds, ..Record::not_reached("a.b.c", "") };
+        Ok(Decided { run: Run::new(environment, vec![holds]), broke_off: None, boot: None, total: Duration::ZERO })
     }
 
     #[test]
     fn a_kernel_that_is_gone_is_red_only_where_it_counts() {
         let gone = || Err(Error::Gone("dropped".into()));
         let red = |rows: Vec<Row>, whole| red(&rows, &Strictness::default(), whole).len();
-        let named = |row: Row| Row {
-            is_named: true,
-            ..row
-        };
-        let six = |at: usize| {
-            (0..6)
-                .map(|index| row(if index == at { gone() } else { ran() }))
-                .collect::<Vec<_>>()
-        };
+        let named = |row: Row| Row { is_named: true, ..row };
+        let six = |at: usize| (0..6).map(|index| row(if index == at { gone() } else { ran() })).collect::<Vec<_>>();
         assert_eq!(red(six(3), true), 0);
         assert_eq!(red(six(0), true), 1);
         assert_eq!(red(six(5), true), 1);
         assert_eq!(red(vec![row(ran()), row(gone()), row(ran())], true), 1);
         assert_eq!(red(vec![row(gone()), row(ran())], false), 0);
         assert_eq!(red(vec![row(gone())], false), 1);
-        let foreign = |result| Row {
-            is_foreign: true,
-            ..row(result)
-        };
+        let foreign = |result| Row { is_foreign: true, ..row(result) };
         let not_run = || foreign(Err(Error::NotRun("not installed".into())));
         let five_and = |last: Row| (0..5).map(|_| row(ran())).chain([last]).collect();
         assert_eq!(red(five_and(not_run()), true), 0);
@@ -779,11 +653,7 @@ mod tests {
         assert_eq!(red(vec![not_run()], false), 1);
         let four_and = |last: Row| (0..4).map(|_| row(ran())).chain([last]).collect();
         assert_eq!(red(four_and(foreign(ran())), true), 1, "gVisor is no Linux");
-        assert_eq!(
-            red(four_and(named(row(ran()))), true),
-            1,
-            "one of the user's"
-        );
+        assert_eq!(red(four_and(named(row(ran()))), true), 1, "one of the user's");
         assert_eq!(red(five_and(named(row(ran()))), true), 0);
         assert_eq!(red(five_and(named(row(gone()))), true), 1);
         let fault = || row(Err(Error::guest("panic")));
@@ -803,10 +673,7 @@ mod tests {
     #[test]
     fn results_come_in_order_whoever_is_first() {
         let items: Vec<u64> = (0..20).collect();
-        assert_eq!(
-            side_by_side(&items, 4, |item| item * 2),
-            items.iter().map(|item| item * 2).collect::<Vec<_>>()
-        );
+        assert_eq!(side_by_side(&items, 4, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
         assert!(side_by_side::<u64, u64>(&[], 4, |item| *item).is_empty());
     }
 
@@ -833,10 +700,7 @@ mod tests {
         let of = |verdict| {
             let mut row = row(ran());
             let decided = row.result.as_mut().expect("results");
-            decided.run.records = vec![Record {
-                verdict,
-                ..Record::not_reached(claims[0].id, "")
-            }];
+            decided.run.records = vec![Record { verdict, ..Record::not_reached(claims[0].id, "") }];
             row
         };
         let rows = [of(Word::Holds), of(Word::Untestable)];
@@ -851,38 +715,19 @@ mod tests {
     fn results_that_came_before_a_guest_broke_off_are_kept() {
         let claims: &Vec<_> = &crate::claims::REGISTRY.all().take(3).collect();
         let environment = crate::run::record::Environment::now(None, vec![]);
-        let holds = Record {
-            verdict: Word::Holds,
-            failure: None,
-            ..Record::not_reached(claims[0].id, "")
-        };
+        let holds = Record { verdict: Word::Holds, failure: None, ..Record::not_reached(claims[0].id, "") };
         let mut said = Said::default();
         for line in [
             jsonl::Line::Environment(environment),
-            jsonl::Line::Begin {
-                id: claims[0].id.into(),
-            },
+            jsonl::Line::Begin { id: claims[0].id.into() },
             jsonl::Line::Claim(holds),
-            jsonl::Line::Begin {
-                id: claims[1].id.into(),
-            },
+            jsonl::Line::Begin { id: claims[1].id.into() },
         ] {
             jsonl::write(&mut said.output, &line).expect("a vector takes all");
         }
         said.output.extend(b"{\"type\":\"cla");
-        let decided = said
-            .as_far_as(
-                "it panicked\nits console ends".into(),
-                claims,
-                Duration::ZERO,
-            )
-            .expect("results");
-        let words: Vec<Word> = decided
-            .run
-            .records
-            .iter()
-            .map(|record| record.verdict)
-            .collect();
+        let decided = said.as_far_as("it panicked\nits console ends".into(), claims, Duration::ZERO).expect("results");
+        let words: Vec<Word> = decided.run.records.iter().map(|record| record.verdict).collect();
         assert_eq!(words, [Word::Holds, Word::Broken, Word::NotReached]);
         let failure = |at: usize| decided.run.records[at].failure.clone().unwrap_or_default();
         assert!(failure(1).contains("running when the guest broke off: it panicked"));

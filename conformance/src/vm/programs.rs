@@ -15,11 +15,7 @@ use std::path::PathBuf;
 ///
 /// A program cannot be read, or lacks a library.
 pub fn files(claims: &[&'static Claim]) -> Result<Vec<(String, PathBuf)>, Error> {
-    let names: BTreeSet<&str> = claims
-        .iter()
-        .flat_map(|claim| claim.programs)
-        .copied()
-        .collect();
+    let names: BTreeSet<&str> = claims.iter().flat_map(|claim| claim.programs).copied().collect();
     let mut files = BTreeMap::new();
     for path in names.into_iter().filter_map(on_path) {
         files.extend(program::with_libraries(&path)?);

@@ -18,17 +18,8 @@ pub struct Built {
 pub fn build(arguments: &[String]) -> Result<Built, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([
-        "test",
-        "--no-run",
-        "--release",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    if !arguments
-        .iter()
-        .any(|argument| argument == "--package" || argument == "-p")
-    {
+    command.args(["test", "--no-run", "--release", "--message-format", "json-render-diagnostics"]);
+    if !arguments.iter().any(|argument| argument == "--package" || argument == "-p") {
         command.arg("--workspace");
     }
     let output = command
@@ -41,11 +32,7 @@ pub fn build(arguments: &[String]) -> Result<Built, Error> {
         return Err(Error::host("cargo could not build the tests"));
     }
     let built = built(&String::from_utf8_lossy(&output.stdout));
-    if built.tests.is_empty() {
-        Err(Error::host("cargo built no tests"))
-    } else {
-        Ok(built)
-    }
+    if built.tests.is_empty() { Err(Error::host("cargo built no tests")) } else { Ok(built) }
 }
 
 /// Test programs that take long in an emulated guest, in tenths of a second, as measured on Linux 7.3. The others take little longer
@@ -66,10 +53,7 @@ fn weight(test: &Path) -> u32 {
     // Cargo appends a hash to the name.
     let name = test.file_name().unwrap_or_default().to_string_lossy();
     let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name);
-    WEIGHTS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map_or(WEIGHT_OF_OTHERS, |(_, weight)| *weight)
+    WEIGHTS.iter().find(|(known, _)| *known == name).map_or(WEIGHT_OF_OTHERS, |(_, weight)| *weight)
 }
 
 /// Distributes the tests so that every guest has about the same work: the longest first, each to the guest with the least work so
@@ -118,13 +102,7 @@ mod tests {
 {"reason":"compiler-artifact","target":{"kind":["example"]},"profile":{"test":false},"executable":"/t/c"}
 {"reason":"compiler-artifact","target":{"kind":["lib"]},"profile":{"test":false},"executable":null}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(
-            built(messages),
-            Built {
-                tests: vec!["/t/a".into()],
-                programs: vec!["/t/b".into()]
-            }
-        );
+        assert_eq!(built(messages), Built { tests: vec!["/t/a".into()], programs: vec!["/t/b".into()] });
     }
 
     #[test]

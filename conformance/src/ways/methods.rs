@@ -61,68 +61,20 @@ const MIB: usize = 1 << 20;
 
 /// Every method with the name that is printed, in the order of the tables.
 pub const ALL: &[(&str, Method)] = &[
-    (
-        "read+write 64 KiB",
-        Method::Route(Route::ReadWrite { buffer: 64 * KIB }),
-    ),
-    (
-        "read+write 1 MiB",
-        Method::Route(Route::ReadWrite { buffer: MIB }),
-    ),
-    (
-        "mmap+write",
-        Method::Route(Route::MmapWrite { window: WHOLE }),
-    ),
-    (
-        "mmap+write 1 MiB",
-        Method::Route(Route::MmapWrite { window: MIB }),
-    ),
+    ("read+write 64 KiB", Method::Route(Route::ReadWrite { buffer: 64 * KIB })),
+    ("read+write 1 MiB", Method::Route(Route::ReadWrite { buffer: MIB })),
+    ("mmap+write", Method::Route(Route::MmapWrite { window: WHOLE })),
+    ("mmap+write 1 MiB", Method::Route(Route::MmapWrite { window: MIB })),
     ("sendfile", Method::Route(Route::Sendfile)),
-    (
-        "splice, pipe 64 KiB",
-        Method::Route(Route::Splice { pipe: 64 * KIB }),
-    ),
-    (
-        "splice, pipe 1 MiB",
-        Method::Route(Route::Splice { pipe: MIB }),
-    ),
-    (
-        "vmsplice, pipe 1 MiB",
-        Method::Route(Route::Vmsplice {
-            window: WHOLE,
-            pipe: MIB,
-        }),
-    ),
-    (
-        "MSG_ZEROCOPY, mapped",
-        Method::Route(Route::MsgZerocopy {
-            window: WHOLE,
-            chunk: MIB,
-        }),
-    ),
+    ("splice, pipe 64 KiB", Method::Route(Route::Splice { pipe: 64 * KIB })),
+    ("splice, pipe 1 MiB", Method::Route(Route::Splice { pipe: MIB })),
+    ("vmsplice, pipe 1 MiB", Method::Route(Route::Vmsplice { window: WHOLE, pipe: MIB })),
+    ("MSG_ZEROCOPY, mapped", Method::Route(Route::MsgZerocopy { window: WHOLE, chunk: MIB })),
     ("copy_file_range", Method::Route(Route::CopyFileRange)),
-    (
-        "write of memory",
-        Method::Memory {
-            chunk: MIB,
-            pages: Pages::Any,
-        },
-    ),
-    (
-        "MSG_ZEROCOPY, memory",
-        Method::MemoryZerocopy {
-            chunk: MIB,
-            pages: Pages::Any,
-        },
-    ),
-    (
-        "io_uring splice, pipe 1 MiB",
-        Method::Uring(Request::Splice { pipe: MIB }),
-    ),
-    (
-        "io_uring SEND_ZC, memory",
-        Method::Uring(Request::SendZerocopy { chunk: MIB }),
-    ),
+    ("write of memory", Method::Memory { chunk: MIB, pages: Pages::Any }),
+    ("MSG_ZEROCOPY, memory", Method::MemoryZerocopy { chunk: MIB, pages: Pages::Any }),
+    ("io_uring splice, pipe 1 MiB", Method::Uring(Request::Splice { pipe: MIB })),
+    ("io_uring SEND_ZC, memory", Method::Uring(Request::SendZerocopy { chunk: MIB })),
 ];
 
 /// The reason why a method does not send to a sink.
@@ -179,27 +131,16 @@ impl Method {
     pub fn within(self, sink: Sink) -> Self {
         let most = sink.limit();
         match self {
-            Self::Route(Route::ReadWrite { buffer }) => Self::Route(Route::ReadWrite {
-                buffer: buffer.min(most),
-            }),
-            Self::Route(Route::MmapWrite { window }) => Self::Route(Route::MmapWrite {
-                window: window.min(most),
-            }),
-            Self::Route(Route::MsgZerocopy { window, chunk }) => Self::Route(Route::MsgZerocopy {
-                window,
-                chunk: chunk.min(most),
-            }),
-            Self::Memory { chunk, pages } => Self::Memory {
-                chunk: chunk.min(most),
-                pages,
-            },
-            Self::MemoryZerocopy { chunk, pages } => Self::MemoryZerocopy {
-                chunk: chunk.min(most),
-                pages,
-            },
-            Self::Uring(Request::SendZerocopy { chunk }) => Self::Uring(Request::SendZerocopy {
-                chunk: chunk.min(most),
-            }),
+            Self::Route(Route::ReadWrite { buffer }) => Self::Route(Route::ReadWrite { buffer: buffer.min(most) }),
+            Self::Route(Route::MmapWrite { window }) => Self::Route(Route::MmapWrite { window: window.min(most) }),
+            Self::Route(Route::MsgZerocopy { window, chunk }) => {
+                Self::Route(Route::MsgZerocopy { window, chunk: chunk.min(most) })
+            }
+            Self::Memory { chunk, pages } => Self::Memory { chunk: chunk.min(most), pages },
+            Self::MemoryZerocopy { chunk, pages } => Self::MemoryZerocopy { chunk: chunk.min(most), pages },
+            Self::Uring(Request::SendZerocopy { chunk }) => {
+                Self::Uring(Request::SendZerocopy { chunk: chunk.min(most) })
+            }
             other => other,
         }
     }
@@ -211,8 +152,7 @@ impl Method {
         sink: &'ends OwnedFd,
         content: &'ends [u8],
     ) -> Result<Sending<'ends>, Stop> {
-        self.ready(source, sink, content)
-            .setup("make the method ready")
+        self.ready(source, sink, content).setup("make the method ready")
     }
 
     fn ready<'ends>(
@@ -253,12 +193,7 @@ impl Method {
 
     /// Whether it sends memory rather than a file.
     const fn is_of_memory(self) -> bool {
-        matches!(
-            self,
-            Self::Memory { .. }
-                | Self::MemoryZerocopy { .. }
-                | Self::Uring(Request::SendZerocopy { .. })
-        )
+        matches!(self, Self::Memory { .. } | Self::MemoryZerocopy { .. } | Self::Uring(Request::SendZerocopy { .. }))
     }
 
     /// Whether each hop from the source to the sink shared or copied the bytes, for the hops that can be observed.
@@ -275,14 +210,7 @@ impl Method {
             memory.fill(alias::OLD);
         }
         // The second hop of a route through a buffer is the hop of memory.
-        let method = if is_through_buffer {
-            Self::Memory {
-                chunk: MIB,
-                pages: Pages::Any,
-            }
-        } else {
-            self
-        };
+        let method = if is_through_buffer { Self::Memory { chunk: MIB, pages: Pages::Any } } else { self };
         let ends = aside(|| sink.to_be_read().open(lab))?;
         {
             let mut sending = method.ready(&file, &ends.near, &memory)?;
@@ -375,11 +303,7 @@ impl<'ends> Held<'ends> {
         let begin = start.align_offset(HUGE);
         memory[begin..][..content.len()].copy_from_slice(content);
         let is_huge = huge_bytes()? >= before + content.len() as u64 / 2;
-        if is_huge == (pages == Pages::Huge) {
-            Ok(Self::Here(memory, begin))
-        } else {
-            Err(Errno::EOPNOTSUPP)
-        }
+        if is_huge == (pages == Pages::Huge) { Ok(Self::Here(memory, begin)) } else { Err(Errno::EOPNOTSUPP) }
     }
 
     /// The first `length` bytes.

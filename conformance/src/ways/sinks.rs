@@ -92,10 +92,7 @@ impl Sink {
 
     /// Whether sends to it take flags.
     pub const fn is_socket(self) -> bool {
-        matches!(
-            self,
-            Self::Tcp | Self::TcpDropped | Self::Veth | Self::Unix | Self::Vsock | Self::Udp
-        )
+        matches!(self, Self::Tcp | Self::TcpDropped | Self::Veth | Self::Unix | Self::Vsock | Self::Udp)
     }
 
     /// Whether it has a congestion control.
@@ -170,16 +167,10 @@ impl Sink {
                 (write.into(), read.into())
             }
             Self::File => {
-                return Ok(Ends {
-                    near: lab.empty_file()?.into(),
-                    far: None,
-                });
+                return Ok(Ends { near: lab.empty_file()?.into(), far: None });
             }
         };
-        Ok(Ends {
-            near,
-            far: Some(far),
-        })
+        Ok(Ends { near, far: Some(far) })
     }
 }
 
@@ -214,9 +205,7 @@ impl Receiver {
                 Ok(Usage::now().since(before).voluntary)
             } else {
                 let all = expected.len();
-                Err(Stop::broken(format!(
-                    "{came} bytes of {all} came, or others"
-                )))
+                Err(Stop::broken(format!("{came} bytes of {all} came, or others")))
             }
         }));
         // The thread drops the sender without sending anything.
@@ -226,9 +215,7 @@ impl Receiver {
 
     /// Waits until the receiver has ended. Returns how often it was woken.
     pub fn end(self) -> Result<u64, Stop> {
-        self.0
-            .join()
-            .map_err(|_| Stop::broken("the receiver panicked"))?
+        self.0.join().map_err(|_| Stop::broken("the receiver panicked"))?
     }
 }
 
@@ -249,11 +236,7 @@ fn read_all(
         ready(came)?;
         match io::again(|| io::read(far, buffer)).setup("read")? {
             0 => return Ok(came),
-            count
-                if expected.is_none_or(|expected| {
-                    expected.get(came..came + count) == Some(&buffer[..count])
-                }) =>
-            {
+            count if expected.is_none_or(|expected| expected.get(came..came + count) == Some(&buffer[..count])) => {
                 came += count;
             }
             _ => return Err(Stop::broken(format!("other bytes arrived after {came}"))),
@@ -273,10 +256,7 @@ fn drop_all(far: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Stop> {
 }
 
 fn splice_all(far: &OwnedFd, ready: impl Fn(usize) -> Result<(), Stop>) -> Result<usize, Stop> {
-    let null = File::options()
-        .write(true)
-        .open("/dev/null")
-        .setup("/dev/null")?;
+    let null = File::options().write(true).open("/dev/null").setup("/dev/null")?;
     let mut came = 0;
     loop {
         ready(came)?;

@@ -47,8 +47,7 @@ pub fn bench_command(options: &Options) -> Result<bool, Failure> {
 
 fn measure(options: &Options) -> Result<Run, Stop> {
     let program = Program::redis()?;
-    let own = std::env::current_exe()
-        .map_err(|error| Stop::broken(format!("where this program is: {error}")))?;
+    let own = std::env::current_exe().map_err(|error| Stop::broken(format!("where this program is: {error}")))?;
     if let Some(name) = &options.congestion {
         let path = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
         let allowed = fs::read_to_string(path).setup(path)?;
@@ -63,25 +62,13 @@ fn measure(options: &Options) -> Result<Run, Stop> {
         netns::alone(&[("net/ipv4/tcp_congestion_control", name)])?;
     }
     let mut on = Conditions::here();
-    eprintln!(
-        "making a file of {} MiB, and masters that have it",
-        options.mib
-    );
+    eprintln!("making a file of {} MiB, and masters that have it", options.mib);
     let mut bench = Bench::new(program, own, options.mib.into())?;
-    let receivers: &[Receiver] = if options.null {
-        &[Receiver::Null]
-    } else {
-        &[Receiver::Null, Receiver::Replica]
-    };
+    let receivers: &[Receiver] = if options.null { &[Receiver::Null] } else { &[Receiver::Null, Receiver::Replica] };
     let rounds = usize::from(options.rounds);
     let progress = progress(receivers.len() * SENDERS.len() * rounds);
     let lines = bench.run(receivers, rounds, || progress.inc(1))?;
     progress.finish_and_clear();
     on.end();
-    Ok(Run {
-        on,
-        server: bench.server()?,
-        length: bench.length,
-        lines,
-    })
+    Ok(Run { on, server: bench.server()?, length: bench.length, lines })
 }

@@ -124,8 +124,7 @@ pub enum Shaped {
 }
 
 fn into_files(text: &str) -> Result<Route, String> {
-    let into_files =
-        |route: &&Route| !matches!(route, Route::MsgZerocopy { .. } | Route::Vmsplice { .. });
+    let into_files = |route: &&Route| !matches!(route, Route::MsgZerocopy { .. } | Route::Vmsplice { .. });
     let mut routes = Route::ALL.iter().filter(into_files);
     if let Some(route) = routes.clone().find(|route| route.name() == text) {
         return Ok(*route);
@@ -147,9 +146,9 @@ fn bytes(text: &str) -> Result<u64, String> {
         _ => None,
     };
     let bytes = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
-    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
-        "a number of bytes, at least 1, with a unit or without: 65536, 64K, 1M".into()
-    })
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a number of bytes, at least 1, with a unit or without: 65536, 64K, 1M".into())
 }
 
 /// An address to listen on, of digits or a name.
@@ -268,8 +267,7 @@ fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
     let (AofCommand::Build { place, .. } | AofCommand::Extend { place, .. }) = command;
     let checker = place.check.then(|| {
         let name = "redis-check-aof";
-        servers::on_path(name)
-            .ok_or_else(|| Failure::Usage(format!("{name}: not found (apt install redis-tools)")))
+        servers::on_path(name).ok_or_else(|| Failure::Usage(format!("{name}: not found (apt install redis-tools)")))
     });
     let aof = Aof {
         path: place.directory.clone(),
@@ -280,12 +278,7 @@ fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
         checker: checker.transpose()?,
     };
     let written = match command {
-        AofCommand::Build {
-            rdb,
-            shape,
-            commands,
-            ..
-        } => {
+        AofCommand::Build { rdb, shape, commands, .. } => {
             let shape = match shape {
                 Shaped::One => Shape::One,
                 Shaped::Many => Shape::Many,
@@ -293,11 +286,7 @@ fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
             };
             aof.build(rdb.as_deref(), commands, shape)
         }
-        AofCommand::Extend {
-            commands,
-            cut_open_transaction,
-            ..
-        } => aof.extend(commands, *cut_open_transaction),
+        AofCommand::Extend { commands, cut_open_transaction, .. } => aof.extend(commands, *cut_open_transaction),
     };
     let written = written.map_err(|bad| Failure::Usage(bad.to_string()))?;
     let mut output = io::stdout().lock();
@@ -326,10 +315,7 @@ impl Serve {
             By::Splice => Route::Splice { pipe: 1 << 20 },
             By::MmapWrite => Route::MmapWrite { window: WHOLE },
             By::ReadWrite => Route::ReadWrite { buffer: most },
-            By::MsgZerocopy => Route::MsgZerocopy {
-                window: WHOLE,
-                chunk: most.min(256 << 10),
-            },
+            By::MsgZerocopy => Route::MsgZerocopy { window: WHOLE, chunk: most.min(256 << 10) },
         }
     }
 
@@ -344,9 +330,7 @@ impl Serve {
         let password = std::env::var("NOCOPY_PASSWORD").ok();
         let is_file = |path: &&Path| *path != Path::new("-");
         let commands = self.commands.as_deref().filter(is_file);
-        let commands = commands
-            .map(|path| commands_of(path, &self.allowed.allow_command))
-            .transpose()?;
+        let commands = commands.map(|path| commands_of(path, &self.allowed.allow_command)).transpose()?;
         Ok(Options {
             route: self.route(),
             budget: self.most(),
@@ -368,25 +352,15 @@ impl Serve {
 
 /// The commands of a file, as they are sent: without annotations.
 fn commands_of(path: &Path, allowed: &[String]) -> Result<Vec<u8>, Failure> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-    let file = open_regular(path).map_err(|error| {
-        failed(&format!(
-            "{error}; a pipe is read from standard input (--commands -)"
-        ))
-    })?;
+    let failed = |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
+    let file = open_regular(path)
+        .map_err(|error| failed(&format!("{error}; a pipe is read from standard input (--commands -)")))?;
     let mut all = Vec::new();
-    { file }
-        .read_to_end(&mut all)
-        .map_err(|error| failed(&error))?;
+    { file }.read_to_end(&mut all).map_err(|error| failed(&error))?;
     let mut commands = Vec::new();
     let mut reader = Reader::new(&all[..], 0, Names::Known(allowed));
     while let Some(entry) = reader.entry().map_err(|bad| failed(&bad))? {
-        let Entry::Command {
-            range,
-            is_canonical,
-        } = entry
-        else {
+        let Entry::Command { range, is_canonical } = entry else {
             continue;
         };
         if !is_canonical {
@@ -425,15 +399,11 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
         Some(checked) => checked,
         None => rdb::check(&file).map_err(|bad| unusable(&bad))?,
     };
-    let listener = TcpListener::bind(serve.listen)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", serve.listen)))?;
+    let listener =
+        TcpListener::bind(serve.listen).map_err(|error| Failure::Usage(format!("{}: {error}", serve.listen)))?;
     // From here on they are read, and end it in order.
     let signals = Signals::take()?;
-    let checksum = if checked.has_checksum {
-        ""
-    } else {
-        ", without a checksum"
-    };
+    let checksum = if checked.has_checksum { "" } else { ", without a checksum" };
     let address = listener.local_addr()?;
     eprintln!(
         "{name}: {}, {} bytes{checksum}; listening on {address}: REPLICAOF {} {}",
@@ -446,11 +416,9 @@ fn serve_command(serve: &Serve) -> Result<bool, Failure> {
     let mut server = Server::new(listener, file, checked, &options)?;
     if serve.commands.as_deref() == Some(Path::new("-")) {
         let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        server.follow(stdin).map_err(|error| {
-            Failure::Usage(format!(
-                "standard input: {error}: a pipe is followed, a file is named"
-            ))
-        })?;
+        server
+            .follow(stdin)
+            .map_err(|error| Failure::Usage(format!("standard input: {error}: a pipe is followed, a file is named")))?;
     }
     let summary = server.run(&signals, |news| tell(&progress, &news))?;
     progress.finish_and_clear();
@@ -471,11 +439,7 @@ fn forced(mut file: &File) -> Option<rdb::Checked> {
     let mut bytes = [0; 9];
     io::Seek::rewind(&mut file).ok()?;
     file.read_exact(&mut bytes).ok()?;
-    Some(rdb::Checked {
-        header: rdb::Header::of(&bytes)?,
-        length: file.metadata().ok()?.len(),
-        has_checksum: false,
-    })
+    Some(rdb::Checked { header: rdb::Header::of(&bytes)?, length: file.metadata().ok()?.len(), has_checksum: false })
 }
 
 fn tell(progress: &ProgressBar, news: &News) {
@@ -498,11 +462,7 @@ fn report(output: &mut dyn Write, summary: &Summary) -> io::Result<()> {
             write!(output, ", {} of {} sends copied", one.copied, one.sends)?;
         }
         if one.unpinned > 0 {
-            write!(
-                output,
-                ", {} made without the flag: nothing could be pinned (ulimit -l)",
-                one.unpinned
-            )?;
+            write!(output, ", {} made without the flag: nothing could be pinned (ulimit -l)", one.unpinned)?;
         }
         match &one.error {
             Some(error) => writeln!(output, ": {error}")?,

@@ -13,12 +13,7 @@ pub(super) fn exec(
     modules: &[String],
     command: &[String],
 ) -> Result<bool, Failure> {
-    let wanted = Wanted {
-        command: command.to_vec(),
-        with: with.to_vec(),
-        environment: vec![],
-        uid: machine.guest.uid,
-    };
+    let wanted = Wanted { command: command.to_vec(), with: with.to_vec(), environment: vec![], uid: machine.guest.uid };
     let packed = wanted.pack()?;
     let start = packed.start;
     let kernel = machine.chosen()?;

@@ -68,10 +68,7 @@ impl GridMachines {
         let mut kernels = Chosen::all(&self.more.and(&self.kernels))?;
         kernels.retain(|kernel| kernel.is_named || kernel.program().is_none());
         if let Some(row) = kernels.iter().find_map(Chosen::program) {
-            return Err(Failure::Usage(format!(
-                "{} has no grids: they are made by Linux kernels in guests",
-                row.name
-            )));
+            return Err(Failure::Usage(format!("{} has no grids: they are made by Linux kernels in guests", row.name)));
         }
         self.from.has_use(&kernels)?;
         let usual = Path::new(records::MADE).join(grid.name);

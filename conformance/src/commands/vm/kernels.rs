@@ -52,29 +52,16 @@ pub fn kernels_command(command: &Kernels) -> Result<bool, Failure> {
                             .join(", ")
                     },
                 );
-                writeln!(
-                    output,
-                    "{:<8} {:<18} {:<12} {fetched}",
-                    row.name, row.suite, row.flavour
-                )?;
+                writeln!(output, "{:<8} {:<18} {:<12} {fetched}", row.name, row.suite, row.flavour)?;
             }
             for row in kernels::foreign_rows() {
                 let found = match row.kind {
-                    ForeignKind::Gvisor => {
-                        gvisor::version().map(|version| format!("{} {version}", row.program))
-                    }
-                    ForeignKind::UserModeLinux => row
-                        .user_mode_linux()
-                        .map(|image| image.boot.display().to_string()),
+                    ForeignKind::Gvisor => gvisor::version().map(|version| format!("{} {version}", row.program)),
+                    ForeignKind::UserModeLinux => row.user_mode_linux().map(|image| image.boot.display().to_string()),
                 };
-                let installed =
-                    found.unwrap_or_else(|_| "not installed: just setup-foreign".to_owned());
+                let installed = found.unwrap_or_else(|_| "not installed: just setup-foreign".to_owned());
                 let package = format!("package {}", row.package);
-                writeln!(
-                    output,
-                    "{:<8} {package:<18} {:<12} {installed}",
-                    row.name, "-"
-                )?;
+                writeln!(output, "{:<8} {package:<18} {:<12} {installed}", row.name, "-")?;
             }
             let here = std::env::current_dir().unwrap_or_default();
             let (project, path) = Project::of(&here)?;

@@ -59,13 +59,9 @@ pub fn matrix_command(options: &Matrix) -> Result<bool, Failure> {
         jobs: options.jobs.map_or(cpus, usize::from),
     };
     let order = |first: Option<&Image>| -> Result<_, Failure> {
-        let accelerator = first.map_or(Accelerator::UserMode, |image| {
-            options.guest.accelerator(image)
-        });
+        let accelerator = first.map_or(Accelerator::UserMode, |image| options.guest.accelerator(image));
         let by = first.map_or_else(String::new, |_| format!(" by {}", accelerator.name()));
-        let order = options
-            .guest
-            .order(&options.selection, &options.deciding, accelerator)?;
+        let order = options.guest.order(&options.selection, &options.deciding, accelerator)?;
         Ok((order, by))
     };
     let results = matrix::run(&plan, order, &say)?;

@@ -22,9 +22,7 @@ use std::path::PathBuf;
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Host(message) | Error::Gone(message) | Error::NotRun(message) => {
-                Self::Usage(message)
-            }
+            Error::Host(message) | Error::Gone(message) | Error::NotRun(message) => Self::Usage(message),
             Error::Guest(message) => Self::Red(message),
         }
     }
@@ -100,33 +98,14 @@ impl Vm {
 
 pub fn vm_command(command: &Vm, language: Language) -> Result<bool, Failure> {
     match command {
-        Vm::Run {
-            machine,
-            selection,
-            deciding,
-            output,
-            baseline,
-        } => {
-            let printed = Printed {
-                output: output.as_deref(),
-                baseline: baseline.as_deref(),
-                language,
-            };
+        Vm::Run { machine, selection, deciding, output, baseline } => {
+            let printed = Printed { output: output.as_deref(), baseline: baseline.as_deref(), language };
             decide(machine, selection, deciding, &printed)
         }
-        Vm::Falsify {
-            machine,
-            selection,
-            share,
-            sample,
-            verbose,
-        } => falsify(machine, selection, share, *sample, *verbose),
-        Vm::Exec {
-            machine,
-            with,
-            module,
-            command,
-        } => exec::exec(machine, with, module, command),
+        Vm::Falsify { machine, selection, share, sample, verbose } => {
+            falsify(machine, selection, share, *sample, *verbose)
+        }
+        Vm::Exec { machine, with, module, command } => exec::exec(machine, with, module, command),
         Vm::Test { machine, arguments } => test::test(machine, arguments),
         Vm::Shell { machine } => shell::shell(machine),
     }

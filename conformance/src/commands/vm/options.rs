@@ -101,9 +101,7 @@ impl From_ {
     pub(super) fn has_use(&self, kernels: &[Chosen]) -> Result<(), Error> {
         let is_fetched = |kernel: &Chosen| matches!(kernel.kind, Kind::Package(_));
         if self.mirror.is_some() && !kernels.iter().any(is_fetched) {
-            return Err(Error::host(
-                "--mirror is for kernels that are fetched, and a file or program is named",
-            ));
+            return Err(Error::host("--mirror is for kernels that are fetched, and a file or program is named"));
         }
         Ok(())
     }
@@ -157,9 +155,9 @@ impl GuestOptions {
             ForeignKind::UserModeLinux => &["--limit", "--uid", "--memory", "--append"],
         };
         match self.given().iter().find(|option| !useful.contains(option)) {
-            Some(option) => Err(Failure::Usage(format!(
-                "{name} is a program and not a machine: {option} says nothing about it"
-            ))),
+            Some(option) => {
+                Err(Failure::Usage(format!("{name} is a program and not a machine: {option} says nothing about it")))
+            }
             None => Ok(()),
         }
     }
@@ -186,11 +184,7 @@ impl GuestOptions {
     pub(super) fn machine<'image>(&self, image: &'image Image, job: Job) -> Machine<'image> {
         Machine {
             image,
-            job: Job {
-                uid: self.uid,
-                disks: self.disks(),
-                ..job
-            },
+            job: Job { uid: self.uid, disks: self.disks(), ..job },
             modules: std::collections::BTreeSet::new(),
             files: vec![],
             memory: self.memory(),

@@ -43,9 +43,7 @@ impl Printed<'_> {
         let is_asked = |record: &Record| claims.iter().any(|claim| claim.id == record.id);
         baseline.run.records.retain(is_asked);
         if baseline.run.records.is_empty() {
-            return Err(Failure::Usage(format!(
-                "--baseline {name} has none of the selected claims"
-            )));
+            return Err(Failure::Usage(format!("--baseline {name} has none of the selected claims")));
         }
         Ok(Some(baseline))
     }
@@ -124,16 +122,8 @@ pub(super) fn decide(
 }
 
 /// Prints what differs from the baseline. True if nothing does.
-fn compare(
-    report: &mut Vec<u8>,
-    baseline: &Stored,
-    name: &str,
-    run: &Run,
-) -> Result<bool, Failure> {
-    let now = Stored {
-        name: name.to_owned(),
-        run: run.clone(),
-    };
+fn compare(report: &mut Vec<u8>, baseline: &Stored, name: &str, run: &Run) -> Result<bool, Failure> {
+    let now = Stored { name: name.to_owned(), run: run.clone() };
     let found = diff::Diff::of(baseline, &now, REGISTRY);
     writeln!(report)?;
     diff::human(report, &found, baseline, &now)?;
@@ -155,16 +145,9 @@ pub(super) fn falsify(
     command.extend(selection.options());
     let part = share.partition.into_iter();
     command.extend(part.flat_map(|part| ["--partition".to_owned(), part.to_string()]));
-    command.extend(
-        sample
-            .into_iter()
-            .flat_map(|count| ["--sample".to_owned(), count.to_string()]),
-    );
+    command.extend(sample.into_iter().flat_map(|count| ["--sample".to_owned(), count.to_string()]));
     command.extend(verbose.then(|| "--verbose".to_owned()));
-    let job = Job {
-        commands: vec![command],
-        ..Job::default()
-    };
+    let job = Job { commands: vec![command], ..Job::default() };
     let mut guest = machine.guest.machine(&image, job);
     guest.modules = matrix::modules(&claims);
     guest.files.extend(programs::files(&claims)?);

@@ -10,9 +10,7 @@ use std::time::Duration;
 pub(super) fn shell(machine: &MachineOptions) -> Result<bool, Failure> {
     let busybox = Path::new("/bin/busybox");
     if !busybox.exists() {
-        return Err(Failure::Usage(
-            "a shell needs /bin/busybox: apt-get install busybox-static".into(),
-        ));
+        return Err(Failure::Usage("a shell needs /bin/busybox: apt-get install busybox-static".into()));
     }
     let image = machine.image()?;
     if image.user_mode {
@@ -24,11 +22,7 @@ pub(super) fn shell(machine: &MachineOptions) -> Result<bool, Failure> {
         )));
     }
     let command = [inside(busybox), "sh".into()].to_vec();
-    let job = Job {
-        commands: vec![command],
-        interactive: true,
-        ..Job::default()
-    };
+    let job = Job { commands: vec![command], interactive: true, ..Job::default() };
     let mut guest = machine.guest.machine(&image, job);
     guest.files = vec![("busybox".into(), busybox.into())];
     guest.limit = Duration::from_hours(24);

@@ -22,9 +22,7 @@ pub(super) fn test(machine: &MachineOptions, arguments: &[String]) -> Result<boo
         !elsewhere.iter().any(|prefix| name.starts_with(prefix))
     });
     // As many guests as processors, each with its share of the test programs: one guest has one processor.
-    let cpus = std::thread::available_parallelism()
-        .map_or(1, std::num::NonZero::get)
-        .min(built.tests.len());
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(built.tests.len());
     let shares = workspace::shares(&built.tests, cpus);
     let results = matrix::side_by_side(&shares, cpus, |tests| {
         let mut output = Vec::new();
@@ -46,11 +44,7 @@ pub(super) fn test(machine: &MachineOptions, arguments: &[String]) -> Result<boo
             Err(error) => return Err(error.into()),
         }
     }
-    if wrong.is_empty() {
-        status(worst)
-    } else {
-        Err(Failure::Red(wrong.join("\nconformance: ")))
-    }
+    if wrong.is_empty() { status(worst) } else { Err(Failure::Red(wrong.join("\nconformance: "))) }
 }
 
 /// A guest that runs test programs, which may start the workspace's programs.
@@ -65,28 +59,15 @@ pub(super) fn guest_of_tests<'image>(
     let skip = ["host_only", "decide::", "reports::"].map(|tests| ["--skip", tests]);
     let skip = skip.concat().into_iter().chain(["--test-threads", "4"]);
     let skip: Vec<String> = skip.map(str::to_owned).collect();
-    let commands = tests
-        .iter()
-        .map(|path| std::iter::once(text(path)).chain(skip.clone()).collect());
-    let job = Job {
-        commands: commands.collect(),
-        ..Job::default()
-    };
+    let commands = tests.iter().map(|path| std::iter::once(text(path)).chain(skip.clone()).collect());
+    let job = Job { commands: commands.collect(), ..Job::default() };
     let mut guest = machine.guest.machine(image, job);
     // No network cards: tests run the claims side by side, and a card that one of them has is not there for another.
     let claims: Vec<_> = conformance::claims::REGISTRY.all().collect();
-    let modules = claims
-        .iter()
-        .flat_map(|claim| claim.modules)
-        .filter(|module| **module != "vmxnet3");
+    let modules = claims.iter().flat_map(|claim| claim.modules).filter(|module| **module != "vmxnet3");
     guest.modules = modules.map(|name| (*name).to_owned()).collect();
     // Where cargo has put them: tests find the programs of their package there.
-    guest.files = tests
-        .iter()
-        .copied()
-        .chain(programs)
-        .map(|path| (text(path), path.clone()))
-        .collect();
+    guest.files = tests.iter().copied().chain(programs).map(|path| (text(path), path.clone())).collect();
     guest
 }
 

@@ -153,28 +153,18 @@ impl Descriptor {
         let size = || Ok(self.file()?.metadata().setup("fstat")?.len());
         match (self.kind, &self.peer) {
             // FIONREAD of the peer counts something else, or is missing on some kernels.
-            (
-                Kind::PipeRead
-                | Kind::TlsSender
-                | Kind::TlsReceiver
-                | Kind::VsockSocket
-                | Kind::MptcpSocket,
-                _,
-            ) => Ok(None),
+            (Kind::PipeRead | Kind::TlsSender | Kind::TlsReceiver | Kind::VsockSocket | Kind::MptcpSocket, _) => {
+                Ok(None)
+            }
             (_, Some(peer)) => {
                 // A pipe or an AF_UNIX socket has no bytes in transit.
-                if matches!(
-                    self.kind,
-                    Kind::TcpSocket | Kind::UdpSocket | Kind::Terminal | Kind::PtyMaster
-                ) {
+                if matches!(self.kind, Kind::TcpSocket | Kind::UdpSocket | Kind::Terminal | Kind::PtyMaster) {
                     sockets::wait_for_arrival(peer, reported)?;
                 }
                 Ok(Some(sockets::readable(peer)? as u64))
             }
             // The position was 0 when the descriptor was opened, so it is the number of bytes written.
-            (Kind::RegularFile | Kind::Memfd, None) => {
-                Ok(Some(self.file()?.stream_position().setup("lseek")?))
-            }
+            (Kind::RegularFile | Kind::Memfd, None) => Ok(Some(self.file()?.stream_position().setup("lseek")?)),
             (Kind::AppendFile, None) => Ok(Some(size()? - CONTENT.len() as u64)),
             _ => Ok(None),
         }
@@ -233,9 +223,7 @@ impl Descriptor {
             Kind::ReadOnlyFile => again(&lab.file(&CONTENT)?, libc::O_RDONLY).and_then(alone),
             Kind::WriteOnlyFile => again(&lab.file(&CONTENT)?, libc::O_WRONLY).and_then(alone),
             Kind::MemfdSealedWrite => special::sealed(libc::F_SEAL_WRITE).and_then(alone),
-            Kind::MemfdSealedFutureWrite => {
-                special::sealed(libc::F_SEAL_FUTURE_WRITE).and_then(alone)
-            }
+            Kind::MemfdSealedFutureWrite => special::sealed(libc::F_SEAL_FUTURE_WRITE).and_then(alone),
             Kind::MemfdSealedGrow => special::sealed(libc::F_SEAL_GROW).and_then(alone),
             Kind::MemfdSealedShrink => special::sealed(libc::F_SEAL_SHRINK).and_then(alone),
             Kind::MemfdHuge => special::huge_memfd().and_then(alone),

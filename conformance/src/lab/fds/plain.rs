@@ -167,10 +167,7 @@ pub fn terminal() -> Result<Ends, Stop> {
             | libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number)
     };
     if done == -1 {
-        return Err(Stop::from_setup(
-            "make a pseudo-terminal",
-            sockets::last_errno(),
-        ));
+        return Err(Stop::from_setup("make a pseudo-terminal", sockets::last_errno()));
     }
     let slave = open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY)?;
     // SAFETY: termios is plain integers, for which zero is valid; the calls read and write this one.

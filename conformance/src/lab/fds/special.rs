@@ -84,8 +84,7 @@ pub fn packet_socket() -> Result<OwnedFd, Stop> {
     const EXPERIMENTAL: u16 = 0x88b5;
     let protocol = EXPERIMENTAL.to_be();
     let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK;
-    let socket =
-        sockets::socket(libc::AF_PACKET, kind, protocol.into()).setup("socket(AF_PACKET)")?;
+    let socket = sockets::socket(libc::AF_PACKET, kind, protocol.into()).setup("socket(AF_PACKET)")?;
     // SAFETY: sockaddr_ll is plain integers, for which zero is valid.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
     address.sll_family = libc::sa_family_t::try_from(libc::AF_PACKET).expect("a small number");
@@ -113,8 +112,7 @@ pub fn netlink_socket() -> Result<OwnedFd, Stop> {
     const REQUEST: u8 = 1;
     const DUMP: u8 = 3;
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK;
-    let socket =
-        sockets::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE).setup("socket(AF_NETLINK)")?;
+    let socket = sockets::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE).setup("socket(AF_NETLINK)")?;
     // struct nlmsghdr, then struct ifinfomsg of zeros.
     let mut request = [0_u8; LENGTH as usize];
     request[0] = LENGTH;
@@ -127,8 +125,7 @@ pub fn netlink_socket() -> Result<OwnedFd, Stop> {
 
 /// The socket to which data is written for the kernel's SHA-256, and from which the digest is read.
 pub fn alg_socket() -> Result<OwnedFd, Stop> {
-    let listener =
-        sockets::socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0).setup("socket(AF_ALG)")?;
+    let listener = sockets::socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0).setup("socket(AF_ALG)")?;
     // SAFETY: sockaddr_alg is plain integers, for which zero is valid.
     let mut address: libc::sockaddr_alg = unsafe { zeroed() };
     address.salg_family = libc::sa_family_t::try_from(libc::AF_ALG).expect("a small number");
@@ -140,21 +137,13 @@ pub fn alg_socket() -> Result<OwnedFd, Stop> {
         if libc::bind(listener.as_raw_fd(), (&raw const address).cast(), length) == -1 {
             return Err(lacking("the kernel has no hash for AF_ALG", last_errno()));
         }
-        libc::accept(
-            listener.as_raw_fd(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
+        libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut())
     };
     made(accepted, "accept")
 }
 
 fn lacking(what: &str, errno: Errno) -> Stop {
-    Stop::untestable(
-        Lack::Kernel,
-        format!("{what}: {errno:?}"),
-        "use a kernel with this option",
-    )
+    Stop::untestable(Lack::Kernel, format!("{what}: {errno:?}"), "use a kernel with this option")
 }
 
 /// An fanotify group that watches nothing.
@@ -200,8 +189,7 @@ pub fn perf_event() -> Result<OwnedFd, Stop> {
     attributes[2] = TASK_CLOCK;
     attributes[10] = USER_ONLY;
     // SAFETY: the call reads `SIZE` bytes of attributes.
-    let number =
-        unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, -1, -1, 0) };
+    let number = unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, -1, -1, 0) };
     from_call(number, "perf_event_open")
 }
 
@@ -257,12 +245,7 @@ pub fn landlock() -> Result<OwnedFd, Stop> {
     // SAFETY: the call reads as many bytes of attributes as it is told.
     let number = unsafe {
         let size = size_of_val(&handled);
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            &raw const handled,
-            size,
-            0,
-        )
+        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, size, 0)
     };
     from_call(number, "landlock_create_ruleset").map_err(|stop| match stop {
         Stop::Broken(said) => Stop::untestable(Lack::Kernel, said, "boot with lsm=landlock"),
@@ -281,12 +264,7 @@ pub fn message_queue() -> Result<OwnedFd, Stop> {
     let mode: libc::c_uint = 0o600;
     // SAFETY: the name ends with a zero; without attributes the kernel takes its own.
     let queue = unsafe {
-        let queue = libc::mq_open(
-            name.as_ptr(),
-            flags,
-            mode,
-            std::ptr::null::<libc::mq_attr>(),
-        );
+        let queue = libc::mq_open(name.as_ptr(), flags, mode, std::ptr::null::<libc::mq_attr>());
         libc::mq_unlink(name.as_ptr());
         queue
     };
@@ -320,8 +298,5 @@ pub fn on_mount(filesystem: &CStr, files: &[&CStr]) -> Result<OwnedFd, Stop> {
             return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }
-    Err(lacking(
-        &format!("{name} has none of the files"),
-        last_errno(),
-    ))
+    Err(lacking(&format!("{name} has none of the files"), last_errno()))
 }

@@ -60,11 +60,7 @@ impl Fuse {
                 });
             })
             .setup("fork")?;
-            Ok(Self {
-                mount,
-                line,
-                server,
-            })
+            Ok(Self { mount, line, server })
         })
     }
 
@@ -75,10 +71,7 @@ impl Fuse {
 
     /// Mounts a file system that takes `bytes` bytes of a file, and opens its empty file.
     pub fn with_quota(bytes: usize) -> Result<(Self, File), Stop> {
-        let settings = Settings {
-            quota: Some(bytes),
-            ..Settings::default()
-        };
+        let settings = Settings { quota: Some(bytes), ..Settings::default() };
         let fuse = Self::mount(b"", settings)?;
         let file = fuse.open(File::options().read(true).write(true))?;
         Ok((fuse, file))
@@ -101,12 +94,8 @@ impl Fuse {
 
     /// Sets every byte of [`FILE`] to this one. The kernel is not notified of the change.
     pub fn change(&self, byte: u8) -> Result<(), Stop> {
-        aside(|| {
-            (&self.line)
-                .write_all(&[byte])
-                .and_then(|()| (&self.line).read_exact(&mut [0]))
-        })
-        .setup("have the server change the file")
+        aside(|| (&self.line).write_all(&[byte]).and_then(|()| (&self.line).read_exact(&mut [0])))
+            .setup("have the server change the file")
     }
 }
 
@@ -162,10 +151,7 @@ mod tests {
     }
 
     fn direct_io(direct_io: bool) -> Settings {
-        Settings {
-            direct_io,
-            ..Settings::default()
-        }
+        Settings { direct_io, ..Settings::default() }
     }
 
     #[rstest]
@@ -174,10 +160,7 @@ mod tests {
     fn its_files_are_files(#[case] settings: Settings) {
         let Some(fuse) = mount(settings) else { return };
         let directory = fuse.directory();
-        assert_eq!(
-            filesystems::filesystem_of(&directory).expect("statfs"),
-            "fuse"
-        );
+        assert_eq!(filesystems::filesystem_of(&directory).expect("statfs"), "fuse");
         let mut options = File::options();
         let there = fuse.open(options.read(true)).expect("the file");
         assert_eq!(there.metadata().expect("fstat").len(), 5);
@@ -203,10 +186,7 @@ mod tests {
 
     #[test]
     fn a_hidden_size_is_no_size() {
-        let settings = Settings {
-            hides_sizes: true,
-            ..direct_io(true)
-        };
+        let settings = Settings { hides_sizes: true, ..direct_io(true) };
         let Some(fuse) = mount(settings) else { return };
         let mut file = fuse.open(File::options().read(true)).expect("the file");
         assert_eq!(file.metadata().expect("fstat").len(), 0);

@@ -69,18 +69,12 @@ struct Fields<'bytes>(&'bytes [u8]);
 
 impl<'bytes> Fields<'bytes> {
     fn long(self, at: usize) -> Result<u64, Errno> {
-        let bytes = self
-            .0
-            .get(at..at + 8)
-            .and_then(|bytes| bytes.try_into().ok());
+        let bytes = self.0.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u64::from_ne_bytes).ok_or(Errno::EINVAL)
     }
 
     fn word(self, at: usize) -> Result<u32, Errno> {
-        let bytes = self
-            .0
-            .get(at..at + 4)
-            .and_then(|bytes| bytes.try_into().ok());
+        let bytes = self.0.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u32::from_ne_bytes).ok_or(Errno::EINVAL)
     }
 
@@ -147,12 +141,7 @@ pub(super) struct Server<'ends> {
 impl<'ends> Server<'ends> {
     /// A server with one file. `line` is the connection to the experiment: the server reports each withheld read on it, and the
     /// experiment sends [`ANSWER`] on it to have them answered.
-    pub fn new(
-        device: &'ends File,
-        line: &'ends UnixStream,
-        content: &[u8],
-        settings: Settings,
-    ) -> Self {
+    pub fn new(device: &'ends File, line: &'ends UnixStream, content: &[u8], settings: Settings) -> Self {
         let file = Node {
             name: Some(FILE.into()),
             content: content.to_vec(),
@@ -161,14 +150,7 @@ impl<'ends> Server<'ends> {
             group: process::effective_group(),
             changed: now(),
         };
-        Self {
-            device,
-            line,
-            settings,
-            nodes: vec![file],
-            withheld: Vec::new(),
-            withholds: settings.withholds_reads,
-        }
+        Self { device, line, settings, nodes: vec![file], withheld: Vec::new(), withholds: settings.withholds_reads }
     }
 
     /// Answers requests until the mount or the experiment has ended.
@@ -242,11 +224,7 @@ impl<'ends> Server<'ends> {
     /// Cancels a withheld read whose caller no longer waits.
     fn interrupt(&mut self, request: &Request) {
         let given_up = request.body.long(0);
-        if let Some(at) = self
-            .withheld
-            .iter()
-            .position(|(unique, _)| Ok(*unique) == given_up)
-        {
+        if let Some(at) = self.withheld.iter().position(|(unique, _)| Ok(*unique) == given_up) {
             let (unique, _) = self.withheld.swap_remove(at);
             self.reply(unique, Err(Errno::EINTR));
         }
@@ -260,10 +238,7 @@ impl<'ends> Server<'ends> {
             Err(errno) => (-errno.into_raw(), Vec::new()),
         };
         let length = u32::try_from(HEADER + body.len()).unwrap_or(0);
-        let header = Answer::default()
-            .word(length)
-            .word(errno.cast_unsigned())
-            .long(unique);
+        let header = Answer::default().word(length).word(errno.cast_unsigned()).long(unique);
         let mut bytes = header.filled(HEADER);
         bytes.extend(body);
         // A withdrawn request cannot be answered.
@@ -295,9 +270,7 @@ impl<'ends> Server<'ends> {
             opcode::WRITE => self.write(request),
             opcode::STATFS => {
                 // Blocks, free, available; inodes, free; the size of a block, the longest name.
-                let counts = [1 << 20; 5]
-                    .into_iter()
-                    .fold(Answer::default(), Answer::long);
+                let counts = [1 << 20; 5].into_iter().fold(Answer::default(), Answer::long);
                 Ok(counts.word(4096).word(255).word(4096).filled(80))
             }
             opcode::CREATE => {
@@ -317,11 +290,7 @@ impl<'ends> Server<'ends> {
                 answer.extend(self.opened());
                 Ok(answer)
             }
-            opcode::RELEASE
-            | opcode::RELEASEDIR
-            | opcode::FLUSH
-            | opcode::FSYNC
-            | opcode::DESTROY => Ok(Vec::new()),
+            opcode::RELEASE | opcode::RELEASEDIR | opcode::FLUSH | opcode::FSYNC | opcode::DESTROY => Ok(Vec::new()),
             _ => Err(Errno::ENOSYS),
         }
     }
@@ -342,9 +311,7 @@ impl<'ends> Server<'ends> {
     }
 
     fn node_mut(&mut self, number: u64) -> Result<&mut Node, Errno> {
-        self.nodes
-            .get_mut(Self::index(number)?)
-            .ok_or(Errno::ENOENT)
+        self.nodes.get_mut(Self::index(number)?).ok_or(Errno::ENOENT)
     }
 
     /// `struct fuse_attr`.
@@ -354,27 +321,13 @@ impl<'ends> Server<'ends> {
             (0, libc::S_IFDIR | 0o755, 2, owner.0, owner.1, (0, 0))
         } else {
             let node = self.node(number)?;
-            let size = if self.settings.hides_sizes {
-                0
-            } else {
-                node.content.len() as u64
-            };
+            let size = if self.settings.hides_sizes { 0 } else { node.content.len() as u64 };
             let links = u32::from(node.name.is_some());
             (size, node.mode, links, node.user, node.group, node.changed)
         };
         let blocks = size.div_ceil(512);
         let longs = [number, size, blocks, seconds, seconds, seconds];
-        let words = [
-            nanoseconds,
-            nanoseconds,
-            nanoseconds,
-            mode,
-            links,
-            user,
-            group,
-            0,
-            4096,
-        ];
+        let words = [nanoseconds, nanoseconds, nanoseconds, mode, links, user, group, 0, 4096];
         let answer = longs.into_iter().fold(Answer::default(), Answer::long);
         Ok(words.into_iter().fold(answer, Answer::word).filled(88))
     }
@@ -396,29 +349,18 @@ impl<'ends> Server<'ends> {
     /// `struct fuse_open_out`.
     fn opened(&self) -> Vec<u8> {
         const DIRECT_IO: u32 = 1;
-        let flags = if self.settings.direct_io {
-            DIRECT_IO
-        } else {
-            0
-        };
+        let flags = if self.settings.direct_io { DIRECT_IO } else { 0 };
         Answer::default().long(0).word(flags).filled(16)
     }
 
     /// `struct fuse_dirent` for each name, from an offset, which is a count of names.
     fn names(&self, from: usize) -> Vec<u8> {
         let mut answer = Vec::new();
-        let named = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter_map(|(at, node)| Some((at, node.name.as_ref()?)));
+        let named = self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.name.as_ref()?)));
         for (at, name) in named.skip_while(|(at, _)| *at < from) {
             let number = ROOT + 1 + at as u64;
             let length = u32::try_from(name.len()).unwrap_or(0);
-            let head = Answer::default()
-                .long(number)
-                .long(at as u64 + 1)
-                .word(length);
+            let head = Answer::default().long(number).long(at as u64 + 1).word(length);
             let mut entry = head.word(libc::DT_REG.into()).filled(24);
             entry.extend(name);
             entry.resize(entry.len().next_multiple_of(8), 0);
@@ -443,11 +385,7 @@ impl<'ends> Server<'ends> {
             Some(quota) => asked.min(quota - offset),
             None => asked,
         };
-        let bytes = request
-            .body
-            .0
-            .get(HEADER..HEADER + size)
-            .ok_or(Errno::EINVAL)?;
+        let bytes = request.body.0.get(HEADER..HEADER + size).ok_or(Errno::EINVAL)?;
         let node = self.node_mut(request.node)?;
         node.resize(offset.saturating_add(size).max(node.content.len()))?;
         node.content[offset..offset + size].copy_from_slice(bytes);
@@ -496,20 +434,14 @@ impl Node {
 fn initial(readahead: u32) -> Vec<u8> {
     /// `FUSE_BIG_WRITES`.
     const FLAGS: u32 = 1 << 5;
-    let head = Answer::default()
-        .word(7)
-        .word(31)
-        .word(readahead)
-        .word(FLAGS);
+    let head = Answer::default().word(7).word(31).word(readahead).word(FLAGS);
     // Then two short numbers for which the kernel has defaults, and a time granularity of one nanosecond.
     let max_write = u32::try_from(MAX_WRITE).unwrap_or(4096);
     head.word(0).word(max_write).word(1).filled(64)
 }
 
 fn now() -> (u64, u32) {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_secs(), since.subsec_nanos())
 }
 

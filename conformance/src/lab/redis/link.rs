@@ -23,11 +23,7 @@ impl Link {
     pub fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
-        Ok(Self {
-            socket: Rc::new(socket),
-            outgoing: Vec::new(),
-            sent: 0,
-        })
+        Ok(Self { socket: Rc::new(socket), outgoing: Vec::new(), sent: 0 })
     }
 
     /// The socket, for sending.

@@ -85,23 +85,12 @@ fn inline(bytes: &[u8], longest: usize) -> Result<Next, Bad> {
         return unfinished(bytes, longest);
     };
     let words = bytes[..end].split(u8::is_ascii_whitespace);
-    let words: Vec<Vec<u8>> = words
-        .filter(|word| !word.is_empty())
-        .map(<[u8]>::to_vec)
-        .collect();
-    Ok(if words.is_empty() {
-        Next::Nothing(end + 1)
-    } else {
-        Next::Command(words, end + 1)
-    })
+    let words: Vec<Vec<u8>> = words.filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect();
+    Ok(if words.is_empty() { Next::Nothing(end + 1) } else { Next::Command(words, end + 1) })
 }
 
 fn unfinished(bytes: &[u8], longest: usize) -> Result<Next, Bad> {
-    if bytes.len() > longest {
-        Err(Bad::TooLong)
-    } else {
-        Ok(Next::Unfinished)
-    }
+    if bytes.len() > longest { Err(Bad::TooLong) } else { Ok(Next::Unfinished) }
 }
 
 fn multibulk(bytes: &[u8], longest: usize) -> Result<Next, Bad> {
@@ -127,11 +116,7 @@ fn multibulk(bytes: &[u8], longest: usize) -> Result<Next, Bad> {
         }
         at = end + 2;
     }
-    Ok(if arguments.is_empty() {
-        Next::Nothing(at)
-    } else {
-        Next::Command(arguments, at)
-    })
+    Ok(if arguments.is_empty() { Next::Nothing(at) } else { Next::Command(arguments, at) })
 }
 
 /// The number after `mark` at this offset, and the offset after its line. `None` if the line is not complete.
@@ -145,11 +130,7 @@ fn length(bytes: &[u8], at: usize, mark: u8) -> Result<Option<(usize, usize)>, B
         return Err(Bad::Expected(mark));
     }
     let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-        return if rest.len() > DIGITS + 2 {
-            Err(Bad::Number)
-        } else {
-            Ok(None)
-        };
+        return if rest.len() > DIGITS + 2 { Err(Bad::Number) } else { Ok(None) };
     };
     let line = &rest[1..end];
     let digits = line.strip_suffix(b"\r").ok_or(Bad::Expected(b'\r'))?;
@@ -233,11 +214,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_command_is_not_passed_on() {
-        let bytes = [
-            command(&[b"SET", b"a", b"1"]),
-            b"*2\r\n$3\r\nGET\r\n".to_vec(),
-        ]
-        .concat();
+        let bytes = [command(&[b"SET", b"a", b"1"]), b"*2\r\n$3\r\nGET\r\n".to_vec()].concat();
         assert_eq!(whole(&bytes), Ok(command(&[b"SET", b"a", b"1"]).len()));
     }
 }

@@ -34,25 +34,17 @@ impl Program {
     /// `redis-server`, if it is installed.
     pub fn redis() -> Result<Self, Stop> {
         let path = on_path("redis-server").ok_or_else(|| missing("redis-server"))?;
-        Ok(Self {
-            name: "Redis",
-            path,
-        })
+        Ok(Self { name: "Redis", path })
     }
 
     /// `valkey-server`, if it is installed.
     pub fn valkey() -> Result<Self, Stop> {
         let named = std::env::var_os(VALKEY).map(PathBuf::from);
-        let below = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
-            .join(IN_TARGET);
+        let below = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(IN_TARGET);
         let put = named.unwrap_or(below).join("valkey-server");
         let path = Some(put).filter(|path| path.exists());
         let path = path.or_else(|| on_path("valkey-server"));
-        Ok(Self {
-            name: "Valkey",
-            path: path.ok_or_else(|| missing("valkey-server"))?,
-        })
+        Ok(Self { name: "Valkey", path: path.ok_or_else(|| missing("valkey-server"))? })
     }
 }
 
@@ -213,14 +205,8 @@ impl Running {
     }
 
     /// The same, in a directory that may already contain files.
-    pub fn start_in(
-        directory: Directory,
-        program: &Program,
-        options: &[&str],
-    ) -> Result<Self, Stop> {
-        Self::start_by(directory, program, options, |command| {
-            command.spawn().setup("start a server")
-        })
+    pub fn start_in(directory: Directory, program: &Program, options: &[&str]) -> Result<Self, Stop> {
+        Self::start_by(directory, program, options, |command| command.spawn().setup("start a server"))
     }
 
     /// The same, with the caller's function to start the command.
@@ -245,12 +231,8 @@ impl Running {
                 .stdout(log.try_clone().setup("dup")?)
                 .stderr(log);
             let child = start(&mut command)?;
-            let mut running = Self {
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-                child,
-                directory,
-                client: None,
-            };
+            let mut running =
+                Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), child, directory, client: None };
             if running.is_up()? {
                 return Ok(running);
             }
@@ -276,12 +258,7 @@ impl Running {
     fn is_up(&mut self) -> Result<bool, Stop> {
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
-            if self
-                .child
-                .try_wait()
-                .setup("wait for the server")?
-                .is_some()
-            {
+            if self.child.try_wait().setup("wait for the server")?.is_some() {
                 return Ok(false);
             }
             if let Ok(mut client) = Client::new(self.address)
@@ -308,9 +285,7 @@ impl Running {
     pub fn ask(&mut self, words: &[&str]) -> Result<Reply, Stop> {
         let client = self.client.as_mut();
         let client = client.ok_or_else(|| Stop::broken("no client is connected"))?;
-        client
-            .ask(words)
-            .map_err(|error| Stop::broken(format!("{}: {error}", words.join(" "))))
+        client.ask(words).map_err(|error| Stop::broken(format!("{}: {error}", words.join(" "))))
     }
 
     /// A digest of its data, and the number of keys.
@@ -322,17 +297,12 @@ impl Running {
     /// A field of `INFO`.
     pub fn info(&mut self, section: &str, name: &str) -> Result<String, Stop> {
         let text = self.ask(&["INFO", section])?.to_string();
-        let found = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(found.unwrap_or_default().to_owned())
     }
 
     /// Waits until a condition is true. Returns whether it is.
-    pub fn wait_until(
-        &mut self,
-        mut is_so: impl FnMut(&mut Self) -> Result<bool, Stop>,
-    ) -> Result<bool, Stop> {
+    pub fn wait_until(&mut self, mut is_so: impl FnMut(&mut Self) -> Result<bool, Stop>) -> Result<bool, Stop> {
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
             if is_so(self)? {
@@ -349,11 +319,7 @@ impl Running {
             Ok(server.info("replication", "master_link_status")? == "up"
                 && server.info("replication", "master_sync_in_progress")? == "0")
         })?;
-        if is_synced {
-            Ok(())
-        } else {
-            Err(Stop::broken(format!("it has not synced: {}", self.log())))
-        }
+        if is_synced { Ok(()) } else { Err(Stop::broken(format!("it has not synced: {}", self.log()))) }
     }
 
     /// Waits until it has written or rewritten its append-only file.
@@ -369,10 +335,7 @@ impl Running {
         if is_done && self.info("persistence", "aof_last_bgrewrite_status")? == "ok" {
             Ok(())
         } else {
-            Err(Stop::broken(format!(
-                "it has not rewritten: {}",
-                self.log()
-            )))
+            Err(Stop::broken(format!("it has not rewritten: {}", self.log())))
         }
     }
 
@@ -421,9 +384,7 @@ impl Running {
         let pid = self.pid();
         let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let text = text.unwrap_or_default();
-        text.split_whitespace()
-            .filter_map(|number| number.parse().ok())
-            .collect()
+        text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
     }
 }
 
@@ -446,10 +407,7 @@ pub fn free_port() -> Result<u16, Stop> {
 pub fn fetch(master: SocketAddr) -> io::Result<()> {
     let socket = TcpStream::connect(master)?;
     let mut reader = BufReader::with_capacity(256 << 10, socket);
-    for words in [
-        &[&b"REPLCONF"[..], b"capa", b"eof"][..],
-        &[b"REPLCONF", b"rdb-only", b"1"],
-    ] {
+    for words in [&[&b"REPLCONF"[..], b"capa", b"eof"][..], &[b"REPLCONF", b"rdb-only", b"1"]] {
         // A real master answers the request for the file only when nothing else is in transit.
         reader.get_mut().write_all(&resp::command(words))?;
         reader.read_line(&mut String::new())?;
@@ -469,17 +427,9 @@ pub fn fetch(master: SocketAddr) -> io::Result<()> {
     };
     if let Ok(length) = head.parse() {
         let came = io::copy(&mut reader.take(length), &mut io::sink())?;
-        return if came == length {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        };
+        return if came == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
     }
-    let mark = head
-        .strip_prefix("EOF:")
-        .unwrap_or_default()
-        .as_bytes()
-        .to_vec();
+    let mark = head.strip_prefix("EOF:").unwrap_or_default().as_bytes().to_vec();
     let mut end = Vec::new();
     loop {
         let piece = reader.fill_buf()?;

@@ -65,11 +65,7 @@ static KNOWN: LazyLock<HashMap<&'static [u8], Known>> = LazyLock::new(|| {
             let container: &mut Known = container;
             container.has_subcommands = true;
         }
-        let command = Known {
-            arity,
-            is_redis,
-            has_subcommands: false,
-        };
+        let command = Known { arity, is_redis, has_subcommands: false };
         known.insert(name.as_bytes(), command);
     }
     known
@@ -138,27 +134,20 @@ impl fmt::Display for Bad {
         let at = self.at;
         match &self.why {
             Why::Truncated { left } => {
-                write!(
-                    f,
-                    "truncated command at offset {at} ({left} trailing bytes)"
-                )
+                write!(f, "truncated command at offset {at} ({left} trailing bytes)")
             }
-            Why::Line(byte) => write!(
-                f,
-                "offset {at}: \"{}\" starts neither a command (*) nor an annotation (#)",
-                byte.escape_ascii()
-            ),
+            Why::Line(byte) => {
+                write!(f, "offset {at}: \"{}\" starts neither a command (*) nor an annotation (#)", byte.escape_ascii())
+            }
             Why::Rdb(header) => write!(
                 f,
                 "offset {at}: an RDB file ({header}) starts here. Only the base of an append-only file may start with one: \
                  pass it to `aof build --rdb`"
             ),
             Why::Arguments(count) => write!(f, "offset {at}: a command of {count} arguments"),
-            Why::NoLength(byte) => write!(
-                f,
-                "offset {at}: \"{}\" where the length of an argument ($) is expected",
-                byte.escape_ascii()
-            ),
+            Why::NoLength(byte) => {
+                write!(f, "offset {at}: \"{}\" where the length of an argument ($) is expected", byte.escape_ascii())
+            }
             Why::Length(length) => write!(f, "offset {at}: an argument of {length} bytes"),
             Why::Unknown(name) => write!(
                 f,
@@ -170,19 +159,16 @@ impl fmt::Display for Bad {
                 "offset {at}: command \"{name}\" is known to Valkey 9.1 and not to Redis 7.0, which would refuse the whole file: \
                  --allow-command {name} if your server knows it"
             ),
-            Why::Arity { name, found } => write!(
-                f,
-                "offset {at}: command \"{name}\" does not take {} arguments",
-                found - 1
-            ),
+            Why::Arity { name, found } => {
+                write!(f, "offset {at}: command \"{name}\" does not take {} arguments", found - 1)
+            }
             Why::Deadly(name) => write!(
                 f,
                 "offset {at}: command \"{name}\" can end or hold the server that loads it: --allow-command {name} if it is meant"
             ),
-            Why::Queued(name) => write!(
-                f,
-                "offset {at}: \"{name}\" in a transaction (MULTI): the server that loads it ends at the EXEC"
-            ),
+            Why::Queued(name) => {
+                write!(f, "offset {at}: \"{name}\" in a transaction (MULTI): the server that loads it ends at the EXEC")
+            }
             Why::Io(error) => write!(f, "offset {at}: {error}"),
         }
     }
@@ -232,10 +218,7 @@ struct Start {
 }
 
 impl Start {
-    const EMPTY: Self = Self {
-        bytes: [0; KEPT],
-        length: 0,
-    };
+    const EMPTY: Self = Self { bytes: [0; KEPT], length: 0 };
 
     /// The whole argument, if it was kept.
     fn whole(&self) -> Option<&[u8]> {
@@ -270,13 +253,7 @@ impl<'a, R: Read> Reader<'a, R> {
         Self {
             input: Input::new(input, at),
             names,
-            summary: Summary {
-                end: at,
-                commands: 0,
-                database: None,
-                open: None,
-                is_line_open: false,
-            },
+            summary: Summary { end: at, commands: 0, database: None, open: None, is_line_open: false },
             queued: None,
         }
     }
@@ -312,10 +289,7 @@ impl<'a, R: Read> Reader<'a, R> {
                 let is_canonical = self.command(at, count, is_canonical)?;
                 self.summary.is_line_open = false;
                 let range = at..self.input.at;
-                Entry::Command {
-                    range,
-                    is_canonical,
-                }
+                Entry::Command { range, is_canonical }
             }
             [other, ..] => {
                 let why = Header::of(line).map_or(Why::Line(*other), Why::Rdb);
@@ -343,13 +317,10 @@ impl<'a, R: Read> Reader<'a, R> {
             let Ok(length) = u64::try_from(length) else {
                 return Err(bad(line_at, Why::Length(length)));
             };
-            let word = usize::try_from(number)
-                .ok()
-                .and_then(|at| words.get_mut(at));
+            let word = usize::try_from(number).ok().and_then(|at| words.get_mut(at));
             let mut after = Start::EMPTY;
             let is_there = self.input.skip(length, word);
-            let is_there =
-                is_there.and_then(|is_there| Ok(is_there && self.input.skip(2, Some(&mut after))?));
+            let is_there = is_there.and_then(|is_there| Ok(is_there && self.input.skip(2, Some(&mut after))?));
             if !is_there.map_err(|error| bad(line_at, error))? {
                 return Err(self.truncated(at));
             }
@@ -381,11 +352,7 @@ impl<'a, R: Read> Reader<'a, R> {
             Some(b"reset") => self.summary.database = Some(0),
             Some(b"select") if count == 2 => {
                 if let Some(number) = words[1].whole().and_then(database) {
-                    let selected = if is_open {
-                        &mut self.queued
-                    } else {
-                        &mut self.summary.database
-                    };
+                    let selected = if is_open { &mut self.queued } else { &mut self.summary.database };
                     *selected = Some(number);
                 }
             }
@@ -419,10 +386,7 @@ fn look_up(names: Names<'_>, name: &Start, subcommand: &Start, count: i32) -> Re
     };
     let unknown = || Why::Unknown(name.text());
     let word = name.whole().ok_or_else(unknown)?;
-    if allowed
-        .iter()
-        .any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(word))
-    {
+    if allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(word)) {
         return Ok(());
     }
     if DEADLY.contains(&word) {
@@ -434,18 +398,12 @@ fn look_up(names: Names<'_>, name: &Start, subcommand: &Start, count: i32) -> Re
     let mut whole = name.text();
     if found.has_subcommands && count > 1 {
         whole = format!("{whole} {}", subcommand.text());
-        let full = subcommand
-            .whole()
-            .map(|second| [word, b"|", second].concat());
+        let full = subcommand.whole().map(|second| [word, b"|", second].concat());
         let full = full.and_then(|full| KNOWN.get(full.as_slice()));
         found = full.ok_or_else(|| Why::Unknown(whole.clone()))?;
     }
     let count = i64::from(count);
-    let is_taken = if found.arity < 0 {
-        count >= -found.arity
-    } else {
-        count == found.arity
-    };
+    let is_taken = if found.arity < 0 { count >= -found.arity } else { count == found.arity };
     if !found.is_redis {
         Err(Why::OnlyValkey(whole))
     } else if is_taken {
@@ -461,10 +419,7 @@ fn database(digits: &[u8]) -> Option<u32> {
     let is_number = digits.iter().all(u8::is_ascii_digit);
     let is_plain = is_number && (digits == b"0" || !digits.starts_with(b"0"));
     let number = std::str::from_utf8(digits).ok().filter(|_| is_plain)?;
-    number
-        .parse()
-        .ok()
-        .filter(|number| i32::try_from(*number).is_ok())
+    number.parse().ok().filter(|number| i32::try_from(*number).is_ok())
 }
 
 /// The result of `strtol`: the digits after spaces and a sign, 0 without digits, and the nearest limit if they overflow.
@@ -479,11 +434,7 @@ fn number_of(text: &[u8]) -> i64 {
     digits.fold(0_i64, |number, digit| {
         let number = number.saturating_mul(10);
         let digit = i64::from(digit - b'0');
-        if is_negative {
-            number.saturating_sub(digit)
-        } else {
-            number.saturating_add(digit)
-        }
+        if is_negative { number.saturating_sub(digit) } else { number.saturating_add(digit) }
     })
 }
 
@@ -509,14 +460,7 @@ struct Input<R> {
 
 impl<R: Read> Input<R> {
     fn new(source: R, at: u64) -> Self {
-        Self {
-            source,
-            buffer: vec![0; PIECE],
-            start: 0,
-            end: 0,
-            is_over: false,
-            at,
-        }
+        Self { source, buffer: vec![0; PIECE], start: 0, end: 0, is_over: false, at }
     }
 
     /// Reads more bytes after those in the buffer, which are fewer than a piece.
@@ -569,9 +513,7 @@ impl<R: Read> Input<R> {
             let left = usize::try_from(length - done).unwrap_or(usize::MAX);
             let piece = &there[..there.len().min(left)];
             if let Some(keep) = &mut keep
-                && let Some(room) = usize::try_from(done)
-                    .ok()
-                    .and_then(|done| keep.bytes.get_mut(done..))
+                && let Some(room) = usize::try_from(done).ok().and_then(|done| keep.bytes.get_mut(done..))
             {
                 let count = room.len().min(piece.len());
                 room[..count].copy_from_slice(&piece[..count]);
@@ -662,10 +604,7 @@ mod tests {
 
     /// Each of these stopped both servers, or was cut off by them.
     #[rstest]
-    #[case::cut_off(
-        b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r",
-        "truncated command at offset 27 (26 trailing"
-    )]
+    #[case::cut_off(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r", "truncated command at offset 27 (26 trailing")]
     #[case::no_arguments_yet(b"*2\r\n", "truncated command at offset 27 (4 trailing")]
     #[case::star(b"*", "truncated command at offset 27 (1 trailing")]
     #[case::newline_alone(b"*1\n$4\nPING\n", "truncated command")]
@@ -687,19 +626,10 @@ mod tests {
     #[case::of_the_list(b"*2\r\n$10\r\nconfig|get\r\n$1\r\na\r\n", "is not known")]
     #[case::no_subcommand(b"*2\r\n$6\r\nCONFIG\r\n$3\r\nFOO\r\n", "\"config foo\" is not known")]
     #[case::too_few(b"*2\r\n$3\r\nSET\r\n$1\r\na\r\n", "\"set\" does not take 1 arguments")]
-    #[case::too_many(
-        b"*3\r\n$4\r\nINCR\r\n$1\r\na\r\n$1\r\na\r\n",
-        "\"incr\" does not take 2"
-    )]
+    #[case::too_many(b"*3\r\n$4\r\nINCR\r\n$1\r\na\r\n$1\r\na\r\n", "\"incr\" does not take 2")]
     #[case::wait(b"*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$1\r\n1\r\n", "can end or hold")]
-    #[case::discard(
-        b"*1\r\n$5\r\nMULTI\r\n*1\r\n$7\r\nDISCARD\r\n",
-        "\"DISCARD\" in a transaction"
-    )]
-    #[case::reset(
-        b"*1\r\n$5\r\nMULTI\r\n*1\r\n$5\r\nRESET\r\n",
-        "\"RESET\" in a transaction"
-    )]
+    #[case::discard(b"*1\r\n$5\r\nMULTI\r\n*1\r\n$7\r\nDISCARD\r\n", "\"DISCARD\" in a transaction")]
+    #[case::reset(b"*1\r\n$5\r\nMULTI\r\n*1\r\n$5\r\nRESET\r\n", "\"RESET\" in a transaction")]
     fn what_servers_refuse(#[case] bytes: &[u8], #[case] why: &str) {
         let bad = found(&[&set("a")[..], bytes].concat()).expect_err("bad");
         let text = bad.to_string();
@@ -722,12 +652,7 @@ mod tests {
         // A command that follows in the middle of a line is read.
         let bytes = [b"#".to_vec(), b"x".repeat(1022), set("a")].concat();
         assert_eq!(found(&bytes).expect("good").commands, 1);
-        let spaces = [
-            b"*1".to_vec(),
-            b" ".repeat(1021),
-            b"$4\r\nPING\r\n".to_vec(),
-        ]
-        .concat();
+        let spaces = [b"*1".to_vec(), b" ".repeat(1021), b"$4\r\nPING\r\n".to_vec()].concat();
         assert_eq!(found(&spaces).expect("good").commands, 1);
     }
 
@@ -758,11 +683,7 @@ mod tests {
     fn a_line_that_is_open_is_noticed() {
         assert!(found(b"#").expect("good").is_line_open);
         assert!(!found(b"#\n").expect("good").is_line_open);
-        assert!(
-            !found(&[&b"#\n"[..], &set("a")].concat())
-                .expect("good")
-                .is_line_open
-        );
+        assert!(!found(&[&b"#\n"[..], &set("a")].concat()).expect("good").is_line_open);
         assert!(!found(&b"#".repeat(1023)).expect("good").is_line_open);
     }
 
@@ -783,10 +704,7 @@ mod tests {
         let is_canonical = |bytes: &[u8]| {
             let mut reader = Reader::new(bytes, 0, Names::Any);
             match reader.entry() {
-                Ok(Some(Entry::Command {
-                    is_canonical,
-                    range,
-                })) => {
+                Ok(Some(Entry::Command { is_canonical, range })) => {
                     assert_eq!(range, 0..bytes.len() as u64);
                     is_canonical
                 }

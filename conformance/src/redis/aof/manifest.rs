@@ -19,12 +19,7 @@ pub struct Named {
 
 impl Named {
     pub(super) fn new(name: String, sequence: u64, kind: char) -> Self {
-        Self {
-            name,
-            sequence,
-            kind,
-            rest: String::new(),
-        }
+        Self { name, sequence, kind, rest: String::new() }
     }
 }
 
@@ -61,12 +56,7 @@ impl Manifest {
                 return Err(refused());
             }
             let rest = words.collect::<Vec<_>>().join(" ");
-            Ok(Named {
-                name,
-                sequence,
-                kind,
-                rest,
-            })
+            Ok(Named { name, sequence, kind, rest })
         });
         named.collect::<Result<_, _>>().map(Self)
     }
@@ -97,8 +87,7 @@ impl fmt::Display for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|named| {
             let space = if named.rest.is_empty() { "" } else { " " };
-            let (name, sequence, kind, rest) =
-                (&named.name, named.sequence, named.kind, &named.rest);
+            let (name, sequence, kind, rest) = (&named.name, named.sequence, named.kind, &named.rest);
             writeln!(f, "file {name} seq {sequence} type {kind}{space}{rest}")
         })
     }
@@ -143,8 +132,6 @@ mod tests {
         let refused = |text: &str| Manifest::parse(text).expect("a manifest").check().is_err();
         assert!(refused("file a seq 1 type b\nfile b seq 2 type b\n"));
         assert!(refused("file a seq 2 type i\nfile b seq 1 type i\n"));
-        assert!(!refused(
-            "file a seq 2 type b\nfile b seq 1 type i\nfile c seq 7 type i\n"
-        ));
+        assert!(!refused("file a seq 2 type b\nfile b seq 1 type i\nfile c seq 7 type i\n"));
     }
 }

@@ -22,8 +22,8 @@ pub use crate::redis::aof::manifest::{Manifest, Named};
 use crate::lab::redis::resp;
 use crate::redis::aof::commands::Names;
 use crate::redis::aof::pieces::{
-    FALL_BACK, Piece, Source, Stopped, Tail, carry, changed, check_loaded, fall_back,
-    open_transaction, refuse_changed, refuse_symlink, to_cut,
+    FALL_BACK, Piece, Source, Stopped, Tail, carry, changed, check_loaded, fall_back, open_transaction, refuse_changed,
+    refuse_symlink, to_cut,
 };
 use crate::redis::aof::replace::{Commit, Directories, New, Place, Preview, recover};
 use crate::redis::aof::watch::Watch;
@@ -114,21 +114,14 @@ impl Aof {
     pub fn manifest(&self) -> Result<Option<Manifest>, Bad> {
         let path = self.manifest_path();
         match open_regular(&path).and_then(io::read_to_string) {
-            Ok(text) => Manifest::parse(&text)
-                .map(Some)
-                .map_err(|why| bad(&path, why)),
+            Ok(text) => Manifest::parse(&text).map(Some).map_err(|why| bad(&path, why)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Bad::Io(path, error)),
         }
     }
 
     /// Builds a new one from an RDB file and files of commands, or from only one kind of them.
-    pub fn build(
-        &self,
-        rdb: Option<&Path>,
-        commands: &[PathBuf],
-        shape: Shape,
-    ) -> Result<Written, Bad> {
+    pub fn build(&self, rdb: Option<&Path>, commands: &[PathBuf], shape: Shape) -> Result<Written, Bad> {
         self.check_name()?;
         if rdb.is_none() && commands.is_empty() {
             return Err(bad(
@@ -142,8 +135,7 @@ impl Aof {
         let directories = Directories::make(&self.path)?;
         let place = Place::lock(&self.path)?;
         let manifest = self.recover(&place)?;
-        let is_there =
-            manifest.is_some() || (shape == Shape::Single && place.join(&self.name).exists());
+        let is_there = manifest.is_some() || (shape == Shape::Single && place.join(&self.name).exists());
         if is_there {
             return Err(bad(
                 &self.path,
@@ -201,23 +193,12 @@ impl Aof {
             pieces.extend(self.pieces(commands, &mut tail));
             let database = (!commands.is_empty()).then_some(tail.database);
             let named = Named::new(self.name.clone(), 1, 'b');
-            return (
-                vec![Output {
-                    named,
-                    pieces,
-                    database,
-                }],
-                tail.begins,
-            );
+            return (vec![Output { named, pieces, database }], tail.begins);
         }
         let mut outputs = Vec::new();
         if let Some(base) = base {
             let named = Named::new(format!("{}.1.base.rdb", self.name), 1, 'b');
-            outputs.push(Output {
-                named,
-                pieces: vec![Piece::whole(base)],
-                database: None,
-            });
+            outputs.push(Output { named, pieces: vec![Piece::whole(base)], database: None });
         }
         let increments: Vec<&[Source]> = match shape {
             Shape::Many => commands.chunks(1).collect(),
@@ -227,11 +208,7 @@ impl Aof {
             tail.start_file();
             let pieces = self.pieces(commands, &mut tail);
             let named = Named::new(format!("{}.{sequence}.incr.aof", self.name), sequence, 'i');
-            outputs.push(Output {
-                named,
-                pieces,
-                database: Some(tail.database),
-            });
+            outputs.push(Output { named, pieces, database: Some(tail.database) });
         }
         (outputs, tail.begins)
     }
@@ -246,9 +223,7 @@ impl Aof {
         let place = Place::lock(&self.path)?;
         let manifest = self.recover(&place)?;
         match manifest {
-            Some(manifest) => {
-                self.add_increment(&place, &manifest, &commands, is_to_cut, &mut watch)
-            }
+            Some(manifest) => self.add_increment(&place, &manifest, &commands, is_to_cut, &mut watch),
             None => self.add_to_one(&place, &commands, is_to_cut, &mut watch),
         }
     }
@@ -256,20 +231,14 @@ impl Aof {
     fn check_name(&self) -> Result<(), Bad> {
         if self.name.is_empty() || self.name.contains(['/', ' ', '\n']) {
             let name = &self.name;
-            return Err(bad(
-                &self.path,
-                format!("{name:?} is not a file name that a manifest can have"),
-            ));
+            return Err(bad(&self.path, format!("{name:?} is not a file name that a manifest can have")));
         }
         Ok(())
     }
 
     fn sources(&self, paths: &[PathBuf]) -> Result<Vec<Source>, Bad> {
         let names = Names::Known(&self.allowed);
-        paths
-            .iter()
-            .map(|path| Source::commands(path, names))
-            .collect()
+        paths.iter().map(|path| Source::commands(path, names)).collect()
     }
 
     /// Removes the files that a killed attempt has left, and returns the manifest.
@@ -293,12 +262,9 @@ impl Aof {
         refuse_symlink(&path)?;
         manifest.check().map_err(|why| bad(&path, why))?;
         let loaded = manifest.loaded();
-        let last = *loaded.last().ok_or_else(|| {
-            bad(
-                &path,
-                "it names no file: remove it, and `redis aof build` makes another",
-            )
-        })?;
+        let last = *loaded
+            .last()
+            .ok_or_else(|| bad(&path, "it names no file: remove it, and `redis aof build` makes another"))?;
         let mut old = Manifest(manifest.0.clone());
         let old_manifest = watch.lease(&path)?;
         let is_as_read = io::read_to_string(old_manifest).at(&path)?;
@@ -314,37 +280,21 @@ impl Aof {
             for named in old.0.iter_mut().filter(|named| named.name == last.name) {
                 named.kind = 'h';
             }
-            let piece = Piece::Part {
-                file: &last_file,
-                path: &last_path,
-                length,
-            };
-            outputs.push(Output {
-                named: whole,
-                pieces: vec![piece],
-                database: None,
-            });
+            let piece = Piece::Part { file: &last_file, path: &last_path, length };
+            outputs.push(Output { named: whole, pieces: vec![piece], database: None });
         }
-        old.0
-            .extend(outputs.iter().map(|output| output.named.clone()));
+        old.0.extend(outputs.iter().map(|output| output.named.clone()));
         let mut tail = Tail::default();
         let pieces = self.pieces(commands, &mut tail);
         let added = self.unused(place, &old, 'i');
         old.0.push(added.clone());
-        outputs.push(Output {
-            named: added,
-            pieces,
-            database: Some(tail.database),
-        });
+        outputs.push(Output { named: added, pieces, database: Some(tail.database) });
         let like = (&last_file.metadata().at(&last_path)?, true);
         let (made, files) = self.write_all(place, outputs, like, watch)?;
         refuse_changed(commands)?;
         let text = old.to_string();
-        let there: Vec<String> = loaded
-            .iter()
-            .map(|named| named.name.clone())
-            .filter(|name| cut.is_none() || *name != last.name)
-            .collect();
+        let there: Vec<String> =
+            loaded.iter().map(|named| named.name.clone()).filter(|name| cut.is_none() || *name != last.name).collect();
         watch.release()?;
         let checked = self.check_all(place, &made, &there, &text)?;
         watch.take_again()?;
@@ -354,12 +304,7 @@ impl Aof {
         commit.link(&made)?;
         watch.look()?;
         commit.end(new)?;
-        Ok(Written {
-            files,
-            begins: tail.begins,
-            manifest: Some(path),
-            checked,
-        })
+        Ok(Written { files, begins: tail.begins, manifest: Some(path), checked })
     }
 
     fn add_to_one(
@@ -388,22 +333,15 @@ impl Aof {
             Some(at) => return Err(bad(&path, to_cut(at))),
             None => summary.end,
         };
-        let mut tail = Tail {
-            database: summary.database.unwrap_or(0),
-            is_line_open: summary.is_line_open,
-            begins: Vec::new(),
-        };
+        let mut tail =
+            Tail { database: summary.database.unwrap_or(0), is_line_open: summary.is_line_open, begins: Vec::new() };
         let pieces = self.pieces(commands, &mut tail);
         let mut new = New::create(place, &self.name)?;
         new.be_like(&old.metadata().at(&path)?, true)?;
         if rustix::fs::ioctl_ficlone(&new.file, &old).is_ok() {
             new.file.set_len(length).at(&path)?;
         } else {
-            let piece = Piece::Part {
-                file: &old,
-                path: &path,
-                length,
-            };
+            let piece = Piece::Part { file: &old, path: &path, length };
             self.write(&new.file, &path, &[piece], watch)?;
         }
         new.file.seek(SeekFrom::End(0)).at(&path)?;
@@ -416,34 +354,18 @@ impl Aof {
         new.replace()?;
         place.sync()?;
         let database = Some(tail.database);
-        Ok(Written {
-            files: vec![Wrote {
-                path,
-                bytes,
-                database,
-            }],
-            begins: tail.begins,
-            manifest: None,
-            checked,
-        })
+        Ok(Written { files: vec![Wrote { path, bytes, database }], begins: tail.begins, manifest: None, checked })
     }
 
     /// The next file of this kind, with an unused name.
     fn unused(&self, place: &Place, manifest: &Manifest, kind: char) -> Named {
-        let same = manifest
-            .0
-            .iter()
-            .filter(|named| named.kind == kind || named.kind == 'h');
+        let same = manifest.0.iter().filter(|named| named.kind == kind || named.kind == 'h');
         let highest = same.map(|named| named.sequence).max().unwrap_or(0);
         let ending = if kind == 'b' { "base.rdb" } else { "incr.aof" };
-        let names = (highest + 1..).map(|sequence| {
-            Named::new(format!("{}.{sequence}.{ending}", self.name), sequence, kind)
-        });
-        let mut unused =
-            names.filter(|named| fs::symlink_metadata(place.join(&named.name)).is_err());
-        unused
-            .next()
-            .expect("a directory has room for no file of each number")
+        let names =
+            (highest + 1..).map(|sequence| Named::new(format!("{}.{sequence}.{ending}", self.name), sequence, kind));
+        let mut unused = names.filter(|named| fs::symlink_metadata(place.join(&named.name)).is_err());
+        unused.next().expect("a directory has room for no file of each number")
     }
 
     /// The pieces to write for these commands at this tail.
@@ -485,24 +407,14 @@ impl Aof {
             new.be_like(other, is_file)?;
             let bytes = self.write(&new.file, &path, &output.pieces, watch)?;
             let database = output.database;
-            files.push(Wrote {
-                path,
-                bytes,
-                database,
-            });
+            files.push(Wrote { path, bytes, database });
             made.push(new);
         }
         Ok((made, files))
     }
 
     /// Writes these pieces to the end of a new file, and syncs it to the disk. Returns the number of bytes.
-    fn write(
-        &self,
-        mut file: &File,
-        path: &Path,
-        pieces: &[Piece<'_>],
-        watch: &Watch,
-    ) -> Result<u64, Bad> {
+    fn write(&self, mut file: &File, path: &Path, pieces: &[Piece<'_>], watch: &Watch) -> Result<u64, Bad> {
         let before = file.metadata().at(path)?.len();
         let mut length = 0;
         for piece in pieces {
@@ -511,11 +423,7 @@ impl Aof {
                     file.write_all(bytes).at(path)?;
                     length += bytes.len() as u64;
                 }
-                Piece::Part {
-                    file: source,
-                    path: from,
-                    length: part,
-                } => {
+                Piece::Part { file: source, path: from, length: part } => {
                     self.transfer(source, from, *part, file, path, watch)?;
                     length += part;
                 }
@@ -526,10 +434,7 @@ impl Aof {
         if now == before + length {
             Ok(length)
         } else {
-            Err(bad(
-                path,
-                format!("{now} bytes long, not {}", before + length),
-            ))
+            Err(bad(path, format!("{now} bytes long, not {}", before + length)))
         }
     }
 
@@ -557,10 +462,7 @@ impl Aof {
                     }
                     None => "",
                 };
-                Err(bad(
-                    path,
-                    format!("{route} into it: {}: {errno:?}{advice}", call.name()),
-                ))
+                Err(bad(path, format!("{route} into it: {}: {errno:?}{advice}", call.name())))
             }
             Stopped::SourceEnded => Err(changed(from)),
             Stopped::Other(ended) => Err(bad(path, format!("{ended:?}"))),
@@ -584,13 +486,7 @@ impl Aof {
     }
 
     /// Runs `redis-check-aof` on the files as they will be.
-    fn check_all(
-        &self,
-        place: &Place,
-        new: &[New<'_>],
-        old: &[String],
-        manifest: &str,
-    ) -> Result<Vec<u8>, Bad> {
+    fn check_all(&self, place: &Place, new: &[New<'_>], old: &[String], manifest: &str) -> Result<Vec<u8>, Bad> {
         let Some(checker) = &self.checker else {
             return Ok(Vec::new());
         };
@@ -615,23 +511,14 @@ impl Aof {
         let said = String::from_utf8_lossy(&said);
         Err(bad(
             &self.path,
-            format!(
-                "redis-check-aof finds it bad ({}), and nothing was changed:\n{}",
-                output.status,
-                said.trim_end()
-            ),
+            format!("redis-check-aof finds it bad ({}), and nothing was changed:\n{}", output.status, said.trim_end()),
         ))
     }
 }
 
 /// Checks the files of a manifest, which no other process may have open. Returns the offset of the transaction that is open at the
 /// end of the last file.
-fn check_files(
-    place: &Place,
-    loaded: &[&Named],
-    is_to_cut: bool,
-    watch: &mut Watch,
-) -> Result<Option<u64>, Bad> {
+fn check_files(place: &Place, loaded: &[&Named], is_to_cut: bool, watch: &mut Watch) -> Result<Option<u64>, Bad> {
     for (number, named) in loaded.iter().enumerate() {
         let path = place.join(&named.name);
         let file = watch.lease(&path)?;
@@ -698,27 +585,17 @@ mod tests {
         let (directory, aof) = in_new_directory();
         let rdb = write(&directory, "rdb", &rdb_file(b"keys"));
         let commands = write(&directory, "commands", COMMAND);
-        let written = aof
-            .build(Some(&rdb), std::slice::from_ref(&commands), Shape::One)
-            .expect("built");
+        let written = aof.build(Some(&rdb), std::slice::from_ref(&commands), Shape::One).expect("built");
         assert_eq!(written.files.len(), 2);
         let text = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
         let manifest = written.manifest.expect("a manifest");
         assert_eq!(fs::read_to_string(&manifest).expect("read"), text);
-        let added = aof
-            .extend(&[commands.clone(), commands], false)
-            .expect("extended");
+        let added = aof.extend(&[commands.clone(), commands], false).expect("extended");
         assert_eq!(added.files[0].bytes, 2 * COMMAND.len() as u64);
-        assert_eq!(
-            fs::read(&added.files[0].path).expect("read"),
-            COMMAND.repeat(2)
-        );
+        assert_eq!(fs::read(&added.files[0].path).expect("read"), COMMAND.repeat(2));
         assert_eq!(fs::read(&written.files[1].path).expect("read"), COMMAND);
         let more = "file appendonly.aof.2.incr.aof seq 2 type i\n";
-        assert_eq!(
-            fs::read_to_string(&manifest).expect("read"),
-            format!("{text}{more}")
-        );
+        assert_eq!(fs::read_to_string(&manifest).expect("read"), format!("{text}{more}"));
         assert_eq!(all(&aof.path).len(), 4);
     }
 
@@ -727,17 +604,10 @@ mod tests {
         let (directory, aof) = in_new_directory();
         let rdb = write(&directory, "rdb", &rdb_file(b"keys"));
         let commands = write(&directory, "commands", COMMAND);
-        let written = aof
-            .build(Some(&rdb), std::slice::from_ref(&commands), Shape::Single)
-            .expect("built");
+        let written = aof.build(Some(&rdb), std::slice::from_ref(&commands), Shape::Single).expect("built");
         let path = &written.files[0].path;
-        let before = File::open(path)
-            .expect("opened")
-            .metadata()
-            .expect("read")
-            .ino();
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-            .expect("set");
+        let before = File::open(path).expect("opened").metadata().expect("read").ino();
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
         aof.extend(&[commands], false).expect("extended");
         let expected = [rdb_file(b"keys"), COMMAND.repeat(2)].concat();
         assert!(fs::read(path).expect("read") == expected);
@@ -763,41 +633,26 @@ mod tests {
             let bad = write(&directory, &format!("bad{at}"), bytes);
             for shape in [Shape::One, Shape::Many, Shape::Single] {
                 let paths = [commands.clone(), bad.clone(), commands.clone()];
-                let said = aof
-                    .build(None, &paths, shape)
-                    .expect_err("refused")
-                    .to_string();
+                let said = aof.build(None, &paths, shape).expect_err("refused").to_string();
                 assert!(said.contains(why), "{said}");
                 assert!(!aof.path.exists());
             }
         }
-        let said = aof
-            .build(None, &[], Shape::One)
-            .expect_err("refused")
-            .to_string();
+        let said = aof.build(None, &[], Shape::One).expect_err("refused").to_string();
         assert!(said.contains("nothing to build it from"), "{said}");
-        aof.build(None, std::slice::from_ref(&commands), Shape::Many)
-            .expect("built");
+        aof.build(None, std::slice::from_ref(&commands), Shape::Many).expect("built");
         let before = all(&aof.path);
         for (at, (_, why)) in bad.iter().enumerate() {
             let bad = directory.join(&format!("bad{at}"));
-            let said = aof
-                .extend(&[commands.clone(), bad], false)
-                .expect_err("refused")
-                .to_string();
+            let said = aof.extend(&[commands.clone(), bad], false).expect_err("refused").to_string();
             assert!(said.contains(why), "{said}");
             assert_eq!(all(&aof.path), before);
         }
-        let said = aof
-            .build(None, std::slice::from_ref(&commands), Shape::One)
-            .expect_err("refused");
+        let said = aof.build(None, std::slice::from_ref(&commands), Shape::One).expect_err("refused");
         assert!(said.to_string().contains("redis aof extend"), "{said}");
         // Another descriptor for the file is open.
         let file = File::open(aof.path.join("appendonly.aof.1.incr.aof")).expect("opened");
-        let said = aof
-            .extend(&[commands], false)
-            .expect_err("refused")
-            .to_string();
+        let said = aof.extend(&[commands], false).expect_err("refused").to_string();
         assert!(said.contains("has it open"), "{said}");
         drop(file);
         assert_eq!(all(&aof.path), before);
@@ -814,20 +669,12 @@ mod tests {
         without[end..].fill(0);
         for rdb in [rdb_file(b"keys"), rdb_file(&b"\xff".repeat(300)), without] {
             fs::write(&path, [&rdb[..], COMMAND, SELECT].concat()).expect("written");
-            let written = aof
-                .extend(std::slice::from_ref(&commands), false)
-                .expect("extended");
+            let written = aof.extend(std::slice::from_ref(&commands), false).expect("extended");
             assert_eq!(written.begins[0].1, 5);
-            for (bytes, why) in [
-                (&COMMAND[..9], "truncated command"),
-                (b"x", "starts neither"),
-                (OPEN, "no EXEC"),
-            ] {
+            for (bytes, why) in [(&COMMAND[..9], "truncated command"), (b"x", "starts neither"), (OPEN, "no EXEC")] {
                 let all = [&rdb[..], COMMAND, bytes].concat();
                 fs::write(&path, &all).expect("written");
-                let said = aof
-                    .extend(std::slice::from_ref(&commands), false)
-                    .expect_err("refused");
+                let said = aof.extend(std::slice::from_ref(&commands), false).expect_err("refused");
                 assert!(said.to_string().contains(why), "{said}");
                 assert!(fs::read(&path).expect("read") == all);
             }
@@ -835,10 +682,7 @@ mod tests {
         let mut damaged = rdb_file(b"keys");
         damaged[10] ^= 1;
         fs::write(&path, damaged).expect("written");
-        let said = aof
-            .extend(&[commands], false)
-            .expect_err("refused")
-            .to_string();
+        let said = aof.extend(&[commands], false).expect_err("refused").to_string();
         assert!(said.contains("damaged or truncated"), "{said}");
     }
 
@@ -847,35 +691,20 @@ mod tests {
         for is_one in [true, false] {
             let (directory, aof) = in_new_directory();
             let commands = write(&directory, "commands", COMMAND);
-            let (name, shape) = if is_one {
-                ("appendonly.aof", Shape::Single)
-            } else {
-                ("appendonly.aof.1.incr.aof", Shape::One)
-            };
-            aof.build(None, std::slice::from_ref(&commands), shape)
-                .expect("built");
+            let (name, shape) =
+                if is_one { ("appendonly.aof", Shape::Single) } else { ("appendonly.aof.1.incr.aof", Shape::One) };
+            aof.build(None, std::slice::from_ref(&commands), shape).expect("built");
             let path = aof.path.join(name);
             let open = [SELECT, OPEN].concat();
             fs::write(&path, &open).expect("written");
             let before = all(&aof.path);
-            let said = aof
-                .extend(std::slice::from_ref(&commands), false)
-                .expect_err("refused");
-            assert!(
-                said.to_string().contains("at offset 23 has no EXEC"),
-                "{said}"
-            );
-            assert!(
-                said.to_string().contains("--cut-open-transaction"),
-                "{said}"
-            );
+            let said = aof.extend(std::slice::from_ref(&commands), false).expect_err("refused");
+            assert!(said.to_string().contains("at offset 23 has no EXEC"), "{said}");
+            assert!(said.to_string().contains("--cut-open-transaction"), "{said}");
             assert_eq!(all(&aof.path), before);
             aof.extend(&[commands], true).expect("extended");
             if is_one {
-                assert_eq!(
-                    all(&aof.path),
-                    [("appendonly.aof".to_owned(), [SELECT, COMMAND].concat())]
-                );
+                assert_eq!(all(&aof.path), [("appendonly.aof".to_owned(), [SELECT, COMMAND].concat())]);
             } else {
                 let files = all(&aof.path);
                 let bytes: Vec<&[u8]> = files.iter().map(|(_, bytes)| &bytes[..]).collect();
@@ -894,29 +723,15 @@ mod tests {
         let both = [select, commands.clone()];
         let of = |written: &Written| written.begins.iter().map(|(_, at)| *at).collect::<Vec<_>>();
         let written = aof.build(None, &both, Shape::One).expect("built");
-        assert_eq!(
-            (of(&written), written.files[0].database),
-            (vec![0, 5], Some(5))
-        );
+        assert_eq!((of(&written), written.files[0].database), (vec![0, 5], Some(5)));
         // A server begins each file in database 0.
-        let written = aof
-            .extend(std::slice::from_ref(&commands), false)
-            .expect("extended");
-        assert_eq!(
-            (of(&written), written.files[0].database),
-            (vec![0], Some(0))
-        );
+        let written = aof.extend(std::slice::from_ref(&commands), false).expect("extended");
+        assert_eq!((of(&written), written.files[0].database), (vec![0], Some(0)));
         aof.select = Some(7);
         let written = aof.extend(&both, false).expect("extended");
-        assert_eq!(
-            (of(&written), written.files[0].database),
-            (vec![7, 7], Some(7))
-        );
+        assert_eq!((of(&written), written.files[0].database), (vec![7, 7], Some(7)));
         let seven = SELECT.to_ascii_lowercase();
-        let seven = String::from_utf8(seven)
-            .expect("text")
-            .replace("\r\n5", "\r\n7")
-            .replace("select", "SELECT");
+        let seven = String::from_utf8(seven).expect("text").replace("\r\n5", "\r\n7").replace("select", "SELECT");
         let expected = [seven.as_bytes(), SELECT, seven.as_bytes(), COMMAND].concat();
         assert_eq!(fs::read(&written.files[0].path).expect("read"), expected);
     }
@@ -926,17 +741,13 @@ mod tests {
     fn an_annotation_without_an_end_gets_one() {
         let (directory, aof) = in_new_directory();
         let open = write(&directory, "open", b"#TS:1");
-        aof.build(None, &[open.clone(), open], Shape::Single)
-            .expect("built");
+        aof.build(None, &[open.clone(), open], Shape::Single).expect("built");
         let path = aof.path.join("appendonly.aof");
         assert_eq!(fs::read(&path).expect("read"), b"#TS:1\n#TS:1\n");
         fs::write(&path, b"#TS:1").expect("written");
         let commands = write(&directory, "commands", COMMAND);
         aof.extend(&[commands], false).expect("extended");
-        assert_eq!(
-            fs::read(&path).expect("read"),
-            [b"#TS:1\n", COMMAND].concat()
-        );
+        assert_eq!(fs::read(&path).expect("read"), [b"#TS:1\n", COMMAND].concat());
     }
 
     #[test]
@@ -947,14 +758,10 @@ mod tests {
         let path = aof.path.join("appendonly.aof.2.incr.aof");
         fs::write(&path, "the user's").expect("written");
         let both = [commands.clone(), commands.clone()];
-        let said = aof
-            .build(None, &both, Shape::Many)
-            .expect_err("refused")
-            .to_string();
+        let said = aof.build(None, &both, Shape::Many).expect_err("refused").to_string();
         assert!(said.contains("did not make it"), "{said}");
         assert_eq!(all(&aof.path).len(), 1);
-        aof.build(None, std::slice::from_ref(&commands), Shape::One)
-            .expect("built");
+        aof.build(None, std::slice::from_ref(&commands), Shape::One).expect("built");
         let written = aof.extend(&[commands], false).expect("extended");
         assert!(written.files[0].path.ends_with("appendonly.aof.3.incr.aof"));
         assert_eq!(fs::read(&path).expect("read"), b"the user's");
@@ -965,25 +772,19 @@ mod tests {
     fn each_file_of_the_manifest_is_checked() {
         let (directory, aof) = in_new_directory();
         let commands = write(&directory, "commands", COMMAND);
-        aof.build(None, &[commands.clone(), commands.clone()], Shape::Many)
-            .expect("built");
+        aof.build(None, &[commands.clone(), commands.clone()], Shape::Many).expect("built");
         for (number, text) in [(1, "is not the last"), (2, "--cut-open-transaction")] {
             let path = aof.path.join(format!("appendonly.aof.{number}.incr.aof"));
             fs::write(&path, OPEN).expect("written");
-            let said = aof
-                .extend(std::slice::from_ref(&commands), false)
-                .expect_err("refused");
+            let said = aof.extend(std::slice::from_ref(&commands), false).expect_err("refused");
             assert!(said.to_string().contains(text), "{said}");
             fs::write(&path, rdb_file(b"keys")).expect("written");
-            let said = aof
-                .extend(std::slice::from_ref(&commands), false)
-                .expect_err("refused");
+            let said = aof.extend(std::slice::from_ref(&commands), false).expect_err("refused");
             assert!(said.to_string().contains("Only the base"), "{said}");
             fs::write(&path, COMMAND).expect("written");
         }
         fs::remove_file(aof.path.join("appendonly.aof.1.incr.aof")).expect("removed");
-        aof.extend(&[commands], false)
-            .expect_err("a file is missing");
+        aof.extend(&[commands], false).expect_err("a file is missing");
     }
 
     #[test]
@@ -992,9 +793,7 @@ mod tests {
         let commands = write(&directory, "commands", COMMAND);
         fs::create_dir(&aof.path).expect("made");
         std::os::unix::fs::symlink(&commands, aof.path.join("appendonly.aof")).expect("linked");
-        let said = aof
-            .extend(std::slice::from_ref(&commands), false)
-            .expect_err("refused");
+        let said = aof.extend(std::slice::from_ref(&commands), false).expect_err("refused");
         assert!(said.to_string().contains("symbolic link"), "{said}");
         assert_eq!(fs::read(&commands).expect("read"), COMMAND);
     }

@@ -18,12 +18,8 @@ use syscalls::{Errno, Sysno};
 /// The number of bytes that are copied between two checks for a signal.
 const STEP: u64 = 8 << 20;
 /// The routes that are tried one after the other, if one is refused.
-pub(super) const FALL_BACK: &[Route] = &[
-    Route::CopyFileRange,
-    Route::Sendfile,
-    Route::Splice { pipe: 64 << 10 },
-    Route::ReadWrite { buffer: 64 << 10 },
-];
+pub(super) const FALL_BACK: &[Route] =
+    &[Route::CopyFileRange, Route::Sendfile, Route::Splice { pipe: 64 << 10 }, Route::ReadWrite { buffer: 64 << 10 }];
 
 /// The state at the end of a file that is written.
 #[derive(Default)]
@@ -53,11 +49,7 @@ pub(super) enum Piece<'a> {
 
 impl<'a> Piece<'a> {
     pub(super) fn whole(source: &'a Source) -> Self {
-        Self::Part {
-            file: &source.file,
-            path: &source.path,
-            length: source.length,
-        }
+        Self::Part { file: &source.file, path: &source.path, length: source.length }
     }
 }
 
@@ -87,11 +79,7 @@ impl Source {
 
     pub(super) fn rdb(path: &Path) -> Result<Self, Bad> {
         let source = Self::open(path)?;
-        rdb::check(FromOffset {
-            file: &source.file,
-            at: 0,
-        })
-        .map_err(|why| bad(path, why))?;
+        rdb::check(FromOffset { file: &source.file, at: 0 }).map_err(|why| bad(path, why))?;
         Ok(source)
     }
 
@@ -137,10 +125,7 @@ pub(super) fn changed(path: &Path) -> Bad {
 /// A rename would put a file in place of the link.
 pub(super) fn refuse_symlink(path: &Path) -> Result<(), Bad> {
     match fs::symlink_metadata(path) {
-        Ok(data) if data.is_symlink() => Err(bad(
-            path,
-            "it is a symbolic link: name the directory of the file itself",
-        )),
+        Ok(data) if data.is_symlink() => Err(bad(path, "it is a symbolic link: name the directory of the file itself")),
         _ => Ok(()),
     }
 }
@@ -245,10 +230,7 @@ pub(super) fn carry(
             State::Ended => break,
             State::Waits(wait) => {
                 if let Err(errno) = transfer.wait(wait) {
-                    return Ok((
-                        transfer.taken(),
-                        Stopped::Refused(route, Sysno::poll, errno),
-                    ));
+                    return Ok((transfer.taken(), Stopped::Refused(route, Sysno::poll, errno)));
                 }
             }
         }
@@ -288,13 +270,7 @@ mod tests {
     #[test]
     fn the_next_route_goes_on_where_one_was_refused() {
         let source: Vec<u8> = (0..100).collect();
-        for parts in [
-            [0, 0, 0],
-            [10, 0, 0],
-            [10, 20, 0],
-            [10, 20, 30],
-            [100, 0, 0],
-        ] {
+        for parts in [[0, 0, 0], [10, 0, 0], [10, 20, 0], [10, 20, 30], [100, 0, 0]] {
             let mut got = Vec::new();
             let mut parts = parts.into_iter();
             let ended = fall_back(FALL_BACK, 100, |route, done| {
@@ -316,10 +292,7 @@ mod tests {
         let mut asked = 0;
         let full = fall_back(FALL_BACK, 1, |_, _| {
             asked += 1;
-            Ok((
-                0,
-                Stopped::Other(Ended::Failed(Sysno::sendfile, Errno::ENOSPC)),
-            ))
+            Ok((0, Stopped::Other(Ended::Failed(Sysno::sendfile, Errno::ENOSPC))))
         });
         assert!(matches!(full, Ok(Stopped::Other(_))) && asked == 1);
     }

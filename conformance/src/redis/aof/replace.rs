@@ -34,11 +34,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     pub(super) fn of(data: &Metadata) -> Self {
-        Self {
-            inode: data.ino(),
-            length: data.len(),
-            modified: (data.mtime(), data.mtime_nsec()),
-        }
+        Self { inode: data.ino(), length: data.len(), modified: (data.mtime(), data.mtime_nsec()) }
     }
 }
 
@@ -55,14 +51,8 @@ impl Place {
         let options = options.read(true).custom_flags(libc::O_DIRECTORY);
         let directory = options.open(path).at(path)?;
         match directory.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                directory,
-            }),
-            Err(TryLockError::WouldBlock) => Err(bad(
-                path,
-                "another program adds to it: try again when it has ended",
-            )),
+            Ok(()) => Ok(Self { path: path.to_owned(), directory }),
+            Err(TryLockError::WouldBlock) => Err(bad(path, "another program adds to it: try again when it has ended")),
             Err(TryLockError::Error(error)) => Err(Bad::Io(path.to_owned(), error)),
         }
     }
@@ -95,9 +85,7 @@ pub(super) struct Directories(Vec<PathBuf>);
 impl Directories {
     /// Makes the missing directories.
     pub(super) fn make(path: &Path) -> Result<Self, Bad> {
-        let missing = path
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         let mut made = Self::default();
         for path in missing.into_iter().rev() {
@@ -139,20 +127,12 @@ pub(super) struct New<'place> {
 
 impl<'place> New<'place> {
     pub(super) fn create(place: &'place Place, name: &str) -> Result<Self, Bad> {
-        let (mode, flags) = (
-            Mode::from(MODE),
-            OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
-        );
+        let (mode, flags) = (Mode::from(MODE), OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC);
         let unnamed = rustix::fs::openat(&place.directory, ".", flags, mode);
         // A name is given through /proc.
         let has_proc = Path::new("/proc/self/fd").exists();
         match unnamed {
-            Ok(file) if has_proc => Ok(Self {
-                place,
-                name: name.to_owned(),
-                file: file.into(),
-                temporary: None,
-            }),
+            Ok(file) if has_proc => Ok(Self { place, name: name.to_owned(), file: file.into(), temporary: None }),
             // This file system or kernel does not support it.
             Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
                 Self::create_named(place, name)
@@ -166,12 +146,7 @@ impl<'place> New<'place> {
         let path = place.join(&temporary);
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create_new(true).mode(MODE);
-        Ok(Self {
-            place,
-            name: name.to_owned(),
-            file: options.open(&path).at(&path)?,
-            temporary: Some(temporary),
-        })
+        Ok(Self { place, name: name.to_owned(), file: options.open(&path).at(&path)?, temporary: Some(temporary) })
     }
 
     /// The path that it will have.
@@ -191,8 +166,7 @@ impl<'place> New<'place> {
     pub(super) fn be_like(&self, other: &Metadata, is_file: bool) -> Result<(), Bad> {
         let own = self.file.metadata().at(&self.path())?;
         if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
-            let changed =
-                std::os::unix::fs::fchown(&self.file, Some(other.uid()), Some(other.gid()));
+            let changed = std::os::unix::fs::fchown(&self.file, Some(other.uid()), Some(other.gid()));
             if changed.is_err() && is_file && own.uid() != other.uid() {
                 return Err(bad(
                     &self.path(),
@@ -270,11 +244,7 @@ pub(super) fn is_in_the_way(path: &Path) -> Bad {
 
 /// The temporary name of a file that will have this name.
 fn own_name(name: &str) -> String {
-    if name.starts_with(OWN) {
-        format!("{name}.tmp")
-    } else {
-        format!("{OWN}{name}")
-    }
+    if name.starts_with(OWN) { format!("{name}.tmp") } else { format!("{OWN}{name}") }
 }
 
 /// A change of several files: all of them get their names, and then a manifest that names them replaces the old one. Until then, a
@@ -293,27 +263,12 @@ impl<'place> Commit<'place> {
         for new in files {
             let stamp = Stamp::of(&new.file.metadata().at(&new.path())?);
             // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "{}",
-                Entry {
-                    name: new.name.clone(),
-                    stamp
-                }
-            );
+            let _ = writeln!(text, "{}", Entry { name: new.name.clone(), stamp });
         }
         let mut journal = New::create(place, &journal_name(aof))?;
-        journal
-            .file
-            .write_all(text.as_bytes())
-            .at(&journal.path())?;
+        journal.file.write_all(text.as_bytes()).at(&journal.path())?;
         journal.file.sync_all().at(&journal.path())?;
-        let commit = Self {
-            place,
-            journal: journal.name.clone(),
-            linked: Vec::new(),
-            is_done: false,
-        };
+        let commit = Self { place, journal: journal.name.clone(), linked: Vec::new(), is_done: false };
         journal.publish()?;
         place.sync()?;
         Ok(commit)
@@ -353,14 +308,11 @@ fn journal_name(aof: &str) -> String {
 
 /// Whether a name is a temporary one that an attempt for this append-only file gives.
 fn is_own_name(aof: &str, name: &str) -> bool {
-    let rest = name
-        .strip_prefix(OWN)
-        .and_then(|name| name.strip_prefix(aof));
+    let rest = name.strip_prefix(OWN).and_then(|name| name.strip_prefix(aof));
     rest.is_some_and(|rest| {
         let is_numbered = rest.strip_prefix('.').and_then(|rest| rest.split_once('.'));
-        let is_numbered = is_numbered.is_some_and(|(number, ending)| {
-            number.parse::<u64>().is_ok() && matches!(ending, "base.rdb" | "incr.aof")
-        });
+        let is_numbered = is_numbered
+            .is_some_and(|(number, ending)| number.parse::<u64>().is_ok() && matches!(ending, "base.rdb" | "incr.aof"));
         is_numbered || matches!(rest, "" | ".manifest" | ".pending.tmp" | ".check")
     })
 }
@@ -374,11 +326,7 @@ struct Entry {
 
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Stamp {
-            inode,
-            length,
-            modified: (seconds, nanoseconds),
-        } = self.stamp;
+        let Stamp { inode, length, modified: (seconds, nanoseconds) } = self.stamp;
         let name = &self.name;
         write!(f, "{inode} {length} {seconds} {nanoseconds} {name}")
     }
@@ -392,22 +340,13 @@ impl Entry {
             length: words.next()?.parse().ok()?,
             modified: (words.next()?.parse().ok()?, words.next()?.parse().ok()?),
         };
-        let name = words
-            .next()
-            .filter(|name| !name.is_empty() && !name.contains('/'))?;
-        Some(Self {
-            name: name.to_owned(),
-            stamp,
-        })
+        let name = words.next().filter(|name| !name.is_empty() && !name.contains('/'))?;
+        Some(Self { name: name.to_owned(), stamp })
     }
 }
 
 /// Removes the files that a killed attempt has left. `is_named` returns whether the manifest names a file: such a file stays.
-pub(super) fn recover(
-    place: &Place,
-    aof: &str,
-    is_named: impl Fn(&str) -> bool,
-) -> Result<(), Bad> {
+pub(super) fn recover(place: &Place, aof: &str, is_named: impl Fn(&str) -> bool) -> Result<(), Bad> {
     let journal = journal_name(aof);
     let path = place.join(&journal);
     match open_regular(&path).and_then(io::read_to_string) {
@@ -460,11 +399,7 @@ impl Preview {
         let new = new.iter().map(|new| (&new.name, new.path_now()));
         let old = old.iter().map(|name| (name, there.join(name)));
         for (name, target) in new.chain(old) {
-            let target = if target.is_absolute() {
-                target
-            } else {
-                there.join(target.file_name().unwrap_or_default())
-            };
+            let target = if target.is_absolute() { target } else { there.join(target.file_name().unwrap_or_default()) };
             let link = preview.0.join(name);
             std::os::unix::fs::symlink(target, &link).at(&link)?;
         }
@@ -499,12 +434,8 @@ mod tests {
     const AOF: &str = "a.aof";
 
     fn new<'place>(place: &'place Place, name: &str, is_unnamed: bool) -> New<'place> {
-        let mut new = if is_unnamed {
-            New::create(place, name)
-        } else {
-            New::create_named(place, name)
-        }
-        .expect("created");
+        let mut new =
+            if is_unnamed { New::create(place, name) } else { New::create_named(place, name) }.expect("created");
         new.file.write_all(name.as_bytes()).expect("written");
         new
     }
@@ -512,9 +443,7 @@ mod tests {
     fn names(place: &Place) -> Vec<String> {
         let entries = fs::read_dir(&place.path).expect("read");
         let names = entries.map(|entry| entry.expect("read").file_name());
-        let mut names: Vec<String> = names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
+        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
@@ -524,10 +453,7 @@ mod tests {
         let directory = Directory::new().expect("a directory");
         let first = Place::lock(directory.path()).expect("locked");
         let refused = Place::lock(directory.path()).expect_err("locked already");
-        assert!(
-            refused.to_string().contains("another program adds"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("another program adds"), "{refused}");
         drop(first);
         Place::lock(directory.path()).expect("free again");
     }
@@ -547,16 +473,11 @@ mod tests {
         let directory = Directory::new().expect("a directory");
         let place = Place::lock(directory.path()).expect("locked");
         fs::write(place.join("file"), "the user's").expect("written");
-        let refused = new(&place, "file", is_unnamed)
-            .publish()
-            .expect_err("in the way");
+        let refused = new(&place, "file", is_unnamed).publish().expect_err("in the way");
         assert!(refused.to_string().contains("did not make it"), "{refused}");
         assert_eq!(names(&place), ["file"]);
         new(&place, "file", is_unnamed).replace().expect("replaced");
-        assert_eq!(
-            fs::read_to_string(place.join("file")).expect("read"),
-            "file"
-        );
+        assert_eq!(fs::read_to_string(place.join("file")).expect("read"), "file");
         assert_eq!(names(&place), ["file"]);
     }
 
@@ -570,10 +491,7 @@ mod tests {
         let place = Place::lock(directory.path()).expect("locked");
         fs::write(place.join("a.aof.manifest"), "old").expect("written");
         fs::write(place.join("a.aof.9.incr.aof"), "the user's").expect("written");
-        let files = vec![
-            new(&place, "a.aof.1.incr.aof", is_unnamed),
-            new(&place, "a.aof.2.incr.aof", is_unnamed),
-        ];
+        let files = vec![new(&place, "a.aof.1.incr.aof", is_unnamed), new(&place, "a.aof.2.incr.aof", is_unnamed)];
         let manifest = new(&place, "a.aof.manifest", is_unnamed);
         match steps {
             0 => {}
@@ -593,20 +511,14 @@ mod tests {
         std::mem::forget((files, manifest));
         recover(&place, AOF, |_| false).expect("recovered");
         assert_eq!(names(&place), ["a.aof.9.incr.aof", "a.aof.manifest"]);
-        assert_eq!(
-            fs::read_to_string(place.join("a.aof.manifest")).expect("read"),
-            "old"
-        );
+        assert_eq!(fs::read_to_string(place.join("a.aof.manifest")).expect("read"), "old");
     }
 
     #[test]
     fn a_file_that_a_journal_names_and_another_has_replaced_stays() {
         let directory = Directory::new().expect("a directory");
         let place = Place::lock(directory.path()).expect("locked");
-        let files = [
-            new(&place, "a.aof.1.incr.aof", true),
-            new(&place, "a.aof.2.incr.aof", true),
-        ];
+        let files = [new(&place, "a.aof.1.incr.aof", true), new(&place, "a.aof.2.incr.aof", true)];
         let mut commit = Commit::begin(&place, AOF, &files).expect("begun");
         commit.link(&files).expect("linked");
         std::mem::forget(commit);
@@ -618,25 +530,11 @@ mod tests {
 
     #[test]
     fn names_that_are_like_ours_stay() {
-        let own = [
-            "",
-            ".manifest",
-            ".pending.tmp",
-            ".check",
-            ".1.base.rdb",
-            ".20.incr.aof",
-        ];
+        let own = ["", ".manifest", ".pending.tmp", ".check", ".1.base.rdb", ".20.incr.aof"];
         for name in own {
             assert!(is_own_name(AOF, &format!("nocopy-a.aof{name}")), "{name}");
         }
-        for name in [
-            ".bak",
-            ".1.incr.aof.bak",
-            ".x.incr.aof",
-            "2",
-            ".pending",
-            ".1.hist",
-        ] {
+        for name in [".bak", ".1.incr.aof.bak", ".x.incr.aof", "2", ".pending", ".1.hist"] {
             assert!(!is_own_name(AOF, &format!("nocopy-a.aof{name}")), "{name}");
         }
         assert!(!is_own_name(AOF, "a.aof.1.incr.aof"));
@@ -653,10 +551,7 @@ mod tests {
         let directory = Directory::new().expect("a directory");
         let place = Place::lock(directory.path()).expect("locked");
         fs::write(place.join("a.aof.2.incr.aof"), "the user's").expect("written");
-        let files = [
-            new(&place, "a.aof.1.incr.aof", true),
-            new(&place, "a.aof.2.incr.aof", true),
-        ];
+        let files = [new(&place, "a.aof.1.incr.aof", true), new(&place, "a.aof.2.incr.aof", true)];
         let mut commit = Commit::begin(&place, AOF, &files).expect("begun");
         commit.link(&files).expect_err("in the way");
         drop(commit);

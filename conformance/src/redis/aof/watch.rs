@@ -21,10 +21,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn begin() -> Self {
-        Self {
-            leases: Vec::new(),
-            kept: KeptBack::of(SIGNALS),
-        }
+        Self { leases: Vec::new(), kept: KeptBack::of(SIGNALS) }
     }
 
     /// Leases a file that no other process has open. During the lease, an open by another process waits.
@@ -65,18 +62,10 @@ struct Lease {
 impl Lease {
     fn take(path: &Path) -> Result<Self, Bad> {
         let mut options = OpenOptions::new();
-        let options = options
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK);
+        let options = options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
         let file = options.open(path).and_then(is_regular).at(path)?;
         let stamp = Stamp::of(&file.metadata().at(path)?);
-        let mut lease = Self {
-            path: path.to_owned(),
-            file,
-            stamp,
-            is_given: false,
-        };
+        let mut lease = Self { path: path.to_owned(), file, stamp, is_given: false };
         lease.take_again()?;
         Ok(lease)
     }
@@ -92,30 +81,20 @@ impl Lease {
         };
         let why = io::Error::last_os_error();
         self.is_given = given == 0;
-        let other = if self.is_given {
-            None
-        } else {
-            who_has(&self.file)
-        };
+        let other = if self.is_given { None } else { who_has(&self.file) };
         let other = match (why.kind(), other) {
             (_, Some(pid)) => format!("process {pid} has it open"),
-            (io::ErrorKind::WouldBlock, None) if !self.is_given => {
-                "another process has it open".to_owned()
-            }
+            (io::ErrorKind::WouldBlock, None) if !self.is_given => "another process has it open".to_owned(),
             // This file system has no leases, and /proc shows no other process that has the file open.
             _ => return self.look(),
         };
-        Err(bad(
-            &self.path,
-            format!("{other}: stop the server, which would write over what is added"),
-        ))
+        Err(bad(&self.path, format!("{other}: stop the server, which would write over what is added")))
     }
 
     fn release(&self) -> Result<(), Bad> {
         if self.is_given {
             // SAFETY: fcntl with F_SETLEASE takes a number.
-            let done =
-                unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+            let done = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
             if done != 0 {
                 return Err(Bad::Io(self.path.clone(), io::Error::last_os_error()));
             }
@@ -128,19 +107,13 @@ impl Lease {
         // SAFETY: fcntl with F_GETLEASE takes nothing.
         let state = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) };
         if self.is_given && state != libc::F_WRLCK {
-            return Err(bad(
-                &self.path,
-                "another process opens it: stop the server, and try again",
-            ));
+            return Err(bad(&self.path, "another process opens it: stop the server, and try again"));
         }
         let now = Stamp::of(&fs::metadata(&self.path).at(&self.path)?);
         if now == self.stamp {
             Ok(())
         } else {
-            Err(bad(
-                &self.path,
-                "another process has changed it: stop the server, and try again",
-            ))
+            Err(bad(&self.path, "another process has changed it: stop the server, and try again"))
         }
     }
 }
@@ -156,8 +129,7 @@ fn who_has(file: &File) -> Option<u32> {
         other.is_some_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()))
     };
     let processes = fs::read_dir("/proc").ok()?;
-    let numbers =
-        processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut others = numbers.filter(|pid| *pid != std::process::id());
     others.find(|pid| {
         let fds = fs::read_dir(format!("/proc/{pid}/fd"));

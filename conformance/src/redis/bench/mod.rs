@@ -35,31 +35,13 @@ pub enum Sender {
 pub const SENDERS: &[(&str, Sender)] = &[
     ("master, disk-based", Sender::OnDisk),
     ("master, diskless", Sender::Diskless),
-    (
-        "read+write 16 KiB",
-        Sender::Ours(&["--route", "read-write", "--most", "16384"]),
-    ),
-    (
-        "read+write 1 MiB",
-        Sender::Ours(&["--route", "read-write", "--most", "1048576"]),
-    ),
-    (
-        "mmap+write",
-        Sender::Ours(&["--route", "mmap-write", "--most", "1073741824"]),
-    ),
-    (
-        "sendfile",
-        Sender::Ours(&["--route", "sendfile", "--most", "1073741824"]),
-    ),
-    (
-        "splice, pipe 1 MiB",
-        Sender::Ours(&["--route", "splice", "--most", "1073741824"]),
-    ),
+    ("read+write 16 KiB", Sender::Ours(&["--route", "read-write", "--most", "16384"])),
+    ("read+write 1 MiB", Sender::Ours(&["--route", "read-write", "--most", "1048576"])),
+    ("mmap+write", Sender::Ours(&["--route", "mmap-write", "--most", "1073741824"])),
+    ("sendfile", Sender::Ours(&["--route", "sendfile", "--most", "1073741824"])),
+    ("splice, pipe 1 MiB", Sender::Ours(&["--route", "splice", "--most", "1073741824"])),
     ("auto, 1 MiB a call", Sender::Ours(&["--route", "auto"])),
-    (
-        "MSG_ZEROCOPY",
-        Sender::Ours(&["--route", "msg-zerocopy", "--most", "1073741824"]),
-    ),
+    ("MSG_ZEROCOPY", Sender::Ours(&["--route", "msg-zerocopy", "--most", "1073741824"])),
 ];
 
 /// The receiver of a transfer.
@@ -131,13 +113,7 @@ impl Bench {
         let plain = ["--rdbcompression", "no"];
         let mut first = Running::start(&program, &plain)?;
         let number = (mib << 20) / (VALUE + 20);
-        let words = [
-            "DEBUG",
-            "POPULATE",
-            &number.to_string(),
-            "key",
-            &VALUE.to_string(),
-        ];
+        let words = ["DEBUG", "POPULATE", &number.to_string(), "key", &VALUE.to_string()];
         if let Reply::Error(error) = first.ask(&words)? {
             return Err(Stop::broken(format!("{}: {error}", words.join(" "))));
         }
@@ -151,40 +127,18 @@ impl Bench {
             Running::start_in(place, &program, &[&plain[..], options].concat())
         };
         let on_disk = loaded(&["--repl-diskless-sync", "no"])?;
-        let diskless = loaded(&[
-            "--repl-diskless-sync",
-            "yes",
-            "--repl-diskless-sync-delay",
-            "0",
-        ])?;
+        let diskless = loaded(&["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"])?;
         let length = fs::metadata(&rdb).setup("look at the file")?.len();
-        Ok(Self {
-            rdb,
-            length,
-            program,
-            own,
-            on_disk,
-            diskless,
-            _directory: directory,
-        })
+        Ok(Self { rdb, length, program, own, on_disk, diskless, _directory: directory })
     }
 
     /// Runs all transfers, round by round, in another order each time. Calls `told` after each.
-    pub fn run(
-        &self,
-        receivers: &[Receiver],
-        rounds: usize,
-        mut told: impl FnMut(),
-    ) -> Result<Vec<Line>, Stop> {
+    pub fn run(&self, receivers: &[Receiver], rounds: usize, mut told: impl FnMut()) -> Result<Vec<Line>, Stop> {
         let mut lines = Vec::new();
         for receiver in receivers {
             let mut all: Vec<Line> = SENDERS
                 .iter()
-                .map(|(name, _)| Line {
-                    sender: (*name).to_owned(),
-                    receiver: *receiver,
-                    taken: Vec::new(),
-                })
+                .map(|(name, _)| Line { sender: (*name).to_owned(), receiver: *receiver, taken: Vec::new() })
                 .collect();
             for round in 0..rounds {
                 for step in 0..SENDERS.len() {
@@ -220,21 +174,13 @@ impl Bench {
             Sender::Diskless => self.by_master(
                 &self.diskless,
                 receiver,
-                [
-                    "Starting BGSAVE",
-                    "Diskless rdb transfer, done reading from pipe",
-                ],
+                ["Starting BGSAVE", "Diskless rdb transfer, done reading from pipe"],
             ),
             Sender::Ours(options) => self.by_us(receiver, options),
         }
     }
 
-    fn by_master(
-        &self,
-        master: &Running,
-        receiver: Receiver,
-        [first, last]: [&str; 2],
-    ) -> Result<Taken, Stop> {
+    fn by_master(&self, master: &Running, receiver: Receiver, [first, last]: [&str; 2]) -> Result<Taken, Stop> {
         let before = master.log().len();
         let (address, program) = (master.address, self.program.clone());
         let mut receiving = Some(thread::spawn(move || receive(receiver, &program, address)));
@@ -260,9 +206,7 @@ impl Bench {
             thread::sleep(Duration::from_millis(1));
         }
         let [Some((began, start)), Some((ended, end))] = at else {
-            return Err(Stop::broken(
-                "the master's log has one line and not the other",
-            ));
+            return Err(Stop::broken("the master's log has one line and not the other"));
         };
         Ok(Taken {
             cpu: Duration::from_nanos(ended - began).as_secs_f64(),
@@ -282,11 +226,7 @@ impl Bench {
         if report["replicas"][0]["bytes"].as_u64() != Some(self.length) {
             return Err(Stop::broken(format!("redis serve: {report}")));
         }
-        Ok(Taken {
-            cpu: number("cpu"),
-            wall,
-            served: Some([number("percentile"), number("longest")]),
-        })
+        Ok(Taken { cpu: number("cpu"), wall, served: Some([number("percentile"), number("longest")]) })
     }
 }
 
@@ -308,10 +248,7 @@ impl Serving {
             .stderr(Stdio::piped())
             .spawn()
             .setup("start redis serve")?;
-        let mut serving = Self {
-            child,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        };
+        let mut serving = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
         let said = serving.child.stderr.take();
         let said = said.ok_or_else(|| Stop::broken("no standard error"))?;
         let mut said = BufReader::new(said);
@@ -334,8 +271,7 @@ impl Serving {
         let mut output = output.ok_or_else(|| Stop::broken("no output"))?;
         output.read_to_string(&mut text).setup("hear redis serve")?;
         self.child.wait().setup("wait for redis serve")?;
-        serde_json::from_str(&text)
-            .map_err(|error| Stop::broken(format!("redis serve: {error}: {text}")))
+        serde_json::from_str(&text).map_err(|error| Stop::broken(format!("redis serve: {error}: {text}")))
     }
 }
 
@@ -356,11 +292,7 @@ fn cpu_of(pid: u32) -> Result<u64, Stop> {
 }
 
 /// Receives everything. Returns the replica, if there is one.
-fn receive(
-    receiver: Receiver,
-    program: &Program,
-    master: SocketAddr,
-) -> Result<Option<Running>, Stop> {
+fn receive(receiver: Receiver, program: &Program, master: SocketAddr) -> Result<Option<Running>, Stop> {
     match receiver {
         Receiver::Null => servers::fetch(master).setup("read the file").map(|()| None),
         Receiver::Replica => {

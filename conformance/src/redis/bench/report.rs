@@ -11,11 +11,8 @@ use std::io::{self, Write};
 
 /// The expectations for a sender: the factor by which it must take less CPU than a real master that saves a file first, and, for
 /// some, the maximum of the 99th percentile of one event in milliseconds. The lower end of the factor's interval decides.
-const BARS: &[(&str, f64, Option<f64>)] = &[
-    ("sendfile", 3.0, None),
-    ("splice, pipe 1 MiB", 3.0, None),
-    ("auto, 1 MiB a call", 2.0, Some(5.0)),
-];
+const BARS: &[(&str, f64, Option<f64>)] =
+    &[("sendfile", 3.0, None), ("splice, pipe 1 MiB", 3.0, None), ("auto, 1 MiB a call", 2.0, Some(5.0))];
 
 impl Receiver {
     /// Its printed name.
@@ -33,11 +30,7 @@ impl Line {
         let mut values: Vec<f64> = self.taken.iter().map(figure).collect();
         values.sort_by(f64::total_cmp);
         let ends = (values.first().copied(), values.last().copied());
-        [
-            ends.0.unwrap_or(f64::NAN),
-            median(&values),
-            ends.1.unwrap_or(f64::NAN),
-        ]
+        [ends.0.unwrap_or(f64::NAN), median(&values), ends.1.unwrap_or(f64::NAN)]
     }
 
     /// The time for which one replica was served without a break: the median of the rounds.
@@ -49,25 +42,17 @@ impl Line {
     /// The factor by which it takes less CPU than another, round by round.
     fn saves(&self, master: &Self) -> Interval {
         let rounds = master.taken.iter().zip(&self.taken);
-        ratio(
-            &rounds
-                .map(|(one, own)| (one.cpu, own.cpu))
-                .collect::<Vec<_>>(),
-        )
+        ratio(&rounds.map(|(one, own)| (one.cpu, own.cpu)).collect::<Vec<_>>())
     }
 
     /// The expectation for it, and whether it was met.
     fn judged(&self, master: &Self) -> (String, &'static str) {
         let bar = BARS.iter().find(|(name, ..)| *name == self.sender);
         bar.map_or((String::new(), ""), |(_, times, limit)| {
-            let is_short =
-                limit.is_none_or(|limit| self.served(0).is_some_and(|most| most < limit));
+            let is_short = limit.is_none_or(|limit| self.served(0).is_some_and(|most| most < limit));
             let is_met = self.saves(master).low >= *times && is_short;
             let limit = limit.map_or_else(String::new, |limit| format!(", under {limit:.0} ms"));
-            (
-                format!("at least {times:.1}{limit}"),
-                if is_met { "met" } else { "MISSED" },
-            )
+            (format!("at least {times:.1}{limit}"), if is_met { "met" } else { "MISSED" })
         })
     }
 }
@@ -84,10 +69,7 @@ impl Run {
     }
 
     fn caption(&self) -> String {
-        format!(
-            "{}; {}, {} bytes, {}",
-            self.on, self.server, self.length, self.on.congestion
-        )
+        format!("{}; {}, {} bytes, {}", self.on, self.server, self.length, self.on.congestion)
     }
 }
 
@@ -107,22 +89,11 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
         };
         let heading = if markdown { "### " } else { "" };
         writeln!(output, "{heading}to a {}\n", receiver.word())?;
-        let head = [
-            "",
-            "sender's CPU, s",
-            "times less",
-            "one event, ms: 99 %",
-            "longest",
-            "expected",
-            "",
-        ];
+        let head = ["", "sender's CPU, s", "times less", "one event, ms: 99 %", "longest", "expected", ""];
         let mut table = vec![head.map(str::to_owned).to_vec()];
         for line in &lines {
             let [least, cpu, most] = line.of(|one| one.cpu);
-            let event = |at| {
-                line.served(at)
-                    .map_or_else(|| "-".to_owned(), |time| format!("{time:.2}"))
-            };
+            let event = |at| line.served(at).map_or_else(|| "-".to_owned(), |time| format!("{time:.2}"));
             let (expected, word) = line.judged(master);
             table.push(vec![
                 line.sender.clone(),
@@ -155,9 +126,7 @@ pub fn summary(output: &mut dyn Write, run: &Run, other: &Run) -> io::Result<()>
     let mut table = vec![head.to_vec()];
     for (name, _) in SENDERS {
         let saves = |run: &Run, receiver| {
-            let both = run
-                .of(name, receiver)
-                .zip(run.to(receiver).first().copied());
+            let both = run.of(name, receiver).zip(run.to(receiver).first().copied());
             both.map_or_else(String::new, |(line, master)| line.saves(master).to_string())
         };
         let (loads, drops) = (Receiver::Replica, Receiver::Null);
@@ -178,16 +147,10 @@ pub fn summary(output: &mut dyn Write, run: &Run, other: &Run) -> io::Result<()>
 
 /// A picture for each receiver.
 pub fn pictures(run: &Run) -> Result<Vec<Picture>, Box<dyn Error>> {
-    let receivers = [
-        (Receiver::Null, "null.svg"),
-        (Receiver::Replica, "replica.svg"),
-    ];
+    let receivers = [(Receiver::Null, "null.svg"), (Receiver::Replica, "replica.svg")];
     let drawn = receivers.into_iter().filter_map(|(receiver, name)| {
         let lines = run.to(receiver);
-        let rows: Vec<_> = lines
-            .iter()
-            .map(|line| (line.sender.clone(), line.of(|one| one.cpu)))
-            .collect();
+        let rows: Vec<_> = lines.iter().map(|line| (line.sender.clone(), line.of(|one| one.cpu))).collect();
         let title = format!("seconds of the sender's CPU, to a {}", receiver.word());
         (!rows.is_empty()).then(|| Ok((name, bars(&title, &run.caption(), &rows)?)))
     });
