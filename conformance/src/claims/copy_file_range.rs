@@ -1,7 +1,8 @@
 //! `copy_file_range`: the related call to which other calls fall back.
 
 use super::tools::{note_length, pipe, reopen};
-use crate::claim::{Answer, Claim, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim};
 use crate::interpose::lie::{Lie, What};
 use crate::lab::Lab;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -20,7 +21,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "copy_file_range() copies between two files of one file system, and moves both positions.",
         sources: &[MAN, Source::Thread("LTP copy_file_range01")],
-        finds: always(true),
         about: CALL,
         lies: &[Lie::refused(Sysno::copy_file_range, libc::EXDEV), Lie::about(Sysno::lseek, What::Returned(0))],
         ..Claim::of_answers(
@@ -36,7 +36,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Flags other than 0 fail with EINVAL.",
         sources: &[MAN, Source::Thread("LTP copy_file_range02")],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -48,7 +47,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A target with O_APPEND fails with EBADF, where sendfile() and splice() fail with EINVAL.",
         sources: &[MAN, Source::Thread("rust-lang/rust#82410; LTP copy_file_range02")],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -60,7 +58,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A directory fails with EISDIR; a pipe, a socket and a device fail with EINVAL.",
         sources: &[MAN, Source::Thread("LTP copy_file_range02")],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -78,7 +75,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Ranges of one file that overlap fail with EINVAL, others are copied; at the end of the file it is 0.",
         sources: &[MAN, Source::Thread("LTP copy_file_range02")],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -95,7 +91,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Between file systems of two kinds copy_file_range() fails with EXDEV since Linux 5.19; before, it copied.",
         method: "Copies from a file to a memfd. Stable kernels of before may have the change, too.",
         sources: &[MAN, Source::Thread("golang/go#44272; LTP copy_file_range")],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -107,7 +102,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "copy_file_range() from a file of /proc reports success and copies nothing.",
         sources: &[MAN, Source::Thread("golang/go#44272; rust-lang/rust#75446")],
-        finds: always(false),
         about: CALL,
         lies: &[Lie::returned(Sysno::copy_file_range, 0)],
         ..Claim::of_answers(
@@ -119,7 +113,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A source not opened for reading, or a target not for writing, fails with EBADF.",
         sources: &[MAN, Source::Thread("LTP copy_file_range02")],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(

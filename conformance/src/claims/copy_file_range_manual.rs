@@ -1,7 +1,8 @@
 //! `copy_file_range`: offsets, counts and errors in its manual page.
 
 use super::tools::{note_length, raised};
-use crate::claim::{Answer, Claim, Source, always, between, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::attributes::Attribute;
@@ -28,7 +29,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With offsets, copy_file_range() copies from there to there, moves them, and leaves both positions.",
         sources: &[MAN, LTP01],
-        finds: always(true),
         about: CALL,
         lies: &[
             Lie::about(Sysno::copy_file_range, What::OffsetKept),
@@ -50,7 +50,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Without offsets, a second copy_file_range() goes on where the first has ended, at both sides.",
         sources: &[MAN, LTP01],
-        finds: always(true),
         about: CALL,
         lies: &[
             Lie::about(Sysno::copy_file_range, What::PositionKept),
@@ -70,7 +69,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "One offset may be given and the other not: each side goes by its own.",
         sources: &[MAN, LTP01],
-        finds: always(true),
         about: CALL,
         lies: &[
             Lie::about(Sysno::copy_file_range, What::OffsetKept),
@@ -91,7 +89,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "At the end of the source and behind it copy_file_range() returns 0, and the target stays as it is.",
         sources: &[MAN],
-        finds: always(true),
         about: CALL,
         lies: &[Lie::refused(Sysno::copy_file_range, libc::EINVAL), Lie::returned(Sysno::copy_file_range, 1)],
         ..Claim::of_answers(
@@ -107,7 +104,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A length beyond the end of the source, SIZE_MAX even, copies what is there.",
         sources: &[MAN, LTP02],
-        finds: always(true),
         about: CALL,
         lies: &[
             Lie::refused(Sysno::copy_file_range, libc::EOVERFLOW),
@@ -122,7 +118,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "copy_file_range() of no bytes returns 0.",
         sources: &[Source::Thread("Linux 7.3, fs/read_write.c, vfs_copy_file_range"), Source::Measured],
-        finds: always(true),
         about: CALL,
         lies: &[Lie::refused(Sysno::copy_file_range, libc::EINVAL), Lie::returned(Sysno::copy_file_range, 1)],
         ..Claim::of_answers(
@@ -134,7 +129,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A negative offset fails with EOVERFLOW at either side, where sendfile() fails with EINVAL.",
         sources: &[LTP02, Source::Measured],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -150,7 +144,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A range too large for the type of offsets fails with EOVERFLOW.",
         method: "Asks for ranges that begin at 1 and end at 2^63, and at 2^64: the kernel compares with 64 bits, not 63.",
         sources: &[MAN],
-        finds: always(false),
         about: CALL,
         lies: &[Lie::refused(Sysno::copy_file_range, libc::EOVERFLOW)],
         ..Claim::of_answers(
@@ -165,7 +158,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A target at the largest offset that there is fails with EFBIG.",
         sources: &[MAN, LTP02],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -177,7 +169,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Beyond RLIMIT_FSIZE copy_file_range() raises SIGXFSZ and fails with EFBIG.",
         sources: &[MAN],
-        finds: always(true),
         about: CALL,
         lies: &[
             Lie::about(Sysno::copy_file_range, What::OtherErrno(libc::EINVAL)),
@@ -196,7 +187,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Into a memfd sealed against writing, or behind the end of one sealed against growing, it fails with EPERM.",
         sources: &[Source::Man("F_ADD_SEALS(2const), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -211,7 +201,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Into an immutable file copy_file_range() fails with EPERM, though it was opened for writing before.",
         sources: &[MAN, LTP02],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -226,7 +215,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A descriptor that is not open, or was opened with O_PATH, fails with EBADF at either side.",
         sources: &[MAN, LTP02],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -243,7 +231,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "The target has the source's bytes, over the ends of pages that the two sides do not have in common.",
         sources: &[MAN, LTP01],
-        finds: always(true),
         about: CALL,
         lies: &[Lie::refused(Sysno::copy_file_range, libc::EINVAL), Lie::about(Sysno::pread64, What::Garbled)],
         ..Claim::of_answers(
@@ -256,7 +243,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A hole of the source may be filled: on ext4 the target has blocks for it.",
         method: "Copies a page of data and a hole of 16 pages between two files on ext4 and counts the blocks of the target.",
         sources: &[MAN],
-        finds: always(true),
         about: CALL,
         lies: &[Lie::skipped(Sysno::fstat)],
         ..Claim::of_answers(
@@ -272,7 +258,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "copy_file_range() changes the time of the target's last change.",
         sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/copy_file_range/copy_file_range03.c")],
-        finds: always(true),
         about: CALL,
         lies: &[Lie::skipped(Sysno::fstat).after(1)],
         ..Claim::of_answers(
@@ -289,7 +274,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Lengths of 11, a page, one less and one more, from and to offsets of as many kinds: after each copy the whole target is \
                  compared.",
         sources: &[LTP01],
-        finds: always(true),
         about: CALL,
         lies: &[Lie::skipped(Sysno::copy_file_range), Lie::refused(Sysno::copy_file_range, libc::EINVAL)],
         ..Claim::of_answers(
@@ -312,7 +296,6 @@ pub const CLAIMS: &[Claim] = &[
                  which refuse it where the file system does not copy itself",
             ),
         ],
-        finds: always(false),
         about: CALL,
         lies: &[Lie::accepted(Sysno::copy_file_range)],
         ..Claim::of_answers(
@@ -334,7 +317,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A directory as the target fails with EISDIR, a character device with EINVAL.",
         sources: &[LTP02],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -359,7 +341,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A pidfd, as the target or as the source, fails with EINVAL, as all that is no regular file.",
         method: "Copies from one and to one. On pidfs they are regular files, so what is left to refuse is the other file system: EXDEV.",
         sources: &[MAN, Source::Measured],
-        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: CALL,
         gates: &[gate(
             "6.9",
@@ -390,7 +371,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A block device, as the target or as the source, fails with EINVAL.",
         method: "A loop device over a memfd, and a file.",
         sources: &[LTP02, MAN],
-        finds: always(true),
         about: CALL,
         lies: OTHERWISE,
         modules: &["loop"],

@@ -1,7 +1,8 @@
 //! Faults during a transfer: signals, changed files and closed halves, and the bytes at the receiver after them.
 
 use super::tools::{AS_SENT, RECEIVED, arrived, drain, note_bytes, pipe};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
@@ -44,7 +45,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A write() to a socket that a signal interrupts returns how many bytes have gone: the receiver has these, no others.",
         method: METHOD,
         sources: &[SIGNAL, Source::Measured],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::refused(Sysno::write, libc::EINTR)],
         exceptions: &of_signals(Sysno::write),
@@ -64,7 +64,6 @@ pub const CLAIMS: &[Claim] = &[
                     others, and the offset is behind them.",
         method: METHOD,
         sources: &[SIGNAL, Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::EINTR)],
         exceptions: &of_signals(Sysno::sendfile),
@@ -89,7 +88,6 @@ pub const CLAIMS: &[Claim] = &[
                     pipe the rest.",
         method: METHOD,
         sources: &[SIGNAL, Source::Measured],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::refused(Sysno::splice, libc::EINTR)],
         exceptions: &of_signals(Sysno::splice),
@@ -104,7 +102,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A vmsplice() of more than the pipe has room for does not sleep for the rest: it returns how much is in the pipe.",
         method: "Makes the call without SPLICE_F_NONBLOCK in a thread, looks whether it sleeps, and reads the pipe.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::vmsplice],
         lies: &[Lie::refused(Sysno::vmsplice, libc::EINTR)],
         resources: &[Resource::UserPipePages],
@@ -130,7 +127,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A send with MSG_ZEROCOPY that a signal interrupts returns how many bytes have gone, and is one id.",
         method: METHOD,
         sources: &[SIGNAL, Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: &[Lie::refused(Sysno::sendto, libc::EINTR)],
         exceptions: &of_signals(Sysno::sendto),
@@ -145,7 +141,6 @@ pub const CLAIMS: &[Claim] = &[
                     where a part of a page is.",
         method: "Sends four pages to a socket that nobody reads, punches out the second page and half of the third, and reads.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::bytes(Sysno::read, b'b', b'z')],
         ..Claim::of_answers(
@@ -168,7 +163,6 @@ pub const CLAIMS: &[Claim] = &[
                     where a part of a page is.",
         method: "Splices four pages into a pipe, punches out the second page and half of the third, and reads.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::bytes(Sysno::read, b'b', b'z')],
         ..Claim::of_answers(
@@ -191,7 +185,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "When a TCP peer has closed its half, sendfile() goes on sending to it.",
         sources: &[Source::Man("shutdown(2), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::EPIPE)],
         ..Claim::of_answers(
@@ -219,7 +212,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What is in a pipe when the socket it came from ends is still there: splice() from the socket is 0, and the bytes go on.",
         method: "Splices what a peer has sent into a pipe, lets it close, splices from the socket again, and sends the pipe on.",
         sources: &[HAPROXY],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::refused(Sysno::splice, libc::ECONNRESET), Lie::skipped(Sysno::splice)],
         ..Claim::of_answers(

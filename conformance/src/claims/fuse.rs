@@ -3,7 +3,8 @@
 
 use super::tools::{note_readable, pipe};
 use super::waiting::{does_not_wait, note_result};
-use crate::claim::{Answer, Claim, Gate, Source, always, between, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Gate, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fuse;
@@ -11,7 +12,7 @@ use crate::lab::fuse::Fuse;
 use crate::lab::fuse::settings::Settings;
 use crate::lab::sleeper::Caller;
 use crate::lab::{Lab, io, sockets};
-use crate::verdict::{Find, Observation, Setup, Stop};
+use crate::verdict::{Observation, Setup, Stop};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
 use std::fs::File;
@@ -27,8 +28,6 @@ const HIDDEN: &str = "A server of the experiment's own, with FOPEN_DIRECT_IO, sa
 const WITHHELD: &str = "A server of the experiment's own does not answer the read of a file. Makes the call in a thread, looks into \
                         /proc until it sleeps there or has returned, and has the read answered.";
 
-/// The claim held while `splice` read such a file as `read` does.
-const UNTIL_6_5: &[Find] = &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)];
 const PAGE_CACHE: &[Gate] = &[gate(
     "6.5",
     "splice takes what the page cache has, up to the size, in place of reading",
@@ -49,7 +48,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Of a file that fstat() shows as empty, splice() brings what read() does: 0 is the end of the file.",
         method: HIDDEN,
         sources: &[UUTILS, KOONG],
-        finds: UNTIL_6_5,
         about: &[Sysno::splice],
         lies: &otherwise(Sysno::splice),
         gates: PAGE_CACHE,
@@ -64,7 +62,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Of a file that fstat() shows as empty, splice() brings what read() does, if it is open with O_DIRECT.",
         method: HIDDEN,
         sources: &[UUTILS, Source::Measured],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &otherwise(Sysno::splice),
         modules: fuse::MODULES,
@@ -78,7 +75,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Of a file that fstat() shows as empty, sendfile() sends what read() brings: 0 is the end of the file.",
         method: HIDDEN,
         sources: &[UUTILS, Source::Measured],
-        finds: UNTIL_6_5,
         about: &[Sysno::sendfile],
         lies: &otherwise(Sysno::sendfile),
         gates: PAGE_CACHE,
@@ -94,7 +90,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "A server of the experiment's own opens its file with FOPEN_DIRECT_IO. Splices the file, changes it at the server, and \
                  splices it again, with a read() after that, for contrast.",
         sources: &[KOONG],
-        finds: UNTIL_6_5,
         about: &[Sysno::splice],
         lies: &[
             Lie::bytes(Sysno::read, b'n', b'o').where_it(true),
@@ -117,7 +112,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "O_NONBLOCK is about the socket: sendfile() sleeps until the file has been read.",
         method: WITHHELD,
         sources: &[REDIS],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &does_not_wait(Sysno::sendfile),
         modules: fuse::MODULES,
@@ -134,7 +128,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "SPLICE_F_NONBLOCK is about the pipe: splice() sleeps until the file has been read.",
         method: WITHHELD,
         sources: &[Source::Man("splice(2), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &does_not_wait(Sysno::splice),
         modules: fuse::MODULES,

@@ -3,7 +3,8 @@
 //! If the page cache uses folios of several pages, a truncation clears the rest of the whole folio in place, and so does punching
 //! a hole. Bytes that a call has reported as sent then arrive as zeros.
 
-use crate::claim::{Answer, Claim, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::{LENGTH, OLD};
@@ -12,18 +13,12 @@ use crate::lab::open;
 use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::Volume;
 use crate::lab::{Lab, io, nfs};
-use crate::verdict::{Find, Observation, Setup, Stop, Verdict};
+use crate::verdict::{Observation, Setup, Stop, Verdict};
 use std::fs::File;
 use syscalls::Sysno;
 
 const SOCKETS: &[Carrier] = &[Carrier::Tcp, Carrier::Unix];
 const PIPE: &[Carrier] = &[Carrier::Pipe];
-
-/// Whole pages stay as they were up to 6.12, and are zeros since 6.16. The constants below name the other boundaries. The change
-/// comes with large folios in the page cache of the file system.
-const SINCE_6_16: &[Find] = &[between((5, 10), (6, 12), true), between((6, 16), (7, 3), false)];
-const BY_6_12: &[Find] = &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)];
-const BY_7_2: &[Find] = &[between((5, 10), (6, 18), true), between((7, 2), (7, 3), false)];
 
 const LIES: &[Lie] = &[Lie::bytes(Sysno::read, OLD, 0).where_it(true), Lie::bytes(Sysno::read, 0, OLD).where_it(false)];
 
@@ -61,7 +56,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What sendfile() has given to a TCP socket stays as it was when the file is truncated before the receiver reads.",
         method: "Gives away a memfd of four pages for each change, changes it before anybody reads, and reads.",
         sources: &[Source::Measured],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::bytes(Sysno::read, 0, OLD)],
         ..Claim::of_answers(
@@ -80,7 +74,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What splice() has given to a pipe stays as it was when the file is truncated before somebody reads the pipe.",
         method: "Gives away a memfd of four pages for each change, changes it before anybody reads, and reads.",
         sources: &[Source::Measured],
-        finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::bytes(Sysno::read, 0, OLD)],
         ..Claim::of_answers(
@@ -95,53 +88,39 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
-    Claim { finds: always(true), ..whole_pages!("sendfile.sharing.pages-memfd", sendfile, "a memfd", of_memfd) },
+    whole_pages!("sendfile.sharing.pages-memfd", sendfile, "a memfd", of_memfd),
+    Claim { ..whole_pages!("sendfile.sharing.pages-tmpfs", sendfile, "a file on tmpfs", |lab| { on(lab, "tmpfs") }) },
     Claim {
-        finds: always(true),
-        ..whole_pages!("sendfile.sharing.pages-tmpfs", sendfile, "a file on tmpfs", |lab| { on(lab, "tmpfs") })
-    },
-    Claim {
-        finds: SINCE_6_16,
         modules: &["loop", "ext4"],
         ..whole_pages!("sendfile.sharing.pages-ext4", sendfile, "a file on ext4", |lab| { on(lab, "ext4") })
     },
     Claim {
-        finds: BY_6_12,
         modules: &["xfs", "loop"],
         ..whole_pages!("sendfile.sharing.pages-xfs", sendfile, "a file on xfs", |lab| { on(lab, "xfs") })
     },
     Claim {
-        finds: BY_7_2,
         modules: &["btrfs", "loop"],
         ..whole_pages!("sendfile.sharing.pages-btrfs", sendfile, "a file on btrfs", |lab| { on(lab, "btrfs") })
     },
-    Claim { finds: always(true), ..whole_pages!("splice.sharing.pages-memfd", splice, "a memfd", of_memfd) },
+    whole_pages!("splice.sharing.pages-memfd", splice, "a memfd", of_memfd),
+    Claim { ..whole_pages!("splice.sharing.pages-tmpfs", splice, "a file on tmpfs", |lab| { on(lab, "tmpfs") }) },
     Claim {
-        finds: always(true),
-        ..whole_pages!("splice.sharing.pages-tmpfs", splice, "a file on tmpfs", |lab| { on(lab, "tmpfs") })
-    },
-    Claim {
-        finds: SINCE_6_16,
         modules: &["loop", "ext4"],
         ..whole_pages!("splice.sharing.pages-ext4", splice, "a file on ext4", |lab| { on(lab, "ext4") })
     },
     Claim {
-        finds: BY_6_12,
         modules: &["xfs", "loop"],
         ..whole_pages!("splice.sharing.pages-xfs", splice, "a file on xfs", |lab| { on(lab, "xfs") })
     },
     Claim {
-        finds: BY_7_2,
         modules: &["btrfs", "loop"],
         ..whole_pages!("splice.sharing.pages-btrfs", splice, "a file on btrfs", |lab| { on(lab, "btrfs") })
     },
     Claim {
-        finds: BY_6_12,
         modules: nfs::MODULES,
         ..whole_pages!("sendfile.sharing.pages-nfs", sendfile, "a file on NFS", |lab| on(lab, "nfs"))
     },
     Claim {
-        finds: BY_6_12,
         modules: nfs::MODULES,
         ..whole_pages!("splice.sharing.pages-nfs", splice, "a file on NFS", |lab| { on(lab, "nfs") })
     },
@@ -150,7 +129,6 @@ pub const CLAIMS: &[Claim] = &[
                     file is truncated.",
         method: "Gives away a file of four pages for each truncation and each way, truncates it before anybody reads, and reads.",
         sources: &[Source::Measured],
-        finds: BY_6_12,
         about: &[Sysno::splice, Sysno::sendfile],
         lies: LIES,
         modules: &["fuse"],

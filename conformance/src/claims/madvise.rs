@@ -3,7 +3,8 @@
 use super::mmap::{PRIVATE, READ, SHARED, WRITE, map};
 use super::mmap_manual::free_pages;
 use super::mmap_pages::{mapped, mapped_at};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::Lab;
@@ -26,7 +27,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_DONTNEED of a private mapping drops what was stored: it shows the file again.",
         sources: &[MAN],
-        finds: always(true),
         about: MADVISE,
         lies: &[Lie::skipped(Sysno::madvise), Lie::bytes(Sysno::read, b'a', b'z')],
         ..Claim::of_answers(
@@ -38,7 +38,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_DONTNEED of anonymous memory drops what was stored: there are zeros.",
         sources: &[MAN],
-        finds: always(true),
         about: MADVISE,
         lies: &[Lie::skipped(Sysno::madvise), Lie::bytes(Sysno::read, 0, b'z')],
         ..Claim::of_answers(
@@ -50,7 +49,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_DONTNEED of a shared mapping takes its pages from the process, and loses nothing of what was stored.",
         sources: &[MAN],
-        finds: always(true),
         about: MADVISE,
         lies: &[Lie::skipped(Sysno::madvise), Lie::bytes(Sysno::read, b'z', b'a')],
         ..Claim::of_answers(
@@ -67,7 +65,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_DONTNEED of locked memory fails with EINVAL.",
         sources: &[MAN, LTP],
-        finds: always(true),
         about: MADVISE,
         lies: OTHERWISE,
         resources: &[Resource::UserMemlock],
@@ -80,7 +77,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "madvise() refuses an unknown advice, an address inside a page, a length that wraps around, and MADV_FREE of a file, with EINVAL.",
         sources: &[MAN, LTP],
-        finds: always(true),
         about: MADVISE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -97,7 +93,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "madvise() of a range with a hole fails with ENOMEM, and has advised of all that is mapped in it.",
         sources: &[MAN, LTP],
-        finds: always(true),
         about: MADVISE,
         lies: &[
             Lie::accepted(Sysno::madvise),
@@ -118,7 +113,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MADV_SEQUENTIAL and MADV_RANDOM take each other's place, and MADV_NORMAL takes back both.",
         method: "Looks at the flags of the mapping in /proc/self/smaps.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/madvise/madvise01.c")],
-        finds: always(true),
         about: MADVISE,
         lies: &[Lie::skipped(Sysno::madvise)],
         ..Claim::of_answers(
@@ -137,7 +131,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_WILLNEED of memory that maps no file fails with EBADF.",
         sources: &[MAN, LTP],
-        finds: always(false),
         about: MADVISE,
         lies: &[Lie::refused(Sysno::madvise, libc::EBADF)],
         exceptions: &[Exception::Of(
@@ -155,7 +148,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MADV_POPULATE_READ brings a file's pages into memory.",
         method: "Asks mincore() about a memfd that nobody has written, before and after.",
         sources: &[MAN],
-        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         gates: &[gate("5.14", "MADV_POPULATE_READ is known", MAN)],
         about: MADVISE,
         lies: &[
@@ -171,7 +163,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_POPULATE_READ of a page behind the end of its file fails with EFAULT: no signal is raised.",
         sources: &[MAN],
-        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         gates: &[gate("5.14", "MADV_POPULATE_READ is known", MAN)],
         about: MADVISE,
         lies: &[
@@ -188,7 +179,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MADV_REMOVE of a shared mapping makes a hole in the file; of a private one it fails with EACCES.",
         sources: &[MAN, LTP],
-        finds: always(true),
         about: MADVISE,
         lies: &[
             Lie::skipped(Sysno::madvise).after(1),
@@ -208,7 +198,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mincore() fails with EINVAL for an address inside a page, with ENOMEM for unmapped memory, with EFAULT for a bad vector.",
         sources: &[MINCORE, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mincore/mincore01.c")],
-        finds: always(true),
         about: &[Sysno::mincore],
         lies: &Lie::otherwise(Sysno::mincore),
         ..Claim::of_answers(
@@ -225,7 +214,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "mincore() finds a page in memory that another mapping of the file has brought there.",
         method: "Asks about a memfd before and after its one page is loaded through another mapping.",
         sources: &[MINCORE],
-        finds: always(true),
         about: &[Sysno::mincore],
         lies: &[
             Lie::skipped(Sysno::mincore).after(1),
@@ -247,7 +235,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Gives each advice, and looks up in /proc/self/smaps those that are flags of a mapping. Advice about huge pages and \
                  equal pages is given where the kernel has these.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/madvise/madvise01.c")],
-        finds: always(true),
         about: MADVISE,
         lies: &[Lie::refused(Sysno::madvise, libc::EINVAL), Lie::skipped(Sysno::madvise)],
         ..Claim::new("mmap.madvise.taken", madvise_taken, |seen| {
@@ -263,7 +250,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "madvise() refuses advice that is not for such memory with EINVAL.",
         method: "MADV_FREE and MADV_WIPEONFORK are for private memory of no file, MADV_REMOVE is for shared memory that is not locked.",
         sources: &[MAN, LTP],
-        finds: always(true),
         about: MADVISE,
         lies: OTHERWISE,
         resources: &[Resource::UserMemlock],
@@ -284,7 +270,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "madvise() of memory that is not mapped at all fails with ENOMEM.",
         sources: &[MAN, LTP],
-        finds: always(true),
         about: MADVISE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -300,7 +285,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mincore() of memory that is not mapped, wholly or in part, or beyond all memory, fails with ENOMEM.",
         sources: &[MINCORE, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mincore/mincore01.c")],
-        finds: always(true),
         about: &[Sysno::mincore],
         lies: &Lie::otherwise(Sysno::mincore),
         ..Claim::of_answers(

@@ -1,7 +1,8 @@
 //! `mmap` of files that are served: behaviour in its manual page, and beyond it.
 
 use super::tools::{note_readable, pipe, reopen};
-use crate::claim::{Answer, Claim, Exception, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::attributes::Attribute;
@@ -27,7 +28,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mmap() of no bytes, or at an offset that is no multiple of a page, fails with EINVAL.",
         sources: &[MAN, Source::Thread("LTP mmap06; gVisor mmap.cc")],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -50,7 +50,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_SHARED and MAP_PRIVATE together fail with EINVAL.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc")],
-        finds: always(false),
         about: MMAP,
         lies: &[Lie::refused(Sysno::mmap, libc::EINVAL).with(3, 3)],
         ..Claim::of_answers(
@@ -67,7 +66,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A file not open for reading, or shared for writing and not open for both, fails with EACCES.",
         sources: &[MAN, Source::Thread("LTP mmap06; gVisor mmap.cc")],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -92,7 +90,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A read-only file can be mapped privately for writing.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc")],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::refused(Sysno::mmap, libc::EACCES).with(3, PRIVATE as u64)],
         ..Claim::of_answers(
@@ -112,7 +109,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A file whose file system does not support mapping fails with ENODEV: one of /proc.",
         method: "Maps /proc/version, which belongs to the whole system, and /proc/self/maps, which belongs to a process.",
         sources: &[MAN],
-        finds: always(false),
         about: MMAP,
         lies: &[Lie::about(Sysno::mmap, What::OtherErrno(libc::ENODEV))],
         ..Claim::of_answers(
@@ -128,7 +124,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A descriptor that refers to no regular file fails with EACCES.",
         method: "Maps a directory, a pipe's read end, sockets, an eventfd and /dev/urandom.",
         sources: &[MAN],
-        finds: always(false),
         about: MMAP,
         lies: &[Lie::about(Sysno::mmap, What::OtherErrno(libc::EACCES))],
         ..Claim::of_answers(
@@ -146,7 +141,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What cannot be mapped at all fails with ENODEV; a pipe's write end, not open for reading, with EACCES.",
         sources: &[Source::Thread("gVisor mmap.cc"), Source::Measured],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -167,7 +161,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A TCP socket can be mapped for reading, and not for writing: EPERM.",
         sources: &[Source::Thread("Linux 7.3, net/ipv4/tcp.c, tcp_mmap"), Source::Measured],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::refused(Sysno::mmap, libc::ENODEV).with(3, SHARED as u64), Lie::accepted(Sysno::mmap)],
         ..Claim::of_answers(
@@ -189,7 +182,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An unknown flag is ignored with MAP_SHARED and fails with EOPNOTSUPP with MAP_SHARED_VALIDATE.",
         sources: &[MAN, Source::Thread("LTP mmap20; Linux 4.15, commit 1c9725974074")],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::accepted(Sysno::mmap), Lie::refused(Sysno::mmap, libc::EINVAL).with(3, (UNKNOWN | SHARED) as u64)],
         ..Claim::of_answers(
@@ -212,7 +204,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A memfd sealed against writing cannot be shared for writing: EPERM. Private, or for reading, it can be mapped.",
         sources: &[Source::Man("F_ADD_SEALS(2const), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::accepted(Sysno::mmap), Lie::about(Sysno::mmap, What::OtherErrno(libc::EACCES))],
         ..Claim::of_answers(
@@ -238,7 +229,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A file that is append-only cannot be mapped shared for writing: EACCES.",
         method: "Maps a file on ext4 by a descriptor with O_APPEND, before and while it has the attribute (chattr +a).",
         sources: &[MAN],
-        finds: always(true),
         about: MMAP,
         modules: &["loop", "ext4"],
         lies: &[
@@ -257,7 +247,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "munmap() of no bytes, or of an address inside a page, fails with EINVAL; of nothing mapped it succeeds.",
         sources: &[MAN, Source::Thread("LTP munmap03; gVisor mmap.cc")],
-        finds: always(true),
         about: &[Sysno::munmap],
         lies: OTHERWISE_MUNMAP,
         ..Claim::of_answers(
@@ -287,7 +276,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A mapping lives on when its descriptor is closed.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc")],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, alias::OLD, 0)],
         ..Claim::of_answers(
@@ -314,7 +302,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() of two pages of which the file has lost the second is taken in part by a pipe, and not at all by sockets.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::accepted(Sysno::write), Lie::returned(Sysno::write, 8192)],
         ..Claim::of_answers(
@@ -347,7 +334,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "write() to /dev/null does not look at its memory: a mapping behind the end of its file is taken.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::refused(Sysno::write, libc::EFAULT)],
         exceptions: &[Exception::Of(

@@ -2,7 +2,8 @@
 
 use super::mmap::{PRIVATE, READ, SHARED, WRITE, map, note};
 use super::mmap_pages::{mapped, truncate};
-use crate::claim::{Answer, Claim, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::OLD;
@@ -29,7 +30,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A file can be mapped from behind its end; a store there raises SIGBUS.",
         method: "Maps the second page of a file of one, shared and private; a child stores to each.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: &[UNHARMED, Lie::refused(Sysno::mmap, libc::EINVAL)],
         ..Claim::of_answers(
@@ -47,7 +47,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "SIGBUS for a page behind the end of its file comes with BUS_ADRERR and the address that was touched.",
         method: "A child stores to byte 123 of the page; its handler of the signal tells what it was given.",
         sources: &[Source::Man("sigaction(2), man-pages 6.20"), GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, 2, 3), Lie::bytes(Sysno::read, 123, 0)],
         ..Claim::of_answers(
@@ -64,7 +63,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "write() to a pipe from a page behind the end of its file fails with EFAULT: no signal is raised.",
         method: "Maps two pages of a file of 100 bytes, and the second one alone, too.",
         sources: &[GVISOR],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &Lie::otherwise(Sysno::write),
         ..Claim::of_answers(
@@ -80,7 +78,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What is stored in the last page, up to where the file has been made longer, is in the file.",
         method: "Stores a byte inside a file of 100 bytes, makes the file a page long, and stores one behind the old end.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: TRUNCATE,
         lies: &[
             Lie::skipped(Sysno::ftruncate),
@@ -100,7 +97,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A file that is mapped can be made shorter, longer and empty.",
         sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap09.c")],
-        finds: always(true),
         about: TRUNCATE,
         lies: &[Lie::refused(Sysno::ftruncate, libc::ETXTBSY), Lie::skipped(Sysno::ftruncate)],
         ..Claim::of_answers(
@@ -120,7 +116,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "When the file has been truncated, a store into the pages that it has lost raises SIGBUS.",
         method: "Stores to both pages of a shared mapping, truncates the file to one, and stores to both again, in children.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: TRUNCATE,
         lies: &[UNHARMED, Lie::skipped(Sysno::ftruncate)],
         ..Claim::of_answers(
@@ -137,7 +132,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "When the file has been truncated inside a page, a mapping of it shows zeros in the rest of the page.",
         method: "Truncates a file of one page, all letters and loaded through the mapping, to 100 bytes.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: TRUNCATE,
         lies: &[Lie::skipped(Sysno::ftruncate), Lie::bytes(Sysno::read, 0, b'a')],
         ..Claim::of_answers(
@@ -154,7 +148,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A private page that was stored to is gone with its part of the file: a load raises SIGBUS.",
         method: "Stores to both pages of a private mapping, truncates the file to one, and loads from both.",
         sources: &[GVISOR],
-        finds: always(true),
         about: TRUNCATE,
         lies: &[UNHARMED, Lie::skipped(Sysno::ftruncate)],
         ..Claim::of_answers(
@@ -175,7 +168,6 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread(
             "LTP @6958277, testcases/kernel/syscalls/mmap/mmap16.c; Linux, commits 90a8020 and d6320cb",
         )],
-        finds: always(true),
         about: MMAP,
         lies: &[UNHARMED, Lie::bytes(Sysno::pread64, b'z', 0)],
         modules: &["loop", "ext4"],

@@ -1,7 +1,8 @@
 //! Further behaviour of file mappings in manual pages: `mmap`, `mremap`, `msync`.
 
 use super::mmap::{PAGE, PRIVATE, READ, SHARED, WRITE, is_mapped, map, map_with, note};
-use crate::claim::{Answer, Claim, Exception, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -33,7 +34,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "EOVERFLOW of mmap() is for 32-bit architectures.",
         method: "On this 64-bit one, maps two pages of which the second would begin at 2^63, and a page at a negative offset.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc, MapOffsetBeyondEnd and neighbours")],
-        finds: always(false),
         about: MMAP,
         lies: REFUSED_OTHERWISE,
         ..Claim::new("mmap.offset.eoverflow", mmap_offset_eoverflow, |seen| {
@@ -44,7 +44,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A mapping may begin behind the end of its file, up to the last page but one that an offset can name.",
         sources: &[Source::Thread("gVisor mmap.cc"), Source::Measured],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::refused(Sysno::mmap, libc::EOVERFLOW)],
         ..Claim::of_answers(
@@ -59,7 +58,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A length beyond the address space fails with ENOMEM.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc")],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -76,7 +74,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_FIXED at an address inside a page fails with EINVAL; a hint inside a page is taken.",
         sources: &[MAN, Source::Thread("gVisor mmap.cc, FixedAlignment and HintAlignment")],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -91,7 +88,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_FIXED_NOREPLACE fails with EEXIST where something is mapped, and maps where nothing is.",
         sources: &[MAN, Source::Thread("LTP mmap17; gVisor mmap.cc")],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -107,7 +103,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mmap() of a closed descriptor, or of one opened with O_PATH, fails with EBADF.",
         sources: &[MAN, Source::Thread("LTP mmap08; gVisor mmap.cc, BadFd and OPath")],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -119,7 +114,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What a mapping shows behind the end of its file, up to the page's end, are zeros.",
         sources: &[MAN, Source::Thread("LTP mmap01; gVisor mmap.cc")],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::bytes(Sysno::read, 0, b'x')],
         ..Claim::of_answers(
@@ -131,7 +125,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What is stored behind the end of a file, in its last page, does not make it longer.",
         sources: &[MAN, Source::Thread("LTP mmap01")],
-        finds: always(true),
         about: &[Sysno::msync],
         lies: &[Lie::refused(Sysno::msync, libc::EIO)],
         exceptions: SKIPPED,
@@ -144,7 +137,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "msync() refuses MS_SYNC with MS_ASYNC, an unknown flag and an address inside a page with EINVAL.",
         sources: &[MSYNC, Source::Thread("LTP msync03; gVisor msync.cc")],
-        finds: always(true),
         about: &[Sysno::msync],
         lies: &Lie::otherwise(Sysno::msync),
         ..Claim::of_answers(
@@ -169,7 +161,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "msync() of memory that is not mapped fails with ENOMEM; of none of it, it succeeds.",
         sources: &[MSYNC, Source::Thread("LTP msync03; gVisor msync.cc")],
-        finds: always(true),
         about: &[Sysno::msync],
         lies: &Lie::otherwise(Sysno::msync),
         exceptions: SKIPPED,
@@ -190,7 +181,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "msync(MS_INVALIDATE) of locked memory fails with EBUSY.",
         sources: &[MSYNC, Source::Thread("LTP msync03")],
-        finds: always(true),
         about: &[Sysno::msync],
         lies: &Lie::otherwise(Sysno::msync),
         resources: &[crate::claim::Resource::UserMemlock],
@@ -207,7 +197,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mremap() to no bytes, or from no bytes of a private mapping, fails with EINVAL.",
         sources: &[MREMAP, Source::Thread("LTP mremap02; Linux 4.14, commit dba58d3b8c50")],
-        finds: always(true),
         about: &[Sysno::mremap],
         lies: &Lie::otherwise(Sysno::mremap),
         ..Claim::of_answers(

@@ -3,7 +3,8 @@
 use super::mmap::{PRIVATE, READ, SHARED, VALIDATE, WRITE, is_mapped, map, map_with, note};
 use super::mmap_manual::{free_pages, sync};
 use super::tools::reopen;
-use crate::claim::{Answer, Claim, Exception, Source, always, between, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::filesystems::{Status, file_on, set_old_time};
@@ -37,7 +38,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_SHARED ignores MAP_SYNC, MAP_SHARED_VALIDATE refuses it: of a file in memory.",
         sources: &[MAN],
-        finds: always(true),
         about: MMAP,
         lies: &[
             Lie::refused(Sysno::mmap, libc::EOPNOTSUPP).with(3, (SHARED | SYNC) as u64),
@@ -53,7 +53,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MAP_SHARED ignores MAP_SYNC: of a file on ext4 or xfs.",
         method: "Maps a file that is not on persistent memory. A kernel built without DAX ignores the flag.",
         sources: &[MAN],
-        finds: always(false),
         about: MMAP,
         lies: &[
             Lie::about(Sysno::mmap, What::OtherErrno(libc::ENOLINK)).where_it(false),
@@ -69,7 +68,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What is stored behind the end of a file in memory is in the file when that is made longer.",
         method: "Stores a byte into the last page, behind the end, and reads it when the file has been extended by ftruncate().",
         sources: &[MAN],
-        finds: always(true),
         about: &[Sysno::ftruncate],
         lies: &[Lie::bytes(Sysno::pread64, b'x', 0)],
         ..Claim::of_answers(
@@ -82,7 +80,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What is stored behind the end of a file on ext4 is gone when that is made longer: there are zeros.",
         method: "Stores a byte into the last page, behind the end, and reads it when the file has been extended by ftruncate().",
         sources: &[MAN, Source::Measured],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::ftruncate],
         lies: &[Lie::bytes(Sysno::pread64, 0, b'x'), Lie::bytes(Sysno::pread64, b'x', 0)],
         ..Claim::of_answers(
@@ -95,7 +92,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "msync(MS_SYNC) clears what is stored behind the end of a file on ext4 or xfs: made longer, it has zeros there.",
         method: "Stores a byte into the last page, behind the end, synchronizes, and reads it when the file has been extended.",
         sources: &[MAN, Source::Measured],
-        finds: always(true),
         about: &[Sysno::ftruncate],
         lies: &[Lie::bytes(Sysno::pread64, 0, b'x')],
         ..Claim::of_answers(
@@ -108,7 +104,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "msync(MS_SYNC) clears what is stored behind the end of a file in memory: made longer, it has zeros there.",
         method: "Stores a byte into the last page, behind the end, synchronizes, and reads it when the file has been extended.",
         sources: &[MAN],
-        finds: always(false),
         about: &[Sysno::ftruncate],
         lies: &[Lie::bytes(Sysno::pread64, b'x', 0)],
         ..Claim::of_answers(
@@ -125,7 +120,6 @@ pub const CLAIMS: &[Claim] = &[
                 "LTP @6958277, testcases/kernel/syscalls/mmap/mmap13.c; gVisor @3c5eee1, test/syscalls/linux/mmap.cc",
             ),
         ],
-        finds: always(true),
         about: MMAP,
         lies: &[UNHARMED],
         ..Claim::of_answers(
@@ -140,7 +134,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "read() into a page behind the end of its file fails with EFAULT: no signal is raised.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc, InternalSigBusZeroing")],
-        finds: always(true),
         about: &[Sysno::read],
         lies: &Lie::otherwise(Sysno::read),
         ..Claim::of_answers(
@@ -153,7 +146,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A page behind the end of the file can be loaded from once the file has become longer.",
         method: "Maps two pages of a file of one, then writes a byte to the second.",
         sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
-        finds: always(true),
         about: &[Sysno::pwrite64],
         lies: &[Lie::bytes(Sysno::read, b'b', 0)],
         ..Claim::of_answers(
@@ -174,7 +166,6 @@ pub const CLAIMS: &[Claim] = &[
                 "LTP @6958277, testcases/kernel/syscalls/mmap/mmap09.c; gVisor @3c5eee1, test/syscalls/linux/mmap.cc",
             ),
         ],
-        finds: always(true),
         about: &[Sysno::ftruncate],
         lies: &[Lie::skipped(Sysno::ftruncate), Lie::bytes(Sysno::read, 0, b'b')],
         ..Claim::of_answers(
@@ -190,7 +181,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A shared mapping shows what is written to its file.",
         sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
-        finds: always(true),
         about: &[Sysno::pwrite64],
         lies: &[Lie::bytes(Sysno::read, b'b', b'a')],
         ..Claim::of_answers(
@@ -203,7 +193,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A private mapping shows what is written to its file after mmap(), in pages that it has not stored to.",
         method: "The manual page leaves it open: writes a byte to the file and looks at the mapping.",
         sources: &[MAN, Source::Measured],
-        finds: always(true),
         about: &[Sysno::pwrite64],
         lies: &[Lie::bytes(Sysno::read, b'b', b'a')],
         ..Claim::of_answers(
@@ -215,7 +204,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What is stored to a shared mapping is read from its file at once, without msync().",
         sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
-        finds: always(true),
         about: &[Sysno::pread64],
         lies: &[Lie::bytes(Sysno::pread64, b'b', b'a')],
         ..Claim::of_answers(
@@ -227,7 +215,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "What is stored to a private mapping is not in its file, and the page no longer shows what is written there.",
         sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
-        finds: always(true),
         about: &[Sysno::pread64, Sysno::pwrite64],
         lies: &[Lie::bytes(Sysno::pread64, b'a', b'b'), Lie::bytes(Sysno::read, b'b', b'c')],
         ..Claim::of_answers(
@@ -244,7 +231,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "After fork(), a child's stores to a shared mapping are its parent's, too; those to a private one are not.",
         sources: &[MAN],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, b'b', b'a'), Lie::bytes(Sysno::read, b'a', b'b')],
         ..Claim::of_answers(
@@ -260,7 +246,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Stores to a shared mapping of a file on ext4 or xfs change the time of its last change before msync() returns.",
         method: "Twice sets an old time, stores a byte, synchronizes, and compares what fstat() says before and after.",
         sources: &[MAN],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::skipped(Sysno::fstat).after(1)],
         ..Claim::of_answers(
@@ -276,7 +261,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Stores to a shared mapping of a file in memory change the time of its last change before msync() returns.",
         method: "Twice sets an old time, stores a byte, synchronizes, and compares what fstat() says before and after.",
         sources: &[MAN],
-        finds: always(false),
         about: MMAP,
         lies: &[
             Lie::skipped(Sysno::fstat).after(2).where_it(false),
@@ -294,7 +278,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A file can be read into a mapping of itself, of the same page even.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
-        finds: always(true),
         about: &[Sysno::pread64],
         lies: &[Lie::refused(Sysno::pread64, libc::EFAULT), Lie::bytes(Sysno::read, b'b', b'a')],
         exceptions: &[Exception::Of(Sysno::pread64, What::TooFew, MOVED_AGAIN)],
@@ -307,7 +290,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A file can be written from a mapping of itself, of the same page even.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
-        finds: always(true),
         about: &[Sysno::pwrite64],
         lies: &[Lie::refused(Sysno::pwrite64, libc::EFAULT), Lie::bytes(Sysno::read, b'a', b'b')],
         exceptions: &[Exception::Of(Sysno::pwrite64, What::TooFew, MOVED_AGAIN)],
@@ -320,7 +302,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "PROT_EXEC fails with EPERM in mmap(), and with EACCES in mprotect(), for a file on a noexec mount.",
         sources: &[MAN, MPROTECT],
-        finds: always(true),
         about: &[Sysno::mmap, Sysno::mprotect],
         lies: &[
             Lie::accepted(Sysno::mmap),
@@ -341,7 +322,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A load from a PROT_NONE mapping raises SIGSEGV; for write() such memory is EFAULT.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap05.c")],
-        finds: always(true),
         about: MMAP,
         lies: &[UNHARMED, Lie::accepted(Sysno::write)],
         ..Claim::of_answers(
@@ -357,7 +337,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A store to a mapping without PROT_WRITE raises SIGSEGV; read() into it fails with EFAULT.",
         sources: &[MAN],
-        finds: always(true),
         about: MMAP,
         lies: &[UNHARMED, Lie::accepted(Sysno::read)],
         ..Claim::of_answers(
@@ -373,7 +352,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mprotect() refuses PROT_WRITE of a shared mapping of a read-only file with EACCES; of a private one it grants it.",
         sources: &[MPROTECT],
-        finds: always(true),
         about: &[Sysno::mprotect],
         lies: &[
             Lie::accepted(Sysno::mprotect),
@@ -394,7 +372,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MAP_POPULATE brings a file's pages into memory before they are touched.",
         method: "Asks mincore() about a memfd that nobody has written, without and with the flag.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap12.c")],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::about(Sysno::mincore, What::Output { argument: 2, value: 0 })],
         ..Claim::of_answers(
@@ -409,7 +386,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_POPULATE of more than the file has does not fail.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc, MapPopulateShort")],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::refused(Sysno::mmap, libc::EFAULT), Lie::bytes(Sysno::read, b'a', 0)],
         ..Claim::of_answers(
@@ -425,7 +401,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A mapping with MAP_LOCKED counts as locked memory: VmLck grows by its length.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap14.c")],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, b'6', b'7')],
         resources: &[crate::claim::Resource::UserMemlock],
@@ -438,7 +413,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_DENYWRITE and MAP_EXECUTABLE are ignored: the file can still be opened and written.",
         sources: &[MAN],
-        finds: always(true),
         about: &[Sysno::mmap, Sysno::pwrite64],
         lies: &[Lie::refused(Sysno::mmap, libc::EINVAL), Lie::refused(Sysno::pwrite64, libc::ETXTBSY)],
         ..Claim::of_answers(
@@ -454,7 +428,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "munmap() of one byte unmaps its page; the pages around it stay.",
         sources: &[MAN],
-        finds: always(true),
         about: &[Sysno::munmap],
         lies: &[Lie::skipped(Sysno::munmap), Lie::bytes(Sysno::read, b'c', b'x')],
         ..Claim::of_answers(
@@ -471,7 +444,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A later mapping with MAP_FIXED replaces the page that it overlaps, and no other.",
         sources: &[MAN, Source::Thread("gVisor @3c5eee1, test/syscalls/linux/mmap.cc")],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, b'a', b'b'), Lie::bytes(Sysno::read, b'c', b'x')],
         ..Claim::of_answers("mmap.fixed.replaces", mmap_fixed_replaces, &[("pages of the area", Answer::Says("aac"))])
@@ -479,7 +451,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With MREMAP_MAYMOVE a mapping that has no room grows elsewhere, and shows more of its file.",
         sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap01.c")],
-        finds: always(true),
         about: REMAP,
         lies: &[Lie::refused(Sysno::mremap, libc::ENOMEM), Lie::bytes(Sysno::read, b'c', b'x')],
         ..Claim::of_answers(
@@ -495,7 +466,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Without MREMAP_MAYMOVE a mapping grows where it is, or, before another one, fails with ENOMEM.",
         sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap04.c")],
-        finds: always(true),
         about: REMAP,
         lies: REMAP_OTHERWISE,
         ..Claim::of_answers(
@@ -511,7 +481,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mremap() to a smaller length unmaps the rest, and leaves the beginning where it is.",
         sources: &[MREMAP],
-        finds: always(true),
         about: REMAP,
         lies: &[Lie::skipped(Sysno::mremap)],
         ..Claim::of_answers(
@@ -527,7 +496,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mremap() of memory that is not mapped, or that a grown range would not be of one mapping, fails with EFAULT.",
         sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap03.c")],
-        finds: always(true),
         about: REMAP,
         lies: REMAP_OTHERWISE,
         ..Claim::of_answers(
@@ -542,7 +510,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MREMAP_FIXED without MREMAP_MAYMOVE, to an address inside a page or inside the old range, fails with EINVAL.",
         sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c")],
-        finds: always(true),
         about: REMAP,
         lies: REMAP_OTHERWISE,
         ..Claim::of_answers(
@@ -559,7 +526,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With MREMAP_FIXED the mapping is moved to the address, and what was mapped there is gone.",
         sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c")],
-        finds: always(true),
         about: REMAP,
         lies: &[Lie::refused(Sysno::mremap, libc::EINVAL), Lie::bytes(Sysno::read, b'b', b'x')],
         ..Claim::of_answers(
@@ -575,7 +541,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "mremap() from no bytes of a shared mapping makes a second mapping of the same pages.",
         sources: &[MREMAP],
-        finds: always(true),
         about: REMAP,
         lies: &[Lie::refused(Sysno::mremap, libc::EINVAL), Lie::bytes(Sysno::read, b'z', b'a')],
         ..Claim::of_answers(
@@ -591,7 +556,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With MREMAP_DONTUNMAP a file's mapping is moved, and its old range stays mapped.",
         sources: &[MREMAP, Source::Thread("Linux 5.13, commit a4609387859f")],
-        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         gates: &[
             gate("5.7", "private anonymous memory can be moved with MREMAP_DONTUNMAP", MREMAP),
             gate("5.13", "other mappings can, too", Source::Thread("Linux 5.13, commit a4609387859f")),
@@ -616,7 +580,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "mremap() that moves and does not resize takes a range of several mappings.",
         method: "Moves two pages of different protection in one call.",
         sources: &[MREMAP],
-        finds: &[between((5, 10), (6, 16), false), between((6, 17), (7, 3), true)],
         gates: &[gate("6.17", "a pure move may span several mappings", MREMAP)],
         about: REMAP,
         lies: &[

@@ -5,7 +5,8 @@ use super::mmap::{PRIVATE, READ, SHARED, WRITE, map, map_with, note};
 use super::mmap_manual::free_pages;
 use super::mmap_pages::{mapped, of_mapped};
 use super::tools::reopen;
-use crate::claim::{Answer, Claim, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::Lab;
@@ -35,7 +36,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Man("proc_pid_maps(5), man-pages 6.20"),
             Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap04.c"),
         ],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, b'x', b'-'), Lie::bytes(Sysno::read, b'p', b's')],
         ..Claim::of_answers(
@@ -58,7 +58,6 @@ pub const CLAIMS: &[Claim] = &[
                 "LTP @6958277, testcases/kernel/syscalls/mmap/mmap06.c; gVisor @3c5eee1, test/syscalls/linux/mmap.cc",
             ),
         ],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -79,7 +78,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A descriptor for reading can be mapped while the file is open for writing only by another one, whose writes show.",
         sources: &[GVISOR],
-        finds: always(true),
         about: &[Sysno::mmap, Sysno::pwrite64],
         lies: &[Lie::refused(Sysno::mmap, libc::EACCES), Lie::bytes(Sysno::read, b'b', b'a')],
         ..Claim::of_answers(
@@ -95,7 +93,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "/dev/random cannot be mapped: ENODEV.",
         sources: &[GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -111,7 +108,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "/dev/zero can be mapped, shared and private, with any length, and shows zeros until something is stored.",
         method: "Maps one page and 16, a whole number of pages and one byte less, and stores to the first page and the last.",
         sources: &[Source::Man("zero(4), man-pages 6.20"), GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: &[
             Lie::refused(Sysno::mmap, libc::ENODEV),
@@ -136,7 +132,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Each mapping of /dev/zero has pages of its own: what is stored in one is not in another, of the same descriptor even.",
         sources: &[GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: &[Lie::bytes(Sysno::read, 0, b'z')],
         ..Claim::of_answers(
@@ -157,7 +152,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A mapping of no file that is neither shared nor private, or both, fails with EINVAL.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -174,7 +168,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Memory with PROT_WRITE alone can be read, too: by a load and by write(), before and after a store.",
         method: "Maps a page of a file shared. A processor whose pages can be writable and not readable may differ; x86-64 has none.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: &[
             Lie::about(Sysno::wait4, What::Output { argument: 1, value: libc::SIGSEGV }),
@@ -197,7 +190,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A load from memory that has been unmapped, and a store to it, raise SIGSEGV.",
         method: "Children touch a page that the experiment has unmapped.",
         sources: &[Source::Man("munmap(2), man-pages 6.20"), GVISOR],
-        finds: always(true),
         about: &[Sysno::munmap],
         lies: &[UNHARMED, Lie::skipped(Sysno::munmap)],
         ..Claim::of_answers(
@@ -214,7 +206,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MAP_FIXED_NOREPLACE at an address inside a page fails with EINVAL.",
         method: "Asks for it inside a page that is free, and inside one that is not.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -229,7 +220,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MAP_FIXED_NOREPLACE beside MAP_FIXED replaces nothing, either: EEXIST, and the page stays.",
         sources: &[GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: &[
             Lie::accepted(Sysno::mmap),
@@ -249,7 +239,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MAP_FIXED outside of user memory fails with ENOMEM.",
         method: "Asks for the last page of all, and for the first one of the kernel's half.",
         sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/mmap/mmap15.c")],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -265,7 +254,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The last page that an offset can name cannot be mapped: EOVERFLOW.",
         method: "Asks for one page at 2^63 - 4096, shared and private.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: MMAP,
         lies: OTHERWISE,
         ..Claim::of_answers(

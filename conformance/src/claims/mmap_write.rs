@@ -1,7 +1,8 @@
 //! `mmap` and `write`.
 
 use super::tools::{all_arrived, count_copies, entries_of, mmap_write_hops, read_write_hops};
-use crate::claim::{Claim, Exception, Source, always, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Claim, Exception};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::lab::alias::{self, OLD};
 use crate::lab::completions::Completions;
@@ -22,7 +23,6 @@ macro_rules! copies_claim {
             method: "Writes the mapping, changes the file when all has arrived, and looks at the mapping and at what the \
                      receiver reads. Old bytes were copied, new ones are shared with the file.",
             sources: &[seed("3.1")],
-            finds: always(true),
             about: &[Sysno::mmap, Sysno::write],
             lies: HOP_LIES,
             ..Claim::new(
@@ -58,7 +58,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "mmap() and write() make one copy fewer than read() and write(): the one into user memory.",
         method: "Counts the CPU copies of both ways to a TCP socket, hop by hop, by changing the source of each hop.",
         sources: &[seed("3.1"), seed("6.1")],
-        finds: always(true),
         about: &[Sysno::mmap, Sysno::write, Sysno::read],
         lies: &[Lie::about(Sysno::mmap, What::Unshared)],
         ..Claim::new("mmap-write.copies.one-fewer", mmap_write_copies_one_fewer, |seen| {
@@ -71,7 +70,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "mmap() of the whole file, one write() of the mapping and munmap(), as in the sample, send a file.",
         method: "Makes the three calls with the sample's arguments for a file of four pages and reads what arrives.",
         sources: &[seed("3.1")],
-        finds: always(true),
         about: &[Sysno::mmap, Sysno::write, Sysno::munmap, Sysno::mincore],
         lies: &[Lie::shortened(Sysno::write), Lie::skipped(Sysno::munmap)],
         ..Claim::new(
@@ -90,7 +88,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The sample with mmap() and write() sends a file of any size.",
         method: "Makes the sample's calls for an empty file.",
         sources: &[seed("3.1"), Source::Man("mmap(2), man-pages 6.20")],
-        finds: always(false),
         about: &[Sysno::mmap],
         lies: &[Lie::accepted(Sysno::mmap)],
         ..Claim::new(
@@ -103,7 +100,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "write() of a mapping whose file has been truncated fails with EFAULT; it does not raise SIGBUS.",
         method: "Maps two pages, truncates the file to nothing, and writes the mapping to a TCP socket.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::accepted(Sysno::write), Lie::about(Sysno::write, What::OtherErrno(libc::EIO))],
         ..Claim::new("mmap-write.sample.truncated-efault", mmap_write_sample_truncated_efault, |seen| {
@@ -115,7 +111,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "The interposer counts the kernel entries of mapping, writing and unmapping 1 MiB; getrusage counts the page \
                  faults, which enter the kernel too.",
         sources: &[seed("3.1"), seed("6.1")],
-        finds: always(false),
         about: &[Sysno::mmap, Sysno::write],
         traced: true,
         exceptions: &[Exception::Controls(
@@ -131,7 +126,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends a mapped file with MSG_ZEROCOPY as a UDP datagram out of a device that drops it (dummy or ifb, in a \
                  network namespace) and reads from the completion whether the kernel copied.",
         sources: &[seed("3.1")],
-        finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["dummy"],
         lies: &[Lie::completion(Field::Code, 1)],

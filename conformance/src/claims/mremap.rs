@@ -2,7 +2,8 @@
 
 use super::mmap::{PRIVATE, READ, SHARED, WRITE, is_mapped, note};
 use super::mmap_pages::{mapped, note_page, protect, remap};
-use crate::claim::{Answer, Claim, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::Lab;
@@ -21,7 +22,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "mremap() to a place that overlaps the old one, or is the old one, fails with EINVAL.",
         method: "Moves two pages of three one page up, one page down, and to where they are.",
         sources: &[MREMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/mremap/mremap05.c")],
-        finds: always(true),
         about: &[Sysno::mremap],
         lies: &Lie::otherwise(Sysno::mremap),
         ..Claim::of_answers(
@@ -42,7 +42,6 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread(
             "LTP @6958277, testcases/kernel/syscalls/mremap/mremap06.c; Linux, commit 7e7757876f25",
         )],
-        finds: always(true),
         about: &[Sysno::mremap],
         lies: &[Lie::bytes(Sysno::read, b'b', b'a'), Lie::skipped(Sysno::mremap).after(0)],
         ..Claim::of_answers(
@@ -61,7 +60,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "munmap() of a range that is not in user memory fails with EINVAL.",
         sources: &[MUNMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap03.c")],
-        finds: always(true),
         about: &[Sysno::munmap],
         lies: &Lie::otherwise(Sysno::munmap),
         ..Claim::of_answers(
@@ -78,7 +76,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Gives every second page of an area another protection until that fails, then takes the middle page of a file's three, \
                  and the last.",
         sources: &[MUNMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap04.c")],
-        finds: always(true),
         about: &[Sysno::munmap],
         lies: &[
             Lie::accepted(Sysno::munmap),

@@ -3,7 +3,8 @@
 use super::mmap::{READ, SHARED, WRITE, map, note};
 use super::mmap_manual::sync;
 use super::mmap_pages::mapped;
-use crate::claim::{Answer, Claim, Exception, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::filesystems::file_on;
@@ -27,7 +28,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "msync(MS_ASYNC) succeeds, and what was stored is read from the file.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/msync/msync01.c")],
-        finds: always(true),
         about: MSYNC,
         lies: &[Lie::refused(Sysno::msync, libc::EINVAL), Lie::bytes(Sysno::pread64, b'z', b'a')],
         exceptions: &[SEEN_ANYWAY],
@@ -40,7 +40,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "msync(MS_INVALIDATE) of memory that is not locked succeeds, and the mapping shows what was written to the file.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/msync/msync02.c")],
-        finds: always(true),
         about: MSYNC,
         lies: &[Lie::refused(Sysno::msync, libc::EBUSY), Lie::bytes(Sysno::read, b'z', b'a')],
         exceptions: &[SEEN_ANYWAY],
@@ -58,7 +57,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Doc("Linux 7.3, Documentation/admin-guide/mm/pagemap.rst"),
             Source::Thread("LTP @6958277, testcases/kernel/syscalls/msync/msync04.c"),
         ],
-        finds: always(true),
         about: MSYNC,
         lies: &[Lie::skipped(Sysno::msync), Lie::refused(Sysno::msync, libc::EIO)],
         ..Claim::of_answers(
@@ -80,7 +78,6 @@ pub const CLAIMS: &[Claim] = &[
                 "LTP @6958277, testcases/kernel/syscalls/mmap/mmap21.c; gVisor @3c5eee1, test/syscalls/linux/mmap.cc",
             ),
         ],
-        finds: always(true),
         about: &[Sysno::mmap],
         lies: &[Lie::about(Sysno::pread64, What::Garbled), Lie::bytes(Sysno::pread64, 250, 0)],
         ..Claim::of_answers(

@@ -1,6 +1,7 @@
 //! Files that are opened with `O_DIRECT`, as sources: the file systems that support them.
 
-use crate::claim::{Answer, Claim, Exception, Source, between, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::open;
@@ -43,7 +44,6 @@ const MAN: Source = Source::Man("open(2), man-pages 6.20: \"filesystems may not 
 /// Claims about `O_DIRECT`.
 pub const CLAIMS: &[Claim] = &[
     Claim {
-        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         gates: &[gate(
             "6.6",
             "tmpfs takes O_DIRECT",
@@ -56,14 +56,12 @@ pub const CLAIMS: &[Claim] = &[
         })
     },
     Claim {
-        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         modules: &["overlay"],
         ..o_direct_claim!("splice.o-direct.overlay", "an overlay of directories on tmpfs", |lab| on_volume(
             lab, "overlay"
         ))
     },
     Claim {
-        finds: &[between((5, 10), (5, 10), true), between((6, 1), (7, 3), false)],
         modules: &["erofs", "loop"],
         gates: &[gate(
             "5.15",

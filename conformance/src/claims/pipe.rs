@@ -1,7 +1,8 @@
 //! Pipes: their capacity and its limits.
 
 use super::tools::{pipe, raised};
-use crate::claim::{Answer, Claim, Resource, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::io::{self, ask};
@@ -27,7 +28,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "The capacity of a new pipe is 16 pages, 65536 bytes.",
         sources: &[MAN, Source::Thread("LTP pipe2_04; gVisor pipe.cc")],
-        finds: always(true),
         about: FCNTL,
         lies: OTHERWISE,
         resources: &[Resource::UserPipePages],
@@ -40,7 +40,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "F_SETPIPE_SZ rounds up to a power of two of pages, one page at least, and returns what was set.",
         sources: &[MAN, Source::Thread("LTP fcntl30; gVisor pipe.cc, SetSize")],
-        finds: always(true),
         about: FCNTL,
         lies: OTHERWISE,
         resources: &[Resource::UserPipePages],
@@ -59,7 +58,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A pipe cannot be made smaller than what is in it: EBUSY.",
         sources: &[MAN, Source::Thread("gVisor pipe.cc")],
-        finds: always(true),
         about: FCNTL,
         lies: OTHERWISE,
         resources: &[Resource::UserPipePages],
@@ -75,7 +73,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Without CAP_SYS_RESOURCE, F_SETPIPE_SZ beyond /proc/sys/fs/pipe-max-size fails with EPERM.",
         sources: &[MAN, Source::Thread("LTP fcntl37")],
-        finds: always(true),
         about: FCNTL,
         lies: &[Lie::about(Sysno::fcntl, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::fcntl)],
         resources: &[Resource::UserPipePages],
@@ -88,7 +85,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "F_SETPIPE_SZ of more than 2^31 bytes fails with EINVAL.",
         sources: &[Source::Thread("LTP fcntl37; Linux 7.3, fs/pipe.c, round_pipe_size"), Source::Measured],
-        finds: always(true),
         about: FCNTL,
         lies: OTHERWISE,
         resources: &[Resource::UserPipePages],
@@ -102,7 +98,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "F_SETPIPE_SZ takes the argument of fcntl() as 64 bits: more than 32 are too many.",
         method: "Asks for 4 GiB + 4097 bytes. Where only 32 bits count, that is 4097, rounded up.",
         sources: &[Source::Thread("Linux 5.10, fs/fcntl.c; Linux 7.3, fs/fcntl.c, argi"), Source::Measured],
-        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: FCNTL,
         lies: &[Lie::accepted(Sysno::fcntl), Lie::refused(Sysno::fcntl, libc::EINVAL).where_it(false)],
         resources: &[Resource::UserPipePages],
@@ -115,7 +110,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "F_GETPIPE_SZ and F_SETPIPE_SZ of a descriptor that is no pipe fail with EBADF.",
         sources: &[Source::Thread("gVisor pipe.cc; Linux 7.3, fs/pipe.c, pipe_fcntl"), Source::Measured],
-        finds: always(true),
         about: FCNTL,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -130,7 +124,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "pipe2() with an unknown flag fails with EINVAL.",
         sources: &[Source::Man("pipe(2), man-pages 6.20"), Source::Thread("LTP pipe2_02")],
-        finds: always(true),
         about: &[Sysno::pipe2],
         lies: &Lie::otherwise(Sysno::pipe2),
         ..Claim::of_answers(
@@ -146,7 +139,6 @@ pub const CLAIMS: &[Claim] = &[
             MAN,
             Source::Thread("LTP @6958277, testcases/kernel/syscalls/fcntl/fcntl35.c; Linux commit 086e774a57fb"),
         ],
-        finds: always(true),
         about: FCNTL,
         lies: &[Lie::returned(Sysno::fcntl, 1 << 16)],
         resources: &[Resource::Machine, Resource::UserPipePages],
@@ -172,7 +164,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Man("pipe(2), man-pages 6.20"),
             Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_02.c"),
         ],
-        finds: always(true),
         about: &[Sysno::pipe2],
         lies: &[Lie::refused(Sysno::read, libc::EAGAIN), Lie::accepted(Sysno::write)],
         ..Claim::of_answers(
@@ -190,7 +181,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Writes of one byte each fill a pipe like any other bytes: they share its pages.",
         method: "Writes single bytes into a pipe of one page until there is no room.",
         sources: &[MAN],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::refused(Sysno::write, libc::EAGAIN).after(100)],
         resources: &[Resource::UserPipePages],

@@ -1,7 +1,8 @@
 //! Pipes in manual pages: reading, writing, polling, packets, and the limits of a user.
 
 use super::tools::{note_readable, pipe, raised};
-use crate::claim::{Answer, Claim, Resource, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::io::{self, argument, ask};
@@ -25,7 +26,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() of PIPE_BUF bytes, 4096, that do not all fit into an O_NONBLOCK pipe fails with EAGAIN: none is taken.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe12.c")],
-        finds: always(true),
         about: WRITE,
         lies: &Lie::otherwise(Sysno::write),
         resources: &[Resource::UserPipePages],
@@ -38,7 +38,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A write() of more than PIPE_BUF bytes that do not all fit into an O_NONBLOCK pipe is taken in part.",
         sources: &[MAN],
-        finds: always(true),
         about: WRITE,
         lies: &[Lie::refused(Sysno::write, libc::EAGAIN), Lie::about(Sysno::write, What::TooMany)],
         resources: &[Resource::UserPipePages],
@@ -51,7 +50,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "write() of no bytes succeeds, even into a pipe without readers: no signal is raised.",
         sources: &[Source::Thread("Linux 7.3, fs/pipe.c, pipe_write"), Source::Measured],
-        finds: always(true),
         about: WRITE,
         lies: &[Lie::refused(Sysno::write, libc::EPIPE), Lie::about(Sysno::write, What::Raised(libc::SIGPIPE))],
         ..Claim::of_answers(
@@ -63,7 +61,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "write() into a pipe without readers raises SIGPIPE and fails with EPIPE.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe02.c and pipe08.c"), GVISOR],
-        finds: always(true),
         about: WRITE,
         lies: &[
             Lie::about(Sysno::write, What::OtherErrno(libc::EINVAL)),
@@ -78,7 +75,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "read() of an empty O_NONBLOCK pipe fails with EAGAIN while there is a writer, and is 0 afterwards.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe14.c")],
-        finds: always(true),
         about: READ,
         lies: &[Lie::about(Sysno::read, What::OtherErrno(libc::EIO)), Lie::refused(Sysno::read, libc::EAGAIN)],
         ..Claim::of_answers(
@@ -94,7 +90,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "read() of the write end, and write() to the read end, fail with EBADF.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe03.c")],
-        finds: always(true),
         about: &[Sysno::read, Sysno::write],
         lies: &[
             Lie::about(Sysno::read, What::OtherErrno(libc::EINVAL)),
@@ -110,7 +105,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "lseek(), pread() and pwrite() of a pipe fail with ESPIPE.",
         sources: &[MAN, GVISOR],
-        finds: always(true),
         about: &[Sysno::lseek, Sysno::pread64, Sysno::pwrite64],
         lies: &[
             Lie::accepted(Sysno::lseek),
@@ -130,7 +124,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "FIONREAD says at either end how many bytes are in a pipe.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe12.c"), GVISOR],
-        finds: always(true),
         about: &[Sysno::ioctl],
         lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })],
         ..Claim::of_answers(
@@ -142,7 +135,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "O_NONBLOCK and O_CLOEXEC of pipe2() are set at both ends, and without them neither is.",
         sources: &[PIPE2, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_01.c")],
-        finds: always(true),
         about: &[Sysno::pipe2],
         lies: &[Lie::returned(Sysno::fcntl, 0), Lie::refused(Sysno::pipe2, libc::EINVAL).with(1, 0)],
         ..Claim::of_answers(
@@ -159,7 +151,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With O_DIRECT each write() is a packet, of which each read() brings one.",
         sources: &[PIPE2],
-        finds: always(true),
         about: &[Sysno::pipe2],
         lies: &[Lie::bytes(Sysno::read, b'b', b'x')],
         ..Claim::of_answers(
@@ -171,7 +162,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With O_DIRECT a read() of less than a packet discards the rest of it.",
         sources: &[PIPE2],
-        finds: always(true),
         about: &[Sysno::pipe2],
         lies: &[Lie::bytes(Sysno::read, b'b', b'a')],
         ..Claim::of_answers(
@@ -183,7 +173,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With O_DIRECT a write() of more than PIPE_BUF bytes becomes several packets, of 4096 bytes but for the last.",
         sources: &[PIPE2],
-        finds: always(true),
         about: READ,
         lies: &[Lie::bytes(Sysno::read, b'b', b'a')],
         resources: &[Resource::UserPipePages],
@@ -200,7 +189,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With O_DIRECT each packet takes a page: sixteen single bytes fill a pipe of 65536.",
         sources: &[PIPE2, Source::Measured],
-        finds: always(true),
         about: WRITE,
         lies: &[Lie::accepted(Sysno::write), Lie::refused(Sysno::write, libc::EAGAIN).after(3)],
         resources: &[Resource::UserPipePages],
@@ -217,7 +205,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "F_SETPIPE_SZ of a pipe with bytes in it keeps them, whether it grows or shrinks to what they need.",
         sources: &[PIPE_SIZE, GVISOR],
-        finds: always(true),
         about: &[Sysno::fcntl],
         lies: &[Lie::refused(Sysno::fcntl, libc::EBUSY), Lie::bytes(Sysno::read, b'b', b'a')],
         resources: &[Resource::UserPipePages],
@@ -235,7 +222,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A full pipe is ready for writing again when a whole page of it has been read, not before.",
         method: "Polls a full pipe of two pages, and again when one byte and when one page has been read.",
         sources: &[Source::Thread("Linux 7.3, fs/pipe.c, pipe_poll"), Source::Measured],
-        finds: always(true),
         about: POLL,
         lies: &[Lie::returned(Sysno::poll, 1).after(1), Lie::returned(Sysno::poll, 0).after(2)],
         resources: &[Resource::UserPipePages],
@@ -252,7 +238,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "poll() says POLLIN of a pipe with bytes in it, POLLHUP of one without writers, POLLERR of a write end without readers.",
         sources: &[Source::Man("poll(2), man-pages 6.20")],
-        finds: always(true),
         about: POLL,
         lies: &[Lie::skipped(Sysno::poll)],
         ..Claim::of_answers(
@@ -270,7 +255,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "pipe2() fails with EMFILE where RLIMIT_NOFILE leaves room for one descriptor, and takes none.",
         sources: &[PIPE2, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe06.c")],
-        finds: always(true),
         about: &[Sysno::pipe2],
         lies: &[Lie::about(Sysno::pipe2, What::OtherErrno(libc::ENFILE)), Lie::refused(Sysno::dup, libc::EMFILE)],
         ..Claim::of_answers(
@@ -285,7 +269,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A pipe's read end, opened for writing by way of /proc/self/fd, is a write end of the same pipe.",
         sources: &[Source::Man("proc_pid_fd(5), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: &[Sysno::openat, Sysno::write],
         lies: &[Lie::refused(Sysno::openat, libc::ENXIO), Lie::skipped(Sysno::write)],
         ..Claim::of_answers(
@@ -302,7 +285,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Beyond pipe-user-pages-soft a user's new pipe has two pages, 8192 bytes.",
         method: "As a user who has no other pipes: makes and grows pipes up to the limit.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe/pipe15.c")],
-        finds: always(true),
         about: &[Sysno::fcntl],
         lies: &Lie::otherwise(Sysno::fcntl),
         resources: &[Resource::UserPipePages],
@@ -321,7 +303,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Beyond pipe-user-pages-soft F_SETPIPE_SZ to more pages fails with EPERM, and to fewer it does not.",
         method: "As a user who has no other pipes: makes and grows pipes up to the limit.",
         sources: &[MAN],
-        finds: always(true),
         about: &[Sysno::fcntl],
         lies: &Lie::otherwise(Sysno::fcntl),
         resources: &[Resource::UserPipePages],

@@ -1,7 +1,8 @@
 //! `read` and `write`, with which the other calls are compared.
 
 use super::tools::{ENTRIES_LENGTH, arrived, count_copies, entries_to_tcp, read_write_hops};
-use crate::claim::{Answer, Claim, Exception, Source, always, between, gate, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Answer, Claim, Exception, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias;
@@ -30,7 +31,6 @@ macro_rules! copies_claim {
             method: "Changes the file after read() and looks at the buffer; changes the buffer after write(), when all has \
                      arrived, and looks at what the receiver reads. Old bytes were copied.",
             sources: &[seed("2.1"), seed("2.2")],
-            finds: always(true),
             about: &[Sysno::read, Sysno::write],
             lies: alias::SHARING_LIES,
             ..Claim::new($id, |lab| copies(lab, $kind), |seen| Verdict::holds_if(seen.counted("CPU copies") == 2))
@@ -72,7 +72,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Reads a file that is in the page cache, with the kernel's account of disk reads (/proc/self/io). On a disk \
                  file system, the first read of a file that was written past the cache shows that the account counts.",
         sources: &[seed("2.2")],
-        finds: always(false),
         about: &[Sysno::read],
         exceptions: &[Exception::Controls(
             "the account is the kernel's own: the first read of a file that was written past the cache is counted (on a disk), this one is not",
@@ -85,7 +84,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The data of a file that is not in the page cache comes from the disk.",
         method: "Writes a file to a disk past the page cache (O_DIRECT), and reads it, with the kernel's account of disk reads.",
         sources: &[seed("2.2")],
-        finds: always(true),
         about: &[Sysno::read],
         exceptions: &[Exception::Controls(
             "the account is the kernel's own: the same read of a cached file is not counted (rw.dma.disk)",
@@ -98,7 +96,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The last step, from the socket's buffer to the network, is a DMA transfer.",
         method: "Sends over loopback, sees the bytes counted by its interface, and asks sysfs whether hardware is behind it.",
         sources: &[seed("2.2")],
-        finds: always(false),
         about: &[Sysno::write],
         lies: &[Lie::accepted(Sysno::statx), Lie::accepted(Sysno::newfstatat), Lie::accepted(Sysno::stat)],
         ..Claim::new("rw.dma.network", rw_dma_network, |seen| {
@@ -109,7 +106,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Sending one chunk by read() and write() is two system calls, four crossings between user and kernel.",
         method: "The interposer counts the kernel entries of one read() and one write().",
         sources: &[seed("2.1"), seed("2.2")],
-        finds: always(true),
         about: &[Sysno::read, Sysno::write],
         traced: true,
         lies: &[Lie::shortened(Sysno::write), Lie::shortened(Sysno::read)],
@@ -121,7 +117,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Sending a file by read() and write() is two system calls, four crossings between user and kernel.",
         method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket through a buffer of 64 KiB.",
         sources: &[seed("2.1"), seed("6.1")],
-        finds: always(false),
         about: &[Sysno::read, Sysno::write],
         traced: true,
         exceptions: &[Exception::Controls(
@@ -136,7 +131,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Takes the smallest number of scheduler switches (getrusage, voluntary and involuntary) over 64 rounds of one \
                  read() and one write(). A sleep shows that switches are counted.",
         sources: &[seed("2.1"), seed("2.2"), Source::Measured],
-        finds: always(false),
         about: &[Sysno::read, Sysno::write],
         exceptions: &[Exception::Controls(
             "under a tracer every call switches; without one a sleep is counted and a read() and write() are not",
@@ -149,7 +143,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A write() of more than eight bytes to an eventfd fails with EINVAL.",
         method: "Writes sixteen bytes, the first eight of them as the number 1, and reads the eventfd.",
         sources: &[Source::Measured],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::write],
         gates: &[gate(
             "6.9",

@@ -3,7 +3,8 @@
 //! This file has the kernel's results for the calls. `redis_servers` has the behaviour of real servers.
 
 use super::tools::note_length;
-use crate::claim::{Claim, Exception, Source, always, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::{Lab, io, pattern, sockets};
@@ -26,7 +27,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "write() appends to a file that is opened as Redis opens its AOF.",
         method: "Opens a file O_WRONLY|O_APPEND, as the server does, writes twice, and reads the file.",
         sources: &[seed("4.1"), AOF_FLAGS],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::skipped(Sysno::write), Lie::about(Sysno::read, What::Garbled)],
         ..Claim::new("redis.aof.write", redis_aof_write, |seen| {
@@ -38,7 +38,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Makes the call with a target that is opened O_WRONLY|O_APPEND, as the server does; splice() and copy_file_range() \
                  too. The same calls without O_APPEND are the control.",
         sources: &[seed("4.1"), AOF_FLAGS],
-        finds: always(false),
         about: &[Sysno::sendfile, Sysno::splice, Sysno::copy_file_range],
         lies: &[Lie::accepted(Sysno::sendfile)],
         ..Claim::new("redis.aof.sendfile", redis_aof_sendfile, |seen| {
@@ -49,7 +48,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "One write(socket, rdb_buf, rdb_size) sends an RDB file.",
         method: "Writes 16 MiB to a non-blocking TCP socket, as a server's are, whose peer does not read.",
         sources: &[seed("4.2"), REPLICATION],
-        finds: always(false),
         about: &[Sysno::write],
         lies: &[Lie::returned(Sysno::write, 16 << 20)],
         varies: &["write(non-blocking socket, 16 MiB)"],
@@ -62,7 +60,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends a file to a non-blocking TCP socket by sendfile() with an offset, going on when the socket has room; the \
                  receiver checks every byte.",
         sources: &[seed("4.2"), seed("4.3"), Source::Thread("redis/redis#7096")],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         varies: &["sendfile() calls that sent", "calls that found the socket full"],
@@ -79,7 +76,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile(fd, rdb_fd, NULL, rdb_size) in the write handler, as in the sample, sends the file to every replica.",
         method: "Makes the sample's call for two replicas that are fed from one descriptor, and reads what each got.",
         sources: &[seed("4.3"), REPLICATION],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::sendfile, What::PositionKept)],
         ..Claim::new("redis.replica.shared-position", redis_replica_shared_position, |seen| {

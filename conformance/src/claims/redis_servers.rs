@@ -4,7 +4,8 @@
 //! Redis must be installed (`just setup-redis`). If Valkey is installed as well, both must behave the same.
 
 use super::redis::{AOF_FLAGS, REPLICATION};
-use crate::claim::{Answer, Claim, Exception, Source, always, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::{aside, start_aside};
 use crate::lab::redis::resp;
@@ -45,7 +46,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Has a real server's calls told by seccomp while it is sent commands with appendfsync always: which of those that \
                  write or send are about the file. Reads the file.",
         sources: &[seed("4.1"), AOF_FLAGS],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
@@ -62,7 +62,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A server that starts opens its append-only file with O_APPEND, so that sendfile() into it is refused.",
         method: "Takes the descriptor of a real server's file (pidfd_getfd) and calls sendfile() with it.",
         sources: &[AOF_FLAGS],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::accepted(Sysno::sendfile), Lie::about(Sysno::sendfile, What::OtherErrno(libc::EBADF))],
         exceptions: &[Exception::asked(Sysno::sendfile)],
@@ -81,7 +80,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Takes the descriptor of a real server's file after BGREWRITEAOF, and after CONFIG SET appendonly yes, and calls \
                  sendfile() with it.",
         sources: &[AOF_FLAGS, Source::Measured],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL)],
         programs: PROGRAMS,
@@ -99,7 +97,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Puts a command behind a real server's file by sendfile(), has it write another, and reads the file: once it has \
                  rewritten it. After its start, when it has O_APPEND, what is added stays.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
@@ -114,7 +111,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Has the calls of a real master that saves a file first told by seccomp while a replica syncs. That a whole file in \
                  one write() is seen as such is shown with dd.",
         sources: &[seed("4.2"), REPLICATION],
-        finds: always(false),
         about: &[Sysno::write],
         exceptions: &[Exception::Controls(
             "what another program calls is told by the kernel: dd is seen to write a file of that size at once",
@@ -132,7 +128,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Has a real master's calls told by seccomp while a replica syncs: from what it reads what it sends. With \
                  repl-diskless-sync no it is seen to read the file.",
         sources: &[seed("4.2"), seed("4.3"), DISKLESS],
-        finds: always(false),
         about: &[Sysno::read],
         exceptions: &[Exception::Controls(
             "what another program calls is told by the kernel: with repl-diskless-sync no it is seen to read a file",
@@ -149,7 +144,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Is a master to a real server, sends it the file that it has saved before by sendfile() with an offset, waits for its \
                  link, and compares what it has stored.",
         sources: &[seed("4.2"), seed("4.3"), Source::Thread("redis/redis#7096")],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
@@ -164,7 +158,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Makes the sample's call once for each of two real replicas that are busy meanwhile (held when they read), on \
                  non-blocking sockets as a server's are and with one descriptor of the file, and asks them what they miss.",
         sources: &[seed("4.3"), REPLICATION],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::returned(Sysno::sendfile, 1 << 40)],
         exceptions: &[Exception::asked(Sysno::sendfile)],
@@ -188,7 +181,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends a copy of a real server's file to a replica that is held when it reads, writes another value of the same length \
                  into the copy, and asks the replica. With read() and write() it has the old value.",
         sources: &[Source::Measured],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::skipped(Sysno::pwrite64)],
         programs: PROGRAMS,
@@ -202,7 +194,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A server may save while its RDB file is being sent by sendfile(): the file that is open stays as it was.",
         method: "Sends half of a real server's file, has it save other data, sends the rest, and compares.",
         sources: &[RENAME],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::read, What::Garbled)],
         programs: PROGRAMS,
@@ -220,7 +211,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Makes both calls, with a file in memory, for sockets whose peers do not read. With peers that read, the longest call \
                  is shown in microseconds, which decides nothing.",
         sources: &[REVERTED],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::returned(Sysno::sendfile, 16 << 10)],
         exceptions: &[Exception::asked(Sysno::sendfile)],

@@ -4,14 +4,15 @@ use super::tools::{
     AFTER_CHANGE, ZERO, all_arrived, arrived, carry, copies, count_copies, entries_of, note_length, note_readable,
     read_write_hops,
 };
-use crate::claim::{Claim, Gate, Source, always, between, gate, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Claim, Gate, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{FAR, FAR_OFFSET, Lab, alias, io, pattern, sockets};
 use crate::routes::{Route, send};
-use crate::verdict::{Find, Lack, Observation, Reason, Setup, Stop, Value, Verdict};
+use crate::verdict::{Lack, Observation, Reason, Setup, Stop, Value, Verdict};
 use nocopy_sendfile::sendfile;
 use std::io::Seek;
 use syscalls::{Errno, Sysno};
@@ -29,7 +30,6 @@ macro_rules! copies_claim {
             method: "Sends a file, changes the file when all has arrived, and looks at what the receiver reads. New bytes are \
                      the file's own pages, old ones were copied.",
             sources: &[seed("3.2"), seed("6.1")],
-            finds: $finds,
             gates: $gates,
             about: &[Sysno::sendfile],
             lies: alias::SHARING_LIES,
@@ -45,9 +45,6 @@ fn send_copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
 /// The change that makes `sendfile` to a pipe share the file's pages, and take a socket as its source.
 const PIPES: Gate = gate("5.12", "to a pipe, sendfile() does as splice() does", MAN);
 
-/// Since 5.12 a pipe gets the file's pages.
-const SHARED_WITH_PIPES: &[Find] = &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)];
-
 /// Claims about `sendfile`.
 pub const CLAIMS: &[Claim] = &[
     copies_claim!("sendfile.copies.tcp", Kind::Tcp, "a TCP socket", always(true)),
@@ -58,7 +55,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() sends a file over a connection with TLS in the kernel.",
         method: "Sends a file over a TCP connection whose ends have TLS by software; the receiver checks every byte.",
         sources: &[Source::Doc("Documentation/networking/tls.rst, Linux 7.3"), Source::Measured],
-        finds: &[between((6, 1), (7, 3), true)],
         about: &[Sysno::sendfile],
         lies: REFUSED,
         modules: sockets::KTLS_MODULES,
@@ -76,7 +72,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends a file over TLS by software, changes the file, and looks at what the receiver decrypts: encryption writes \
                  a second version of the data, made at the time of the call.",
         sources: &[Source::Doc("Documentation/networking/tls.rst, Linux 7.3"), Source::Measured],
-        finds: &[between((6, 1), (7, 3), false)],
         about: &[Sysno::sendfile],
         lies: alias::SHARING_LIES,
         modules: sockets::KTLS_MODULES,
@@ -88,7 +83,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() makes two CPU copies fewer than read() and write().",
         method: "Counts the CPU copies of both ways from a file to a TCP socket, hop by hop, by changing the source of each hop.",
         sources: &[seed("3.2"), seed("6.1")],
-        finds: always(true),
         about: &[Sysno::sendfile, Sysno::read, Sysno::write],
         lies: alias::SHARING_LIES,
         ..Claim::new("sendfile.copies.two-fewer", sendfile_copies_two_fewer, |seen| {
@@ -102,7 +96,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends a file to a TCP socket, sees all of it stand in the receive queue unread, changes the file, and reads: \
                  a queue that holds copies does not change.",
         sources: &[seed("3.2")],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: alias::SHARING_LIES,
         gates: &[gate(
@@ -119,7 +112,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "The interposer shows that one sendfile() is the only kernel entry between a file and the receiver, to which no \
                  address of the caller is passed; the receiver checks every byte.",
         sources: &[seed("3.2")],
-        finds: always(true),
         about: &[Sysno::sendfile],
         traced: true,
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::shortened(Sysno::sendfile)],
@@ -135,7 +127,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() sends a file with one system call, two crossings between user and kernel.",
         method: "The interposer counts the kernel entries of sending 1 MiB to a blocking TCP socket whose peer reads.",
         sources: &[seed("3.2"), seed("6.1")],
-        finds: always(true),
         about: &[Sysno::sendfile],
         traced: true,
         lies: &[Lie::shortened(Sysno::sendfile)],
@@ -147,7 +138,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "One sendfile() with the file's size as count sends the whole file, whatever the socket.",
         method: "Sends 16 MiB to a non-blocking TCP socket whose peer does not read, until the socket is full.",
         sources: &[seed("3.2"), seed("4.3"), MAN],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::returned(Sysno::sendfile, 16 << 20).after(0)],
         varies: &["first sendfile(non-blocking socket, 16 MiB file)", "offset then"],
@@ -161,7 +151,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile(socket, file, NULL, size), as in the sample, sends a file.",
         method: "Makes the call with the sample's arguments for a file of four pages and reads what arrives.",
         sources: &[seed("3.2"), seed("7.1")],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::shortened(Sysno::sendfile)],
         ..Claim::new("sendfile.sample.file-to-socket", sendfile_sample_file_to_socket, |seen| {
@@ -175,7 +164,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "With a null offset, sendfile() moves the file position, which all duplicates of the descriptor share.",
         method: "Sends from a duplicate with a null offset, then asks the original for its position.",
         sources: &[MAN],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::returned(Sysno::lseek, 0), Lie::about(Sysno::sendfile, What::PositionKept)],
         ..Claim::new("sendfile.offset.shared-position", sendfile_offset_shared_position, |seen| {
@@ -188,7 +176,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The target of sendfile() must be a socket; any other is refused.",
         method: "Sends a few bytes of a file to a descriptor of each kind.",
         sources: &[seed("3.2"), seed("5.1")],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: REFUSED,
         gates: &[gate("2.6.33", "sendfile() takes any file as target", MAN)],
@@ -201,7 +188,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() from a file to a file is an error, because the target is no socket.",
         method: "Makes the call of the document's error example: with one descriptor as both ends, and with two files.",
         sources: &[seed("5.1")],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: REFUSED,
         ..Claim::new("sendfile.sample.file-to-file", sendfile_sample_file_to_file, |seen| {
@@ -214,7 +200,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The source of sendfile() must be a regular file.",
         method: "Sends a few bytes from a descriptor of each kind to a file and, for a socket as source, to a pipe.",
         sources: &[seed("5.1"), MAN],
-        finds: always(false),
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL)],
         modules: &["loop"],
@@ -241,7 +226,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The kernel has sendfile().",
         method: "Calls it with descriptors that are not open: EBADF comes from the call, ENOSYS from its absence.",
         sources: &[seed("1.1"), seed("9.2"), MAN],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSYS))],
         gates: &[gate("2.2", "the kernel has sendfile()", MAN)],
@@ -253,7 +237,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The offset of sendfile() is a 64-bit number, in and out.",
         method: "Sends from behind 5 GiB of a sparse file and looks at the bytes and at the offset afterwards.",
         sources: &[seed("7.1"), MAN],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[
             Lie::about(Sysno::sendfile, What::OffsetKept),

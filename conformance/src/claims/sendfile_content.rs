@@ -1,7 +1,8 @@
 //! `sendfile`: the positions that it moves, the bytes that arrive, and its end if the file changes during the call.
 
 use super::tools::{arrived, note_readable, pipe};
-use crate::claim::{Answer, Claim, Resource, Source, always, between, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Resource, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fuse::{self, Fuse};
@@ -35,7 +36,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A socket can be the source if the target is a pipe: the call is a splice() then.",
         sources: &[MAN],
-        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: SENDFILE,
         gates: &[gate("5.12", "to a pipe, sendfile() does as splice() does", MAN)],
         lies: &[
@@ -60,7 +60,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A full AF_UNIX datagram socket with O_NONBLOCK is EAGAIN, and the offset stays.",
         sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile07.c")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -90,7 +89,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends a byte at 2^63 - 4096 from a file to another one, on ext4, and between two memfds, whose file system has such \
                  offsets: there it is the end of the file.",
         sources: &[MAN],
-        finds: always(true),
         about: SENDFILE,
         modules: &["loop", "ext4"],
         lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)), Lie::accepted(Sysno::sendfile)],
@@ -119,7 +117,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "The bytes go to the target's file position, which moves by their number.",
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile08.c")],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::skipped(Sysno::sendfile), Lie::returned(Sysno::sendfile, 4)],
         ..Claim::of_answers(
@@ -150,7 +147,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("openzfs/zfs#15163: a page of zeros that comes again and again was taken for one"),
             Source::Measured,
         ],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::bytes(Sysno::read, 0, b'f')],
         ..Claim::of_answers(
@@ -174,7 +170,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "When the target takes a part only, the file position moves by that part.",
         method: "Sends a file by its position to a TCP socket with O_NONBLOCK whose peer does not read, and compares.",
         sources: &[MAN, Source::Thread("asterinas/asterinas#3191, which moved it by what was read")],
-        finds: always(true),
         about: SENDFILE,
         varies: &["bytes taken"],
         lies: &[Lie::about(Sysno::sendfile, What::TooMany), Lie::about(Sysno::sendfile, What::TooFew)],
@@ -215,7 +210,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("proftpd/proftpd#583 and yesodweb/wai#371, whose loops did not end"),
             Source::Measured,
         ],
-        finds: always(false),
         about: SENDFILE,
         lies: &[Lie::refused(Sysno::sendfile, libc::EIO).after(1)],
         ..Claim::new(
@@ -247,7 +241,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Of an empty file nothing is sent to a datagram socket, however large the count: no datagram of no bytes.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile_socket.cc")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -274,7 +267,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A file can be sent into itself, onto the same bytes.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile.cc")],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::skipped(Sysno::sendfile), Lie::refused(Sysno::sendfile, libc::EINVAL)],
         ..Claim::of_answers(
@@ -303,7 +295,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "sendfile() sends a file over a multipath TCP connection.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect_sendfile.sh")],
-        finds: &[between((6, 1), (7, 3), true)],
         about: SENDFILE,
         lies: &[Lie::bytes(Sysno::read, alias::OLD, alias::NEW)],
         ..Claim::of_answers(
@@ -328,7 +319,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Makes the calls and compares the kernel's answers; in the last case the bytes have been sent \
                  (`sendfile.errors.efault-sends`).",
         sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/sendfile/sendfile04.c")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -366,7 +356,6 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread(
             "gVisor @3c5eee1, test/syscalls/linux/sendfile.cc, whose authors hold it for a mistake of Linux that this is not so",
         )],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         resources: &[Resource::UserPipePages],
@@ -401,7 +390,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() of a memfd into itself, behind its end, goes on into what it has just written, up to the count.",
         method: "One byte, a target that is the same file with a position behind it, and a count of 64 KiB.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile.cc")],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::skipped(Sysno::sendfile)],
         ..Claim::of_answers(
@@ -432,7 +420,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "When the target's disk gets full, sendfile() returns what there was room for, and the next one fails with ENOSPC.",
         method: "Sends 64 KiB to a file on a tmpfs of 40 KiB, and the rest of them, until a call fails.",
         sources: &[COREUTILS_277],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::EINVAL)), Lie::returned(Sysno::sendfile, 1 << 16)],
         ..Claim::of_answers(
@@ -446,7 +433,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends 64 KiB to a file whose server, of the experiment's own, takes 40 KiB and has a quota then, and the rest of them, until \
                  a call fails.",
         sources: &[Source::Man("write(2), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         modules: fuse::MODULES,
         lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSPC)), Lie::returned(Sysno::sendfile, 1 << 16)],
@@ -461,7 +447,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Exports a tmpfs by the kernel's server of NFS, in a network namespace of the experiment's own, mounts it, fills it up, \
                  and sends 16 KiB to a file there.",
         sources: &[COREUTILS_277, Source::Measured],
-        finds: always(false),
         about: &[Sysno::sendfile, Sysno::fsync],
         lies: &[Lie::accepted(Sysno::fsync)],
         modules: nfs::MODULES,
@@ -494,7 +479,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A file whose name is taken over by another with rename() is sent to its end: the descriptor is of the old one.",
         method: "Sends half of a file, renames another file over it, and sends the rest.",
         sources: &[Source::Man("rename(2), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::returned(Sysno::sendfile, 0), Lie::bytes(Sysno::read, alias::OLD, alias::NEW)],
         ..Claim::of_answers(
@@ -511,7 +495,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "0 from sendfile() is the end that the file has then: when it has grown, the next call sends more.",
         method: "Sends a file, sends again, appends as many bytes, and sends once more.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::returned(Sysno::sendfile, 0), Lie::skipped(Sysno::sendfile)],
         ..Claim::of_answers(

@@ -1,7 +1,8 @@
 //! `sendfile`: offsets, counts and errors in its manual page, and behaviour beyond it.
 
 use super::tools::{note_length, note_readable, pipe, raised, reopen};
-use crate::claim::{Answer, Claim, Exception, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -31,7 +32,6 @@ macro_rules! device_source {
         Claim {
             statement: concat!($name, " is a source of sendfile()."),
             sources: &[$source, Source::Measured],
-            finds: $finds,
             about: SENDFILE,
             lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true), Lie::accepted(Sysno::sendfile)],
             ..Claim::of_answers(
@@ -48,7 +48,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With an offset, sendfile() reads from there, sets it behind the last byte, and leaves the file position.",
         sources: &[MAN, Source::Thread("LTP sendfile02; gVisor sendfile.cc, SendOffset")],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::about(Sysno::sendfile, What::OffsetKept), Lie::refused(Sysno::sendfile, libc::EINVAL)],
         ..Claim::of_answers(
@@ -66,7 +65,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With a null offset, sendfile() reads from the file position and moves it.",
         sources: &[MAN, Source::Thread("LTP sendfile06; gVisor sendfile.cc, SendTwice")],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::about(Sysno::sendfile, What::PositionKept), Lie::refused(Sysno::sendfile, libc::EINVAL)],
         ..Claim::of_answers(
@@ -83,7 +81,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A negative offset fails with EINVAL, even for no bytes.",
         sources: &[MAN, Source::Thread("LTP sendfile05; gVisor sendfile.cc, NegativeOffset")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -98,7 +95,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An offset whose address is bad fails with EFAULT.",
         sources: &[MAN, Source::Thread("LTP sendfile04")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -111,7 +107,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() that fails with EFAULT has sent nothing.",
         method: "Sends with an offset that can be read and not written: the kernel writes it when the bytes are gone.",
         sources: &[MAN],
-        finds: always(false),
         about: SENDFILE,
         lies: &[Lie::returned(Sysno::lseek, 0)],
         ..Claim::of_answers(
@@ -126,7 +121,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An offset for a source that cannot be sought fails with ESPIPE.",
         sources: &[MAN],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -138,7 +132,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Behind the end of the file, sendfile() returns 0.",
         sources: &[MAN, Source::Thread("gVisor sendfile.cc")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -154,7 +147,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "sendfile() of 0 bytes returns 0.",
         sources: &[MAN],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::returned(Sysno::sendfile, 1)],
         ..Claim::of_answers(
@@ -166,7 +158,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A count that is negative as a signed number fails with EINVAL.",
         sources: &[MAN, Source::Thread("gVisor sendfile.cc")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -178,7 +169,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "The largest count, SSIZE_MAX, is accepted from offset 0 and refused with EINVAL from offset 1.",
         sources: &[Source::Thread("Linux 7.3, fs/read_write.c, rw_verify_area"), Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -194,7 +184,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "One sendfile() transfers at most 0x7ffff000 bytes.",
         method: "Sends a file of 3 GiB without blocks to /dev/null.",
         sources: &[MAN, Source::Thread("python/cpython#82500")],
-        finds: &[between((6, 12), (7, 3), true)],
         about: SENDFILE,
         lies: &[Lie::returned(Sysno::sendfile, 3 << 30), Lie::shortened(Sysno::sendfile)],
         ..Claim::of_answers(
@@ -206,7 +195,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A descriptor that is not open, or not for reading or writing, fails with EBADF.",
         sources: &[MAN, Source::Thread("LTP sendfile03")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -224,7 +212,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A target opened with O_APPEND fails with EINVAL, with an offset or without.",
         sources: &[MAN, Source::Thread("rust-lang/rust#82410; gVisor sendfile.cc")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -241,7 +228,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Whether the target can be written is asked before whether it appends.",
         sources: &[Source::Thread("gVisor sendfile.cc, AppendCheckOrdering"), Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -253,7 +239,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Into a full pipe with O_NONBLOCK, sendfile() fails with EAGAIN.",
         sources: &[MAN, Source::Thread("LTP sendfile07; gVisor sendfile_socket.cc")],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -267,7 +252,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Fills a socket by write() until EAGAIN, then sends a byte of a file: where that is taken, it was added to the last \
                  buffer in the queue, whatever the limit.",
         sources: &[Source::Thread("LTP sendfile07"), Source::Measured],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SENDFILE,
         lies: &[Lie::accepted(Sysno::sendfile), Lie::refused(Sysno::sendfile, libc::EAGAIN).where_it(false)],
         ..Claim::of_answers(
@@ -281,7 +265,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends 1 MiB to a blocking pipe that nobody reads, in a thread of its own, until that has returned or sleeps in the \
                  call with the pipe full.",
         sources: &[MAN, Source::Measured],
-        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: SENDFILE,
         lies: &[
             Lie::returned(Sysno::sendfile, 1 << 20).where_it(true),
@@ -298,7 +281,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "sendfile() to a closed peer raises SIGPIPE and fails with EPIPE: there is no flag against it.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: &[
             Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOLINK)),
@@ -317,7 +299,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Beyond RLIMIT_FSIZE, sendfile() sends what fits, then fails with EFBIG and raises SIGXFSZ.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: &[
             Lie::refused(Sysno::sendfile, libc::EFBIG),
@@ -337,7 +318,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A memfd sealed against writing is refused as target with EPERM.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -350,7 +330,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() from pipe to pipe works as splice() does, into which it is turned since Linux 5.12.",
         method: "Sends from one pipe to another, and splices the same, for contrast.",
         sources: &[MAN],
-        finds: always(false),
         about: &[Sysno::sendfile, Sysno::splice],
         lies: &[Lie::accepted(Sysno::sendfile)],
         ..Claim::of_answers(
@@ -363,7 +342,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The source of sendfile() must support operations like mmap().",
         method: "Sends files of /proc that cannot be mapped.",
         sources: &[MAN],
-        finds: always(false),
         about: &[Sysno::sendfile, Sysno::mmap],
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL)],
         ..Claim::of_answers(
@@ -402,7 +380,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "/dev/zero is a target of sendfile().",
         sources: &[Source::Thread("Linux 6.7, commit 1b057bd800c3"), Source::Measured],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SENDFILE,
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL).where_it(true), Lie::accepted(Sysno::sendfile)],
         ..Claim::of_answers(
@@ -415,7 +392,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "/dev/full as a target of sendfile() gives ENOSPC, as write() does.",
         method: "Sends a byte there, and writes one, for contrast.",
         sources: &[Source::Man("full(4), man-pages 6.20"), Source::Thread("coreutils/coreutils#277")],
-        finds: always(false),
         about: SENDFILE,
         lies: &[Lie::about(Sysno::sendfile, What::OtherErrno(libc::ENOSPC))],
         ..Claim::of_answers(
@@ -430,7 +406,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An eventfd takes no sendfile(): EINVAL.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -444,7 +419,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends 200000 bytes to a connected UDP socket and looks for what arrives. Where sendfile() reports bytes as sent \
                  and nothing comes, they are lost in silence.",
         sources: &[Source::Measured, Source::Thread("Linux 6.5, MSG_SPLICE_PAGES")],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SENDFILE,
         lies: &[
             Lie::returned(Sysno::sendfile, 61440).where_it(true),
@@ -460,7 +434,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "To a UDP socket, one sendfile() is one datagram.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SENDFILE,
         lies: &[Lie::refused(Sysno::sendfile, libc::EINVAL), Lie::shortened(Sysno::sendfile)],
         ..Claim::of_answers(
@@ -477,7 +450,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends a file over a socket with the option, waits until all is acknowledged, and looks at the error queue. A send \
                  with the flag on the same socket is the control.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendfile, Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::CompletionForged(0)).after(0)],
         ..Claim::of_answers(

@@ -2,7 +2,8 @@
 //! datagrams.
 
 use super::tools::{AS_SENT, RECEIVED, arrived, filled, note_bytes, pipe, raised};
-use crate::claim::{Answer, Claim, Exception, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::pages::PAGE;
@@ -18,7 +19,6 @@ use syscalls::{Errno, Sysno};
 
 const TLS: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net/tls.c");
 const BLOCKING: SpliceFlags = SpliceFlags::empty();
-const SINCE_6_1: &[crate::verdict::Find] = &[between((6, 1), (7, 3), true)];
 
 const NOBODY_KNOWS: &str = "how much was sent before a reset, nobody else can say";
 
@@ -28,7 +28,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Over TLS in the kernel, sendfile() sends after write(), and any part of a file.",
         method: "Writes ten bytes, sends three parts of a file with offsets and lengths of no page, and compares what is decrypted.",
         sources: &[TLS],
-        finds: SINCE_6_1,
         about: &[Sysno::sendfile],
         modules: sockets::KTLS_MODULES,
         lies: &[Lie::skipped(Sysno::sendfile)],
@@ -42,7 +41,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Over TLS in the kernel, splice() from a pipe sends after write(), and with SPLICE_F_MORE.",
         method: "Writes ten bytes, splices 5000 with SPLICE_F_MORE and 700 without, and compares what is decrypted.",
         sources: &[TLS],
-        finds: SINCE_6_1,
         about: &[Sysno::splice],
         modules: sockets::KTLS_MODULES,
         lies: &[Lie::skipped(Sysno::splice)],
@@ -51,7 +49,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() of a TLS record that is no data fails with EINVAL.",
         sources: &[TLS],
-        finds: SINCE_6_1,
         about: &[Sysno::splice],
         modules: sockets::KTLS_MODULES,
         lies: &Lie::otherwise(Sysno::splice),
@@ -64,7 +61,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() moves a pipe's bytes into a multipath TCP connection.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect.c, its mode splice")],
-        finds: SINCE_6_1,
         about: &[Sysno::splice],
         lies: &[Lie::skipped(Sysno::splice)],
         ..Claim::of_answers(
@@ -90,7 +86,6 @@ pub const CLAIMS: &[Claim] = &[
                     EPIPE and raises SIGPIPE.",
         method: "Sends a file larger than the buffers in a thread, resets the connection once that sleeps, and sends again.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile_socket.cc"), Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &[Lie::refused(Sysno::sendfile, libc::ECONNRESET), Lie::accepted(Sysno::sendfile)],
         exceptions: &[
@@ -112,7 +107,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Pieces of any length, spliced into a UDP socket under SPLICE_F_MORE, are one datagram, whole.",
         method: "Splices a pipe of 1, 4095 and 100 bytes with SPLICE_F_MORE, then 777 bytes without, by IPv4 and IPv6, and compares.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"), Source::Measured],
-        finds: &[between((5, 10), (6, 12), true), between((6, 16), (7, 1), false), between((7, 2), (7, 3), true)],
         about: &[Sysno::splice],
         lies: &[
             Lie::skipped(Sysno::splice).where_it(true),
@@ -136,7 +130,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Pieces of even lengths, spliced into a UDP socket under SPLICE_F_MORE, are one datagram, whole.",
         method: "Splices a pipe of 100, 4096 and 700 bytes with SPLICE_F_MORE, then 2 bytes without, by IPv4 and IPv6, and compares.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"), Source::Measured],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[
             Lie::skipped(Sysno::splice).where_it(true),

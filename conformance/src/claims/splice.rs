@@ -5,7 +5,8 @@ use super::tools::{
     AFTER_CHANGE, ENTRIES_LENGTH, SPLICE, ZERO, all_arrived, arrived, carry, copies, entries_of, entries_to_tcp,
     note_length, note_readable, pipe,
 };
-use crate::claim::{Claim, Exception, Source, always, between, gate, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Claim, Exception, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
@@ -28,7 +29,6 @@ macro_rules! copies_claim {
             method: "Splices a file by way of a pipe (or into it), changes the file when all has arrived, and looks at what the \
                      receiver reads. New bytes are the file's own pages, old ones were copied.",
             sources: &[seed("3.3"), seed("6.1")],
-            finds: always($holds),
             about: &[Sysno::splice],
             lies: alias::SHARING_LIES,
             ..Claim::new($id, |lab| splice_copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_CHANGE, "shared")))
@@ -61,7 +61,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "splice(file, NULL, socket, NULL, size, SPLICE_F_MOVE), as in the sample, sends a file to a socket.",
         method: "Makes the call with the sample's arguments. With a pipe in between the same data goes through.",
         sources: &[seed("3.3")],
-        finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice).after(0)],
         ..Claim::new("splice.sample.file-to-socket", splice_sample_file_to_socket, |seen| {
@@ -72,7 +71,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "splice() needs a pipe at one of its ends.",
         method: "Splices between a file and a socket, two files and two sockets, then with a pipe as one end.",
         sources: &[seed("3.3"), seed("5.2"), MAN],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         ..Claim::new("splice.ends.pipe-needed", splice_ends_pipe_needed, |seen| {
@@ -89,7 +87,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "With a pipe at the other end, splice() takes any descriptor.",
         method: "Splices a few bytes from a descriptor of each kind into a pipe, and from a pipe into one of each kind.",
         sources: &[seed("3.3"), seed("6.1"), seed("7.3")],
-        finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice)],
         gates: &[ZERO],
@@ -104,7 +101,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Tries to splice a file into a TCP socket at once; the interposer counts the kernel entries of sending 1 MiB there \
                  through a pipe of 64 KiB.",
         sources: &[seed("3.3"), seed("6.1")],
-        finds: always(false),
         about: &[Sysno::splice],
         traced: true,
         lies: &[Lie::accepted(Sysno::splice).after(0)],
@@ -119,7 +115,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Tries to splice a file into a TCP socket at once; the interposer counts the kernel entries of sending 1 MiB there \
                  through a pipe of 1 MiB.",
         sources: &[seed("3.3"), seed("6.1")],
-        finds: always(false),
         about: &[Sysno::splice],
         traced: true,
         lies: &[Lie::accepted(Sysno::splice).after(0)],
@@ -135,7 +130,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "The interposer counts the kernel entries of sending 1 MiB to a TCP socket: through a default pipe, and through \
                  a buffer as large as that pipe.",
         sources: &[seed("1.2")],
-        finds: always(false),
         about: &[Sysno::splice, Sysno::read, Sysno::write],
         traced: true,
         lies: &[Lie::shortened(Sysno::write)],
@@ -147,7 +141,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "splice() moves data: the source does not have it afterwards.",
         method: "Splices a file into a pipe and reads the file again; for contrast, splices that pipe into another.",
         sources: &[seed("3.3")],
-        finds: always(false),
         about: &[Sysno::splice],
         lies: &[Lie::bytes(Sysno::pread64, alias::OLD, 0)],
         ..Claim::new("splice.moves.out-of-file", splice_moves_out_of_file, |seen| {
@@ -158,7 +151,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "splice() from a pipe takes the data out of it.",
         method: "Splices from one pipe to another and counts what is left.",
         sources: &[seed("3.3"), MAN],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 5 })],
         ..Claim::new("splice.moves.out-of-pipe", splice_moves_out_of_pipe, |seen| {
@@ -172,7 +164,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "There are file systems whose files cannot be spliced.",
         method: "Splices a file of every writable file system at hand into a pipe and back, and files of /proc into a pipe.",
         sources: &[seed("5.2")],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::accepted(Sysno::splice)],
         gates: &[gate(
@@ -191,7 +182,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A pipe and two splice() calls of the whole length, as in the sample, send a file that fits into the pipe.",
         method: "Makes the sample's calls for 16 KiB and reads what arrives.",
         sources: &[seed("5.2")],
-        finds: always(true),
         about: &[Sysno::splice, Sysno::pipe2],
         lies: &[Lie::shortened(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         ..Claim::new(
@@ -204,7 +194,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A pipe and two splice() calls of the whole length, as in the sample, send a file of any size.",
         method: "Makes the sample's calls for 1 MiB with a pipe of the default size.",
         sources: &[seed("5.2")],
-        finds: always(false),
         about: &[Sysno::splice, Sysno::pipe2],
         exceptions: &[Exception::Controls(
             "no lie makes a pipe larger; the same experiment with a file that fits holds (splice.sample.two-steps)",
@@ -219,7 +208,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The kernel has splice().",
         method: "Calls it with descriptors that are not open: EBADF comes from the call, ENOSYS from its absence.",
         sources: &[seed("1.1"), seed("5.2"), MAN],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSYS))],
         gates: &[gate("2.6.17", "the kernel has splice()", MAN)],
@@ -231,7 +219,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Into a pipe, the length of splice() is a bound that may be any number.",
         method: "Splices a file of 16 bytes into a pipe, with its length and with the largest number as length.",
         sources: &[Source::Thread("tokio-splice, issue 2: such a length was taken on Linux 6.5 and is refused on 6.8")],
-        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: &[Sysno::splice],
         lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true), Lie::accepted(Sysno::splice).where_it(false)],
         gates: &[gate(
@@ -247,7 +234,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The offsets of splice() are 64-bit numbers, in and out.",
         method: "Splices from behind 5 GiB of a sparse file and looks at the bytes and at the offset afterwards.",
         sources: &[seed("7.3"), MAN],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[
             Lie::about(Sysno::splice, What::OffsetKept),

@@ -2,7 +2,8 @@
 
 use super::sendfile_content::{COREUTILS_277, HOLED, holed, holed_bytes, until_refused};
 use super::tools::{arrived, filled, note_length, note_readable, pipe, reopen};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -31,7 +32,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Fills a pipe with whole pages and empties it, splices a byte of a file that is open for reading only into it, writes \
                  into the pipe, and reads the file.",
         sources: &[Source::Thread("CVE-2022-0847; LTP @6958277, testcases/kernel/security/dirtypipe/dirtypipe.c")],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::bytes(Sysno::pread64, b'f', b'w')],
         ..Claim::of_answers(
@@ -46,7 +46,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("openzfs/zfs#15163: a page of zeros that comes again and again was taken for one"),
             Source::Measured,
         ],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::bytes(Sysno::read, 0, b'f')],
         ..Claim::of_answers(
@@ -69,7 +68,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Spliced to an offset behind a file's end, bytes leave a hole before them, and the position stays.",
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/splice.cc")],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::skipped(Sysno::splice), Lie::about(Sysno::splice, What::OffsetKept)],
         ..Claim::of_answers(
@@ -100,7 +98,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "When the socket fails, what was spliced into the pipe for it is lost.",
         method: "Splices bytes into a pipe, closes the peer, splices the pipe into the socket, and looks into the pipe.",
         sources: &[Source::Thread("haproxy/haproxy#2505, where they stayed and went to the next"), Source::Measured],
-        finds: always(false),
         about: SPLICE,
         lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })],
         ..Claim::new(
@@ -131,7 +128,6 @@ pub const CLAIMS: &[Claim] = &[
                     rest stays in the pipe.",
         method: "Splices a pipe with 64 KiB into a file on a tmpfs of 40 KiB, until a call fails.",
         sources: &[COREUTILS_277],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::EINVAL)), Lie::returned(Sysno::splice, 1 << 16)],
         resources: &[Resource::UserPipePages],
@@ -147,7 +143,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Splices a pipe with 64 KiB into a file whose server, of the experiment's own, takes 40 KiB and has a quota then, until a call \
                  fails.",
         sources: &[Source::Man("write(2), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         modules: fuse::MODULES,
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSPC)), Lie::returned(Sysno::splice, 1 << 16)],
@@ -166,7 +161,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("golang/go#10948 and daeuniverse/dae#1115, which set the flag on the last piece"),
             Source::Measured,
         ],
-        finds: always(false),
         about: SPLICE,
         lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 }).with(1, sockets::SIOCOUTQNSD)],
         ..Claim::new("splice.flags.more-holds", splice_flags_more_holds, |seen| {
@@ -177,7 +171,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "With SPLICE_F_NONBLOCK, splice() from a socket that has nothing fails with EAGAIN.",
         method: "Splices from an empty TCP socket without O_NONBLOCK in a thread, until it has returned or sleeps in the call.",
         sources: &[Source::Thread("golang/go#59041"), MAN],
-        finds: always(false),
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EAGAIN)],
         exceptions: &[Exception::asked(Sysno::splice)],
@@ -193,7 +186,6 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread(
             "Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_splice_tcp_splice_loop_test.pkt",
         )],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::returned(Sysno::splice, 5), Lie::refused(Sysno::splice, libc::EAGAIN)],
         ..Claim::of_answers(
@@ -206,7 +198,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The pieces of a pipe go into a UDP socket as one datagram, by one splice().",
         method: "Writes 1, 777 and 4096 bytes into a pipe, splices it into a UDP socket, and reads a datagram.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/udp_splice_checksum.c"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: MOVED,
         exceptions: &[Exception::Of(Sysno::splice, What::Shortened, "a datagram is sent whole or not")],
@@ -240,7 +231,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "After a pipe was spliced into /dev/null it is empty: the next splice() is EAGAIN.",
         sources: &[Source::Thread("google/gvisor#9736; LTP @6958277, testcases/kernel/syscalls/splice/splice09.c")],
-        finds: always(true),
         about: SPLICE,
         lies: &Lie::otherwise(Sysno::splice),
         exceptions: &[Exception::asked(Sysno::splice)],
@@ -267,7 +257,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A pipe can be filled by splice() from a multipath TCP connection.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/mptcp/mptcp_connect.c, its mode splice")],
-        finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
         lies: MOVED,
         ..Claim::of_answers(
@@ -289,7 +278,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A pipe is spliced into a connection with TLS in the kernel, and comes out of the other end.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests")],
-        finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
         modules: sockets::KTLS_MODULES,
         lies: MOVED,
@@ -325,7 +313,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A pipe can be filled by splice() from a connection with TLS in the kernel: the bytes are in the clear there.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/tls.c, its splice tests")],
-        finds: &[between((6, 1), (7, 3), true)],
         about: SPLICE,
         modules: sockets::KTLS_MODULES,
         lies: MOVED,
@@ -352,7 +339,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "From a file that is open with O_DIRECT, splice() gives the pages of the page cache, as without.",
         method: "Splices a file on a disk by a descriptor with O_DIRECT into a pipe, changes the file, and looks at the pipe's bytes.",
         sources: &[MAN, Source::Thread("Linux 6.5, the series \"splice, net: ...\": copy_splice_read() for O_DIRECT")],
-        finds: always(false),
         about: SPLICE,
         lies: alias::SHARING_LIES,
         ..Claim::of_answers(

@@ -1,7 +1,8 @@
 //! `splice`: ends, offsets, flags and errors in its manual page, and behaviour beyond it.
 
 use super::tools::{filled, note_readable, pipe, raised, reopen, two};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -28,7 +29,6 @@ macro_rules! source_claim {
                 Source::Thread("Linux 5.10, commit 36e2c7421f02: no splice without splice_read"),
                 Source::Thread("LTP splice06, splice07; kselftest splice/"),
             ],
-            finds: $finds,
             about: SPLICE,
             lies: $lies,
             ..Claim::of_answers($id, |lab| splice_from(lab, $kind), &[("splice(source, pipe)", Answer::Is(1))])
@@ -42,7 +42,6 @@ macro_rules! sink_claim {
         Claim {
             statement: concat!("splice() empties a pipe into ", $name, "."),
             sources: &[Source::Thread("LTP splice07"), Source::Measured],
-            finds: $finds,
             about: SPLICE,
             lies: $lies,
             ..Claim::of_answers($id, |lab| splice_into(lab, $kind), &[("splice(pipe, sink)", Answer::Is(1))])
@@ -109,7 +108,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() of a pipe into /dev/full fails with ENOSPC, as write() does.",
         sources: &[Source::Man("full(4), man-pages 6.20"), Source::Thread("coreutils/coreutils#277")],
-        finds: always(false),
         about: SPLICE,
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::ENOSPC))],
         ..Claim::of_answers(
@@ -121,7 +119,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() of a pipe into a file with O_APPEND fails with EINVAL.",
         sources: &[MAN, Source::Thread("mre/fcat#10; axboe/liburing#291")],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -133,7 +130,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An offset for an end that is a pipe fails with ESPIPE.",
         sources: &[MAN],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -150,7 +146,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An offset for a device that cannot be sought, a pipe say, fails with EINVAL.",
         sources: &[MAN],
-        finds: always(false),
         about: SPLICE,
         lies: &[Lie::about(Sysno::splice, What::OtherErrno(libc::EINVAL))],
         ..Claim::of_answers(
@@ -165,7 +160,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An offset for a socket or a terminal fails with EINVAL.",
         sources: &[MAN],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -180,7 +174,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A negative offset fails with EINVAL, one whose address is bad with EFAULT.",
         sources: &[Source::Thread("LTP splice03; gVisor splice.cc"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -195,7 +188,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With an offset, splice() leaves the file position and sets the offset; without, it moves the position.",
         sources: &[MAN, Source::Thread("LTP splice02; gVisor splice.cc")],
-        finds: always(true),
         about: SPLICE,
         lies: &[
             Lie::about(Sysno::splice, What::OffsetKept),
@@ -218,7 +210,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() of a pipe into itself fails with EINVAL.",
         sources: &[MAN, Source::Thread("gVisor splice.cc, SamePipe")],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -230,7 +221,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Both ends of splice() can be pipes.",
         sources: &[MAN, Source::Thread("LTP splice04")],
-        finds: always(true),
         about: SPLICE,
         lies: TAKEN,
         ..Claim::of_answers(
@@ -242,7 +232,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A descriptor that is not open, or not for reading or writing, fails with EBADF.",
         sources: &[MAN, Source::Thread("LTP splice03")],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -262,7 +251,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With SPLICE_F_NONBLOCK, or O_NONBLOCK of the pipe, an empty or full pipe fails with EAGAIN.",
         sources: &[MAN, Source::Thread("gVisor splice.cc; Linux 5.1, commit ee5e001196d1")],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -279,7 +267,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An empty AF_UNIX socket that blocks fails with EAGAIN under SPLICE_F_NONBLOCK.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -291,7 +278,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() returns 0 at the end of its input: a file's end, a pipe without writers, a connection that is shut.",
         sources: &[MAN, Source::Thread("gVisor splice.cc")],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -308,7 +294,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() of 0 bytes returns 0 before anything is checked.",
         sources: &[Source::Thread("Linux 7.3, fs/splice.c, splice"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EBADF)],
         ..Claim::of_answers(
@@ -320,7 +305,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() with an unknown flag fails with EINVAL.",
         sources: &[Source::Thread("Linux 7.3, fs/splice.c, splice"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -332,7 +316,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "All four flags are accepted, whether they mean anything or not.",
         sources: &[MAN],
-        finds: always(true),
         about: SPLICE,
         lies: TAKEN,
         ..Claim::of_answers(
@@ -344,7 +327,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A length beyond SSIZE_MAX is accepted when splicing into a pipe: the pipe's room limits it.",
         sources: &[Source::Thread("Hanaasagi/tokio-splice#2; Linux 7.3, fs/splice.c"), Source::Measured],
-        finds: &[between((5, 10), (6, 1), true), between((6, 12), (7, 3), false)],
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true), Lie::returned(Sysno::splice, 1)],
         ..Claim::of_answers(
@@ -356,7 +338,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A length beyond SSIZE_MAX fails with EINVAL when splicing out of a pipe into a file.",
         sources: &[Source::Thread("Linux 7.3, fs/splice.c"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -368,7 +349,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A length beyond SSIZE_MAX is accepted from pipe to pipe.",
         sources: &[Source::Thread("Linux 7.3, fs/splice.c"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: TAKEN,
         ..Claim::of_answers(
@@ -380,7 +360,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "One splice() into a pipe moves as much as the pipe has room for: 65536 bytes by default, 1 MiB in a pipe of 1 MiB.",
         sources: &[Source::Man("pipe(7), man-pages 6.20"), Source::Thread("rust-lang/rust#155859")],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::shortened(Sysno::splice).after(1), Lie::refused(Sysno::splice, libc::EINVAL)],
         exceptions: &[Exception::Of(Sysno::splice, What::Shortened, "how much one call moves is what is claimed")],
@@ -398,7 +377,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Pieces of one byte each fill a pipe of 64 KiB: the pages of a file are counted, not the bytes.",
         method: "Splices single bytes of a file into a pipe of 16 pages until there is no room.",
         sources: &[Source::Thread("gVisor splice.cc"), Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EAGAIN).after(8)],
         resources: &[Resource::UserPipePages],
@@ -414,7 +392,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() into a pipe without readers, or into a socket without peer, raises SIGPIPE and fails with EPIPE.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: &[
             Lie::about(Sysno::splice, What::OtherErrno(libc::ENOLINK)),
@@ -433,7 +410,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Into a memfd sealed against writing splice() fails with EPERM, and what was in the pipe stays there.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -448,7 +424,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Beyond RLIMIT_FSIZE splice() fails with EFBIG, and what was in the pipe stays there.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -460,7 +435,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A TCP socket that is not connected fails as source with ENOTCONN, an AF_UNIX socket with EINVAL.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -475,7 +449,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() refers to the pages of a file: a change of the file while its bytes are in the pipe changes them.",
         sources: &[Source::Thread("rust-lang/rust#116451; systemd/systemd#29044")],
-        finds: always(true),
         about: SPLICE,
         lies: alias::SHARING_LIES,
         ..Claim::of_answers(
@@ -488,7 +461,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "O_APPEND set on another descriptor of the same open file makes splice() into it fail.",
         method: "Sets O_APPEND on a duplicate, as a shared terminal or log has it set by somebody else, and splices.",
         sources: &[Source::Thread("axboe/liburing#291; golang/go#60181")],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(

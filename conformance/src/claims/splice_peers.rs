@@ -1,7 +1,8 @@
 //! `splice`: behaviour that tests of other projects check, beyond its manual page.
 
 use super::tools::{arrived, filled, note_readable, pipe};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::kernel::to_have;
@@ -27,7 +28,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() between two files fails with EINVAL whichever of them has an offset.",
         sources: &[GVISOR],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -56,7 +56,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "An offset of the target that is negative, or that with the length is beyond the largest one, fails with EINVAL: \
                     nothing leaves the pipe.",
         sources: &[GVISOR],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -85,7 +84,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "From pipe to pipe, a length below what the first holds moves that much: the rest stays, in its order.",
         sources: &[GVISOR],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::skipped(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         ..Claim::of_answers(
@@ -117,7 +115,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() into a pipe in which one slot is free moves one page, though it was asked for two.",
         sources: &[GVISOR],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::returned(Sysno::splice, 8192).with(4, 8192), Lie::refused(Sysno::splice, libc::EAGAIN)],
         exceptions: &[Exception::Of(Sysno::splice, What::Shortened, "half of two pages is what there is room for")],
@@ -146,7 +143,6 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread(
             "LTP @6958277, testcases/kernel/syscalls/splice/splice06.c; Linux 5.11, commit 14e3e989f6a5",
         )],
-        finds: always(true),
         about: SPLICE,
         lies: &[Lie::skipped(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)],
         exceptions: &[Exception::Of(
@@ -166,7 +162,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "From /dev/zero and /dev/full splice() brings as many bytes as were asked for, a page or not, and all are zeros.",
         sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/splice/splice08.c and splice09.c")],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: SPLICE,
         lies: &[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true)],
         exceptions: &[Exception::Lacking("no lie brings zeros into a pipe")],
@@ -186,7 +181,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "/proc/PID/limits and /proc/PID/comm cannot be spliced: EINVAL.",
         sources: &[SHORT_READ],
-        finds: always(true),
         about: SPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -212,7 +206,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "splice() of two bytes, and then of a page, brings from a file of /proc/sys what read() brings.",
         sources: &[SHORT_READ],
-        finds: always(true),
         about: SPLICE,
         lies: BROUGHT,
         ..Claim::of_answers(
@@ -242,7 +235,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "An attribute of a module in /sys can be spliced, be it of text or of bytes: what comes is what read() brings.",
         method: "Splices `coresize`, which is text, and a note, which is bytes, of a module that is loaded.",
         sources: &[SHORT_READ],
-        finds: always(true),
         about: SPLICE,
         modules: &["dummy"],
         lies: BROUGHT,

@@ -1,18 +1,23 @@
 //! Functions that experiments of several interfaces share.
 
-use crate::claim::{Gate, Source, gate};
+use crate::claim::source::Source;
+use crate::claim::{Gate, gate};
+use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
+use crate::lab::pages::page;
 use crate::lab::sinks::{Kind, Sink};
+use crate::lab::sleeper::{Caller, returned};
 use crate::lab::{Lab, io, map_file, sockets};
 use crate::routes::{self, Ended, Outcome, Route, Transfer};
-use crate::verdict::{Observation, Setup, Stop};
-use nocopy_splice::{Pipe, PipeFlags, pipe2};
+use crate::verdict::{Noted, Observation, Setup, Stop};
+use nocopy_splice::{Pipe, PipeFlags, fcntl_getpipe_size, pipe2};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use syscalls::{Errno, Sysno};
 
 /// An empty pipe of the default size.
 pub(super) fn pipe() -> Result<Pipe, Stop> {
@@ -28,7 +33,99 @@ pub(super) fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
 
 /// A pipe of the default size, filled with pages.
 pub(super) fn full() -> Result<Pipe, Stop> {
-    filled(&vec![0; 1 << 16])
+    let pipe = pipe()?;
+    fill(&pipe, pipe_size(&pipe)?)?;
+    Ok(pipe)
+}
+
+/// Writes zeros into a pipe.
+pub(super) fn fill(pipe: &Pipe, length: usize) -> Result<(), Stop> {
+    aside(|| io::write_all(&pipe.write, &vec![0; length])).setup("fill a pipe")
+}
+
+/// The size of a pipe in bytes. An ordinary user who has many pipes gets smaller ones.
+pub(super) fn pipe_size(pipe: &Pipe) -> Result<usize, Stop> {
+    aside(|| fcntl_getpipe_size(&pipe.write)).setup("F_GETPIPE_SZ")
+}
+
+/// Reads a page from a pipe.
+pub(super) fn read_page(pipe: &impl AsFd) -> Result<(), Stop> {
+    io::read_full(pipe, &mut vec![0; page()]).setup("read a pipe")?;
+    Ok(())
+}
+
+/// The lies of a kernel that does not wait.
+pub(super) const fn does_not_wait(call: Sysno) -> [Lie; 2] {
+    [Lie::refused(call, libc::EAGAIN), Lie::about(call, What::Undone(0))]
+}
+
+/// The word for a call that was seen asleep.
+pub(super) const SLEEPS: &str = "sleeps";
+
+/// Waits until a call sleeps or has returned, and wakes it if it sleeps. Returns `sleeps` or what it returned, in words, and its result.
+pub(super) fn woken(
+    caller: Caller,
+    wake: impl FnOnce(&Caller) -> Result<(), Stop>,
+) -> Result<(String, Result<usize, Errno>), Stop> {
+    let slept = caller.sleeps()?;
+    if slept {
+        aside(|| wake(&caller))?;
+    }
+    let result = caller.join()?;
+    Ok((if slept { SLEEPS.to_owned() } else { returned(result) }, result))
+}
+
+/// What experiments note in one step: a look at a descriptor, or a call that sleeps.
+pub(super) trait See {
+    /// The number of bytes that can be read from a pipe or socket.
+    fn readable(&mut self, fact: &str, fd: &impl AsFd) -> Result<Noted<'_>, Stop>;
+    /// The length of a file.
+    fn length(&mut self, fact: &str, file: &File) -> Result<Noted<'_>, Stop>;
+    /// Whether a pipe holds exactly these bytes now, which are read: `as sent`, or `others`.
+    fn holds(&mut self, fact: &str, pipe: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop>;
+    /// Whether a pipe or socket gives exactly these bytes, read to the last of them: `as sent`, or `others`.
+    fn receives(&mut self, fact: &str, fd: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop>;
+    /// That a call sleeps until `wake`, as a fact named after the call; then its result, as another one.
+    fn sleeps(
+        &mut self,
+        call: &str,
+        caller: Caller,
+        wake: impl FnOnce(&Caller) -> Result<(), Stop>,
+    ) -> Result<Noted<'_>, Stop>;
+}
+
+impl See for Observation {
+    fn readable(&mut self, fact: &str, fd: &impl AsFd) -> Result<Noted<'_>, Stop> {
+        let count = aside(|| sockets::readable(fd))?;
+        Ok(self.count(fact, count as u64))
+    }
+
+    fn length(&mut self, fact: &str, file: &File) -> Result<Noted<'_>, Stop> {
+        let length = aside(|| file.metadata()).setup("fstat")?.len();
+        Ok(self.count(fact, length))
+    }
+
+    fn holds(&mut self, fact: &str, pipe: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop> {
+        let mut held = vec![0; aside(|| sockets::readable(pipe))?];
+        let read = io::read_full(pipe, &mut held).setup("read a pipe")?;
+        Ok(self.text(fact, if held[..read] == *bytes { AS_SENT } else { "others" }))
+    }
+
+    fn receives(&mut self, fact: &str, fd: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop> {
+        let same = arrived(fd, bytes)?;
+        Ok(self.text(fact, if same { AS_SENT } else { "others" }))
+    }
+
+    fn sleeps(
+        &mut self,
+        call: &str,
+        caller: Caller,
+        wake: impl FnOnce(&Caller) -> Result<(), Stop>,
+    ) -> Result<Noted<'_>, Stop> {
+        let (word, result) = woken(caller, wake)?;
+        self.text(call, word).says(SLEEPS);
+        Ok(self.call(format!("{call}, then"), result))
+    }
 }
 
 /// Two empty pipes.
@@ -71,6 +168,7 @@ pub(super) fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result
     let result = call();
     Ok((result, CAUGHT.load(Ordering::Relaxed) - before))
 }
+
 /// The change that allows two devices to be spliced.
 pub(super) const ZERO: Gate = gate(
     "6.7",

@@ -1,6 +1,7 @@
 //! `vmsplice`.
 
-use crate::claim::{Answer, Claim, Resource, Source, always, gate, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Answer, Claim, Resource, gate};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, Sharing};
@@ -21,7 +22,6 @@ macro_rules! copies_claim {
             method: "Sends memory by way of a pipe (or into it), changes the memory when all has arrived, and looks at what the \
                      receiver reads. New bytes are the sender's own pages, old ones were copied.",
             sources: &[Source::Man("vmsplice(2), man-pages 6.20"), Source::Measured],
-            finds: $finds,
             about: &[Sysno::vmsplice, Sysno::splice],
             lies: alias::SHARING_LIES,
             ..Claim::new($id, |lab| copies(lab, $kind), |seen| Verdict::holds_if(seen.is(AFTER_STORE, "shared")))
@@ -40,7 +40,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Gives pages to a pipe (SPLICE_F_GIFT), splices the pipe into a file with SPLICE_F_MOVE, changes the memory, and \
                  looks at the file.",
         sources: &[seed("3.3"), Source::Man("splice(2) and vmsplice(2), man-pages 6.20")],
-        finds: always(false),
         about: &[Sysno::splice, Sysno::vmsplice],
         lies: alias::SHARING_LIES,
         gates: &[gate("2.6.21", "SPLICE_F_MOVE does nothing", Source::Man("splice(2), man-pages 6.20"))],
@@ -53,7 +52,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Gives 128 KiB to a pipe of 64 KiB with SPLICE_F_NONBLOCK, and splices the pipe into a file when poll() says that \
                  there is no room.",
         sources: &[Source::Thread("LTP @6958277, testcases/kernel/syscalls/vmsplice/vmsplice01.c")],
-        finds: always(true),
         about: &[Sysno::vmsplice, Sysno::splice, Sysno::poll],
         lies: &[Lie::refused(Sysno::vmsplice, libc::EINVAL), Lie::returned(Sysno::vmsplice, 1 << 17)],
         resources: &[Resource::UserPipePages],

@@ -1,7 +1,8 @@
 //! `vmsplice`: ends, vectors, flags and errors in its manual page, and behaviour beyond it.
 
 use super::tools::{full, note_readable, pipe, raised};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
@@ -25,7 +26,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "vmsplice() to a descriptor that is not open, or is no pipe, fails with EBADF.",
         sources: &[MAN, Source::Thread("LTP vmsplice02")],
-        finds: always(true),
         about: VMSPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -41,7 +41,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "vmsplice() of nothing to a descriptor that is no pipe fails with EBADF.",
         sources: &[MAN],
-        finds: always(false),
         about: VMSPLICE,
         lies: &[Lie::refused(Sysno::vmsplice, libc::EBADF)],
         ..Claim::of_answers(
@@ -56,7 +55,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "vmsplice() takes 1024 buffers and fails with EINVAL for one more.",
         sources: &[MAN, Source::Thread("LTP vmsplice02")],
-        finds: always(true),
         about: VMSPLICE,
         lies: OTHERWISE,
         resources: &[Resource::UserPipePages],
@@ -72,7 +70,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With SPLICE_F_GIFT, memory that is not aligned to pages, or no multiple of one, fails with EINVAL.",
         sources: &[MAN],
-        finds: always(false),
         about: VMSPLICE,
         lies: &[Lie::refused(Sysno::vmsplice, libc::EINVAL)],
         exceptions: &[Exception::Of(Sysno::vmsplice, What::Shortened, "half of an unaligned gift is one, too")],
@@ -85,7 +82,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With SPLICE_F_NONBLOCK, vmsplice() into a full pipe, and out of an empty one, fails with EAGAIN.",
         sources: &[MAN],
-        finds: always(true),
         about: VMSPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -100,7 +96,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "An unknown flag of vmsplice() fails with EINVAL.",
         sources: &[Source::Thread("Linux 7.3, fs/splice.c, vmsplice"), Source::Measured],
-        finds: always(true),
         about: VMSPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -112,7 +107,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A bad address, of the vector or of a buffer, fails with EFAULT.",
         sources: &[Source::Thread("LTP vmsplice02; Linux 7.3, fs/splice.c"), Source::Measured],
-        finds: always(true),
         about: VMSPLICE,
         lies: OTHERWISE,
         ..Claim::of_answers(
@@ -128,7 +122,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "vmsplice() into a pipe without readers raises SIGPIPE and fails with EPIPE.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: VMSPLICE,
         lies: &[
             Lie::about(Sysno::vmsplice, What::OtherErrno(libc::ENOLINK)),
@@ -143,7 +136,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "More memory than the pipe has room for is taken in part, up to 65536 bytes, with SPLICE_F_NONBLOCK.",
         sources: &[Source::Thread("LTP vmsplice01"), Source::Measured],
-        finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::returned(Sysno::vmsplice, 192 << 10), Lie::refused(Sysno::vmsplice, libc::EAGAIN)],
         exceptions: &[Exception::Of(Sysno::vmsplice, What::Shortened, "how much one call takes is what is claimed")],
@@ -157,7 +149,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Memory that is unmapped after vmsplice() stays in the pipe as it was.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::bytes(Sysno::read, OLD, 0)],
         ..Claim::of_answers(
@@ -171,7 +162,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Gives four pages to a pipe, takes them out by vmsplice() at its read end, changes the given memory, and looks at the \
                  taken.",
         sources: &[MAN, Source::Thread("LTP vmsplice03")],
-        finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::refused(Sysno::vmsplice, libc::EBADF)],
         ..Claim::of_answers(
@@ -185,7 +175,6 @@ pub const CLAIMS: &[Claim] = &[
                     the parent's memory.",
         method: "A child gives inherited memory to a pipe, unmaps it and ends; the parent changes its memory and reads the pipe.",
         sources: &[Source::Thread("CVE-2020-29374; Linux 7.3, tools/testing/selftests/mm/cow.c")],
-        finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::bytes(Sysno::read, OLD, NEW)],
         ..Claim::of_answers(
@@ -199,7 +188,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Gives memory to a pipe, forks a child that waits, changes the memory, and reads the pipe. The same without a child is \
                  the control.",
         sources: &[MAN],
-        finds: always(false),
         about: VMSPLICE,
         lies: &[Lie::bytes(Sysno::read, OLD, NEW)],
         ..Claim::new("vmsplice.memory.forked", vmsplice_memory_forked, |seen| {
@@ -212,7 +200,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Memory of memfd_secret() cannot be given to a pipe: EFAULT.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/mm/memfd_secret.c")],
-        finds: &[between((6, 12), (7, 3), true)],
         about: VMSPLICE,
         lies: OTHERWISE,
         exceptions: &[Exception::asked(Sysno::vmsplice)],

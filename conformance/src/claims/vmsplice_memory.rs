@@ -2,7 +2,8 @@
 
 use super::tools::{note_readable, pipe, two};
 use super::vmsplice_manual::{child_that_waits, ended, give, taken};
-use crate::claim::{Answer, Claim, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::Lab;
@@ -24,7 +25,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "The parent gives memory to a pipe, before fork() and after it, and unmaps it; the child stores to its memory; the \
                  parent reads the pipe.",
         sources: &[Source::Thread("CVE-2020-29374; Linux 7.3, tools/testing/selftests/mm/cow.c")],
-        finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::bytes(Sysno::read, OLD, NEW)],
         ..Claim::of_answers(
@@ -43,7 +43,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Man("pkeys(7), man-pages 6.20"),
             Source::Thread("Linux 7.3, tools/testing/selftests/mm/protection_keys.c"),
         ],
-        finds: always(true),
         about: VMSPLICE,
         lies: &[Lie::accepted(Sysno::vmsplice), Lie::refused(Sysno::vmsplice, libc::EFAULT)],
         ..Claim::of_answers(

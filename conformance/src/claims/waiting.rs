@@ -1,14 +1,15 @@
 //! Calls on pipes that sleep, and what wakes them.
 
 use super::tools::{filled, full, pipe, raised, two};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::sleeper::{Caller, interrupt_with, returned};
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_sendfile::sendfile;
-use nocopy_splice::{IoVec, Pipe, SpliceFlags, splice, tee, vmsplice_to_pipe};
+use nocopy_splice::{IoVec, Pipe, SpliceFlags, splice, vmsplice_to_pipe};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
@@ -34,7 +35,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A write() into a full pipe sleeps until a page of the pipe has been read.",
         method: WAITS,
         sources: &[MAN, Source::Thread("LTP @6958277, testcases/kernel/syscalls/pipe2/pipe2_04.c")],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &does_not_wait(Sysno::write),
         resources: OF_USER,
@@ -55,7 +55,6 @@ pub const CLAIMS: &[Claim] = &[
                     SIGPIPE comes with both.",
         method: "Writes a byte into a full pipe, and 128 KiB into an empty one, in threads that sleep there when the read end is closed.",
         sources: &[GVISOR_PIPE, Source::Measured],
-        finds: always(true),
         about: &[Sysno::write],
         lies: &[Lie::refused(Sysno::write, libc::EAGAIN), Lie::about(Sysno::write, What::Swallowed(libc::SIGPIPE))],
         exceptions: &[Exception::Of(
@@ -83,7 +82,6 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread(
             "Linux 5.6, commit 6551d5c56eb0; LTP @6958277, testcases/kernel/syscalls/pipe/pipe13.c",
         )],
-        finds: always(true),
         about: &[Sysno::read],
         lies: &does_not_wait(Sysno::read),
         ..Claim::of_answers(
@@ -101,7 +99,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "splice() of an empty pipe sleeps until something is written to it.",
         method: WAITS,
         sources: &[SPLICE_MAN, GVISOR_SPLICE],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &does_not_wait(Sysno::splice),
         ..Claim::of_answers(
@@ -130,7 +127,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "splice() into a full pipe sleeps until a page of it has been read.",
         method: WAITS,
         sources: &[SPLICE_MAN, GVISOR_SPLICE],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &does_not_wait(Sysno::splice),
         resources: OF_USER,
@@ -156,7 +152,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A signal ends a splice() that waits for room in a pipe: it fails with EINTR, and has moved nothing.",
         method: "Sends a signal, of which the handler is without SA_RESTART, to a thread that sleeps in the call.",
         sources: &[GVISOR_SPLICE, SPLICE_MAN],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::refused(Sysno::splice, libc::EINTR), Lie::about(Sysno::splice, What::OtherErrno(libc::EIO))],
         exceptions: &[Exception::asked(Sysno::splice)],
@@ -176,7 +171,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "A thread moves bytes from one pipe to the other, another one moves them back, a hundred times: one byte, and sixteen in \
                  buffers of their own, which fill the pipe.",
         sources: &[GVISOR_SPLICE],
-        finds: always(true),
         about: &[Sysno::splice],
         lies: &[Lie::refused(Sysno::splice, libc::EDEADLK)],
         exceptions: &[Exception::Of(
@@ -200,7 +194,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A read() and a splice() of the same descriptor, side by side, do not wait for each other for ever.",
         method: "One thread reads a file of 1 MiB and another one splices it, page by page, until both have come to its end.",
         sources: &[GVISOR_SPLICE],
-        finds: always(true),
         about: &[Sysno::splice, Sysno::read],
         lies: &[Lie::refused(Sysno::splice, libc::EDEADLK), Lie::refused(Sysno::read, libc::EDEADLK).with(2, 4096)],
         exceptions: &[
@@ -220,58 +213,12 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "tee() of an empty pipe sleeps until something is written to it.",
-        method: WAITS,
-        sources: &[Source::Man("tee(2), man-pages 6.20"), GVISOR_SPLICE],
-        finds: always(true),
-        about: &[Sysno::tee],
-        lies: &does_not_wait(Sysno::tee),
-        ..Claim::of_answers(
-            "tee.waits.empty-pipe",
-            |_lab| {
-                let (first, second) = two()?;
-                let first = Arc::new(first);
-                let from = Arc::clone(&first);
-                let caller =
-                    Caller::start(Sysno::tee, move || io::again(|| tee(&from.read, &second.write, 1, BLOCKING)))?;
-                let mut seen = Observation::new();
-                note_sleeper(&mut seen, "tee(empty pipe, pipe, 1)", caller, |_| {
-                    io::write_all(&first.write, b"b").setup("write to a pipe")
-                })?;
-                Ok(seen)
-            },
-            &[("tee(empty pipe, pipe, 1)", Answer::Says("sleeps")), ("tee(empty pipe, pipe, 1), then", Answer::Is(1))],
-        )
-    },
-    Claim {
-        statement: "tee() into a full pipe sleeps until a page of it has been read.",
-        method: WAITS,
-        sources: &[GVISOR_SPLICE],
-        finds: always(true),
-        about: &[Sysno::tee],
-        lies: &does_not_wait(Sysno::tee),
-        resources: OF_USER,
-        ..Claim::of_answers(
-            "tee.waits.full-pipe",
-            |_lab| {
-                let source = filled(b"b")?;
-                let Pipe { read, write } = full()?;
-                let caller = Caller::start(Sysno::tee, move || io::again(|| tee(&source.read, &write, 1, BLOCKING)))?;
-                let mut seen = Observation::new();
-                note_sleeper(&mut seen, "tee(pipe, full pipe, 1)", caller, |_| read_page(&read))?;
-                Ok(seen)
-            },
-            &[("tee(pipe, full pipe, 1)", Answer::Says("sleeps")), ("tee(pipe, full pipe, 1), then", Answer::Is(1))],
-        )
-    },
-    Claim {
         statement: "vmsplice() into a full pipe sleeps until a page of it has been read.",
         method: WAITS,
         sources: &[
             Source::Man("vmsplice(2), man-pages 6.20"),
             Source::Thread("LTP @6958277, testcases/kernel/syscalls/vmsplice/vmsplice04.c"),
         ],
-        finds: always(true),
         about: &[Sysno::vmsplice],
         lies: &does_not_wait(Sysno::vmsplice),
         resources: OF_USER,
@@ -295,7 +242,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "sendfile() into a full pipe sleeps until a page of it has been read.",
         method: WAITS,
         sources: &[Source::Thread("gVisor @3c5eee1, test/syscalls/linux/sendfile.cc")],
-        finds: always(true),
         about: &[Sysno::sendfile],
         lies: &does_not_wait(Sysno::sendfile),
         resources: OF_USER,

@@ -1,7 +1,8 @@
 //! `MSG_ZEROCOPY`.
 
 use super::tools::{all_arrived, arrived, entries_of};
-use crate::claim::{Claim, Exception, Gate, Resource, Source, always, between, gate, seed};
+use crate::claim::source::{Source, seed};
+use crate::claim::{Claim, Exception, Gate, Resource, gate};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
@@ -39,7 +40,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A TCP socket takes SO_ZEROCOPY (since Linux 4.14).",
         method: "Sets the option and reads it back.",
         sources: &[seed("1.1"), seed("3.4"), seed("5.3"), DOC],
-        finds: always(true),
         about: &[Sysno::setsockopt],
         lies: &[Lie::refused(Sysno::setsockopt, libc::ENOPROTOOPT), Lie::skipped(Sysno::setsockopt)],
         gates: &[gate("4.14", "a TCP socket takes SO_ZEROCOPY", seed("1.1"))],
@@ -51,7 +51,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "With Linux 4.14 MSG_ZEROCOPY came to sockets of every kind.",
         method: "Sets SO_ZEROCOPY on a socket of each family that an unprivileged user can make.",
         sources: &[seed("1.1"), seed("3.4")],
-        finds: always(false),
         about: &[Sysno::setsockopt],
         lies: &[Lie::accepted(Sysno::setsockopt)],
         gates: &[gate(
@@ -68,7 +67,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Makes the sample's call on a socket without SO_ZEROCOPY and, when the peer has read and acknowledged all, \
                  looks for a completion. The same with SO_ZEROCOPY is the control: there one comes.",
         sources: &[seed("3.4"), seed("5.3"), seed("7.2")],
-        finds: always(false),
         about: &[Sysno::sendmsg, Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::CompletionForged(0)).after(0)],
         ..Claim::new("zerocopy.sample.flag-only", zerocopy_sample_flag_only, |seen| {
@@ -80,7 +78,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Reads from the completion whether the kernel copied; changes the memory when all has arrived and looks at what \
                  the receiver reads.",
         sources: &[seed("3.4"), seed("6.1")],
-        finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: NOT_COPIED,
         varies: &["completions"],
@@ -90,7 +87,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "From user memory to an AF_UNIX socket, MSG_ZEROCOPY makes no CPU copy.",
         method: "Sets SO_ZEROCOPY, sends with the flag in any case, changes the memory, and looks at what the receiver reads.",
         sources: &[seed("3.4"), seed("6.1")],
-        finds: always(false),
         about: &[Sysno::setsockopt, Sysno::sendmsg],
         lies: alias::SHARING_LIES,
         ..Claim::new("zerocopy.copies.unix", zerocopy_copies_unix, |seen| {
@@ -101,7 +97,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MSG_ZEROCOPY sends into a pipe without a CPU copy.",
         method: "Calls sendmsg() with the flag on the write end of a pipe.",
         sources: &[seed("3.4")],
-        finds: always(false),
         about: &[Sysno::sendmsg],
         lies: &[Lie::accepted(Sysno::sendmsg)],
         ..Claim::new(
@@ -114,7 +109,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "MSG_ZEROCOPY writes into a file without a CPU copy.",
         method: "Calls sendmsg() with the flag on a file.",
         sources: &[seed("3.4")],
-        finds: always(false),
         about: &[Sysno::sendmsg],
         lies: &[Lie::accepted(Sysno::sendmsg)],
         ..Claim::new(
@@ -128,7 +122,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends UDP datagrams out of a device that drops them (dummy or ifb, in a network namespace) and reads from the \
                  completions whether the kernel copied.",
         sources: &[seed("3.4"), seed("6.1"), DOC],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["dummy"],
         lies: COPIED_INSTEAD,
@@ -142,7 +135,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "To another network namespace, over veth, MSG_ZEROCOPY makes no CPU copy.",
         method: "Sends over TCP to a peer in another namespace and reads from the completions whether the kernel copied.",
         sources: &[seed("3.4"), DOC],
-        finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["veth"],
         lies: NOT_COPIED,
@@ -158,7 +150,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "In a guest with two cards wired to each other: sends over TCP to a peer in another namespace and reads from the \
                  completions whether the kernel copied.",
         sources: &[DOC, Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["vmxnet3"],
         resources: &[Resource::Machine],
@@ -174,7 +165,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A vsock socket takes SO_ZEROCOPY.",
         method: "Sets the option on a stream socket of the family.",
         sources: &[DOC],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::setsockopt],
         modules: &["vsock_loopback"],
         lies: &[Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP).where_it(true), Lie::accepted(Sysno::setsockopt)],
@@ -188,7 +178,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends to the own machine (CID 1), changes the memory when something has arrived, and looks at what the receiver \
                  reads and what the completion says.",
         sources: &[DOC, Source::Measured],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::sendto, Sysno::recvmsg],
         modules: &["vsock_loopback"],
         lies: alias::SHARING_LIES,
@@ -203,7 +192,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Receives with the flag on a socket with SO_ZEROCOPY and compares with a plain receive of the same bytes; no \
                  completion comes at either end.",
         sources: &[seed("3.4"), seed("5.3")],
-        finds: always(true),
         about: &[Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::Garbled).after(0)],
         ..Claim::new("zerocopy.recv.flag", zerocopy_recv_flag, |seen| {
@@ -216,7 +204,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Linux has no zero-copy for receiving from a socket.",
         method: "Asks a TCP socket for TCP_ZEROCOPY_RECEIVE. An option that no kernel has is the control: ENOPROTOOPT.",
         sources: &[seed("5.3")],
-        finds: always(false),
         about: &[Sysno::getsockopt],
         lies: &[Lie::refused(Sysno::getsockopt, libc::ENOPROTOOPT)],
         gates: &[gate(
@@ -232,7 +219,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Every send with MSG_ZEROCOPY has its completion, which the sender must wait for.",
         method: "Sends three times and reads completions until they cover three sends; then there are no more.",
         sources: &[seed("5.3"), DOC],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: &[
             Lie::refused(Sysno::recvmsg, libc::EAGAIN),
@@ -250,7 +236,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The kernel lets a sender go on that reads no completion.",
         method: "Sends 1000 times 100 bytes, the peer reading them, without a look at the error queue; then reads it.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendto],
         lies: &[Lie::refused(Sysno::sendto, libc::ENOBUFS).after(100)],
         varies: &["ranges in the error queue"],
@@ -263,7 +248,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Reads a completion with a control buffer of length 0, as the sample's zeroed or unset field has it at best, then \
                  another with a buffer of 8 bytes, and looks for what is left.",
         sources: &[seed("5.3")],
-        finds: always(false),
         about: &[Sysno::recvmsg],
         lies: &[Lie::skipped(Sysno::recvmsg).with(2, 0x2000)],
         ..Claim::new("zerocopy.sample.errqueue-lost", zerocopy_sample_errqueue_lost, |seen| {
@@ -277,7 +261,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Sending with MSG_ZEROCOPY is one system call, two crossings.",
         method: "The interposer counts the kernel entries of sending 1 MiB in chunks of 16 KiB, completions included.",
         sources: &[seed("6.1")],
-        finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         traced: true,
         exceptions: &[Exception::Controls(
@@ -292,7 +275,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Beyond the kernel version, the direction and the completions, MSG_ZEROCOPY has no limit.",
         method: "With a limit of locked memory of 0 and without CAP_IPC_LOCK, sends one byte with and without the flag.",
         sources: &[seed("5.3")],
-        finds: always(false),
         about: &[Sysno::sendto],
         resources: &[Resource::UserMemlock],
         lies: &[Lie::accepted(Sysno::sendto)],
@@ -304,7 +286,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "SO_ZEROCOPY is off on a new socket.",
         method: "Reads the option of a new TCP socket.",
         sources: &[DOC],
-        finds: always(true),
         about: &[Sysno::getsockopt],
         lies: &[Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: 1 })],
         ..Claim::new("zerocopy.option.default-off", zerocopy_option_default_off, |seen| {
@@ -321,7 +302,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_basic.pkt"),
             Source::Measured,
         ],
-        finds: always(true),
         about: &[Sysno::setsockopt, Sysno::getsockopt, Sysno::accept4],
         lies: &[Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: 0 })],
         ..Claim::new("zerocopy.option.inherited", zerocopy_option_inherited, |seen| {
@@ -336,7 +316,6 @@ pub const CLAIMS: &[Claim] = &[
                     took bytes, whatever their length.",
         method: "Sends once, then 100, 4096 and 1 bytes with the flag and once without, and reads the ranges.",
         sources: &[DOC],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))],
         ..Claim::new("zerocopy.ids.count-flagged-calls", zerocopy_ids_count_flagged_calls, |seen| {
@@ -351,7 +330,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "On an AF_UNIX socket recvmsg() ignores MSG_ERRQUEUE: it takes ordinary data.",
         method: "Puts five bytes into the queue and reads with MSG_ERRQUEUE; the same on a TCP socket, for contrast.",
         sources: &[Source::Measured],
-        finds: always(true),
         about: &[Sysno::recvmsg],
         lies: &[Lie::refused(Sysno::recvmsg, libc::EAGAIN), Lie::accepted(Sysno::recvmsg)],
         ..Claim::new("zerocopy.queue.unix-ignores-errqueue", zerocopy_queue_unix_ignores_errqueue, |seen| {

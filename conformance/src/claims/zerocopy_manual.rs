@@ -1,7 +1,8 @@
 //! `MSG_ZEROCOPY`: the option, the error queue and completions in the kernel's document, and behaviour beyond it.
 
 use super::tools::note_readable;
-use crate::claim::{Answer, Claim, Exception, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
@@ -36,7 +37,6 @@ macro_rules! unsupported_claim {
             statement: concat!("SO_ZEROCOPY of ", $name, " fails with EOPNOTSUPP."),
             method: "Sets the option. Linux 5.10 answers 524, ENOTSUPP, a number that no program knows.",
             sources: &[DOC, Source::Measured],
-            finds: $finds,
             about: SETSOCKOPT,
             lies: &[
                 Lie::about(Sysno::setsockopt, What::OtherErrno(524)).where_it(true),
@@ -112,7 +112,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A UDP-Lite socket can be made.",
         sources: &[Source::Man("udplite(7), man-pages 6.20")],
-        finds: &[between((5, 10), (7, 0), true), between((7, 1), (7, 3), false)],
         about: &[Sysno::socket],
         lies: &[Lie::refused(Sysno::socket, libc::EPROTONOSUPPORT).where_it(true)],
         exceptions: &[Exception::asked(Sysno::socket), Exception::Lacking("no lie makes a socket")],
@@ -141,7 +140,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A UDP socket takes SO_ZEROCOPY (since Linux 5.0).",
         sources: &[DOC],
-        finds: always(true),
         about: SETSOCKOPT,
         lies: &[Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP), Lie::skipped(Sysno::setsockopt)],
         ..Claim::of_answers(
@@ -159,7 +157,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "SO_ZEROCOPY takes 0 and 1; other values, and a value shorter than an int, fail with EINVAL.",
         sources: &[Source::Thread("Linux 7.3, net/core/sock.c, sk_setsockopt"), Source::Measured],
-        finds: always(true),
         about: SETSOCKOPT,
         lies: &Lie::otherwise(Sysno::setsockopt),
         ..Claim::of_answers(
@@ -177,7 +174,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A send with MSG_ZEROCOPY on a socket without SO_ZEROCOPY fails with ENOBUFS.",
         sources: &[DOC_5_10],
-        finds: always(false),
         about: &[Sysno::sendmsg],
         lies: &[Lie::refused(Sysno::sendmsg, libc::ENOBUFS)],
         ..Claim::of_answers(
@@ -199,7 +195,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A send that fails takes no completion id, nor does one of no bytes.",
         method: "Sends from a bad address and no bytes, then a byte, and reads the id of its completion.",
         sources: &[KSELFTEST, Source::Thread("alibaba/PhotonLibOS#1264")],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))],
         ..Claim::of_answers(
@@ -215,7 +210,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "MSG_PEEK leaves the entry in the error queue, as it leaves data in the receive queue.",
         sources: &[Source::Man("recv(2), man-pages 6.20")],
-        finds: always(false),
         about: &[Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::CompletionForged(0)).after(1)],
         ..Claim::of_answers(
@@ -227,7 +221,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Reading the error queue never blocks: it is EAGAIN when it is empty, on a socket that blocks too.",
         sources: &[DOC],
-        finds: always(true),
         about: &[Sysno::recvmsg],
         lies: &[Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::recvmsg)],
         exceptions: &[Exception::asked(Sysno::recvmsg)],
@@ -246,7 +239,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A completion raises POLLERR and is no error of the socket: SO_ERROR is 0, and sending goes on.",
         sources: &[DOC],
-        finds: always(true),
         about: &[Sysno::poll, Sysno::getsockopt],
         lies: &[
             Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: libc::EIO }),
@@ -266,7 +258,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A completion has errno 0, origin 5 (SO_EE_ORIGIN_ZEROCOPY) and, over loopback, code 1 (COPIED).",
         sources: &[DOC],
-        finds: always(true),
         about: &[Sysno::recvmsg],
         lies: &[Lie::completion(Field::Code, 0), Lie::completion(Field::Origin, 2)],
         ..Claim::of_answers(
@@ -284,7 +275,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Memory behind the end of its file fails with EFAULT when it is sent with MSG_ZEROCOPY.",
         sources: &[Source::Thread("gVisor; h2o/h2o#909"), Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendto],
         lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::sendto)],
         exceptions: &[Exception::asked(Sysno::sendto)],
@@ -307,7 +297,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Completions of sends are still reported when the peer has closed.",
         sources: &[KSELFTEST],
-        finds: always(true),
         about: &[Sysno::recvmsg],
         lies: &[Lie::refused(Sysno::recvmsg, libc::EAGAIN)],
         ..Claim::of_answers(

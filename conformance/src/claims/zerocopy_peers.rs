@@ -2,7 +2,8 @@
 
 use super::zerocopy::completions_come;
 use super::zerocopy_sends::{complete, packetdrill, send_byte_and_note};
-use crate::claim::{Answer, Claim, Exception, Source, always};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
@@ -29,7 +30,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Of parts of one UDP datagram that are sent with and without the flag, those with it are completed, and all arrive.",
         method: "Sends three parts under MSG_MORE, the second without the flag, and reads the datagram and the completions.",
         sources: &[KSELFTEST],
-        finds: always(true),
         about: SENDTO,
         lies: ONE_SHIFTED,
         exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, WHOLE_OR_NOT)],
@@ -43,7 +43,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A UDP datagram of several pieces that is sent with the flag arrives whole, under MSG_MORE or not.",
         method: "Sends 1, 100, 4096 and 3001 bytes by one sendmsg(), then the same in two under MSG_MORE, and compares.",
         sources: &[Source::Thread("liburing @27255f4, test/send-zerocopy.c"), KSELFTEST],
-        finds: always(true),
         about: &[Sysno::sendmsg],
         lies: &[Lie::refused(Sysno::sendmsg, libc::EMSGSIZE)],
         exceptions: &[Exception::Of(Sysno::sendmsg, What::Shortened, WHOLE_OR_NOT)],
@@ -61,7 +60,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Over veth a UDP datagram that is sent with the flag arrives whole, and its completion says that it was copied.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.sh")],
-        finds: always(true),
         about: SENDTO,
         modules: &["veth"],
         lies: ONE_SHIFTED,
@@ -76,7 +74,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Sends that are completed one after the other, before anybody reads, are one entry of the error queue.",
         method: "Sends a byte and waits for its acknowledgement, twice, and then reads the error queue.",
         sources: &[packetdrill!("batch")],
-        finds: always(true),
         about: &[Sysno::recvmsg],
         lies: ONE_SHIFTED,
         ..Claim::of_answers(
@@ -98,7 +95,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Bytes that MSG_FASTOPEN and MSG_ZEROCOPY send with the connection's first packet are completed, as id 0.",
         method: "In a network namespace whose TCP fast open needs no cookie, sends to a listener and reads the completions.",
         sources: &[packetdrill!("fastopen-client")],
-        finds: always(true),
         about: SENDTO,
         lies: ONE_SHIFTED,
         ..Claim::of_answers(
@@ -115,7 +111,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A connection that a listener has accepted by TCP fast open completes its sends from the id 0 on.",
         method: "In a network namespace whose TCP fast open needs no cookie, sends from the accepted end and reads the completions.",
         sources: &[packetdrill!("fastopen-server")],
-        finds: always(true),
         about: SENDTO,
         lies: ONE_SHIFTED,
         ..Claim::of_answers(

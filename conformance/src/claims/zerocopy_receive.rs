@@ -5,7 +5,8 @@
 
 use super::tools::{AS_SENT, RECEIVED, note_bytes};
 use super::zerocopy::completions_come;
-use crate::claim::{Answer, Claim, Exception, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias;
@@ -27,14 +28,12 @@ const TCP_MMAP: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net/
 const GETSOCKOPT: &[Sysno] = &[Sysno::getsockopt];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::getsockopt);
 const ASKED: &[Exception] = &[Exception::asked(Sysno::getsockopt)];
-const SINCE_6_1: &[crate::verdict::Find] = &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)];
 
 /// Claims about receiving into mapped pages.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "TCP_ZEROCOPY_RECEIVE at an address that is no multiple of a page fails with EINVAL.",
         sources: &[SOURCE],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: OTHERWISE,
         exceptions: ASKED,
@@ -55,7 +54,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A structure that ends before recv_skip_hint fails with EINVAL.",
         sources: &[SOURCE],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: OTHERWISE,
         exceptions: ASKED,
@@ -75,7 +73,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A structure longer than the kernel's, with something behind the kernel's end, fails with EINVAL.",
         sources: &[SOURCE],
-        finds: SINCE_6_1,
         about: GETSOCKOPT,
         lies: &[
             Lie::about(Sysno::getsockopt, What::OtherErrno(libc::ENOLINK)).where_it(true),
@@ -101,7 +98,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A structure longer than the kernel's is taken if zeros are behind, and the length becomes the kernel's: 64.",
         sources: &[SOURCE],
-        finds: SINCE_6_1,
         about: GETSOCKOPT,
         lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL).where_it(true)],
         exceptions: &[
@@ -127,7 +123,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A reserved field that is not 0 fails with EINVAL.",
         sources: &[SOURCE],
-        finds: SINCE_6_1,
         about: GETSOCKOPT,
         lies: &[
             Lie::about(Sysno::getsockopt, What::OtherErrno(libc::ENOLINK)).where_it(true),
@@ -162,7 +157,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With a page and more to receive, an address that is no mapping of the socket fails with EINVAL.",
         sources: &[SOURCE],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: OTHERWISE,
         exceptions: ASKED,
@@ -182,7 +176,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With less than a page to receive, it says how much is to be read in the ordinary way, whatever the address.",
         sources: &[SOURCE],
-        finds: SINCE_6_1,
         about: GETSOCKOPT,
         lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL).where_it(true)],
         exceptions: &[
@@ -211,7 +204,6 @@ pub const CLAIMS: &[Claim] = &[
         sources: &[Source::Thread(
             "the commit \"tcp: add TCP_ZEROCOPY_RECEIVE support for zerocopy receive\" of Linux 4.18",
         )],
-        finds: always(false),
         about: GETSOCKOPT,
         lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })],
         exceptions: ASKED,
@@ -223,7 +215,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What a sender has sent with MSG_ZEROCOPY over loopback can be mapped by whole pages, and is what was sent.",
         method: "Sends eight pages of memory with the flag, asks for them at a mapping of the socket, and reads the mapping.",
         sources: &[TCP_MMAP, Source::Measured],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
         exceptions: ASKED,
@@ -242,7 +233,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "The pages that a receiver maps over loopback are not the sender's own, though it sent them with MSG_ZEROCOPY.",
         method: "Changes the sender's memory once the pages are mapped, and reads the mapping again.",
         sources: &[TCP_MMAP, Source::Measured],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
         exceptions: ASKED,
@@ -257,7 +247,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Sends pages by MSG_ZEROCOPY and odd pieces by write() in turn; takes what is mapped from there and reads the rest as the \
                  hint says.",
         sources: &[TCP_MMAP],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: &[Lie::refused(Sysno::getsockopt, libc::EINVAL)],
         exceptions: ASKED,
@@ -266,7 +255,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "On a listening socket it fails with ENOTCONN.",
         sources: &[SOURCE],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: OTHERWISE,
         exceptions: ASKED,
@@ -286,7 +274,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "When the peer has closed and nothing is left it fails with EIO.",
         sources: &[SOURCE],
-        finds: always(true),
         about: GETSOCKOPT,
         lies: &[
             Lie::about(Sysno::getsockopt, What::OtherErrno(libc::ENOLINK)).where_it(true),
@@ -310,7 +297,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "The mapping of a socket may be private, and stays read-only: mprotect() for writing fails with EACCES.",
         sources: &[SOURCE, Source::Measured],
-        finds: always(true),
         about: &[Sysno::mmap, Sysno::mprotect],
         lies: &[Lie::about(Sysno::mprotect, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::mprotect)],
         exceptions: &[Exception::asked(Sysno::mprotect)],

@@ -1,7 +1,8 @@
 //! `MSG_ZEROCOPY`: the sends that take an id, their limits of memory and space, and how `epoll` reports their completions.
 
 use super::zerocopy::{completions_come, option};
-use crate::claim::{Answer, Claim, Exception, Resource, Source, always, between, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception, Resource, gate};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias;
@@ -42,7 +43,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "SO_ZEROCOPY of a socket that accept() has returned fails with EBUSY: it must be set before the connection is there.",
         sources: &[Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 4.16")],
-        finds: always(false),
         about: &[Sysno::setsockopt],
         lies: &[Lie::refused(Sysno::setsockopt, libc::EBUSY)],
         gates: &[gate(
@@ -66,7 +66,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "When the peer has closed its half, sends with MSG_ZEROCOPY are taken and completed as before.",
         sources: &[Source::Thread("the commit \"tcp: allow MSG_ZEROCOPY transmission also in CLOSE_WAIT state\"")],
-        finds: always(true),
         about: SENDS,
         lies: ONE_SHIFTED,
         gates: &[gate(
@@ -93,7 +92,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A send with the flag before the connection is there fails with EPIPE and takes no id: the first of the connection is 0.",
         sources: &[packetdrill!("closed")],
-        finds: always(true),
         about: SENDS,
         lies: ONE_SHIFTED,
         ..Claim::of_answers(
@@ -110,7 +108,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A send of more pieces than a packet can have fragments (17) is cut into several packets and has one id.",
         method: "Sends 18 and 64 pieces by one sendmsg() each, then reads the bytes and the completions.",
         sources: &[packetdrill!("maxfrags")],
-        finds: always(true),
         about: &[Sysno::sendmsg, Sysno::recvmsg],
         lies: ONE_SHIFTED,
         ..Claim::of_answers(
@@ -125,7 +122,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "The largest UDP datagram, 65507 bytes, can be sent with the flag; one byte more fails with EMSGSIZE and takes no id.",
         sources: &[Source::Man("udp(7), man-pages 6.20"), Source::Measured],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: ONE_SHIFTED,
         exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
@@ -147,7 +143,6 @@ pub const CLAIMS: &[Claim] = &[
             Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.sh, its option -Z"),
             Source::Measured,
         ],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: &[Lie::completion(Field::Code, 0)],
         exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
@@ -165,7 +160,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "Sends with the flag that MSG_MORE puts into one UDP datagram are completed each.",
         method: "Sends two parts of a datagram with MSG_MORE and a third without, all with the flag, and counts completions.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c, its mode UDP_CORK")],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::recvmsg],
         lies: ONE_SHIFTED,
         exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
@@ -179,7 +173,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A send that would pin more than RLIMIT_MEMLOCK fails with ENOBUFS; one that fits is taken.",
         method: "With a limit of 64 KiB and without CAP_IPC_LOCK, sends 100000 and 30000 bytes.",
         sources: &[DOC],
-        finds: always(true),
         about: &[Sysno::sendto],
         resources: &[Resource::UserMemlock],
         lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)), Lie::accepted(Sysno::sendto)],
@@ -202,7 +195,6 @@ pub const CLAIMS: &[Claim] = &[
                     one is taken.",
         method: "Sets the limit to 0, in a guest or in a network namespace that has one of its own, and sends with and without the flag.",
         sources: &[DOC],
-        finds: always(true),
         about: &[Sysno::sendto, Sysno::write],
         resources: &[Resource::Machine],
         lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOMEM)), Lie::accepted(Sysno::sendto)],
@@ -220,7 +212,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "After ENOBUFS a completion or POLLERR comes, for which to wait before the next try.",
         method: "With a limit of locked memory of 0 and nothing outstanding, sends with the flag and asks poll() and the error queue.",
         sources: &[Source::Thread("grpc/grpc#30320, which waited for it")],
-        finds: always(false),
         about: &[Sysno::sendto, Sysno::recvmsg],
         resources: &[Resource::UserMemlock],
         lies: &[Lie::about(Sysno::recvmsg, What::CompletionForged(0))],
@@ -235,7 +226,6 @@ pub const CLAIMS: &[Claim] = &[
         method: "Fills the window of a peer that does not read, sends fifty bytes by as many calls, lets the peer read, and reads the \
                  error queue.",
         sources: &[DOC, Source::Measured],
-        finds: always(true),
         about: SENDS,
         lies: ONE_SHIFTED,
         ..Claim::of_answers(
@@ -247,7 +237,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "The default of net.core.optmem_max is 131072 bytes.",
         sources: &[Source::Doc("Documentation/admin-guide/sysctl/net.rst, Linux 7.3")],
-        finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
         about: &[Sysno::read],
         gates: &[gate(
             "6.8",
@@ -277,7 +266,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Memory of memfd_secret() fails with EFAULT when it is sent with the flag.",
         sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/mm/memfd_secret.c"), Source::Measured],
-        finds: &[between((6, 12), (7, 3), true)],
         about: &[Sysno::sendto, Sysno::write],
         lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::sendto)],
         exceptions: &[Exception::asked(Sysno::sendto)],
@@ -309,7 +297,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With EPOLLET, epoll tells of a completion once, and again when the next one comes.",
         sources: &[packetdrill!("epoll_edge")],
-        finds: always(true),
         about: EPOLL,
         lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
@@ -326,7 +313,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Without EPOLLET, epoll tells of a completion until the error queue has been read.",
         sources: &[Source::Man("epoll(7), man-pages 6.20"), DOC],
-        finds: always(true),
         about: EPOLL,
         lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
@@ -343,7 +329,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With EPOLLONESHOT, epoll tells of a completion once, and of later ones not before it is armed again.",
         sources: &[packetdrill!("epoll_oneshot")],
-        finds: always(true),
         about: EPOLL,
         lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
@@ -361,7 +346,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "With EPOLLET and EPOLLEXCLUSIVE, epoll tells of a completion once, and again when the next one comes.",
         sources: &[packetdrill!("epoll_exclusive")],
-        finds: always(true),
         about: EPOLL,
         lies: &[Lie::returned(Sysno::epoll_wait, 1), Lie::returned(Sysno::epoll_wait, 0)],
         exceptions: EPOLL_EXCEPTIONS,
@@ -378,7 +362,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "On an IPv6 socket a completion is a control message of level SOL_IPV6 (41) and type IPV6_RECVERR (25).",
         sources: &[DOC, Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c")],
-        finds: always(true),
         about: &[Sysno::recvmsg],
         lies: &[Lie::completion(Field::Origin, 2)],
         ..Claim::of_answers(
@@ -396,7 +379,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "What the error queue of a socket with SO_ZEROCOPY has is completions.",
         method: "Asks for time stamps of sends (SO_TIMESTAMPING), too, sends with the flag, and reads all entries.",
         sources: &[Source::Thread("bloomberg/ntf-core#96, which read both")],
-        finds: always(false),
         about: &[Sysno::recvmsg],
         lies: &[Lie::skipped(Sysno::setsockopt).with(2, libc::SO_TIMESTAMPING as u64)],
         ..Claim::new("zerocopy.queue.time-stamps", zerocopy_queue_time_stamps, |seen| {
@@ -406,7 +388,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Reading the error queue of a vsock socket never blocks: it is EAGAIN when it is empty.",
         sources: &[DOC],
-        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: &[Sysno::recvmsg],
         lies: &[
             Lie::about(Sysno::recvmsg, What::OtherErrno(libc::ENOLINK)).where_it(true),
@@ -436,7 +417,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A vsock socket of type SOCK_SEQPACKET can be made.",
         sources: &[Source::Man("vsock(7), man-pages 6.20"), Source::Measured],
-        finds: &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)],
         about: &[Sysno::socket],
         gates: &[gate(
             "5.14",

@@ -2,12 +2,13 @@
 //!
 //! If vsock does not take `SO_ZEROCOPY` (before Linux 6.7), the flag has no effect, and there is no error queue to read.
 
-use crate::claim::{Answer, Claim, Exception, Source, always, between};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
 use crate::lab::{Lab, io, sockets};
-use crate::verdict::{Find, Lack, Observation, Setup, Stop};
+use crate::verdict::{Lack, Observation, Setup, Stop};
 use nocopy_msg_zerocopy::enable;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,7 +17,6 @@ use syscalls::{Errno, Sysno};
 
 const KSELFTEST: Source = Source::Thread("Linux 7.3, tools/testing/vsock/vsock_test_zerocopy.c");
 const SENDMSG: &[Sysno] = &[Sysno::sendmsg, Sysno::recvmsg];
-const SINCE_6_12: &[Find] = &[between((6, 12), (7, 3), true)];
 const MODULES: &[&str] = &["vsock_loopback"];
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
 const ONE_OF_MANY: &[Lie] = &[Lie::completion(Field::High, 0)];
@@ -30,7 +30,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A vsock message of several pieces that neither begin nor end at a page is completed, and not copied.",
         method: "Sends 1, 4095, 4097 and 5000 bytes by one sendmsg(), reads them, and then the completion.",
         sources: &[KSELFTEST],
-        finds: SINCE_6_12,
         about: SENDMSG,
         modules: MODULES,
         lies: COPIED,
@@ -48,7 +47,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A vsock message of 192 KiB is completed once, and not copied.",
         sources: &[KSELFTEST],
-        finds: SINCE_6_12,
         about: SENDMSG,
         modules: MODULES,
         lies: COPIED,
@@ -64,7 +62,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "A message over vsock of type SOCK_SEQPACKET is completed, and not copied, as one over a stream is.",
         sources: &[KSELFTEST],
-        finds: SINCE_6_12,
         about: SENDMSG,
         modules: MODULES,
         lies: COPIED,
@@ -82,7 +79,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A vsock message that is larger than what the receiver may hold is completed as copied.",
         method: "Sends 400 KiB by one sendmsg() while a thread reads, and reads the completions.",
         sources: &[KSELFTEST],
-        finds: SINCE_6_12,
         about: SENDMSG,
         modules: MODULES,
         lies: &[Lie::completion(Field::Code, 0)],
@@ -98,7 +94,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "One sendmsg() over vsock takes one id, however long it is.",
         method: "Sends 400 KiB, more than the receiver may hold, by one sendmsg() while a thread reads, and reads the completions.",
         sources: &[DOC, Source::Measured],
-        finds: &[between((6, 12), (7, 3), false)],
         about: SENDMSG,
         modules: MODULES,
         lies: ONE_OF_MANY,
@@ -114,7 +109,6 @@ pub const CLAIMS: &[Claim] = &[
         statement: "A vsock message with the flag, one piece of which is not mapped, fails with ENOMEM.",
         method: "Sends a page and a page that is not mapped, on a socket with SO_ZEROCOPY where it takes the option.",
         sources: &[KSELFTEST],
-        finds: always(true),
         about: &[Sysno::sendmsg],
         modules: MODULES,
         lies: &Lie::otherwise(Sysno::sendmsg),
@@ -128,7 +122,6 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         statement: "Without SO_ZEROCOPY a vsock message with the flag is sent, and no completion comes.",
         sources: &[KSELFTEST],
-        finds: always(true),
         about: &[Sysno::sendmsg, Sysno::poll],
         modules: MODULES,
         lies: &[Lie::refused(Sysno::sendmsg, libc::EINVAL)],

@@ -5,8 +5,9 @@ use crate::commands::options::{Selection, select};
 use crate::commands::output::open_output;
 use clap::{Args, ValueEnum};
 use conformance::pages::catalogue;
-use conformance::pages::catalogue::Known;
 use conformance::pages::open;
+use conformance::run::known::Known;
+use conformance::verdict::Word;
 use nocopy_host::kernel::Release;
 use std::io::Write;
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ pub fn list_command(options: &List) -> Result<bool, Failure> {
     let series = options.kernel.as_ref().map(|release| release.series);
     if options.contradicted {
         claims.retain(|claim| {
-            let there = series.is_none_or(|series| Known::of(claim, series) == Known::Refuted);
+            let there = series.is_none_or(|series| Known::of(claim).on(series) == Some(Word::Refuted));
             catalogue::is_contradicted(claim) && there
         });
     }
@@ -59,7 +60,7 @@ pub fn list_command(options: &List) -> Result<bool, Failure> {
             match series {
                 None => writeln!(output, "{:<40} {}", claim.id, claim.statement)?,
                 Some(series) => {
-                    writeln!(output, "{:<40} {:<12} {}", claim.id, Known::of(claim, series).word(), claim.statement)?
+                    writeln!(output, "{:<40} {:<12} {}", claim.id, catalogue::word_on(claim, series), claim.statement)?
                 }
             }
         }

@@ -2,7 +2,8 @@
 
 use super::failure::Failure;
 use clap::{Args, ValueEnum};
-use conformance::claim::{Claim, Source};
+use conformance::claim::Claim;
+use conformance::claim::source::{Kind, Source};
 use conformance::claims;
 use conformance::run::red::Strictness;
 use conformance::run::text::plural;
@@ -175,7 +176,11 @@ pub enum SourceKind {
     Man,
     /// Kernel documents
     Doc,
-    /// Threads, commits and program sources
+    /// Test suites: kselftest, LTP, gVisor, liburing
+    Test,
+    /// The kernel's source and commits
+    Kernel,
+    /// Threads, bug reports and the sources of other programs
     Thread,
     /// Our own experiments
     Measured,
@@ -240,12 +245,14 @@ impl Selection {
 
 impl SourceKind {
     fn matches(self, source: &Source) -> bool {
-        match source {
-            Source::Seed(_) => self == Self::Seed,
-            Source::Man(_) => self == Self::Man,
-            Source::Doc(_) => self == Self::Doc,
-            Source::Thread(_) => self == Self::Thread,
-            Source::Measured => self == Self::Measured,
+        match source.kind {
+            Kind::Seed => self == Self::Seed,
+            Kind::Man => self == Self::Man,
+            Kind::Document => self == Self::Doc,
+            Kind::Selftest | Kind::Ltp | Kind::Gvisor | Kind::Liburing => self == Self::Test,
+            Kind::Kernel | Kind::Commit => self == Self::Kernel,
+            Kind::Thread | Kind::Program => self == Self::Thread,
+            Kind::Measured => self == Self::Measured,
         }
     }
 }

@@ -12,8 +12,15 @@ use std::fs::File;
 use std::ops::Range;
 use syscalls::{Errno, Sysno};
 
-/// A page, in bytes.
+/// A page, in bytes, of the architecture on which most claims were written.
 pub const PAGE: usize = 4096;
+
+/// The size of a page of this machine, in bytes.
+pub fn page() -> usize {
+    // SAFETY: sysconf takes no pointer.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).expect("every machine has pages")
+}
 
 /// A lie: `wait4` reports that the child exited normally.
 pub const UNHARMED: Lie = Lie::about(Sysno::wait4, What::Output { argument: 1, value: 0 });

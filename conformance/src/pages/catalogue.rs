@@ -4,13 +4,13 @@
 
 #![forbid(unsafe_code)]
 
-use crate::claim::{Claim, Source};
+use crate::claim::Claim;
+use crate::claim::source::Source;
 use crate::kernel::{MEASURED, NEWEST, OLDEST};
 use crate::pages::open;
 use crate::pages::open::Edge;
-use crate::report::human::known;
 use crate::report::markdown::escaped;
-use crate::run::recorded;
+use crate::run::known::Known;
 use crate::run::text::plural;
 use crate::seed::Document;
 use crate::verdict::Word;
@@ -18,50 +18,22 @@ use nocopy_host::kernel::Series;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// The known verdict on a claim for one series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Known {
-    /// It holds there.
-    Holds,
-    /// It is refuted there.
-    Refuted,
-    /// The matrix tried it there, and it was untestable, for the reason in the record.
-    Untestable,
-    /// No kernel of that series was tried.
-    NotMeasured,
+/// The word for what is known of a claim on a series.
+pub fn word_on(claim: &Claim, series: Series) -> &'static str {
+    Known::of(claim).on(series).map_or("not measured", Word::text)
 }
 
-impl Known {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Holds => "holds",
-            Self::Refuted => "refuted",
-            Self::Untestable => "untestable",
-            Self::NotMeasured => "not measured",
-        }
-    }
-
-    /// The verdict in the record of the series, if there is one; else the verdict that the claim has for that interval of kernels.
-    pub fn of(claim: &Claim, series: Series) -> Self {
-        let record = recorded::find(&series.to_string());
-        match record.and_then(|stored| stored.run.find(claim.id)) {
-            Some(found) if found.verdict == Word::Holds => Self::Holds,
-            Some(found) if found.verdict == Word::Refuted => Self::Refuted,
-            Some(_) => Self::Untestable,
-            None => match claim.finds.iter().find(|find| find.spans(series)) {
-                Some(find) if find.holds => Self::Holds,
-                Some(_) => Self::Refuted,
-                None => Self::NotMeasured,
-            },
-        }
-    }
+/// The sources that a kernel contradicts, with those kernels.
+pub fn contradicted(claim: &Claim) -> Vec<(&'static Source, Vec<Series>)> {
+    let known = Known::of(claim);
+    let against =
+        |source: &'static Source| (source, known.against(source).iter().map(|release| release.series).collect());
+    claim.sources.iter().map(against).filter(|(_, kernels): &(_, Vec<Series>)| !kernels.is_empty()).collect()
 }
 
-/// Whether a source other than our experiments asserts it, and a kernel refutes it.
+/// Whether a kernel contradicts one of its sources.
 pub fn is_contradicted(claim: &Claim) -> bool {
-    let is_published = |source: &Source| *source != Source::Measured;
-    claim.sources.iter().any(is_published) && claim.finds.iter().any(|find| !find.holds)
+    !contradicted(claim).is_empty()
 }
 
 /// Writes the page.
@@ -115,18 +87,13 @@ fn totals(output: &mut dyn Write, claims: &[&'static Claim], edges: &[Edge]) -> 
     for (interface, of_it) in by_interface(claims) {
         write!(output, "| {interface} |")?;
         for series in MEASURED {
-            let mut counts: BTreeMap<Known, usize> = BTreeMap::new();
+            let mut counts: BTreeMap<Option<bool>, usize> = BTreeMap::new();
             for claim in &of_it {
-                *counts.entry(Known::of(claim, *series)).or_default() += 1;
+                let holds = Known::of(claim).on(*series).filter(|word| word.is_decided());
+                *counts.entry(holds.map(|word| word == Word::Holds)).or_default() += 1;
             }
-            let count = |known: Known| counts.get(&known).copied().unwrap_or(0);
-            write!(
-                output,
-                " {} {} {} |",
-                count(Known::Holds),
-                count(Known::Refuted),
-                count(Known::Untestable) + count(Known::NotMeasured)
-            )?;
+            let count = |holds| counts.get(&holds).copied().unwrap_or(0);
+            write!(output, " {} {} {} |", count(Some(true)), count(Some(false)), count(None))?;
         }
         let open = of_it.iter().filter(|claim| edges.iter().any(|edge| edge.claims.contains(&claim.id)));
         writeln!(output, " {} |", open.count())?;
@@ -136,12 +103,10 @@ fn totals(output: &mut dyn Write, claims: &[&'static Claim], edges: &[Edge]) -> 
 
 fn entry(output: &mut dyn Write, claim: &'static Claim, edges: &[Edge], document: &Document) -> io::Result<()> {
     writeln!(output, "- **`{}`** {}", claim.id, escaped(claim.statement))?;
-    let mut finds: Vec<String> = claim.finds.iter().map(known).collect();
-    let untried: Vec<String> = MEASURED
-        .iter()
-        .filter(|series| Known::of(claim, **series) == Known::Untestable)
-        .map(ToString::to_string)
-        .collect();
+    let known = Known::of(claim);
+    let mut finds: Vec<String> = known.intervals().iter().map(ToString::to_string).collect();
+    let untried = known.rows().iter().filter(|row| !row.verdict.is_decided());
+    let untried: Vec<String> = untried.map(|row| row.release.series.to_string()).collect();
     if !untried.is_empty() {
         finds.push(format!("could not be tried on {}", untried.join(", ")));
     }

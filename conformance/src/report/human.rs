@@ -1,11 +1,12 @@
 //! The report for people, on a terminal or in a log.
 
 use crate::claim::{Claim, Registry};
+use crate::run::known::Known;
 use crate::run::record::{Record, Run};
 use crate::run::red::Strictness;
 use crate::run::text::plural;
 use crate::seed::{Document, Language, Standing, Statement};
-use crate::verdict::{Find, Judgement, Word};
+use crate::verdict::{Judgement, Word};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -255,8 +256,8 @@ pub fn claim(output: &mut dyn Write, claim: &Claim, language: Language) -> io::R
     for source in claim.sources {
         paragraph(output, "  said by     ", &source.to_string(), Style::new())?;
     }
-    for find in claim.finds {
-        paragraph(output, "  known       ", &known(find), Style::new())?;
+    for interval in Known::of(claim).intervals() {
+        paragraph(output, "  known       ", &interval.to_string(), Style::new())?;
     }
     let about: Vec<&str> = claim.about.iter().map(syscalls::Sysno::name).collect();
     paragraph(output, "  about       ", &about.join(", "), Style::new())?;
@@ -277,16 +278,6 @@ pub fn claim(output: &mut dyn Write, claim: &Claim, language: Language) -> io::R
         )?;
     }
     Ok(())
-}
-
-/// A measured verdict, as a clause.
-pub fn known(find: &Find) -> String {
-    let word = if find.holds { "holds" } else { "refuted" };
-    if find.from == find.to {
-        format!("{word} on {}", find.from)
-    } else {
-        format!("{word} on {} to {}", find.from, find.to)
-    }
 }
 
 /// The verdict on the running kernel, for `show`.

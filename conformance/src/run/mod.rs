@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod jsonl;
+pub mod known;
 pub mod record;
 pub mod recorded;
 pub mod red;

@@ -35,6 +35,11 @@ pub fn find(name: &str) -> Option<&'static Stored> {
     }))
 }
 
+/// What each kernel of the matrix did about a claim, oldest first.
+pub fn of(id: &str) -> impl Iterator<Item = (&'static Stored, &'static Record)> {
+    names().into_iter().filter_map(find).filter_map(move |stored| Some((stored, stored.run.find(id)?)))
+}
+
 /// The record of a run, if the run has the whole registry and is green.
 ///
 /// # Errors
@@ -69,7 +74,7 @@ fn steady(seen: &Observation, varies: &[&str]) -> Observation {
     let mut steady = Observation::new();
     for fact in seen.facts() {
         if !varies.contains(&fact.fact.as_str()) {
-            steady.push(fact.fact.clone(), fact.value.clone());
+            steady.repeat(fact);
         }
     }
     steady

@@ -1,40 +1,37 @@
-//! A claim: one published sentence about kernel behaviour, with the experiment that decides it.
+//! A claim: one sentence about kernel behaviour, with its sources and the experiment that decides it.
 
 #![forbid(unsafe_code)]
 
+pub mod source;
+
 use crate::interpose::lie::{Lie, What};
-use crate::kernel::{NEWEST, OLDEST};
 use crate::lab::Lab;
-use crate::verdict::{Find, Lack, Observation, Reason, Stop, Value, Verdict};
-use nocopy_host::kernel::Series;
+use crate::verdict::{Lack, Observation, Reason, Stop, Value, Verdict};
+use source::{Kind, Source};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::panic::Location;
 use syscalls::{Errno, Sysno};
 
 /// One entry of the registry.
 ///
-/// It is written with [`Claim::new`] and struct update, so that an entry names only the fields that it sets:
+/// It is made by [`claim`], and methods add what the claim has besides. The experiment notes what it sees, and beside each fact
+/// what it must be if the claim holds:
 ///
 /// ```
-/// # use conformance::claim::{Claim, always, seed};
-/// # use conformance::verdict::{Observation, Verdict};
-/// # use syscalls::{Errno, Sysno};
-/// const CLAIM: Claim = Claim {
-///     statement: "A pipe can be spliced onto itself.",
-///     method: "One splice() with both ends of the same pipe.",
-///     sources: &[seed("3.3")],
-///     finds: always(false),
-///     about: &[Sysno::splice],
-///     ..Claim::new(
-///         "splice.ends.same-pipe",
-///         |_lab| {
-///             let mut seen = Observation::new();
-///             seen.call("splice(pipe, same pipe)", Err(Errno::EINVAL)); // the real call stands here
-///             Ok(seen)
-///         },
-///         |seen| Verdict::holds_if(seen.succeeded("splice(pipe, same pipe)")),
-///     )
-/// };
+/// use conformance::claim::source::{ltp, man};
+/// use conformance::claim::{Claim, claim};
+/// use syscalls::{Errno, Sysno};
+///
+/// const CLAIM: Claim = claim("splice.ends.same-pipe", "splice() of a pipe into itself fails with EINVAL.")
+///     .published(&[man("splice(2)", "ERRORS, EINVAL"), ltp("splice04.c", "a pipe and itself")])
+///     .about(&[Sysno::splice])
+///     .tried(|_lab, see| {
+///         let result = Err(Errno::EINVAL); // the real call stands here
+///         see.call("splice(pipe, same pipe)", result).fails(Errno::EINVAL);
+///         Ok(())
+///     });
+/// assert_eq!(CLAIM.interface(), "splice");
 /// ```
 #[derive(Clone, Copy)]
 pub struct Claim {
@@ -42,12 +39,10 @@ pub struct Claim {
     pub id: &'static str,
     /// The sentence as its source asserts it, in our words. A false sentence is stated as published, and refuted.
     pub statement: &'static str,
-    /// How the experiment decides it, for the reader of a verdict.
+    /// How the experiment decides it, where the names of the facts do not show it.
     pub method: &'static str,
-    /// The documents and people that assert it.
+    /// The publications that speak of the sentence.
     pub sources: &'static [Source],
-    /// The verdicts that were measured, per interval of kernels.
-    pub finds: &'static [Find],
     /// The system calls that the claim is about.
     pub about: &'static [Sysno],
     /// The behaviour of a kernel on which the opposite is true. Each of these lies must turn the verdict.
@@ -67,11 +62,13 @@ pub struct Claim {
     pub programs: &'static [&'static str],
     /// Whether the interposer counts its kernel entries.
     pub traced: bool,
+    /// Where it is written: the file and line of its entry.
+    pub at: &'static Location<'static>,
     /// Produces an observation on the running kernel.
     pub run: Experiment,
-    /// Computes the verdict from the observation: a pure function.
-    pub decide: fn(&Observation) -> Verdict,
-    /// Values that facts must have for the claim to hold, in addition to `decide`.
+    /// Old form: computes the verdict from the observation.
+    pub decide: Option<fn(&Observation) -> Verdict>,
+    /// Old form: values that facts must have for the claim to hold, in addition to `decide`.
     pub answers: &'static [(&'static str, Answer)],
 }
 
@@ -103,17 +100,56 @@ impl Answer {
 }
 
 /// An experiment. It runs in a separate process.
-pub type Experiment = fn(&Lab) -> Result<Observation, Stop>;
+#[derive(Clone, Copy)]
+pub enum Experiment {
+    /// It returns what it saw.
+    Returns(fn(&Lab) -> Result<Observation, Stop>),
+    /// It notes what it sees, and what is expected.
+    Notes(fn(&Lab, &mut Observation) -> Result<(), Stop>),
+}
+
+impl Experiment {
+    /// Runs it.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be set up.
+    pub fn run(self, lab: &Lab) -> Result<Observation, Stop> {
+        match self {
+            Self::Returns(run) => run(lab),
+            Self::Notes(run) => {
+                let mut seen = Observation::new();
+                run(lab, &mut seen)?;
+                Ok(seen)
+            }
+        }
+    }
+}
+
+/// A claim with its sentence, and nothing else yet.
+#[track_caller]
+pub const fn claim(id: &'static str, statement: &'static str) -> Claim {
+    Claim {
+        statement,
+        run: Experiment::Notes(|_, _| Err(Stop::Broken(String::new()))),
+        ..Claim::new(id, |_| Err(Stop::Broken(String::new())), |_| Verdict::Holds)
+    }
+    .expecting()
+}
 
 impl Claim {
-    /// A claim with its experiment and nothing else; the rest is filled in by struct update.
-    pub const fn new(id: &'static str, run: Experiment, decide: fn(&Observation) -> Verdict) -> Self {
+    /// Old form: a claim with its experiment and nothing else; the rest is filled in by struct update.
+    #[track_caller]
+    pub const fn new(
+        id: &'static str,
+        run: fn(&Lab) -> Result<Observation, Stop>,
+        decide: fn(&Observation) -> Verdict,
+    ) -> Self {
         Self {
             id,
             statement: "",
             method: "",
             sources: &[],
-            finds: &[],
             about: &[],
             lies: &[],
             exceptions: &[],
@@ -123,14 +159,20 @@ impl Claim {
             modules: &[],
             programs: &[],
             traced: false,
-            run,
-            decide,
+            at: Location::caller(),
+            run: Experiment::Returns(run),
+            decide: Some(decide),
             answers: &[],
         }
     }
 
-    /// A claim that holds if the facts have these answers.
-    pub const fn of_answers(id: &'static str, run: Experiment, answers: &'static [(&'static str, Answer)]) -> Self {
+    /// Old form: a claim that holds if the facts have these answers.
+    #[track_caller]
+    pub const fn of_answers(
+        id: &'static str,
+        run: fn(&Lab) -> Result<Observation, Stop>,
+        answers: &'static [(&'static str, Answer)],
+    ) -> Self {
         Self {
             method: "Makes the calls and compares the kernel's answers.",
             answers,
@@ -138,17 +180,104 @@ impl Claim {
         }
     }
 
-    /// Whether a verdict is known for a series.
-    pub fn is_known_on(&self, series: Series) -> bool {
-        self.finds.iter().any(|find| find.spans(series))
+    const fn expecting(mut self) -> Self {
+        self.decide = None;
+        self
+    }
+
+    /// The publications that speak of the sentence.
+    #[must_use]
+    pub const fn published(mut self, sources: &'static [Source]) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// The system calls that it is about.
+    #[must_use]
+    pub const fn about(mut self, calls: &'static [Sysno]) -> Self {
+        self.about = calls;
+        self
+    }
+
+    /// The behaviour of a kernel on which the opposite is true. Each of these lies must turn the verdict.
+    #[must_use]
+    pub const fn turned_by(mut self, lies: &'static [Lie]) -> Self {
+        self.lies = lies;
+        self
+    }
+
+    /// Exceptions to the rules for lies.
+    #[must_use]
+    pub const fn except(mut self, exceptions: &'static [Exception]) -> Self {
+        self.exceptions = exceptions;
+        self
+    }
+
+    /// Shared state that it touches, in addition to that of its interface.
+    #[must_use]
+    pub const fn sharing(mut self, resources: &'static [Resource]) -> Self {
+        self.resources = resources;
+        self
+    }
+
+    /// Facts that differ between runs on one kernel.
+    #[must_use]
+    pub const fn varying(mut self, facts: &'static [&'static str]) -> Self {
+        self.varies = facts;
+        self
+    }
+
+    /// Versions in which, as documented, the behaviour changed.
+    #[must_use]
+    pub const fn gated(mut self, gates: &'static [Gate]) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    /// Kernel modules that it needs if they are not built in.
+    #[must_use]
+    pub const fn modules(mut self, modules: &'static [&'static str]) -> Self {
+        self.modules = modules;
+        self
+    }
+
+    /// Programs that it runs.
+    #[must_use]
+    pub const fn programs(mut self, programs: &'static [&'static str]) -> Self {
+        self.programs = programs;
+        self
+    }
+
+    /// The interposer counts its kernel entries.
+    #[must_use]
+    pub const fn traced(mut self) -> Self {
+        self.traced = true;
+        self
+    }
+
+    /// How the experiment decides it, where the names of the facts do not show it.
+    #[must_use]
+    pub const fn method(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Its experiment.
+    #[must_use]
+    pub const fn tried(mut self, run: fn(&Lab, &mut Observation) -> Result<(), Stop>) -> Self {
+        self.run = Experiment::Notes(run);
+        self
     }
 
     /// Decides an observation.
     ///
     /// # Panics
     ///
-    /// If the experiment did not note a fact that the claim uses: a mistake in the claim, reported as `broken`.
+    /// If the experiment noted no expectation: a mistake in the claim, reported as `broken`.
     pub fn verdict(&self, seen: &Observation) -> Verdict {
+        let Some(decide) = self.decide else {
+            return seen.verdict().unwrap_or_else(|| panic!("{} expects nothing", self.id));
+        };
         let is_absent = |(fact, answer): &&(&str, Answer)| {
             *answer != Answer::Fails(Errno::ENOSYS) && seen.failed_with(fact, Errno::ENOSYS)
         };
@@ -162,7 +291,7 @@ impl Claim {
         let wrong = |(fact, answer): &&(&str, Answer)| !answer.is_given(seen, fact);
         match self.answers.iter().find(wrong) {
             Some(_) => Verdict::Refuted,
-            None => (self.decide)(seen),
+            None => decide(seen),
         }
     }
 
@@ -177,7 +306,7 @@ impl Claim {
 
     /// Whether the source document is one of its sources.
     pub fn is_of_document(&self) -> bool {
-        self.sources.iter().any(|source| matches!(source, Source::Seed(_)))
+        self.sources.iter().any(|source| source.kind == Kind::Seed)
     }
 
     /// The interface that it is about: the id up to the first dot.
@@ -231,52 +360,22 @@ impl Exception {
 
 /// All claims, in the order in which they are run and shown. It is passed to the code that looks up claims.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Registry(&'static [&'static [Claim]]);
+pub struct Registry(&'static [&'static [&'static [Claim]]]);
 
 impl Registry {
-    /// The claims of these files.
-    pub const fn new(files: &'static [&'static [Claim]]) -> Self {
-        Self(files)
+    /// The claims of these interfaces, each a list of files.
+    pub const fn new(interfaces: &'static [&'static [&'static [Claim]]]) -> Self {
+        Self(interfaces)
     }
 
     /// Every claim.
     pub fn all(self) -> impl Iterator<Item = &'static Claim> {
-        self.0.iter().copied().flatten()
+        self.0.iter().copied().flatten().copied().flatten()
     }
 
     /// The claim with this id.
     pub fn find(self, id: &str) -> Option<&'static Claim> {
         self.all().find(|claim| claim.id == id)
-    }
-}
-
-/// The origin of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The source document, by section.
-    Seed(&'static str),
-    /// A manual page with its release: `sendfile(2), man-pages 6.20`.
-    Man(&'static str),
-    /// A kernel document with its release.
-    Doc(&'static str),
-    /// A thread, a commit or a program's source.
-    Thread(&'static str),
-    /// No publication: found by our experiments.
-    Measured,
-}
-
-/// A section of the source document.
-pub const fn seed(section: &'static str) -> Source {
-    Source::Seed(section)
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Seed(section) => write!(f, "source document, section {section}"),
-            Self::Man(text) | Self::Doc(text) | Self::Thread(text) => f.write_str(text),
-            Self::Measured => f.write_str("measured"),
-        }
     }
 }
 
@@ -307,14 +406,16 @@ pub enum Resource {
     UserPipePages,
 }
 
-/// The same on every kernel measured.
-pub const fn always(holds: bool) -> &'static [Find] {
-    const HOLDS: &[Find] = &[Find { from: OLDEST, to: NEWEST, holds: true }];
-    const REFUTED: &[Find] = &[Find { from: OLDEST, to: NEWEST, holds: false }];
-    if holds { HOLDS } else { REFUTED }
+/// Old form: what is known comes from the records.
+#[derive(Clone, Copy, Debug)]
+pub struct Find;
+
+/// Old form.
+pub const fn always(_holds: bool) -> &'static [Find] {
+    &[]
 }
 
-/// Measured on an interval of kernels; the edge between two intervals is open.
-pub const fn between(from: (u32, u32), to: (u32, u32), holds: bool) -> Find {
-    Find { from: Series::new(from.0, from.1), to: Series::new(to.0, to.1), holds }
+/// Old form.
+pub const fn between(_from: (u32, u32), _to: (u32, u32), _holds: bool) -> Find {
+    Find
 }
