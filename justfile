@@ -35,6 +35,11 @@ loop:
 claims:
     cargo run --quiet --package conformance -- list --format markdown --output conformance/CLAIMS.md
 
+# Write fixtures/man-pages.toml again: the places of the manual pages that claims cite (needs apt)
+[group('record')]
+man-pages:
+    bash conformance/scripts/man-pages.sh
+
 # Draw the modules of a crate for Graphviz: `just modules conformance/src/lib.rs | dot -Tsvg`
 [group('develop')]
 modules root="conformance/src/lib.rs" depth="1":

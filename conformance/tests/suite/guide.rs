@@ -2,7 +2,8 @@
 
 // A guest, and a kernel that is made to look old, have not what they read.
 mod host_only {
-    use conformance::claim::{Claim, Source};
+    use conformance::claim::Claim;
+    use conformance::claim::source::{Kind, Source};
     use conformance::claims::REGISTRY;
     use conformance::grids::fds::FDS;
     use conformance::grids::fs::FS;
