@@ -20,6 +20,19 @@ pub struct Document {
     /// The statements, by number.
     #[serde(rename = "statement")]
     pub statements: Vec<Statement>,
+    /// Numbers that are not statements any more.
+    #[serde(default, rename = "retired")]
+    pub retired: Vec<Retired>,
+}
+
+/// A number that is not a statement any more. It is not used again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retired {
+    /// The number.
+    pub id: String,
+    /// Why, in a clause.
+    pub because: String,
 }
 
 /// The language in which the document's headings and statements are printed. All else is English.
@@ -102,6 +115,11 @@ impl Document {
         self.statements.iter().find(|statement| statement.id.eq_ignore_ascii_case(id))
     }
 
+    /// What became of a number that is not a statement any more.
+    pub fn retired(&self, id: &str) -> Option<&Retired> {
+        self.retired.iter().find(|retired| retired.id.eq_ignore_ascii_case(id))
+    }
+
     /// The statements whose first section is this one.
     pub fn of_section<'document>(&'document self, section: &Section) -> impl Iterator<Item = &'document Statement> {
         self.statements.iter().filter(move |statement| statement.sections.first() == Some(&section.number))
@@ -128,6 +146,20 @@ impl Statement {
     /// Every claim that decides it.
     pub fn all_claims(&self) -> impl Iterator<Item = &str> {
         self.claims.iter().chain(&self.denied_by).map(String::as_str)
+    }
+
+    /// How many of its parts hold, and how many claims against it, in words. Nothing where no claim decides it.
+    pub fn counted(&self, verdict: impl Fn(&str) -> Option<Word>) -> String {
+        let decided = |claims: &[String]| -> Vec<Word> {
+            claims.iter().filter_map(|id| verdict(id)).filter(|word| word.is_decided()).collect()
+        };
+        let holding = |words: &[Word]| words.iter().filter(|word| **word == Word::Holds).count();
+        let (parts, against) = (decided(&self.claims), decided(&self.denied_by));
+        let part = |words: &[Word], what: &str| {
+            (!words.is_empty()).then(|| format!("{} of {} {what} hold", holding(words), words.len()))
+        };
+        let words = [part(&parts, "claims for it"), part(&against, "claims against it")];
+        words.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     /// How the statement stands by the verdicts of its claims.

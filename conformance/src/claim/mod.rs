@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod retired;
 pub mod source;
 
 use crate::interpose::lie::{Lie, What};
@@ -307,6 +308,11 @@ impl Claim {
     /// Whether the source document is one of its sources.
     pub fn is_of_document(&self) -> bool {
         self.sources.iter().any(|source| source.kind == Kind::Seed)
+    }
+
+    /// Its subject: the id between the dots.
+    pub fn subject(&self) -> &'static str {
+        self.id.split('.').nth(1).unwrap_or_default()
     }
 
     /// The interface that it is about: the id up to the first dot.

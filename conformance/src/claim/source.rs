@@ -114,9 +114,9 @@ pub const fn selftest(file: &'static str, case: &'static str) -> Source {
     of(Kind::Selftest, file, case)
 }
 
-/// A source file of the kernel, and a function or structure in it.
+/// A source file of the kernel, and a function or structure in it. It speaks of the release that was read and later ones.
 pub const fn kernel(file: &'static str, function: &'static str) -> Source {
-    of(Kind::Kernel, file, function)
+    of(Kind::Kernel, file, function).since("7.3")
 }
 
 /// A test of LTP, `tee02.c`, and a case in it.
@@ -243,6 +243,7 @@ impl fmt::Display for Source {
         }
         match (self.since, self.until) {
             (None, None) => Ok(()),
+            (Some(_), None) if *kind == Kind::Kernel => Ok(()),
             (Some(since), None) => write!(f, ", of Linux {since} and later"),
             (None, Some(until)) => write!(f, ", of Linux up to {until}"),
             (Some(since), Some(until)) => write!(f, ", of Linux {since} to {until}"),

@@ -3,8 +3,9 @@
 use super::failure::Failure;
 use clap::{Args, ValueEnum};
 use conformance::claim::Claim;
-use conformance::claim::source::{Kind, Source};
+use conformance::claim::source::Kind;
 use conformance::claims;
+use conformance::pages::search::did_you_mean;
 use conformance::run::red::Strictness;
 use conformance::run::text::plural;
 use conformance::seed::{Document, Language};
@@ -193,7 +194,7 @@ pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
         let by_source = match (&document, selection.source) {
             (Some(document), _) => document.is_decided_by(claim),
             (None, None) => true,
-            (None, Some(kind)) => claim.sources.iter().any(|source| kind.matches(source)),
+            (None, Some(kind)) => claim.sources.iter().any(|source| kind.is_of(source.kind)),
         };
         let by_id = selection.filter.is_empty() || selection.filter.iter().any(|filter| named_by(claim.id, filter));
         by_source && by_id
@@ -202,7 +203,11 @@ pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
     if let Some(filter) =
         selection.filter.iter().find(|filter| !registry.iter().any(|claim| named_by(claim.id, filter)))
     {
-        return Err(Failure::Usage(format!("no claim matches --filter {filter}: `conformance list` names them all")));
+        let name = filter.trim_start_matches('=');
+        let like = did_you_mean(name, registry.iter().map(|claim| claim.id));
+        return Err(Failure::Usage(format!(
+            "no claim matches --filter {filter}{like}; `conformance find {name}` searches in the sentences"
+        )));
     }
     let claims: Vec<_> = registry.into_iter().filter(|claim| wanted(claim)).collect();
     if claims.is_empty() {
@@ -244,8 +249,9 @@ impl Selection {
 }
 
 impl SourceKind {
-    fn matches(self, source: &Source) -> bool {
-        match source.kind {
+    /// Whether a kind of publication is meant.
+    pub fn is_of(self, kind: Kind) -> bool {
+        match kind {
             Kind::Seed => self == Self::Seed,
             Kind::Man => self == Self::Man,
             Kind::Document => self == Self::Doc,

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod jsonl;
 pub mod known;
 pub mod record;
