@@ -98,6 +98,21 @@ pub struct Statement {
     /// Whether the reason refutes a part of it, for example a date, whatever the verdicts on the rest.
     #[serde(default)]
     pub refuted_in_part: bool,
+    /// What the reason alone decides, for a statement without claims: a date, a book.
+    pub by_reason: Option<ByReason>,
+    /// Lines of the recorded benchmark that the pages print beside it. They decide nothing.
+    #[serde(default)]
+    pub recorded: Vec<String>,
+}
+
+/// What a reason decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ByReason {
+    /// The statement is true.
+    True,
+    /// The statement is false.
+    False,
 }
 
 impl Document {
@@ -175,7 +190,11 @@ impl Statement {
             (true, false) => Standing::True,
             (false, true) => Standing::False,
             (true, true) => Standing::Partly,
-            (false, false) if self.all_claims().next().is_none() => Standing::NoExperiment,
+            (false, false) if self.all_claims().next().is_none() => match self.by_reason {
+                Some(ByReason::True) => Standing::True,
+                Some(ByReason::False) => Standing::False,
+                None => Standing::NoExperiment,
+            },
             (false, false) => Standing::Undecided,
         }
     }
@@ -223,14 +242,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// History, opinions, books and timings: statements that no experiment on a running kernel decides.
-    const WITHOUT_EXPERIMENT: &[&str] =
-        &["S02", "S03", "S04", "S06", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64", "S67"];
+    const WITHOUT_EXPERIMENT: &[&str] = &[
+        "S02", "S06", "S15", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64", "S67", "S71", "S72",
+    ];
 
     #[test]
-    fn the_statements_are_s01_to_s67() {
-        let expected: Vec<String> = (1..=67).map(|number| format!("S{number:02}")).collect();
-        let ids: Vec<String> = Document::load().statements.into_iter().map(|statement| statement.id).collect();
+    fn the_statements_are_s01_to_s72_without_the_retired_one() {
+        let document = Document::load();
+        let retired = |id: &String| document.retired(id).is_some();
+        let expected: Vec<String> = (1..=72).map(|number| format!("S{number:02}")).filter(|id| !retired(id)).collect();
+        let ids: Vec<String> = document.statements.iter().map(|statement| statement.id.clone()).collect();
         assert_eq!(ids, expected);
+        assert!(document.retired("S33").is_some_and(|retired| !retired.because.is_empty()));
     }
 
     #[test]
@@ -240,6 +263,7 @@ mod tests {
             assert!(!untested || WITHOUT_EXPERIMENT.contains(&statement.id.as_str()), "{} has no claim", statement.id);
             assert!(statement.reason.is_some() || !statement.refuted_in_part, "{} is refuted by nobody", statement.id);
             assert!(!untested || statement.reason.is_some(), "{} has neither claim nor reason", statement.id);
+            assert!(untested || statement.by_reason.is_none(), "{} is decided by claims", statement.id);
         }
     }
 

@@ -271,6 +271,9 @@ fn statements(claims: &[&'static Claim], document: &Document) -> String {
             if let Some(reason) = &statement.reason {
                 line!(page, "- {reason}");
             }
+            for line in timed(&statement.recorded) {
+                line!(page, "- {line}");
+            }
             for (word, ids) in [("part", &statement.claims), ("against it", &statement.denied_by)] {
                 for claim in ids.iter().filter_map(|id| claims.iter().find(|claim| claim.id == id)) {
                     let words: Vec<String> = answers(claim).iter().map(in_page).collect();
@@ -281,6 +284,34 @@ fn statements(claims: &[&'static Claim], document: &Document) -> String {
         }
     }
     page
+}
+
+/// The recorded ratios of these ways to read+write, with their interval: 1 GiB to a TCP socket that one reads.
+fn timed(names: &[String]) -> Vec<String> {
+    const LENGTH: u64 = 1 << 30;
+    let run: serde_json::Value =
+        serde_json::from_str(include_str!("../../../fixtures/bench/run.json")).expect("a test reads it");
+    let outcomes = run["outcomes"].as_array().into_iter().flatten();
+    let of_document = outcomes.filter(|outcome| {
+        outcome["kind"] == "ways" && outcome["sink"] == "TCP" && outcome["congestion"] == "reno" && outcome["length"] == LENGTH
+    });
+    let mut lines = Vec::new();
+    for outcome in of_document {
+        for line in outcome["lines"].as_array().into_iter().flatten() {
+            let name = line["name"].as_str().unwrap_or_default();
+            let [low, median, high] = ["low", "median", "high"].map(|key| line["faster"][key].as_f64());
+            if let (true, Some(low), Some(median), Some(high)) = (names.iter().any(|wanted| wanted == name), low, median, high) {
+                let cpus = if outcome["placement"] == "same" { "one processor" } else { "two processors" };
+                lines.push(format!(
+                    "timed on {} ({}, {cpus}, {}), which decides nothing: {name} {median:.2} times as fast as read+write [{low:.2} to {high:.2}]",
+                    run["kernel"].as_str().unwrap_or_default(),
+                    run["processor"].as_str().unwrap_or_default(),
+                    run["date"].as_str().unwrap_or_default(),
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// The prefixes of flags.
