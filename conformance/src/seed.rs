@@ -350,6 +350,8 @@ mod tests {
             denied_by: vec!["denier".into()],
             reason: None,
             refuted_in_part: false,
+            by_reason: None,
+            recorded: vec![],
         };
         let verdict = |id: &str| Some(id.parse().map_or(denier, |index: usize| claims[index]));
         assert_eq!(statement.standing(verdict), expected);

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use clap::{Args, ValueEnum};
 use conformance::claim::Claim;
+use conformance::claim::retired;
 use conformance::claim::source::Kind;
 use conformance::claims;
 use conformance::pages::search::did_you_mean;
@@ -204,6 +205,9 @@ pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
         selection.filter.iter().find(|filter| !registry.iter().any(|claim| named_by(claim.id, filter)))
     {
         let name = filter.trim_start_matches('=');
+        if let Some(retired) = retired::find(name) {
+            return Err(Failure::Usage(format!("--filter {filter}: `{name}` is retired: {}", retired.words())));
+        }
         let like = did_you_mean(name, registry.iter().map(|claim| claim.id));
         return Err(Failure::Usage(format!(
             "no claim matches --filter {filter}{like}; `conformance find {name}` searches in the sentences"

@@ -339,7 +339,6 @@ const MACHINERY: &[Sysno] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::always;
     use crate::falsify::model::{MOST_LISTED, Score, Share, score};
     use crate::interpose::lie::Which;
     use crate::verdict::Verdict;

@@ -134,7 +134,7 @@ mod tests {
     use crate::claim::{Claim, claim};
     use crate::run::record::Environment;
     use crate::runner::outcome::Outcome;
-    use crate::verdict::{Lack, Observation, Reason, Verdict};
+    use crate::verdict::{Lack, Observation, Reason};
 
     /// With the id of a claim that every kernel let hold.
     const CLAIM: Claim = claim("tee.ends.same-pipe", "It is so.");
