@@ -15,12 +15,18 @@ pub fn places(source: &str) -> Places {
     let mut places: Places = Vec::new();
     let mut is_tag = false;
     for line in source.lines() {
-        let (macro_name, rest) = line.strip_prefix('.').and_then(|line| line.split_once(' ')).unwrap_or_default();
+        let (macro_name, rest) = line
+            .strip_prefix('.')
+            .and_then(|line| line.split_once(' '))
+            .unwrap_or_default();
         let text = text(macro_name, if macro_name.is_empty() { line } else { rest });
         match macro_name {
             "SH" => places.push((text, Vec::new())),
             "SS" => note(&mut places, text),
-            "IP" => note(&mut places, arguments(rest).into_iter().next().unwrap_or_default()),
+            "IP" => note(
+                &mut places,
+                arguments(rest).into_iter().next().unwrap_or_default(),
+            ),
             _ if is_tag => note(&mut places, text),
             _ => {}
         }
@@ -40,8 +46,12 @@ fn note(places: &mut Places, tag: String) {
 
 /// The text of a line without its macros.
 fn text(macro_name: &str, rest: &str) -> String {
-    let alternates = macro_name.len() == 2 && macro_name.chars().all(|letter| "BIR".contains(letter));
-    arguments(rest).join(if alternates { "" } else { " " }).trim().to_owned()
+    let alternates =
+        macro_name.len() == 2 && macro_name.chars().all(|letter| "BIR".contains(letter));
+    arguments(rest)
+        .join(if alternates { "" } else { " " })
+        .trim()
+        .to_owned()
 }
 
 /// The arguments of a macro, without quotes and escapes.
@@ -70,19 +80,27 @@ fn arguments(rest: &str) -> Vec<String> {
 
 /// Whether a place is on a page: `ERRORS`, or `ERRORS, EINVAL` with the first words of a heading or tag of that section.
 pub fn has(places: &BTreeMap<String, Vec<String>>, place: &str) -> bool {
-    let (section, tag) = place.split_once(", ").map_or((place, None), |(section, tag)| (section, Some(tag)));
+    let (section, tag) = place
+        .split_once(", ")
+        .map_or((place, None), |(section, tag)| (section, Some(tag)));
     let of_section = places.get(section);
-    of_section.is_some_and(|tags| tag.is_none_or(|tag| tags.iter().any(|known| known.starts_with(tag))))
+    of_section
+        .is_some_and(|tags| tag.is_none_or(|tag| tags.iter().any(|known| known.starts_with(tag))))
 }
 
 /// The pages that a source file of claims cites: `man("tee(2)", ...)`.
 pub fn cited(code: &str) -> impl Iterator<Item = &str> {
-    code.split("man(\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(page, _)| page)
+    code.split("man(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('"'))
+        .map(|(page, _)| page)
 }
 
 /// The places of pages, as TOML.
 pub fn table(pages: &BTreeMap<String, Places>) -> String {
-    let mut table = String::from("# Made by `just man-pages`: sections, headings and tags of the manual pages that claims cite.\n");
+    let mut table = String::from(
+        "# Made by `just man-pages`: sections, headings and tags of the manual pages that claims cite.\n",
+    );
     for (page, places) in pages {
         write!(table, "\n[{page:?}]\n").expect("a string takes all");
         for (section, tags) in places {
@@ -105,11 +123,20 @@ mod tests {
         let places = places(PAGE);
         let sections: Vec<&str> = places.iter().map(|(section, _)| section.as_str()).collect();
         assert_eq!(sections, ["NAME", "DESCRIPTION", "ERRORS"]);
-        assert_eq!(places[1].1, ["SPLICE_F_MOVE (since Linux 2.6)", "Notes on -1"]);
+        assert_eq!(
+            places[1].1,
+            ["SPLICE_F_MOVE (since Linux 2.6)", "Notes on -1"]
+        );
         assert_eq!(places[2].1, ["EINVAL"]);
         let places = places.into_iter().collect();
-        assert!(has(&places, "ERRORS") && has(&places, "ERRORS, EINVAL") && has(&places, "DESCRIPTION, SPLICE_F_MOVE"));
-        assert!(!has(&places, "BUGS") && !has(&places, "ERRORS, EIO") && !has(&places, "NAME, EINVAL"));
+        assert!(
+            has(&places, "ERRORS")
+                && has(&places, "ERRORS, EINVAL")
+                && has(&places, "DESCRIPTION, SPLICE_F_MOVE")
+        );
+        assert!(
+            !has(&places, "BUGS") && !has(&places, "ERRORS, EIO") && !has(&places, "NAME, EINVAL")
+        );
     }
 
     #[test]
