@@ -242,9 +242,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// History, opinions, books and timings: statements that no experiment on a running kernel decides.
-    const WITHOUT_EXPERIMENT: &[&str] = &[
-        "S02", "S06", "S15", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64", "S67", "S71", "S72",
-    ];
+    const WITHOUT_EXPERIMENT: &[&str] =
+        &["S02", "S06", "S15", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64", "S67", "S71", "S72"];
 
     #[test]
     fn the_statements_are_s01_to_s72_without_the_retired_one() {

@@ -293,14 +293,19 @@ fn timed(names: &[String]) -> Vec<String> {
         serde_json::from_str(include_str!("../../../fixtures/bench/run.json")).expect("a test reads it");
     let outcomes = run["outcomes"].as_array().into_iter().flatten();
     let of_document = outcomes.filter(|outcome| {
-        outcome["kind"] == "ways" && outcome["sink"] == "TCP" && outcome["congestion"] == "reno" && outcome["length"] == LENGTH
+        outcome["kind"] == "ways"
+            && outcome["sink"] == "TCP"
+            && outcome["congestion"] == "reno"
+            && outcome["length"] == LENGTH
     });
     let mut lines = Vec::new();
     for outcome in of_document {
         for line in outcome["lines"].as_array().into_iter().flatten() {
             let name = line["name"].as_str().unwrap_or_default();
             let [low, median, high] = ["low", "median", "high"].map(|key| line["faster"][key].as_f64());
-            if let (true, Some(low), Some(median), Some(high)) = (names.iter().any(|wanted| wanted == name), low, median, high) {
+            if let (true, Some(low), Some(median), Some(high)) =
+                (names.iter().any(|wanted| wanted == name), low, median, high)
+            {
                 let cpus = if outcome["placement"] == "same" { "one processor" } else { "two processors" };
                 lines.push(format!(
                     "timed on {} ({}, {cpus}, {}), which decides nothing: {name} {median:.2} times as fast as read+write [{low:.2} to {high:.2}]",

@@ -10,7 +10,7 @@ use crate::fixtures::VERDICTS;
 use crate::run::jsonl;
 use crate::run::record::{Record, Run};
 use crate::run::stored::Stored;
-use crate::verdict::Observation;
+use crate::verdict::{Judgement, Observation};
 use std::sync::OnceLock;
 
 /// The records that [`find`] has read. Each is read once.
@@ -55,6 +55,8 @@ pub fn compact(run: &Run, registry: Registry) -> Result<String, String> {
             return Err(format!("{} is {word}, which says nothing of the kernel", claim.id));
         }
         records.push(Record {
+            // A record is what is known.
+            judgement: record.verdict.is_decided().then_some(Judgement::AsKnown),
             observation: record.observation.as_ref().map(|seen| steady(seen, claim.varies)),
             milliseconds: 0,
             ..record.clone()

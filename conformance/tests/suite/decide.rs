@@ -2,10 +2,10 @@
 
 use conformance::claim::Claim;
 use conformance::claims;
+use conformance::kernel::NEWEST;
 use conformance::lab::filesystems::find_scratch;
 use conformance::runner::Runner;
 use conformance::runner::outcome::Outcome;
-use conformance::kernel::NEWEST;
 use conformance::verdict::{Expected, Fact, Lack, Observation, Value, Verdict};
 use nocopy_host::kernel::running;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -110,7 +110,10 @@ fn altered(seen: &Observation) -> Vec<Observation> {
     let with = |change: &dyn Fn(usize, &Fact) -> Value| {
         let mut other = Observation::new();
         for (index, fact) in seen.facts().iter().enumerate() {
-            other.repeat(&Fact { value: change(index, fact), ..fact.clone() });
+            other.repeat(&Fact {
+                value: change(index, fact),
+                ..fact.clone()
+            });
         }
         other
     };
@@ -145,7 +148,9 @@ fn altered(seen: &Observation) -> Vec<Observation> {
         Some(Expected::Fails(errno)) => Value::Errno(*errno),
         Some(Expected::Refused) => Value::Errno(libc::EINVAL),
         Some(Expected::Succeeds) => Value::Returned(1),
-        Some(Expected::Is(number) | Expected::AtLeast(number) | Expected::AtMost(number)) => Value::Count(*number),
+        Some(Expected::Is(number) | Expected::AtLeast(number) | Expected::AtMost(number)) => {
+            Value::Count(*number)
+        }
         Some(Expected::IsNot(number)) => Value::Count(number + 1),
         Some(Expected::FewerThan(_)) => Value::Count(0),
         Some(Expected::Says(word)) => Value::Text(word.clone()),

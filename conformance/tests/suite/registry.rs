@@ -29,13 +29,30 @@ fn ids_are_interface_subject_fact_and_unique() {
 #[test]
 fn every_claim_says_all_about_itself() {
     for claim in claims::REGISTRY.all() {
-        let Claim { id, statement, method, .. } = claim;
-        assert!(statement.ends_with('.') && !statement.contains("  "), "{id}: {statement}");
-        assert!(method.is_empty() || method.ends_with('.') && !method.contains("  "), "{id}: {method}");
+        let Claim {
+            id,
+            statement,
+            method,
+            ..
+        } = claim;
+        assert!(
+            statement.ends_with('.') && !statement.contains("  "),
+            "{id}: {statement}"
+        );
+        assert!(
+            method.is_empty() || method.ends_with('.') && !method.contains("  "),
+            "{id}: {method}"
+        );
         assert!(!claim.sources.is_empty(), "{id} has no source");
         assert!(!claim.about.is_empty(), "{id} is about no system call");
-        let measured = claim.sources.iter().any(|source| source.kind == Kind::Measured);
-        assert!(!measured || claim.sources.len() == 1, "{id}: what is published need not be measured, too");
+        let measured = claim
+            .sources
+            .iter()
+            .any(|source| source.kind == Kind::Measured);
+        assert!(
+            !measured || claim.sources.len() == 1,
+            "{id}: what is published need not be measured, too"
+        );
     }
 }
 
@@ -43,9 +60,14 @@ fn every_claim_says_all_about_itself() {
 #[test]
 fn the_path_of_a_claim_is_its_id() {
     for claim in claims::REGISTRY.all() {
-        let [interface, subject] = [claim.interface(), claim.subject()].map(|part| part.replace('-', "_"));
+        let [interface, subject] =
+            [claim.interface(), claim.subject()].map(|part| part.replace('-', "_"));
         // A keyword that cannot be the name of a module.
-        let subject = if subject == "self" { "self_".into() } else { subject };
+        let subject = if subject == "self" {
+            "self_".into()
+        } else {
+            subject
+        };
         let path = format!("conformance/src/claims/{interface}/{subject}.rs");
         assert_eq!(claim.at.file(), path, "{}", claim.id);
     }
@@ -61,14 +83,25 @@ fn host_only_no_subject_imports_another() {
         let text = std::fs::read_to_string(&file).expect("a source file");
         let names = text.split("crate::claims::").skip(1);
         for name in names.map(|rest| rest.split([':', ';', '{', ' ']).next().unwrap_or_default()) {
-            assert!(["prelude", "tools"].contains(&name), "{}: crate::claims::{name}", file.display());
+            assert!(
+                ["prelude", "tools"].contains(&name),
+                "{}: crate::claims::{name}",
+                file.display()
+            );
         }
         assert!(!text.contains("super::super"), "{}", file.display());
         let is_subject = file.parent() != Some(folder.as_path()) && !file.ends_with("mod.rs");
-        let siblings = text.split("use super::").skip(1).map(|rest| rest.trim_start_matches('{'));
+        let siblings = text
+            .split("use super::")
+            .skip(1)
+            .map(|rest| rest.trim_start_matches('{'));
         for sibling in siblings.filter(|_| is_subject) {
             let path = sibling.split(';').next().unwrap_or_default();
-            assert!(!path.contains("::"), "{}: use super::{path}", file.display());
+            assert!(
+                !path.contains("::"),
+                "{}: use super::{path}",
+                file.display()
+            );
         }
     }
 }
@@ -78,8 +111,15 @@ fn host_only_no_subject_imports_another() {
 fn host_only_claims_are_short() {
     let mut files = Vec::new();
     rust_files(&root().join("conformance/src/claims"), &mut files);
-    let texts: Vec<(PathBuf, String)> =
-        files.into_iter().map(|file| (file.clone(), std::fs::read_to_string(file).expect("a source file"))).collect();
+    let texts: Vec<(PathBuf, String)> = files
+        .into_iter()
+        .map(|file| {
+            (
+                file.clone(),
+                std::fs::read_to_string(file).expect("a source file"),
+            )
+        })
+        .collect();
     let claims = claims::REGISTRY.all().count();
     let lines: usize = texts.iter().map(|(_, text)| text.lines().count()).sum();
     let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
@@ -95,25 +135,44 @@ fn host_only_claims_are_short() {
 #[test]
 fn host_only_every_place_of_a_manual_page_is_there() {
     let table = std::fs::read_to_string(root().join("fixtures/man-pages.toml")).expect("the table");
-    let pages: BTreeMap<String, BTreeMap<String, Vec<String>>> = toml::from_str(&table).expect("it is valid");
+    let pages: BTreeMap<String, BTreeMap<String, Vec<String>>> =
+        toml::from_str(&table).expect("it is valid");
     let mut wrong = Vec::new();
     for claim in claims::REGISTRY.all() {
-        for source in claim.sources.iter().filter(|source| source.kind == Kind::Man) {
-            let is_there = pages.get(source.name).is_some_and(|page| man_pages::has(page, source.at));
+        for source in claim
+            .sources
+            .iter()
+            .filter(|source| source.kind == Kind::Man)
+        {
+            let is_there = pages
+                .get(source.name)
+                .is_some_and(|page| man_pages::has(page, source.at));
             if !is_there {
                 wrong.push(format!("{}: {}, {}", claim.id, source.name, source.at));
             }
         }
     }
-    assert!(wrong.is_empty(), "not in fixtures/man-pages.toml (`just man-pages` makes it again): {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "not in fixtures/man-pages.toml (`just man-pages` makes it again): {wrong:#?}"
+    );
 }
 
 #[test]
 fn what_is_retired_is_no_claim_and_its_successor_is_one() {
     for retired in retired::all() {
-        assert!(claims::REGISTRY.find(&retired.id).is_none(), "{} is used again", retired.id);
+        assert!(
+            claims::REGISTRY.find(&retired.id).is_none(),
+            "{} is used again",
+            retired.id
+        );
         let is_there = |id: &String| claims::REGISTRY.find(id).is_some();
-        assert!(retired.successor.as_ref().is_none_or(is_there), "{}: {:?}", retired.id, retired.successor);
+        assert!(
+            retired.successor.as_ref().is_none_or(is_there),
+            "{}: {:?}",
+            retired.id,
+            retired.successor
+        );
         assert!(!retired.because.is_empty(), "{}", retired.id);
     }
 }
@@ -171,12 +230,24 @@ fn host_only_the_pages_are_of_this_registry() {
     let pages = registry::pages(&claims::REGISTRY.all().collect::<Vec<_>>());
     for (name, page) in &pages {
         let kept = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
-        let differs = page.lines().zip(kept.lines()).find(|(made, kept)| made != kept);
-        assert!(*page == kept, "docs/registry/{name} is stale: `just claims` makes it again; the first difference: {differs:?}");
+        let differs = page
+            .lines()
+            .zip(kept.lines())
+            .find(|(made, kept)| made != kept);
+        assert!(
+            *page == kept,
+            "docs/registry/{name} is stale: `just claims` makes it again; the first difference: {differs:?}"
+        );
     }
     let kept: BTreeSet<String> = std::fs::read_dir(folder)
         .expect("the pages")
-        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("readable")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     assert_eq!(kept, pages.into_iter().map(|(name, _)| name).collect());
 }

@@ -104,11 +104,24 @@ fn every_claim_was_decided_by_a_kernel() {
 fn every_refuted_entry_shows_a_fact() {
     let mut refuted = 0;
     for claim in claims::REGISTRY.all() {
-        for answer in answers(claim).iter().filter(|answer| answer.verdict == Word::Refuted) {
+        for answer in answers(claim)
+            .iter()
+            .filter(|answer| answer.verdict == Word::Refuted)
+        {
             refuted += 1;
-            assert!(!answer.instead.is_empty(), "{} on {}", claim.id, answer.range());
+            assert!(
+                !answer.instead.is_empty(),
+                "{} on {}",
+                claim.id,
+                answer.range()
+            );
             let all_expected = answer.instead.iter().all(|fact| fact.expected.is_some());
-            assert!(all_expected, "{} on {}: no fact contradicts it", claim.id, answer.range());
+            assert!(
+                all_expected,
+                "{} on {}: no fact contradicts it",
+                claim.id,
+                answer.range()
+            );
         }
     }
     assert!(refuted > 100, "{refuted}");
@@ -121,7 +134,12 @@ fn no_fact_is_named_twice() {
         for record in &stored.run.records {
             let mut names = std::collections::BTreeSet::new();
             for fact in record.observation.iter().flat_map(Observation::facts) {
-                assert!(names.insert(&fact.fact), "{series} {}: {}", record.id, fact.fact);
+                assert!(
+                    names.insert(&fact.fact),
+                    "{series} {}: {}",
+                    record.id,
+                    fact.fact
+                );
             }
         }
     }
