@@ -56,7 +56,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         msync::CLAIMS,
         mremap::CLAIMS,
         madvise::CLAIMS,
-        mmap_write::CLAIMS,
         sendfile::CLAIMS,
         sendfile_manual::CLAIMS,
         sendfile_content::CLAIMS,
@@ -87,4 +86,5 @@ pub const REGISTRY: Registry = Registry::new(&[
         redis_servers::CLAIMS,
     ],
     tee::CLAIMS,
+    mmap_write::CLAIMS,
 ]);
