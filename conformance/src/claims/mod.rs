@@ -28,12 +28,11 @@ mod sockets_peers;
 mod splice;
 mod splice_content;
 mod splice_manual;
+mod splice_move;
 mod splice_peers;
 mod tee;
 mod tools;
 mod vmsplice;
-mod vmsplice_manual;
-mod vmsplice_memory;
 mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
@@ -66,9 +65,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         splice_peers::CLAIMS,
         o_direct::CLAIMS,
         sockets_peers::CLAIMS,
-        vmsplice::CLAIMS,
-        vmsplice_manual::CLAIMS,
-        vmsplice_memory::CLAIMS,
+        splice_move::CLAIMS,
         pipe::CLAIMS,
         pipe_manual::CLAIMS,
         waiting::CLAIMS,
@@ -87,4 +84,5 @@ pub const REGISTRY: Registry = Registry::new(&[
         redis_servers::CLAIMS,
     ],
     tee::CLAIMS,
+    vmsplice::CLAIMS,
 ]);

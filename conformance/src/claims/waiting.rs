@@ -9,7 +9,7 @@ use crate::lab::sleeper::{Caller, interrupt_with, returned};
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_sendfile::sendfile;
-use nocopy_splice::{IoVec, Pipe, SpliceFlags, splice, vmsplice_to_pipe};
+use nocopy_splice::{Pipe, SpliceFlags, splice};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
@@ -210,32 +210,6 @@ pub const CLAIMS: &[Claim] = &[
             "splice.waits.read-beside",
             splice_waits_read_beside,
             &[("last read(file)", Answer::Is(0)), ("last splice(file, pipe)", Answer::Is(0))],
-        )
-    },
-    Claim {
-        statement: "vmsplice() into a full pipe sleeps until a page of it has been read.",
-        method: WAITS,
-        sources: &[
-            Source::Man("vmsplice(2), man-pages 6.20"),
-            Source::Thread("LTP @6958277, testcases/kernel/syscalls/vmsplice/vmsplice04.c"),
-        ],
-        about: &[Sysno::vmsplice],
-        lies: &does_not_wait(Sysno::vmsplice),
-        resources: OF_USER,
-        ..Claim::of_answers(
-            "vmsplice.waits.full-pipe",
-            |_lab| {
-                static BYTE: [u8; 1] = *b"b";
-                let Pipe { read, write } = full()?;
-                let caller = Caller::start(Sysno::vmsplice, move || {
-                    // SAFETY: the byte is never changed and always there.
-                    io::again(|| unsafe { vmsplice_to_pipe(&write, &[IoVec::new(&BYTE)], BLOCKING) })
-                })?;
-                let mut seen = Observation::new();
-                note_sleeper(&mut seen, "vmsplice(full pipe, 1)", caller, |_| read_page(&read))?;
-                Ok(seen)
-            },
-            &[("vmsplice(full pipe, 1)", Answer::Says("sleeps")), ("vmsplice(full pipe, 1), then", Answer::Is(1))],
         )
     },
     Claim {

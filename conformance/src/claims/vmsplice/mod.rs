@@ -1,0 +1,81 @@
+//! `vmsplice`.
+
+mod copies;
+mod errors;
+mod flags;
+mod gift;
+mod length;
+mod memory;
+mod moves;
+mod read_end;
+mod vectors;
+mod waits;
+
+use crate::claims::prelude::*;
+use nocopy_mmap::PrivateAnonymous;
+use nocopy_splice::{IoVec, IoVecMut, vmsplice_from_pipe, vmsplice_to_pipe};
+
+/// Claims about `vmsplice`.
+pub const CLAIMS: &[&[Claim]] = &[
+    copies::CLAIMS,
+    moves::CLAIMS,
+    errors::CLAIMS,
+    length::CLAIMS,
+    vectors::CLAIMS,
+    gift::CLAIMS,
+    flags::CLAIMS,
+    memory::CLAIMS,
+    read_end::CLAIMS,
+    waits::CLAIMS,
+];
+
+const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
+const BLOCKING: SpliceFlags = SpliceFlags::empty();
+
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::vmsplice);
+
+/// A claim about the answers of `vmsplice`.
+#[track_caller]
+const fn about_vmsplice(id: &'static str, statement: &'static str) -> Claim {
+    claim(id, statement).about(&[Sysno::vmsplice]).turned_by(OTHERWISE)
+}
+
+/// Gives memory to a pipe, with one call. The memory must be freed after the pipe.
+fn give(to: &impl AsFd, memory: &[u8], flags: SpliceFlags) -> Result<usize, Errno> {
+    // SAFETY: experiments read or drop the pipe before they free the memory.
+    unsafe { vmsplice_to_pipe(to.as_fd(), &[IoVec::new(memory)], flags) }
+}
+
+/// Gives all of the memory.
+fn give_all(to: &Pipe, memory: &[u8]) -> Result<(), Stop> {
+    io::all_done(memory.len(), |done| give(&to.write, &memory[done..], NONBLOCK)).setup("vmsplice")
+}
+
+/// Takes bytes out of a pipe into memory, with one call. The descriptor must not be open for writing.
+fn take(from: &impl AsFd, memory: &mut [u8], flags: SpliceFlags) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes the buffer during the call.
+    unsafe { vmsplice_from_pipe(from.as_fd(), &mut [IoVecMut::new(memory)], flags) }
+}
+
+/// `vmsplice` of `count` buffers, which the vector at an address names.
+///
+/// # Safety
+///
+/// A pipe must be read or dropped before the memory that the vector names is freed. If the descriptor is not a pipe's write end,
+/// the kernel may write the memory.
+unsafe fn raw(fd: usize, vector: usize, count: usize, flags: usize) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise; the kernel checks each address.
+    unsafe { ask(Sysno::vmsplice, [fd, vector, count, flags, 0, 0]) }
+}
+
+/// The address of a vector.
+fn address(vector: &[usize]) -> usize {
+    vector.as_ptr().expose_provenance()
+}
+
+/// Anonymous memory with these bytes.
+fn memory_of(bytes: &[u8]) -> Result<PrivateAnonymous, Stop> {
+    let mut memory = PrivateAnonymous::new(bytes.len()).setup("mmap")?;
+    memory.copy_from_slice(bytes);
+    Ok(memory)
+}

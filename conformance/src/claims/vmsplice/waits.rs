@@ -1,0 +1,46 @@
+//! When `vmsplice` sleeps.
+
+use super::{BLOCKING, about_vmsplice, give, memory_of};
+use crate::claims::prelude::*;
+use crate::lab::sleeper::interrupt_with;
+
+pub const CLAIMS: &[Claim] = &[
+    about_vmsplice(
+        "vmsplice.waits.full-pipe",
+        "vmsplice() of one byte into a pipe full of pages sleeps until there is room: reading one page is enough.",
+    )
+    .published(&[
+        ltp("vmsplice04.c", "vmsplice_test, a full pipe without a flag"),
+        kernel("fs/splice.c", "wait_for_space"),
+    ])
+    .turned_by(&does_not_wait(Sysno::vmsplice))
+    .sharing(&[Resource::UserPipePages])
+    .tried(|_lab, see| {
+        let Pipe { read, write } = full()?;
+        let rest = aside(|| sockets::readable(&read))? - page();
+        let caller = Caller::start(Sysno::vmsplice, move || io::again(|| give(&write, b"b", BLOCKING)))?;
+        see.sleeps("vmsplice(full pipe, 1)", caller, |_| read_page(&read))?.is(1);
+        see.holds("the pipe's bytes", &read, &[vec![0; rest], vec![b'b']].concat())?.says(AS_SENT);
+        Ok(())
+    }),
+    about_vmsplice(
+        "vmsplice.waits.not-for-the-rest",
+        "vmsplice() of more memory than the pipe has room for returns what fits and does not sleep for the rest.",
+    )
+    .published(&[kernel("fs/splice.c", "vmsplice_to_pipe")])
+    .turned_by(&[Lie::refused(Sysno::vmsplice, libc::EINTR)])
+    .sharing(&[Resource::UserPipePages])
+    .tried(|_lab, see| {
+        interrupt_with(libc::SIGUSR1)?; // ends a sleep
+        let Pipe { read, write } = pipe()?;
+        let size = aside(|| nocopy_splice::fcntl_getpipe_size(&write)).setup("F_GETPIPE_SZ")?;
+        let bytes = pattern(4 * size);
+        let memory = Arc::new(memory_of(&bytes)?);
+        let given = Arc::clone(&memory);
+        let caller = Caller::start(Sysno::vmsplice, move || give(&write, &given, BLOCKING))?;
+        let (word, _) = woken(caller, |caller| caller.signal(libc::SIGUSR1))?;
+        see.text("vmsplice(pipe, four times its size)", word).says(returned(Ok(size)));
+        see.holds("the pipe's bytes", &read, &bytes[..size])?.says(AS_SENT);
+        Ok(())
+    }),
+];
