@@ -16,7 +16,6 @@ mod mremap;
 mod msync;
 mod o_direct;
 mod pipe;
-mod pipe_manual;
 mod prelude;
 mod read_write;
 mod redis;
@@ -66,8 +65,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         o_direct::CLAIMS,
         sockets_peers::CLAIMS,
         splice_move::CLAIMS,
-        pipe::CLAIMS,
-        pipe_manual::CLAIMS,
         waiting::CLAIMS,
         faults::CLAIMS,
         fuse::CLAIMS,
@@ -85,4 +82,5 @@ pub const REGISTRY: Registry = Registry::new(&[
     ],
     tee::CLAIMS,
     vmsplice::CLAIMS,
+    pipe::CLAIMS,
 ]);

@@ -1,0 +1,70 @@
+//! `poll` of a pipe.
+
+use super::{USER, pipe_of};
+use crate::claims::prelude::*;
+use nocopy_splice::PipeFlags;
+
+const POLL: &[Sysno] = &[Sysno::ppoll];
+
+pub const CLAIMS: &[Claim] = &[
+    claim(
+        "pipe.poll.writable",
+        "A full pipe is ready for writing (POLLOUT) once a whole page of it has been read, and not after one byte.",
+    )
+    .published(&[kernel("fs/pipe.c", "pipe_poll")])
+    .about(POLL)
+    .turned_by(&[Lie::returned(Sysno::ppoll, 1).after(1), Lie::returned(Sysno::ppoll, 0).after(2)])
+    .sharing(USER)
+    .tried(|_lab, see| {
+        let pipe = pipe_of(2, PipeFlags::NONBLOCK)?;
+        fill(&pipe, 2 * page())?;
+        let steps = [("", 0, 0), (" after reading one byte", 1, 0), (" after reading the page", page() - 1, 1)];
+        for (when, count, ready) in steps {
+            aside(|| io::read_full(&pipe.read, &mut vec![0; count])).setup("read a pipe")?;
+            let (answer, events) = io::ppoll(&pipe.write, libc::POLLOUT, 0);
+            see.call(format!("poll(full pipe){when}"), answer).is(ready);
+            see.text(format!("its events{when}"), named(events)).says(if ready == 1 { "POLLOUT" } else { "none" });
+        }
+        Ok(())
+    }),
+    claim(
+        "pipe.poll.events",
+        "poll() reports POLLIN for bytes, POLLHUP for a read end without writers, POLLERR for a write end without readers.",
+    )
+    .published(&[
+        man("poll(2)", "DESCRIPTION, POLLIN"),
+        man("poll(2)", "DESCRIPTION, POLLHUP"),
+        man("poll(2)", "DESCRIPTION, POLLERR"),
+    ])
+    .about(POLL)
+    .turned_by(&[Lie::skipped(Sysno::ppoll)])
+    .tried(|_lab, see| {
+        let Pipe { read, write } = pipe()?;
+        see.text("empty pipe", events(&read, libc::POLLIN)).says("none");
+        aside(|| io::write_all(&write, b"b")).setup("write to a pipe")?;
+        see.text("pipe with a byte", events(&read, libc::POLLIN)).says("POLLIN");
+        drop(write);
+        see.text("pipe with a byte, without writers", events(&read, libc::POLLIN)).says("POLLIN POLLHUP");
+        aside(|| io::read_full(&read, &mut [0])).setup("read a pipe")?;
+        see.text("empty pipe without writers", events(&read, libc::POLLIN)).says("POLLHUP");
+        let write = pipe()?.write;
+        see.text("write end without readers", events(&write, libc::POLLOUT)).says("POLLOUT POLLERR");
+        Ok(())
+    }),
+];
+
+/// The names of the events that `poll` reports.
+fn events(fd: &impl AsFd, asked: libc::c_short) -> String {
+    let (answer, events) = io::ppoll(fd, asked, 0);
+    match answer {
+        Ok(count) if count == usize::from(events != 0) => named(events),
+        other => format!("{}, {}", returned(other), named(events)),
+    }
+}
+
+fn named(events: libc::c_short) -> String {
+    let names =
+        [(libc::POLLIN, "POLLIN"), (libc::POLLOUT, "POLLOUT"), (libc::POLLERR, "POLLERR"), (libc::POLLHUP, "POLLHUP")];
+    let set: Vec<&str> = names.iter().filter(|(event, _)| events & event != 0).map(|(_, name)| *name).collect();
+    if set.is_empty() { "none".to_owned() } else { set.join(" ") }
+}
