@@ -21,7 +21,7 @@ pub const CLAIMS: &[Claim] =
                 }
                 Ok(())
             };
-            aside(|| io::write_all(&pipe.write, b"abc")).setup("write to a pipe")?;
+            super::put(&pipe.write, b"abc")?;
             note("3 bytes written", 3)?;
             io::read_full(&pipe.read, &mut [0; 3]).setup("read a pipe")?;
             note("3 bytes read", 0)?;

@@ -3,6 +3,7 @@
 use crate::claims::prelude::*;
 use nocopy_splice::PipeFlags;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 pub const CLAIMS: &[Claim] = &[
     claim("pipe.ends.wrong", "read() of a pipe's write end, and write() to its read end, fail with EBADF.")
@@ -20,11 +21,7 @@ pub const CLAIMS: &[Claim] = &[
             Ok(())
         }),
     claim("pipe.ends.no-position", "lseek(), pread() and pwrite() of a pipe fail with ESPIPE.")
-        .published(&[
-            man("lseek(2)", "ERRORS, ESPIPE"),
-            gvisor("pipe.cc", "PipeTest.Seek"),
-            kernel("fs/read_write.c", "ksys_pread64"),
-        ])
+        .published(&[man("lseek(2)", "ERRORS, ESPIPE"), gvisor("pipe.cc", "PipeTest.Seek"), man("pread(2)", "ERRORS")])
         .about(&[Sysno::lseek, Sysno::pread64, Sysno::pwrite64])
         .turned_by(&[
             Lie::accepted(Sysno::lseek),
@@ -53,19 +50,14 @@ pub const CLAIMS: &[Claim] = &[
     .turned_by(&[Lie::refused(Sysno::openat, libc::ENXIO), Lie::skipped(Sysno::write)])
     .tried(|_lab, see| {
         let Pipe { read, write } = aside(|| super::made(PipeFlags::NONBLOCK))?;
-        let path = format!("/proc/self/fd/{}\0", read.as_raw_fd());
-        let here = libc::AT_FDCWD as isize;
-        let flags = (libc::O_WRONLY | libc::O_NONBLOCK).cast_unsigned() as usize;
-        let arguments = [here.cast_unsigned(), path.as_ptr().expose_provenance(), flags, 0, 0, 0];
-        // SAFETY: openat reads a path that ends with a zero; the descriptor that it makes is left open.
-        let opened = unsafe { ask(Sysno::openat, arguments) };
-        see.call("open(/proc/self/fd/read end, O_WRONLY)", opened.map(|_| 0)).succeeds();
+        let path = format!("/proc/self/fd/{}", read.as_raw_fd());
+        let opened = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let opened = opened.map_err(|error| Errno::new(error.raw_os_error().unwrap_or(0)));
+        see.call("open(/proc/self/fd/read end, O_WRONLY)", super::done(&opened)).succeeds();
         drop(write);
         let byte = io::again(|| io::read(&read, &mut [0]));
         see.call("read(empty pipe, other write end closed)", byte).fails(EAGAIN);
-        let (end, bytes) = (opened.unwrap_or(NO_FD), b"b".as_ptr().expose_provenance());
-        // SAFETY: write reads the one byte.
-        let written = io::again(|| unsafe { ask(Sysno::write, [end, bytes, 1, 0, 0, 0]) });
+        let written = opened.and_then(|end| io::again(|| io::write(&end, b"b")));
         see.call("write(opened, 1)", written).is(1);
         see.holds("the pipe's byte", &read, b"b")?.says(AS_SENT);
         Ok(())

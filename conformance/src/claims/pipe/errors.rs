@@ -37,21 +37,15 @@ pub const CLAIMS: &[Claim] = &[
     .about(&[Sysno::pipe2])
     .turned_by(&[Lie::about(Sysno::pipe2, What::OtherErrno(libc::ENFILE)), Lie::refused(Sysno::dup, libc::EMFILE)])
     .tried(|_lab, see| {
-        let pipe = pipe()?;
-        let fd = argument(&pipe.read);
-        // SAFETY: dup and close take no pointer. The new descriptor is closed here, and nothing else uses it.
-        let lowest_free = aside(|| unsafe {
-            let made = ask(Sysno::dup, [fd, 0, 0, 0, 0, 0])?;
-            ask(Sysno::close, [made, 0, 0, 0, 0, 0])?;
-            Ok::<_, Errno>(made)
-        })
-        .setup("dup")?;
+        let (pipe, other) = two()?;
+        let lowest_free = argument(&other.read);
+        drop(other);
         aside(|| privilege::limit_descriptors(lowest_free as u64 + 1)).setup("RLIMIT_NOFILE")?;
         let (made, ends) = raw_pipe2(libc::O_CLOEXEC);
         see.call("pipe2() with one descriptor left", made).fails(EMFILE);
         see.whether("it writes nothing", ends == [-1, -1]).says("yes");
         // SAFETY: dup takes no pointer; the descriptor that it makes is left open.
-        let still = unsafe { ask(Sysno::dup, [fd, 0, 0, 0, 0, 0]) };
+        let still = unsafe { ask(Sysno::dup, [argument(&pipe.read), 0, 0, 0, 0, 0]) };
         see.call("dup() afterwards", still.map(|_| 0)).succeeds();
         Ok(())
     }),

@@ -62,7 +62,17 @@ fn pipe_of(pages: usize, flags: PipeFlags) -> Result<Pipe, Stop> {
     })
 }
 
-/// Writes single bytes until a write fails, or more are taken than the pipe has bytes. Returns their number and the last result.
+/// Writes bytes to a pipe's write end.
+fn put(to: &impl AsFd, bytes: &[u8]) -> Result<(), Stop> {
+    aside(|| io::write_all(to, bytes)).setup("write to a pipe")
+}
+
+/// The result of a call whose value is not a number.
+fn done<T>(made: &Result<T, Errno>) -> Result<usize, Errno> {
+    made.as_ref().map_or_else(|errno| Err(*errno), |_| Ok(0))
+}
+
+/// Writes single bytes until a write fails, or too many are taken. Returns their number and the last result.
 fn bytes_until_full(pipe: &Pipe) -> Result<(usize, Result<usize, Errno>), Stop> {
     let most = pipe_size(pipe)?;
     let mut taken = 0;

@@ -1,6 +1,6 @@
 //! `poll` of a pipe.
 
-use super::{USER, pipe_of};
+use super::{USER, pipe_of, put};
 use crate::claims::prelude::*;
 use nocopy_splice::PipeFlags;
 
@@ -29,7 +29,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "pipe.poll.events",
-        "poll() reports POLLIN for bytes, POLLHUP for a read end without writers, POLLERR for a write end without readers.",
+        "poll() reports POLLIN for bytes, POLLHUP without writers (read end), POLLERR without readers (write end).",
     )
     .published(&[
         man("poll(2)", "DESCRIPTION, POLLIN"),
@@ -41,7 +41,7 @@ pub const CLAIMS: &[Claim] = &[
     .tried(|_lab, see| {
         let Pipe { read, write } = pipe()?;
         see.text("empty pipe", events(&read, libc::POLLIN)).says("none");
-        aside(|| io::write_all(&write, b"b")).setup("write to a pipe")?;
+        put(&write, b"b")?;
         see.text("pipe with a byte", events(&read, libc::POLLIN)).says("POLLIN");
         drop(write);
         see.text("pipe with a byte, without writers", events(&read, libc::POLLIN)).says("POLLIN POLLHUP");

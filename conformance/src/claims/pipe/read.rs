@@ -19,7 +19,7 @@ pub const CLAIMS: &[Claim] = &[claim(
     let mut buffer = [0];
     let mut read_one = || io::again(|| io::read(&read, &mut buffer));
     see.call("read(empty pipe)", read_one()).fails(EAGAIN);
-    aside(|| io::write_all(&write, b"b")).setup("write to a pipe")?;
+    super::put(&write, b"b")?;
     drop(write);
     see.call("read(pipe with a byte, without writers)", read_one()).is(1);
     see.call("read(empty pipe without writers)", read_one()).is(0);

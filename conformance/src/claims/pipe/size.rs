@@ -1,11 +1,9 @@
 //! The size of a pipe.
 
-use super::{USER, about_fcntl, pipe_of};
+use super::{USER, about_fcntl, pipe_of, put};
 use crate::claims::prelude::*;
-use crate::lab::open::open_present;
 use crate::lab::settings::Setting;
 use nocopy_splice::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size};
-use std::io::Read;
 
 pub const CLAIMS: &[Claim] = &[
     about_fcntl("pipe.size.default", "A new pipe holds 16 pages of bytes, and F_GETPIPE_SZ returns that size.")
@@ -30,8 +28,7 @@ pub const CLAIMS: &[Claim] = &[
         let pipe = pipe()?;
         let sizes = [("0", 0, 1), ("1", 1, 1), ("a page + 1", page() + 1, 2), ("3 pages + 1", 3 * page() + 1, 4)];
         for (name, size, pages) in sizes {
-            see.call(format!("F_SETPIPE_SZ {name}"), fcntl_setpipe_size(&pipe.write, size)).is(pages * page());
-            see.call(format!("F_GETPIPE_SZ after {name}"), fcntl_getpipe_size(&pipe.write)).is(pages * page());
+            sets(see, name, &pipe, size, pages);
         }
         Ok(())
     }),
@@ -50,7 +47,7 @@ pub const CLAIMS: &[Claim] = &[
         for (what, flags, bytes) in [("two pages of bytes", PipeFlags::empty(), &pages[..]), packets] {
             let pipe = pipe_of(4, flags)?;
             for _ in 0..2 {
-                aside(|| io::write_all(&pipe.write, bytes)).setup("write to a pipe")?;
+                put(&pipe.write, bytes)?;
             }
             let shrunk = fcntl_setpipe_size(&pipe.write, page());
             see.call(format!("F_SETPIPE_SZ of a page with {what} in the pipe"), shrunk).fails(EBUSY);
@@ -69,10 +66,9 @@ pub const CLAIMS: &[Claim] = &[
     ])
     .turned_by(&[Lie::about(Sysno::fcntl, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::fcntl)])
     .tried(|_lab, see| {
-        let remedy = "use a kernel that shows the limit of pipes";
-        let mut file = open_present(MAXIMUM.as_ref(), File::options().read(true), Lack::Kernel, remedy)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).setup("read the limit of pipes")?;
+        let text = aside(|| std::fs::read_to_string(MAXIMUM)).map_err(|error| {
+            Stop::untestable(Lack::Kernel, format!("{MAXIMUM}: {error}"), "use a kernel that shows the limit of pipes")
+        })?;
         let maximum: usize = text.trim().parse().map_err(|_| Stop::broken("pipe-max-size is not a number"))?;
         let (other, pipe) = two()?;
         let as_user = fcntl_setpipe_size(&other.write, maximum + 1);
@@ -122,8 +118,7 @@ pub const CLAIMS: &[Claim] = &[
             let (file, pipe) = (lab.empty_file()?, pipe()?);
             see.call("F_GETPIPE_SZ of a file", fcntl_getpipe_size(&file)).fails(EBADF);
             see.call("F_SETPIPE_SZ of a file", fcntl_setpipe_size(&file, page())).fails(EBADF);
-            see.call("F_SETPIPE_SZ of a pipe", fcntl_setpipe_size(&pipe.write, page())).is(page());
-            see.call("F_GETPIPE_SZ of a pipe", fcntl_getpipe_size(&pipe.write)).is(page());
+            sets(see, "a page, of a pipe", &pipe, page(), 1);
             Ok(())
         }),
     about_fcntl(
@@ -160,16 +155,13 @@ pub const CLAIMS: &[Claim] = &[
         let bytes = pattern(3 * page());
         for (which, wraps) in [("pipe", false), ("wrapped pipe", true)] {
             let pipe = pipe_of(2, PipeFlags::empty())?;
-            aside(|| io::write_all(&pipe.write, &bytes[..2 * page()])).setup("write to a pipe")?;
+            put(&pipe.write, &bytes[..2 * page()])?;
             if wraps {
                 read_page(&pipe.read)?;
-                aside(|| io::write_all(&pipe.write, &bytes[2 * page()..])).setup("write to a pipe")?;
+                put(&pipe.write, &bytes[2 * page()..])?;
             }
             for pages in [32, 2] {
-                let set = fcntl_setpipe_size(&pipe.write, pages * page());
-                see.call(format!("F_SETPIPE_SZ of {pages} pages, {which}"), set).is(pages * page());
-                let size = fcntl_getpipe_size(&pipe.write);
-                see.call(format!("F_GETPIPE_SZ after {pages} pages, {which}"), size).is(pages * page());
+                sets(see, &format!("{pages} pages, {which}"), &pipe, pages * page(), pages);
             }
             let first = usize::from(wraps) * page();
             see.holds(&format!("the {which}'s bytes"), &pipe.read, &bytes[first..first + 2 * page()])?.says(AS_SENT);
@@ -177,6 +169,12 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
 ];
+
+/// Notes that `F_SETPIPE_SZ` of a size sets this number of pages.
+fn sets(see: &mut Observation, what: &str, pipe: &Pipe, size: usize, pages: usize) {
+    see.call(format!("F_SETPIPE_SZ {what}"), fcntl_setpipe_size(&pipe.write, size)).is(pages * page());
+    see.call(format!("F_GETPIPE_SZ after {what}"), fcntl_getpipe_size(&pipe.read)).is(pages * page());
+}
 
 /// The largest size of a pipe, except for processes with `CAP_SYS_RESOURCE`.
 const MAXIMUM: &str = "/proc/sys/fs/pipe-max-size";

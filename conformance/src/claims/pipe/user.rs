@@ -27,7 +27,7 @@ pub const CLAIMS: &[Claim] = &[
         man("pipe(7)", "DESCRIPTION, BUGS").since("4.9"),
         man("F_SETPIPE_SZ(2const)", "ERRORS, EPERM"),
     ])
-    .method("As a user who has no other pipes: grows a pipe, makes pipes up to the limit, and does the same to one past it.")
+    .method("As a user who has no other pipes: grows a pipe, makes pipes up to the limit, and grows one past it.")
     .tried(|_lab, see| {
         privilege::become_another_user()?;
         let first = super::pipe_of(2, PipeFlags::CLOEXEC)?;

@@ -14,7 +14,7 @@ pub const CLAIMS: &[Claim] = &[
         "pipe.write.whole",
         "A write() of PIPE_BUF (4096) bytes that do not all fit into an O_NONBLOCK pipe fails with EAGAIN.",
     )
-    .published(&[man("pipe(7)", "DESCRIPTION, PIPE_BUF"), kernel("fs/pipe.c", "anon_pipe_write")])
+    .published(&[man("pipe(7)", "DESCRIPTION, PIPE_BUF")])
     .about(WRITE)
     .turned_by(&Lie::otherwise(Sysno::write))
     .method("Writes as many bytes and one more, then as many as there is room for. The same with room for one byte.")
@@ -37,11 +37,7 @@ pub const CLAIMS: &[Claim] = &[
         "pipe.write.partial",
         "A write() of more than PIPE_BUF bytes that do not all fit into an O_NONBLOCK pipe writes a part of them.",
     )
-    .published(&[
-        ltp("pipe12.c", "write to an empty pipe"),
-        man("pipe(7)", "DESCRIPTION, PIPE_BUF").leaves_open(),
-        kernel("fs/pipe.c", "anon_pipe_write"),
-    ])
+    .published(&[ltp("pipe12.c", "write to an empty pipe"), man("pipe(7)", "DESCRIPTION, PIPE_BUF").leaves_open()])
     .about(WRITE)
     .turned_by(&[Lie::refused(Sysno::write, libc::EAGAIN), Lie::about(Sysno::write, What::TooMany)])
     .sharing(USER)

@@ -1,6 +1,6 @@
 //! The errors of `vmsplice`.
 
-use super::{NONBLOCK, about_vmsplice, address, give, raw, take};
+use super::{NONBLOCK, about_vmsplice, give, give_named, take};
 use crate::claims::prelude::*;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::io::NOWHERE;
@@ -17,9 +17,10 @@ pub const CLAIMS: &[Claim] = &[
         let (file, pipe) = (lab.file(b"bytes")?, pipe()?);
         let read_only = reopen(&file, File::options().read(true))?;
         let socket = Descriptor::open(lab, Fd::TcpSocket)?;
-        let vector = [memory.as_mut_ptr().expose_provenance(), 1];
+        let vector = [memory.as_ptr().expose_provenance(), 1];
         // SAFETY: there is no pipe, and the byte is ours.
-        see.call("vmsplice(-1)", unsafe { raw(NO_FD, address(&vector), 1, 2) }).fails(EBADF);
+        let none = unsafe { ask(Sysno::vmsplice, [NO_FD, vector.as_ptr().expose_provenance(), 1, 2, 0, 0]) };
+        see.call("vmsplice(-1)", none).fails(EBADF);
         see.call("vmsplice(file)", give(&file, &memory[..1], NONBLOCK)).fails(EBADF);
         see.call("vmsplice(read-only file)", take(&read_only, &mut memory[..1], NONBLOCK)).fails(EBADF);
         see.call("vmsplice(TCP socket)", give(&socket, &memory[..1], NONBLOCK)).fails(EBADF);
@@ -38,10 +39,10 @@ pub const CLAIMS: &[Claim] = &[
     ])
     .tried(|lab, see| {
         let pipe = pipe()?;
-        // SAFETY: what is readable there outlives the pipe's bytes, or stays in the pipe.
-        let vector_at = |vector: usize| unsafe { raw(argument(&pipe.write), vector, 1, 2) };
-        let byte_at = |buffer: usize| vector_at(address(&[buffer, 1]));
-        see.call("vmsplice(pipe, vector at a bad address)", vector_at(NOWHERE)).fails(EFAULT);
+        // SAFETY: nothing is mapped there.
+        let no_vector = unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), NOWHERE, 1, 2, 0, 0]) };
+        let byte_at = |buffer: usize| give_named(&pipe.write, &[buffer, 1], 2);
+        see.call("vmsplice(pipe, vector at a bad address)", no_vector).fails(EFAULT);
         see.call("vmsplice(pipe, buffer at a bad address)", byte_at(NOWHERE)).fails(EFAULT);
         let memory = alias::memory(page())?;
         let unmapped = memory.as_ptr().expose_provenance();

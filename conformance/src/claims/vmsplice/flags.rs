@@ -1,6 +1,6 @@
 //! The flags of `vmsplice`, and `O_NONBLOCK`.
 
-use super::{BLOCKING, NONBLOCK, about_vmsplice, address, give, raw, take};
+use super::{BLOCKING, NONBLOCK, about_vmsplice, give, give_named, take};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[
@@ -52,9 +52,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[kernel("fs/splice.c", "SYSCALL_DEFINE4(vmsplice)")])
     .tried(|_lab, see| {
         let (memory, pipe) = (alias::memory(page())?, pipe()?);
-        let vector = [memory.as_ptr().expose_provenance(), 1];
-        // SAFETY: the vector names a byte that outlives the pipe.
-        let with = |flags| unsafe { raw(argument(&pipe.write), address(&vector), 1, flags) };
+        let with = |flags| give_named(&pipe.write, &[memory.as_ptr().expose_provenance(), 1], flags);
         let refused = (4..32).filter(|bit| with(1 << bit) == Err(EINVAL)).count();
         see.count("bits from 4 to 31 with which vmsplice(pipe) fails with EINVAL", refused as u64).is(28);
         see.call("vmsplice(pipe, 0xf)", with(0xf)).is(1);

@@ -1,6 +1,6 @@
 //! `SPLICE_F_GIFT`.
 
-use super::{about_vmsplice, address, raw};
+use super::{about_vmsplice, give_named};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_vmsplice(
@@ -24,8 +24,7 @@ pub const CLAIMS: &[Claim] = &[about_vmsplice(
     ];
     for (what, vector, result) in gifts {
         let pipe = pipe()?;
-        // SAFETY: the memory outlives the pipe, and is not written again.
-        let done = unsafe { raw(argument(&pipe.write), address(vector), vector.len() / 2, GIFT) };
+        let done = give_named(&pipe.write, vector, GIFT);
         see.call(format!("vmsplice(pipe, {what}, SPLICE_F_GIFT)"), done).gives(result);
         see.readable(&format!("bytes in the pipe, given {what}"), &pipe.read)?.is(result.unwrap_or(0));
     }

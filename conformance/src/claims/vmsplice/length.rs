@@ -1,6 +1,6 @@
 //! The length of the memory that `vmsplice` is given.
 
-use super::{NONBLOCK, about_vmsplice, address, give, memory_of, raw};
+use super::{NONBLOCK, about_vmsplice, give, give_named, memory_of};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[
@@ -9,9 +9,7 @@ pub const CLAIMS: &[Claim] = &[
         .turned_by(&[Lie::refused(Sysno::vmsplice, libc::EBADF)])
         .tried(|lab, see| {
             let file = lab.empty_file()?;
-            // SAFETY: there is no buffer.
-            let none = unsafe { raw(argument(&file), address(&[]), 0, 2) };
-            see.call("vmsplice(file, no buffers)", none).fails(EBADF);
+            see.call("vmsplice(file, no buffers)", give_named(&file, &[], 2)).fails(EBADF);
             see.call("vmsplice(file, an empty buffer)", give(&file, b"", NONBLOCK)).fails(EBADF);
             see.call("vmsplice(file, 1 byte)", give(&file, b"b", NONBLOCK)).fails(EBADF);
             Ok(())

@@ -1,6 +1,6 @@
 //! Memory that was given to a pipe, or that cannot be given.
 
-use super::{NONBLOCK, about_vmsplice, address, give, give_all, memory_of, raw};
+use super::{NONBLOCK, about_vmsplice, give, give_all, give_named, memory_of};
 use crate::claims::prelude::*;
 use crate::lab::{danger, open};
 use nocopy_host::process::{self, Ended};
@@ -97,8 +97,7 @@ pub const CLAIMS: &[Claim] = &[
         .tried(|_lab, see| {
             let pipe = pipe()?;
             let secret = two_secret_pages()?;
-            // SAFETY: the pages stay mapped until the process ends.
-            let byte_at = |at: usize| unsafe { raw(argument(&pipe.write), address(&[at, 1]), 1, 2) };
+            let byte_at = |at: usize| give_named(&pipe.write, &[at, 1], 2);
             see.call("vmsplice(pipe, new page of secret memory)", byte_at(secret)).fails(EFAULT);
             see.call("vmsplice(pipe, touched page of secret memory)", byte_at(secret + page())).fails(EFAULT);
             see.call("vmsplice(pipe, other memory)", give(&pipe.write, b"b", NONBLOCK)).is(1);

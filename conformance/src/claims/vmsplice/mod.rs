@@ -57,20 +57,11 @@ fn take(from: &impl AsFd, memory: &mut [u8], flags: SpliceFlags) -> Result<usize
     unsafe { vmsplice_from_pipe(from.as_fd(), &mut [IoVecMut::new(memory)], flags) }
 }
 
-/// `vmsplice` of `count` buffers, which the vector at an address names.
-///
-/// # Safety
-///
-/// A pipe must be read or dropped before the memory that the vector names is freed. If the descriptor is not a pipe's write end,
-/// the kernel may write the memory.
-unsafe fn raw(fd: usize, vector: usize, count: usize, flags: usize) -> Result<usize, Errno> {
-    // SAFETY: the caller's promise; the kernel checks each address.
-    unsafe { ask(Sysno::vmsplice, [fd, vector, count, flags, 0, 0]) }
-}
-
-/// The address of a vector.
-fn address(vector: &[usize]) -> usize {
-    vector.as_ptr().expose_provenance()
+/// Gives what a vector of addresses and lengths names, with any flags. It must be freed after the pipe.
+fn give_named(to: &impl AsFd, vector: &[usize], flags: usize) -> Result<usize, Errno> {
+    let arguments = [argument(to), vector.as_ptr().expose_provenance(), vector.len() / 2, flags, 0, 0];
+    // SAFETY: experiments name memory that the kernel may read, and use write ends and files only.
+    unsafe { ask(Sysno::vmsplice, arguments) }
 }
 
 /// Anonymous memory with these bytes.

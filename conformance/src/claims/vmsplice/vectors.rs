@@ -1,6 +1,6 @@
 //! The vector of `vmsplice`.
 
-use super::{about_vmsplice, address, raw};
+use super::{about_vmsplice, give_named};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_vmsplice(
@@ -16,8 +16,7 @@ pub const CLAIMS: &[Claim] = &[about_vmsplice(
     for (count, is_taken) in [(1024, true), (1025, false)] {
         let pipe = pipe()?;
         let pages = pipe_size(&pipe)? / page();
-        // SAFETY: the vector names bytes that outlive the pipe.
-        let done = unsafe { raw(argument(&pipe.write), address(&vector), count, 2) };
+        let done = give_named(&pipe.write, &vector[..2 * count], 2);
         see.call(format!("vmsplice(pipe, {count} buffers)"), done).gives(if is_taken {
             Ok(pages)
         } else {
