@@ -79,15 +79,16 @@ const GARBLED: &[Lie] = &[Lie::about(Sysno::read, What::Garbled)];
 /// Writes packets of these lengths, and reads as often, `length` bytes each.
 fn packets(see: &mut Observation, lengths: &[usize], length: usize) -> Result<(), Stop> {
     let pipe = made(PipeFlags::DIRECT | PipeFlags::NONBLOCK)?;
-    let bytes = pattern(4096);
+    let bytes = pattern(2 * 4096);
     for packet in lengths {
-        aside(|| io::write_whole(&pipe.write, &bytes[..*packet])).setup("write to a pipe")?;
+        // Packets of different lengths begin with different bytes.
+        aside(|| io::write_whole(&pipe.write, &bytes[*packet..2 * packet])).setup("write to a pipe")?;
     }
     for (number, packet) in (1..).zip(lengths) {
         let mut buffer = vec![0; length];
         let read = io::again(|| io::read(&pipe.read, &mut buffer));
         see.call(format!("read() number {number}, a packet of {packet}"), read).is(length.min(*packet));
-        let same = buffer[..read.unwrap_or(0)] == bytes[..length.min(*packet)];
+        let same = buffer[..read.unwrap_or(0)] == bytes[*packet..packet + length.min(*packet)];
         see.text(format!("bytes of read() number {number}"), if same { AS_SENT } else { "others" }).says(AS_SENT);
     }
     see.readable("bytes left in the pipe", &pipe.read)?.is(0);

@@ -40,9 +40,9 @@ const fn about_vmsplice(id: &'static str, statement: &'static str) -> Claim {
     claim(id, statement).about(&[Sysno::vmsplice]).turned_by(OTHERWISE)
 }
 
-/// Gives memory to a pipe, with one call. The memory must be freed after the pipe.
+/// Gives memory to a pipe, with one call. The pipe keeps the pages, also after the memory is unmapped.
 fn give(to: &impl AsFd, memory: &[u8], flags: SpliceFlags) -> Result<usize, Errno> {
-    // SAFETY: experiments read or drop the pipe before they free the memory.
+    // SAFETY: no descriptor is open for reading only, and no page is used for anything else before the pipe is read.
     unsafe { vmsplice_to_pipe(to.as_fd(), &[IoVec::new(memory)], flags) }
 }
 
@@ -57,10 +57,10 @@ fn take(from: &impl AsFd, memory: &mut [u8], flags: SpliceFlags) -> Result<usize
     unsafe { vmsplice_from_pipe(from.as_fd(), &mut [IoVecMut::new(memory)], flags) }
 }
 
-/// Gives what a vector of addresses and lengths names, with any flags. It must be freed after the pipe.
+/// Gives what a vector of addresses and lengths names, with any flags.
 fn give_named(to: &impl AsFd, vector: &[usize], flags: usize) -> Result<usize, Errno> {
     let arguments = [argument(to), vector.as_ptr().expose_provenance(), vector.len() / 2, flags, 0, 0];
-    // SAFETY: experiments name memory that the kernel may read, and use write ends and files only.
+    // SAFETY: as for `give`; experiments name memory of their own.
     unsafe { ask(Sysno::vmsplice, arguments) }
 }
 
