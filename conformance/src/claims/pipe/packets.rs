@@ -9,18 +9,12 @@ pub const CLAIMS: &[Claim] = &[
         "pipe.packets.one-each",
         "With O_DIRECT each write() of up to PIPE_BUF bytes is a packet, and each read() returns one packet.",
     )
-    .published(&[
-        man("pipe(2)", "DESCRIPTION, O_DIRECT").since("3.4"),
-        doc("filesystems/autofs.rst", "Communicating with autofs: the event pipe"),
-    ])
+    .published(SOURCES)
     .about(&[Sysno::pipe2])
     .turned_by(GARBLED)
     .tried(|_lab, see| packets(see, &[3, 1, 4096, 2], 8192)),
     claim("pipe.packets.discarded", "With O_DIRECT a read() of less than a packet discards the rest of it.")
-        .published(&[
-            man("pipe(2)", "DESCRIPTION, O_DIRECT").since("3.4"),
-            doc("filesystems/autofs.rst", "Communicating with autofs: the event pipe"),
-        ])
+        .published(SOURCES)
         .about(&[Sysno::pipe2])
         .turned_by(GARBLED)
         .tried(|_lab, see| packets(see, &[3, 4096, 2], 2)),
@@ -59,7 +53,7 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         kernel("fs/pipe.c", "anon_pipe_write"),
-        man("F_SETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ").leaves_open(),
+        man("F_GETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ").leaves_open(),
     ])
     .about(&[Sysno::write])
     .turned_by(&[Lie::accepted(Sysno::write), Lie::refused(Sysno::write, libc::EAGAIN).after(3)])
@@ -74,6 +68,10 @@ pub const CLAIMS: &[Claim] = &[
     }),
 ];
 
+const SOURCES: &[Source] = &[
+    man("pipe(2)", "DESCRIPTION, O_DIRECT").since("3.4"),
+    doc("filesystems/autofs.rst", "Communicating with autofs: the event pipe"),
+];
 const GARBLED: &[Lie] = &[Lie::about(Sysno::read, What::Garbled)];
 
 /// Writes packets of these lengths, and reads as often, `length` bytes each.

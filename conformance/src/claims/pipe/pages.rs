@@ -10,7 +10,7 @@ pub const CLAIMS: &[Claim] = &[claim(
 )
 .published(&[
     kernel("fs/pipe.c", "anon_pipe_write"),
-    man("F_SETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ").leaves_open(),
+    man("F_GETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ").leaves_open(),
 ])
 .about(&[Sysno::write])
 .turned_by(&[Lie::refused(Sysno::write, libc::EAGAIN).after(100)])

@@ -20,7 +20,7 @@ pub const CLAIMS: &[Claim] = &[
         "F_SETPIPE_SZ rounds up to the next power of two of pages, at least one page, and returns what it set.",
     )
     .published(&[
-        man("F_SETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ"),
+        man("F_GETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ"),
         ltp("pipe2_04.c", "setup, a size of 0"),
         gvisor("pipe.cc", "PipeTest.SizeChange"),
     ])
@@ -37,7 +37,7 @@ pub const CLAIMS: &[Claim] = &[
         "F_SETPIPE_SZ to less than the buffer space in use fails with EBUSY, and the size stays.",
     )
     .published(&[
-        man("F_SETPIPE_SZ(2const)", "ERRORS, EBUSY"),
+        man("F_GETPIPE_SZ(2const)", "ERRORS, EBUSY"),
         ltp("fcntl37.c", "half of a full pipe"),
         gvisor("pipe.cc", "PipeTest.SizeChangeFull"),
     ])
@@ -60,7 +60,7 @@ pub const CLAIMS: &[Claim] = &[
         "Without CAP_SYS_RESOURCE, F_SETPIPE_SZ to more than /proc/sys/fs/pipe-max-size fails with EPERM.",
     )
     .published(&[
-        man("F_SETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ"),
+        man("F_GETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ"),
         man("pipe(7)", "DESCRIPTION, /proc files").since("2.6.35"),
         ltp("fcntl37.c", "one more than pipe-max-size, without CAP_SYS_RESOURCE"),
     ])

@@ -25,7 +25,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         man("pipe(7)", "DESCRIPTION, /proc files").since("4.9"),
         man("pipe(7)", "DESCRIPTION, BUGS").since("4.9"),
-        man("F_SETPIPE_SZ(2const)", "ERRORS, EPERM"),
+        man("F_GETPIPE_SZ(2const)", "ERRORS, EPERM"),
     ])
     .method("As a user who has no other pipes: grows a pipe, makes pipes up to the limit, and grows one past it.")
     .tried(|_lab, see| {

@@ -1,6 +1,6 @@
 //! The flags of `vmsplice`, and `O_NONBLOCK`.
 
-use super::{BLOCKING, NONBLOCK, about_vmsplice, give, give_named, take};
+use super::{BLOCKING, NONBLOCK, about_vmsplice, give, give_named, sleeps_into, take};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[
@@ -31,13 +31,9 @@ pub const CLAIMS: &[Claim] = &[
     .turned_by(&does_not_wait(Sysno::vmsplice))
     .sharing(&[Resource::UserPipePages])
     .tried(|_lab, see| {
-        let Pipe { read, write } = full()?;
-        let rest = aside(|| sockets::readable(&read))? - page();
-        io::set_nonblocking(&write).setup("F_SETFL")?;
-        let caller = Caller::start(Sysno::vmsplice, move || io::again(|| give(&write, b"b", BLOCKING)))?;
-        see.sleeps("vmsplice(full pipe with O_NONBLOCK)", caller, |_| read_page(&read))?.is(1);
-        see.holds("the full pipe's bytes", &read, &[vec![0; rest], vec![b'b']].concat())?.says(AS_SENT);
-
+        let full = full()?;
+        io::set_nonblocking(&full.write).setup("F_SETFL")?;
+        sleeps_into(see, "vmsplice(full pipe with O_NONBLOCK, 1)", full)?;
         let Pipe { read, write } = pipe()?;
         io::set_nonblocking(&read).setup("F_SETFL")?;
         let caller = Caller::start(Sysno::vmsplice, move || io::again(|| take(&read, &mut [0], BLOCKING)))?;

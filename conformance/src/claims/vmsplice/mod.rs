@@ -51,6 +51,15 @@ fn give_all(to: &Pipe, memory: &[u8]) -> Result<(), Stop> {
     io::all_done(memory.len(), |done| give(&to.write, &memory[done..], NONBLOCK)).setup("vmsplice")
 }
 
+/// Gives a byte to a pipe full of zeros, reads a page when the call sleeps, and looks at the pipe's bytes.
+fn sleeps_into(see: &mut Observation, call: &str, Pipe { read, write }: Pipe) -> Result<(), Stop> {
+    let rest = aside(|| sockets::readable(&read))? - page();
+    let caller = Caller::start(Sysno::vmsplice, move || io::again(|| give(&write, b"b", BLOCKING)))?;
+    see.sleeps(call, caller, |_| read_page(&read))?.is(1);
+    see.holds("the full pipe's bytes", &read, &[vec![0; rest], vec![b'b']].concat())?.says(AS_SENT);
+    Ok(())
+}
+
 /// Takes bytes out of a pipe into memory, with one call. The descriptor must not be open for writing.
 fn take(from: &impl AsFd, memory: &mut [u8], flags: SpliceFlags) -> Result<usize, Errno> {
     // SAFETY: the kernel writes the buffer during the call.

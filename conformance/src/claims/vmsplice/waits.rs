@@ -1,6 +1,6 @@
 //! When `vmsplice` sleeps.
 
-use super::{BLOCKING, about_vmsplice, give, memory_of};
+use super::{BLOCKING, about_vmsplice, give, memory_of, sleeps_into};
 use crate::claims::prelude::*;
 use crate::lab::sleeper::interrupt_with;
 
@@ -15,14 +15,7 @@ pub const CLAIMS: &[Claim] = &[
     ])
     .turned_by(&does_not_wait(Sysno::vmsplice))
     .sharing(&[Resource::UserPipePages])
-    .tried(|_lab, see| {
-        let Pipe { read, write } = full()?;
-        let rest = aside(|| sockets::readable(&read))? - page();
-        let caller = Caller::start(Sysno::vmsplice, move || io::again(|| give(&write, b"b", BLOCKING)))?;
-        see.sleeps("vmsplice(full pipe, 1)", caller, |_| read_page(&read))?.is(1);
-        see.holds("the pipe's bytes", &read, &[vec![0; rest], vec![b'b']].concat())?.says(AS_SENT);
-        Ok(())
-    }),
+    .tried(|_lab, see| sleeps_into(see, "vmsplice(full pipe, 1)", full()?)),
     about_vmsplice(
         "vmsplice.waits.not-for-the-rest",
         "vmsplice() of more memory than the pipe has room for returns what fits and does not sleep for the rest.",
