@@ -13,7 +13,7 @@ use crate::lab::{Lab, alias, io, pattern, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_msg_zerocopy::{Enabled, SendFlags, send_zerocopy};
 use nocopy_sendfile::sendfile;
-use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
+use nocopy_splice::{SpliceFlags, splice};
 use std::fs::File;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -96,31 +96,6 @@ pub const CLAIMS: &[Claim] = &[
             "splice.faults.interrupted",
             splice_faults_interrupted,
             &[SHORT, THESE, ("rest in the pipe", Answer::Says("what was not sent"))],
-        )
-    },
-    Claim {
-        statement: "A vmsplice() of more than the pipe has room for does not sleep for the rest: it returns how much is in the pipe.",
-        method: "Makes the call without SPLICE_F_NONBLOCK in a thread, looks whether it sleeps, and reads the pipe.",
-        sources: &[Source::Measured],
-        about: &[Sysno::vmsplice],
-        lies: &[Lie::refused(Sysno::vmsplice, libc::EINTR)],
-        resources: &[Resource::UserPipePages],
-        ..Claim::of_answers(
-            "vmsplice.waits.not-for-the-rest",
-            |_lab| {
-                let content = pattern(1 << 18);
-                let mut memory = alias::memory(content.len())?;
-                memory.copy_from_slice(&content);
-                let pipe = pipe()?;
-                let (write, read) = (pipe.write, pipe.read);
-                interrupted(Sysno::vmsplice, write, read, &content, move |write| {
-                    // SAFETY: the memory is not changed, and it is leaked, so it is never freed.
-                    let given = unsafe { vmsplice_to_pipe(write, &[IoVec::new(&memory)], BLOCKING) };
-                    std::mem::forget(memory);
-                    given
-                })
-            },
-            &[(WHAT_RETURNED, Answer::Says("not asleep, returned 65536")), THESE],
         )
     },
     Claim {

@@ -16,7 +16,6 @@ mod mremap;
 mod msync;
 mod o_direct;
 mod pipe;
-mod pipe_manual;
 mod prelude;
 mod read_write;
 mod redis;
@@ -28,12 +27,11 @@ mod sockets_peers;
 mod splice;
 mod splice_content;
 mod splice_manual;
+mod splice_move;
 mod splice_peers;
 mod tee;
 mod tools;
 mod vmsplice;
-mod vmsplice_manual;
-mod vmsplice_memory;
 mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
@@ -65,11 +63,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         splice_peers::CLAIMS,
         o_direct::CLAIMS,
         sockets_peers::CLAIMS,
-        vmsplice::CLAIMS,
-        vmsplice_manual::CLAIMS,
-        vmsplice_memory::CLAIMS,
-        pipe::CLAIMS,
-        pipe_manual::CLAIMS,
+        splice_move::CLAIMS,
         waiting::CLAIMS,
         faults::CLAIMS,
         fuse::CLAIMS,
@@ -87,4 +81,6 @@ pub const REGISTRY: Registry = Registry::new(&[
     ],
     tee::CLAIMS,
     mmap_write::CLAIMS,
+    vmsplice::CLAIMS,
+    pipe::CLAIMS,
 ]);
