@@ -5,12 +5,13 @@
 //! - [`input`] and [`replace`]: files that are read without waiting, and files that are replaced as a whole.
 //! - [`kernel`]: the release of the running kernel.
 //! - [`images`]: file systems in a file, made by the tools of their authors.
-//! - [`interfaces`]: network interfaces.
+//! - [`interfaces`] and [`local`]: network interfaces, and sockets on this machine.
 
 pub mod images;
 pub mod input;
 pub mod interfaces;
 pub mod interrupt;
 pub mod kernel;
+pub mod local;
 pub mod process;
 pub mod replace;

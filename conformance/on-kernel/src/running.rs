@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::command_line;
 use crate::options::Options;
-use clap::Parser;
 use nocopy_host::interrupt;
 use on_kernel::cache::Cache;
 use on_kernel::error::Error;
@@ -27,7 +27,10 @@ const UNUSABLE: u8 = 2;
 const FAILED: u8 = 125;
 
 pub fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match command_line::read() {
+        Ok(options) => options,
+        Err(status) => return status,
+    };
     let done = interrupt::watch()
         .map_err(|error| Error::host(error.to_string()))
         .and_then(|()| run(&options));
