@@ -4,12 +4,12 @@
 
 use on_kernel::cache::Cache;
 use on_kernel::error::Error;
-use on_kernel::kernels::{self, Image};
+use on_kernel::kernels::Image;
 use on_kernel::machine::Accelerator;
-use on_kernel::packages;
+use on_kernel::named::{Kind, Named};
 use on_kernel::plan::Plan;
 use on_kernel::project::{Defaults, Project};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The number after it is no user: calls take it for "as it is".
@@ -59,12 +59,8 @@ pub enum Accel {
 /// The options of one run, with what the project adds.
 #[derive(Debug)]
 pub struct Chosen {
-    /// The kernel: a name of the distribution, or a path.
-    pub kernel: String,
-    /// The directory of its modules.
-    pub modules: Option<PathBuf>,
-    /// The beginning of its release.
-    pub expect: Option<String>,
+    /// The kernel.
+    pub kernel: Named,
     /// The rest.
     pub all: Defaults,
     /// The project's file, if there is one.
@@ -72,11 +68,13 @@ pub struct Chosen {
 }
 
 impl Options {
-    /// Adds what `on-kernel.toml` says.
+    /// Finds the kernel, and adds what `on-kernel.toml` says.
     pub fn chosen(&self) -> Result<Chosen, Error> {
         let here = std::env::current_dir().unwrap_or_default();
         let (project, path) = Project::of(&here)?;
-        let name = self.kernel.clone().unwrap_or_default();
+        let name = self.kernel.as_deref().unwrap_or_default();
+        let modules = self.modules.as_deref();
+        let kernel = Named::find(name, modules, self.expect.as_deref(), &project)?;
         let own = Defaults {
             memory: self.memory,
             timeout: self.timeout,
@@ -88,72 +86,37 @@ impl Options {
             env: self.env.clone(),
             load: self.load.clone(),
         };
-        let named = project.kernels.get(&name).cloned();
-        let of_kernel = named.as_ref().map(|kernel| kernel.defaults.clone());
-        let mut of_project = of_kernel.unwrap_or_default().or(project.defaults);
+        let mut of_project = kernel.defaults.clone().or(project.defaults);
         // The file names what may be set; the command line, what has to be.
         let is_set = |text: &String| text.contains('=') || std::env::var_os(text).is_some();
         of_project.env.retain(is_set);
-        let all = own.or(of_project);
-        let (kernel, modules, expect) = match named {
-            None => (name, self.modules.clone(), self.expect.clone()),
-            Some(kernel) => {
-                let path = kernel.path.map(|path| path.display().to_string());
-                let of_file = path.or(kernel.kernel);
-                (
-                    of_file.expect("a project's kernel has one of them"),
-                    self.modules.clone().or(kernel.modules),
-                    self.expect.clone().or(kernel.expect),
-                )
-            }
-        };
         Ok(Chosen {
             kernel,
-            modules,
-            expect,
-            all,
+            all: own.or(of_project),
             project: path,
         })
     }
 }
 
 impl Chosen {
-    /// Whether the kernel is a file.
-    fn is_file(&self) -> bool {
-        let is_path = self.kernel.contains('/');
-        is_path || self.modules.is_some() || self.expect.is_some()
-    }
-
-    /// The kernel, fetched if it is one of the distribution.
+    /// The kernel to start, fetched if it is one of the distribution.
     pub fn image(
         &self,
         mirror: Option<&str>,
         is_dry: bool,
         say: &dyn Fn(&str),
     ) -> Result<Image, Error> {
-        if self.is_file() {
-            if mirror.is_some() {
-                return Err(Error::host("--mirror is for kernels of the distribution"));
-            }
-            let modules = self.modules.as_deref();
-            return kernels::own(Path::new(&self.kernel), modules, self.expect.as_deref());
-        }
-        if let Some(row) = kernels::foreign(&self.kernel) {
-            return match row.kind {
-                kernels::ForeignKind::UserModeLinux => row.user_mode_linux(),
-                kernels::ForeignKind::Gvisor => {
-                    Err(Error::host(format!("{} is not a kernel to boot", row.name)))
-                }
-            };
-        }
-        let row = kernels::resolve(&self.kernel)?;
-        if is_dry {
-            return Cache::open().find(&row.name).ok_or_else(|| {
+        let Named { name, kind, .. } = &self.kernel;
+        match kind {
+            Kind::File(_) if mirror.is_some() => Err(Error::host(
+                "--mirror is for kernels of the distribution",
+            )),
+            Kind::Package(row) if is_dry => Cache::open().find(&row.name).ok_or_else(|| {
                 let name = &row.name;
                 Error::host(format!("{name} is not fetched: on-kernel {name} --fetch"))
-            });
+            }),
+            kind => kind.image(name, mirror, say),
         }
-        packages::fetch(&Cache::open(), &row, mirror, say)
     }
 
     /// The machine, without what it runs.
