@@ -108,9 +108,9 @@ impl Chosen {
     ) -> Result<Image, Error> {
         let Named { name, kind, .. } = &self.kernel;
         match kind {
-            Kind::File(_) if mirror.is_some() => Err(Error::host(
-                "--mirror is for kernels of the distribution",
-            )),
+            Kind::File(_) if mirror.is_some() => {
+                Err(Error::host("--mirror is for kernels of the distribution"))
+            }
             Kind::Package(row) if is_dry => Cache::open().find(&row.name).ok_or_else(|| {
                 let name = &row.name;
                 Error::host(format!("{name} is not fetched: on-kernel {name} --fetch"))
