@@ -14,7 +14,6 @@ mod mmap_peers;
 mod mmap_write;
 mod mremap;
 mod msync;
-mod o_direct;
 mod pipe;
 mod pipe_manual;
 mod prelude;
@@ -28,6 +27,7 @@ mod sockets_peers;
 mod splice;
 mod splice_content;
 mod splice_manual;
+mod splice_old;
 mod splice_peers;
 mod tee;
 mod tools;
@@ -60,11 +60,10 @@ pub const REGISTRY: Registry = Registry::new(&[
         sendfile::CLAIMS,
         sendfile_manual::CLAIMS,
         sendfile_content::CLAIMS,
-        splice::CLAIMS,
+        splice_old::CLAIMS,
         splice_manual::CLAIMS,
         splice_content::CLAIMS,
         splice_peers::CLAIMS,
-        o_direct::CLAIMS,
         sockets_peers::CLAIMS,
         vmsplice::CLAIMS,
         vmsplice_manual::CLAIMS,
@@ -86,5 +85,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         redis::CLAIMS,
         redis_servers::CLAIMS,
     ],
+    splice::CLAIMS,
     tee::CLAIMS,
 ]);
