@@ -1,7 +1,7 @@
 //! `splice` and `sendfile` of FUSE files, whose content a server in user space generates: the bytes that arrive, and the calls
 //! that wait.
 
-use super::tools::{note_readable, pipe};
+use super::tools::note_readable;
 use super::waiting::{does_not_wait, note_result};
 use crate::claim::source::Source;
 use crate::claim::{Answer, Claim, Gate, gate};
@@ -33,9 +33,6 @@ const PAGE_CACHE: &[Gate] = &[gate(
     "splice takes what the page cache has, up to the size, in place of reading",
     Source::Thread("openzfs/zfs#15155; Linux commit 2cb1e08985e3"),
 )];
-const KOONG: Source = Source::Thread(
-    "fuse-devel, 2026-05-12: \"fuse: use copy_splice_read() for FOPEN_DIRECT_IO splice read\", Joanne Koong",
-);
 
 /// The lies that refute such a claim: the call returns nothing, or everything.
 const fn otherwise(call: Sysno) -> [Lie; 2] {
@@ -44,33 +41,6 @@ const fn otherwise(call: Sysno) -> [Lie; 2] {
 
 /// Claims about FUSE files.
 pub const CLAIMS: &[Claim] = &[
-    Claim {
-        statement: "Of a file that fstat() shows as empty, splice() brings what read() does: 0 is the end of the file.",
-        method: HIDDEN,
-        sources: &[UUTILS, KOONG],
-        about: &[Sysno::splice],
-        lies: &otherwise(Sysno::splice),
-        gates: PAGE_CACHE,
-        modules: fuse::MODULES,
-        ..Claim::of_answers(
-            "splice.source.hidden-size",
-            |_lab| hidden_spliced(0),
-            &[("read(file)", Answer::Is(5)), ("splice(file, pipe)", Answer::Is(5))],
-        )
-    },
-    Claim {
-        statement: "Of a file that fstat() shows as empty, splice() brings what read() does, if it is open with O_DIRECT.",
-        method: HIDDEN,
-        sources: &[UUTILS, Source::Measured],
-        about: &[Sysno::splice],
-        lies: &otherwise(Sysno::splice),
-        modules: fuse::MODULES,
-        ..Claim::of_answers(
-            "splice.source.hidden-size-o-direct",
-            |_lab| hidden_spliced(libc::O_DIRECT),
-            &[("read(file)", Answer::Is(5)), ("splice(file, pipe)", Answer::Is(5))],
-        )
-    },
     Claim {
         statement: "Of a file that fstat() shows as empty, sendfile() sends what read() brings: 0 is the end of the file.",
         method: HIDDEN,
@@ -83,29 +53,6 @@ pub const CLAIMS: &[Claim] = &[
             "sendfile.source.hidden-size",
             sendfile_source_hidden_size,
             &[("read(file)", Answer::Is(5)), ("sendfile(socket, file)", Answer::Is(5))],
-        )
-    },
-    Claim {
-        statement: "Of a file that its server wants read past the page cache, splice() brings what the server has now.",
-        method: "A server of the experiment's own opens its file with FOPEN_DIRECT_IO. Splices the file, changes it at the server, and \
-                 splices it again, with a read() after that, for contrast.",
-        sources: &[KOONG],
-        about: &[Sysno::splice],
-        lies: &[
-            Lie::bytes(Sysno::read, b'n', b'o').where_it(true),
-            Lie::bytes(Sysno::read, b'o', b'n').where_it(false),
-        ],
-        gates: PAGE_CACHE,
-        modules: fuse::MODULES,
-        ..Claim::of_answers(
-            "splice.source.direct-io-server",
-            splice_source_direct_io_server,
-            &[
-                ("splice(file, pipe)", Answer::Is(1)),
-                ("splice(file, pipe) after the change", Answer::Is(1)),
-                ("byte spliced after the change", Answer::Says("n")),
-                ("byte read after the change", Answer::Says("n")),
-            ],
         )
     },
     Claim {
@@ -156,18 +103,6 @@ fn opened(seen: &mut Observation, fuse: &Fuse, flags: libc::c_int) -> Result<Fil
     Ok(file)
 }
 
-fn hidden_spliced(flags: libc::c_int) -> Result<Observation, Stop> {
-    let fuse = hiding()?;
-    let mut seen = Observation::new();
-    let file = opened(&mut seen, &fuse, flags)?;
-    let pipe = pipe()?;
-    let mut offset = 0;
-    let done = io::until_done(5, |_| splice(&file, Some(&mut offset), &pipe.write, None, 4096, NONBLOCK));
-    seen.call("splice(file, pipe)", done);
-    note_readable(&mut seen, "bytes in the pipe", &pipe.read)?;
-    Ok(seen)
-}
-
 fn sendfile_source_hidden_size(_lab: &Lab) -> Result<Observation, Stop> {
     let fuse = hiding()?;
     let mut seen = Observation::new();
@@ -178,26 +113,6 @@ fn sendfile_source_hidden_size(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("sendfile(socket, file)", done);
     sockets::wait_until_acknowledged(&near, &far)?;
     note_readable(&mut seen, "bytes at the receiver", &far)?;
-    Ok(seen)
-}
-
-fn splice_source_direct_io_server(_lab: &Lab) -> Result<Observation, Stop> {
-    let settings = Settings { direct_io: true, ..Settings::default() };
-    let fuse = Fuse::mount(b"o", settings)?;
-    let file = fuse.open(File::options().read(true))?;
-    let pipe = aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
-    let spliced = || splice(&file, Some(&mut 0), &pipe.write, None, 1, NONBLOCK);
-    let mut seen = Observation::new();
-    seen.call("splice(file, pipe)", spliced());
-    fuse.change(b'n')?;
-    seen.call("splice(file, pipe) after the change", spliced());
-    // A failed splice leaves fewer bytes, and the read returns EAGAIN.
-    let mut bytes = [b'?'; 2];
-    let _ = io::read_full(&pipe.read, &mut bytes);
-    seen.text("byte spliced after the change", char::from(bytes[1]));
-    let mut byte = [b'?'];
-    aside(|| io::pread(&file, &mut byte, 0)).setup("pread")?;
-    seen.text("byte read after the change", char::from(byte[0]));
     Ok(seen)
 }
 

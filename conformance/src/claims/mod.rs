@@ -14,7 +14,6 @@ mod mmap_peers;
 mod mmap_write;
 mod mremap;
 mod msync;
-mod o_direct;
 mod pipe;
 mod prelude;
 mod read_write;
@@ -28,6 +27,7 @@ mod splice;
 mod splice_content;
 mod splice_manual;
 mod splice_move;
+mod splice_old;
 mod splice_peers;
 mod tee;
 mod tools;
@@ -57,11 +57,10 @@ pub const REGISTRY: Registry = Registry::new(&[
         sendfile::CLAIMS,
         sendfile_manual::CLAIMS,
         sendfile_content::CLAIMS,
-        splice::CLAIMS,
+        splice_old::CLAIMS,
         splice_manual::CLAIMS,
         splice_content::CLAIMS,
         splice_peers::CLAIMS,
-        o_direct::CLAIMS,
         sockets_peers::CLAIMS,
         splice_move::CLAIMS,
         waiting::CLAIMS,
@@ -79,6 +78,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         redis::CLAIMS,
         redis_servers::CLAIMS,
     ],
+    splice::CLAIMS,
     tee::CLAIMS,
     mmap_write::CLAIMS,
     vmsplice::CLAIMS,

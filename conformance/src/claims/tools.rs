@@ -1,6 +1,6 @@
 //! Functions that experiments of several interfaces share.
 
-use crate::claim::source::Source;
+use crate::claim::source::ltp;
 use crate::claim::{Gate, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -170,11 +170,8 @@ pub(super) fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result
 }
 
 /// The change that allows two devices to be spliced.
-pub(super) const ZERO: Gate = gate(
-    "6.7",
-    "/dev/zero and /dev/full can be spliced",
-    Source::Thread("LTP, testcases/kernel/syscalls/splice/splice08.c, which asks for Linux 6.7"),
-);
+pub(super) const ZERO: Gate =
+    gate("6.7", "/dev/zero and /dev/full can be spliced", ltp("splice08.c", "the test's min_kver"));
 
 /// The fact that says whether the sink's bytes changed with the file's.
 pub(super) const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
