@@ -13,7 +13,7 @@ use crate::lab::{Lab, alias, io, pattern, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_msg_zerocopy::{Enabled, SendFlags, send_zerocopy};
 use nocopy_sendfile::sendfile;
-use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
+use nocopy_splice::{IoVec, SpliceFlags, vmsplice_to_pipe};
 use std::fs::File;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +21,6 @@ use std::sync::Arc;
 use syscalls::{Errno, Sysno};
 
 const SIGNAL: Source = Source::Man("signal(7), man-pages 6.20");
-const HAPROXY: Source = Source::Thread("haproxy/haproxy#2505 and #356");
 const BLOCKING: SpliceFlags = SpliceFlags::empty();
 const METHOD: &str = "Makes the call in a thread to a receiver that does not read, sends it a signal once it sleeps, and then lets the \
                       receiver read to the end.";
@@ -81,21 +80,6 @@ pub const CLAIMS: &[Claim] = &[
                 })
             },
             &[SHORT, THESE],
-        )
-    },
-    Claim {
-        statement: "A splice() to a socket that a signal interrupts returns how many bytes have gone: the receiver has these, and the \
-                    pipe the rest.",
-        method: METHOD,
-        sources: &[SIGNAL, Source::Measured],
-        about: &[Sysno::splice],
-        lies: &[Lie::refused(Sysno::splice, libc::EINTR)],
-        exceptions: &of_signals(Sysno::splice),
-        resources: &[Resource::UserPipePages],
-        ..Claim::of_answers(
-            "splice.faults.interrupted",
-            splice_faults_interrupted,
-            &[SHORT, THESE, ("rest in the pipe", Answer::Says("what was not sent"))],
         )
     },
     Claim {
@@ -159,30 +143,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "What splice() has taken into a pipe stays as it was when whole pages of a memfd are punched out, and is zeros \
-                    where a part of a page is.",
-        method: "Splices four pages into a pipe, punches out the second page and half of the third, and reads.",
-        sources: &[Source::Measured],
-        about: &[Sysno::splice],
-        lies: &[Lie::bytes(Sysno::read, b'b', b'z')],
-        ..Claim::of_answers(
-            "splice.faults.punched",
-            |_lab| {
-                let file = lettered_memfd()?;
-                let pipe = pipe()?;
-                let mut offset = 0;
-                let moved = io::until_done(4 * PAGE, |done| {
-                    splice(&file, Some(&mut offset), &pipe.write, None, 4 * PAGE - done, BLOCKING)
-                });
-                let mut seen = Observation::new();
-                seen.call("splice(four pages)", moved);
-                drop(pipe.write);
-                punched(seen, &file, &pipe.read)
-            },
-            PUNCHED,
-        )
-    },
-    Claim {
         statement: "When a TCP peer has closed its half, sendfile() goes on sending to it.",
         sources: &[Source::Man("shutdown(2), man-pages 6.20"), Source::Measured],
         about: &[Sysno::sendfile],
@@ -206,23 +166,6 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[("sendfile(socket, file)", Answer::Is(3 * PAGE as u64)), (RECEIVED, Answer::Says(AS_SENT))],
-        )
-    },
-    Claim {
-        statement: "What is in a pipe when the socket it came from ends is still there: splice() from the socket is 0, and the bytes go on.",
-        method: "Splices what a peer has sent into a pipe, lets it close, splices from the socket again, and sends the pipe on.",
-        sources: &[HAPROXY],
-        about: &[Sysno::splice],
-        lies: &[Lie::refused(Sysno::splice, libc::ECONNRESET), Lie::skipped(Sysno::splice)],
-        ..Claim::of_answers(
-            "splice.end.left-in-pipe",
-            splice_end_left_in_pipe,
-            &[
-                ("splice(socket, pipe)", Answer::Is(3000)),
-                ("splice(socket that has ended, pipe)", Answer::Is(0)),
-                ("splice(pipe, other socket)", Answer::Is(3000)),
-                (RECEIVED, Answer::Says(AS_SENT)),
-            ],
         )
     },
 ];
@@ -294,31 +237,6 @@ fn note_prefix(seen: &mut Observation, returned: usize, far: impl Into<OwnedFd>,
     Ok(())
 }
 
-fn splice_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
-    const PIPE: usize = 1 << 20;
-    let content = pattern(PIPE);
-    let pipe = pipe()?;
-    let size = aside(|| io::resize_pipe(&pipe.write, PIPE)).setup("F_SETPIPE_SZ")?;
-    if size < PIPE {
-        return Err(Stop::broken("the pipe has not grown"));
-    }
-    aside(|| io::write_all(&pipe.write, &content)).setup("fill a pipe")?;
-    let (near, far) = narrow()?;
-    let near = Arc::new(near);
-    let read = Arc::new(pipe.read);
-    let from = Arc::clone(&read);
-    let mut seen = Observation::new();
-    let sent =
-        interrupt(&mut seen, Sysno::splice, &near, move |near| splice(&*from, None, near, None, PIPE, BLOCKING))?;
-    drop((near, pipe.write));
-    note_prefix(&mut seen, sent, far, &content)?;
-    let mut rest = vec![0; PIPE];
-    let count = aside(|| io::read_full(&*read, &mut rest)).setup("read the pipe")?;
-    rest.truncate(count);
-    seen.text("rest in the pipe", if content.get(sent..) == Some(&rest) { "what was not sent" } else { "others" });
-    Ok(seen)
-}
-
 fn zerocopy_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     super::zerocopy::completions_come()?;
     let content = pattern(LENGTH);
@@ -364,28 +282,5 @@ fn punched(mut seen: Observation, file: &File, far: &impl AsFd) -> Result<Observ
     seen.text("pages", pages::letters_of(&bytes));
     let half = bytes.get(2 * PAGE + PAGE / 2..3 * PAGE).unwrap_or_default();
     seen.text("punched half of the third", pages::letters_of(half));
-    Ok(seen)
-}
-
-fn splice_end_left_in_pipe(_lab: &Lab) -> Result<Observation, Stop> {
-    let content = pattern(3000);
-    let (near, far) = sockets::tcp()?;
-    let (other, receiver) = sockets::tcp()?;
-    aside(|| io::write_all(&far, &content)).setup("write")?;
-    aside(|| sockets::wait_for_arrival(&near, content.len()))?;
-    let pipe = pipe()?;
-    let mut seen = Observation::new();
-    let taken =
-        io::until_done(content.len(), |done| splice(&near, None, &pipe.write, None, content.len() - done, BLOCKING));
-    seen.call("splice(socket, pipe)", taken);
-    drop(far);
-    let end = io::again(|| splice(&near, None, &pipe.write, None, 1, BLOCKING));
-    seen.call("splice(socket that has ended, pipe)", end);
-    drop(pipe.write);
-    let sent =
-        io::until_done(content.len(), |done| splice(&pipe.read, None, &other, None, content.len() - done, BLOCKING));
-    seen.call("splice(pipe, other socket)", sent);
-    drop(other);
-    note_bytes(&mut seen, arrived(&receiver, &content)?);
     Ok(seen)
 }

@@ -28,6 +28,7 @@ mod sockets_peers;
 mod splice;
 mod splice_content;
 mod splice_manual;
+mod splice_old;
 mod splice_peers;
 mod tee;
 mod tools;
@@ -60,7 +61,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         sendfile::CLAIMS,
         sendfile_manual::CLAIMS,
         sendfile_content::CLAIMS,
-        splice::CLAIMS,
+        splice_old::CLAIMS,
         splice_manual::CLAIMS,
         splice_content::CLAIMS,
         splice_peers::CLAIMS,
@@ -86,5 +87,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         redis::CLAIMS,
         redis_servers::CLAIMS,
     ],
+    splice::CLAIMS,
     tee::CLAIMS,
 ]);

@@ -1,7 +1,7 @@
 //! `vmsplice`.
 
-use crate::claim::source::{Source, seed};
-use crate::claim::{Answer, Claim, Resource, gate};
+use crate::claim::source::Source;
+use crate::claim::{Answer, Claim, Resource};
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::alias::{self, LENGTH, NEW, Sharing};
@@ -35,18 +35,6 @@ pub const CLAIMS: &[Claim] = &[
     copies_claim!("vmsplice.copies.unix", Kind::Unix, "an AF_UNIX socket", always(true)),
     copies_claim!("vmsplice.copies.pipe", Kind::Pipe, "a pipe", always(true)),
     copies_claim!("vmsplice.copies.file", Kind::File, "a file", always(false)),
-    Claim {
-        statement: "With SPLICE_F_MOVE, splice() moves pages into a file instead of copying them.",
-        method: "Gives pages to a pipe (SPLICE_F_GIFT), splices the pipe into a file with SPLICE_F_MOVE, changes the memory, and \
-                 looks at the file.",
-        sources: &[seed("3.3"), Source::Man("splice(2) and vmsplice(2), man-pages 6.20")],
-        about: &[Sysno::splice, Sysno::vmsplice],
-        lies: alias::SHARING_LIES,
-        gates: &[gate("2.6.21", "SPLICE_F_MOVE does nothing", Source::Man("splice(2), man-pages 6.20"))],
-        ..Claim::new("splice.flags.move-copies-into-file", splice_flags_move_copies_into_file, |seen| {
-            Verdict::holds_if(seen.is(AFTER_STORE, "shared"))
-        })
-    },
     Claim {
         statement: "More memory than a pipe holds goes through it piece by piece: poll() says when there is room again.",
         method: "Gives 128 KiB to a pipe of 64 KiB with SPLICE_F_NONBLOCK, and splices the pipe into a file when poll() says that \
@@ -114,27 +102,6 @@ fn copies(lab: &Lab, kind: Kind) -> Result<Observation, Stop> {
     memory.fill(NEW);
     let mut seen = Observation::new();
     seen.text("sink", kind).text(AFTER_STORE, Sharing::of(&sink.take(LENGTH)?)?);
-    Ok(seen)
-}
-
-fn splice_flags_move_copies_into_file(lab: &Lab) -> Result<Observation, Stop> {
-    let file = lab.empty_file()?;
-    let pipe = pipe2(PipeFlags::CLOEXEC).setup("pipe2")?;
-    let mut memory = alias::memory(LENGTH)?;
-    let mut seen = Observation::new();
-    // SAFETY: the write end of a pipe; the memory outlives the pipe.
-    alias::send_all(|done| unsafe { vmsplice_to_pipe(&pipe.write, &[IoVec::new(&memory[done..])], SpliceFlags::GIFT) })
-        .setup("vmsplice")?;
-    alias::send_all(|done| splice(&pipe.read, None, &file, None, LENGTH - done, SpliceFlags::MOVE)).setup("splice")?;
-    memory.fill(NEW);
-    let mut bytes = vec![0; LENGTH];
-    let left = aside(|| sockets::readable(&pipe.read))?;
-    if left > 0 {
-        return Err(Stop::broken(format!("{left} bytes are left in the pipe")));
-    }
-    let length = io::pread_full(&file, &mut bytes, 0).setup("read the file")?;
-    seen.count("bytes in the file", length as u64);
-    seen.text(AFTER_STORE, Sharing::of(&bytes)?);
     Ok(seen)
 }
 
