@@ -71,22 +71,6 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
-    Claim {
-        statement: "SPLICE_F_NONBLOCK is about the pipe: splice() sleeps until the file has been read.",
-        method: WITHHELD,
-        sources: &[Source::Man("splice(2), man-pages 6.20"), Source::Measured],
-        about: &[Sysno::splice],
-        lies: &does_not_wait(Sysno::splice),
-        modules: fuse::MODULES,
-        ..Claim::of_answers(
-            "splice.waits.file-read",
-            splice_waits_file_read,
-            &[
-                ("splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK)", Answer::Says("sleeps")),
-                ("splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK), then", Answer::Is(1)),
-            ],
-        )
-    },
 ];
 
 /// A mount whose file has a reported size of zero, and content.
@@ -147,18 +131,5 @@ fn sendfile_waits_file_read(_lab: &Lab) -> Result<Observation, Stop> {
     let what = "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1)";
     note_reader(&mut seen, what, &fuse, caller)?;
     drop(far);
-    Ok(seen)
-}
-
-fn splice_waits_file_read(_lab: &Lab) -> Result<Observation, Stop> {
-    let (fuse, file) = withholding()?;
-    let pipe = aside(|| pipe2(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).setup("pipe2")?;
-    let (read, write) = (pipe.read, pipe.write);
-    let caller =
-        Caller::start(Sysno::splice, move || io::again(|| splice(&file, Some(&mut 0), &write, None, 1, NONBLOCK)))?;
-    let mut seen = Observation::new();
-    let what = "splice(file with O_NONBLOCK, pipe with O_NONBLOCK, 1, SPLICE_F_NONBLOCK)";
-    note_reader(&mut seen, what, &fuse, caller)?;
-    drop(read);
     Ok(seen)
 }

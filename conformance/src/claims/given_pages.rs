@@ -18,7 +18,6 @@ use std::fs::File;
 use syscalls::Sysno;
 
 const SOCKETS: &[Carrier] = &[Carrier::Tcp, Carrier::Unix];
-const PIPE: &[Carrier] = &[Carrier::Pipe];
 
 const LIES: &[Lie] = &[Lie::bytes(Sysno::read, OLD, 0).where_it(true), Lie::bytes(Sysno::read, 0, OLD).where_it(false)];
 
@@ -26,9 +25,6 @@ const LIES: &[Lie] = &[Lie::bytes(Sysno::read, OLD, 0).where_it(true), Lie::byte
 macro_rules! whole_pages {
     ($id:literal, sendfile, $on:literal, $file:expr) => {
         whole_pages!($id, "sendfile() has given to a socket", SOCKETS, Sysno::sendfile, $on, $file)
-    };
-    ($id:literal, splice, $on:literal, $file:expr) => {
-        whole_pages!($id, "splice() has given to a pipe", PIPE, Sysno::splice, $on, $file)
     };
     ($id:literal, $given:literal, $carriers:expr, $call:expr, $on:literal, $file:expr) => {
         Claim {
@@ -70,24 +66,6 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
-    Claim {
-        statement: "What splice() has given to a pipe stays as it was when the file is truncated before somebody reads the pipe.",
-        method: "Gives away a memfd of four pages for each change, changes it before anybody reads, and reads.",
-        sources: &[Source::Measured],
-        about: &[Sysno::splice],
-        lies: &[Lie::bytes(Sysno::read, 0, OLD)],
-        ..Claim::of_answers(
-            "splice.sharing.truncated-later",
-            |lab| each_change(lab, PIPE, of_memfd, changed::truncations()),
-            &[
-                ("pipe, truncated to 0", Answer::Says(AS_GIVEN)),
-                ("pipe, truncated to 100", Answer::Says(AS_GIVEN)),
-                ("pipe, truncated to 4096", Answer::Says(AS_GIVEN)),
-                ("pipe, truncated to 4196", Answer::Says(AS_GIVEN)),
-                ("pipe, truncated to 8192", Answer::Says(AS_GIVEN)),
-            ],
-        )
-    },
     whole_pages!("sendfile.sharing.pages-memfd", sendfile, "a memfd", of_memfd),
     Claim { ..whole_pages!("sendfile.sharing.pages-tmpfs", sendfile, "a file on tmpfs", |lab| { on(lab, "tmpfs") }) },
     Claim {
@@ -102,44 +80,9 @@ pub const CLAIMS: &[Claim] = &[
         modules: &["btrfs", "loop"],
         ..whole_pages!("sendfile.sharing.pages-btrfs", sendfile, "a file on btrfs", |lab| { on(lab, "btrfs") })
     },
-    whole_pages!("splice.sharing.pages-memfd", splice, "a memfd", of_memfd),
-    Claim { ..whole_pages!("splice.sharing.pages-tmpfs", splice, "a file on tmpfs", |lab| { on(lab, "tmpfs") }) },
-    Claim {
-        modules: &["loop", "ext4"],
-        ..whole_pages!("splice.sharing.pages-ext4", splice, "a file on ext4", |lab| { on(lab, "ext4") })
-    },
-    Claim {
-        modules: &["xfs", "loop"],
-        ..whole_pages!("splice.sharing.pages-xfs", splice, "a file on xfs", |lab| { on(lab, "xfs") })
-    },
-    Claim {
-        modules: &["btrfs", "loop"],
-        ..whole_pages!("splice.sharing.pages-btrfs", splice, "a file on btrfs", |lab| { on(lab, "btrfs") })
-    },
     Claim {
         modules: nfs::MODULES,
         ..whole_pages!("sendfile.sharing.pages-nfs", sendfile, "a file on NFS", |lab| on(lab, "nfs"))
-    },
-    Claim {
-        modules: nfs::MODULES,
-        ..whole_pages!("splice.sharing.pages-nfs", splice, "a file on NFS", |lab| { on(lab, "nfs") })
-    },
-    Claim {
-        statement: "Of a file of a FUSE server with direct_io, what splice() or sendfile() has given away stays as it was when the \
-                    file is truncated.",
-        method: "Gives away a file of four pages for each truncation and each way, truncates it before anybody reads, and reads.",
-        sources: &[Source::Measured],
-        about: &[Sysno::splice, Sysno::sendfile],
-        lies: LIES,
-        modules: &["fuse"],
-        ..Claim::new(
-            "splice.sharing.truncated-direct-io",
-            |lab| {
-                let files = |lab: &Lab| on(lab, "fuse, direct_io");
-                each_change(lab, &Carrier::ALL, files, changed::truncations())
-            },
-            |seen| all_stay(seen, &Carrier::ALL, changed::truncations().map(|(name, _)| *name)),
-        )
     },
 ];
 

@@ -24,11 +24,6 @@ mod sendfile_content;
 mod sendfile_manual;
 mod sockets_peers;
 mod splice;
-mod splice_content;
-mod splice_manual;
-mod splice_move;
-mod splice_old;
-mod splice_peers;
 mod tee;
 mod tools;
 mod vmsplice;
@@ -57,12 +52,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         sendfile::CLAIMS,
         sendfile_manual::CLAIMS,
         sendfile_content::CLAIMS,
-        splice_old::CLAIMS,
-        splice_manual::CLAIMS,
-        splice_content::CLAIMS,
-        splice_peers::CLAIMS,
         sockets_peers::CLAIMS,
-        splice_move::CLAIMS,
         waiting::CLAIMS,
         faults::CLAIMS,
         fuse::CLAIMS,

@@ -4,13 +4,16 @@ use crate::claim::source::ltp;
 use crate::claim::{Gate, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::alias::{self, Sharing};
+use crate::lab::alias::{self, LENGTH, OLD, Sharing};
+use crate::lab::changed::{self, Carrier, Change};
 use crate::lab::pages::page;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::sleeper::{Caller, returned};
-use crate::lab::{Lab, io, map_file, sockets};
+use crate::lab::unnamed::unnamed_file;
+use crate::lab::volumes::Volume;
+use crate::lab::{Lab, io, map_file, open, sockets};
 use crate::routes::{self, Ended, Outcome, Route, Transfer};
-use crate::verdict::{Noted, Observation, Setup, Stop};
+use crate::verdict::{Noted, Observation, Setup, Stop, Value};
 use nocopy_splice::{Pipe, PipeFlags, fcntl_getpipe_size, pipe2};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -331,4 +334,49 @@ pub(super) fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let mut bytes = vec![0; expected.len()];
     let read = io::read_full(far, &mut bytes).setup("read at the receiver")?;
     Ok(bytes[..read] == *expected)
+}
+
+/// Makes a new file of one kind with each call: [`LENGTH`] bytes [`OLD`], by one write, so that the page cache may use one folio.
+pub(super) type Files = Box<dyn Fn() -> Result<File, Stop>>;
+
+/// The files of a memfd or of a file system, as [`Volume::mount`] names it.
+pub(super) fn files_of(lab: &Lab, kind: &str) -> Result<Files, Stop> {
+    let filled = |file: File| match aside(|| io::write(&file, &[OLD; LENGTH])).setup("write a file")? {
+        LENGTH => Ok(file),
+        count => Err(Stop::broken(format!("{count} bytes were written of {LENGTH}"))),
+    };
+    if kind == "memfd" {
+        return Ok(Box::new(move || filled(File::from(open::sealed_memfd(0)?))));
+    }
+    let volume = Volume::mount(lab, kind)?;
+    Ok(Box::new(move || {
+        let volume = &volume; // the closure owns it whole, so it stays mounted
+        filled(aside(|| unnamed_file(&volume.directory)).setup("create a file")?)
+    }))
+}
+
+/// What arrives of a file that is changed after it was given away. A change that the kernel refuses is an error.
+pub(super) fn changed_later(file: &File, carrier: Carrier, change: Change) -> Result<Value, Stop> {
+    changed::observe(file, carrier, change)?.map_err(|(call, errno)| Stop::from_setup(call, errno))
+}
+
+/// Notes what arrives of a new file for each change and carrier. Of those that decide, whole pages must arrive as they were given,
+/// and a removed part of a page as zeros.
+pub(super) fn note_changes(
+    see: &mut Observation,
+    carriers: &[Carrier],
+    new: &dyn Fn() -> Result<File, Stop>,
+    changes: impl Iterator<Item = &'static (&'static str, Change)>,
+    decides: impl Fn(&Change) -> bool,
+) -> Result<(), Stop> {
+    for (name, change) in changes {
+        for carrier in carriers {
+            let arrived = changed_later(&new()?, *carrier, *change)?;
+            let noted = see.push(carrier.with(name), arrived);
+            if decides(change) {
+                noted.says(change.clears_parts());
+            }
+        }
+    }
+    Ok(())
 }

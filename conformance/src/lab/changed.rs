@@ -25,6 +25,25 @@ pub enum Change {
     Punched(u64, u64),
 }
 
+impl Change {
+    /// Whether it removes whole pages only.
+    pub fn is_of_whole_pages(&self) -> bool {
+        match self {
+            Self::Truncated(length) => length % 4096 == 0,
+            Self::Punched(at, length) => at % 4096 == 0 && length % 4096 == 0,
+        }
+    }
+
+    /// What arrives if the change clears a part of a page in place, and leaves the whole pages that were given.
+    pub fn clears_parts(&self) -> String {
+        match self {
+            _ if self.is_of_whole_pages() => AS_GIVEN.to_owned(),
+            Self::Truncated(length) => format!("zeros {length}-{}", length.next_multiple_of(4096) - 1),
+            Self::Punched(at, length) => format!("zeros {at}-{}", at + length - 1),
+        }
+    }
+}
+
 /// Every change, with its name. A new line here adds a column to the grid.
 pub const CHANGES: &[(&str, Change)] = &[
     ("truncated to 0", Change::Truncated(0)),
@@ -44,12 +63,8 @@ pub fn truncations() -> impl Iterator<Item = &'static (&'static str, Change)> {
 
 /// The changes that remove whole pages only.
 pub fn of_whole_pages() -> impl Iterator<Item = &'static str> {
-    let is_whole = |change: &Change| match change {
-        Change::Truncated(length) => length % 4096 == 0,
-        Change::Punched(at, length) => at % 4096 == 0 && length % 4096 == 0,
-    };
     let changes = CHANGES.iter();
-    changes.filter(move |(_, change)| is_whole(change)).map(|(name, _)| *name)
+    changes.filter(|(_, change)| change.is_of_whole_pages()).map(|(name, _)| *name)
 }
 
 /// The call and the sink by which the file's pages are given away.

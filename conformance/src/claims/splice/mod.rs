@@ -3,28 +3,49 @@
 mod abi;
 mod call;
 mod copies;
+mod end;
 mod ends;
 mod entries;
+mod errors;
+mod faults;
+mod flags;
 mod fs;
+mod length;
+mod moves;
 mod o_direct;
+mod offset;
+mod sample;
+mod sharing;
 mod sink;
 mod source;
+mod waits;
 
 use crate::claims::prelude::*;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::filesystems::filesystem_of;
 use nocopy_splice::splice;
+use std::net::TcpStream;
 
 /// Claims about `splice`.
 pub const CLAIMS: &[&[Claim]] = &[
+    abi::CLAIMS,
+    call::CLAIMS,
     copies::CLAIMS,
+    sample::CLAIMS,
     ends::CLAIMS,
     entries::CLAIMS,
+    moves::CLAIMS,
     fs::CLAIMS,
-    call::CLAIMS,
-    abi::CLAIMS,
     source::CLAIMS,
     sink::CLAIMS,
+    offset::CLAIMS,
+    length::CLAIMS,
+    flags::CLAIMS,
+    end::CLAIMS,
+    errors::CLAIMS,
+    waits::CLAIMS,
+    faults::CLAIMS,
+    sharing::CLAIMS,
     o_direct::CLAIMS,
 ];
 
@@ -32,13 +53,19 @@ const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
 const BLOCKING: SpliceFlags = SpliceFlags::empty();
 
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::splice);
-/// A kernel that does not move the bytes.
-const NOT_MOVED: &[Lie] = &[Lie::refused(Sysno::splice, libc::EINVAL), Lie::skipped(Sysno::splice)];
+/// The lies of a kernel that moves nothing.
+const UNMOVED: &[Lie] = &[Lie::skipped(Sysno::splice), Lie::refused(Sysno::splice, libc::EINVAL)];
 
 /// A claim about the answers of `splice`.
 #[track_caller]
 const fn about_splice(id: &'static str, statement: &'static str) -> Claim {
     claim(id, statement).about(&[Sysno::splice]).turned_by(OTHERWISE)
+}
+
+/// `splice` with these four numbers, and without offsets.
+fn raw(input: usize, output: usize, length: usize, flags: usize) -> Result<usize, Errno> {
+    // SAFETY: both offsets are null.
+    unsafe { ask(Sysno::splice, [input, 0, output, 0, length, flags]) }
 }
 
 /// `splice` without offsets, with `SPLICE_F_NONBLOCK`.
@@ -91,4 +118,33 @@ fn sent(same: bool) -> &'static str {
 fn note_scratch(lab: &Lab, see: &mut Observation) -> Result<(), Stop> {
     see.text("file system of the file", aside(|| filesystem_of(lab.scratch()?).setup("statfs"))?);
     Ok(())
+}
+/// `splice` in a thread, without offsets, which may sleep.
+fn sleeper<From, To>(from: From, to: To, length: usize, flags: SpliceFlags) -> Result<Caller, Stop>
+where
+    From: AsFd + Send + 'static,
+    To: AsFd + Send + 'static,
+{
+    Caller::start(Sysno::splice, move || splice(&from, None, &to, None, length, flags))
+}
+
+/// Notes that a file holds exactly these bytes.
+fn file_holds(see: &mut Observation, fact: &str, file: &File, bytes: &[u8]) -> Result<(), Stop> {
+    let mut held = vec![0; bytes.len() + 1];
+    let length = io::pread_full(file, &mut held, 0).setup("read the file")?;
+    see.text(fact, if held[..length] == *bytes { AS_SENT } else { "others" }).says(AS_SENT);
+    Ok(())
+}
+
+/// Bytes, a pipe that holds them, and a TCP connection whose buffers hold less.
+fn more_than_fits() -> Result<(Vec<u8>, Pipe, TcpStream, TcpStream), Stop> {
+    const SIZE: usize = 1 << 20;
+    let (bytes, pipe, (near, far)) = (pattern(SIZE), pipe()?, sockets::tcp()?);
+    aside(|| {
+        io::resize_pipe(&pipe.write, SIZE).setup("F_SETPIPE_SZ")?;
+        io::write_all(&pipe.write, &bytes).setup("fill a pipe")?;
+        sockets::resize_buffer(&far, libc::SO_RCVBUF, 1 << 16)?;
+        sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 16)
+    })?;
+    Ok((bytes, pipe, near, far))
 }

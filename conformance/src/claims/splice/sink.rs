@@ -1,7 +1,7 @@
 //! What `splice` brings bytes into.
 
 use super::{
-    BLOCKING, LACKING, NONBLOCK, NOT_MOVED, about_splice, all, connected, lengths, note_scratch, once, rest, sent,
+    BLOCKING, LACKING, NONBLOCK, UNMOVED, about_splice, all, connected, lengths, note_scratch, once, rest, sent,
 };
 use crate::claims::prelude::*;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -18,7 +18,7 @@ macro_rules! row {
             concat!("splice() moves bytes from a pipe into ", $name, "."),
         )
         .published(&[$($source),*])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .tried(|lab, see| $try(lab, see, $($argument),*))
     };
 }
@@ -46,7 +46,7 @@ pub const CLAIMS: &[Claim] = &[
         .gated(&[ZERO]),
     about_splice("splice.sink.udp", "splice() moves bytes from a pipe into a UDP socket.")
         .published(&[selftest("net/udp_splice_checksum.c", "run_case"), doc("filesystems/splice.rst", "splice API")])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .except(&[WHOLE_DATAGRAM])
         .tried(|lab, see| {
             // A datagram is shorter than the pages of some machines.
@@ -132,7 +132,7 @@ pub const CLAIMS: &[Claim] = &[
         "One splice() of a pipe with several buffers into a UDP socket sends one datagram.",
     )
     .published(&[kernel("fs/splice.c", "splice_to_socket")])
-    .turned_by(NOT_MOVED)
+    .turned_by(UNMOVED)
     .except(&[WHOLE_DATAGRAM])
     .method("Splices three pipes into one, so that their bytes are separate buffers there, and that into the socket.")
     .tried(|_lab, see| {
@@ -167,7 +167,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice("splice.sink.sysctl", "splice() from a pipe into /proc/sys/kernel/domainname sets the name.")
         .published(&[ltp("splice06.c", "splice_write_str").since("5.11")])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .method("In a UTS namespace of its own, splices a name into the file and reads it.")
         .except(&[Exception::Of(Sysno::splice, What::Shortened, "half of a name is another name")])
         .tried(|_lab, see| {
@@ -191,7 +191,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice() from a pipe into a kTLS socket sends the bytes, and the other end decrypts them.",
     )
     .published(&[selftest("net/tls.c", "tls.splice_from_pipe"), selftest("net/tls.c", "tls.splice_from_pipe2")])
-    .turned_by(NOT_MOVED)
+    .turned_by(UNMOVED)
     .modules(sockets::KTLS_MODULES)
     .tried(|lab, see| into_stream(lab, see, Fd::TlsSender, &lengths())),
     about_splice(
@@ -199,7 +199,7 @@ pub const CLAIMS: &[Claim] = &[
         "After write(), splice() into a kTLS socket, with SPLICE_F_MORE and without, sends every byte in order.",
     )
     .published(&[selftest("net/tls.c", "tls.send_and_splice"), selftest("net/tls.c", "tls.splice_onto_full_record")])
-    .turned_by(NOT_MOVED)
+    .turned_by(UNMOVED)
     .modules(sockets::KTLS_MODULES)
     .tried(|_lab, see| {
         let ((near, far), content) = (sockets::ktls()?, pattern(5710));

@@ -1,6 +1,6 @@
 //! What `splice` takes bytes from.
 
-use super::{BLOCKING, LACKING, NONBLOCK, NOT_MOVED, about_splice, all, connected, lengths, note_scratch, once, sent};
+use super::{BLOCKING, LACKING, NONBLOCK, UNMOVED, about_splice, all, connected, lengths, note_scratch, once, sent};
 use crate::claims::prelude::*;
 use crate::kernel::to_have;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -25,7 +25,7 @@ macro_rules! row {
             concat!("splice() moves bytes from ", $name, " into a pipe."),
         )
         .published(&[$($source),*])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .tried(|lab, see| $try(lab, see, $($argument),*))
     };
 }
@@ -88,14 +88,14 @@ pub const CLAIMS: &[Claim] = &[
         "splice() moves bytes from /sys/kernel/notes and /sys/kernel/fscaps into a pipe.",
     )
     .published(&[selftest(SHORT_READ, "kernfs attr splice and kernfs binattr splice")])
-    .turned_by(NOT_MOVED)
+    .turned_by(UNMOVED)
     .tried(|lab, see| {
         as_read(lab, see, Fd::Sysfs)?;
         as_read(lab, see, Fd::SysfsText)
     }),
     about_splice("splice.source.udp", "splice() moves bytes from a UDP socket into a pipe.")
         .published(&[kernel("net/socket.c", "sock_splice_read")])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .except(&[Exception::Of(Sysno::splice, What::Shortened, "what is not taken of a datagram is lost")])
         .tried(|lab, see| {
             let ((near, far), pipe, bytes) = (connected(lab, Fd::UdpSocket)?, pipe()?, pattern(4097));
@@ -111,7 +111,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
     about_splice("splice.source.terminal", "splice() moves bytes from a pseudo-terminal in raw mode into a pipe.")
         .published(&[MEASURED])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .tried(|lab, see| {
             let (near, far) = connected(lab, Fd::Terminal)?;
             aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
@@ -126,7 +126,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
     about_splice("splice.source.urandom", "splice() moves bytes from /dev/urandom into a pipe.")
         .published(&[kernel("drivers/char/random.c", "urandom_fops")])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .tried(|lab, see| {
             let (source, mut bytes) = (Descriptor::open(lab, Fd::DevUrandom)?, Vec::new());
             for (name, length) in lengths() {
@@ -162,7 +162,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice() of 2 bytes and then of 4096 from /proc/sys/kernel/ostype gives the bytes of read().",
     )
     .published(&[selftest(SHORT_READ, "test_splice, which opens the file for each length")])
-    .turned_by(NOT_MOVED)
+    .turned_by(UNMOVED)
     .tried(|_lab, see| {
         let path = Path::new("/proc/sys/kernel/ostype");
         let (content, file, pipe) = (content(path)?, present(path)?, pipe()?);
@@ -177,7 +177,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice() from the attribute coresize or a note of a module in /sys gives the bytes of read().",
     )
     .published(&[selftest(SHORT_READ, "kernfs attr splice and kernfs binattr splice")])
-    .turned_by(NOT_MOVED)
+    .turned_by(UNMOVED)
     .modules(&["dummy"])
     .tried(|_lab, see| {
         let (text, note) = aside(module_attributes).ok_or_else(|| {
@@ -245,7 +245,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
     about_splice("splice.source.ktls", "splice() from a kTLS socket puts the decrypted bytes into a pipe.")
         .published(&[selftest("net/tls.c", "tls.splice_to_pipe")])
-        .turned_by(NOT_MOVED)
+        .turned_by(UNMOVED)
         .modules(sockets::KTLS_MODULES)
         .tried(|lab, see| {
             // A record has 16 KiB at most.
