@@ -163,7 +163,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_mmap(
         "mmap.end.siginfo",
-        "SIGBUS for a page past the end of its file has si_code BUS_ADRERR, and in si_addr the address that was touched.",
+        "SIGBUS for a page past the end of its file has si_code BUS_ADRERR, and si_addr is the touched address.",
     )
     .published(&[
         man("sigaction(2)", "DESCRIPTION, The siginfo_t argument to a SA_SIGINFO handler"),

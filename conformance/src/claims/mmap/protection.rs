@@ -54,10 +54,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.protection.read-only",
         "A store to a mapping without PROT_WRITE raises SIGSEGV; read() into it fails with EFAULT.",
     )
-    .published(&[
-        man("mmap(2)", "ERRORS, SIGSEGV"), 
-        man("read(2)", "ERRORS, EFAULT"),
-    ])
+    .published(&[man("mmap(2)", "ERRORS, SIGSEGV"), man("read(2)", "ERRORS, EFAULT")])
     .turned_by(&[UNHARMED, Lie::accepted(Sysno::read)])
     .tried(|lab, see| {
         let file = lettered(lab, 1)?;
@@ -71,7 +68,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "mmap.protection.read-only-file",
-        "mprotect(PROT_WRITE) of a file opened for reading fails with EACCES if mapped shared, and succeeds if private.",
+        "mprotect(PROT_WRITE) of a file opened for reading fails with EACCES if mapped shared, succeeds if private.",
     )
     .published(&[man("mprotect(2)", "ERRORS, EACCES"), ltp("mprotect01.c", "a shared mapping, PROT_WRITE")])
     .about(&[Sysno::mprotect])
