@@ -1,7 +1,6 @@
 //! The registry: every claim with its experiment, one file for each interface.
 
 mod copy_file_range;
-mod copy_file_range_manual;
 mod faults;
 mod fuse;
 mod given_pages;
@@ -75,8 +74,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         faults::CLAIMS,
         fuse::CLAIMS,
         given_pages::CLAIMS,
-        copy_file_range::CLAIMS,
-        copy_file_range_manual::CLAIMS,
         zerocopy::CLAIMS,
         zerocopy_manual::CLAIMS,
         zerocopy_sends::CLAIMS,
@@ -87,4 +84,5 @@ pub const REGISTRY: Registry = Registry::new(&[
         redis_servers::CLAIMS,
     ],
     tee::CLAIMS,
+    copy_file_range::CLAIMS,
 ]);
