@@ -17,9 +17,9 @@ mod o_direct;
 mod pipe;
 mod pipe_manual;
 mod prelude;
-mod read_write;
 mod redis;
 mod redis_servers;
+mod rw;
 mod sendfile;
 mod sendfile_content;
 mod sendfile_manual;
@@ -45,8 +45,8 @@ use crate::claim::Registry;
 
 /// Every claim, in the order of the files.
 pub const REGISTRY: Registry = Registry::new(&[
+    rw::CLAIMS,
     &[
-        read_write::CLAIMS,
         mmap::CLAIMS,
         mmap_manual::CLAIMS,
         mmap_pages::CLAIMS,

@@ -1,9 +1,8 @@
 //! `splice`.
 
-use super::read_write;
 use super::tools::{
     AFTER_CHANGE, ENTRIES_LENGTH, SPLICE, ZERO, all_arrived, arrived, carry, copies, entries_of, entries_to_tcp,
-    note_length, note_readable, pipe,
+    note_length, note_readable, pipe, read_and_write,
 };
 use crate::claim::source::{Source, seed};
 use crate::claim::{Claim, Exception, gate};
@@ -387,7 +386,7 @@ fn splice_entries_fewer_than_read_write(lab: &Lab) -> Result<Observation, Stop> 
     all_arrived(arrived)?;
     let mut buffer = vec![0; 1 << 16];
     let (by_read_write, _) = entries_to_tcp(lab, |file, socket| {
-        read_write::send(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
+        read_and_write(file, socket, ENTRIES_LENGTH, &mut buffer).setup("read and write")
     })?;
     let mut seen = Observation::new();
     seen.push("splice, pipe of 64 KiB", by_splice).push("read and write, buffer of 64 KiB", by_read_write);

@@ -1,7 +1,6 @@
 //! The errors of `copy_file_range`.
 
 use super::{BETWEEN_FILE_SYSTEMS, PAGE, about_copying, content, control, copy, files, one, range};
-use crate::claim::source::Source;
 use crate::claims::prelude::*;
 use crate::lab::attributes::Attribute;
 use crate::lab::fds::{Descriptor, Kind as Fd};

@@ -7,7 +7,7 @@ const KEPT: &[Lie] =
     &[Lie::about(Sysno::copy_file_range, What::OffsetKept), Lie::refused(Sysno::copy_file_range, libc::EINVAL)];
 
 /// Notes where an offset is after the call.
-fn offset<'see>(see: &'see mut Observation, fact: impl Into<String>, offset: i64) -> Noted<'see> {
+fn offset(see: &mut Observation, fact: impl Into<String>, offset: i64) -> Noted<'_> {
     see.count(fact, offset.cast_unsigned())
 }
 
