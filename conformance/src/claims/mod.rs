@@ -18,7 +18,6 @@ mod pipe;
 mod pipe_manual;
 mod prelude;
 mod redis;
-mod redis_servers;
 mod rw;
 mod sendfile;
 mod sendfile_content;
@@ -80,9 +79,8 @@ pub const REGISTRY: Registry = Registry::new(&[
         zerocopy_peers::CLAIMS,
         zerocopy_vsock::CLAIMS,
         zerocopy_receive::CLAIMS,
-        redis::CLAIMS,
-        redis_servers::CLAIMS,
     ],
     tee::CLAIMS,
     copy_file_range::CLAIMS,
+    redis::CLAIMS,
 ]);

@@ -7,6 +7,7 @@
 use crate::interpose::record::aside;
 use crate::lab::io;
 use crate::verdict::{Lack, Stop};
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -65,6 +66,12 @@ impl Seen {
     pub const fn count(&self) -> u64 {
         self.arguments[2]
     }
+}
+
+/// The names of the calls, each once.
+pub fn names(calls: &[Seen]) -> String {
+    let names: BTreeSet<&str> = calls.iter().map(|seen| seen.call.name()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The recorded calls of a program.

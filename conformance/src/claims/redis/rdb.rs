@@ -1,0 +1,192 @@
+//! The RDB file of a master.
+
+use super::{about_servers, each, send};
+use crate::claims::prelude::*;
+use crate::interpose::record::start_aside;
+use crate::lab::redis::roles::{Pair, saved, start, tell};
+use crate::lab::watch::{self, READING, Seen, WRITING, Watch};
+use nocopy_sendfile::sendfile;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The attempt that was taken back in 6.0.5.
+const SENDFILE: Source = program("redis 6.0.4 src/replication.c", "sendBulkToSlave, HAVE_SENDFILE");
+
+const LENGTH: usize = 16 << 20;
+
+pub const CLAIMS: &[Claim] = &[
+    claim(
+        "redis.rdb.one-write",
+        "One write(socket, rdb_buf, rdb_size) of 16 MiB to a non-blocking TCP socket whose peer does not read yet sends all \
+         of it.",
+    )
+    .published(&[seed("4.2"), man("write(2)", "RETURN VALUE").leaves_open()])
+    .about(&[Sysno::write])
+    .turned_by(&[Lie::returned(Sysno::write, 16 << 20)])
+    .varying(&["write(non-blocking socket, 16 MiB)"])
+    .tried(|_lab, see| {
+        let content = pattern(LENGTH);
+        let (near, far) = sockets::tcp()?;
+        aside(|| io::set_nonblocking(&near)).setup("O_NONBLOCK")?;
+        let written = io::again(|| io::write(&near, &content));
+        see.call("write(non-blocking socket, 16 MiB)", written).is(LENGTH);
+        // The bytes that are in the socket are sent before the connection ends.
+        drop(near);
+        let received = drained(drain(far.into()))?;
+        let is_so = written == Ok(received.len()) && content.starts_with(&received);
+        see.whether("the peer receives the first bytes, as many as returned", is_so);
+        Ok(())
+    }),
+    claim(
+        "redis.rdb.sendfile",
+        "sendfile() with an offset, called again whenever a non-blocking TCP socket has room, sends a file of 1 MiB whole.",
+    )
+    .published(&[seed("4.2"), seed("4.3"), SENDFILE])
+    .about(&[Sysno::sendfile])
+    .turned_by(&[Lie::about(Sysno::read, What::Garbled)])
+    .varying(&["sendfile() calls that sent", "calls that found the socket full"])
+    .except(&[Exception::Of(
+        Sysno::sendfile,
+        What::Refused(libc::EAGAIN),
+        "after EAGAIN the peer reads and the loop goes on: one such call more is in no fact that is steady",
+    )])
+    .tried(|lab, see| {
+        let content = pattern(1 << 20);
+        let file = lab.file(&content)?;
+        let (near, far) = sockets::tcp()?;
+        io::set_nonblocking(&near).setup("O_NONBLOCK")?;
+        let (mut offset, mut calls, mut full, mut reported) = (0, 0, 0, 0);
+        let (mut received, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+        while received.len() < content.len() {
+            // The event loop of one process: it sends while there is room, and then lets the peer read.
+            match sendfile(&near, &file, Some(&mut offset), content.len()) {
+                Ok(count) => (calls, reported) = (calls + 1, reported + count),
+                Err(EAGAIN) => full += 1,
+                Err(errno) => return Err(Stop::from_setup("sendfile", errno)),
+            }
+            sockets::wait_for_arrival(&far, 1)?;
+            let count = io::read(&far, &mut buffer).setup("read at the peer")?;
+            received.extend_from_slice(&buffer[..count]);
+        }
+        see.count("sendfile() calls that sent", calls).count("calls that found the socket full", full);
+        see.count("bytes reported as sent", reported as u64).is(content.len());
+        see.text(RECEIVED, if received == content { AS_SENT } else { "others" }).says(AS_SENT);
+        Ok(())
+    }),
+    about_servers(
+        "redis.rdb.master-writes",
+        "A Redis master sends its RDB file with one write(socket, rdb_buf, rdb_size).",
+        &[Sysno::write],
+    )
+    .published(&[seed("4.2"), program("redis 7.0.15 src/replication.c", "sendBulkToSlave").denies()])
+    .except(&[Exception::Controls(
+        "the kernel names what another program calls: dd is seen to write a file of that size at once",
+    )])
+    .varying(&["calls", "bytes of the file"])
+    .method("The kernel names the calls of a master with repl-diskless-sync no, by seccomp, while a replica syncs.")
+    .tried(|lab, see| {
+        each(lab, see, |lab, program, see| {
+            let mut pair = Pair::start(lab, program, &["--repl-diskless-sync", "no"])?;
+            let calls = pair.sync()?;
+            let path = pair.master.file("dump.rdb");
+            let length = aside(|| std::fs::metadata(&path)).setup("look at the RDB file")?.len();
+            let of_socket = |seen: &&Seen| WRITING.contains(&seen.call) && seen.is_of_kind("socket");
+            let of_file = |seen: &&Seen| READING.contains(&seen.call) && seen.is_of("dump.rdb");
+            let sent: Vec<Seen> = calls.iter().filter(of_socket).cloned().collect();
+            let read: Vec<Seen> = calls.iter().filter(of_file).cloned().collect();
+            if sent.is_empty() || read.is_empty() || length <= 16 << 10 {
+                return Err(Stop::broken(format!("{} sends, {} reads, {length} bytes", sent.len(), read.len())));
+            }
+            let largest = sent.iter().map(Seen::count).max().unwrap_or(0);
+            see.text("calls that send", watch::names(&sent)).text("calls that read the file", watch::names(&read));
+            see.count("bytes of the file", length).count("calls", sent.len() as u64);
+            see.count("most bytes that a call is to send", largest);
+            see.text("the whole file", if largest >= length { "in one call" } else { "in pieces" }).says("in one call");
+            // The control: one write of a whole file is seen.
+            let by_dd = aside(|| written_by_dd(&path, length))?;
+            see.whether("a dd with one block of that size is seen to write it at once", by_dd == length).says("yes");
+            Ok(())
+        })
+    }),
+    about_servers(
+        "redis.rdb.default-has-file",
+        "By default, a Redis 7 master sends a replica what it reads from a pipe: there is no RDB file for sendfile().",
+        &[Sysno::read],
+    )
+    .published(&[
+        program("redis 7.0.15 redis.conf", "repl-diskless-sync"),
+        program("redis 7.0.15 src/replication.c", "rdbPipeReadHandler"),
+    ])
+    .except(&[Exception::Controls(
+        "the kernel names what another program calls: with repl-diskless-sync no it is seen to read a file",
+    )])
+    .method("The kernel names the calls of a master, by seccomp, while a replica syncs.")
+    .tried(|lab, see| {
+        each(lab, see, |lab, program, see| {
+            let mut pair = Pair::start(lab, program, &[])?;
+            for (what, expected) in
+                [("what it sends comes from", "a pipe"), ("with repl-diskless-sync no it comes from", "a file")]
+            {
+                if expected == "a file" {
+                    pair.part()?;
+                    tell(&mut pair.master, &[&["CONFIG", "SET", "repl-diskless-sync", "no"]])?;
+                }
+                // Reads that are at least as large as a piece of the data.
+                let calls = pair.sync()?;
+                let large = |seen: &&Seen| READING.contains(&seen.call) && seen.count() >= 4096;
+                let mut reads = calls.iter().filter(large);
+                let (file, pipe) = (reads.clone().any(|seen| seen.is_of("dump.rdb")), reads.any(|seen| seen.is_of_kind("pipe")));
+                let word = match (file, pipe) {
+                    (true, true) => "a file and a pipe",
+                    (true, false) => "a file",
+                    (false, true) => "a pipe",
+                    // A child of a Redis 8 writes to the socket.
+                    (false, false) => "the child",
+                };
+                see.text(what, word).says(expected);
+            }
+            Ok(())
+        })
+    }),
+    about_servers(
+        "redis.rdb.saved-meanwhile",
+        "If a Redis server saves while its RDB file is being sent by sendfile(), the open file keeps its bytes.",
+        &[Sysno::sendfile],
+    )
+    .published(&[program("redis 7.0.15 src/rdb.c", "rdbSave")])
+    .turned_by(&[Lie::about(Sysno::read, What::Garbled)])
+    .method("Sends half of the file to a TCP socket, has the server save other data, sends the rest, and reads.")
+    .tried(|lab, see| {
+        each(lab, see, |lab, program, see| {
+            let mut server = start(lab, program, &["--rdbcompression", "no"])?;
+            let path = saved(&mut server, &[&["DEBUG", "POPULATE", "100", "key", "700"]])?;
+            let bytes = aside(|| std::fs::read(&path)).setup("read the RDB file")?;
+            let file = aside(|| File::open(&path)).setup("open the RDB file")?;
+            let (near, far) = sockets::tcp()?;
+            let (half, length) = (bytes.len() as u64 / 2, bytes.len() as u64);
+            send(&near, &file, 0..half)?;
+            saved(&mut server, &[&["FLUSHALL"], &["SET", "other", "data"]])?;
+            send(&near, &file, half..length)?;
+            drop(near);
+            let mut came = vec![0; bytes.len() + 1];
+            let count = io::read_full(&far, &mut came).setup("read")?;
+            see.whether("the bytes of the old file arrive", came[..count] == bytes).says("yes");
+            let named = aside(|| std::fs::metadata(&path)).setup("look at the name")?.ino();
+            let open = aside(|| file.metadata()).setup("look at the file")?.ino();
+            see.text("the name is", if named == open { "that of the same file" } else { "that of another file" })
+                .says("that of another file");
+            Ok(())
+        })
+    }),
+];
+
+/// The largest write by dd when it copies a whole file as one block.
+fn written_by_dd(path: &Path, length: u64) -> Result<u64, Stop> {
+    let mut command = Command::new("dd");
+    command.arg(format!("if={}", path.display())).args(["of=/dev/null", &format!("bs={length}"), "status=none"]);
+    let (mut child, watch) = Watch::start(start_aside(command.stdin(Stdio::null())), WRITING)?;
+    child.wait().setup("wait for dd")?;
+    let into = watch.take().into_iter().filter(|seen| seen.is_of("/dev/null"));
+    Ok(into.map(|seen| seen.count()).max().unwrap_or(0))
+}
