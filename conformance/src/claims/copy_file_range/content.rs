@@ -1,6 +1,6 @@
 //! What `copy_file_range` does with holes.
 
-use super::{PAGE, about_copying, has, range};
+use super::{about_copying, has, manual, range};
 use crate::claims::prelude::*;
 use crate::lab::filesystems::{Status, file_on};
 
@@ -8,7 +8,7 @@ pub const CLAIMS: &[Claim] = &[about_copying(
     "copy-file-range.content.hole",
     "On ext4, copy_file_range() fills a hole of the source: the target has blocks for it.",
 )
-.published(&[man(PAGE, "NOTES").leaves_open(), MEASURED])
+.published(&[manual("NOTES").leaves_open(), MEASURED])
 .turned_by(&[Lie::skipped(Sysno::fstat)])
 .tried(|lab, see| {
     let ((source, _), (target, _)) = (file_on(lab, &["ext4"])?, file_on(lab, &["ext4"])?);

@@ -1,6 +1,6 @@
 //! Between which mounts `copy_file_range` copies.
 
-use super::{BETWEEN_FILE_SYSTEMS, PAGE, about_copying, control, one};
+use super::{BETWEEN_FILE_SYSTEMS, about_copying, control, ltp01, manual, one};
 use crate::claims::prelude::*;
 use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::Volume;
@@ -10,9 +10,9 @@ pub const CLAIMS: &[Claim] = &[about_copying(
     "Between two mounts of tmpfs, copy_file_range() fails with EXDEV.",
 )
 .published(&[
-    man(PAGE, "ERRORS, EXDEV").since("5.19"),
-    man(PAGE, "BUGS").leaves_open().since("5.3").until("5.18"),
-    ltp("copy_file_range01.c", "cross-device").leaves_open(),
+    manual("ERRORS, EXDEV").since("5.19"),
+    manual("BUGS").leaves_open().since("5.3").until("5.18"),
+    ltp01("cross-device").leaves_open(),
 ])
 .gated(BETWEEN_FILE_SYSTEMS)
 .tried(|lab, see| {

@@ -1,6 +1,8 @@
 //! The errors of `copy_file_range`.
 
-use super::{BETWEEN_FILE_SYSTEMS, PAGE, about_copying, content, control, copy, files, one, range};
+use super::{
+    BETWEEN_FILE_SYSTEMS, about_copying, content, control, copy, files, lie, ltp01, ltp02, manual, one, range,
+};
 use crate::claims::prelude::*;
 use crate::lab::attributes::Attribute;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -15,7 +17,7 @@ fn memfd(bytes: &[u8]) -> Result<File, Stop> {
     Ok(memfd)
 }
 
-const NOT_REGULAR: Source = man(PAGE, "ERRORS, EINVAL");
+const NOT_REGULAR: Source = manual("ERRORS, EINVAL");
 
 pub const CLAIMS: &[Claim] = &[
     about_copying(
@@ -23,8 +25,8 @@ pub const CLAIMS: &[Claim] = &[
         "copy_file_range() fails with EBADF if its target is open with O_APPEND.",
     )
     .published(&[
-        man(PAGE, "ERRORS, EBADF"),
-        ltp("copy_file_range02.c", "append to file"),
+        manual("ERRORS, EBADF"),
+        ltp02("append to file"),
         thread("rust-lang/rust#82410", "io::copy() into a file that is open for appending fails with EBADF"),
     ])
     .tried(|lab, see| {
@@ -38,7 +40,7 @@ pub const CLAIMS: &[Claim] = &[
         "As the source of copy_file_range(), a directory fails with EISDIR; a pipe, a TCP socket and /dev/zero fail \
          with EINVAL.",
     )
-    .published(&[man(PAGE, "ERRORS, EISDIR"), NOT_REGULAR])
+    .published(&[manual("ERRORS, EISDIR"), NOT_REGULAR])
     .tried(|lab, see| {
         let (source, target) = files(lab)?;
         for kind in [Fd::Directory, Fd::PipeRead, Fd::TcpSocket, Fd::DevZero] {
@@ -53,7 +55,7 @@ pub const CLAIMS: &[Claim] = &[
         "As the target of copy_file_range(), a directory fails with EISDIR; a pipe, /dev/zero and /dev/null fail with \
          EINVAL.",
     )
-    .published(&[man(PAGE, "ERRORS, EISDIR"), NOT_REGULAR, ltp("copy_file_range02.c", "directory, char device, pipe")])
+    .published(&[manual("ERRORS, EISDIR"), NOT_REGULAR, ltp02("directory, char device, pipe")])
     .tried(|lab, see| {
         let (source, target) = files(lab)?;
         for kind in [Fd::Directory, Fd::PipeWrite, Fd::PipeRead, Fd::DevZero, Fd::DevNull] {
@@ -68,9 +70,9 @@ pub const CLAIMS: &[Claim] = &[
         "Between file systems of two types, copy_file_range() fails with EXDEV.",
     )
     .published(&[
-        man(PAGE, "ERRORS, EXDEV").since("5.19"),
-        man(PAGE, "BUGS").leaves_open().since("5.3").until("5.18"),
-        ltp("copy_file_range01.c", "cross-device").leaves_open(),
+        manual("ERRORS, EXDEV").since("5.19"),
+        manual("BUGS").leaves_open().since("5.3").until("5.18"),
+        ltp01("cross-device").leaves_open(),
     ])
     .gated(BETWEEN_FILE_SYSTEMS)
     .tried(|lab, see| {
@@ -89,7 +91,7 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.errors.ebadf",
         "copy_file_range() fails with EBADF if its source is open for writing only or its target for reading only.",
     )
-    .published(&[man(PAGE, "ERRORS, EBADF"), ltp("copy_file_range02.c", "readonly file")])
+    .published(&[manual("ERRORS, EBADF"), ltp02("readonly file")])
     .tried(|lab, see| {
         let (source, target) = files(lab)?;
         let write_only = reopen(&source, File::options().write(true))?;
@@ -99,7 +101,7 @@ pub const CLAIMS: &[Claim] = &[
         control(see, &source, &target)
     }),
     about_copying("copy-file-range.errors.efbig", "A copy to offset 2^63 - 1 of the target fails with EFBIG.")
-        .published(&[man(PAGE, "ERRORS, EFBIG"), ltp("copy_file_range02.c", "max file size")])
+        .published(&[manual("ERRORS, EFBIG"), ltp02("max file size")])
         .tried(|lab, see| {
             let name = aside(|| filesystem_of(lab.scratch()?).setup("statfs"))?;
             see.text("file system of the file", name);
@@ -115,11 +117,8 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.errors.size-limit",
         "A copy to a target offset at RLIMIT_FSIZE fails with EFBIG and raises SIGXFSZ.",
     )
-    .published(&[man(PAGE, "ERRORS, EFBIG")])
-    .turned_by(&[
-        Lie::about(Sysno::copy_file_range, What::OtherErrno(libc::EINVAL)),
-        Lie::about(Sysno::copy_file_range, What::Swallowed(libc::SIGXFSZ)),
-    ])
+    .published(&[manual("ERRORS, EFBIG")])
+    .turned_by(&[lie(What::OtherErrno(libc::EINVAL)), lie(What::Swallowed(libc::SIGXFSZ))])
     .tried(|lab, see| {
         let (source, target) = (lab.file(b"abc")?, lab.file(b"01")?);
         aside(|| privilege::limit_file_size(2)).setup("RLIMIT_FSIZE")?;
@@ -159,7 +158,7 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.errors.immutable",
         "Into a file made immutable after it was opened for writing, copy_file_range() fails with EPERM.",
     )
-    .published(&[man(PAGE, "ERRORS, EPERM"), ltp("copy_file_range02.c", "immutable file")])
+    .published(&[manual("ERRORS, EPERM"), ltp02("immutable file")])
     .tried(|lab, see| {
         let (target, name) = file_on(lab, &["ext4", "xfs", "btrfs", "f2fs"])?;
         let (source, _) = file_on(lab, &[&name])?;
@@ -177,9 +176,9 @@ pub const CLAIMS: &[Claim] = &[
         "copy_file_range() fails with EBADF if one of its descriptors is not open or was opened with O_PATH.",
     )
     .published(&[
-        man(PAGE, "ERRORS, EBADF"),
+        manual("ERRORS, EBADF"),
         man("open(2)", "DESCRIPTION, O_PATH").since("2.6.39"),
-        ltp("copy_file_range02.c", "closed file descriptor"),
+        ltp02("closed file descriptor"),
     ])
     .tried(|lab, see| {
         let (file, path) = (lab.file(b"abc")?, Descriptor::open(lab, Fd::PathOnly)?);
@@ -203,8 +202,8 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[NOT_REGULAR, kernel("fs/libfs.c", "prepare_anon_dentry").denies().since("7.3")])
     .gated(&[gate("6.9", "pidfds have a file system of their own, pidfs", commit("cb12fd8e0dab", "pidfd: add pidfs"))])
     .turned_by(&[
-        Lie::about(Sysno::copy_file_range, What::OtherErrno(libc::EXDEV)).where_it(true),
-        Lie::about(Sysno::copy_file_range, What::OtherErrno(libc::EINVAL)).where_it(false),
+        lie(What::OtherErrno(libc::EXDEV)).where_it(true),
+        lie(What::OtherErrno(libc::EINVAL)).where_it(false),
     ])
     .tried(|lab, see| {
         let (file, pidfd) = (lab.file(b"abc")?, Descriptor::open(lab, Fd::Pidfd)?);
@@ -218,7 +217,7 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.errors.block-device",
         "copy_file_range() fails with EINVAL if its source or its target is a block device.",
     )
-    .published(&[NOT_REGULAR, ltp("copy_file_range02.c", "block device")])
+    .published(&[NOT_REGULAR, ltp02("block device")])
     .modules(&["loop"])
     .tried(|lab, see| {
         let (file, disk) = (lab.file(b"abc")?, memfd(b"")?);

@@ -1,11 +1,11 @@
 //! The flags of `copy_file_range`.
 
-use super::{PAGE, about_copying, files};
+use super::{about_copying, files, ltp02, manual};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] =
     &[about_copying("copy-file-range.flags.none", "copy_file_range() with flags other than 0 fails with EINVAL.")
-        .published(&[man(PAGE, "ERRORS, EINVAL"), ltp("copy_file_range02.c", "invalid flags")])
+        .published(&[manual("ERRORS, EINVAL"), ltp02("invalid flags")])
         .tried(|lab, see| {
             let (source, target) = files(lab)?;
             for flags in [1, 2, 1 << 31, u32::MAX] {

@@ -1,6 +1,6 @@
 //! The length that `copy_file_range` is asked for.
 
-use super::{PAGE, about_copying, content, copy, files, position};
+use super::{about_copying, content, copy, files, manual, positions, refused};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[
@@ -11,12 +11,9 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         thread("Linux tag copy-file-range-fixes-1", "a range across the end of the source is copied up to it")
             .since("5.3"),
-        man(PAGE, "RETURN VALUE").leaves_open(),
+        manual("RETURN VALUE").leaves_open(),
     ])
-    .turned_by(&[
-        Lie::refused(Sysno::copy_file_range, libc::EOVERFLOW),
-        Lie::refused(Sysno::copy_file_range, libc::EINVAL),
-    ])
+    .turned_by(&[refused(libc::EOVERFLOW), refused(libc::EINVAL)])
     .tried(|lab, see| {
         for (name, length) in [("4", 4), ("2^63 - 1", usize::MAX >> 1), ("2^64 - 1", usize::MAX)] {
             let (source, target) = files(lab)?;
@@ -28,12 +25,11 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_copying("copy-file-range.length.zero", "copy_file_range() of 0 bytes returns 0 and leaves the target empty.")
         .published(&[kernel("fs/read_write.c", "vfs_copy_file_range")])
-        .turned_by(&[Lie::refused(Sysno::copy_file_range, libc::EINVAL), Lie::returned(Sysno::copy_file_range, 1)])
+        .turned_by(&[refused(libc::EINVAL), Lie::returned(Sysno::copy_file_range, 1)])
         .tried(|lab, see| {
             let (source, target) = files(lab)?;
             see.call("copy_file_range(file, file, 0)", copy((&source, None), (&target, None), 0)).is(0);
-            position(see, "position of the source", &source)?.is(0);
-            position(see, "position of the target", &target)?.is(0);
+            positions(see, "", (&source, 0), (&target, 0))?;
             see.length("length of the target", &target)?.is(0);
             Ok(())
         }),
@@ -42,10 +38,10 @@ pub const CLAIMS: &[Claim] = &[
         "A range that ends past the largest offset, 2^63 - 1, fails with EOVERFLOW.",
     )
     .published(&[
-        man(PAGE, "ERRORS, EOVERFLOW"),
+        manual("ERRORS, EOVERFLOW"),
         kernel("fs/read_write.c", "generic_copy_file_checks").denies().since("7.3"),
     ])
-    .turned_by(&[Lie::refused(Sysno::copy_file_range, libc::EOVERFLOW)])
+    .turned_by(&[refused(libc::EOVERFLOW)])
     .method("Asks for ranges that end at 2^63 and at 2^64, of a file of 3 bytes.")
     .tried(|lab, see| {
         for (name, from, to, length) in [

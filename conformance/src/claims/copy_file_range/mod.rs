@@ -31,7 +31,26 @@ pub const CLAIMS: &[&[Claim]] = &[
     moves::CLAIMS,
 ];
 
-const PAGE: &str = "copy_file_range(2)";
+/// A place in the manual page.
+const fn manual(at: &'static str) -> Source {
+    man("copy_file_range(2)", at)
+}
+
+const fn ltp01(case: &'static str) -> Source {
+    ltp("copy_file_range01.c", case)
+}
+
+const fn ltp02(case: &'static str) -> Source {
+    ltp("copy_file_range02.c", case)
+}
+
+const fn lie(what: What) -> Lie {
+    Lie::about(Sysno::copy_file_range, what)
+}
+
+const fn refused(errno: i32) -> Lie {
+    lie(What::Refused(errno))
+}
 
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::copy_file_range);
 
@@ -89,10 +108,23 @@ fn has(see: &mut Observation, fact: &str, file: &File, bytes: &[u8]) -> Result<(
     Ok(())
 }
 
-/// Notes a file's position.
-fn position<'see>(see: &'see mut Observation, fact: impl Into<String>, file: &File) -> Result<Noted<'see>, Stop> {
-    let position = aside(|| io::position(file)).setup("lseek")?;
-    Ok(see.count(fact, position))
+/// Sets the positions of two files.
+fn seek((source, at): (&File, u64), (target, to): (&File, u64)) -> Result<(), Stop> {
+    aside(|| io::seek(source, at).and_then(|()| io::seek(target, to))).setup("lseek")
+}
+
+/// Notes the positions of two files, with what they must be.
+fn positions(
+    see: &mut Observation,
+    when: &str,
+    (source, at): (&File, u64),
+    (target, to): (&File, u64),
+) -> Result<(), Stop> {
+    for (name, file, expected) in [("source", source, at), ("target", target, to)] {
+        let position = aside(|| io::position(file)).setup("lseek")?;
+        see.count(format!("position of the {name}{when}"), position).is(expected);
+    }
+    Ok(())
 }
 
 /// The changes of copies from one file system to another. Stable kernels before 5.19 may have the second one.

@@ -1,10 +1,9 @@
 //! The offsets of `copy_file_range`.
 
-use super::{PAGE, about_copying, content, copy, files, has, position};
+use super::{about_copying, content, copy, files, has, lie, ltp01, manual, positions, refused, seek};
 use crate::claims::prelude::*;
 
-const KEPT: &[Lie] =
-    &[Lie::about(Sysno::copy_file_range, What::OffsetKept), Lie::refused(Sysno::copy_file_range, libc::EINVAL)];
+const KEPT: &[Lie] = &[lie(What::OffsetKept), refused(libc::EINVAL)];
 
 /// Notes where an offset is after the call.
 fn offset(see: &mut Observation, fact: impl Into<String>, offset: i64) -> Noted<'_> {
@@ -16,13 +15,13 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.offset.given",
         "With both offsets given, copy_file_range() copies between them, moves them, and leaves both file positions.",
     )
-    .published(&[man(PAGE, "DESCRIPTION"), ltp("copy_file_range01.c", "both offsets given")])
+    .published(&[manual("DESCRIPTION"), ltp01("both offsets given")])
     .turned_by(KEPT)
     .tried(|lab, see| {
         for (name, length) in [("1", 1), ("a page and 1", page() + 1)] {
             let bytes = pattern(length + 3);
             let (source, target) = (lab.file(&bytes)?, lab.file(b"012")?);
-            aside(|| io::seek(&source, 3).and_then(|()| io::seek(&target, 2))).setup("lseek")?;
+            seek((&source, 3), (&target, 2))?;
             let (mut from, mut to) = (2, 1);
             let copied = io::until_done(length, |done| {
                 copy((&source, Some(&mut from)), (&target, Some(&mut to)), length - done)
@@ -30,8 +29,7 @@ pub const CLAIMS: &[Claim] = &[
             see.call(format!("copy_file_range(file at 2, file at 1, {name})"), copied).is(length);
             offset(see, format!("offset of the source after {name}"), from).is(length + 2);
             offset(see, format!("offset of the target after {name}"), to).is(length + 1);
-            position(see, format!("position of the source after {name}"), &source)?.is(3);
-            position(see, format!("position of the target after {name}"), &target)?.is(2);
+            positions(see, &format!(" after {name}"), (&source, 3), (&target, 2))?;
             let rest: &[u8] = if length == 1 { b"2" } else { b"" };
             has(see, &format!("target after {name}"), &target, &[b"0", &bytes[2..2 + length], rest].concat())?;
         }
@@ -42,12 +40,12 @@ pub const CLAIMS: &[Claim] = &[
         "With an offset for one side only, copy_file_range() uses the file position of the other side and moves only \
          that position.",
     )
-    .published(&[man(PAGE, "DESCRIPTION"), ltp("copy_file_range01.c", "one offset null, the other given")])
+    .published(&[manual("DESCRIPTION"), ltp01("one offset null, the other given")])
     .turned_by(KEPT)
     .tried(|lab, see| {
         for of_source in [true, false] {
             let (source, target) = (lab.file(b"abcde")?, lab.file(b"0123")?);
-            aside(|| io::seek(&source, 1).and_then(|()| io::seek(&target, 2))).setup("lseek")?;
+            seek((&source, 1), (&target, 2))?;
             let mut at = 3;
             let (name, copied) = if of_source {
                 ("file at 3, file", copy((&source, Some(&mut at)), (&target, None), 1))
@@ -55,11 +53,10 @@ pub const CLAIMS: &[Claim] = &[
                 ("file, file at 3", copy((&source, None), (&target, Some(&mut at)), 1))
             };
             see.call(format!("copy_file_range({name}, 1)"), copied).is(1);
-            offset(see, format!("({name}) offset"), at).is(4);
-            position(see, format!("({name}) position of the source"), &source)?.is(if of_source { 1 } else { 2 });
-            position(see, format!("({name}) position of the target"), &target)?.is(if of_source { 3 } else { 2 });
-            let expected = if of_source { "01d3" } else { "012b" };
-            content(see, &format!("({name}) target"), &target)?.says(expected);
+            offset(see, format!("offset ({name})"), at).is(4);
+            let (at_source, at_target, expected) = if of_source { (1, 3, "01d3") } else { (2, 2, "012b") };
+            positions(see, &format!(" ({name})"), (&source, at_source), (&target, at_target))?;
+            content(see, &format!("target ({name})"), &target)?.says(expected);
         }
         Ok(())
     }),

@@ -1,6 +1,6 @@
 //! `copy_file_range` and files of `/proc`, whose size is 0.
 
-use super::{PAGE, about_copying, copy};
+use super::{about_copying, copy, manual, refused};
 use crate::claims::prelude::*;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 
@@ -10,7 +10,7 @@ pub const CLAIMS: &[Claim] = &[about_copying(
 )
 .published(&[
     kernel("fs/read_write.c", "generic_copy_file_checks"),
-    man(PAGE, "BUGS").leaves_open().since("5.3").until("5.18"),
+    manual("BUGS").leaves_open().since("5.3").until("5.18"),
     thread(
         "golang/go#44272",
         "a copy of /proc/self/cmdline to a temporary file returns 0, though the file has content",
@@ -19,7 +19,7 @@ pub const CLAIMS: &[Claim] = &[about_copying(
     .since("5.7")
     .until("5.7"),
 ])
-.turned_by(&[Lie::refused(Sysno::copy_file_range, libc::EXDEV), Lie::returned(Sysno::copy_file_range, 1)])
+.turned_by(&[refused(libc::EXDEV), Lie::returned(Sysno::copy_file_range, 1)])
 .tried(|lab, see| {
     let (source, target) = (Descriptor::open(lab, Fd::ProcVersion)?, Descriptor::open(lab, Fd::ProcComm)?);
     let name = || aside(|| std::fs::read("/proc/self/comm")).setup("read /proc/self/comm");

@@ -1,13 +1,13 @@
 //! `copy_file_range` within one file.
 
-use super::{PAGE, about_copying, content, copy, has, range};
+use super::{about_copying, content, copy, has, ltp02, manual, range};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_copying(
     "copy-file-range.same-file.overlap",
     "Within one file, copy_file_range() fails with EINVAL if the ranges overlap and copies if they do not.",
 )
-.published(&[man(PAGE, "ERRORS, EINVAL"), ltp("copy_file_range02.c", "overlaping range")])
+.published(&[manual("ERRORS, EINVAL"), ltp02("overlaping range")])
 .tried(|lab, see| {
     for (name, is_reopened) in [("same file", false), ("same file opened again", true)] {
         for (from, to, length, result, bytes) in [

@@ -20,46 +20,41 @@ const SECOND: &str = "appendonly.aof.2.incr.aof";
 const THIRD: &str = "appendonly.aof.3.incr.aof";
 
 pub const CLAIMS: &[Claim] = &[
-    claim(
-        "redis.aof.sendfile",
-        "sendfile(aof_fd, source_fd, NULL, len) writes to an AOF that is open with O_APPEND.",
-    )
-    .published(&[seed("4.1"), man("sendfile(2)", "ERRORS, EINVAL").denies(), AT_START.leaves_open()])
-    .about(&[Sysno::sendfile])
-    .turned_by(&[Lie::accepted(Sysno::sendfile)])
-    .tried(|lab, see| {
-        let bytes = pattern(16);
-        let (source, aof, plain) = (lab.file(&bytes)?, lab.empty_file()?, lab.empty_file()?);
-        let append = reopen(&aof, File::options().append(true).create(true))?;
-        see.call("sendfile(O_APPEND file, file, NULL, 16)", sendfile(&append, &source, None, 16)).is(16);
-        see.length("length of the O_APPEND file", &aof)?;
-        let sent = io::until_done(16, |done| sendfile(&plain, &source, None, 16 - done));
-        see.call("sendfile(file, file, NULL, 16)", sent).is(16);
-        let mut there = [0; 17];
-        let count = aside(|| io::pread_full(&plain, &mut there, 0)).setup("pread")?;
-        see.text("the file", if there[..count] == bytes { AS_SENT } else { "others" }).says(AS_SENT);
-        Ok(())
-    }),
+    claim("redis.aof.sendfile", "sendfile(aof_fd, source_fd, NULL, len) writes to an AOF that is open with O_APPEND.")
+        .published(&[seed("4.1"), man("sendfile(2)", "ERRORS, EINVAL").denies(), AT_START.leaves_open()])
+        .about(&[Sysno::sendfile])
+        .turned_by(&[Lie::accepted(Sysno::sendfile)])
+        .tried(|lab, see| {
+            let bytes = pattern(16);
+            let (source, aof, plain) = (lab.file(&bytes)?, lab.empty_file()?, lab.empty_file()?);
+            let append = reopen(&aof, File::options().append(true).create(true))?;
+            see.call("sendfile(O_APPEND file, file, NULL, 16)", sendfile(&append, &source, None, 16)).is(16);
+            see.length("length of the O_APPEND file", &aof)?;
+            let sent = io::until_done(16, |done| sendfile(&plain, &source, None, 16 - done));
+            see.call("sendfile(file, file, NULL, 16)", sent).is(16);
+            let mut there = [0; 17];
+            let count = aside(|| io::pread_full(&plain, &mut there, 0)).setup("pread")?;
+            see.text("the file", if there[..count] == bytes { AS_SENT } else { "others" }).says(AS_SENT);
+            Ok(())
+        }),
     about_servers("redis.aof.server-writes", "A Redis server appends commands to its AOF by write().", &[Sysno::write])
         .published(&[seed("4.1"), program("redis 7.0.15 src/aof.c", "aofWrite")])
         .turned_by(&[Lie::about(Sysno::read, What::Garbled)])
         .method("The kernel names the calls of the server that write or send, by seccomp.")
-        .tried(|lab, see| {
-            each(lab, see, |lab, program, see| {
-                let (mut server, watch) = start_watched(lab, program, OPTIONS, WRITING)?;
-                let commands: [&[&str]; 3] = [&["SET", "key", "1"], &["APPEND", "key", "2"], &["DEL", "key"]];
-                aside(|| watch.take());
-                tell(&mut server, &commands)?;
-                let mut calls = aside(|| watch.take());
-                calls.retain(|seen| seen.is_of(FIRST));
-                see.text("calls into its AOF", watch::names(&calls)).says("write");
-                let sent = commands.iter().flat_map(|words| set(words));
-                let expected: Vec<u8> = set(&["SELECT", "0"]).into_iter().chain(sent).collect();
-                let is_so = content(&path(&server, FIRST))? == expected;
-                see.whether("its AOF has the commands and no others", is_so).says("yes");
-                Ok(())
-            })
-        }),
+        .tried(each!(|lab, program, see| {
+            let (mut server, watch) = start_watched(lab, program, OPTIONS, WRITING)?;
+            let commands: [&[&str]; 3] = [&["SET", "key", "1"], &["APPEND", "key", "2"], &["DEL", "key"]];
+            aside(|| watch.take());
+            tell(&mut server, &commands)?;
+            let mut calls = aside(|| watch.take());
+            calls.retain(|seen| seen.is_of(FIRST));
+            see.text("calls into its AOF", watch::names(&calls)).says("write");
+            let sent = commands.iter().flat_map(|words| set(words));
+            let expected: Vec<u8> = set(&["SELECT", "0"]).into_iter().chain(sent).collect();
+            let is_so = content(&path(&server, FIRST))? == expected;
+            see.whether("its AOF has the commands and no others", is_so).says("yes");
+            Ok(())
+        })),
     about_servers(
         "redis.aof.opened-at-start",
         "A Redis server opens its AOF with O_APPEND when it starts, so sendfile() into it fails with EINVAL.",
@@ -68,44 +63,40 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[AT_START, man("sendfile(2)", "ERRORS, EINVAL")])
     .turned_by(&[Lie::accepted(Sysno::sendfile), Lie::about(Sysno::sendfile, What::OtherErrno(libc::EBADF))])
     .method(TAKEN)
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let server = start(lab, program, OPTIONS)?;
-            let sent = opened(lab, see, &server, FIRST, "at start", "with O_APPEND")?;
-            see.call("sendfile(its AOF at start, file)", sent).fails(EINVAL);
-            Ok(())
-        })
-    }),
+    .tried(each!(|lab, program, see| {
+        let server = start(lab, program, OPTIONS)?;
+        let sent = opened(lab, see, &server, FIRST, "at start", "with O_APPEND")?;
+        see.call("sendfile(its AOF at start, file)", sent).fails(EINVAL);
+        Ok(())
+    })),
     about_servers(
         "redis.aof.opened-anew",
-        "After BGREWRITEAOF or CONFIG SET appendonly yes, the AOF of a Redis 7 server is open without O_APPEND: sendfile() \
-         into it succeeds.",
+        "After BGREWRITEAOF or CONFIG SET appendonly yes, the AOF of a Redis 7 server is open without O_APPEND: \
+         sendfile() into it succeeds.",
         &[Sysno::sendfile],
     )
     .published(&[program("redis 7.0.15 src/aof.c", "openNewIncrAofForAppend")])
     .turned_by(&[Lie::refused(Sysno::sendfile, libc::EINVAL)])
     .method(TAKEN)
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let mut server = start(lab, program, OPTIONS)?;
-            for (name, when) in [(SECOND, "after BGREWRITEAOF"), (THIRD, "after CONFIG SET")] {
-                if name == SECOND {
-                    rewrite(&mut server, &["BGREWRITEAOF"])?;
-                } else {
-                    tell(&mut server, &[&["CONFIG", "SET", "appendonly", "no"]])?;
-                    rewrite(&mut server, &["CONFIG", "SET", "appendonly", "yes"])?;
-                }
-                let before = aside(|| std::fs::read(path(&server, name))).setup("read the AOF")?;
-                let sent = opened(lab, see, &server, name, when, "without O_APPEND")?;
-                see.call(format!("sendfile(its AOF {when}, file)"), sent).is(set(OURS).len());
-                tell(&mut server, &[THEIRS])?;
-                let after = content(&path(&server, name))?;
-                let is_so = after.starts_with(&[before, set(OURS)].concat()) && after.ends_with(&set(THEIRS));
-                see.whether(format!("{when}, its next command follows these bytes"), is_so).says("yes");
+    .tried(each!(|lab, program, see| {
+        let mut server = start(lab, program, OPTIONS)?;
+        for (name, when) in [(SECOND, "after BGREWRITEAOF"), (THIRD, "after CONFIG SET")] {
+            if name == SECOND {
+                rewrite(&mut server, &["BGREWRITEAOF"])?;
+            } else {
+                tell(&mut server, &[&["CONFIG", "SET", "appendonly", "no"]])?;
+                rewrite(&mut server, &["CONFIG", "SET", "appendonly", "yes"])?;
             }
-            Ok(())
-        })
-    }),
+            let before = aside(|| std::fs::read(path(&server, name))).setup("read the AOF")?;
+            let sent = opened(lab, see, &server, name, when, "without O_APPEND")?;
+            see.call(format!("sendfile(its AOF {when}, file)"), sent).is(set(OURS).len());
+            tell(&mut server, &[THEIRS])?;
+            let after = content(&path(&server, name))?;
+            let is_so = after.starts_with(&[before, set(OURS)].concat()) && after.ends_with(&set(THEIRS));
+            see.whether(format!("{when}, its next command follows these bytes"), is_so).says("yes");
+        }
+        Ok(())
+    })),
     about_servers(
         "redis.aof.added-behind",
         "After BGREWRITEAOF, a Redis 7 server overwrites what another process has appended to its AOF.",
@@ -113,15 +104,13 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[MEASURED])
     .turned_by(&[Lie::about(Sysno::read, What::Garbled)])
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let mut server = start(lab, program, OPTIONS)?;
-            add(lab, see, &mut server, "sendfile() at start", "is there")?;
-            rewrite(&mut server, &["BGREWRITEAOF"])?;
-            add(lab, see, &mut server, "sendfile() after BGREWRITEAOF", "is written over")?;
-            add(lab, see, &mut server, "write() after BGREWRITEAOF", "is written over")
-        })
-    }),
+    .tried(each!(|lab, program, see| {
+        let mut server = start(lab, program, OPTIONS)?;
+        add(lab, see, &mut server, "sendfile() at start", "is there")?;
+        rewrite(&mut server, &["BGREWRITEAOF"])?;
+        add(lab, see, &mut server, "sendfile() after BGREWRITEAOF", "is written over")?;
+        add(lab, see, &mut server, "write() after BGREWRITEAOF", "is written over")
+    })),
 ];
 
 const TAKEN: &str = "Shares the descriptor of the server's file (pidfd_getfd), and calls sendfile() with it.";

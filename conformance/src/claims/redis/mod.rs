@@ -1,6 +1,6 @@
-//! The Redis proposals of the source document: calls on descriptors that are opened as Redis opens them, and real servers.
+//! The Redis proposals of the source document: calls on descriptors opened as Redis opens them, and real servers.
 //!
-//! Redis must be installed for the latter (`just setup-redis`). If Valkey is installed as well, both must behave the same.
+//! Redis must be installed for the latter (`just setup-redis`). If Valkey is installed, both must behave the same.
 
 mod aof;
 mod r#loop;
@@ -23,10 +23,18 @@ const fn about_servers(id: &'static str, statement: &'static str, calls: &'stati
     claim(id, statement).about(calls).programs(&["redis-server", "dd"])
 }
 
+/// The experiment of a claim about servers: it is made with each of them.
+macro_rules! each {
+    ($experiment:expr) => {
+        |lab, see| $crate::claims::redis::of_each(lab, see, $experiment)
+    };
+}
+use each;
+
 type Experiment = fn(&Lab, &Program, &mut Observation) -> Result<(), Stop>;
 
 /// Makes an experiment with every installed server. A fact on which they differ has the value of each, in words.
-fn each(lab: &Lab, see: &mut Observation, experiment: Experiment) -> Result<(), Stop> {
+fn of_each(lab: &Lab, see: &mut Observation, experiment: Experiment) -> Result<(), Stop> {
     // The descriptors of a server, and those that watch it.
     privilege::may_have_descriptors(128)?;
     // Without a working loopback connection, the client of a server would wait for ever.
@@ -40,15 +48,15 @@ fn each(lab: &Lab, see: &mut Observation, experiment: Experiment) -> Result<(), 
         all.push((program.name, seen));
     }
     for (at, fact) in all[0].1.facts().iter().enumerate() {
-        let of_each = || all.iter().filter_map(|(name, seen)| Some((name, seen, seen.facts().get(at)?)));
-        if of_each().all(|(_, _, one)| one == fact) {
+        let each = || all.iter().filter_map(|(name, seen)| Some((name, seen, seen.facts().get(at)?)));
+        if each().all(|(_, _, one)| one == fact) {
             see.repeat(fact);
             continue;
         }
-        let values: Vec<String> = of_each().map(|(name, _, one)| format!("{name}: {}", one.value)).collect();
+        let values: Vec<String> = each().map(|(name, _, one)| format!("{name}: {}", one.value)).collect();
         let noted = see.text(&fact.fact, values.join(", "));
         if let Some(expected) = &fact.expected
-            && !of_each().all(|(_, seen, one)| seen.meets(one))
+            && !each().all(|(_, seen, one)| seen.meets(one))
         {
             noted.says(expected);
         }

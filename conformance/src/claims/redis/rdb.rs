@@ -2,13 +2,10 @@
 
 use super::{about_servers, each, send};
 use crate::claims::prelude::*;
-use crate::interpose::record::start_aside;
 use crate::lab::redis::roles::{Pair, saved, start, tell};
-use crate::lab::watch::{self, READING, Seen, WRITING, Watch};
+use crate::lab::watch::{self, Seen};
 use nocopy_sendfile::sendfile;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// The attempt that was taken back in 6.0.5.
 const SENDFILE: Source = program("redis 6.0.4 src/replication.c", "sendBulkToSlave, HAVE_SENDFILE");
@@ -18,8 +15,8 @@ const LENGTH: usize = 16 << 20;
 pub const CLAIMS: &[Claim] = &[
     claim(
         "redis.rdb.one-write",
-        "One write(socket, rdb_buf, rdb_size) of 16 MiB to a non-blocking TCP socket whose peer does not read yet sends all \
-         of it.",
+        "One write(socket, rdb_buf, rdb_size) of 16 MiB to a non-blocking TCP socket whose peer does not read yet \
+         sends all of it.",
     )
     .published(&[seed("4.2"), man("write(2)", "RETURN VALUE").leaves_open()])
     .about(&[Sysno::write])
@@ -40,7 +37,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "redis.rdb.sendfile",
-        "sendfile() with an offset, called again whenever a non-blocking TCP socket has room, sends a file of 1 MiB whole.",
+        "sendfile() with an offset, called again whenever a non-blocking TCP socket has room, sends a file of 1 MiB \
+         whole.",
     )
     .published(&[seed("4.2"), seed("4.3"), SENDFILE])
     .about(&[Sysno::sendfile])
@@ -85,30 +83,27 @@ pub const CLAIMS: &[Claim] = &[
     )])
     .varying(&["calls", "bytes of the file"])
     .method("The kernel names the calls of a master with repl-diskless-sync no, by seccomp, while a replica syncs.")
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let mut pair = Pair::start(lab, program, &["--repl-diskless-sync", "no"])?;
-            let calls = pair.sync()?;
-            let path = pair.master.file("dump.rdb");
-            let length = aside(|| std::fs::metadata(&path)).setup("look at the RDB file")?.len();
-            let of_socket = |seen: &&Seen| WRITING.contains(&seen.call) && seen.is_of_kind("socket");
-            let of_file = |seen: &&Seen| READING.contains(&seen.call) && seen.is_of("dump.rdb");
-            let sent: Vec<Seen> = calls.iter().filter(of_socket).cloned().collect();
-            let read: Vec<Seen> = calls.iter().filter(of_file).cloned().collect();
-            if sent.is_empty() || read.is_empty() || length <= 16 << 10 {
-                return Err(Stop::broken(format!("{} sends, {} reads, {length} bytes", sent.len(), read.len())));
-            }
-            let largest = sent.iter().map(Seen::count).max().unwrap_or(0);
-            see.text("calls that send", watch::names(&sent)).text("calls that read the file", watch::names(&read));
-            see.count("bytes of the file", length).count("calls", sent.len() as u64);
-            see.count("most bytes that a call is to send", largest);
-            see.text("the whole file", if largest >= length { "in one call" } else { "in pieces" }).says("in one call");
-            // The control: one write of a whole file is seen.
-            let by_dd = aside(|| written_by_dd(&path, length))?;
-            see.whether("a dd with one block of that size is seen to write it at once", by_dd == length).says("yes");
-            Ok(())
-        })
-    }),
+    .tried(each!(|lab, program, see| {
+        let mut pair = Pair::start(lab, program, &["--repl-diskless-sync", "no"])?;
+        let calls = pair.sync()?;
+        let path = pair.master.file("dump.rdb");
+        let length = aside(|| std::fs::metadata(&path)).setup("look at the RDB file")?.len();
+        let of = |is_one: fn(&Seen) -> bool| calls.iter().filter(|seen| is_one(seen)).cloned().collect::<Vec<_>>();
+        let sent = of(|seen| seen.writes() && seen.is_of_kind("socket"));
+        let read = of(|seen| seen.reads() && seen.is_of("dump.rdb"));
+        if sent.is_empty() || read.is_empty() || length <= 16 << 10 {
+            return Err(Stop::broken(format!("{} sends, {} reads, {length} bytes", sent.len(), read.len())));
+        }
+        let largest = sent.iter().map(Seen::count).max().unwrap_or(0);
+        see.text("calls that send", watch::names(&sent)).text("calls that read the file", watch::names(&read));
+        see.count("bytes of the file", length).count("calls", sent.len() as u64);
+        see.count("most bytes that a call is to send", largest);
+        see.text("the whole file", if largest >= length { "in one call" } else { "in pieces" }).says("in one call");
+        // The control: one write of a whole file is seen.
+        let by_dd = aside(|| watch::written_by_dd(&path, length))?;
+        see.whether("a dd with one block of that size is seen to write it at once", by_dd == length).says("yes");
+        Ok(())
+    })),
     about_servers(
         "redis.rdb.default-has-file",
         "By default, a Redis 7 master sends a replica what it reads from a pipe: there is no RDB file for sendfile().",
@@ -122,33 +117,30 @@ pub const CLAIMS: &[Claim] = &[
         "the kernel names what another program calls: with repl-diskless-sync no it is seen to read a file",
     )])
     .method("The kernel names the calls of a master, by seccomp, while a replica syncs.")
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let mut pair = Pair::start(lab, program, &[])?;
-            for (what, expected) in
-                [("what it sends comes from", "a pipe"), ("with repl-diskless-sync no it comes from", "a file")]
-            {
-                if expected == "a file" {
-                    pair.part()?;
-                    tell(&mut pair.master, &[&["CONFIG", "SET", "repl-diskless-sync", "no"]])?;
-                }
-                // Reads that are at least as large as a piece of the data.
-                let calls = pair.sync()?;
-                let large = |seen: &&Seen| READING.contains(&seen.call) && seen.count() >= 4096;
-                let mut reads = calls.iter().filter(large);
-                let (file, pipe) = (reads.clone().any(|seen| seen.is_of("dump.rdb")), reads.any(|seen| seen.is_of_kind("pipe")));
-                let word = match (file, pipe) {
-                    (true, true) => "a file and a pipe",
-                    (true, false) => "a file",
-                    (false, true) => "a pipe",
-                    // A child of a Redis 8 writes to the socket.
-                    (false, false) => "the child",
-                };
-                see.text(what, word).says(expected);
+    .tried(each!(|lab, program, see| {
+        let mut pair = Pair::start(lab, program, &[])?;
+        for (what, expected) in
+            [("what it sends comes from", "a pipe"), ("with repl-diskless-sync no it comes from", "a file")]
+        {
+            if expected == "a file" {
+                pair.part()?;
+                tell(&mut pair.master, &[&["CONFIG", "SET", "repl-diskless-sync", "no"]])?;
             }
-            Ok(())
-        })
-    }),
+            // Reads that are at least as large as a piece of the data.
+            let calls = pair.sync()?;
+            let of = |is_one: fn(&Seen) -> bool| {
+                calls.iter().any(|seen| seen.reads() && seen.count() >= 4096 && is_one(seen))
+            };
+            let word = match (of(|seen| seen.is_of("dump.rdb")), of(|seen| seen.is_of_kind("pipe"))) {
+                (true, true) => "a file and a pipe",
+                (true, false) => "a file",
+                (false, true) => "a pipe",
+                (false, false) => "the child", // of a Redis 8, which writes to the socket
+            };
+            see.text(what, word).says(expected);
+        }
+        Ok(())
+    })),
     about_servers(
         "redis.rdb.saved-meanwhile",
         "If a Redis server saves while its RDB file is being sent by sendfile(), the open file keeps its bytes.",
@@ -157,36 +149,24 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[program("redis 7.0.15 src/rdb.c", "rdbSave")])
     .turned_by(&[Lie::about(Sysno::read, What::Garbled)])
     .method("Sends half of the file to a TCP socket, has the server save other data, sends the rest, and reads.")
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let mut server = start(lab, program, &["--rdbcompression", "no"])?;
-            let path = saved(&mut server, &[&["DEBUG", "POPULATE", "100", "key", "700"]])?;
-            let bytes = aside(|| std::fs::read(&path)).setup("read the RDB file")?;
-            let file = aside(|| File::open(&path)).setup("open the RDB file")?;
-            let (near, far) = sockets::tcp()?;
-            let (half, length) = (bytes.len() as u64 / 2, bytes.len() as u64);
-            send(&near, &file, 0..half)?;
-            saved(&mut server, &[&["FLUSHALL"], &["SET", "other", "data"]])?;
-            send(&near, &file, half..length)?;
-            drop(near);
-            let mut came = vec![0; bytes.len() + 1];
-            let count = io::read_full(&far, &mut came).setup("read")?;
-            see.whether("the bytes of the old file arrive", came[..count] == bytes).says("yes");
-            let named = aside(|| std::fs::metadata(&path)).setup("look at the name")?.ino();
-            let open = aside(|| file.metadata()).setup("look at the file")?.ino();
-            see.text("the name is", if named == open { "that of the same file" } else { "that of another file" })
-                .says("that of another file");
-            Ok(())
-        })
-    }),
+    .tried(each!(|lab, program, see| {
+        let mut server = start(lab, program, &["--rdbcompression", "no"])?;
+        let path = saved(&mut server, &[&["DEBUG", "POPULATE", "100", "key", "700"]])?;
+        let bytes = aside(|| std::fs::read(&path)).setup("read the RDB file")?;
+        let file = aside(|| File::open(&path)).setup("open the RDB file")?;
+        let (near, far) = sockets::tcp()?;
+        let (half, length) = (bytes.len() as u64 / 2, bytes.len() as u64);
+        send(&near, &file, 0..half)?;
+        saved(&mut server, &[&["FLUSHALL"], &["SET", "other", "data"]])?;
+        send(&near, &file, half..length)?;
+        drop(near);
+        let mut came = vec![0; bytes.len() + 1];
+        let count = io::read_full(&far, &mut came).setup("read")?;
+        see.whether("the bytes of the old file arrive", came[..count] == bytes).says("yes");
+        let named = aside(|| std::fs::metadata(&path)).setup("look at the name")?.ino();
+        let open = aside(|| file.metadata()).setup("look at the file")?.ino();
+        see.text("the name is", if named == open { "that of the same file" } else { "that of another file" })
+            .says("that of another file");
+        Ok(())
+    })),
 ];
-
-/// The largest write by dd when it copies a whole file as one block.
-fn written_by_dd(path: &Path, length: u64) -> Result<u64, Stop> {
-    let mut command = Command::new("dd");
-    command.arg(format!("if={}", path.display())).args(["of=/dev/null", &format!("bs={length}"), "status=none"]);
-    let (mut child, watch) = Watch::start(start_aside(command.stdin(Stdio::null())), WRITING)?;
-    child.wait().setup("wait for dd")?;
-    let into = watch.take().into_iter().filter(|seen| seen.is_of("/dev/null"));
-    Ok(into.map(|seen| seen.count()).max().unwrap_or(0))
-}

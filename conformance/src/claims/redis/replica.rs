@@ -38,36 +38,27 @@ pub const CLAIMS: &[Claim] = &[
         "A replica loads an RDB file that was sent to it by sendfile().",
         &[Sysno::sendfile],
     )
-    .published(&[
-        seed("4.2"),
-        seed("4.3"),
-        program("redis 6.0.4 src/replication.c", "sendBulkToSlave, HAVE_SENDFILE"),
-    ])
+    .published(&[seed("4.2"), seed("4.3"), program("redis 6.0.4 src/replication.c", "sendBulkToSlave, HAVE_SENDFILE")])
     .turned_by(&[Lie::about(Sysno::read, What::Garbled)])
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let (mut replica, _) = start_replica(lab, program, &[])?;
-            aside(|| servers::fill(&mut replica))?;
-            let path = saved(&mut replica, &[])?;
-            let (file, bytes) = taken(&mut replica, &path)?;
-            let mut socket = asking(&mut replica)?;
-            announce(&mut socket, bytes.len() as u64)?;
-            send(&socket, &file, 0..bytes.len() as u64)?;
-            note_loaded(see, (&mut replica, &socket), &bytes, true)?;
-            see.text("a number at the replica", aside(|| replica.ask(&["GET", "number"]))?).says("12345");
-            Ok(())
-        })
-    }),
+    .tried(each!(|lab, program, see| {
+        let (mut replica, _) = start_replica(lab, program, &[])?;
+        aside(|| servers::fill(&mut replica))?;
+        let path = saved(&mut replica, &[])?;
+        let (file, bytes) = taken(&mut replica, &path)?;
+        let mut socket = asking(&mut replica)?;
+        announce(&mut socket, bytes.len() as u64)?;
+        send(&socket, &file, 0..bytes.len() as u64)?;
+        note_loaded(see, (&mut replica, &socket), &bytes, true)?;
+        see.text("a number at the replica", aside(|| replica.ask(&["GET", "number"]))?).says("12345");
+        Ok(())
+    })),
     about_servers(
         "redis.replica.sample",
-        "The write handler of the sample, sendfile(fd, rdb_fd, NULL, rdb_size) at each event, brings the whole RDB file to a \
-         replica.",
+        "The write handler of the sample, sendfile(fd, rdb_fd, NULL, rdb_size) at each event, brings the whole RDB \
+         file to a replica.",
         &[Sysno::sendfile],
     )
-    .published(&[
-        seed("4.3"),
-        program("redis 7.0.15 src/replication.c", "updateSlavesWaitingBgsave").leaves_open(),
-    ])
+    .published(&[seed("4.3"), program("redis 7.0.15 src/replication.c", "updateSlavesWaitingBgsave").leaves_open()])
     .turned_by(&[Lie::refused(Sysno::sendfile, libc::EINVAL)])
     .except(&[Exception::Of(
         Sysno::sendfile,
@@ -75,39 +66,37 @@ pub const CLAIMS: &[Claim] = &[
         "after EAGAIN the loop waits for the next event: one such call more is in no fact",
     )])
     .method(
-        "Calls it whenever ppoll() reports POLLOUT, until it returns 0, which the sample does not look at. The replica is \
-         held while the first call is made.",
+        "Calls it whenever poll() reports POLLOUT, until it returns 0, which the sample does not look at. The replica \
+         is held while the first call is made, and the socket has a small send buffer.",
     )
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let (mut replica, watch) = start_replica(lab, program, &["--rdbcompression", "no"])?;
-            let path = saved(&mut replica, &[&["DEBUG", "POPULATE", "1500", "key", "700"]])?;
-            let (file, bytes) = taken(&mut replica, &path)?;
-            let mut socket = asking(&mut replica)?;
-            watch.hold();
-            announce(&mut socket, bytes.len() as u64)?;
-            aside(|| sockets::resize_buffer(&socket, libc::SO_SNDBUF, 1 << 16))?;
-            aside(|| io::set_nonblocking(&socket)).setup("O_NONBLOCK")?;
-            let (mut total, mut first) = (0, None);
-            let last = loop {
-                aside(|| io::wait_for(socket.as_fd(), libc::POLLOUT)).setup("poll")?;
-                let sent = sendfile(&socket, &file, None, bytes.len());
-                first.get_or_insert(sent);
-                watch.release();
-                match sent {
-                    Ok(1..) => total += sent.unwrap_or(0),
-                    Err(EAGAIN) => {}
-                    last => break last,
-                }
-            };
-            let is_part = first.is_some_and(|sent| sent.is_ok_and(|count| count > 0 && count < bytes.len()));
-            see.whether("the first call sends a part", is_part);
-            see.call("the last call", last).is(0);
-            let is_sent = total == bytes.len();
-            see.whether("the counts add up to the file", is_sent).says("yes");
-            note_loaded(see, (&mut replica, &socket), &bytes, is_sent)
-        })
-    }),
+    .tried(each!(|lab, program, see| {
+        let (mut replica, watch) = start_replica(lab, program, &["--rdbcompression", "no"])?;
+        let path = saved(&mut replica, &[&["DEBUG", "POPULATE", "1500", "key", "700"]])?;
+        let (file, bytes) = taken(&mut replica, &path)?;
+        let mut socket = asking(&mut replica)?;
+        watch.hold();
+        announce(&mut socket, bytes.len() as u64)?;
+        aside(|| sockets::resize_buffer(&socket, libc::SO_SNDBUF, 1 << 16))?;
+        aside(|| io::set_nonblocking(&socket)).setup("O_NONBLOCK")?;
+        let (mut total, mut first) = (0, None);
+        let last = loop {
+            aside(|| io::wait_for(socket.as_fd(), libc::POLLOUT)).setup("poll")?;
+            let sent = sendfile(&socket, &file, None, bytes.len());
+            first.get_or_insert(sent);
+            watch.release();
+            match sent {
+                Ok(1..) => total += sent.unwrap_or(0),
+                Err(EAGAIN) => {}
+                last => break last,
+            }
+        };
+        let is_part = first.is_some_and(|sent| sent.is_ok_and(|count| count > 0 && count < bytes.len()));
+        see.whether("the first call sends a part", is_part);
+        see.call("the last call", last).is(0);
+        let is_sent = total == bytes.len();
+        see.whether("the counts add up to the file", is_sent).says("yes");
+        note_loaded(see, (&mut replica, &socket), &bytes, is_sent)
+    })),
     about_servers(
         "redis.replica.written-in-place",
         "If an RDB file is written in place after sendfile() has returned, the replica loads the new bytes.",
@@ -119,42 +108,40 @@ pub const CLAIMS: &[Claim] = &[
         "Sends a file without a checksum to a replica that is held when it reads, and changes a value in the file. The \
          control sends it by read() and write().",
     )
-    .tried(|lab, see| {
-        each(lab, see, |lab, program, see| {
-            let plain = ["--rdbcompression", "no", "--rdbchecksum", "no"];
-            let (mut first, watch) = start_replica(lab, program, &plain)?;
-            let path = saved(&mut first, &[&["SET", "key", &"old ".repeat(1000)]])?;
-            let (_, bytes) = taken(&mut first, &path)?;
-            let at = bytes.windows(8).position(|window| window == b"old old ");
-            let at = at.ok_or_else(|| Stop::broken("the RDB file does not have the value"))?;
-            let (second, second_watch) = start_replica(lab, program, &plain)?;
-            let mut replicas = Vec::new();
-            for (way, mut replica, watch) in [("sendfile", first, watch), ("read and write", second, second_watch)] {
-                let file = lab.file(&bytes)?;
-                let mut socket = asking(&mut replica)?;
-                watch.hold();
-                announce(&mut socket, bytes.len() as u64)?;
-                if way == "sendfile" {
-                    send(&socket, &file, 0..bytes.len() as u64)?;
-                } else {
-                    aside(|| socket.write_all(&bytes)).setup("write")?;
-                }
-                io::pwrite_all(&file, "new ".repeat(1000).as_bytes(), at as u64).setup("pwrite")?;
-                watch.release();
-                replicas.push((way, replica, socket));
+    .tried(each!(|lab, program, see| {
+        let plain = ["--rdbcompression", "no", "--rdbchecksum", "no"];
+        let (mut first, watch) = start_replica(lab, program, &plain)?;
+        let path = saved(&mut first, &[&["SET", "key", &"old ".repeat(1000)]])?;
+        let (_, bytes) = taken(&mut first, &path)?;
+        let at = bytes.windows(8).position(|window| window == b"old old ");
+        let at = at.ok_or_else(|| Stop::broken("the RDB file does not have the value"))?;
+        let (second, second_watch) = start_replica(lab, program, &plain)?;
+        let mut replicas = Vec::new();
+        for (way, mut replica, watch) in [("sendfile", first, watch), ("read and write", second, second_watch)] {
+            let file = lab.file(&bytes)?;
+            let mut socket = asking(&mut replica)?;
+            watch.hold();
+            announce(&mut socket, bytes.len() as u64)?;
+            if way == "sendfile" {
+                send(&socket, &file, 0..bytes.len() as u64)?;
+            } else {
+                aside(|| socket.write_all(&bytes)).setup("write")?;
             }
-            // Both load meanwhile: Valkey looks only once a second whether a file is complete.
-            for (way, mut replica, socket) in replicas {
-                let is_up = comes_up(&mut replica, &socket)?;
-                let value = aside(|| replica.ask(&["GET", "key"]))?.to_string();
-                let word = match value.get(..4) {
-                    Some("old ") if is_up => "old",
-                    Some("new ") if is_up => "new",
-                    _ => "none",
-                };
-                see.text(format!("the value, by {way}"), word).says(if way == "sendfile" { "new" } else { "old" });
-            }
-            Ok(())
-        })
-    }),
+            io::pwrite_all(&file, "new ".repeat(1000).as_bytes(), at as u64).setup("pwrite")?;
+            watch.release();
+            replicas.push((way, replica, socket));
+        }
+        // Both load meanwhile: Valkey looks only once a second whether a file is complete.
+        for (way, mut replica, socket) in replicas {
+            let is_up = comes_up(&mut replica, &socket)?;
+            let value = aside(|| replica.ask(&["GET", "key"]))?.to_string();
+            let word = match value.get(..4) {
+                Some("old ") if is_up => "old",
+                Some("new ") if is_up => "new",
+                _ => "none",
+            };
+            see.text(format!("the value, by {way}"), word).says(if way == "sendfile" { "new" } else { "old" });
+        }
+        Ok(())
+    })),
 ];

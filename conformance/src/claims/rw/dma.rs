@@ -30,8 +30,8 @@ pub const CLAIMS: &[Claim] = &[
         }),
 ];
 
-const METHOD: &str = "Writes a file past the page cache (O_DIRECT), reads it, and looks at read_bytes of /proc/self/io. A read \
-                      past the page cache shows that the account counts.";
+const METHOD: &str = "Writes a file past the page cache (O_DIRECT), reads it, and looks at read_bytes of /proc/self/io. \
+                      A read past the page cache shows that the account counts.";
 
 /// The bytes that `work` fetches from a disk, by the kernel's account, and its result.
 fn reading<T>(work: impl FnOnce() -> Result<T, Stop>) -> Result<(u64, T), Stop> {

@@ -1,5 +1,5 @@
-//! Servers in their roles in an experiment: alone, as a master with a replica, and as a replica whose master is the experiment.
-//! All that they do is aside.
+//! Servers in their roles in an experiment: alone, as a master with a replica, and as a replica of the experiment. They
+//! do everything aside.
 
 use crate::interpose::record::{aside, start_aside};
 use crate::lab::Lab;
@@ -84,7 +84,8 @@ impl Pair {
         let calls = [READING, WRITING].concat();
         let (mut master, watch) = start_watched(lab, program, &[options, &at_once].concat(), &calls)?;
         tell(&mut master, &[&["DEBUG", "POPULATE", "1000", "key", "700"]])?;
-        // The master does not notice how the replica loads. Valkey checks only once a second whether a file is complete.
+        // The master does not depend on how the replica loads. Valkey checks
+        // only once a second whether a file is complete.
         let replica = start(lab, program, &["--repl-diskless-load", "swapdb"])?;
         Ok(Self { master, watch, replica })
     }
@@ -172,7 +173,7 @@ pub fn announce(socket: &mut TcpStream, length: u64) -> Result<(), Stop> {
     aside(|| socket.write_all(head.as_bytes())).setup("announce the file")
 }
 
-/// Waits until a replica's link is up. Returns false if the replica closes its connection, because it cannot load the file.
+/// Waits until a replica's link is up. Returns false if the replica cannot load the file and closes its connection.
 pub fn comes_up(replica: &mut Running, mut socket: &TcpStream) -> Result<bool, Stop> {
     aside(|| {
         socket.set_nonblocking(true).setup("O_NONBLOCK")?;
