@@ -136,7 +136,7 @@ const BETWEEN_FILE_SYSTEMS: &[crate::claim::Gate] = &[
     ),
     gate(
         "5.19",
-        "the VFS refuses them again where the file system has no copy_file_range of its own",
+        "the VFS refuses them again where the file system does not implement copy_file_range",
         commit("868f9f2f8e00", "vfs: fix copy_file_range() regression in cross-fs copies"),
     ),
 ];

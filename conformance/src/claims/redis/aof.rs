@@ -2,13 +2,12 @@
 
 use super::{about_servers, content, each, send};
 use crate::claims::prelude::*;
-use crate::lab::redis::resp::command;
-use crate::lab::redis::roles::{start, start_watched, tell};
+use crate::lab::redis::resp::words;
+use crate::lab::redis::roles::{aof, rewrite, start, start_watched, tell};
 use crate::lab::redis::servers::Running;
 use crate::lab::watch::{self, WRITING};
 use nocopy_sendfile::sendfile;
 use std::io::{Seek, SeekFrom};
-use std::path::PathBuf;
 
 /// How a server opens the file when it starts.
 const AT_START: Source = program("redis 7.0.15 src/aof.c", "aofOpenIfNeededOnServerStart");
@@ -49,9 +48,9 @@ pub const CLAIMS: &[Claim] = &[
             let mut calls = aside(|| watch.take());
             calls.retain(|seen| seen.is_of(FIRST));
             see.text("calls into its AOF", watch::names(&calls)).says("write");
-            let sent = commands.iter().flat_map(|words| set(words));
-            let expected: Vec<u8> = set(&["SELECT", "0"]).into_iter().chain(sent).collect();
-            let is_so = content(&path(&server, FIRST))? == expected;
+            let sent = commands.iter().flat_map(|command| words(command));
+            let expected: Vec<u8> = words(&["SELECT", "0"]).into_iter().chain(sent).collect();
+            let is_so = content(&aof(&server, FIRST))? == expected;
             see.whether("its AOF has the commands and no others", is_so).says("yes");
             Ok(())
         })),
@@ -87,12 +86,12 @@ pub const CLAIMS: &[Claim] = &[
                 tell(&mut server, &[&["CONFIG", "SET", "appendonly", "no"]])?;
                 rewrite(&mut server, &["CONFIG", "SET", "appendonly", "yes"])?;
             }
-            let before = aside(|| std::fs::read(path(&server, name))).setup("read the AOF")?;
+            let before = aside(|| std::fs::read(aof(&server, name))).setup("read the AOF")?;
             let sent = opened(lab, see, &server, name, when, "without O_APPEND")?;
-            see.call(format!("sendfile(its AOF {when}, file)"), sent).is(set(OURS).len());
+            see.call(format!("sendfile(its AOF {when}, file)"), sent).is(words(OURS).len());
             tell(&mut server, &[THEIRS])?;
-            let after = content(&path(&server, name))?;
-            let is_so = after.starts_with(&[before, set(OURS)].concat()) && after.ends_with(&set(THEIRS));
+            let after = content(&aof(&server, name))?;
+            let is_so = after.starts_with(&[before, words(OURS)].concat()) && after.ends_with(&words(THEIRS));
             see.whether(format!("{when}, its next command follows these bytes"), is_so).says("yes");
         }
         Ok(())
@@ -119,21 +118,6 @@ const OURS: &[&str] = &["SET", "ours", "1"];
 /// A longer value: at the old offset it overwrites the whole other command.
 const THEIRS: &[&str] = &["SET", "theirs", "a value that is longer"];
 
-/// A command as it is in the file.
-fn set(words: &[&str]) -> Vec<u8> {
-    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    command(&words)
-}
-
-fn path(server: &Running, name: &str) -> PathBuf {
-    server.file("appendonlydir").join(name)
-}
-
-fn rewrite(server: &mut Running, words: &[&str]) -> Result<(), Stop> {
-    tell(server, &[words])?;
-    aside(|| server.wait_for_rewrite())
-}
-
 /// Notes how a server has opened its file, and returns the result of `sendfile()` with the server's descriptor.
 fn opened(
     lab: &Lab,
@@ -143,7 +127,7 @@ fn opened(
     when: &str,
     expected: &str,
 ) -> Result<Result<usize, Errno>, Stop> {
-    let source = lab.file(&set(OURS))?;
+    let source = lab.file(&words(OURS))?;
     let (aof, flags) = aside(|| watch::open_file(server.pid(), name))?
         .ok_or_else(|| Stop::broken(format!("the server has no {name} open")))?;
     let with = if flags & libc::O_APPEND == 0 { "without O_APPEND" } else { "with O_APPEND" };
@@ -153,10 +137,10 @@ fn opened(
 
 /// Appends a command to a server's file, has the server append another, and notes what has become of the first.
 fn add(lab: &Lab, see: &mut Observation, server: &mut Running, how: &str, expected: &str) -> Result<(), Stop> {
-    let path = path(server, if how.ends_with("start") { FIRST } else { SECOND });
+    let path = aof(server, if how.ends_with("start") { FIRST } else { SECOND });
     tell(server, &[&["SET", "first", "1"]])?;
     let before = aside(|| std::fs::read(&path)).setup("read the AOF")?;
-    let (ours, source) = (set(OURS), lab.file(&set(OURS))?);
+    let (ours, source) = (words(OURS), lab.file(&words(OURS))?);
     let mut file = aside(|| File::options().write(true).open(&path)).setup("open the AOF")?;
     aside(|| file.seek(SeekFrom::End(0))).setup("lseek")?;
     if how.starts_with("write") {
@@ -170,8 +154,8 @@ fn add(lab: &Lab, see: &mut Observation, server: &mut Running, how: &str, expect
     tell(server, &[THEIRS])?;
     let after = content(&path)?;
     let word = match after.strip_prefix(&before[..]) {
-        Some(rest) if rest == set(THEIRS) => "is written over",
-        Some(rest) if rest == [ours, set(THEIRS)].concat() => "is there",
+        Some(rest) if rest == words(THEIRS) => "is written over",
+        Some(rest) if rest == [ours, words(THEIRS)].concat() => "is there",
         _ => "is among something else",
     };
     see.text(format!("what was added by {how}"), word).says(expected);

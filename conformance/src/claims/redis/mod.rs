@@ -8,7 +8,6 @@ mod rdb;
 mod replica;
 
 use crate::claims::prelude::*;
-use crate::lab::redis::servers::Program;
 use nocopy_sendfile::sendfile;
 use std::io::Read;
 use std::ops::Range;
@@ -26,43 +25,10 @@ const fn about_servers(id: &'static str, statement: &'static str, calls: &'stati
 /// The experiment of a claim about servers: it is made with each of them.
 macro_rules! each {
     ($experiment:expr) => {
-        |lab, see| $crate::claims::redis::of_each(lab, see, $experiment)
+        |lab, see| crate::lab::redis::roles::each(lab, see, $experiment)
     };
 }
 use each;
-
-type Experiment = fn(&Lab, &Program, &mut Observation) -> Result<(), Stop>;
-
-/// Makes an experiment with every installed server. A fact on which they differ has the value of each, in words.
-fn of_each(lab: &Lab, see: &mut Observation, experiment: Experiment) -> Result<(), Stop> {
-    // The descriptors of a server, and those that watch it.
-    privilege::may_have_descriptors(128)?;
-    // Without a working loopback connection, the client of a server would wait for ever.
-    sockets::tcp()?;
-    let redis = aside(Program::redis)?;
-    let valkey = aside(Program::valkey).ok();
-    let mut all = Vec::new();
-    for program in std::iter::once(redis).chain(valkey) {
-        let mut seen = Observation::new();
-        experiment(lab, &program, &mut seen)?;
-        all.push((program.name, seen));
-    }
-    for (at, fact) in all[0].1.facts().iter().enumerate() {
-        let each = || all.iter().filter_map(|(name, seen)| Some((name, seen, seen.facts().get(at)?)));
-        if each().all(|(_, _, one)| one == fact) {
-            see.repeat(fact);
-            continue;
-        }
-        let values: Vec<String> = each().map(|(name, _, one)| format!("{name}: {}", one.value)).collect();
-        let noted = see.text(&fact.fact, values.join(", "));
-        if let Some(expected) = &fact.expected
-            && !each().all(|(_, seen, one)| seen.meets(one))
-        {
-            noted.says(expected);
-        }
-    }
-    Ok(())
-}
 
 /// The content of a file. The interposer sees the read.
 fn content(path: &Path) -> Result<Vec<u8>, Stop> {

@@ -2,7 +2,7 @@
 
 use super::{about_servers, each, send};
 use crate::claims::prelude::*;
-use crate::lab::redis::roles::{Pair, saved, start, tell};
+use crate::lab::redis::roles::{Pair, opened, saved, start, tell};
 use crate::lab::watch::{self, Seen};
 use nocopy_sendfile::sendfile;
 use std::os::unix::fs::MetadataExt;
@@ -47,7 +47,7 @@ pub const CLAIMS: &[Claim] = &[
     .except(&[Exception::Of(
         Sysno::sendfile,
         What::Refused(libc::EAGAIN),
-        "after EAGAIN the peer reads and the loop goes on: one such call more is in no fact that is steady",
+        "after EAGAIN the peer reads and the loop calls again: one such call more is in no fact that is steady",
     )])
     .tried(|lab, see| {
         let content = pattern(1 << 20);
@@ -152,8 +152,7 @@ pub const CLAIMS: &[Claim] = &[
     .tried(each!(|lab, program, see| {
         let mut server = start(lab, program, &["--rdbcompression", "no"])?;
         let path = saved(&mut server, &[&["DEBUG", "POPULATE", "100", "key", "700"]])?;
-        let bytes = aside(|| std::fs::read(&path)).setup("read the RDB file")?;
-        let file = aside(|| File::open(&path)).setup("open the RDB file")?;
+        let (file, bytes) = opened(&path)?;
         let (near, far) = sockets::tcp()?;
         let (half, length) = (bytes.len() as u64 / 2, bytes.len() as u64);
         send(&near, &file, 0..half)?;

@@ -2,7 +2,7 @@
 
 use super::{about_servers, content, each, send};
 use crate::claims::prelude::*;
-use crate::lab::redis::roles::{announce, asking, comes_up, saved, start_replica, tell};
+use crate::lab::redis::roles::{announce, asking, comes_up, saved, start_replica, taken};
 use crate::lab::redis::servers::{self, Running};
 use nocopy_sendfile::sendfile;
 use std::io::Write;
@@ -21,15 +21,6 @@ fn note_loaded(
     let is_same = aside(|| kept.try_exists()).setup("look for the stored file")? && content(&kept)? == bytes;
     see.text("what the replica has stored", if is_same { "the file" } else { "something else" }).says("the file");
     Ok(())
-}
-
-/// A server's file, open, its bytes, and the server without it and its data: they come from the connection later.
-fn taken(replica: &mut Running, path: &std::path::Path) -> Result<(File, Vec<u8>), Stop> {
-    let bytes = aside(|| std::fs::read(path)).setup("read the RDB file")?;
-    let file = aside(|| File::open(path)).setup("open the RDB file")?;
-    aside(|| std::fs::remove_file(path)).setup("remove the RDB file")?;
-    tell(replica, &[&["FLUSHALL"]])?;
-    Ok((file, bytes))
 }
 
 pub const CLAIMS: &[Claim] = &[
@@ -54,7 +45,7 @@ pub const CLAIMS: &[Claim] = &[
     })),
     about_servers(
         "redis.replica.sample",
-        "The write handler of the sample, sendfile(fd, rdb_fd, NULL, rdb_size) at each event, brings the whole RDB \
+        "The write handler of the sample, sendfile(fd, rdb_fd, NULL, rdb_size) at each event, sends the whole RDB \
          file to a replica.",
         &[Sysno::sendfile],
     )

@@ -2,7 +2,9 @@
 
 use crate::claims::prelude::*;
 use crate::lab::filesystems::file_on;
+use crate::lab::map_file;
 use crate::lab::open::set_status_flags;
+use crate::lab::pages::resident;
 use crate::lab::usage::Io;
 
 pub const CLAIMS: &[Claim] = &[
@@ -79,6 +81,12 @@ fn uncached(lab: &Lab, see: &mut Observation) -> Result<File, Stop> {
     }
     set_status_flags(&file, 0)?;
     aside(|| file.sync_all()).setup("fsync")?;
+    // Some file systems write by way of the page cache nevertheless.
+    let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
+    let address = mapping.as_ptr().expose_provenance();
+    if aside(|| resident(address, alias::LENGTH.div_ceil(page())))? > 0 {
+        return Err(not_a_disk("what was written past the page cache is in it"));
+    }
     see.text("file system", name);
     Ok(file)
 }

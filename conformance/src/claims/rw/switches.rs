@@ -38,7 +38,7 @@ pub const CLAIMS: &[Claim] = &[claim(
     std::thread::sleep(Duration::from_millis(5));
     let now = Usage::now();
     if now.voluntary + now.involuntary == 0 {
-        let what = "getrusage() counts no context switches: none so far, and a sleep is none";
+        let what = "getrusage() counts no context switches, not even that of a sleep";
         return Err(Stop::untestable(Lack::Kernel, what, "use a kernel that counts them"));
     }
     see.count("fewest switches of one read() and write()", fewest).is(0);

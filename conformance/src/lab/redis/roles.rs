@@ -2,18 +2,53 @@
 //! do everything aside.
 
 use crate::interpose::record::{aside, start_aside};
-use crate::lab::Lab;
 use crate::lab::redis::resp::{self, Next};
 use crate::lab::redis::servers::{self, Directory, Program, Reply, Running};
 use crate::lab::watch::{READING, Seen, WRITING, Watch};
-use crate::verdict::{Setup, Stop};
+use crate::lab::{Lab, privilege, sockets};
+use crate::verdict::{Observation, Setup, Stop};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 use syscalls::Sysno;
+
+/// An experiment with one server.
+pub type Experiment = fn(&Lab, &Program, &mut Observation) -> Result<(), Stop>;
+
+/// Makes an experiment with every installed server. A fact on which they differ has the value of each, in words.
+pub fn each(lab: &Lab, see: &mut Observation, experiment: Experiment) -> Result<(), Stop> {
+    // The descriptors of a server, and those that watch it.
+    privilege::may_have_descriptors(128)?;
+    // Without a working loopback connection, the client of a server would wait for ever.
+    sockets::tcp()?;
+    let redis = aside(Program::redis)?;
+    let valkey = aside(Program::valkey).ok();
+    let mut all = Vec::new();
+    for program in std::iter::once(redis).chain(valkey) {
+        let mut seen = Observation::new();
+        experiment(lab, &program, &mut seen)?;
+        all.push((program.name, seen));
+    }
+    for (at, fact) in all[0].1.facts().iter().enumerate() {
+        let each = || all.iter().filter_map(|(name, seen)| Some((name, seen, seen.facts().get(at)?)));
+        if each().all(|(_, _, one)| one == fact) {
+            see.repeat(fact);
+            continue;
+        }
+        let values: Vec<String> = each().map(|(name, _, one)| format!("{name}: {}", one.value)).collect();
+        let noted = see.text(&fact.fact, values.join(", "));
+        if let Some(expected) = &fact.expected
+            && !each().all(|(_, seen, one)| seen.meets(one))
+        {
+            noted.says(expected);
+        }
+    }
+    Ok(())
+}
 
 /// Starts a server.
 pub fn start(lab: &Lab, program: &Program, options: &[&str]) -> Result<Running, Stop> {
@@ -65,6 +100,31 @@ pub fn tell(server: &mut Running, commands: &[&[&str]]) -> Result<(), Stop> {
 pub fn saved(server: &mut Running, commands: &[&[&str]]) -> Result<PathBuf, Stop> {
     tell(server, commands)?;
     aside(|| servers::saved(server))
+}
+
+/// A server's file, open, and its bytes.
+pub fn opened(path: &Path) -> Result<(File, Vec<u8>), Stop> {
+    let bytes = aside(|| fs::read(path)).setup("read the RDB file")?;
+    Ok((aside(|| File::open(path)).setup("open the RDB file")?, bytes))
+}
+
+/// The same of a server that loses the file and its data, so that these come from a connection later.
+pub fn taken(server: &mut Running, path: &Path) -> Result<(File, Vec<u8>), Stop> {
+    let taken = opened(path)?;
+    aside(|| fs::remove_file(path)).setup("remove the RDB file")?;
+    tell(server, &[&["FLUSHALL"]])?;
+    Ok(taken)
+}
+
+/// The path of a server's append-only file of this name.
+pub fn aof(server: &Running, name: &str) -> PathBuf {
+    server.file("appendonlydir").join(name)
+}
+
+/// Sends a command that makes a server rewrite its append-only file, and waits for that.
+pub fn rewrite(server: &mut Running, words: &[&str]) -> Result<(), Stop> {
+    tell(server, &[words])?;
+    aside(|| server.wait_for_rewrite())
 }
 
 /// A master with data, a watch of its calls that read or write, and a server that can be its replica.
