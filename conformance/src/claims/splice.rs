@@ -2,7 +2,7 @@
 
 use super::tools::{
     AFTER_CHANGE, ENTRIES_LENGTH, SPLICE, ZERO, all_arrived, arrived, carry, copies, entries_of, entries_to_tcp,
-    note_length, note_readable, pipe, read_and_write,
+    note_length, note_readable, pipe,
 };
 use crate::claim::source::{Source, seed};
 use crate::claim::{Claim, Exception, gate};
@@ -511,4 +511,20 @@ fn splice_abi_offset_64_bit(lab: &Lab) -> Result<Observation, Stop> {
     let same = moved == Ok(4) && arrived(&pipe.read, FAR)?;
     seen.text("bytes in the pipe", if same { "the file's" } else { "others" });
     Ok(seen)
+}
+
+/// Sends `length` bytes of `file`, from its position, through `buffer`. This is the sample's loop, with `read` in place of
+/// `pread`.
+fn read_and_write(file: &impl AsFd, sink: &impl AsFd, length: usize, buffer: &mut [u8]) -> Result<u64, Errno> {
+    let mut filled = 0..0;
+    io::until_done(length, |done| {
+        if filled.is_empty() {
+            let wanted = buffer.len().min(length - done);
+            filled = 0..io::read(file, &mut buffer[..wanted])?;
+        }
+        let count = io::write(sink, &buffer[filled.clone()])?;
+        filled.start += count;
+        Ok(count)
+    })
+    .map(|done| done as u64)
 }

@@ -335,24 +335,3 @@ pub(super) fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let read = io::read_full(far, &mut bytes).setup("read at the receiver")?;
     Ok(bytes[..read] == *expected)
 }
-
-/// Sends `length` bytes of `file`, from its position, through `buffer`. This is the sample's loop, with `read` in place of
-/// `pread`.
-pub(super) fn read_and_write(
-    file: &impl AsFd,
-    sink: &impl AsFd,
-    length: usize,
-    buffer: &mut [u8],
-) -> Result<u64, Errno> {
-    let mut filled = 0..0;
-    io::until_done(length, |done| {
-        if filled.is_empty() {
-            let wanted = buffer.len().min(length - done);
-            filled = 0..io::read(file, &mut buffer[..wanted])?;
-        }
-        let count = io::write(sink, &buffer[filled.clone()])?;
-        filled.start += count;
-        Ok(count)
-    })
-    .map(|done| done as u64)
-}
