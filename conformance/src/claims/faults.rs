@@ -42,24 +42,6 @@ const fn of_signals(call: Sysno) -> [Exception; 2] {
 /// Claims about faults.
 pub const CLAIMS: &[Claim] = &[
     Claim {
-        statement: "A write() to a socket that a signal interrupts returns how many bytes have gone: the receiver has these, no others.",
-        method: METHOD,
-        sources: &[SIGNAL, Source::Measured],
-        about: &[Sysno::write],
-        lies: &[Lie::refused(Sysno::write, libc::EINTR)],
-        exceptions: &of_signals(Sysno::write),
-        ..Claim::of_answers(
-            "rw.faults.interrupted",
-            |_lab| {
-                let content = pattern(LENGTH);
-                let (near, far) = narrow()?;
-                let from = content.clone();
-                interrupted(Sysno::write, near, far, &content, move |near| io::write(near, &from))
-            },
-            &[SHORT, THESE],
-        )
-    },
-    Claim {
         statement: "A sendfile() to a socket that a signal interrupts returns how many bytes have gone: the receiver has these, no \
                     others, and the offset is behind them.",
         method: METHOD,

@@ -1,7 +1,6 @@
 //! The registry: every claim with its experiment, one file for each interface.
 
 mod copy_file_range;
-mod copy_file_range_manual;
 mod faults;
 mod fuse;
 mod given_pages;
@@ -14,9 +13,8 @@ mod mremap;
 mod msync;
 mod pipe;
 mod prelude;
-mod read_write;
 mod redis;
-mod redis_servers;
+mod rw;
 mod sendfile;
 mod sendfile_content;
 mod sendfile_manual;
@@ -37,8 +35,9 @@ use crate::claim::Registry;
 
 /// Every claim, in the order of the files.
 pub const REGISTRY: Registry = Registry::new(&[
+    rw::CLAIMS,
     &[
-        read_write::CLAIMS,
+        mmap::CLAIMS,
         mmap_manual::CLAIMS,
         mmap_pages::CLAIMS,
         msync::CLAIMS,
@@ -52,21 +51,18 @@ pub const REGISTRY: Registry = Registry::new(&[
         faults::CLAIMS,
         fuse::CLAIMS,
         given_pages::CLAIMS,
-        copy_file_range::CLAIMS,
-        copy_file_range_manual::CLAIMS,
         zerocopy::CLAIMS,
         zerocopy_manual::CLAIMS,
         zerocopy_sends::CLAIMS,
         zerocopy_peers::CLAIMS,
         zerocopy_vsock::CLAIMS,
         zerocopy_receive::CLAIMS,
-        redis::CLAIMS,
-        redis_servers::CLAIMS,
     ],
     splice::CLAIMS,
-    mmap::CLAIMS,
     tee::CLAIMS,
     mmap_write::CLAIMS,
     vmsplice::CLAIMS,
     pipe::CLAIMS,
+    copy_file_range::CLAIMS,
+    redis::CLAIMS,
 ]);

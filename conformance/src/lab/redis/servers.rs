@@ -139,8 +139,7 @@ impl Client {
 
     /// Sends a command and waits for the answer.
     pub fn ask(&mut self, words: &[&str]) -> io::Result<Reply> {
-        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        self.0.get_mut().write_all(&resp::command(&words))?;
+        self.0.get_mut().write_all(&resp::words(words))?;
         self.reply()
     }
 
