@@ -30,6 +30,7 @@ mod vmsplice;
 mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
+mod zerocopy_old;
 mod zerocopy_peers;
 mod zerocopy_receive;
 mod zerocopy_sends;
@@ -59,7 +60,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         given_pages::CLAIMS,
         copy_file_range::CLAIMS,
         copy_file_range_manual::CLAIMS,
-        zerocopy::CLAIMS,
+        zerocopy_old::CLAIMS,
         zerocopy_manual::CLAIMS,
         zerocopy_sends::CLAIMS,
         zerocopy_peers::CLAIMS,
@@ -73,4 +74,5 @@ pub const REGISTRY: Registry = Registry::new(&[
     mmap_write::CLAIMS,
     vmsplice::CLAIMS,
     pipe::CLAIMS,
+    zerocopy::CLAIMS,
 ]);
