@@ -14,8 +14,8 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendto);
 pub const CLAIMS: &[Claim] = &[
     claim(
         "zerocopy.limit.pinned-bytes",
-        "With RLIMIT_MEMLOCK 16 pages, a MSG_ZEROCOPY send of 24 pages fails with ENOBUFS, and 7 pages are sent; \
-         with 0, one byte fails.",
+        "Without CAP_IPC_LOCK and with RLIMIT_MEMLOCK 16 pages, a MSG_ZEROCOPY send of 24 pages fails with ENOBUFS, \
+         and 7 pages are sent; with 0, one byte fails.",
     )
     .published(&[document("Transmission"), kernel("net/core/skbuff.c", "mm_account_pinned_pages")])
     .about(&[Sysno::sendto, Sysno::write])
@@ -47,13 +47,7 @@ pub const CLAIMS: &[Claim] = &[
     .turned_by(OTHERWISE)
     .sharing(&[Resource::Machine])
     .tried(|_lab, see| {
-        own_optmem()?;
-        let _setting = if netns::is_disposable() {
-            Some(Setting::change(OPTMEM, "0")?)
-        } else {
-            aside(|| std::fs::write(OPTMEM, "0")).setup(OPTMEM)?;
-            None
-        };
+        let _setting = own_optmem(Some("0"))?;
         let (near, far) = enabled()?;
         see.call("send(1 byte, MSG_ZEROCOPY)", send(&near, b"z")).fails(ENOBUFS);
         see.call("write(1 byte)", io::again(|| io::write(&near, b"w"))).is(1);
@@ -73,10 +67,10 @@ pub const CLAIMS: &[Claim] = &[
             Exception::Of(Sysno::read, What::TooFew, "what is missing then is the newline"),
             Exception::Lacking("a lie changes digits, not how many there are"),
         ])
-        .method("Reads the setting in a guest, or in a new network namespace that has one of its own.")
+        .method("Reads the setting in a guest, or in a new network namespace that has one.")
         .sharing(&[Resource::Machine])
         .tried(|_lab, see| {
-            own_optmem()?;
+            own_optmem(None)?;
             let file = aside(|| File::open(OPTMEM)).setup(OPTMEM)?;
             let mut text = [0; 32];
             let length = io::read_full(&file, &mut text).setup(OPTMEM)?;
@@ -117,13 +111,14 @@ fn limit_memory(bytes: usize) -> Result<(), Stop> {
     privilege::limit_locked_memory(bytes as u64).setup("RLIMIT_MEMLOCK")
 }
 
-/// Makes `net.core.optmem_max` this experiment's own: in a guest, or in a network namespace that has one.
-fn own_optmem() -> Result<(), Stop> {
+/// Makes `net.core.optmem_max` this experiment's own, in a guest or in a network namespace that has one, and sets it.
+fn own_optmem(value: Option<&str>) -> Result<Option<Setting>, Stop> {
     if netns::is_disposable() {
-        return Ok(());
+        return value.map(|value| Setting::change(OPTMEM, value)).transpose();
     }
     netns::alone(&[])?;
     let what = "net.core.optmem_max is of the whole machine, which is not disposable";
     let none = |_| Stop::untestable(Lack::Device, what, "run it in a guest: conformance vm run --kernel 6.1");
-    aside(|| std::fs::metadata(OPTMEM)).map(drop).map_err(none)
+    aside(|| std::fs::metadata(OPTMEM)).map_err(none)?;
+    value.map_or(Ok(()), |value| aside(|| std::fs::write(OPTMEM, value)).setup(OPTMEM)).map(|()| None)
 }
