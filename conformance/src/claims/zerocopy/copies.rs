@@ -97,7 +97,7 @@ pub const CLAIMS: &[Claim] = &[
         "zerocopy.copies.vsock-loopback",
         "Over vsock loopback a send with MSG_ZEROCOPY is not copied: the receiver reads the sender's own pages.",
     )
-    .published(&[doc("networking/msg_zerocopy.rst", "Loopback").since("6.7"), VSOCK])
+    .published(&[document("Loopback").since("6.7"), VSOCK])
     .about(SENDMSG)
     .turned_by(&[Lie::bytes(Sysno::read, NEW, OLD)])
     .gated(&[gate("6.7", "a vsock socket takes SO_ZEROCOPY", VSOCK)])

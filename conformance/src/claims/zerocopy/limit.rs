@@ -17,7 +17,7 @@ pub const CLAIMS: &[Claim] = &[
         "Without CAP_IPC_LOCK and with RLIMIT_MEMLOCK 16 pages, a MSG_ZEROCOPY send of 24 pages fails with ENOBUFS, \
          and 7 pages are sent; with 0, one byte fails.",
     )
-    .published(&[document("Transmission"), kernel("net/core/skbuff.c", "mm_account_pinned_pages")])
+    .published(&[document("Transmission")])
     .about(&[Sysno::sendto, Sysno::write])
     .turned_by(OTHERWISE)
     .sharing(&[Resource::UserMemlock])

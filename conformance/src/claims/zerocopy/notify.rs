@@ -9,7 +9,7 @@ pub const CLAIMS: &[Claim] = &[
         "zerocopy.notify.every-send",
         "Each of three sends with MSG_ZEROCOPY over TCP loopback is completed exactly once.",
     )
-    .published(&[seed("5.3"), document("Deferred copies"), document("Notifications")])
+    .published(&[seed("5.3"), document("Deferred copies")])
     .about(SENDS)
     .turned_by(&[
         Lie::refused(Sysno::recvmsg, libc::EAGAIN),

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 pub const CLAIMS: &[Claim] = &[
     claim("zerocopy.option.default-off", "SO_ZEROCOPY is off on a new TCP socket.")
-        .published(&[document("Socket Setup"), commit("76851d1212c1", "sock: add SOCK_ZEROCOPY sockopt").since("4.14")])
+        .published(&[document("Socket Setup")])
         .about(&[Sysno::getsockopt])
         .turned_by(&[Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: 1 })])
         .tried(|_lab, see| {
