@@ -1,4 +1,4 @@
-//! The registry: every claim with its experiment, one file for each interface.
+//! The registry: every claim with its experiment. The path is the id: `splice.source.alg` is in `splice/source.rs`.
 
 mod copy_file_range;
 mod faults;
@@ -26,6 +26,7 @@ mod vmsplice;
 mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
+mod zerocopy_old;
 mod zerocopy_peers;
 mod zerocopy_receive;
 mod zerocopy_sends;
@@ -33,36 +34,37 @@ mod zerocopy_vsock;
 
 use crate::claim::Registry;
 
-/// Every claim, in the order of the files.
+/// Every claim, by interface and subject.
 pub const REGISTRY: Registry = Registry::new(&[
-    rw::CLAIMS,
     &[
-        mmap::CLAIMS,
-        mmap_manual::CLAIMS,
-        mmap_pages::CLAIMS,
-        msync::CLAIMS,
-        mremap::CLAIMS,
-        madvise::CLAIMS,
-        sendfile::CLAIMS,
-        sendfile_manual::CLAIMS,
-        sendfile_content::CLAIMS,
-        sockets_peers::CLAIMS,
-        waiting::CLAIMS,
         faults::CLAIMS,
         fuse::CLAIMS,
         given_pages::CLAIMS,
-        zerocopy::CLAIMS,
+        madvise::CLAIMS,
+        mmap_manual::CLAIMS,
+        mmap_pages::CLAIMS,
+        mremap::CLAIMS,
+        msync::CLAIMS,
+        sendfile::CLAIMS,
+        sendfile_content::CLAIMS,
+        sendfile_manual::CLAIMS,
+        sockets_peers::CLAIMS,
+        waiting::CLAIMS,
         zerocopy_manual::CLAIMS,
-        zerocopy_sends::CLAIMS,
+        zerocopy_old::CLAIMS,
         zerocopy_peers::CLAIMS,
-        zerocopy_vsock::CLAIMS,
         zerocopy_receive::CLAIMS,
+        zerocopy_sends::CLAIMS,
+        zerocopy_vsock::CLAIMS,
     ],
+    rw::CLAIMS,
+    mmap::CLAIMS,
+    mmap_write::CLAIMS,
     splice::CLAIMS,
     tee::CLAIMS,
-    mmap_write::CLAIMS,
     vmsplice::CLAIMS,
     pipe::CLAIMS,
     copy_file_range::CLAIMS,
+    zerocopy::CLAIMS,
     redis::CLAIMS,
 ]);

@@ -11,9 +11,10 @@ use crate::lab::sinks::{Kind, Sink};
 use crate::lab::sleeper::{Caller, returned};
 use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::Volume;
-use crate::lab::{Lab, io, map_file, open, sockets};
+use crate::lab::{Lab, danger, io, map_file, open, sockets};
 use crate::routes::{self, Ended, Outcome, Route, Transfer};
 use crate::verdict::{Noted, Observation, Setup, Stop, Value};
+use nocopy_mmap::{MapFlags, Prot, mmap};
 use nocopy_splice::{Pipe, PipeFlags, fcntl_getpipe_size, pipe2};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -379,4 +380,22 @@ pub(super) fn note_changes(
         }
     }
     Ok(())
+}
+
+/// The address of two pages that only this process can access, mapped until it ends. The second one has been touched: it begins
+/// with an `s`.
+pub(super) fn two_secret_pages() -> Result<usize, Stop> {
+    let secret = open::memfd_secret()?;
+    danger::SECRET_MEMORY.avoid()?;
+    aside(|| {
+        io::truncate(&secret, 2 * page() as u64).setup("ftruncate")?;
+        let access = Prot::READ | Prot::WRITE;
+        // SAFETY: a new mapping where the kernel likes, which nothing else knows.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), 2 * page(), access, MapFlags::SHARED, Some((&secret).into()), 0) };
+        let start = start.setup("mmap")?;
+        // SAFETY: the page is ours, and writable.
+        unsafe { start.add(page()).write(b's') };
+        Ok(start.expose_provenance())
+    })
 }

@@ -2,9 +2,7 @@
 
 use super::{NONBLOCK, about_vmsplice, give, give_all, give_named, memory_of};
 use crate::claims::prelude::*;
-use crate::lab::{danger, open};
 use nocopy_host::process::{self, Ended};
-use nocopy_mmap::{MapFlags, Prot, mmap};
 use std::os::fd::AsRawFd;
 
 const SHARED_LIE: &[Lie] = &[Lie::bytes(Sysno::read, alias::OLD, alias::NEW)];
@@ -160,23 +158,6 @@ fn taken(pipe: &Pipe) -> Result<Sharing, Stop> {
         0 => Sharing::of(&bytes[..count]),
         more => Err(Stop::broken(format!("{more} bytes more are in the pipe than were given"))),
     }
-}
-
-/// The address of two pages that only this process can access, mapped until it ends. The second one has been touched.
-fn two_secret_pages() -> Result<usize, Stop> {
-    let secret = open::memfd_secret()?;
-    danger::SECRET_MEMORY.avoid()?;
-    aside(|| {
-        io::truncate(&secret, 2 * page() as u64).setup("ftruncate")?;
-        let access = Prot::READ | Prot::WRITE;
-        // SAFETY: a new mapping where the kernel likes, which nothing else knows.
-        let start =
-            unsafe { mmap(std::ptr::null_mut(), 2 * page(), access, MapFlags::SHARED, Some((&secret).into()), 0) };
-        let start = start.setup("mmap")?;
-        // SAFETY: the page is ours, and writable.
-        unsafe { start.add(page()).write(b's') };
-        Ok(start.expose_provenance())
-    })
 }
 
 /// A protection key that denies every access.
