@@ -14,6 +14,7 @@ mod length;
 mod moves;
 mod o_direct;
 mod offset;
+mod path;
 mod sample;
 mod sharing;
 mod sink;
@@ -31,6 +32,7 @@ pub const CLAIMS: &[&[Claim]] = &[
     abi::CLAIMS,
     call::CLAIMS,
     copies::CLAIMS,
+    path::CLAIMS,
     sample::CLAIMS,
     ends::CLAIMS,
     entries::CLAIMS,
