@@ -7,10 +7,8 @@ mod fuse;
 mod given_pages;
 mod madvise;
 mod mmap;
-mod mmap_end;
 mod mmap_manual;
 mod mmap_pages;
-mod mmap_peers;
 mod mmap_write;
 mod mremap;
 mod msync;
@@ -46,11 +44,8 @@ use crate::claim::Registry;
 pub const REGISTRY: Registry = Registry::new(&[
     &[
         read_write::CLAIMS,
-        mmap::CLAIMS,
         mmap_manual::CLAIMS,
         mmap_pages::CLAIMS,
-        mmap_peers::CLAIMS,
-        mmap_end::CLAIMS,
         msync::CLAIMS,
         mremap::CLAIMS,
         madvise::CLAIMS,
@@ -79,6 +74,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         redis::CLAIMS,
         redis_servers::CLAIMS,
     ],
+    mmap::CLAIMS,
     tee::CLAIMS,
     mmap_write::CLAIMS,
     vmsplice::CLAIMS,

@@ -1,19 +1,18 @@
 //! `mremap` and `munmap`: behaviour that LTP checks, beyond their manual pages.
 
-use super::mmap::{PRIVATE, READ, SHARED, WRITE, is_mapped, note};
-use super::mmap_pages::{mapped, note_page, protect, remap};
+use super::mmap::{PRIVATE, READ, SHARED, WRITE};
+use super::mmap_manual::note;
+use super::mmap_pages::{mapped, protect, remap};
 use crate::claim::source::Source;
 use crate::claim::{Answer, Claim};
-use crate::interpose::lie::{Lie, What};
+use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::Lab;
-use crate::lab::io::{NO_FD, ask};
 use crate::lab::pages::{PAGE, lettered, letters, mapping_at};
-use crate::verdict::{Lack, Observation, Setup, Stop};
+use crate::verdict::{Observation, Setup, Stop};
 use syscalls::{Errno, Sysno};
 
 const MREMAP: Source = Source::Man("mremap(2), man-pages 6.20");
-const MUNMAP: Source = Source::Man("munmap(2), man-pages 6.20");
 const FIXED: usize = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
 
 /// Claims about moving and removing mappings.
@@ -54,43 +53,6 @@ pub const CLAIMS: &[Claim] = &[
                 ("pages with the last one apart", Answer::Says("abc")),
                 ("mappings with the first one apart", Answer::Says("a bc")),
                 ("pages with the first one apart", Answer::Says("abc")),
-            ],
-        )
-    },
-    Claim {
-        statement: "munmap() of a range that is not in user memory fails with EINVAL.",
-        sources: &[MUNMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap03.c")],
-        about: &[Sysno::munmap],
-        lies: &Lie::otherwise(Sysno::munmap),
-        ..Claim::of_answers(
-            "mmap.munmap.outside",
-            mmap_munmap_outside,
-            &[
-                ("munmap(2^64 - 4096, 4096)", Answer::Fails(Errno::EINVAL)),
-                ("munmap(2^63, 4096)", Answer::Fails(Errno::EINVAL)),
-            ],
-        )
-    },
-    Claim {
-        statement: "When a process has as many mappings as it may, munmap() that would split one fails with ENOMEM; at its end it succeeds.",
-        method: "Gives every second page of an area another protection until that fails, then takes the middle page of a file's three, \
-                 and the last.",
-        sources: &[MUNMAP, Source::Thread("LTP @6958277, testcases/kernel/syscalls/munmap/munmap04.c")],
-        about: &[Sysno::munmap],
-        lies: &[
-            Lie::accepted(Sysno::munmap),
-            Lie::about(Sysno::munmap, What::OtherErrno(libc::EINVAL)),
-            Lie::refused(Sysno::munmap, libc::ENOMEM).after(1),
-        ],
-        ..Claim::of_answers(
-            "mmap.munmap.limit",
-            mmap_munmap_limit,
-            &[
-                ("munmap(second page of three)", Answer::Fails(Errno::ENOMEM)),
-                ("second page", Answer::Says("mapped")),
-                ("munmap(third page of three)", Answer::Is(0)),
-                ("third page", Answer::Says("gone")),
-                ("first page", Answer::Says("a")),
             ],
         )
     },
@@ -144,63 +106,5 @@ fn mmap_mremap_merged(lab: &Lab) -> Result<Observation, Stop> {
         let pages = if mappings.contains('-') { "not all there".to_owned() } else { letters(area, 3)? };
         seen.text(format!("pages with {name}"), pages);
     }
-    Ok(seen)
-}
-
-/// Calls `munmap` on pages that belong to the experiment, or on unmapped pages.
-fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
-    // SAFETY: no reference exists to memory that is mapped for an experiment.
-    unsafe { ask(Sysno::munmap, [address, length, 0, 0, 0, 0]) }
-}
-
-fn mmap_munmap_outside(_lab: &Lab) -> Result<Observation, Stop> {
-    let mut seen = Observation::new();
-    // If a range that begins inside is not refused, it would unmap pages of the experiment.
-    for (fact, address) in [("munmap(2^64 - 4096, 4096)", 0_usize.wrapping_sub(PAGE)), ("munmap(2^63, 4096)", 1 << 63)]
-    {
-        seen.call(fact, unmap(address, PAGE));
-    }
-    Ok(seen)
-}
-
-/// The maximum number of mappings of a process.
-fn maximum() -> Result<usize, Stop> {
-    const PATH: &str = "/proc/sys/vm/max_map_count";
-    /// More mappings would exceed the time limit of a claim.
-    const MOST: usize = 100_000;
-    let text = std::fs::read_to_string(PATH).setup(&format!("read {PATH}"))?;
-    let number = text.trim().parse().ok();
-    number.filter(|number| *number <= MOST).ok_or_else(|| {
-        Stop::untestable(
-            Lack::Resource,
-            format!("a process may have {} mappings", text.trim()),
-            format!("sysctl vm.max_map_count={MOST}"),
-        )
-    })
-}
-
-fn mmap_munmap_limit(lab: &Lab) -> Result<Observation, Stop> {
-    const NOTHING: usize = PRIVATE | libc::MAP_ANONYMOUS as usize;
-    let pages = mapped(&lettered(lab, 3)?, 3, READ, PRIVATE)?;
-    let length = (aside(maximum)? + 2) * PAGE;
-    // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
-    let area = aside(|| unsafe { ask(Sysno::mmap, [0, length, 0, NOTHING, NO_FD, 0]) });
-    let area = area.setup("mmap")?;
-    let others = (area + PAGE..area + length).step_by(2 * PAGE);
-    let refused = aside(|| others.map(|page| protect(page, PAGE, READ)).find(Result::is_err));
-    if refused != Some(Err(Errno::ENOMEM)) {
-        return Err(Stop::broken(format!("no limit of mappings: {refused:?}")));
-    }
-    let middle = unmap(pages + PAGE, PAGE);
-    let kept = is_mapped(pages + PAGE)?;
-    let last = unmap(pages + 2 * PAGE, PAGE);
-    // The next steps may need mappings.
-    aside(|| unmap(area, length)).setup("munmap")?;
-    let mut seen = Observation::new();
-    seen.call("munmap(second page of three)", middle);
-    seen.text("second page", if kept { "mapped" } else { "gone" });
-    seen.call("munmap(third page of three)", last);
-    note_page(&mut seen, "third page", pages + 2 * PAGE)?;
-    seen.text("first page", letters(pages, 1)?);
     Ok(seen)
 }

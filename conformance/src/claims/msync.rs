@@ -1,6 +1,6 @@
 //! `msync`, and stores through a large mapping: behaviour that LTP and gVisor check.
 
-use super::mmap::{READ, SHARED, WRITE, map, note};
+use super::mmap::{READ, SHARED, WRITE};
 use super::mmap_manual::sync;
 use super::mmap_pages::mapped;
 use crate::claim::source::Source;
@@ -8,10 +8,9 @@ use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::filesystems::file_on;
-use crate::lab::pages::{PAGE, in_child, letter, lettered, store};
-use crate::lab::{Lab, io, pattern};
+use crate::lab::pages::{PAGE, letter, lettered, store};
+use crate::lab::{Lab, io};
 use crate::verdict::{Lack, Observation, Setup, Stop};
-use nocopy_host::process::Ended;
 use std::fs::File;
 use syscalls::Sysno;
 
@@ -69,30 +68,7 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
-    Claim {
-        statement: "What is stored through a shared mapping of 4 MiB is in the file, all of it.",
-        method: "A child stores to every byte through a mapping for writing alone of a file without blocks; the file is read and compared.",
-        sources: &[
-            Source::Man("mmap(2), man-pages 6.20"),
-            Source::Thread(
-                "LTP @6958277, testcases/kernel/syscalls/mmap/mmap21.c; gVisor @3c5eee1, test/syscalls/linux/mmap.cc",
-            ),
-        ],
-        about: &[Sysno::mmap],
-        lies: &[Lie::about(Sysno::pread64, What::Garbled), Lie::bytes(Sysno::pread64, 250, 0)],
-        ..Claim::of_answers(
-            "mmap.shared.large",
-            mmap_shared_large,
-            &[
-                ("mmap(4 MiB, PROT_WRITE, MAP_SHARED)", Answer::Says("mapped")),
-                ("bytes read from the file", Answer::Is(LARGE as u64)),
-                ("the file", Answer::Says("what was stored")),
-            ],
-        )
-    },
 ];
-
-const LARGE: usize = 4 << 20;
 
 fn mmap_msync_async(lab: &Lab) -> Result<Observation, Stop> {
     let file = lettered(lab, 1)?;
@@ -164,31 +140,5 @@ fn mmap_msync_clean(lab: &Lab) -> Result<Observation, Stop> {
     // A page that has been written back may have been unmapped, so it is read first.
     aside(|| letter(page))?;
     seen.text("page after msync()", aside(|| dirtiness(page))?);
-    Ok(seen)
-}
-
-fn mmap_shared_large(lab: &Lab) -> Result<Observation, Stop> {
-    let content = pattern(LARGE);
-    let file = lab.empty_file()?;
-    aside(|| io::truncate(&file, LARGE as u64)).setup("ftruncate")?;
-    let mut seen = Observation::new();
-    let area = map(&file, LARGE, WRITE, SHARED, 0);
-    note(&mut seen, "mmap(4 MiB, PROT_WRITE, MAP_SHARED)", area)?;
-    let area = area.setup("mmap")?;
-    let ended = in_child(|| {
-        let target = std::ptr::with_exposed_provenance_mut::<u8>(area);
-        for (index, byte) in content.iter().enumerate() {
-            // SAFETY: the byte is in the mapping, to which no reference exists.
-            unsafe { target.add(index).write_volatile(*byte) };
-        }
-    })?;
-    if ended != Ended::Exited(0) {
-        return Err(Stop::broken(format!("the child that stores: {ended}")));
-    }
-    let mut read = vec![0; LARGE];
-    let count = io::pread_full(&file, &mut read, 0).setup("pread")?;
-    seen.count("bytes read from the file", count as u64);
-    let same = read == content;
-    seen.text("the file", if same { "what was stored" } else { "other bytes" });
     Ok(seen)
 }

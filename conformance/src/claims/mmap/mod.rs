@@ -1,0 +1,280 @@
+//! `mmap`, `munmap`, and what a mapping shows.
+
+mod anonymous;
+mod dev_zero;
+mod end;
+mod errors;
+mod fixed;
+mod flags;
+mod full;
+mod life;
+mod locked;
+mod maps;
+mod munmap;
+mod offset;
+mod populate;
+mod private;
+mod protection;
+mod sealed;
+mod self_;
+mod shared;
+mod socket;
+mod sync;
+mod times;
+mod truncated;
+
+use crate::claims::prelude::*;
+use crate::lab::filesystems::file_on;
+use crate::lab::pages::{letter, letters, load, store_in_child};
+use nocopy_host::process::Ended;
+use std::os::fd::AsRawFd;
+
+/// Claims about mappings.
+pub const CLAIMS: &[&[Claim]] = &[
+    errors::CLAIMS,
+    flags::CLAIMS,
+    anonymous::CLAIMS,
+    dev_zero::CLAIMS,
+    socket::CLAIMS,
+    sealed::CLAIMS,
+    offset::CLAIMS,
+    fixed::CLAIMS,
+    munmap::CLAIMS,
+    life::CLAIMS,
+    private::CLAIMS,
+    shared::CLAIMS,
+    end::CLAIMS,
+    truncated::CLAIMS,
+    protection::CLAIMS,
+    populate::CLAIMS,
+    locked::CLAIMS,
+    maps::CLAIMS,
+    sync::CLAIMS,
+    times::CLAIMS,
+    self_::CLAIMS,
+    full::CLAIMS,
+];
+
+pub(super) const READ: usize = libc::PROT_READ as usize;
+pub(super) const WRITE: usize = libc::PROT_WRITE as usize;
+const EXECUTE: usize = libc::PROT_EXEC as usize;
+pub(super) const SHARED: usize = libc::MAP_SHARED as usize;
+pub(super) const PRIVATE: usize = libc::MAP_PRIVATE as usize;
+const VALIDATE: usize = libc::MAP_SHARED_VALIDATE as usize;
+const ANONYMOUS: usize = libc::MAP_ANONYMOUS as usize;
+/// Both types, with their names.
+const TYPES: [(&str, usize); 2] = [("shared", SHARED), ("private", PRIVATE)];
+
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::mmap);
+
+const MAPPED: &str = "mapped";
+const THERE: &str = "there";
+const GONE: &str = "gone";
+const DONE: &str = "done";
+const SIGBUS: &str = "SIGBUS";
+const SIGSEGV: &str = "SIGSEGV";
+
+/// A claim about the answers of `mmap`.
+#[track_caller]
+const fn about_mmap(id: &'static str, statement: &'static str) -> Claim {
+    claim(id, statement).about(&[Sysno::mmap]).turned_by(OTHERWISE)
+}
+
+/// `mmap` with these arguments. The mapping stays until the experiment ends.
+pub(super) fn map(
+    file: &impl AsFd,
+    length: usize,
+    protection: usize,
+    flags: usize,
+    offset: usize,
+) -> Result<usize, Errno> {
+    // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
+    unsafe { map_with(file, 0, length, protection, flags, offset) }
+}
+
+/// The same, at an address.
+///
+/// # Safety
+///
+/// If the flags allow the mapping to replace others, nothing may use the replaced mapping afterwards.
+pub(super) unsafe fn map_with(
+    file: &impl AsFd,
+    address: usize,
+    length: usize,
+    protection: usize,
+    flags: usize,
+    offset: usize,
+) -> Result<usize, Errno> {
+    // SAFETY: by this function's condition nothing uses a mapping that is replaced.
+    unsafe { ask(Sysno::mmap, [address, length, protection, flags, argument(file), offset]) }
+}
+
+/// Maps memory of no file.
+fn map_anonymous(length: usize, protection: usize, flags: usize) -> Result<usize, Errno> {
+    // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
+    unsafe { ask(Sysno::mmap, [0, length, protection, flags | ANONYMOUS, NO_FD, 0]) }
+}
+
+/// Maps a file for an experiment about another call.
+fn mapped(file: &impl AsFd, pages: usize, protection: usize, flags: usize) -> Result<usize, Stop> {
+    aside(|| map(file, pages * page(), protection, flags, 0)).setup("mmap")
+}
+
+/// `munmap` of pages of the experiment, or of unmapped ones.
+fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
+    // SAFETY: no reference exists to memory that is mapped for an experiment.
+    unsafe { ask(Sysno::munmap, [address, length, 0, 0, 0, 0]) }
+}
+
+/// `mprotect` of pages of the experiment.
+fn protect(address: usize, length: usize, protection: usize) -> Result<usize, Errno> {
+    // SAFETY: no reference exists to memory that is mapped for an experiment.
+    unsafe { ask(Sysno::mprotect, [address, length, protection, 0, 0, 0]) }
+}
+
+/// `msync` of a page.
+fn sync(address: usize, flags: libc::c_int) -> Result<usize, Errno> {
+    // SAFETY: msync changes nothing in memory.
+    unsafe { ask(Sysno::msync, [address, page(), flags.cast_unsigned() as usize, 0, 0, 0]) }
+}
+
+/// `ftruncate` to any length.
+fn truncate(file: &File, length: usize) -> Result<usize, Errno> {
+    // SAFETY: ftruncate takes no pointer.
+    unsafe { ask(Sysno::ftruncate, [argument(file), length, 0, 0, 0, 0]) }
+}
+
+/// `read` of `/dev/zero` into memory that may not be writable.
+fn read_zero_into(address: usize) -> Result<Result<usize, Errno>, Stop> {
+    let zero = aside(|| File::open("/dev/zero")).setup("open /dev/zero")?;
+    // SAFETY: the kernel checks every access, and no reference exists to memory that is mapped for an experiment.
+    Ok(io::again(|| unsafe { ask(Sysno::read, [argument(&zero), address, 1, 0, 0, 0]) }))
+}
+
+/// The address of consecutive free pages: they have just been mapped and unmapped.
+fn free_pages(lab: &Lab, pages: usize) -> Result<usize, Stop> {
+    let address = mapped(&lab.file(b"bytes")?, pages, READ, PRIVATE)?;
+    aside(|| unmap(address, pages * page())).setup("munmap")?;
+    if is_mapped(address)? { Err(Stop::broken("munmap() left the page")) } else { Ok(address) }
+}
+
+/// Whether a page is mapped. `ENOMEM` of `mincore` means that it is not. Any other errno is an error of the experiment.
+pub(super) fn is_mapped(address: usize) -> Result<bool, Stop> {
+    let mut resident = [0_u8; 1];
+    let resident = resident.as_mut_ptr().expose_provenance();
+    // SAFETY: mincore writes one byte for the one page.
+    match aside(|| unsafe { ask(Sysno::mincore, [address, 1, resident, 0, 0, 0]) }) {
+        Err(ENOMEM) => Ok(false),
+        answer => answer.setup("mincore").map(|_| true),
+    }
+}
+
+/// Stops the experiment if a mapping does not show these pages of its file.
+fn must_show(area: usize, pages: &str) -> Result<(), Stop> {
+    if aside(|| letters(area, pages.len()))? == pages {
+        Ok(())
+    } else {
+        Err(Stop::broken("the mapping does not show the file"))
+    }
+}
+
+/// An empty file on ext4 and one on xfs, of those that are mounted, with the name of the file system.
+fn on_disks(lab: &Lab) -> Result<Vec<(File, String)>, Stop> {
+    let mut found = Vec::new();
+    let mut lack = None;
+    for name in ["ext4", "xfs"] {
+        match file_on(lab, &[name]) {
+            Ok(file) => found.push(file),
+            Err(stop @ Stop::Untestable(_)) => lack = Some(stop),
+            Err(stop) => return Err(stop),
+        }
+    }
+    if found.is_empty() { Err(lack.unwrap_or_else(|| Stop::broken("no disks"))) } else { Ok(found) }
+}
+
+/// Writes a file back, and drops what is not mapped of it from the page cache.
+fn drop_cache(file: &File) -> Result<(), Stop> {
+    file.sync_all().setup("fsync")?;
+    // SAFETY: posix_fadvise takes no pointer.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        errno => Err(Stop::from_setup("posix_fadvise", Errno::new(errno))),
+    }
+}
+
+/// How a child has ended that touched memory.
+fn word_for(ended: Ended) -> String {
+    match ended {
+        Ended::Exited(0) => DONE.to_owned(),
+        Ended::Signalled(libc::SIGBUS) => SIGBUS.to_owned(),
+        Ended::Signalled(libc::SIGSEGV) => SIGSEGV.to_owned(),
+        ended => ended.to_string(),
+    }
+}
+
+/// What experiments note about memory in one step.
+trait SeeMemory {
+    /// Whether a call has made a mapping: `mapped`, or its errno.
+    fn mapped(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop>;
+    /// Whether it has made one at this address: `there`, or its errno.
+    fn there(&mut self, fact: impl Into<String>, address: Result<usize, Errno>, wanted: usize) -> Noted<'_>;
+    /// Whether a page is mapped: `mapped` or `gone`.
+    fn page(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop>;
+    /// How a load ends, in a child: `done`, or the signal.
+    fn load(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop>;
+    /// How a store ends, in a child.
+    fn store(&mut self, fact: impl Into<String>, address: usize, byte: u8) -> Result<Noted<'_>, Stop>;
+    /// The byte that a mapping shows at its address, as a letter.
+    fn letter(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop>;
+    /// The pages that a mapping shows, a letter each.
+    fn letters(&mut self, fact: impl Into<String>, address: usize, pages: usize) -> Result<Noted<'_>, Stop>;
+    /// The byte of a file at an offset, as a letter.
+    fn byte(&mut self, fact: impl Into<String>, file: &File, offset: u64) -> Result<Noted<'_>, Stop>;
+}
+
+impl SeeMemory for Observation {
+    fn mapped(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop> {
+        Ok(match address {
+            Ok(address) if is_mapped(address)? => self.text(fact, MAPPED),
+            Ok(_) => self.text(fact, "no mapping at the address"),
+            Err(errno) => self.call(fact, Err(errno)),
+        })
+    }
+
+    fn there(&mut self, fact: impl Into<String>, address: Result<usize, Errno>, wanted: usize) -> Noted<'_> {
+        match address {
+            Ok(address) if address == wanted => self.text(fact, THERE),
+            Ok(_) => self.text(fact, "elsewhere"),
+            Err(errno) => self.call(fact, Err(errno)),
+        }
+    }
+
+    fn page(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop> {
+        Ok(self.text(fact, if is_mapped(address)? { MAPPED } else { GONE }))
+    }
+
+    fn load(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop> {
+        Ok(self.text(fact, word_for(load(address)?)))
+    }
+
+    fn store(&mut self, fact: impl Into<String>, address: usize, byte: u8) -> Result<Noted<'_>, Stop> {
+        Ok(self.text(fact, word_for(store_in_child(address, byte)?)))
+    }
+
+    fn letter(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop> {
+        Ok(match address {
+            Ok(address) if is_mapped(address)? => self.text(fact, letter(address)?),
+            _ => self.text(fact, "no mapping"),
+        })
+    }
+
+    fn letters(&mut self, fact: impl Into<String>, address: usize, pages: usize) -> Result<Noted<'_>, Stop> {
+        Ok(self.text(fact, letters(address, pages)?))
+    }
+
+    fn byte(&mut self, fact: impl Into<String>, file: &File, offset: u64) -> Result<Noted<'_>, Stop> {
+        let mut byte = [b'?'];
+        io::pread_full(file, &mut byte, offset).setup("pread")?;
+        Ok(self.text(fact, if byte == [0] { '0' } else { char::from(byte[0]) }))
+    }
+}

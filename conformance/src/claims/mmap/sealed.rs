@@ -1,0 +1,29 @@
+//! Mappings of sealed files.
+
+use super::{MAPPED, PRIVATE, READ, SHARED, SeeMemory, WRITE, about_mmap, map, protect};
+use crate::claims::prelude::*;
+use crate::lab::open::sealed_memfd;
+
+pub const CLAIMS: &[Claim] = &[about_mmap(
+    "mmap.sealed.write",
+    "mmap(PROT_WRITE, MAP_SHARED) of a memfd with F_SEAL_WRITE fails with EPERM; MAP_PRIVATE, or MAP_SHARED for reading, succeeds.",
+)
+.published(&[
+    man("mmap(2)", "ERRORS, EPERM"),
+    gvisor("memfd.cc", "MemfdTest.SealWriteWithMmap").since("6.13"),
+    selftest("memfd/memfd_test.c", "test_seal_write_map_read_shared, mfd_fail_write").since("7.3"),
+])
+.turned_by(&[Lie::accepted(Sysno::mmap), Lie::about(Sysno::mmap, What::OtherErrno(libc::EACCES))])
+.tried(|_lab, see| {
+    let sealed = sealed_memfd(libc::F_SEAL_WRITE)?;
+    let with = |protection, flags| map(&sealed, page(), protection, flags, 0);
+    see.mapped("mmap(sealed memfd, PROT_WRITE, MAP_SHARED)", with(WRITE, SHARED))?.fails(EPERM);
+    see.mapped("mmap(sealed memfd, PROT_READ|PROT_WRITE, MAP_SHARED)", with(READ | WRITE, SHARED))?.fails(EPERM);
+    see.mapped("mmap(sealed memfd, PROT_READ|PROT_WRITE, MAP_PRIVATE)", with(READ | WRITE, PRIVATE))?.says(MAPPED);
+    let shared = with(READ, SHARED);
+    see.mapped("mmap(sealed memfd, PROT_READ, MAP_SHARED)", shared)?.says(MAPPED);
+    if let Ok(area) = shared {
+        see.call("mprotect(shared page, PROT_WRITE)", protect(area, page(), READ | WRITE));
+    }
+    Ok(())
+})];
