@@ -1,6 +1,8 @@
 //! The flags of `mmap`: the type, unknown ones, and ignored ones.
 
-use super::{DONE, MAPPED, READ, SHARED, SeeMemory, VALIDATE, WRITE, about_mmap, map};
+use super::{
+    DONE, MAPPED, READ, SHARED, SeeMapped, VALIDATE, WRITE, about_mmap, byte_of, first_of, map, store_in_child,
+};
 use crate::claims::prelude::*;
 use crate::lab::pages::lettered;
 
@@ -29,8 +31,8 @@ pub const CLAIMS: &[Claim] = &[
         let file = lettered(lab, 1)?;
         let area = map(&file, page(), READ | WRITE, BOTH, 0);
         see.mapped("mmap(MAP_SHARED|MAP_PRIVATE)", area)?.says(MAPPED);
-        see.store("store to the page in a child", area.unwrap_or(io::NOWHERE), b'z')?.says(DONE);
-        see.byte("byte of the file afterwards", &file, 0)?.says('z');
+        see.text("store in a child", store_in_child(area.unwrap_or(io::NOWHERE), b'z')?).says(DONE);
+        see.text("byte of the file afterwards", byte_of(&file, 0)?).says('z');
         let unknown = map(&file, page(), READ, BOTH | UNKNOWN, 0);
         see.mapped("mmap(MAP_SHARED|MAP_PRIVATE, flag 1 << 22)", unknown)?.fails(EOPNOTSUPP);
         Ok(())
@@ -51,9 +53,9 @@ pub const CLAIMS: &[Claim] = &[
     ])
     .tried(|lab, see| {
         let file = lettered(lab, 1)?;
-        see.mapped("mmap(MAP_SHARED, flag 1 << 22)", map(&file, page(), READ, SHARED | UNKNOWN, 0))?.says(MAPPED);
-        let validated = map(&file, page(), READ, VALIDATE | UNKNOWN, 0);
-        see.mapped("mmap(MAP_SHARED_VALIDATE, flag 1 << 22)", validated)?.fails(EOPNOTSUPP);
+        let with = |flags| map(&file, page(), READ, flags | UNKNOWN, 0);
+        see.mapped("mmap(MAP_SHARED, flag 1 << 22)", with(SHARED))?.says(MAPPED);
+        see.mapped("mmap(MAP_SHARED_VALIDATE, flag 1 << 22)", with(VALIDATE))?.fails(EOPNOTSUPP);
         Ok(())
     }),
     about_mmap(
@@ -64,16 +66,13 @@ pub const CLAIMS: &[Claim] = &[
     .about(&[Sysno::mmap, Sysno::pwrite64])
     .turned_by(&[Lie::refused(Sysno::mmap, libc::EINVAL), Lie::refused(Sysno::pwrite64, libc::ETXTBSY)])
     .tried(|lab, see| {
-        for (name, flags) in [
-            ("MAP_DENYWRITE", DENYWRITE),
-            ("MAP_EXECUTABLE", EXECUTABLE),
-            ("MAP_DENYWRITE|MAP_EXECUTABLE", DENYWRITE | EXECUTABLE),
-        ] {
+        let each = [("MAP_DENYWRITE", DENYWRITE), ("MAP_EXECUTABLE", EXECUTABLE), ("both", DENYWRITE | EXECUTABLE)];
+        for (name, flags) in each {
             let file = lettered(lab, 1)?;
             let area = map(&file, page(), READ, SHARED | flags, 0);
             see.mapped(format!("mmap(file open for writing, {name})"), area)?.says(MAPPED);
-            see.call(format!("pwrite(file, \"b\", 0) with {name}"), io::pwrite(&file, b"b", 0)).is(1);
-            see.letter(format!("first byte of the mapping with {name}"), area)?.says('b');
+            see.call(format!("pwrite(file, \"b\", 0), {name}"), io::pwrite(&file, b"b", 0)).is(1);
+            see.text(format!("first byte of the mapping, {name}"), first_of(area)?).says('b');
         }
         Ok(())
     }),

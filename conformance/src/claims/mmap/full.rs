@@ -1,13 +1,13 @@
 //! Stores for which a disk has no room.
 
-use super::{DONE, READ, SHARED, SIGBUS, SeeMemory, WRITE, about_mmap, drop_cache, mapped, unmap};
+use super::{DONE, READ, SHARED, SIGBUS, WRITE, about_mmap, byte_of, drop_cache, mapped, store_in_child, unmap};
 use crate::claims::prelude::*;
 use crate::lab::pages::{UNHARMED, store};
 use crate::lab::{ext4, mounts};
 
 pub const CLAIMS: &[Claim] = &[about_mmap(
     "mmap.full.hole",
-    "On a full ext4 with blocks of 1 KiB, a store into a hole of a mapped file raises SIGBUS, with delalloc and with nodelalloc.",
+    "On a full ext4 with blocks of 1 KiB, a store into a hole of a mapped file raises SIGBUS, delalloc or nodelalloc.",
 )
 .published(&[
     ltp("mmap16.c", "run_single"),
@@ -17,8 +17,8 @@ pub const CLAIMS: &[Claim] = &[about_mmap(
 .turned_by(&[UNHARMED, Lie::bytes(Sysno::pread64, b'z', 0)])
 .modules(&["loop", "ext4"])
 .method(
-    "Maps a file of one block, stores to it, makes it a page long, fills the file system, and stores past the first block. \
-     Then there is room again: stores once more, and reads what is on the disk.",
+    "Stores past the first block of a mapped file that was made a page long; stores again when there is room, and \
+     reads what is on the disk.",
 )
 .tried(|_lab, see| {
     for option in [c"delalloc", c"nodelalloc"] {
@@ -33,33 +33,29 @@ pub const CLAIMS: &[Claim] = &[about_mmap(
         aside(|| io::truncate(&file, page() as u64)).setup("ftruncate")?;
         see.call(format!("pwrite() when full, {name}"), aside(|| fill(&filler))?).fails(ENOSPC);
         let hole = area + ext4::BLOCK;
-        see.store(format!("store into the hole, {name}"), hole, b'z')?.says(SIGBUS);
+        see.text(format!("store into the hole, {name}"), store_in_child(hole, b'z')?).says(SIGBUS);
         aside(|| io::truncate(&filler, 0)).setup("ftruncate")?;
         aside(|| filler.sync_all()).setup("fsync")?;
-        see.store(format!("store with room, {name}"), hole, b'z')?.says(DONE);
+        see.text(format!("store with room, {name}"), store_in_child(hole, b'z')?).says(DONE);
         aside(|| unmap(area, page())).setup("munmap")?;
         aside(|| drop_cache(&file))?;
-        see.byte(format!("byte on the disk, {name}"), &file, ext4::BLOCK as u64)?.says('z');
+        see.text(format!("byte on the disk, {name}"), byte_of(&file, ext4::BLOCK)?).says('z');
     }
     Ok(())
 })];
 
-/// Writes blocks until there is no room even after everything has been written back. Returns the result of the last write.
+/// Writes blocks until there is no room even after a write-back. Returns the result of the last write.
 fn fill(filler: &File) -> Result<Result<usize, Errno>, Stop> {
-    let block = [b'f'; ext4::BLOCK];
-    let mut end = 0;
+    let (block, mut end, mut synced) = ([b'f'; ext4::BLOCK], 0, None);
     loop {
-        let before = end;
-        let last = loop {
-            match io::pwrite(filler, &block, end) {
-                Ok(count @ 1..) => end += count as u64,
-                Err(errno @ (EPERM | EIO)) => return Err(Stop::from_setup("fill the file system", errno)),
-                other => break other,
+        match io::pwrite(filler, &block, end) {
+            Ok(count @ 1..) => end += count as u64,
+            Err(errno @ (EPERM | EIO)) => return Err(Stop::from_setup("fill the file system", errno)),
+            last if synced == Some(end) => return Ok(last),
+            _ => {
+                filler.sync_all().setup("fsync")?;
+                synced = Some(end);
             }
-        };
-        filler.sync_all().setup("fsync")?;
-        if end == before {
-            return Ok(last);
         }
     }
 }

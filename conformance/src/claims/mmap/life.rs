@@ -1,8 +1,8 @@
 //! What a mapping outlives, and who shares it.
 
-use super::{DONE, MAPPED, PRIVATE, READ, SHARED, SeeMemory, WRITE, about_mmap, map};
+use super::{DONE, MAPPED, PRIVATE, READ, SHARED, SeeMapped, WRITE, about_mmap, map, store_in_child};
 use crate::claims::prelude::*;
-use crate::lab::pages::lettered;
+use crate::lab::pages::{letter, lettered, letters};
 
 pub const CLAIMS: &[Claim] = &[
     about_mmap("mmap.life.descriptor-closed", "A mapping still shows the file after its descriptor has been closed.")
@@ -13,7 +13,7 @@ pub const CLAIMS: &[Claim] = &[
             let area = map(&file, 2 * page(), READ, PRIVATE, 0);
             see.mapped("mmap(file)", area)?.says(MAPPED);
             drop(file);
-            see.letters("pages of the mapping after close(file)", area.setup("mmap")?, 2)?.says("ab");
+            see.text("pages of the mapping after close(file)", letters(area.setup("mmap")?, 2)?).says("ab");
             Ok(())
         }),
     about_mmap(
@@ -29,8 +29,8 @@ pub const CLAIMS: &[Claim] = &[
             let area = map(&file, page(), READ | WRITE, flags, 0);
             see.mapped(format!("mmap({name})"), area)?.says(MAPPED);
             let area = area.setup("mmap")?;
-            see.store(format!("store to the {name} mapping in a child"), area, b'b')?.says(DONE);
-            see.letter(format!("{name} mapping after the child's store"), Ok(area))?.says(byte);
+            see.text(format!("store to the {name} mapping in a child"), store_in_child(area, b'b')?).says(DONE);
+            see.text(format!("{name} mapping after the child's store"), letter(area)?).says(byte);
         }
         Ok(())
     }),

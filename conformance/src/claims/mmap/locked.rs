@@ -1,6 +1,6 @@
 //! `MAP_LOCKED`.
 
-use super::{MAPPED, PRIVATE, READ, SeeMemory, about_mmap, map};
+use super::{MAPPED, PRIVATE, READ, SeeMapped, about_mmap, map};
 use crate::claims::prelude::*;
 use crate::lab::pages::lettered;
 

@@ -13,28 +13,20 @@ pub const CLAIMS: &[Claim] = &[about_mmap(
 .turned_by(&[Lie::bytes(Sysno::read, b'x', b'-'), Lie::bytes(Sysno::read, b'p', b's')])
 .method("Maps a memfd and anonymous memory with each of the eight protections, and looks each mapping up.")
 .tried(|_lab, see| {
-    let file = File::from(sealed_memfd(0)?);
-    aside(|| io::truncate(&file, page() as u64)).setup("ftruncate")?;
+    let file = sealed_memfd(0)?;
     for (kind, flags) in TYPES {
-        for of_file in [true, false] {
-            let (mut shown, mut expected) = (Vec::new(), Vec::new());
-            for protection in 0..=(READ | WRITE | EXECUTE) {
-                let area = if of_file {
-                    map(&file, page(), protection, flags, 0)
-                } else {
-                    map_anonymous(page(), protection, flags)
-                };
-                shown.push(match area {
-                    Ok(area) => mapping_at(area)?.map_or("none".to_owned(), |found| found.access),
-                    Err(errno) => format!("{errno:?}"),
-                });
-                let given = [(READ, 'r'), (WRITE, 'w'), (EXECUTE, 'x')];
-                let given = given.iter().map(|(bit, letter)| if protection & bit == 0 { '-' } else { *letter });
-                expected.push(given.chain(kind.chars().take(1)).collect::<String>());
-            }
-            let what = if of_file { "a memfd" } else { "no file" };
-            see.text(format!("{kind} mappings of {what}"), shown.join(" ")).says(expected.join(" "));
-        }
+        let shown = |map: &dyn Fn(usize) -> Result<usize, Errno>| {
+            let each = (0..=(READ | WRITE | EXECUTE)).map(|protection| match map(protection) {
+                Ok(area) => Ok(mapping_at(area)?.map_or("none".to_owned(), |found| found.access)),
+                Err(errno) => Ok(format!("{errno:?}")),
+            });
+            Ok(each.collect::<Result<Vec<String>, Stop>>()?.join(" "))
+        };
+        let expected = "--- r-- -w- rw- --x r-x -wx rwx".replace(' ', &format!("{} ", &kind[..1])) + &kind[..1];
+        let of_memfd = shown(&|protection| map(&file, page(), protection, flags, 0))?;
+        see.text(format!("{kind} mappings of a memfd"), of_memfd).says(&expected);
+        let anonymous = shown(&|protection| map_anonymous(page(), protection, flags))?;
+        see.text(format!("{kind} mappings of no file"), anonymous).says(&expected);
     }
     Ok(())
 })];

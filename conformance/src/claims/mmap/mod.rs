@@ -25,7 +25,7 @@ mod truncated;
 
 use crate::claims::prelude::*;
 use crate::lab::filesystems::file_on;
-use crate::lab::pages::{letter, letters, load, store_in_child};
+use crate::lab::pages::{self, letter, lettered, letters};
 use nocopy_host::process::Ended;
 use std::os::fd::AsRawFd;
 
@@ -68,8 +68,6 @@ const TYPES: [(&str, usize); 2] = [("shared", SHARED), ("private", PRIVATE)];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::mmap);
 
 const MAPPED: &str = "mapped";
-const THERE: &str = "there";
-const GONE: &str = "gone";
 const DONE: &str = "done";
 const SIGBUS: &str = "SIGBUS";
 const SIGSEGV: &str = "SIGSEGV";
@@ -80,14 +78,11 @@ const fn about_mmap(id: &'static str, statement: &'static str) -> Claim {
     claim(id, statement).about(&[Sysno::mmap]).turned_by(OTHERWISE)
 }
 
+/// The address of a mapping, or why there is none.
+type Area = Result<usize, Errno>;
+
 /// `mmap` with these arguments. The mapping stays until the experiment ends.
-pub(super) fn map(
-    file: &impl AsFd,
-    length: usize,
-    protection: usize,
-    flags: usize,
-    offset: usize,
-) -> Result<usize, Errno> {
+pub(super) fn map(file: &impl AsFd, length: usize, protection: usize, flags: usize, offset: usize) -> Area {
     // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
     unsafe { map_with(file, 0, length, protection, flags, offset) }
 }
@@ -104,13 +99,13 @@ pub(super) unsafe fn map_with(
     protection: usize,
     flags: usize,
     offset: usize,
-) -> Result<usize, Errno> {
+) -> Area {
     // SAFETY: by this function's condition nothing uses a mapping that is replaced.
     unsafe { ask(Sysno::mmap, [address, length, protection, flags, argument(file), offset]) }
 }
 
 /// Maps memory of no file.
-fn map_anonymous(length: usize, protection: usize, flags: usize) -> Result<usize, Errno> {
+fn map_anonymous(length: usize, protection: usize, flags: usize) -> Area {
     // SAFETY: at an address of the kernel's choice a mapping overlaps nothing.
     unsafe { ask(Sysno::mmap, [0, length, protection, flags | ANONYMOUS, NO_FD, 0]) }
 }
@@ -169,27 +164,24 @@ pub(super) fn is_mapped(address: usize) -> Result<bool, Stop> {
     }
 }
 
-/// Stops the experiment if a mapping does not show these pages of its file.
-fn must_show(area: usize, pages: &str) -> Result<(), Stop> {
-    if aside(|| letters(area, pages.len()))? == pages {
-        Ok(())
-    } else {
-        Err(Stop::broken("the mapping does not show the file"))
-    }
+/// A file with a letter on each page, and a mapping of it.
+fn of_letters(lab: &Lab, pages: u8, protection: usize, flags: usize) -> Result<(File, usize), Stop> {
+    let file = lettered(lab, pages)?;
+    let area = mapped(&file, pages.into(), protection, flags)?;
+    Ok((file, area))
 }
 
-/// An empty file on ext4 and one on xfs, of those that are mounted, with the name of the file system.
+/// The same, whose pages have been read through the mapping.
+fn of_read_letters(lab: &Lab, pages: u8, flags: usize) -> Result<(File, usize), Stop> {
+    let (file, area) = of_letters(lab, pages, READ, flags)?;
+    let shown = aside(|| letters(area, pages.into()))?;
+    if "abc".starts_with(&shown) { Ok((file, area)) } else { Err(Stop::broken("the mapping does not show the file")) }
+}
+
+/// An empty file on each of ext4 and xfs that is mounted, with the name of the file system.
 fn on_disks(lab: &Lab) -> Result<Vec<(File, String)>, Stop> {
-    let mut found = Vec::new();
-    let mut lack = None;
-    for name in ["ext4", "xfs"] {
-        match file_on(lab, &[name]) {
-            Ok(file) => found.push(file),
-            Err(stop @ Stop::Untestable(_)) => lack = Some(stop),
-            Err(stop) => return Err(stop),
-        }
-    }
-    if found.is_empty() { Err(lack.unwrap_or_else(|| Stop::broken("no disks"))) } else { Ok(found) }
+    let found: Vec<_> = ["ext4", "xfs"].iter().filter_map(|name| file_on(lab, &[name]).ok()).collect();
+    if found.is_empty() { Ok(vec![file_on(lab, &["ext4", "xfs"])?]) } else { Ok(found) }
 }
 
 /// Writes a file back, and drops what is not mapped of it from the page cache.
@@ -202,7 +194,16 @@ fn drop_cache(file: &File) -> Result<(), Stop> {
     }
 }
 
-/// How a child has ended that touched memory.
+/// How a load ends, in a child: `done`, or the signal.
+fn load(address: usize) -> Result<String, Stop> {
+    pages::load(address).map(word_for)
+}
+
+/// How a store ends, in a child.
+fn store_in_child(address: usize, byte: u8) -> Result<String, Stop> {
+    pages::store_in_child(address, byte).map(word_for)
+}
+
 fn word_for(ended: Ended) -> String {
     match ended {
         Ended::Exited(0) => DONE.to_owned(),
@@ -212,69 +213,32 @@ fn word_for(ended: Ended) -> String {
     }
 }
 
-/// What experiments note about memory in one step.
-trait SeeMemory {
-    /// Whether a call has made a mapping: `mapped`, or its errno.
-    fn mapped(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop>;
-    /// Whether it has made one at this address: `there`, or its errno.
-    fn there(&mut self, fact: impl Into<String>, address: Result<usize, Errno>, wanted: usize) -> Noted<'_>;
-    /// Whether a page is mapped: `mapped` or `gone`.
-    fn page(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop>;
-    /// How a load ends, in a child: `done`, or the signal.
-    fn load(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop>;
-    /// How a store ends, in a child.
-    fn store(&mut self, fact: impl Into<String>, address: usize, byte: u8) -> Result<Noted<'_>, Stop>;
-    /// The byte that a mapping shows at its address, as a letter.
-    fn letter(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop>;
-    /// The pages that a mapping shows, a letter each.
-    fn letters(&mut self, fact: impl Into<String>, address: usize, pages: usize) -> Result<Noted<'_>, Stop>;
-    /// The byte of a file at an offset, as a letter.
-    fn byte(&mut self, fact: impl Into<String>, file: &File, offset: u64) -> Result<Noted<'_>, Stop>;
+/// The first byte of a mapping, as a letter.
+fn first_of(area: Area) -> Result<String, Stop> {
+    match area {
+        Ok(area) if is_mapped(area)? => letter(area),
+        _ => Ok("no mapping".to_owned()),
+    }
 }
 
-impl SeeMemory for Observation {
-    fn mapped(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop> {
-        Ok(match address {
-            Ok(address) if is_mapped(address)? => self.text(fact, MAPPED),
+/// The byte of a file at an offset, as a letter.
+fn byte_of(file: &File, offset: usize) -> Result<char, Stop> {
+    let mut byte = [b'?'];
+    io::pread_full(file, &mut byte, offset as u64).setup("pread")?;
+    Ok(if byte == [0] { '0' } else { char::from(byte[0]) })
+}
+
+trait SeeMapped {
+    /// Notes whether a call has made a mapping: `mapped`, or its errno.
+    fn mapped(&mut self, fact: impl Into<String>, area: Area) -> Result<Noted<'_>, Stop>;
+}
+
+impl SeeMapped for Observation {
+    fn mapped(&mut self, fact: impl Into<String>, area: Area) -> Result<Noted<'_>, Stop> {
+        Ok(match area {
+            Ok(area) if is_mapped(area)? => self.text(fact, MAPPED),
             Ok(_) => self.text(fact, "no mapping at the address"),
             Err(errno) => self.call(fact, Err(errno)),
         })
-    }
-
-    fn there(&mut self, fact: impl Into<String>, address: Result<usize, Errno>, wanted: usize) -> Noted<'_> {
-        match address {
-            Ok(address) if address == wanted => self.text(fact, THERE),
-            Ok(_) => self.text(fact, "elsewhere"),
-            Err(errno) => self.call(fact, Err(errno)),
-        }
-    }
-
-    fn page(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop> {
-        Ok(self.text(fact, if is_mapped(address)? { MAPPED } else { GONE }))
-    }
-
-    fn load(&mut self, fact: impl Into<String>, address: usize) -> Result<Noted<'_>, Stop> {
-        Ok(self.text(fact, word_for(load(address)?)))
-    }
-
-    fn store(&mut self, fact: impl Into<String>, address: usize, byte: u8) -> Result<Noted<'_>, Stop> {
-        Ok(self.text(fact, word_for(store_in_child(address, byte)?)))
-    }
-
-    fn letter(&mut self, fact: impl Into<String>, address: Result<usize, Errno>) -> Result<Noted<'_>, Stop> {
-        Ok(match address {
-            Ok(address) if is_mapped(address)? => self.text(fact, letter(address)?),
-            _ => self.text(fact, "no mapping"),
-        })
-    }
-
-    fn letters(&mut self, fact: impl Into<String>, address: usize, pages: usize) -> Result<Noted<'_>, Stop> {
-        Ok(self.text(fact, letters(address, pages)?))
-    }
-
-    fn byte(&mut self, fact: impl Into<String>, file: &File, offset: u64) -> Result<Noted<'_>, Stop> {
-        let mut byte = [b'?'];
-        io::pread_full(file, &mut byte, offset).setup("pread")?;
-        Ok(self.text(fact, if byte == [0] { '0' } else { char::from(byte[0]) }))
     }
 }

@@ -1,8 +1,10 @@
 //! Private mappings.
 
-use super::{DONE, MAPPED, PRIVATE, READ, SeeMemory, WRITE, about_mmap, map, mapped, must_show};
+use super::{
+    DONE, MAPPED, PRIVATE, READ, SeeMapped, WRITE, about_mmap, byte_of, first_of, map, of_letters, store_in_child,
+};
 use crate::claims::prelude::*;
-use crate::lab::pages::{lettered, store};
+use crate::lab::pages::{letter, lettered, letters, store};
 
 pub const CLAIMS: &[Claim] = &[
     about_mmap(
@@ -15,9 +17,9 @@ pub const CLAIMS: &[Claim] = &[
         let file = reopen(&lettered(lab, 1)?, File::options().read(true))?;
         let area = map(&file, page(), READ | WRITE, PRIVATE, 0);
         see.mapped("mmap(read-only file, PROT_READ|PROT_WRITE, MAP_PRIVATE)", area)?.says(MAPPED);
-        see.store("store to the page in a child", area.unwrap_or(io::NOWHERE), b'z')?.says(DONE);
-        see.letter("byte of the parent's mapping", area)?.says('a');
-        see.byte("byte of the file", &file, 0)?.says('a');
+        see.text("store in a child", store_in_child(area.unwrap_or(io::NOWHERE), b'z')?).says(DONE);
+        see.text("byte of the parent's mapping", first_of(area)?).says('a');
+        see.text("byte of the file", byte_of(&file, 0)?).says('a');
         Ok(())
     }),
     claim(
@@ -28,42 +30,34 @@ pub const CLAIMS: &[Claim] = &[
     .about(&[Sysno::pwrite64])
     .turned_by(&[Lie::bytes(Sysno::read, b'z', b'a'), Lie::bytes(Sysno::read, b'z', b'b')])
     .except(&[Exception::Of(Sysno::pwrite64, What::TooFew, "the last byte is written again, and is the same")])
-    .method("The first page was read through the mapping before, the second one was not touched.")
     .tried(|lab, see| {
-        let file = lettered(lab, 2)?;
-        let area = mapped(&file, 2, READ | WRITE, PRIVATE)?;
-        must_show(area, "a")?;
+        let (file, area) = of_letters(lab, 2, READ | WRITE, PRIVATE)?;
+        see.text("page that is read before", letters(area, 1)?).says('a');
         let zs = vec![b'z'; 2 * page()];
         let written = io::until_done(zs.len(), |done| io::pwrite(&file, &zs[done..], done as u64));
         see.call("pwrite(file, two pages, 0)", written).is(2 * page());
-        see.letters("page that was read before", area, 1)?.says('z');
-        see.letters("page that was not touched", area + page(), 1)?.says('z');
+        see.text("page that was read before", letters(area, 1)?).says('z');
+        see.text("page that was not touched", letters(area + page(), 1)?).says('z');
         Ok(())
     }),
     claim(
         "mmap.private.copy-on-store",
-        "A store to a private mapping is not in its file, and the page does not show what is written to the file later.",
+        "A store to a private mapping is not in its file, and the page does not show what is written there later.",
     )
-    .published(&[
-        man("mmap(2)", "DESCRIPTION, MAP_PRIVATE"),
-        gvisor("mmap.cc", "MMapFileTest.WritePrivate"),
-    ])
+    .published(&[man("mmap(2)", "DESCRIPTION, MAP_PRIVATE"), gvisor("mmap.cc", "MMapFileTest.WritePrivate")])
     .about(&[Sysno::pread64, Sysno::pwrite64])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'a', b'b'), Lie::bytes(Sysno::read, b'b', b'c')])
     .tried(|lab, see| {
-        let file = lettered(lab, 1)?;
-        let area = mapped(&file, 1, READ | WRITE, PRIVATE)?;
+        let (file, area) = of_letters(lab, 1, READ | WRITE, PRIVATE)?;
         // SAFETY: the page belongs to this function, and lies in the file.
         unsafe { store(area, b'b') };
-        for (when, byte) in [("after the store", b'a'), ("after pwrite()", b'c')] {
-            if byte == b'c' {
-                see.call("pwrite(file, \"c\", 0)", io::pwrite(&file, b"c", 0)).is(1);
-            }
-            let mut there = [b'?'];
-            see.call(format!("pread(file, 1, 0) {when}"), io::pread(&file, &mut there, 0)).is(1);
-            see.text(format!("byte of the file {when}"), char::from(there[0])).says(char::from(byte));
-        }
-        see.letter("byte of the mapping after pwrite()", Ok(area))?.says('b');
+        let mut byte = [b'?'];
+        see.call("pread(file, 1, 0)", io::pread(&file, &mut byte, 0)).is(1);
+        see.text("byte of the file", char::from(byte[0])).says('a');
+        see.call("pwrite(file, \"c\", 0)", io::pwrite(&file, b"c", 0)).is(1);
+        see.call("pread(file, 1, 0) after pwrite()", io::pread(&file, &mut byte, 0)).is(1);
+        see.text("byte of the file after pwrite()", char::from(byte[0])).says('c');
+        see.text("byte of the mapping after pwrite()", letter(area)?).says('b');
         Ok(())
     }),
 ];

@@ -1,12 +1,12 @@
 //! Mappings of sealed files.
 
-use super::{MAPPED, PRIVATE, READ, SHARED, SeeMemory, WRITE, about_mmap, map, protect};
+use super::{MAPPED, PRIVATE, READ, SHARED, SeeMapped, WRITE, about_mmap, map, protect};
 use crate::claims::prelude::*;
 use crate::lab::open::sealed_memfd;
 
 pub const CLAIMS: &[Claim] = &[about_mmap(
     "mmap.sealed.write",
-    "mmap(PROT_WRITE, MAP_SHARED) of a memfd with F_SEAL_WRITE fails with EPERM; MAP_PRIVATE, or MAP_SHARED for reading, succeeds.",
+    "With F_SEAL_WRITE, a memfd can be mapped privately, and shared for reading; shared for writing is EPERM.",
 )
 .published(&[
     man("mmap(2)", "ERRORS, EPERM"),

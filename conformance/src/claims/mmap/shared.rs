@@ -1,6 +1,6 @@
 //! Shared mappings.
 
-use super::{DONE, MAPPED, READ, SHARED, SeeMemory, WRITE, about_mmap, map, mapped, must_show, word_for};
+use super::{MAPPED, READ, SHARED, SeeMapped, WRITE, about_mmap, first_of, map, of_letters, of_read_letters};
 use crate::claims::prelude::*;
 use crate::lab::pages::{bytes, in_child, lettered, store};
 
@@ -8,24 +8,17 @@ const LARGE: usize = 4 << 20;
 
 pub const CLAIMS: &[Claim] = &[
     claim("mmap.shared.shows-writes", "A shared mapping shows what pwrite() writes to its file.")
-        .published(&[gvisor(
-            "mmap.cc",
-            "MMapFileTest.ReadSharedConsistentWithOverwrite, ReadSharedConsistentWithPartialOverwrite",
-        )])
+        .published(&[gvisor("mmap.cc", "MMapFileTest.ReadSharedConsistentWithPartialOverwrite")])
         .about(&[Sysno::pwrite64])
         .turned_by(&[Lie::bytes(Sysno::read, b'z', b'a')])
         .except(&[Exception::Of(Sysno::pwrite64, What::TooFew, "the last byte is written again, and is the same")])
         .tried(|lab, see| {
-            let file = lettered(lab, 2)?;
-            let area = mapped(&file, 2, READ, SHARED)?;
-            must_show(area, "ab")?;
-            let half = page() / 2;
-            let zs = vec![b'z'; page()];
+            let (file, area) = of_read_letters(lab, 2, SHARED)?;
+            let (half, zs) = (page() / 2, vec![b'z'; page()]);
             let written = io::until_done(page(), |done| io::pwrite(&file, &zs[done..], (half + done) as u64));
             see.call("pwrite(file, a page, half a page)", written).is(page());
-            let expected = [vec![b'a'; half], zs, vec![b'b'; half]].concat();
-            let same = bytes(area, 2 * page())? == expected;
-            see.text("bytes of the mapping", if same { "as written" } else { "others" }).says("as written");
+            let same = bytes(area, 2 * page())? == [vec![b'a'; half], zs, vec![b'b'; half]].concat();
+            see.whether("both pages of the mapping are as written", same).says("yes");
             Ok(())
         }),
     claim(
@@ -40,8 +33,7 @@ pub const CLAIMS: &[Claim] = &[
     .about(&[Sysno::pread64])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'z', b'a')])
     .tried(|lab, see| {
-        let file = lettered(lab, 1)?;
-        let area = mapped(&file, 1, READ | WRITE, SHARED)?;
+        let (file, area) = of_letters(lab, 1, READ | WRITE, SHARED)?;
         // SAFETY: the page belongs to this function, and lies in the file.
         unsafe { store(area, b'z') };
         let mut byte = [b'?'];
@@ -51,7 +43,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_mmap(
         "mmap.shared.two-descriptors",
-        "A file open for writing only by one descriptor can be mapped through another that is open for reading; its writes show.",
+        "A file that is open for writing can be mapped through another descriptor, for reading; later writes show.",
     )
     .published(&[
         gvisor("mmap.cc", "MMapNoFixtureTest.MapReadOnlyAfterCreateWriteOnly"),
@@ -67,7 +59,7 @@ pub const CLAIMS: &[Claim] = &[
         let area = map(&read_only, page(), READ, SHARED, 0);
         see.mapped("mmap(descriptor for reading)", area)?.says(MAPPED);
         see.call("pwrite(descriptor for writing, \"b\", 0)", io::pwrite(&write_only, b"b", 0)).is(1);
-        see.letter("first byte of the mapping", area)?.says('b');
+        see.text("first byte of the mapping", first_of(area)?).says('b');
         Ok(())
     }),
     about_mmap(
@@ -92,11 +84,11 @@ pub const CLAIMS: &[Claim] = &[
                 unsafe { target.add(index).write_volatile(*byte) };
             }
         })?;
-        see.text("stores to every byte", word_for(ended)).says(DONE);
+        see.text("the child that stores", ended).says("exit status 0");
         let mut read = vec![0; LARGE];
         let count = io::pread_full(&file, &mut read, 0).setup("pread")?;
         see.count("bytes read from the file", count as u64).is(LARGE);
-        see.text("bytes of the file", if read == content { "as stored" } else { "others" }).says("as stored");
+        see.whether("bytes are as stored", read == content).says("yes");
         Ok(())
     }),
 ];

@@ -1,6 +1,6 @@
 //! Mappings of sockets.
 
-use super::{EXECUTE, MAPPED, READ, SHARED, SeeMemory, WRITE, about_mmap, map};
+use super::{EXECUTE, MAPPED, READ, SHARED, SeeMapped, WRITE, about_mmap, map};
 use crate::claims::prelude::*;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 

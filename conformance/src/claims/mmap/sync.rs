@@ -1,6 +1,6 @@
 //! `MAP_SYNC`.
 
-use super::{MAPPED, READ, SHARED, SeeMemory, VALIDATE, about_mmap, map, on_disks};
+use super::{MAPPED, READ, SHARED, SeeMapped, VALIDATE, about_mmap, map, on_disks};
 use crate::claims::prelude::*;
 use crate::lab::open::sealed_memfd;
 
@@ -18,9 +18,9 @@ pub const CLAIMS: &[Claim] = &[
     ])
     .tried(|_lab, see| {
         let file = sealed_memfd(0)?;
-        see.mapped("mmap(memfd, MAP_SHARED|MAP_SYNC)", map(&file, page(), READ, SHARED | SYNC, 0))?.says(MAPPED);
-        let validated = map(&file, page(), READ, VALIDATE | SYNC, 0);
-        see.mapped("mmap(memfd, MAP_SHARED_VALIDATE|MAP_SYNC)", validated)?.fails(EOPNOTSUPP);
+        let with = |flags| map(&file, page(), READ, flags, 0);
+        see.mapped("mmap(memfd, MAP_SHARED|MAP_SYNC)", with(SHARED | SYNC))?.says(MAPPED);
+        see.mapped("mmap(memfd, MAP_SHARED_VALIDATE|MAP_SYNC)", with(VALIDATE | SYNC))?.fails(EOPNOTSUPP);
         Ok(())
     }),
     about_mmap("mmap.sync.disk", "MAP_SYNC of a file on ext4 or xfs that is not on DAX is ignored with MAP_SHARED.")
@@ -32,11 +32,10 @@ pub const CLAIMS: &[Claim] = &[
         .except(&[Exception::Lacking("no lie makes a mapping that the kernel has refused")])
         .tried(|lab, see| {
             for (file, name) in on_disks(lab)? {
-                see.mapped(format!("mmap({name}, MAP_SHARED)"), map(&file, page(), READ, SHARED, 0))?.says(MAPPED);
-                let sync = map(&file, page(), READ, SHARED | SYNC, 0);
-                see.mapped(format!("mmap({name}, MAP_SHARED|MAP_SYNC)"), sync)?.says(MAPPED);
-                let validated = map(&file, page(), READ, VALIDATE | SYNC, 0);
-                see.mapped(format!("mmap({name}, MAP_SHARED_VALIDATE|MAP_SYNC)"), validated)?;
+                let with = |flags| map(&file, page(), READ, flags, 0);
+                see.mapped(format!("mmap({name}, MAP_SHARED)"), with(SHARED))?.says(MAPPED);
+                see.mapped(format!("mmap({name}, MAP_SHARED|MAP_SYNC)"), with(SHARED | SYNC))?.says(MAPPED);
+                see.mapped(format!("mmap({name}, MAP_SHARED_VALIDATE|MAP_SYNC)"), with(VALIDATE | SYNC))?;
             }
             Ok(())
         }),

@@ -1,19 +1,24 @@
 //! The file's times after stores.
 
-use super::{MAPPED, READ, SHARED, SeeMemory, WRITE, about_mmap, map, on_disks, sync};
+use super::{MAPPED, READ, SHARED, SeeMapped, WRITE, about_mmap, map, on_disks, sync};
+use crate::claim::source::Source;
 use crate::claims::prelude::*;
 use crate::lab::filesystems::{Status, set_old_time, wait_past};
 use crate::lab::open::sealed_memfd;
 use crate::lab::pages::store;
+
+const TIMES: Source = man("mmap(2)", "NOTES, Timestamps changes for file-backed mappings");
+const METHOD: &str =
+    "Twice sets an old st_mtime, stores a byte, synchronizes, and compares the times before and after.";
 
 pub const CLAIMS: &[Claim] = &[
     about_mmap(
         "mmap.times.disk",
         "On ext4 or xfs, each store to a shared mapping updates st_mtime and st_ctime before msync(MS_SYNC) returns.",
     )
-    .published(&[man("mmap(2)", "NOTES, Timestamps changes for file-backed mappings")])
+    .published(&[TIMES])
     .turned_by(&[Lie::skipped(Sysno::fstat).after(1)])
-    .method("Twice sets an old st_mtime, stores a byte, synchronizes, and compares the times before and after.")
+    .method(METHOD)
     .tried(|lab, see| {
         for (file, name) in on_disks(lab)? {
             after_stores(see, &file, &name)?;
@@ -24,12 +29,12 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.times.memfd",
         "Each store to a shared mapping of a memfd updates st_mtime and st_ctime before msync(MS_SYNC) returns.",
     )
-    .published(&[man("mmap(2)", "NOTES, Timestamps changes for file-backed mappings")])
+    .published(&[TIMES])
     .turned_by(&[
         Lie::skipped(Sysno::fstat).after(2).where_it(false),
         Lie::skipped(Sysno::fstat).after(1).where_it(true),
     ])
-    .method("Twice sets an old st_mtime, stores a byte, synchronizes, and compares the times before and after.")
+    .method(METHOD)
     .tried(|_lab, see| after_stores(see, &File::from(sealed_memfd(0)?), "memfd")),
 ];
 
