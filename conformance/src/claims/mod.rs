@@ -11,7 +11,6 @@ mod mmap_manual;
 mod mmap_pages;
 mod mmap_write;
 mod mremap;
-mod msync;
 mod o_direct;
 mod pipe;
 mod prelude;
@@ -46,7 +45,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         read_write::CLAIMS,
         mmap_manual::CLAIMS,
         mmap_pages::CLAIMS,
-        msync::CLAIMS,
         mremap::CLAIMS,
         madvise::CLAIMS,
         sendfile::CLAIMS,
