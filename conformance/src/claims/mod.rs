@@ -5,12 +5,8 @@ mod copy_file_range_manual;
 mod faults;
 mod fuse;
 mod given_pages;
-mod madvise;
 mod mmap;
-mod mmap_manual;
-mod mmap_pages;
 mod mmap_write;
-mod mremap;
 mod o_direct;
 mod pipe;
 mod prelude;
@@ -43,10 +39,6 @@ use crate::claim::Registry;
 pub const REGISTRY: Registry = Registry::new(&[
     &[
         read_write::CLAIMS,
-        mmap_manual::CLAIMS,
-        mmap_pages::CLAIMS,
-        mremap::CLAIMS,
-        madvise::CLAIMS,
         sendfile::CLAIMS,
         sendfile_manual::CLAIMS,
         sendfile_content::CLAIMS,

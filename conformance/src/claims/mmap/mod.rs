@@ -9,7 +9,10 @@ mod flags;
 mod full;
 mod life;
 mod locked;
+mod madvise;
 mod maps;
+mod mincore;
+mod mremap;
 mod msync;
 mod munmap;
 mod offset;
@@ -26,6 +29,7 @@ mod truncated;
 
 use crate::claims::prelude::*;
 use crate::lab::filesystems::file_on;
+use crate::lab::open::sealed_memfd;
 use crate::lab::pages::{self, letter, lettered, letters};
 use nocopy_host::process::Ended;
 use std::os::fd::AsRawFd;
@@ -51,6 +55,9 @@ pub const CLAIMS: &[&[Claim]] = &[
     locked::CLAIMS,
     maps::CLAIMS,
     msync::CLAIMS,
+    mincore::CLAIMS,
+    mremap::CLAIMS,
+    madvise::CLAIMS,
     sync::CLAIMS,
     times::CLAIMS,
     self_::CLAIMS,
@@ -197,6 +204,13 @@ fn of_read_letters(lab: &Lab, pages: u8, flags: usize) -> Result<(File, usize), 
     let (file, area) = of_letters(lab, pages, READ, flags)?;
     let shown = aside(|| letters(area, pages.into()))?;
     if "abc".starts_with(&shown) { Ok((file, area)) } else { Err(Stop::broken("the mapping does not show the file")) }
+}
+
+/// A memfd of `pages` pages, of which none is in memory.
+fn unwritten(pages: usize) -> Result<File, Stop> {
+    let file = File::from(sealed_memfd(0)?);
+    aside(|| io::truncate(&file, (pages * page()) as u64)).setup("ftruncate")?;
+    Ok(file)
 }
 
 /// An empty file on each of ext4 and xfs that is mounted, with the name of the file system.
