@@ -10,10 +10,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.dev-zero.zeros",
         "/dev/zero can be mapped, shared and private, from 1 byte to 16 pages, and shows zeros until a store.",
     )
-    .published(&[
-        gvisor("mmap.cc", "MMapTest.MapDevZeroSharedMultiplePages"),
-        gvisor("mmap.cc", "MMapTest.MapDevZeroPrivate"),
-    ])
+    .published(&[gvisor("mmap.cc", "MMapTest.MapDevZeroSharedMultiplePages, MapDevZeroPrivate")])
     .turned_by(&[Lie::refused(Sysno::mmap, libc::ENODEV), Lie::bytes(Sysno::read, 0, b'x')])
     .method("Notes a letter for each page (0: zeros), then those of the first and the last page after stores to them.")
     .tried(|lab, see| {

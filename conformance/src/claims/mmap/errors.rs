@@ -12,11 +12,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.errors.einval",
         "mmap() of a file fails with EINVAL for length 0, an unaligned offset, or neither MAP_SHARED nor MAP_PRIVATE.",
     )
-    .published(&[
-        man("mmap(2)", "ERRORS, EINVAL"),
-        ltp("mmap06.c", "length 0, and no mapping type"),
-        gvisor("mmap.cc", "MMapTest.InvalidLength"),
-    ])
+    .published(&[man("mmap(2)", "ERRORS, EINVAL"), ltp("mmap06.c", "length 0, and no mapping type")])
     .tried(|lab, see| {
         let file = lab.file(b"bytes")?;
         see.mapped("mmap(length 0)", map(&file, 0, READ, PRIVATE, 0))?.fails(EINVAL);
@@ -42,11 +38,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.errors.write-only",
         "A file that is open for writing only cannot be mapped, with any protection or type: EACCES.",
     )
-    .published(&[
-        man("mmap(2)", "ERRORS, EACCES"),
-        ltp("mmap06.c", "a file that is open for writing only"),
-        gvisor("mmap.cc", "MMapFileParamTest.WriteOnlyFd"),
-    ])
+    .published(&[man("mmap(2)", "ERRORS, EACCES"), gvisor("mmap.cc", "MMapFileParamTest.WriteOnlyFd")])
     .tried(|lab, see| {
         const NAMES: [&str; 8] = ["none", "read", "write", "read|write", "exec", "read|exec", "write|exec", "all"];
         let file = reopen(&lab.file(b"bytes")?, File::options().write(true))?;
@@ -127,11 +119,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.errors.ebadf",
         "mmap() fails with EBADF for a descriptor that is not open and for one that was opened with O_PATH.",
     )
-    .published(&[
-        man("mmap(2)", "ERRORS, EBADF"),
-        man("open(2)", "DESCRIPTION, O_PATH"),
-        gvisor("mmap.cc", "MMapFileTest.MmapFileWithOpath"),
-    ])
+    .published(&[man("mmap(2)", "ERRORS, EBADF"), man("open(2)", "DESCRIPTION, O_PATH")])
     .tried(|lab, see| {
         let closed = argument(&lab.file(b"bytes")?);
         for (name, fd) in [("-1", NO_FD), ("closed descriptor", closed)] {

@@ -7,7 +7,8 @@ use crate::lab::{ext4, mounts};
 
 pub const CLAIMS: &[Claim] = &[about_mmap(
     "mmap.full.hole",
-    "On a full ext4 with blocks of 1 KiB, a store into a hole of a mapped file raises SIGBUS, delalloc or nodelalloc.",
+    "On a full ext4 with blocks of 1 KiB, a store into a hole of a mapped file raises SIGBUS, with delalloc \
+     and with nodelalloc.",
 )
 .published(&[
     ltp("mmap16.c", "run_single"),

@@ -11,8 +11,7 @@ pub const CLAIMS: &[Claim] = &[
         "On a 64-bit kernel, mmap() of a file at 2^63 minus one page or at a negative offset fails with EOVERFLOW.",
     )
     .published(&[
-        gvisor("mmap.cc", "MMapFileTest.MapLastPositivePage"),
-        gvisor("mmap.cc", "MMapFileTest.MapFirstNegativePage"),
+        gvisor("mmap.cc", "MMapFileTest.MapLastPositivePage, MapFirstNegativePage"),
         man("mmap(2)", "ERRORS, EOVERFLOW").leaves_open(),
     ])
     .tried(|lab, see| {
@@ -34,10 +33,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.offset.behind-the-end",
         "mmap() may begin past the end of the file: at 1 GiB, and at the last offset but one, 2^63 minus two pages.",
     )
-    .published(&[
-        gvisor("mmap.cc", "MMapFileTest.MapOffsetBeyondEnd"),
-        gvisor("mmap.cc", "MMapFileTest.MapSecondToLastPositivePage"),
-    ])
+    .published(&[gvisor("mmap.cc", "MMapFileTest.MapOffsetBeyondEnd, MapSecondToLastPositivePage")])
     .turned_by(&[Lie::refused(Sysno::mmap, libc::EOVERFLOW)])
     .tried(|lab, see| {
         let file = lab.file(b"bytes")?;

@@ -15,6 +15,7 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[man("mmap(2)", "DESCRIPTION, MAP_POPULATE"), ltp("mmap12.c", "page_check")])
     .turned_by(&[Lie::about(Sysno::mincore, What::Output { argument: 2, value: 0 })])
+    .varying(&["ext4: pages in memory", "xfs: pages in memory"])
     .method("Sixteen pages of a new file. Of a file on a disk, which may stay in memory, the facts decide nothing.")
     .tried(|lab, see| {
         let all = format!("{PAGES}, Rss {} kB", PAGES * page() / 1024);

@@ -20,7 +20,8 @@ const fn about_truncate(id: &'static str, statement: &'static str) -> Claim {
 pub const CLAIMS: &[Claim] = &[
     claim(
         "mmap.truncated.half-there",
-        "write() of a page and of one that its file has lost: one page to a pipe, EFAULT to a stream socket.",
+        "write() of two pages of a file that has lost the second writes one page to a pipe and fails with EFAULT \
+         to a stream socket.",
     )
     .published(&[MEASURED])
     .about(&[Sysno::write])
@@ -82,7 +83,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.truncated.store",
         "After ftruncate(), a store to a page that the file has lost raises SIGBUS.",
     )
-    .published(&[man("mmap(2)", "ERRORS, SIGBUS"), gvisor("mmap.cc", "MMapFileTest.WriteSharedTruncateSIGBUS"), OPEN])
+    .published(&[man("mmap(2)", "ERRORS, SIGBUS"), OPEN])
     .tried(|lab, see| {
         let area = stored_and_truncated(lab, see, SHARED)?;
         see.text("store to the first page", store_in_child(area, b'x')?).says(DONE);
@@ -106,7 +107,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_truncate(
         "mmap.truncated.private",
-        "A private page that was stored to is lost when ftruncate() removes its part of the file: a load is SIGBUS.",
+        "A private page with a store is lost when ftruncate() removes its part of the file: a load raises SIGBUS.",
     )
     .published(&[gvisor("mmap.cc", "MMapDeathTest.TruncateAfterCOWBreak"), OPEN])
     .tried(|lab, see| {
