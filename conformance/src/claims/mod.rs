@@ -4,13 +4,8 @@ mod copy_file_range;
 mod faults;
 mod fuse;
 mod given_pages;
-mod madvise;
 mod mmap;
-mod mmap_manual;
-mod mmap_pages;
 mod mmap_write;
-mod mremap;
-mod msync;
 mod pipe;
 mod prelude;
 mod redis;
@@ -40,11 +35,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         faults::CLAIMS,
         fuse::CLAIMS,
         given_pages::CLAIMS,
-        madvise::CLAIMS,
-        mmap_manual::CLAIMS,
-        mmap_pages::CLAIMS,
-        mremap::CLAIMS,
-        msync::CLAIMS,
         sendfile::CLAIMS,
         sendfile_content::CLAIMS,
         sendfile_manual::CLAIMS,

@@ -9,7 +9,11 @@ mod flags;
 mod full;
 mod life;
 mod locked;
+mod madvise;
 mod maps;
+mod mincore;
+mod mremap;
+mod msync;
 mod munmap;
 mod offset;
 mod populate;
@@ -25,6 +29,7 @@ mod truncated;
 
 use crate::claims::prelude::*;
 use crate::lab::filesystems::file_on;
+use crate::lab::open::sealed_memfd;
 use crate::lab::pages::{self, letter, lettered, letters};
 use nocopy_host::process::Ended;
 use std::os::fd::AsRawFd;
@@ -49,6 +54,10 @@ pub const CLAIMS: &[&[Claim]] = &[
     populate::CLAIMS,
     locked::CLAIMS,
     maps::CLAIMS,
+    msync::CLAIMS,
+    mincore::CLAIMS,
+    mremap::CLAIMS,
+    madvise::CLAIMS,
     sync::CLAIMS,
     times::CLAIMS,
     self_::CLAIMS,
@@ -68,6 +77,7 @@ const TYPES: [(&str, usize); 2] = [("shared", SHARED), ("private", PRIVATE)];
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::mmap);
 
 const MAPPED: &str = "mapped";
+const GONE: &str = "gone";
 const DONE: &str = "done";
 const SIGBUS: &str = "SIGBUS";
 const SIGSEGV: &str = "SIGSEGV";
@@ -164,6 +174,17 @@ pub(super) fn is_mapped(address: usize) -> Result<bool, Stop> {
     }
 }
 
+/// Whether a page is mapped, in a word.
+fn state(address: usize) -> Result<&'static str, Stop> {
+    Ok(if is_mapped(address)? { MAPPED } else { GONE })
+}
+
+/// Locks a page in memory.
+fn lock(address: usize) -> Result<usize, Stop> {
+    // SAFETY: mlock changes nothing in memory.
+    aside(|| unsafe { ask(Sysno::mlock, [address, page(), 0, 0, 0, 0]) }).setup("mlock")
+}
+
 /// A file with a letter on each page, and a mapping of it.
 fn of_letters(lab: &Lab, pages: u8, protection: usize, flags: usize) -> Result<(File, usize), Stop> {
     let file = lettered(lab, pages)?;
@@ -171,11 +192,25 @@ fn of_letters(lab: &Lab, pages: u8, protection: usize, flags: usize) -> Result<(
     Ok((file, area))
 }
 
-/// The same, whose pages have been read through the mapping.
+/// The same, with one page unmapped again.
+fn with_hole(lab: &Lab, pages: u8, hole: usize, protection: usize, flags: usize) -> Result<usize, Stop> {
+    let (_file, area) = of_letters(lab, pages, protection, flags)?;
+    aside(|| unmap(area + hole * page(), page())).setup("munmap")?;
+    Ok(area)
+}
+
+/// A file with a letter on each page, whose pages have been read through a mapping.
 fn of_read_letters(lab: &Lab, pages: u8, flags: usize) -> Result<(File, usize), Stop> {
     let (file, area) = of_letters(lab, pages, READ, flags)?;
     let shown = aside(|| letters(area, pages.into()))?;
     if "abc".starts_with(&shown) { Ok((file, area)) } else { Err(Stop::broken("the mapping does not show the file")) }
+}
+
+/// A memfd of `pages` pages, of which none is in memory.
+fn unwritten(pages: usize) -> Result<File, Stop> {
+    let file = File::from(sealed_memfd(0)?);
+    aside(|| io::truncate(&file, (pages * page()) as u64)).setup("ftruncate")?;
+    Ok(file)
 }
 
 /// An empty file on each of ext4 and xfs that is mounted, with the name of the file system.

@@ -1,13 +1,12 @@
 //! `munmap`.
 
 use super::{
-    MAPPED, PRIVATE, READ, SHARED, SIGSEGV, WRITE, is_mapped, load, map_anonymous, of_letters, protect, store_in_child,
-    unmap,
+    GONE, MAPPED, PRIVATE, READ, SHARED, SIGSEGV, WRITE, load, map_anonymous, of_letters, protect, state,
+    store_in_child, unmap,
 };
 use crate::claims::prelude::*;
 use crate::lab::pages::{UNHARMED, letters};
 
-const GONE: &str = "gone";
 const OTHERWISE: &[Lie] = &[Lie::about(Sysno::munmap, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::munmap)];
 
 /// A claim about the answers of `munmap`.
@@ -28,7 +27,7 @@ pub const CLAIMS: &[Claim] = &[
         see.call("munmap(page, 0)", unmap(area, 0)).fails(EINVAL);
         see.call("munmap(page + 1, a page)", unmap(area + 1, page())).fails(EINVAL);
         see.call("munmap(page, a page)", unmap(area, page())).is(0);
-        see.text("the page", word_for(area)?).says(GONE);
+        see.text("the page", state(area)?).says(GONE);
         see.call("munmap(page, a page) once more", unmap(area, page())).is(0);
         Ok(())
     }),
@@ -38,7 +37,7 @@ pub const CLAIMS: &[Claim] = &[
         .tried(|lab, see| {
             let (_file, area) = of_letters(lab, 3, READ, PRIVATE)?;
             see.call("munmap(second page of three, 1)", unmap(area + page(), 1)).is(0);
-            see.text("second page", word_for(area + page())?).says(GONE);
+            see.text("second page", state(area + page())?).says(GONE);
             see.text("first page", letters(area, 1)?).says('a');
             see.text("third page", letters(area + 2 * page(), 1)?).says('c');
             Ok(())
@@ -80,23 +79,18 @@ pub const CLAIMS: &[Claim] = &[
         if refused != Some(ENOMEM) {
             return Err(Stop::broken(format!("no limit of mappings: {refused:?}")));
         }
-        let middle = (unmap(area + page(), page()), word_for(area + page())?);
+        let middle = (unmap(area + page(), page()), state(area + page())?);
         let last = unmap(area + 2 * page(), page());
         // The next steps may need mappings.
         aside(|| unmap(many, length)).setup("munmap")?;
         see.call("munmap(second page of three)", middle.0).fails(ENOMEM);
         see.text("second page", middle.1).says(MAPPED);
         see.call("munmap(third page of three)", last).is(0);
-        see.text("third page", word_for(area + 2 * page())?).says(GONE);
+        see.text("third page", state(area + 2 * page())?).says(GONE);
         see.text("first page", letters(area, 1)?).says('a');
         Ok(())
     }),
 ];
-
-/// Whether a page is mapped, in a word.
-fn word_for(address: usize) -> Result<&'static str, Stop> {
-    Ok(if is_mapped(address)? { MAPPED } else { GONE })
-}
 
 /// The maximum number of mappings of a process.
 fn maximum() -> Result<usize, Stop> {
