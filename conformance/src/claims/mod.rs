@@ -1,9 +1,6 @@
 //! The registry: every claim with its experiment. The path is the id: `splice.source.alg` is in `splice/source.rs`.
 
 mod copy_file_range;
-mod faults;
-mod fuse;
-mod given_pages;
 mod mmap;
 mod mmap_write;
 mod pipe;
@@ -11,14 +8,10 @@ mod prelude;
 mod redis;
 mod rw;
 mod sendfile;
-mod sendfile_content;
-mod sendfile_manual;
-mod sockets_peers;
 mod splice;
 mod tee;
 mod tools;
 mod vmsplice;
-mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
 mod zerocopy_old;
@@ -32,14 +25,6 @@ use crate::claim::Registry;
 /// Every claim, by interface and subject.
 pub const REGISTRY: Registry = Registry::new(&[
     &[
-        faults::CLAIMS,
-        fuse::CLAIMS,
-        given_pages::CLAIMS,
-        sendfile::CLAIMS,
-        sendfile_content::CLAIMS,
-        sendfile_manual::CLAIMS,
-        sockets_peers::CLAIMS,
-        waiting::CLAIMS,
         zerocopy_manual::CLAIMS,
         zerocopy_old::CLAIMS,
         zerocopy_peers::CLAIMS,
@@ -50,6 +35,7 @@ pub const REGISTRY: Registry = Registry::new(&[
     rw::CLAIMS,
     mmap::CLAIMS,
     mmap_write::CLAIMS,
+    sendfile::CLAIMS,
     splice::CLAIMS,
     tee::CLAIMS,
     vmsplice::CLAIMS,

@@ -143,18 +143,6 @@ pub(super) fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
     aside(|| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()))).setup("open again")
 }
 
-/// Notes how many bytes can be read from a pipe or socket.
-pub(super) fn note_readable(seen: &mut Observation, fact: &str, fd: &impl AsFd) -> Result<(), Stop> {
-    seen.count(fact, aside(|| sockets::readable(fd))? as u64);
-    Ok(())
-}
-
-/// Notes the length of a file.
-pub(super) fn note_length(seen: &mut Observation, fact: &str, file: &File) -> Result<(), Stop> {
-    seen.count(fact, aside(|| file.metadata()).setup("fstat")?.len());
-    Ok(())
-}
-
 /// The number of signals that this process has caught.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
@@ -179,18 +167,6 @@ pub(super) const ZERO: Gate =
 
 /// The fact that says whether the sink's bytes changed with the file's.
 pub(super) const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
-
-/// The experiment of every `*.copies.*` claim for a route from a file: it sends, changes the file, and reads.
-pub(super) fn copies(
-    lab: &Lab,
-    kind: Kind,
-    send: impl FnOnce(&File, &Sink) -> Result<u64, Stop>,
-) -> Result<Observation, Stop> {
-    let mut seen = Observation::new();
-    seen.text("sink", kind);
-    seen.text(AFTER_CHANGE, alias::after_sending(lab, kind, send)?);
-    Ok(seen)
-}
 
 /// Whether each hop copies, for `read` and `write` to a sink.
 pub(super) fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
