@@ -26,5 +26,8 @@ for package in manpages manpages-dev; do
     dpkg-deb --extract "$file" "$place/tree"
 done
 find "$place/tree" -type f -name '*.gz' -exec gzip --decompress --force --quiet {} +
+find "$place/tree" -type l -name '*.gz' | while read -r link; do
+    ln -s "$(basename "$(readlink "$link")" .gz)" "${link%.gz}"
+done
 cargo run --quiet --package nocopy-tools --bin man-pages -- "$place/tree" >"$place/table"
 mv "$place/table" fixtures/man-pages.toml
