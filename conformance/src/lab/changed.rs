@@ -61,12 +61,6 @@ pub fn truncations() -> impl Iterator<Item = &'static (&'static str, Change)> {
     changes.filter(|(_, change)| matches!(change, Change::Truncated(_)))
 }
 
-/// The changes that remove whole pages only.
-pub fn of_whole_pages() -> impl Iterator<Item = &'static str> {
-    let changes = CHANGES.iter();
-    changes.filter(|(_, change)| change.is_of_whole_pages()).map(|(name, _)| *name)
-}
-
 /// The call and the sink by which the file's pages are given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
@@ -204,7 +198,8 @@ mod tests {
 
     #[test]
     fn whole_pages_are_those_without_a_part() {
-        let names: Vec<&str> = of_whole_pages().collect();
+        let whole = CHANGES.iter().filter(|(_, change)| change.is_of_whole_pages());
+        let names: Vec<&str> = whole.map(|(name, _)| *name).collect();
         assert_eq!(names, ["truncated to 0", "truncated to 4096", "truncated to 8192", "second page punched"]);
     }
 }
