@@ -34,7 +34,8 @@ pub struct List {
     /// Only claims of which a source says what a kernel contradicts
     #[arg(long)]
     contradicted: bool,
-    /// Add the known verdict on this kernel (6.12, or a release from uname); with --contradicted, only its own
+    /// Add the known verdict on this kernel (6.12, or a release from uname), in parentheses if only kernels around it were measured;
+    /// with --contradicted, only its own
     #[arg(long, value_name = "SERIES")]
     kernel: Option<Release>,
     /// List instead the open edges: versions at which something changed and that no kernels bracket

@@ -20,9 +20,15 @@ use nocopy_host::kernel::Series;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// The word for what is known of a claim on a series.
-pub fn word_on(claim: &Claim, series: Series) -> &'static str {
-    Known::of(claim).on(series).map_or("not measured", Word::text)
+/// The word for what is known of a claim on a series; in parentheses where only the kernels below and above were measured.
+pub fn word_on(claim: &Claim, series: Series) -> String {
+    let known = Known::of(claim);
+    match (known.on(series), known.between(series)) {
+        (Some(word), _) => word.text().to_owned(),
+        (None, Some(true)) => "(holds)".into(),
+        (None, Some(false)) => "(refuted)".into(),
+        (None, None) => "not measured".into(),
+    }
 }
 
 /// The sources that a kernel contradicts, with those kernels.

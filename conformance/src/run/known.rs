@@ -98,6 +98,13 @@ impl Known {
         rows.map(|(release, _)| release).collect()
     }
 
+    /// What the nearest recorded kernels below and above a series agree on.
+    pub fn between(&self, series: Series) -> Option<bool> {
+        let (_, below) = self.decided().rfind(|(release, _)| release.series < series)?;
+        let (_, above) = self.decided().find(|(release, _)| release.series > series)?;
+        (below == above).then_some(below)
+    }
+
     /// Compares a verdict on `running` with what is known.
     ///
     /// | | verdict agrees | verdict differs |
@@ -113,11 +120,7 @@ impl Known {
                 return Judgement::Changed;
             }
             Some((_, recorded)) => recorded == holds,
-            None => {
-                let below = self.decided().rfind(|(release, _)| release.series < running.series);
-                let above = self.decided().find(|(release, _)| release.series > running.series);
-                [below, above].iter().all(|side| side.is_some_and(|(_, recorded)| recorded == holds))
-            }
+            None => self.between(running.series) == Some(holds),
         };
         if known { Judgement::AsKnown } else { Judgement::NewFinding }
     }
