@@ -5,13 +5,11 @@ use crate::claim::source::Source;
 use crate::claim::{Answer, Claim, Exception, Resource};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::completions::Completions;
 use crate::lab::open;
 use crate::lab::pages::{self, PAGE};
 use crate::lab::sleeper::{Caller, interrupt_with, returned};
 use crate::lab::{Lab, alias, io, pattern, sockets};
 use crate::verdict::{Observation, Setup, Stop};
-use nocopy_msg_zerocopy::{Enabled, SendFlags, send_zerocopy};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
 use std::fs::File;
@@ -121,19 +119,6 @@ pub const CLAIMS: &[Claim] = &[
                 })
             },
             &[(WHAT_RETURNED, Answer::Says("not asleep, returned 65536")), THESE],
-        )
-    },
-    Claim {
-        statement: "A send with MSG_ZEROCOPY that a signal interrupts returns how many bytes have gone, and is one id.",
-        method: METHOD,
-        sources: &[SIGNAL, Source::Measured],
-        about: &[Sysno::sendto, Sysno::recvmsg],
-        lies: &[Lie::refused(Sysno::sendto, libc::EINTR)],
-        exceptions: &of_signals(Sysno::sendto),
-        ..Claim::of_answers(
-            "zerocopy.faults.interrupted",
-            zerocopy_faults_interrupted,
-            &[SHORT, THESE, ("completions", Answer::Says("[0, 0] copied"))],
         )
     },
     Claim {
@@ -316,30 +301,6 @@ fn splice_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
     let count = aside(|| io::read_full(&*read, &mut rest)).setup("read the pipe")?;
     rest.truncate(count);
     seen.text("rest in the pipe", if content.get(sent..) == Some(&rest) { "what was not sent" } else { "others" });
-    Ok(seen)
-}
-
-fn zerocopy_faults_interrupted(_lab: &Lab) -> Result<Observation, Stop> {
-    super::zerocopy::completions_come()?;
-    let content = pattern(LENGTH);
-    let mut memory = alias::memory(LENGTH)?;
-    memory.copy_from_slice(&content);
-    let (near, far) = narrow()?;
-    sockets::zerocopy_on(&near)?;
-    let near = Arc::new(near);
-    let mut seen = Observation::new();
-    let sent = interrupt(&mut seen, Sysno::sendto, &near, move |near| {
-        let zerocopy = Enabled::assume(near.as_fd().into());
-        // SAFETY: the memory is leaked, so it is never freed.
-        let sent = unsafe { send_zerocopy(zerocopy, &memory, SendFlags::empty()) };
-        std::mem::forget(memory);
-        sent
-    })?;
-    aside(|| near.shutdown(Shutdown::Write)).setup("shutdown")?;
-    note_prefix(&mut seen, sent, far, &content)?;
-    let completions =
-        if sent > 0 { Completions::wait(&*near, 1).setup("read the completions")? } else { Completions::default() };
-    seen.text("completions", completions);
     Ok(seen)
 }
 

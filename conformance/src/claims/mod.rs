@@ -37,6 +37,7 @@ mod vmsplice_memory;
 mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
+mod zerocopy_old;
 mod zerocopy_peers;
 mod zerocopy_receive;
 mod zerocopy_sends;
@@ -76,7 +77,7 @@ pub const REGISTRY: Registry = Registry::new(&[
         given_pages::CLAIMS,
         copy_file_range::CLAIMS,
         copy_file_range_manual::CLAIMS,
-        zerocopy::CLAIMS,
+        zerocopy_old::CLAIMS,
         zerocopy_manual::CLAIMS,
         zerocopy_sends::CLAIMS,
         zerocopy_peers::CLAIMS,
@@ -87,4 +88,5 @@ pub const REGISTRY: Registry = Registry::new(&[
     ],
     tee::CLAIMS,
     mmap_write::CLAIMS,
+    zerocopy::CLAIMS,
 ]);

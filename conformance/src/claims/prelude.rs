@@ -4,7 +4,7 @@
 
 pub(super) use super::tools::*;
 pub(super) use crate::claim::source::{
-    MEASURED, commit, doc, gvisor, kernel, liburing, ltp, man, program, seed, selftest, thread,
+    MEASURED, Source, commit, doc, gvisor, kernel, liburing, ltp, man, program, seed, selftest, thread,
 };
 pub(super) use crate::claim::{Claim, Exception, Resource, claim, gate};
 pub(super) use crate::interpose::lie::{Field, Lie, What};

@@ -335,3 +335,22 @@ pub(super) fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let read = io::read_full(far, &mut bytes).setup("read at the receiver")?;
     Ok(bytes[..read] == *expected)
 }
+
+/// A page of memory that only this process can access. Returns its address. It stays mapped.
+pub(super) fn secret_page() -> Result<usize, Stop> {
+    let length = page();
+    let secret = crate::lab::open::memfd_secret()?;
+    crate::lab::danger::SECRET_MEMORY.avoid()?;
+    aside(|| {
+        io::truncate(&secret, length as u64).setup("ftruncate")?;
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+        // SAFETY: a new mapping where the kernel likes, which nothing else knows.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, secret.as_raw_fd(), 0) };
+        if page == libc::MAP_FAILED {
+            return Err(Stop::from_setup("mmap", sockets::last_errno()));
+        }
+        // SAFETY: the page is ours, and writable.
+        unsafe { page.cast::<u8>().write(b's') };
+        Ok(page.expose_provenance())
+    })
+}

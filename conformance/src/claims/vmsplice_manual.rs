@@ -207,7 +207,7 @@ pub const CLAIMS: &[Claim] = &[
             "vmsplice.memory.secret",
             |_lab| {
                 let pipe = pipe()?;
-                let vector = [super::zerocopy_sends::secret_page()?, 1];
+                let vector = [super::tools::secret_page()?, 1];
                 let vector = vector.as_ptr().expose_provenance();
                 // SAFETY: the vector is read during the call; the page stays mapped until the process ends.
                 let done = unsafe { ask(Sysno::vmsplice, [argument(&pipe.write), vector, 1, 2, 0, 0]) };

@@ -1,14 +1,12 @@
 //! `MSG_ZEROCOPY`: the option, the error queue and completions in the kernel's document, and behaviour beyond it.
 
-use super::tools::note_readable;
 use crate::claim::source::Source;
 use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
-use crate::lab::io::{self, argument, ask};
-use crate::lab::waiting::wait_until;
-use crate::lab::{Lab, map_file, sockets};
+use crate::lab::io::{self};
+use crate::lab::{Lab, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 use std::net::TcpStream;
@@ -16,8 +14,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use syscalls::{Errno, Sysno};
 
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
-const DOC_5_10: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 5.10");
-const KSELFTEST: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net/packetdrill/tcp_zerocopy_*.pkt");
 const SETSOCKOPT: &[Sysno] = &[Sysno::setsockopt];
 
 /// The claim that a kind of socket does not support `SO_ZEROCOPY`.
@@ -155,59 +151,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
     Claim {
-        statement: "SO_ZEROCOPY takes 0 and 1; other values, and a value shorter than an int, fail with EINVAL.",
-        sources: &[Source::Thread("Linux 7.3, net/core/sock.c, sk_setsockopt"), Source::Measured],
-        about: SETSOCKOPT,
-        lies: &Lie::otherwise(Sysno::setsockopt),
-        ..Claim::of_answers(
-            "zerocopy.option.values",
-            zerocopy_option_values,
-            &[
-                ("SO_ZEROCOPY 2", Answer::Fails(Errno::EINVAL)),
-                ("SO_ZEROCOPY -1", Answer::Fails(Errno::EINVAL)),
-                ("SO_ZEROCOPY of one byte", Answer::Fails(Errno::EINVAL)),
-                ("SO_ZEROCOPY 1", Answer::Is(0)),
-                ("SO_ZEROCOPY 0", Answer::Is(0)),
-            ],
-        )
-    },
-    Claim {
-        statement: "A send with MSG_ZEROCOPY on a socket without SO_ZEROCOPY fails with ENOBUFS.",
-        sources: &[DOC_5_10],
-        about: &[Sysno::sendmsg],
-        lies: &[Lie::refused(Sysno::sendmsg, libc::ENOBUFS)],
-        ..Claim::of_answers(
-            "zerocopy.sample.enobufs-without-option",
-            |_lab| {
-                let (near, far) = sockets::tcp()?;
-                let mut seen = Observation::new();
-                // SAFETY: a static is never freed.
-                let sent = io::again(|| unsafe { io::sendmsg(&near, b"b", libc::MSG_ZEROCOPY) });
-                seen.call("sendmsg(socket without SO_ZEROCOPY, MSG_ZEROCOPY)", sent);
-                sockets::wait_for_arrival(&far, sent.unwrap_or(0))?;
-                note_readable(&mut seen, "bytes at the receiver", &far)?;
-                Ok(seen)
-            },
-            &[("sendmsg(socket without SO_ZEROCOPY, MSG_ZEROCOPY)", Answer::Fails(Errno::ENOBUFS))],
-        )
-    },
-    Claim {
-        statement: "A send that fails takes no completion id, nor does one of no bytes.",
-        method: "Sends from a bad address and no bytes, then a byte, and reads the id of its completion.",
-        sources: &[KSELFTEST, Source::Thread("alibaba/PhotonLibOS#1264")],
-        about: &[Sysno::sendto, Sysno::recvmsg],
-        lies: &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))],
-        ..Claim::of_answers(
-            "zerocopy.ids.failed-and-empty",
-            zerocopy_ids_failed,
-            &[
-                ("send(bad address, MSG_ZEROCOPY)", Answer::Fails(Errno::EFAULT)),
-                ("send(no bytes, MSG_ZEROCOPY)", Answer::Is(0)),
-                ("completions", Answer::Says("[0, 0] copied")),
-            ],
-        )
-    },
-    Claim {
         statement: "MSG_PEEK leaves the entry in the error queue, as it leaves data in the receive queue.",
         sources: &[Source::Man("recv(2), man-pages 6.20")],
         about: &[Sysno::recvmsg],
@@ -272,53 +215,6 @@ pub const CLAIMS: &[Claim] = &[
             ],
         )
     },
-    Claim {
-        statement: "Memory behind the end of its file fails with EFAULT when it is sent with MSG_ZEROCOPY.",
-        sources: &[Source::Thread("gVisor; h2o/h2o#909"), Source::Measured],
-        about: &[Sysno::sendto],
-        lies: &[Lie::about(Sysno::sendto, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::sendto)],
-        exceptions: &[Exception::asked(Sysno::sendto)],
-        ..Claim::of_answers(
-            "zerocopy.memory.truncated-file",
-            |lab| {
-                let file = lab.file(&[0; 4096])?;
-                let mapping = map_file(&file, 4096).setup("mmap")?;
-                aside(|| io::truncate(&file, 0)).setup("ftruncate")?;
-                let (near, _far) = sockets::tcp()?;
-                sockets::zerocopy_on(&near)?;
-                let mut seen = Observation::new();
-                let address = mapping.as_ptr().expose_provenance();
-                seen.call("send(mapping behind the end of its file, MSG_ZEROCOPY)", send_from(&near, address, 1));
-                Ok(seen)
-            },
-            &[("send(mapping behind the end of its file, MSG_ZEROCOPY)", Answer::Fails(Errno::EFAULT))],
-        )
-    },
-    Claim {
-        statement: "Completions of sends are still reported when the peer has closed.",
-        sources: &[KSELFTEST],
-        about: &[Sysno::recvmsg],
-        lies: &[Lie::refused(Sysno::recvmsg, libc::EAGAIN)],
-        ..Claim::of_answers(
-            "zerocopy.notify.peer-closed",
-            |_lab| {
-                let (near, far) = sockets::tcp()?;
-                let zerocopy = sockets::zerocopy_on(&near)?;
-                for _ in 0..3 {
-                    // SAFETY: a static is never freed.
-                    io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) }).setup("send")?;
-                }
-                sockets::wait_for_arrival(&far, 3)?;
-                wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-                drop(far);
-                let completions = Completions::now(&near).setup("read the completions")?;
-                let mut seen = Observation::new();
-                seen.count("sends completed", completions.count());
-                Ok(seen)
-            },
-            &[("sends completed", Answer::Is(3))],
-        )
-    },
 ];
 
 fn set(socket: &impl AsFd, value: i32) -> Result<usize, Errno> {
@@ -326,39 +222,12 @@ fn set(socket: &impl AsFd, value: i32) -> Result<usize, Errno> {
 }
 
 fn value(socket: &impl AsFd) -> Result<u64, Stop> {
-    Ok(aside(|| super::zerocopy::option(socket)).setup("getsockopt")? as u64)
-}
-
-/// Sends from any address with the flag. If the socket has the option, the kernel must not be able to keep the memory.
-fn send_from(socket: &impl AsFd, address: usize, length: usize) -> Result<usize, Errno> {
-    let flags = usize::try_from(libc::MSG_ZEROCOPY).expect("a small number");
-    // SAFETY: callers give an address at which nothing can be read, or no length.
-    unsafe { ask(Sysno::sendto, [argument(socket), address, length, flags, 0, 0]) }
-}
-
-fn zerocopy_option_values(_lab: &Lab) -> Result<Observation, Stop> {
-    let socket = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)).setup("socket")?;
-    let mut seen = Observation::new();
-    for number in [2, -1, 1, 0] {
-        seen.call(format!("SO_ZEROCOPY {number}"), set(&socket, number));
-        seen.count(format!("the option after {number}"), value(&socket)?);
-    }
-    let short = [1_u8];
-    let [level, name] = [libc::SOL_SOCKET, libc::SO_ZEROCOPY].map(i32::cast_unsigned);
-    // SAFETY: the pointer is to one byte, as the length says.
-    let done = unsafe {
-        ask(
-            Sysno::setsockopt,
-            [argument(&socket), level as usize, name as usize, short.as_ptr().expose_provenance(), 1, 0],
-        )
-    };
-    seen.call("SO_ZEROCOPY of one byte", done);
-    Ok(seen)
+    Ok(aside(|| super::zerocopy_old::option(socket)).setup("getsockopt")? as u64)
 }
 
 /// Sends a byte with the flag and waits until its completion is in the queue.
 fn complete_one() -> Result<(TcpStream, TcpStream), Stop> {
-    super::zerocopy::completions_come()?;
+    super::zerocopy_old::completions_come()?;
     let (near, far) = sockets::tcp()?;
     aside(|| {
         let zerocopy = sockets::zerocopy_on(&near)?;
@@ -367,24 +236,6 @@ fn complete_one() -> Result<(TcpStream, TcpStream), Stop> {
         io::wait_for_error_queue(near.as_fd()).setup("poll")
     })?;
     Ok((near, far))
-}
-
-fn zerocopy_ids_failed(_lab: &Lab) -> Result<Observation, Stop> {
-    let (near, far) = sockets::tcp()?;
-    let zerocopy = sockets::zerocopy_on(&near)?;
-    let mut seen = Observation::new();
-    let bad = io::again(|| send_from(&near, io::NOWHERE, 1));
-    seen.call("send(bad address, MSG_ZEROCOPY)", bad);
-    let none = io::again(|| send_from(&near, io::NOWHERE, 0));
-    seen.call("send(no bytes, MSG_ZEROCOPY)", none);
-    // SAFETY: a static is never freed.
-    let sent = io::again(|| unsafe { send_zerocopy(zerocopy, b"b", SendFlags::empty()) });
-    seen.call("send(1 byte, MSG_ZEROCOPY)", sent);
-    sockets::wait_for_arrival(&far, sent.unwrap_or(0))?;
-    wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-    let completions = Completions::now(&near).setup("read the completions")?;
-    seen.text("completions", completions);
-    Ok(seen)
 }
 
 fn zerocopy_queue_peek(_lab: &Lab) -> Result<Observation, Stop> {

@@ -1,19 +1,17 @@
 //! `MSG_ZEROCOPY`: behaviour over UDP and with TCP fast open that the kernel's own tests check.
 
-use super::zerocopy::completions_come;
-use super::zerocopy_sends::{complete, packetdrill, send_byte_and_note};
+use super::zerocopy_old::completions_come;
 use crate::claim::source::Source;
 use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
-use crate::lab::io::{self, argument, ask};
-use crate::lab::waiting::wait_until;
+use crate::lab::io::{self};
 use crate::lab::{Lab, netns, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_msg_zerocopy::{SendFlags, send_copied, send_zerocopy};
 use std::io::IoSlice;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
 
@@ -21,9 +19,6 @@ const KSELFTEST: Source = Source::Thread("Linux 7.3, tools/testing/selftests/net
 const SENDTO: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
 const ONE_SHIFTED: &[Lie] = &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))];
 const WHOLE_OR_NOT: &str = "a datagram is sent whole or not";
-/// The sysctl bits that allow TCP fast open without a cookie: 1 and 4 for the client, 2 and 0x200 for the server.
-const FAST_OPEN: &[(&str, &str)] = &[("net/ipv4/tcp_fastopen", "519")];
-
 /// Claims about UDP and TCP fast open.
 pub const CLAIMS: &[Claim] = &[
     Claim {
@@ -68,62 +63,6 @@ pub const CLAIMS: &[Claim] = &[
             "zerocopy.udp.veth",
             zerocopy_udp_veth,
             &[("datagram that came back", Answer::Says("whole")), ("completions", Answer::Says("[0, 0] copied"))],
-        )
-    },
-    Claim {
-        statement: "Sends that are completed one after the other, before anybody reads, are one entry of the error queue.",
-        method: "Sends a byte and waits for its acknowledgement, twice, and then reads the error queue.",
-        sources: &[packetdrill!("batch")],
-        about: &[Sysno::recvmsg],
-        lies: ONE_SHIFTED,
-        ..Claim::of_answers(
-            "zerocopy.notify.batch",
-            |_lab| {
-                completions_come()?;
-                let (near, far) = sockets::tcp()?;
-                complete(&near, &far, 1)?;
-                complete(&near, &far, 2)?;
-                let mut seen = Observation::new();
-                let completions = Completions::now(&near).setup("read the completions")?;
-                seen.text("completions", completions);
-                Ok(seen)
-            },
-            &[("completions", Answer::Says("[0, 1] copied"))],
-        )
-    },
-    Claim {
-        statement: "Bytes that MSG_FASTOPEN and MSG_ZEROCOPY send with the connection's first packet are completed, as id 0.",
-        method: "In a network namespace whose TCP fast open needs no cookie, sends to a listener and reads the completions.",
-        sources: &[packetdrill!("fastopen-client")],
-        about: SENDTO,
-        lies: ONE_SHIFTED,
-        ..Claim::of_answers(
-            "zerocopy.ids.fastopen-client",
-            zerocopy_ids_fastopen_client,
-            &[
-                ("send(MSG_FASTOPEN | MSG_ZEROCOPY)", Answer::Succeeds),
-                ("bytes with the first packet", Answer::Says("the sender's")),
-                ("completions", Answer::Says("[0, 0] copied")),
-            ],
-        )
-    },
-    Claim {
-        statement: "A connection that a listener has accepted by TCP fast open completes its sends from the id 0 on.",
-        method: "In a network namespace whose TCP fast open needs no cookie, sends from the accepted end and reads the completions.",
-        sources: &[packetdrill!("fastopen-server")],
-        about: SENDTO,
-        lies: ONE_SHIFTED,
-        ..Claim::of_answers(
-            "zerocopy.ids.fastopen-server",
-            |_lab| {
-                completions_come()?;
-                let (near, far, sent) = fast_open(0)?;
-                let mut seen = Observation::new();
-                seen.call("send(MSG_FASTOPEN)", Ok(sent));
-                send_byte_and_note(&mut seen, &far, &near)?;
-                Ok(seen)
-            },
-            &[("send(1 byte, MSG_ZEROCOPY)", Answer::Is(1)), ("completions", Answer::Says("[0, 0] copied"))],
         )
     },
 ];
@@ -206,61 +145,6 @@ fn zerocopy_udp_veth(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("send(1000 bytes, MSG_ZEROCOPY)", sent);
     note_datagram(&mut seen, "datagram that came back", &datagram(&near)?, &BYTES);
     let completions = Completions::wait(&near, 1).setup("read the completions")?;
-    seen.text("completions", completions);
-    Ok(seen)
-}
-
-static FIRST: [u8; 500] = [b'f'; 500];
-
-/// A connection whose first packet carries [`FIRST`], sent with these flags. Returns the client, the server, and the result of
-/// the send.
-fn fast_open(flags: libc::c_int) -> Result<(TcpStream, TcpStream, usize), Stop> {
-    /// `TCPI_OPT_SYN_DATA` of `include/uapi/linux/tcp.h`.
-    const SYN_DATA: u8 = 32;
-    netns::alone(FAST_OPEN)?;
-    let listener = aside(|| {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
-        sockets::set_option(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 5).setup("TCP_FASTOPEN")?;
-        Ok::<_, Stop>(listener)
-    })?;
-    let near = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0)).setup("socket")?;
-    if flags & libc::MSG_ZEROCOPY != 0 {
-        aside(|| sockets::zerocopy_on(&near).map(drop))?;
-    }
-    let port = listener.local_addr().setup("getsockname")?.port();
-    let (address, length) = sockets::loopback_address(port);
-    let flags = usize::try_from(flags | libc::MSG_FASTOPEN).expect("small numbers");
-    let arguments = [
-        argument(&near),
-        FIRST.as_ptr().expose_provenance(),
-        FIRST.len(),
-        flags,
-        (&raw const address).expose_provenance(),
-        length as usize,
-    ];
-    // SAFETY: the bytes are a static, which is never freed; the address is read during the call.
-    let sent = io::again(|| unsafe { ask(Sysno::sendto, arguments) }).setup("send")?;
-    let (far, _) = aside(|| listener.accept()).setup("accept")?;
-    let near = TcpStream::from(near);
-    aside(|| sockets::set_nodelay(&near))?;
-    // The options are the sixth byte of `struct tcp_info`.
-    let options = aside(|| sockets::get_bytes::<8>(&far, libc::IPPROTO_TCP, libc::TCP_INFO));
-    if options.setup("TCP_INFO")?[5] & SYN_DATA == 0 {
-        return Err(Stop::broken("the first packet had no data"));
-    }
-    Ok((near, far, sent))
-}
-
-fn zerocopy_ids_fastopen_client(_lab: &Lab) -> Result<Observation, Stop> {
-    completions_come()?;
-    let (near, far, sent) = fast_open(libc::MSG_ZEROCOPY)?;
-    let mut seen = Observation::new();
-    seen.call("send(MSG_FASTOPEN | MSG_ZEROCOPY)", Ok(sent));
-    let same = super::tools::arrived(&far, &FIRST[..sent])?;
-    seen.text("bytes with the first packet", if same { "the sender's" } else { "others" });
-    wait_until(|| Ok(sockets::unacknowledged(&near)? == 0))?;
-    aside(|| sockets::set_nodelay(&near))?;
-    let completions = Completions::now(&near).setup("read the completions")?;
     seen.text("completions", completions);
     Ok(seen)
 }

@@ -4,7 +4,7 @@
 //! exactly 16 bytes. 5.10 cuts a longer structure off at 40, whatever its content.
 
 use super::tools::{AS_SENT, RECEIVED, note_bytes};
-use super::zerocopy::completions_come;
+use super::zerocopy_old::completions_come;
 use crate::claim::source::Source;
 use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Lie, What};

@@ -315,6 +315,16 @@ pub fn poll(fd: &impl AsFd, events: libc::c_short, timeout: isize) -> (Result<us
     (answer, polled.revents)
 }
 
+/// The same by `ppoll(2)`, which every architecture has. `timeout` is 0 or -1.
+pub fn ppoll(fd: &impl AsFd, events: libc::c_short, timeout: isize) -> (Result<usize, Errno>, libc::c_short) {
+    let mut polled = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events, revents: -1 };
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let limit = if timeout == 0 { &raw const at_once } else { std::ptr::null() };
+    // SAFETY: the pointers are to one pollfd, read and written during the call, and to a timespec or null; no signal mask.
+    let answer = again(|| unsafe { syscall!(Sysno::ppoll, &raw mut polled, 1, limit, 0) });
+    (answer, polled.revents)
+}
+
 /// Waits for `POLLERR`, which is set when the error queue is not empty.
 pub fn wait_for_error_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     wait_for(fd, 0) // POLLERR is always reported

@@ -1,0 +1,292 @@
+//! `MSG_ZEROCOPY`.
+
+use crate::claim::source::{Source, seed};
+use crate::claim::{Claim, Gate, gate};
+use crate::interpose::lie::{Lie, What};
+use crate::interpose::record::aside;
+use crate::lab::alias::{LENGTH, OLD};
+use crate::lab::completions::Completions;
+use crate::lab::waiting::wait_until;
+use crate::lab::{Lab, io, sockets};
+use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
+use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_zerocopy};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use syscalls::{Errno, Sysno};
+
+const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
+/// The change that allows vsock to take the option.
+const VSOCK: Gate = gate(
+    "6.7",
+    "a vsock socket takes SO_ZEROCOPY",
+    Source::Thread("the series \"vsock/virtio: continue MSG_ZEROCOPY support\" of Linux 6.7"),
+);
+
+/// Claims about `MSG_ZEROCOPY`.
+pub const CLAIMS: &[Claim] = &[
+    Claim {
+        statement: "A TCP socket takes SO_ZEROCOPY (since Linux 4.14).",
+        method: "Sets the option and reads it back.",
+        sources: &[seed("1.1"), seed("3.4"), seed("5.3"), DOC],
+        about: &[Sysno::setsockopt],
+        lies: &[Lie::refused(Sysno::setsockopt, libc::ENOPROTOOPT), Lie::skipped(Sysno::setsockopt)],
+        gates: &[gate("4.14", "a TCP socket takes SO_ZEROCOPY", seed("1.1"))],
+        ..Claim::new("zerocopy.socket.tcp", zerocopy_socket_tcp, |seen| {
+            Verdict::holds_if(is_set(seen, "SO_ZEROCOPY of a TCP socket, set"))
+        })
+    },
+    Claim {
+        statement: "With Linux 4.14 MSG_ZEROCOPY came to sockets of every kind.",
+        method: "Sets SO_ZEROCOPY on a socket of each family that an unprivileged user can make.",
+        sources: &[seed("1.1"), seed("3.4")],
+        about: &[Sysno::setsockopt],
+        lies: &[Lie::accepted(Sysno::setsockopt)],
+        gates: &[gate(
+            "5.0",
+            "a UDP socket takes SO_ZEROCOPY",
+            Source::Thread("the series \"udp msg_zerocopy\" of Linux 5.0"),
+        )],
+        ..Claim::new("zerocopy.socket.every-kind", zerocopy_socket_every_kind, |seen| {
+            Verdict::holds_if(seen.facts().iter().all(|fact| seen.succeeded(&fact.fact)))
+        })
+    },
+    Claim {
+        statement: "A vsock socket takes SO_ZEROCOPY.",
+        method: "Sets the option on a stream socket of the family.",
+        sources: &[DOC],
+        about: &[Sysno::setsockopt],
+        modules: &["vsock_loopback"],
+        lies: &[Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP).where_it(true), Lie::accepted(Sysno::setsockopt)],
+        gates: &[VSOCK],
+        ..Claim::new("zerocopy.socket.vsock", zerocopy_socket_vsock, |seen| {
+            Verdict::holds_if(seen.succeeded("SO_ZEROCOPY of a vsock socket, set"))
+        })
+    },
+    Claim {
+        statement: "MSG_ZEROCOPY is for sending: as a flag of recvmsg() it does nothing.",
+        method: "Receives with the flag on a socket with SO_ZEROCOPY and compares with a plain receive of the same bytes; no \
+                 completion comes at either end.",
+        sources: &[seed("3.4"), seed("5.3")],
+        about: &[Sysno::recvmsg],
+        lies: &[Lie::about(Sysno::recvmsg, What::Garbled).after(0)],
+        ..Claim::new("zerocopy.recv.flag", zerocopy_recv_flag, |seen| {
+            Verdict::holds_if(
+                seen.is("bytes received with the flag", "copied into the buffer") && seen.counted("completions") == 0,
+            )
+        })
+    },
+    Claim {
+        statement: "Linux has no zero-copy for receiving from a socket.",
+        method: "Asks a TCP socket for TCP_ZEROCOPY_RECEIVE. An option that no kernel has is the control: ENOPROTOOPT.",
+        sources: &[seed("5.3")],
+        about: &[Sysno::getsockopt],
+        lies: &[Lie::refused(Sysno::getsockopt, libc::ENOPROTOOPT)],
+        gates: &[gate(
+            "4.18",
+            "a TCP socket has TCP_ZEROCOPY_RECEIVE",
+            Source::Thread("the commit \"tcp: add TCP_ZEROCOPY_RECEIVE support for zerocopy receive\" of Linux 4.18"),
+        )],
+        ..Claim::new("zerocopy.recv.tcp-zerocopy-receive", zerocopy_recv_tcp_zerocopy_receive, |seen| {
+            Verdict::holds_if(seen.failed_with("getsockopt(TCP_ZEROCOPY_RECEIVE)", Errno::ENOPROTOOPT))
+        })
+    },
+    Claim {
+        statement: "On an AF_UNIX socket recvmsg() ignores MSG_ERRQUEUE: it takes ordinary data.",
+        method: "Puts five bytes into the queue and reads with MSG_ERRQUEUE; the same on a TCP socket, for contrast.",
+        sources: &[Source::Measured],
+        about: &[Sysno::recvmsg],
+        lies: &[Lie::refused(Sysno::recvmsg, libc::EAGAIN), Lie::accepted(Sysno::recvmsg)],
+        ..Claim::new("zerocopy.queue.unix-ignores-errqueue", zerocopy_queue_unix_ignores_errqueue, |seen| {
+            Verdict::holds_if(
+                seen.returned("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)") == Some(5)
+                    && seen.failed_with("recvmsg(TCP socket, MSG_ERRQUEUE)", Errno::EAGAIN),
+            )
+        })
+    },
+];
+
+/// Sets the option. Returns the result of the call, and after a success the value of the option: 1 if it is set.
+fn set_zerocopy(socket: &impl AsFd) -> Result<Result<usize, Errno>, Stop> {
+    match enable(socket.as_fd()) {
+        Err(errno) => Ok(Err(errno)),
+        Ok(_) => aside(|| option(socket)).setup("read SO_ZEROCOPY back").map(Ok),
+    }
+}
+
+/// Whether the option was set and reads back as set.
+fn is_set(seen: &Observation, fact: &str) -> bool {
+    seen.returned(fact) == Some(1)
+}
+
+/// Sends all of `bytes` with the flag. Returns the number of calls.
+///
+/// # Safety
+///
+/// As for [`send_zerocopy`].
+unsafe fn send_all(zerocopy: Enabled<'_>, bytes: &[u8]) -> Result<u64, Stop> {
+    let (mut done, mut calls) = (0, 0);
+    while done < bytes.len() {
+        // SAFETY: a part of the caller's bytes, under the caller's promise.
+        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &bytes[done..], SendFlags::empty()) });
+        done += sent.setup("send")?;
+        calls += 1;
+    }
+    Ok(calls)
+}
+
+/// Checks that completions arrive at all. Call this before a wait for a completion, so that the wait ends.
+///
+/// A kernel may accept the option and the flag, and implement neither, as gVisor does. This sends a byte with the flag over a
+/// separate connection, and waits until no later completion is possible.
+pub(super) fn completions_come() -> Result<(), Stop> {
+    let (near, far) = sockets::tcp()?;
+    let came = aside(|| {
+        let zerocopy = sockets::zerocopy_on(&near)?;
+        // SAFETY: a static never changes and is never freed.
+        unsafe { send_all(zerocopy, b"1") }?;
+        sockets::wait_for_arrival(&far, 1)?;
+        sockets::wait_until_acknowledged(&near, &far)?;
+        Completions::now(&near).setup("read the error queue")
+    })?;
+    if came.count() == 1 {
+        Ok(())
+    } else {
+        Err(Stop::untestable(
+            Lack::Kernel,
+            "SO_ZEROCOPY and MSG_ZEROCOPY are accepted, and no completion comes: who waits for one waits for ever",
+            "use a kernel that completes such sends",
+        ))
+    }
+}
+
+/// A call that failed because of its flag. Linux ignores unknown flags; gVisor's `sendmsg` refuses them.
+fn flag_refused(call: &str, errno: Errno) -> Stop {
+    if errno == Errno::EINVAL {
+        Stop::untestable(
+            Lack::Kernel,
+            format!("{call}() refuses MSG_ZEROCOPY: EINVAL"),
+            "use a kernel that knows the flag",
+        )
+    } else {
+        Stop::from_setup(call, errno)
+    }
+}
+
+fn zerocopy_socket_tcp(_lab: &Lab) -> Result<Observation, Stop> {
+    let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
+    let mut seen = Observation::new();
+    seen.call("SO_ZEROCOPY of a TCP socket, set", set_zerocopy(&socket)?);
+    Ok(seen)
+}
+
+fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
+    let kinds = [
+        ("TCP", libc::AF_INET, libc::SOCK_STREAM),
+        ("TCP over IPv6", libc::AF_INET6, libc::SOCK_STREAM),
+        ("UDP", libc::AF_INET, libc::SOCK_DGRAM),
+        ("AF_UNIX stream", libc::AF_UNIX, libc::SOCK_STREAM),
+        ("AF_UNIX datagram", libc::AF_UNIX, libc::SOCK_DGRAM),
+        ("netlink", libc::AF_NETLINK, libc::SOCK_RAW),
+    ];
+    let mut seen = Observation::new();
+    for (name, domain, kind) in kinds {
+        match sockets::socket(domain, kind, 0) {
+            Ok(socket) => seen.call(format!("SO_ZEROCOPY of a {name} socket, set"), set_zerocopy(&socket)?),
+            // A kernel without IPv6, for example, shows nothing about zero-copy.
+            Err(_) => continue,
+        };
+    }
+    Ok(seen)
+}
+
+fn zerocopy_socket_vsock(_lab: &Lab) -> Result<Observation, Stop> {
+    let socket = sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
+    let mut seen = Observation::new();
+    seen.call("SO_ZEROCOPY of a vsock socket, set", set_zerocopy(&socket)?);
+    Ok(seen)
+}
+
+fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = sockets::tcp()?;
+    sockets::zerocopy_on(&near)?;
+    sockets::zerocopy_on(&far)?;
+    io::write_all(&far, &[OLD; LENGTH]).setup("write")?;
+    sockets::wait_for_arrival(&near, LENGTH)?;
+    let mut buffer = [0; LENGTH];
+    let (mut received, mut flags) = (0, 0);
+    while received < LENGTH {
+        let rest = &mut buffer[received..];
+        let part = io::again(|| io::recvmsg(&near, rest, &mut [], libc::MSG_ZEROCOPY));
+        let part = part.map_err(|errno| flag_refused("recvmsg", errno))?;
+        flags |= part.flags;
+        match part.bytes {
+            0 => break,
+            count => received += count,
+        }
+    }
+    wait_until(|| Ok(sockets::unacknowledged(&far)? == 0))?;
+    let completions = Completions::now(&near).setup("read the error queue")?.count()
+        + Completions::now(&far).setup("read the error queue")?.count();
+    let mut seen = Observation::new();
+    let copied = received == LENGTH && buffer == [OLD; LENGTH];
+    seen.text("bytes received with the flag", if copied { "copied into the buffer" } else { "elsewhere" });
+    seen.count("completions", completions).text("msg_flags", format!("{flags:#x}"));
+    Ok(seen)
+}
+
+fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
+    /// `TCP_ZEROCOPY_RECEIVE` of include/uapi/linux/tcp.h.
+    const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
+    /// No option of TCP has this number.
+    const NO_OPTION: libc::c_int = 9999;
+    /// The position of `recv_skip_hint`.
+    const HINT: std::ops::Range<usize> = 12..16;
+    let (near, _far) = sockets::tcp()?;
+    let get = |option: libc::c_int| {
+        // struct tcp_zerocopy_receive begins with address (u64), length (u32), recv_skip_hint (u32).
+        let mut request = [0_u8; 64];
+        request[HINT].fill(0xff);
+        let mut length: libc::socklen_t = 16;
+        // SAFETY: the pointers are to a buffer of at least `length` bytes and to `length`, written during the call.
+        let done = unsafe {
+            libc::getsockopt(near.as_raw_fd(), libc::IPPROTO_TCP, option, request.as_mut_ptr().cast(), &raw mut length)
+        };
+        if done == -1 {
+            return Err(sockets::last_errno());
+        }
+        // Without data to receive, the kernel reports how many bytes must be read by ordinary calls: none.
+        Ok(request[HINT].iter().chain(&request[..8]).filter(|byte| **byte != 0).count())
+    };
+    if get(NO_OPTION) != Err(Errno::ENOPROTOOPT) {
+        return Err(Stop::broken("an option that does not exist is not ENOPROTOOPT"));
+    }
+    let mut seen = Observation::new();
+    seen.call("getsockopt(TCP_ZEROCOPY_RECEIVE)", get(TCP_ZEROCOPY_RECEIVE));
+    seen.call("getsockopt(no such option)", get(NO_OPTION));
+    Ok(seen)
+}
+
+pub(super) fn option(socket: &impl AsFd) -> Result<usize, Errno> {
+    let value = sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY)?;
+    // A negative number is shown as a large one.
+    Ok(usize::try_from(value).unwrap_or(usize::MAX))
+}
+
+fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop> {
+    let (near, far) = UnixStream::pair().setup("socketpair")?;
+    let (tcp_near, tcp_far) = sockets::tcp()?;
+    io::write_all(&far, b"bytes").setup("write")?;
+    io::write_all(&tcp_far, b"bytes").setup("write")?;
+    sockets::wait_for_arrival(&tcp_near, 5)?;
+    let receive = |socket: std::os::fd::BorrowedFd<'_>| {
+        let mut bytes = [0; 16];
+        let received = io::again(|| io::recvmsg(&socket, &mut bytes, &mut [0; 256], libc::MSG_ERRQUEUE))?;
+        // Other bytes than those sent count as none. So does a message whose control data was cut off.
+        let whole = bytes[..received.bytes] == *b"bytes" && received.flags & libc::MSG_CTRUNC == 0;
+        Ok(if whole { received.bytes } else { 0 })
+    };
+    let mut seen = Observation::new();
+    seen.call("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)", receive(near.as_fd()));
+    seen.call("recvmsg(TCP socket, MSG_ERRQUEUE)", receive(tcp_near.as_fd()));
+    Ok(seen)
+}
