@@ -10,146 +10,12 @@ use crate::lab::{Lab, sockets};
 use crate::verdict::{Observation, Setup, Stop};
 use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use syscalls::{Errno, Sysno};
 
 const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
-const SETSOCKOPT: &[Sysno] = &[Sysno::setsockopt];
-
-/// The claim that a kind of socket does not support `SO_ZEROCOPY`.
-macro_rules! unsupported_claim {
-    ($id:literal, $name:literal, $domain:expr, $type:expr) => {
-        unsupported_claim!(
-            $id,
-            $name,
-            $domain,
-            $type,
-            0,
-            &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)]
-        )
-    };
-    ($id:literal, $name:literal, $domain:expr, $type:expr, $protocol:expr, $finds:expr) => {
-        Claim {
-            statement: concat!("SO_ZEROCOPY of ", $name, " fails with EOPNOTSUPP."),
-            method: "Sets the option. Linux 5.10 answers 524, ENOTSUPP, a number that no program knows.",
-            sources: &[DOC, Source::Measured],
-            about: SETSOCKOPT,
-            lies: &[
-                Lie::about(Sysno::setsockopt, What::OtherErrno(524)).where_it(true),
-                Lie::about(Sysno::setsockopt, What::OtherErrno(libc::EOPNOTSUPP)).where_it(false),
-                Lie::accepted(Sysno::setsockopt).where_it(true),
-            ],
-            ..Claim::of_answers(
-                $id,
-                |_lab| {
-                    let socket = aside(|| sockets::of_protocol($domain, $type, $protocol))?;
-                    let mut seen = Observation::new();
-                    seen.call("setsockopt(SO_ZEROCOPY, 1)", set(&socket, 1));
-                    Ok(seen)
-                },
-                &[("setsockopt(SO_ZEROCOPY, 1)", Answer::Fails(Errno::EOPNOTSUPP))],
-            )
-        }
-    };
-}
-
 /// Claims about the results of `MSG_ZEROCOPY` and its error queue.
 pub const CLAIMS: &[Claim] = &[
-    unsupported_claim!("zerocopy.socket.unix-stream", "an AF_UNIX stream socket", libc::AF_UNIX, libc::SOCK_STREAM),
-    unsupported_claim!("zerocopy.socket.unix-datagram", "an AF_UNIX datagram socket", libc::AF_UNIX, libc::SOCK_DGRAM),
-    unsupported_claim!(
-        "zerocopy.socket.unix-seqpacket",
-        "an AF_UNIX socket of type SOCK_SEQPACKET",
-        libc::AF_UNIX,
-        libc::SOCK_SEQPACKET
-    ),
-    Claim {
-        modules: &["af_alg"],
-        ..unsupported_claim!(
-            "zerocopy.socket.alg",
-            "a socket of the kernel's ciphers, AF_ALG,",
-            libc::AF_ALG,
-            libc::SOCK_SEQPACKET
-        )
-    },
-    unsupported_claim!("zerocopy.socket.netlink", "a netlink socket", libc::AF_NETLINK, libc::SOCK_RAW),
-    unsupported_claim!(
-        "zerocopy.socket.raw",
-        "a raw IP socket",
-        libc::AF_INET,
-        libc::SOCK_RAW,
-        libc::IPPROTO_UDP,
-        &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)]
-    ),
-    unsupported_claim!(
-        "zerocopy.socket.packet",
-        "a packet socket",
-        libc::AF_PACKET,
-        libc::SOCK_DGRAM,
-        0,
-        &[between((5, 10), (5, 10), false), between((6, 1), (7, 3), true)]
-    ),
-    unsupported_claim!(
-        "zerocopy.socket.mptcp",
-        "a multipath TCP socket",
-        libc::AF_INET,
-        libc::SOCK_STREAM,
-        libc::IPPROTO_MPTCP,
-        &[between((6, 1), (7, 3), true)]
-    ),
-    unsupported_claim!(
-        "zerocopy.socket.udplite",
-        "a UDP-Lite socket",
-        libc::AF_INET,
-        libc::SOCK_DGRAM,
-        libc::IPPROTO_UDPLITE,
-        &[between((5, 10), (5, 10), false), between((6, 1), (7, 0), true)]
-    ),
-    Claim {
-        statement: "A UDP-Lite socket can be made.",
-        sources: &[Source::Man("udplite(7), man-pages 6.20")],
-        about: &[Sysno::socket],
-        lies: &[Lie::refused(Sysno::socket, libc::EPROTONOSUPPORT).where_it(true)],
-        exceptions: &[Exception::asked(Sysno::socket), Exception::Lacking("no lie makes a socket")],
-        ..Claim::of_answers(
-            "zerocopy.socket.udplite-made",
-            |_lab| {
-                let made = sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE);
-                let protocol =
-                    |socket: OwnedFd| aside(|| sockets::get_option(&socket, libc::SOL_SOCKET, libc::SO_PROTOCOL));
-                let mut seen = Observation::new();
-                seen.text(
-                    "socket(UDP-Lite)",
-                    match made {
-                        Err(errno) => format!("Err({errno:?})"),
-                        Ok(socket) => match protocol(socket).setup("SO_PROTOCOL")? {
-                            libc::IPPROTO_UDPLITE => "UDP-Lite".to_owned(),
-                            other => format!("Ok({other})"),
-                        },
-                    },
-                );
-                Ok(seen)
-            },
-            &[("socket(UDP-Lite)", Answer::Says("UDP-Lite"))],
-        )
-    },
-    Claim {
-        statement: "A UDP socket takes SO_ZEROCOPY (since Linux 5.0).",
-        sources: &[DOC],
-        about: SETSOCKOPT,
-        lies: &[Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP), Lie::skipped(Sysno::setsockopt)],
-        ..Claim::of_answers(
-            "zerocopy.socket.udp",
-            |_lab| {
-                let socket = aside(|| sockets::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)).setup("socket")?;
-                let mut seen = Observation::new();
-                seen.call("setsockopt(SO_ZEROCOPY, 1)", set(&socket, 1));
-                seen.count("SO_ZEROCOPY afterwards", value(&socket)?);
-                Ok(seen)
-            },
-            &[("setsockopt(SO_ZEROCOPY, 1)", Answer::Is(0)), ("SO_ZEROCOPY afterwards", Answer::Is(1))],
-        )
-    },
     Claim {
         statement: "MSG_PEEK leaves the entry in the error queue, as it leaves data in the receive queue.",
         sources: &[Source::Man("recv(2), man-pages 6.20")],
@@ -216,14 +82,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
 ];
-
-fn set(socket: &impl AsFd, value: i32) -> Result<usize, Errno> {
-    sockets::set_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY, value).map(|()| 0)
-}
-
-fn value(socket: &impl AsFd) -> Result<u64, Stop> {
-    Ok(aside(|| super::zerocopy_old::option(socket)).setup("getsockopt")? as u64)
-}
 
 /// Sends a byte with the flag and waits until its completion is in the queue.
 fn complete_one() -> Result<(TcpStream, TcpStream), Stop> {

@@ -1,7 +1,7 @@
 //! `MSG_ZEROCOPY`.
 
 use crate::claim::source::{Source, seed};
-use crate::claim::{Claim, Gate, gate};
+use crate::claim::{Claim, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::alias::{LENGTH, OLD};
@@ -9,59 +9,13 @@ use crate::lab::completions::Completions;
 use crate::lab::waiting::wait_until;
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
-use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, send_zerocopy};
+use nocopy_msg_zerocopy::{Enabled, SendFlags, send_zerocopy};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use syscalls::{Errno, Sysno};
 
-const DOC: Source = Source::Doc("Documentation/networking/msg_zerocopy.rst, Linux 7.3");
-/// The change that allows vsock to take the option.
-const VSOCK: Gate = gate(
-    "6.7",
-    "a vsock socket takes SO_ZEROCOPY",
-    Source::Thread("the series \"vsock/virtio: continue MSG_ZEROCOPY support\" of Linux 6.7"),
-);
-
 /// Claims about `MSG_ZEROCOPY`.
 pub const CLAIMS: &[Claim] = &[
-    Claim {
-        statement: "A TCP socket takes SO_ZEROCOPY (since Linux 4.14).",
-        method: "Sets the option and reads it back.",
-        sources: &[seed("1.1"), seed("3.4"), seed("5.3"), DOC],
-        about: &[Sysno::setsockopt],
-        lies: &[Lie::refused(Sysno::setsockopt, libc::ENOPROTOOPT), Lie::skipped(Sysno::setsockopt)],
-        gates: &[gate("4.14", "a TCP socket takes SO_ZEROCOPY", seed("1.1"))],
-        ..Claim::new("zerocopy.socket.tcp", zerocopy_socket_tcp, |seen| {
-            Verdict::holds_if(is_set(seen, "SO_ZEROCOPY of a TCP socket, set"))
-        })
-    },
-    Claim {
-        statement: "With Linux 4.14 MSG_ZEROCOPY came to sockets of every kind.",
-        method: "Sets SO_ZEROCOPY on a socket of each family that an unprivileged user can make.",
-        sources: &[seed("1.1"), seed("3.4")],
-        about: &[Sysno::setsockopt],
-        lies: &[Lie::accepted(Sysno::setsockopt)],
-        gates: &[gate(
-            "5.0",
-            "a UDP socket takes SO_ZEROCOPY",
-            Source::Thread("the series \"udp msg_zerocopy\" of Linux 5.0"),
-        )],
-        ..Claim::new("zerocopy.socket.every-kind", zerocopy_socket_every_kind, |seen| {
-            Verdict::holds_if(seen.facts().iter().all(|fact| seen.succeeded(&fact.fact)))
-        })
-    },
-    Claim {
-        statement: "A vsock socket takes SO_ZEROCOPY.",
-        method: "Sets the option on a stream socket of the family.",
-        sources: &[DOC],
-        about: &[Sysno::setsockopt],
-        modules: &["vsock_loopback"],
-        lies: &[Lie::refused(Sysno::setsockopt, libc::EOPNOTSUPP).where_it(true), Lie::accepted(Sysno::setsockopt)],
-        gates: &[VSOCK],
-        ..Claim::new("zerocopy.socket.vsock", zerocopy_socket_vsock, |seen| {
-            Verdict::holds_if(seen.succeeded("SO_ZEROCOPY of a vsock socket, set"))
-        })
-    },
     Claim {
         statement: "MSG_ZEROCOPY is for sending: as a flag of recvmsg() it does nothing.",
         method: "Receives with the flag on a socket with SO_ZEROCOPY and compares with a plain receive of the same bytes; no \
@@ -104,19 +58,6 @@ pub const CLAIMS: &[Claim] = &[
         })
     },
 ];
-
-/// Sets the option. Returns the result of the call, and after a success the value of the option: 1 if it is set.
-fn set_zerocopy(socket: &impl AsFd) -> Result<Result<usize, Errno>, Stop> {
-    match enable(socket.as_fd()) {
-        Err(errno) => Ok(Err(errno)),
-        Ok(_) => aside(|| option(socket)).setup("read SO_ZEROCOPY back").map(Ok),
-    }
-}
-
-/// Whether the option was set and reads back as set.
-fn is_set(seen: &Observation, fact: &str) -> bool {
-    seen.returned(fact) == Some(1)
-}
 
 /// Sends all of `bytes` with the flag. Returns the number of calls.
 ///
@@ -170,40 +111,6 @@ fn flag_refused(call: &str, errno: Errno) -> Stop {
     } else {
         Stop::from_setup(call, errno)
     }
-}
-
-fn zerocopy_socket_tcp(_lab: &Lab) -> Result<Observation, Stop> {
-    let socket = sockets::socket(libc::AF_INET, libc::SOCK_STREAM, 0).setup("socket")?;
-    let mut seen = Observation::new();
-    seen.call("SO_ZEROCOPY of a TCP socket, set", set_zerocopy(&socket)?);
-    Ok(seen)
-}
-
-fn zerocopy_socket_every_kind(_lab: &Lab) -> Result<Observation, Stop> {
-    let kinds = [
-        ("TCP", libc::AF_INET, libc::SOCK_STREAM),
-        ("TCP over IPv6", libc::AF_INET6, libc::SOCK_STREAM),
-        ("UDP", libc::AF_INET, libc::SOCK_DGRAM),
-        ("AF_UNIX stream", libc::AF_UNIX, libc::SOCK_STREAM),
-        ("AF_UNIX datagram", libc::AF_UNIX, libc::SOCK_DGRAM),
-        ("netlink", libc::AF_NETLINK, libc::SOCK_RAW),
-    ];
-    let mut seen = Observation::new();
-    for (name, domain, kind) in kinds {
-        match sockets::socket(domain, kind, 0) {
-            Ok(socket) => seen.call(format!("SO_ZEROCOPY of a {name} socket, set"), set_zerocopy(&socket)?),
-            // A kernel without IPv6, for example, shows nothing about zero-copy.
-            Err(_) => continue,
-        };
-    }
-    Ok(seen)
-}
-
-fn zerocopy_socket_vsock(_lab: &Lab) -> Result<Observation, Stop> {
-    let socket = sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).setup("socket(AF_VSOCK)")?;
-    let mut seen = Observation::new();
-    seen.call("SO_ZEROCOPY of a vsock socket, set", set_zerocopy(&socket)?);
-    Ok(seen)
 }
 
 fn zerocopy_recv_flag(_lab: &Lab) -> Result<Observation, Stop> {
@@ -264,12 +171,6 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
     seen.call("getsockopt(TCP_ZEROCOPY_RECEIVE)", get(TCP_ZEROCOPY_RECEIVE));
     seen.call("getsockopt(no such option)", get(NO_OPTION));
     Ok(seen)
-}
-
-pub(super) fn option(socket: &impl AsFd) -> Result<usize, Errno> {
-    let value = sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY)?;
-    // A negative number is shown as a large one.
-    Ok(usize::try_from(value).unwrap_or(usize::MAX))
 }
 
 fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop> {

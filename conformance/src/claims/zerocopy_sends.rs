@@ -2,7 +2,7 @@
 
 use super::zerocopy_old::completions_come;
 use crate::claim::source::Source;
-use crate::claim::{Answer, Claim, Exception, gate};
+use crate::claim::{Answer, Claim, Exception};
 use crate::interpose::lie::{Field, Lie, What};
 use crate::interpose::record::aside;
 use crate::lab::completions::Completions;
@@ -180,41 +180,6 @@ pub const CLAIMS: &[Claim] = &[
                 Ok(seen)
             },
             &[("recvmsg(vsock socket, MSG_ERRQUEUE)", Answer::Fails(Errno::EAGAIN))],
-        )
-    },
-    Claim {
-        statement: "A vsock socket of type SOCK_SEQPACKET can be made.",
-        sources: &[Source::Man("vsock(7), man-pages 6.20"), Source::Measured],
-        about: &[Sysno::socket],
-        gates: &[gate(
-            "5.14",
-            "vsock has SOCK_SEQPACKET",
-            Source::Thread("the series \"virtio/vsock: introduce SOCK_SEQPACKET support\""),
-        )],
-        lies: &[Lie::refused(Sysno::socket, libc::ESOCKTNOSUPPORT).where_it(true)],
-        exceptions: &[Exception::asked(Sysno::socket), Exception::Lacking("no lie makes a socket")],
-        modules: &["vsock_loopback"],
-        ..Claim::of_answers(
-            "zerocopy.socket.vsock-seqpacket",
-            |_lab| {
-                // The existence of vsock is another question.
-                aside(|| sockets::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0)).setup("socket(AF_VSOCK)")?;
-                let mut seen = Observation::new();
-                let made = sockets::socket(libc::AF_VSOCK, libc::SOCK_SEQPACKET, 0);
-                let kind = |socket: &OwnedFd| aside(|| sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_TYPE));
-                seen.text(
-                    "type of the socket",
-                    match &made {
-                        Err(errno) => format!("Err({errno:?})"),
-                        Ok(socket) => match kind(socket).setup("SO_TYPE")? {
-                            libc::SOCK_SEQPACKET => "SOCK_SEQPACKET".to_owned(),
-                            other => format!("Ok(Ok({other}))"),
-                        },
-                    },
-                );
-                Ok(seen)
-            },
-            &[("type of the socket", Answer::Says("SOCK_SEQPACKET"))],
         )
     },
 ];

@@ -9,6 +9,7 @@ mod memory;
 mod notify;
 mod option;
 mod sample;
+mod socket;
 
 use crate::claims::prelude::*;
 use crate::lab::completions::Completions;
@@ -26,6 +27,7 @@ pub const CLAIMS: &[&[Claim]] = &[
     notify::CLAIMS,
     option::CLAIMS,
     sample::CLAIMS,
+    socket::CLAIMS,
 ];
 
 const SENDS: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
