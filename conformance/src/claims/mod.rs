@@ -38,7 +38,6 @@ mod waiting;
 mod zerocopy;
 mod zerocopy_manual;
 mod zerocopy_old;
-mod zerocopy_peers;
 mod zerocopy_receive;
 mod zerocopy_sends;
 mod zerocopy_vsock;
@@ -80,7 +79,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         zerocopy_old::CLAIMS,
         zerocopy_manual::CLAIMS,
         zerocopy_sends::CLAIMS,
-        zerocopy_peers::CLAIMS,
         zerocopy_vsock::CLAIMS,
         zerocopy_receive::CLAIMS,
         redis::CLAIMS,

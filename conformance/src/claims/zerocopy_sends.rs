@@ -21,8 +21,6 @@ const EPOLL_EXCEPTIONS: &[Exception] = &[
     Exception::asked(Sysno::epoll_wait),
     Exception::Of(Sysno::epoll_wait, What::Skipped, "a wait that is not made tells of nothing, as a true one may"),
 ];
-const ONE_SHIFTED: &[Lie] = &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))];
-
 /// A file of the kernel's packetdrill tests of this interface.
 macro_rules! packetdrill {
     ($file:literal) => {
@@ -32,36 +30,6 @@ macro_rules! packetdrill {
 
 /// Claims about sends with the flag.
 pub const CLAIMS: &[Claim] = &[
-    Claim {
-        statement: "The largest UDP datagram, 65507 bytes, can be sent with the flag; one byte more fails with EMSGSIZE and takes no id.",
-        sources: &[Source::Man("udp(7), man-pages 6.20"), Source::Measured],
-        about: &[Sysno::sendto, Sysno::recvmsg],
-        lies: ONE_SHIFTED,
-        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
-        ..Claim::of_answers(
-            "zerocopy.udp.largest",
-            zerocopy_udp_largest,
-            &[
-                ("send(65508 bytes, MSG_ZEROCOPY)", Answer::Fails(Errno::EMSGSIZE)),
-                ("send(65507 bytes, MSG_ZEROCOPY)", Answer::Is(65507)),
-                ("bytes of the datagram", Answer::Is(65507)),
-                ("completions", Answer::Says("[0, 0] copied")),
-            ],
-        )
-    },
-    Claim {
-        statement: "Sends with the flag that MSG_MORE puts into one UDP datagram are completed each.",
-        method: "Sends two parts of a datagram with MSG_MORE and a third without, all with the flag, and counts completions.",
-        sources: &[Source::Thread("Linux 7.3, tools/testing/selftests/net/msg_zerocopy.c, its mode UDP_CORK")],
-        about: &[Sysno::sendto, Sysno::recvmsg],
-        lies: ONE_SHIFTED,
-        exceptions: &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")],
-        ..Claim::of_answers(
-            "zerocopy.udp.corked",
-            zerocopy_udp_corked,
-            &[("bytes of the datagram", Answer::Is(300)), ("ids", Answer::Says("0 to 2"))],
-        )
-    },
     Claim {
         statement: "With EPOLLET, epoll tells of a completion once, and again when the next one comes.",
         sources: &[packetdrill!("epoll_edge")],
@@ -183,49 +151,6 @@ pub const CLAIMS: &[Claim] = &[
         )
     },
 ];
-
-fn zerocopy_udp_largest(_lab: &Lab) -> Result<Observation, Stop> {
-    static BYTES: [u8; 65508] = [b'd'; 65508];
-    completions_come()?;
-    let (near, far) = aside(sockets::udp)?;
-    aside(|| sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 20))?;
-    let zerocopy = sockets::zerocopy_on(&near)?;
-    let mut seen = Observation::new();
-    for length in [65508, 65507] {
-        // SAFETY: a static is never freed.
-        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &BYTES[..length], SendFlags::empty()) });
-        seen.call(format!("send({length} bytes, MSG_ZEROCOPY)"), sent);
-    }
-    let mut buffer = vec![0; 1 << 16];
-    io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
-    let read = io::again(|| io::read(&far, &mut buffer)).setup("read the datagram")?;
-    seen.count("bytes of the datagram", read as u64);
-    let completions = Completions::wait(&near, 1).setup("read the completions")?;
-    seen.text("completions", completions);
-    Ok(seen)
-}
-
-fn zerocopy_udp_corked(_lab: &Lab) -> Result<Observation, Stop> {
-    static BYTES: [u8; 100] = [b'd'; 100];
-    completions_come()?;
-    let (near, far) = aside(sockets::udp)?;
-    let zerocopy = sockets::zerocopy_on(&near)?;
-    for flags in [SendFlags::MORE, SendFlags::MORE, SendFlags::empty()] {
-        // SAFETY: a static is never freed.
-        let sent = io::again(|| unsafe { send_zerocopy(zerocopy, &BYTES, flags) });
-        if sent.setup("send")? != BYTES.len() {
-            return Err(Stop::broken("a datagram was sent in part"));
-        }
-    }
-    io::wait_for(far.as_fd(), libc::POLLIN).setup("poll")?;
-    let mut buffer = vec![0; 1 << 16];
-    let read = io::again(|| io::read(&far, &mut buffer)).setup("read the datagram")?;
-    let mut seen = Observation::new();
-    seen.count("bytes of the datagram", read as u64);
-    let completions = Completions::wait(&near, 3).setup("read the completions")?;
-    seen.text("ids", completions.ids());
-    Ok(seen)
-}
 
 /// Sends a byte with the flag, without the interposer, and waits until its completion is in the queue. `bytes` is the number of
 /// bytes sent over the connection by then.

@@ -10,6 +10,7 @@ mod notify;
 mod option;
 mod sample;
 mod socket;
+mod udp;
 
 use crate::claims::prelude::*;
 use crate::lab::completions::Completions;
@@ -28,6 +29,7 @@ pub const CLAIMS: &[&[Claim]] = &[
     option::CLAIMS,
     sample::CLAIMS,
     socket::CLAIMS,
+    udp::CLAIMS,
 ];
 
 const SENDS: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
