@@ -36,10 +36,8 @@ mod vmsplice_manual;
 mod vmsplice_memory;
 mod waiting;
 mod zerocopy;
-mod zerocopy_manual;
 mod zerocopy_old;
 mod zerocopy_receive;
-mod zerocopy_sends;
 mod zerocopy_vsock;
 
 use crate::claim::Registry;
@@ -77,8 +75,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         copy_file_range::CLAIMS,
         copy_file_range_manual::CLAIMS,
         zerocopy_old::CLAIMS,
-        zerocopy_manual::CLAIMS,
-        zerocopy_sends::CLAIMS,
         zerocopy_vsock::CLAIMS,
         zerocopy_receive::CLAIMS,
         redis::CLAIMS,

@@ -10,8 +10,7 @@ use crate::lab::waiting::wait_until;
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Lack, Observation, Setup, Stop, Verdict};
 use nocopy_msg_zerocopy::{Enabled, SendFlags, send_zerocopy};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsRawFd;
 use syscalls::{Errno, Sysno};
 
 /// Claims about `MSG_ZEROCOPY`.
@@ -42,19 +41,6 @@ pub const CLAIMS: &[Claim] = &[
         )],
         ..Claim::new("zerocopy.recv.tcp-zerocopy-receive", zerocopy_recv_tcp_zerocopy_receive, |seen| {
             Verdict::holds_if(seen.failed_with("getsockopt(TCP_ZEROCOPY_RECEIVE)", Errno::ENOPROTOOPT))
-        })
-    },
-    Claim {
-        statement: "On an AF_UNIX socket recvmsg() ignores MSG_ERRQUEUE: it takes ordinary data.",
-        method: "Puts five bytes into the queue and reads with MSG_ERRQUEUE; the same on a TCP socket, for contrast.",
-        sources: &[Source::Measured],
-        about: &[Sysno::recvmsg],
-        lies: &[Lie::refused(Sysno::recvmsg, libc::EAGAIN), Lie::accepted(Sysno::recvmsg)],
-        ..Claim::new("zerocopy.queue.unix-ignores-errqueue", zerocopy_queue_unix_ignores_errqueue, |seen| {
-            Verdict::holds_if(
-                seen.returned("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)") == Some(5)
-                    && seen.failed_with("recvmsg(TCP socket, MSG_ERRQUEUE)", Errno::EAGAIN),
-            )
         })
     },
 ];
@@ -170,24 +156,5 @@ fn zerocopy_recv_tcp_zerocopy_receive(_lab: &Lab) -> Result<Observation, Stop> {
     let mut seen = Observation::new();
     seen.call("getsockopt(TCP_ZEROCOPY_RECEIVE)", get(TCP_ZEROCOPY_RECEIVE));
     seen.call("getsockopt(no such option)", get(NO_OPTION));
-    Ok(seen)
-}
-
-fn zerocopy_queue_unix_ignores_errqueue(_lab: &Lab) -> Result<Observation, Stop> {
-    let (near, far) = UnixStream::pair().setup("socketpair")?;
-    let (tcp_near, tcp_far) = sockets::tcp()?;
-    io::write_all(&far, b"bytes").setup("write")?;
-    io::write_all(&tcp_far, b"bytes").setup("write")?;
-    sockets::wait_for_arrival(&tcp_near, 5)?;
-    let receive = |socket: std::os::fd::BorrowedFd<'_>| {
-        let mut bytes = [0; 16];
-        let received = io::again(|| io::recvmsg(&socket, &mut bytes, &mut [0; 256], libc::MSG_ERRQUEUE))?;
-        // Other bytes than those sent count as none. So does a message whose control data was cut off.
-        let whole = bytes[..received.bytes] == *b"bytes" && received.flags & libc::MSG_CTRUNC == 0;
-        Ok(if whole { received.bytes } else { 0 })
-    };
-    let mut seen = Observation::new();
-    seen.call("recvmsg(AF_UNIX socket, MSG_ERRQUEUE)", receive(near.as_fd()));
-    seen.call("recvmsg(TCP socket, MSG_ERRQUEUE)", receive(tcp_near.as_fd()));
     Ok(seen)
 }

@@ -8,6 +8,7 @@ mod limit;
 mod memory;
 mod notify;
 mod option;
+mod queue;
 mod sample;
 mod socket;
 mod udp;
@@ -27,6 +28,7 @@ pub const CLAIMS: &[&[Claim]] = &[
     memory::CLAIMS,
     notify::CLAIMS,
     option::CLAIMS,
+    queue::CLAIMS,
     sample::CLAIMS,
     socket::CLAIMS,
     udp::CLAIMS,

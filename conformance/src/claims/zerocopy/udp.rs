@@ -40,7 +40,8 @@ pub const CLAIMS: &[Claim] = &[
     .tried(|_lab, see| corked(see, "three flagged parts", None)),
     datagrams(
         "zerocopy.udp.corked-mixed",
-        "A UDP datagram of three MSG_MORE parts, the first or second without MSG_ZEROCOPY, arrives whole with ids 0 and 1.",
+        "A UDP datagram of three MSG_MORE parts, the first or second without MSG_ZEROCOPY, arrives whole with ids 0 \
+         and 1.",
     )
     .published(&[
         selftest("net/msg_zerocopy.c", "do_sendmsg_corked, -m"),
@@ -52,7 +53,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "zerocopy.udp.pieces",
-        "A UDP datagram of four pieces sent by sendmsg(MSG_ZEROCOPY) arrives whole, also joined to another by MSG_MORE.",
+        "A UDP datagram of four pieces sent by sendmsg(MSG_ZEROCOPY) arrives whole, also joined to another by \
+         MSG_MORE.",
     )
     .published(&[MEASURED])
     .about(&[Sysno::sendmsg, Sysno::recvmsg])
