@@ -38,7 +38,6 @@ mod waiting;
 mod zerocopy;
 mod zerocopy_old;
 mod zerocopy_receive;
-mod zerocopy_vsock;
 
 use crate::claim::Registry;
 
@@ -75,7 +74,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         copy_file_range::CLAIMS,
         copy_file_range_manual::CLAIMS,
         zerocopy_old::CLAIMS,
-        zerocopy_vsock::CLAIMS,
         zerocopy_receive::CLAIMS,
         redis::CLAIMS,
         redis_servers::CLAIMS,

@@ -12,6 +12,7 @@ mod queue;
 mod sample;
 mod socket;
 mod udp;
+mod vsock;
 
 use crate::claims::prelude::*;
 use crate::lab::completions::Completions;
@@ -32,6 +33,7 @@ pub const CLAIMS: &[&[Claim]] = &[
     sample::CLAIMS,
     socket::CLAIMS,
     udp::CLAIMS,
+    vsock::CLAIMS,
 ];
 
 const SENDS: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
