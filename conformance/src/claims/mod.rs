@@ -36,8 +36,6 @@ mod vmsplice_manual;
 mod vmsplice_memory;
 mod waiting;
 mod zerocopy;
-mod zerocopy_old;
-mod zerocopy_receive;
 
 use crate::claim::Registry;
 
@@ -73,8 +71,6 @@ pub const REGISTRY: Registry = Registry::new(&[
         given_pages::CLAIMS,
         copy_file_range::CLAIMS,
         copy_file_range_manual::CLAIMS,
-        zerocopy_old::CLAIMS,
-        zerocopy_receive::CLAIMS,
         redis::CLAIMS,
         redis_servers::CLAIMS,
     ],

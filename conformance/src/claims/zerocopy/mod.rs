@@ -9,6 +9,7 @@ mod memory;
 mod notify;
 mod option;
 mod queue;
+mod recv;
 mod sample;
 mod socket;
 mod udp;
@@ -30,6 +31,7 @@ pub const CLAIMS: &[&[Claim]] = &[
     notify::CLAIMS,
     option::CLAIMS,
     queue::CLAIMS,
+    recv::CLAIMS,
     sample::CLAIMS,
     socket::CLAIMS,
     udp::CLAIMS,
