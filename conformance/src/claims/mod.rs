@@ -13,25 +13,11 @@ mod tee;
 pub mod tools;
 mod vmsplice;
 mod zerocopy;
-mod zerocopy_manual;
-mod zerocopy_old;
-mod zerocopy_peers;
-mod zerocopy_receive;
-mod zerocopy_sends;
-mod zerocopy_vsock;
 
 use crate::claim::Registry;
 
 /// Every claim, by interface and subject.
 pub const REGISTRY: Registry = Registry::new(&[
-    &[
-        zerocopy_manual::CLAIMS,
-        zerocopy_old::CLAIMS,
-        zerocopy_peers::CLAIMS,
-        zerocopy_receive::CLAIMS,
-        zerocopy_sends::CLAIMS,
-        zerocopy_vsock::CLAIMS,
-    ],
     rw::CLAIMS,
     mmap::CLAIMS,
     mmap_write::CLAIMS,

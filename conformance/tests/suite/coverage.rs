@@ -80,10 +80,24 @@ fn every_suite_says_which_version_was_read() {
 #[rstest]
 #[case("LTP", Kind::Ltp, 20)]
 #[case("gVisor", Kind::Gvisor, 5)]
-fn a_file_that_a_claim_refers_to_is_listed(#[case] suite: &str, #[case] kind: Kind, #[case] at_least: usize) {
+fn a_file_that_a_claim_refers_to_is_listed(
+    #[case] suite: &str,
+    #[case] kind: Kind,
+    #[case] at_least: usize,
+) {
     let coverage = Coverage::load();
-    let listed = coverage.suites.iter().find(|other| other.name == suite).expect("a suite");
-    let name = |file: &str| file.rsplit('/').next().unwrap_or(file).trim_end_matches(".c").to_owned();
+    let listed = coverage
+        .suites
+        .iter()
+        .find(|other| other.name == suite)
+        .expect("a suite");
+    let name = |file: &str| {
+        file.rsplit('/')
+            .next()
+            .unwrap_or(file)
+            .trim_end_matches(".c")
+            .to_owned()
+    };
     let listed: BTreeSet<String> = listed.files.iter().map(|file| name(file)).collect();
     let mut found = BTreeSet::new();
     let mut missing = BTreeSet::new();
@@ -96,7 +110,10 @@ fn a_file_that_a_claim_refers_to_is_listed(#[case] suite: &str, #[case] kind: Ki
             found.insert(file);
         }
     }
-    assert!(missing.is_empty(), "not in fixtures/coverage.toml: {missing:#?}");
+    assert!(
+        missing.is_empty(),
+        "not in fixtures/coverage.toml: {missing:#?}"
+    );
     assert!(found.len() >= at_least, "{found:?}");
 }
 

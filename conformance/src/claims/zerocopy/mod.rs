@@ -8,7 +8,12 @@ mod limit;
 mod memory;
 mod notify;
 mod option;
+mod queue;
+mod recv;
 mod sample;
+mod socket;
+mod udp;
+mod vsock;
 
 use crate::claims::prelude::*;
 use crate::lab::completions::Completions;
@@ -25,7 +30,12 @@ pub const CLAIMS: &[&[Claim]] = &[
     memory::CLAIMS,
     notify::CLAIMS,
     option::CLAIMS,
+    queue::CLAIMS,
+    recv::CLAIMS,
     sample::CLAIMS,
+    socket::CLAIMS,
+    udp::CLAIMS,
+    vsock::CLAIMS,
 ];
 
 const SENDS: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
