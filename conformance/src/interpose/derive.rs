@@ -138,14 +138,7 @@ fn errnos(call: Sysno) -> &'static [i32] {
 fn may_be_interrupted(call: Sysno) -> bool {
     matches!(
         call,
-        Sysno::read
-            | Sysno::write
-            | Sysno::sendto
-            | Sysno::sendmsg
-            | Sysno::recvfrom
-            | Sysno::recvmsg
-            | Sysno::poll
-            | Sysno::ppoll
+        Sysno::read | Sysno::write | Sysno::sendto | Sysno::sendmsg | Sysno::recvfrom | Sysno::recvmsg | Sysno::ppoll
     )
 }
 

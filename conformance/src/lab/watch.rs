@@ -312,7 +312,7 @@ const ANSWER: libc::Ioctl = 0xc018_2101;
 /// Waits for the next notification. `ENOENT` means that the program has ended meanwhile.
 fn receive(listener: &OwnedFd) -> Result<libc::seccomp_notif, Errno> {
     loop {
-        let (waited, events) = io::poll(listener, libc::POLLIN, -1);
+        let (waited, events) = io::ppoll(listener, libc::POLLIN, -1);
         waited?;
         if events & libc::POLLHUP != 0 {
             return Err(Errno::ENOTCONN);
