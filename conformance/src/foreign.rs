@@ -145,7 +145,7 @@ fn is_gvisors(log: &str) -> bool {
 mod tests {
     use super::*;
     use crate::claims;
-    use crate::verdict::{Observation, Verdict};
+    use crate::verdict::Observation;
     use rstest::rstest;
 
     fn measured() -> Foreign {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_nobody_has_measured_is_a_finding() {
-        let unknown = Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::Holds);
+        let unknown = Claim::observing("a.b.c", |_| Ok(Observation::new()));
         assert_eq!(Foreign::gvisor(None).judge(&unknown, Word::Holds), Some(Judgement::NewFinding));
     }
 

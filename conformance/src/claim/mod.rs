@@ -7,12 +7,12 @@ pub mod source;
 
 use crate::interpose::lie::{Lie, What};
 use crate::lab::Lab;
-use crate::verdict::{Lack, Observation, Reason, Stop, Value, Verdict};
+use crate::verdict::{Observation, Stop, Verdict};
 use source::{Kind, Source};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::Location;
-use syscalls::{Errno, Sysno};
+use syscalls::Sysno;
 
 /// One entry of the registry.
 ///
@@ -67,46 +67,15 @@ pub struct Claim {
     pub at: &'static Location<'static>,
     /// Produces an observation on the running kernel.
     pub run: Experiment,
-    /// Old form: computes the verdict from the observation.
-    pub decide: Option<fn(&Observation) -> Verdict>,
-    /// Old form: values that facts must have for the claim to hold, in addition to `decide`.
-    pub answers: &'static [(&'static str, Answer)],
-}
-
-/// The value that a fact must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The call fails with this errno.
-    Fails(Errno),
-    /// The call succeeds, whatever it returns.
-    Succeeds,
-    /// The call, or a count, is this number.
-    Is(u64),
-    /// A word.
-    Says(&'static str),
-}
-
-impl Answer {
-    /// Whether the observation has this answer for a fact.
-    #[track_caller]
-    pub fn is_given(self, seen: &Observation, fact: &str) -> bool {
-        match (self, seen.value(fact)) {
-            (Self::Fails(errno), Value::Errno(number)) => errno.into_raw() == *number,
-            (Self::Succeeds, Value::Returned(_)) => true,
-            (Self::Is(number), Value::Returned(seen) | Value::Count(seen)) => number == *seen,
-            (Self::Says(word), Value::Text(seen)) => word == seen,
-            _ => false,
-        }
-    }
 }
 
 /// An experiment. It runs in a separate process.
 #[derive(Clone, Copy)]
 pub enum Experiment {
-    /// It returns what it saw.
-    Returns(fn(&Lab) -> Result<Observation, Stop>),
     /// It notes what it sees, and what is expected.
     Notes(fn(&Lab, &mut Observation) -> Result<(), Stop>),
+    /// It returns what it saw, for a row of a grid: there is no sentence that could be true or false.
+    Returns(fn(&Lab) -> Result<Observation, Stop>),
 }
 
 impl Experiment {
@@ -127,25 +96,16 @@ impl Experiment {
     }
 }
 
-/// A claim with its sentence, and nothing else yet.
+/// A claim with its sentence; the rest is added by methods.
 #[track_caller]
 pub const fn claim(id: &'static str, statement: &'static str) -> Claim {
-    Claim {
-        statement,
-        run: Experiment::Notes(|_, _| Err(Stop::Broken(String::new()))),
-        ..Claim::new(id, |_| Err(Stop::Broken(String::new())), |_| Verdict::Holds)
-    }
-    .expecting()
+    Claim { statement, ..Claim::observing(id, |_| Err(Stop::Broken(String::new()))) }
 }
 
 impl Claim {
-    /// Old form: a claim with its experiment and nothing else; the rest is filled in by struct update.
+    /// An experiment without a sentence: a row of a grid.
     #[track_caller]
-    pub const fn new(
-        id: &'static str,
-        run: fn(&Lab) -> Result<Observation, Stop>,
-        decide: fn(&Observation) -> Verdict,
-    ) -> Self {
+    pub const fn observing(id: &'static str, run: fn(&Lab) -> Result<Observation, Stop>) -> Self {
         Self {
             id,
             statement: "",
@@ -162,28 +122,7 @@ impl Claim {
             traced: false,
             at: Location::caller(),
             run: Experiment::Returns(run),
-            decide: Some(decide),
-            answers: &[],
         }
-    }
-
-    /// Old form: a claim that holds if the facts have these answers.
-    #[track_caller]
-    pub const fn of_answers(
-        id: &'static str,
-        run: fn(&Lab) -> Result<Observation, Stop>,
-        answers: &'static [(&'static str, Answer)],
-    ) -> Self {
-        Self {
-            method: "Makes the calls and compares the kernel's answers.",
-            answers,
-            ..Self::new(id, run, |_| Verdict::Holds)
-        }
-    }
-
-    const fn expecting(mut self) -> Self {
-        self.decide = None;
-        self
     }
 
     /// The publications that speak of the sentence.
@@ -276,23 +215,10 @@ impl Claim {
     ///
     /// If the experiment noted no expectation: a mistake in the claim, reported as `broken`.
     pub fn verdict(&self, seen: &Observation) -> Verdict {
-        let Some(decide) = self.decide else {
-            return seen.verdict().unwrap_or_else(|| panic!("{} expects nothing", self.id));
-        };
-        let is_absent = |(fact, answer): &&(&str, Answer)| {
-            *answer != Answer::Fails(Errno::ENOSYS) && seen.failed_with(fact, Errno::ENOSYS)
-        };
-        if let Some((fact, _)) = self.answers.iter().find(is_absent) {
-            return Verdict::Untestable(Reason::new(
-                Lack::Kernel,
-                format!("there is no such call: {fact} = ENOSYS"),
-                "use a kernel that has the call, without a filter that hides it",
-            ));
-        }
-        let wrong = |(fact, answer): &&(&str, Answer)| !answer.is_given(seen, fact);
-        match self.answers.iter().find(wrong) {
-            Some(_) => Verdict::Refuted,
-            None => decide(seen),
+        match (seen.verdict(), self.run) {
+            (Some(verdict), _) => verdict,
+            (None, Experiment::Returns(_)) => Verdict::Holds,
+            (None, Experiment::Notes(_)) => panic!("{} expects nothing", self.id),
         }
     }
 
@@ -410,18 +336,4 @@ pub enum Resource {
     UserMemlock,
     /// The user's pipe pages.
     UserPipePages,
-}
-
-/// Old form: what is known comes from the records.
-#[derive(Clone, Copy, Debug)]
-pub struct Find;
-
-/// Old form.
-pub const fn always(_holds: bool) -> &'static [Find] {
-    &[]
-}
-
-/// Old form.
-pub const fn between(_from: (u32, u32), _to: (u32, u32), _holds: bool) -> Find {
-    Find
 }

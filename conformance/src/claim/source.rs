@@ -152,24 +152,6 @@ pub const fn program(name: &'static str, at: &'static str) -> Source {
 /// No publication: our experiments found it.
 pub const MEASURED: Source = of(Kind::Measured, "", "");
 
-/// Old forms, until every claim has a stance.
-#[expect(non_snake_case, non_upper_case_globals, missing_docs, reason = "they go with the claims that use them")]
-impl Source {
-    pub const fn Seed(section: &'static str) -> Self {
-        seed(section)
-    }
-    pub const fn Man(text: &'static str) -> Self {
-        of(Kind::Man, text, "")
-    }
-    pub const fn Doc(text: &'static str) -> Self {
-        of(Kind::Document, text, "")
-    }
-    pub const fn Thread(text: &'static str) -> Self {
-        of(Kind::Thread, text, "")
-    }
-    pub const Measured: Self = MEASURED;
-}
-
 impl Source {
     /// The source states the opposite of the sentence.
     #[must_use]

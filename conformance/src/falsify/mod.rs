@@ -341,7 +341,6 @@ mod tests {
     use super::*;
     use crate::falsify::model::{MOST_LISTED, Score, Share, score};
     use crate::interpose::lie::Which;
-    use crate::verdict::Verdict;
     use rstest::rstest;
 
     fn made(thread: u32, call: Sysno, result: i64) -> Made {
@@ -482,7 +481,7 @@ mod tests {
             Lie::refused(Sysno::read, libc::EIO).where_it(false),
             Lie::accepted(Sysno::read),
         ],
-        ..Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::Holds)
+        ..Claim::observing("a.b.c", |_| Ok(Observation::new()))
     };
 
     #[test]

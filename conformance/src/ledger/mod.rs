@@ -17,7 +17,7 @@ use crate::lab::copied::{Sender, Watch};
 use crate::lab::usage::Usage;
 use crate::lab::{Lab, io, netns, pattern};
 use crate::routes::Route;
-use crate::verdict::{Lack, Observation, Setup, Stop, Value, Verdict};
+use crate::verdict::{Lack, Observation, Setup, Stop, Value};
 use crate::ways::methods::{self, Method, Refused};
 use crate::ways::sinks::{Receiver, Sink};
 use nocopy_host::process;
@@ -159,12 +159,12 @@ macro_rules! rows {
                 statement: methods::ALL[$at].0,
                 traced: true,
                 modules: MODULES,
-                ..Claim::new(concat!("ledger: ", $at), row::<$at, true>, |_| Verdict::Holds)
+                ..Claim::observing(concat!("ledger: ", $at), row::<$at, true>)
             },
             Claim {
                 statement: methods::ALL[$at].0,
                 modules: MODULES,
-                ..Claim::new(concat!("ledger: ", $at, " untraced"), row::<$at, false>, |_| Verdict::Holds)
+                ..Claim::observing(concat!("ledger: ", $at, " untraced"), row::<$at, false>)
             },
         )*];
     };
