@@ -41,6 +41,9 @@ pub struct Suite {
     pub read: String,
     /// The files that were read. Each of them has entries, and no other file has one.
     pub files: Vec<String>,
+    /// Files that a claim cites for a sentence. What else they assert is about other calls, and is not listed.
+    #[serde(default)]
+    pub cited: Vec<String>,
 }
 
 /// One thing that a file of a suite asserts.

@@ -98,7 +98,12 @@ fn a_file_that_a_claim_refers_to_is_listed(
             .trim_end_matches(".c")
             .to_owned()
     };
-    let listed: BTreeSet<String> = listed.files.iter().map(|file| name(file)).collect();
+    let listed: BTreeSet<String> = listed
+        .files
+        .iter()
+        .chain(&listed.cited)
+        .map(|file| name(file))
+        .collect();
     let mut found = BTreeSet::new();
     let mut missing = BTreeSet::new();
     for claim in claims::REGISTRY.all() {
