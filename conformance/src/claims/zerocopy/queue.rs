@@ -45,7 +45,7 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         document("Notification Reception"),
-        ltp("recvmsg01.c", "invalid MSG_ERRQUEUE flag set"),
+        doc("networking/timestamping.rst", "2.1.1.5 Blocking Read"),
         thread("bloomberg/ntf-core#114", "the call can block, and can return 0").denies().since("3.10").until("3.10"),
     ])
     .about(RECVMSG)
