@@ -117,3 +117,8 @@ fn have_ids(see: &mut Observation, near: &TcpStream, far: &TcpStream, sends: u64
     see.text("ids completed", ids).says(format!("0 to {}", sends - 1));
     Ok(())
 }
+
+/// Notes that what arrived is what was sent.
+fn are_sent(see: &mut Observation, fact: impl Into<String>, same: bool) {
+    see.text(fact, if same { AS_SENT } else { "others" }).says(AS_SENT);
+}

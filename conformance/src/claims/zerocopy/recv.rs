@@ -3,7 +3,7 @@
 //! The structure of the option has grown: to 16 bytes in Linux 4.18, to 40 in 5.10, and to 64 in 6.1. Up to 5.5 the
 //! kernel takes exactly 16 bytes. 5.10 cuts a longer structure off at 40, whatever its content.
 
-use super::{completing, completions_come, document};
+use super::{are_sent, completing, completions_come, document};
 use crate::claims::prelude::*;
 use crate::lab::alias::{LENGTH, OLD};
 use crate::lab::completions::Completions;
@@ -13,7 +13,9 @@ use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-const ASKED: Exception = Exception::asked(Sysno::getsockopt);
+const STRUCTURE: &str = "the structure afterwards";
+const GETSOCKOPT: &[Sysno] = &[Sysno::getsockopt];
+const ASKED: &[Exception] = &[Exception::asked(Sysno::getsockopt)];
 const NOT_TAKEN: &[Lie] = &[Lie::refused(Sysno::getsockopt, libc::EINVAL).where_it(true)];
 const OPTION: Source = kernel("net/ipv4/tcp.c", "do_tcp_getsockopt");
 const RECEIVE: Source = kernel("net/ipv4/tcp.c", "tcp_zerocopy_receive");
@@ -24,29 +26,28 @@ const TCP_MMAP: Source = selftest("net/tcp_mmap.c", "child_thread");
 /// A claim that `TCP_ZEROCOPY_RECEIVE` is taken.
 #[track_caller]
 const fn taken(id: &'static str, statement: &'static str) -> Claim {
-    const EXCEPTIONS: &[Exception] = &[ASKED, Exception::Lacking("no lie writes what a longer structure has")];
-    claim(id, statement).about(&[Sysno::getsockopt]).turned_by(NOT_TAKEN).except(EXCEPTIONS)
+    const EXCEPTIONS: &[Exception] = &[ASKED[0], Exception::Lacking("no lie writes what a longer structure has")];
+    claim(id, statement).about(GETSOCKOPT).turned_by(NOT_TAKEN).except(EXCEPTIONS)
 }
 
-/// The claim that `TCP_ZEROCOPY_RECEIVE` fails. The experiment returns the answer, and notes the structure afterwards.
+/// The claim that `TCP_ZEROCOPY_RECEIVE` fails, with a call that has no expectation after it.
 macro_rules! refused {
-    ($id:literal, $statement:literal, [$($source:expr),+], $call:literal, $errno:ident, $try:expr
-        $(; $other:literal, $also:expr)?) => {
+    ($id:literal => $statement:literal, [$($source:expr),+], $call:literal => $errno:ident, $answer:expr
+        $(, $other:literal, $also:expr)?) => {
         claim(concat!("zerocopy.recv.", $id), concat!("TCP_ZEROCOPY_RECEIVE ", $statement))
             .published(&[$($source),+])
-            .about(&[Sysno::getsockopt])
+            .about(GETSOCKOPT)
             .turned_by(&[
                 Lie::about(Sysno::getsockopt, What::OtherErrno(libc::ENOLINK)).where_it(true),
                 Lie::accepted(Sysno::getsockopt).where_it(true),
                 Lie::refused(Sysno::getsockopt, libc::$errno).where_it(false),
             ])
-            .except(&[ASKED])
+            .except(ASKED)
             .tried(|_lab, see| {
-                let (answer, request) = $try()?;
-                see.call($call, answer).fails($errno);
-                see.text("the structure afterwards", request.says());
+                let (answer, request) = $answer?;
+                see.call($call, answer).fails($errno).text(STRUCTURE, request.says());
                 $(
-                    let (answer, request) = $also()?;
+                    let (answer, request) = $also?;
                     see.call($other, answer).text(concat!("the structure after ", $other), request.says());
                 )?
                 Ok(())
@@ -74,7 +75,7 @@ pub const CLAIMS: &[Claim] = &[
             Ok(part.bytes)
         });
         see.call("recvmsg(16 KiB, MSG_ZEROCOPY)", received).is(LENGTH).text("msg_flags", format!("{flags:#x}"));
-        see.text("the buffer", if buffer == [OLD; LENGTH] { AS_SENT } else { "other bytes" }).says(AS_SENT);
+        are_sent(see, "bytes of the buffer", buffer == [OLD; LENGTH]);
         sockets::wait_until_acknowledged(&far, &near)?;
         for (end, socket) in [("sender", &far), ("receiver", &near)] {
             let completions = Completions::now(socket).setup("read the error queue")?;
@@ -87,9 +88,9 @@ pub const CLAIMS: &[Claim] = &[
         "A TCP socket has an option for receiving without a copy: TCP_ZEROCOPY_RECEIVE.",
     )
     .published(&[ADDED, TCP_MMAP.since("4.18")])
-    .about(&[Sysno::getsockopt])
+    .about(GETSOCKOPT)
     .turned_by(&[Lie::refused(Sysno::getsockopt, libc::ENOPROTOOPT)])
-    .except(&[ASKED])
+    .except(ASKED)
     .gated(&[gate("4.18", "a TCP socket has TCP_ZEROCOPY_RECEIVE", ADDED)])
     .tried(|_lab, see| {
         let (near, _far) = sockets::tcp()?;
@@ -98,84 +99,29 @@ pub const CLAIMS: &[Claim] = &[
         see.call("getsockopt(no such option)", answer).fails(Errno::ENOPROTOOPT);
         request.bytes[HINT..].fill(0xff);
         let answer = request.ask(&near);
-        see.call("getsockopt(TCP_ZEROCOPY_RECEIVE, 0 pages)", answer).text("the structure afterwards", request.says());
+        see.call("getsockopt(TCP_ZEROCOPY_RECEIVE)", answer).text(STRUCTURE, request.says());
         see.whether("there is such an option", answer != Err(Errno::ENOPROTOOPT)).says("yes");
         Ok(())
     }),
-    refused!(
-        "unaligned",
-        "at an address that is not a multiple of the page size fails with EINVAL.",
+    refused!("unaligned" => "at an address that is not a multiple of the page size fails with EINVAL.",
         [RECEIVE, selftest("bpf/prog_tests/sockopt_sk.c", "getsetsockopt, address 12345")],
-        "getsockopt(address of a page and 1)",
-        EINVAL,
-        || asked(page(), |request| request.aim(request.address + 1))
-    ),
-    refused!("short-structure", "with an 11-byte structure fails with EINVAL.", [OPTION], "getsockopt(11 bytes)", EINVAL,
-        || asked(page(), |request| request.length = 11); "getsockopt(12 bytes)",
-        || asked(page(), |request| request.length = 12)),
-    refused!(
-        "longer-structure",
-        "with an 80-byte structure whose last byte is not 0 fails with EINVAL.",
-        [SANITIZED, OPTION],
-        "getsockopt(80 bytes, the last one 1)",
-        EINVAL,
-        || asked(page(), |request| {
-            request.length = 80;
-            request.bytes[79] = 1;
-        })
-    ),
-    refused!(
-        "reserved",
-        "with a reserved field other than 0 fails with EINVAL.",
-        [SANITIZED, OPTION],
-        "getsockopt(reserved = 1)",
-        EINVAL,
-        || {
-            let (answer, request) = asked(page(), |request| request.bytes[60] = 1)?;
-            if request.length < 64 {
-                let what = format!("the structure has {} bytes and no reserved field", request.length);
-                return Err(Stop::untestable(Lack::Kernel, what, "use Linux 5.15 or later"));
-            }
-            Ok((answer, request))
-        }
-    ),
-    refused!(
-        "no-mapping",
-        "at the address of anonymous memory fails with EINVAL when 4 pages are queued.",
-        [RECEIVE],
-        "getsockopt(address of anonymous memory)",
-        EINVAL,
-        || {
-            let memory = alias::memory(page())?;
-            asked(4 * page(), |request| request.aim(memory.as_ptr().expose_provenance()))
-        }
-    ),
-    refused!(
-        "listening",
-        "on a listening socket fails with ENOTCONN.",
-        [RECEIVE],
-        "getsockopt(listening socket)",
-        ENOTCONN,
-        || {
-            let listener = aside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
-            let mut request = Request::at(map(&listener, libc::MAP_SHARED)?)?;
-            Ok((request.ask(&listener), request))
-        }
-    ),
-    refused!(
-        "closed",
-        "fails with EIO when the peer has closed and no data is queued.",
-        [RECEIVE],
-        "getsockopt(socket whose peer has closed)",
-        EIO,
-        || {
-            let (near, far) = sockets::tcp()?;
-            let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
-            drop(far);
-            io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
-            Ok((request.ask(&near), request))
-        }
-    ),
+        "getsockopt(address of a page and 1)" => EINVAL, asked(page(), |request| request.aim(request.address + 1))),
+    refused!("short-structure" => "with an 11-byte structure fails with EINVAL.", [OPTION],
+        "getsockopt(11 bytes)" => EINVAL, asked(page(), |request| request.length = 11),
+        "getsockopt(12 bytes)", asked(page(), |request| request.length = 12)),
+    refused!("longer-structure" => "with an 80-byte structure whose last byte is not 0 fails with EINVAL.",
+    [SANITIZED, OPTION], "getsockopt(80 bytes, the last one 1)" => EINVAL, asked(page(), |request| {
+        request.length = 80;
+        request.bytes[79] = 1;
+    })),
+    refused!("reserved" => "with a reserved field other than 0 fails with EINVAL.", [SANITIZED, OPTION],
+        "getsockopt(reserved = 1)" => EINVAL, of_reserved()),
+    refused!("no-mapping" => "at the address of anonymous memory fails with EINVAL when 4 pages are queued.", [RECEIVE],
+        "getsockopt(address of anonymous memory)" => EINVAL, elsewhere(4 * page())),
+    refused!("listening" => "on a listening socket fails with ENOTCONN.", [RECEIVE],
+        "getsockopt(listening socket)" => ENOTCONN, of_listener()),
+    refused!("closed" => "fails with EIO when the peer has closed and no data is queued.", [RECEIVE],
+        "getsockopt(socket whose peer has closed)" => EIO, of_closed()),
     taken(
         "zerocopy.recv.structure-length",
         "TCP_ZEROCOPY_RECEIVE with an 80-byte structure ending in zeros succeeds and sets the length to 64.",
@@ -184,7 +130,7 @@ pub const CLAIMS: &[Claim] = &[
     .tried(|_lab, see| {
         let (answer, request) = asked(page(), |request| request.length = 80)?;
         see.call("getsockopt(80 bytes)", answer).is(0).count("length afterwards", request.length as u64).is(64);
-        see.text("the structure afterwards", request.says());
+        see.text(STRUCTURE, request.says());
         Ok(())
     }),
     taken(
@@ -193,10 +139,9 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[RECEIVE])
     .tried(|_lab, see| {
-        let memory = alias::memory(page())?;
-        let (answer, request) = asked(100, |request| request.aim(memory.as_ptr().expose_provenance()))?;
+        let (answer, request) = elsewhere(100)?;
         see.call("getsockopt(address of anonymous memory)", answer).is(0);
-        see.text("the structure afterwards", request.says()).says("address kept, length 0 pages, hint 100 bytes");
+        see.text(STRUCTURE, request.says()).says("address kept, length 0 pages, hint 100 bytes");
         Ok(())
     }),
     taken(
@@ -211,11 +156,11 @@ pub const CLAIMS: &[Claim] = &[
         let mapping = map(&near, libc::MAP_SHARED)?;
         let (answer, request) = Request::for_all(&near, mapping)?;
         see.call("getsockopt(8 pages)", answer).is(0);
-        see.text("the structure afterwards", request.says()).says("address kept, length 0 pages, hint 8 pages");
+        see.text(STRUCTURE, request.says()).says("address kept, length 0 pages, hint 8 pages");
         see.text("left to be read", in_pages(sockets::readable(&near)?)).says("8 pages");
         let (mapped, bytes) = receive(&near, mapping, 8 * page(), page())?;
         see.text("mapped while the rest was read page by page", in_pages(mapped)).says("0 pages");
-        see.text(RECEIVED, if bytes == vec![0; 8 * page()] { AS_SENT } else { "others" }).says(AS_SENT);
+        are_sent(see, RECEIVED, bytes == vec![0; 8 * page()]);
         Ok(())
     }),
     taken(
@@ -266,7 +211,7 @@ pub const CLAIMS: &[Claim] = &[
         aside(|| sockets::wait_for_arrival(&near, sent.len()))?;
         let (mapped, bytes) = receive(&near, map(&near, libc::MAP_SHARED)?, sent.len(), usize::MAX)?;
         see.count("pages mapped", (mapped / page()) as u64).at_least(1);
-        see.text(RECEIVED, if bytes == sent { AS_SENT } else { "others" }).says(AS_SENT);
+        are_sent(see, RECEIVED, bytes == sent);
         Ok(())
     }),
     claim(
@@ -293,6 +238,9 @@ pub const CLAIMS: &[Claim] = &[
 const ADDED: Source =
     commit("05255b823a61", "tcp: add TCP_ZEROCOPY_RECEIVE support for zerocopy receive").since("4.18");
 
+/// The answer, and the request as the kernel leaves it.
+type Asked = Result<(Result<usize, Errno>, Request), Stop>;
+
 /// The place of `recv_skip_hint`.
 const HINT: usize = 12;
 
@@ -317,7 +265,7 @@ impl Request {
     }
 
     /// Asks for eight pages.
-    fn for_all(near: &TcpStream, mapping: usize) -> Result<(Result<usize, Errno>, Self), Stop> {
+    fn for_all(near: &TcpStream, mapping: usize) -> Asked {
         let mut request = Self::at(mapping)?;
         request.want(8);
         Ok((request.ask(near), request))
@@ -344,8 +292,8 @@ impl Request {
         let mut length = u32::try_from(self.length).expect("a short structure");
         let pointers = [self.bytes.as_mut_ptr().expose_provenance(), (&raw mut length).expose_provenance()];
         let level = libc::IPPROTO_TCP.cast_unsigned() as usize;
-        // SAFETY: the kernel writes the length, and at most `length` bytes, which the structure has. Pages are only mapped into a
-        // mapping that belongs to the experiment.
+        // SAFETY: the kernel writes the length, and at most `length` bytes, which the structure has. It maps pages only
+        // into a mapping of the experiment's own.
         let done = unsafe { ask(Sysno::getsockopt, [argument(socket), level, option, pointers[0], pointers[1], 0]) };
         self.length = std::hint::black_box(length) as usize;
         std::hint::black_box(&mut self.bytes);
@@ -372,16 +320,45 @@ fn in_pages(bytes: usize) -> String {
     if bytes.is_multiple_of(page()) { format!("{} pages", bytes / page()) } else { format!("{bytes} bytes") }
 }
 
-/// Asks for a page where one is mapped, with this number of bytes queued, after a change of the request.
-fn asked(bytes: usize, change: impl FnOnce(&mut Request)) -> Result<(Result<usize, Errno>, Request), Stop> {
+/// Asks for a mapped page, with this number of bytes queued, after a change of the request.
+fn asked(bytes: usize, change: impl FnOnce(&mut Request)) -> Asked {
     let (near, _far) = queued(bytes)?;
     let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
     change(&mut request);
     Ok((request.ask(&near), request))
 }
 
-/// The longest structure that this kernel takes when a page has arrived and a mapping exists. Without this control, the `EINVAL`
-/// of a wrong length could be taken for an answer to another question.
+/// The same at the address of anonymous memory.
+fn elsewhere(bytes: usize) -> Asked {
+    let memory = alias::memory(page())?;
+    asked(bytes, |request| request.aim(memory.as_ptr().expose_provenance()))
+}
+
+fn of_reserved() -> Asked {
+    let (answer, request) = asked(page(), |request| request.bytes[60] = 1)?;
+    if request.length < 64 {
+        let what = format!("the structure has {} bytes and no reserved field", request.length);
+        return Err(Stop::untestable(Lack::Kernel, what, "use Linux 5.15 or later"));
+    }
+    Ok((answer, request))
+}
+
+fn of_listener() -> Asked {
+    let listener = aside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).setup("bind")?;
+    let mut request = Request::at(map(&listener, libc::MAP_SHARED)?)?;
+    Ok((request.ask(&listener), request))
+}
+
+fn of_closed() -> Asked {
+    let (near, far) = sockets::tcp()?;
+    let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
+    drop(far);
+    io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
+    Ok((request.ask(&near), request))
+}
+
+/// The longest structure that this kernel takes when a page has arrived and a mapping exists. Without this control, the
+/// `EINVAL` of a wrong length could be taken for an answer to another question.
 fn taken_length() -> Result<usize, Stop> {
     /// The lengths of Linux 6.1, of 5.10, and of 4.18 to 5.5, which take no other length.
     const LENGTHS: [usize; 3] = [64, 40, 16];
@@ -430,8 +407,8 @@ fn map(socket: &impl AsFd, flags: libc::c_int) -> Result<usize, Stop> {
     Ok(mapping.expose_provenance())
 }
 
-/// A connection whose first end has received eight pages that were sent with the flag, `a` to `h`. Returns it with the pages and
-/// the receiver's mapping.
+/// A connection whose first end has received eight pages that were sent with the flag, `a` to `h`. Returns it with the
+/// pages and the receiver's mapping.
 fn lettered() -> Result<(TcpStream, TcpStream, PrivateAnonymous, usize), Stop> {
     completions_come()?;
     let (near, far) = connected()?;
@@ -463,7 +440,7 @@ fn send_pages(socket: &TcpStream, memory: &[u8]) -> Result<(), Stop> {
 fn all_are_mapped(see: &mut Observation, near: &TcpStream, mapping: usize) -> Result<bool, Stop> {
     const ALL: &str = "address kept, length 8 pages, hint 0 pages";
     let (answer, request) = Request::for_all(near, mapping)?;
-    see.call("getsockopt(8 pages)", answer).is(0).text("the structure afterwards", request.says()).says(ALL);
+    see.call("getsockopt(8 pages)", answer).is(0).text(STRUCTURE, request.says()).says(ALL);
     let are_mapped = answer.is_ok() && request.says() == ALL;
     if are_mapped {
         see.text("the mapping", letters(mapping)?).says("abcdefgh");
@@ -484,7 +461,7 @@ fn mapped_bytes(mapping: usize, length: usize) -> Result<Vec<u8>, Stop> {
     Ok(pages?.concat())
 }
 
-/// Receives: takes what is mapped, and reads as many bytes as the hint says, but no more than `most`, in turn. Returns the number
+/// Takes what is mapped, and reads as many bytes as the hint says, but no more than `most`, in turn. Returns the number
 /// of mapped bytes, and all bytes.
 fn receive(near: &TcpStream, mapping: usize, length: usize, most: usize) -> Result<(usize, Vec<u8>), Stop> {
     let (mut all, mut received) = (0, Vec::new());

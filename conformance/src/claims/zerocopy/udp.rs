@@ -1,6 +1,6 @@
 //! Datagrams.
 
-use super::{ONE_SHIFTED, SENDS, completions_come, document, send, wait};
+use super::{ONE_SHIFTED, SENDS, are_sent, completions_come, document, send, wait};
 use crate::claims::prelude::*;
 use crate::lab::netns;
 use nocopy_msg_zerocopy::{Enabled, SendFlags, send_copied, send_zerocopy};
@@ -143,8 +143,7 @@ fn arrives(
         io::wait_for(socket.as_fd(), libc::POLLIN).setup("poll")?;
         count = io::again(|| io::read(socket, &mut buffer)).setup("read the datagram")?;
     }
-    let same = if buffer[..count] == *bytes { AS_SENT.to_owned() } else { format!("{count} bytes, others than sent") };
-    see.text(fact, same).says(AS_SENT);
+    are_sent(see, fact, buffer[..count] == *bytes);
     Ok(())
 }
 
