@@ -12,9 +12,6 @@ use std::fs::File;
 use std::ops::Range;
 use syscalls::{Errno, Sysno};
 
-/// A page, in bytes, of the architecture on which most claims were written.
-pub const PAGE: usize = 4096;
-
 /// The size of a page of this machine, in bytes.
 pub fn page() -> usize {
     // SAFETY: sysconf takes no pointer.

@@ -4,10 +4,10 @@
 mod host_only {
     use conformance::claim::Claim;
     use conformance::claim::source::{Kind, Source};
-    use conformance::pages::registry::contradicted;
     use conformance::claims::REGISTRY;
     use conformance::grids::fds::FDS;
     use conformance::grids::fs::FS;
+    use conformance::pages::registry::contradicted;
     use conformance::routes::Route;
     use conformance::run::recorded;
     use conformance::seed::Document;
@@ -97,7 +97,10 @@ mod host_only {
             let everywhere = |(source, kernels): (&Source, Vec<_>)| {
                 source.kind == Kind::Man && kernels.len() == recorded::names().len()
             };
-            assert!(sources.any(everywhere), "{id}: no manual page is contradicted on every kernel");
+            assert!(
+                sources.any(everywhere),
+                "{id}: no manual page is contradicted on every kernel"
+            );
         }
     }
 
