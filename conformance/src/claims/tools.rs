@@ -66,7 +66,8 @@ pub const fn does_not_wait(call: Sysno) -> [Lie; 2] {
 /// The word for a call that was seen asleep.
 pub const SLEEPS: &str = "sleeps";
 
-/// Waits until a call sleeps or has returned, and wakes it if it sleeps. Returns `sleeps` or what it returned, in words, and its result.
+/// Waits until a call sleeps or has returned, and wakes it if it sleeps. Returns `sleeps` or what it returned, in words, and its
+/// result.
 pub fn woken(
     caller: Caller,
     wake: impl FnOnce(&Caller) -> Result<(), Stop>,

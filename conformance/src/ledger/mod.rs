@@ -129,7 +129,7 @@ pub const LEDGER: Grid = Grid {
 
 /// Separates the calls for completions from the calls that send.
 fn apart(seen: &Observation) -> Observation {
-    const FOR_COMPLETIONS: [&str; 3] = ["poll", "recvmsg", "restart_syscall"];
+    const FOR_COMPLETIONS: [&str; 3] = ["ppoll", "recvmsg", "restart_syscall"];
     let mut apart = Observation::new();
     for fact in seen.facts() {
         let Value::Entries(calls) = &fact.value else {

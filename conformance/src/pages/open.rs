@@ -73,7 +73,9 @@ pub fn edges(claims: &[&'static Claim]) -> Vec<Edge> {
     let mut edges: Vec<Edge> = Vec::new();
     for claim in claims {
         for edge in of_claim(claim, &Known::of(claim)) {
-            let same = |other: &&mut Edge| other.since == edge.since && other.what == edge.what;
+            let same = |other: &&mut Edge| {
+                other.since == edge.since && other.what == edge.what && other.measured == edge.measured
+            };
             match edges.iter_mut().find(same) {
                 Some(known) => known.claims.extend(edge.claims),
                 None => edges.push(edge),

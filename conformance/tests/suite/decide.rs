@@ -158,6 +158,11 @@ fn altered(seen: &Observation) -> Vec<Observation> {
         Some(Expected::OneOf(words)) => Value::Text(words.first().cloned().unwrap_or_default()),
         None => fact.value.clone(),
     }));
+    // The word that must not be.
+    all.push(with(&|_, fact| match &fact.expected {
+        Some(Expected::SaysNot(word)) => Value::Text(word.clone()),
+        _ => fact.value.clone(),
+    }));
     // As where pages that were given away stay what they were, whatever is done to the file.
     all.push(with(&|_, fact| match fact.value {
         Value::Text(_) => Value::Text("as given".into()),
