@@ -66,8 +66,8 @@ pub const fn does_not_wait(call: Sysno) -> [Lie; 2] {
 /// The word for a call that was seen asleep.
 pub const SLEEPS: &str = "sleeps";
 
-/// Waits until a call sleeps or has returned, and wakes it if it sleeps. Returns `sleeps` or what it returned, in words, and its
-/// result.
+/// Waits until a call sleeps or has returned, and wakes it if it sleeps. Returns `sleeps` or what it returned, in
+/// words, and its result.
 pub fn woken(
     caller: Caller,
     wake: impl FnOnce(&Caller) -> Result<(), Stop>,
@@ -228,7 +228,8 @@ pub fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Vec<u8>, 
     reader.join().map_err(|_| Stop::broken("the receiver panicked"))?.setup("read at the receiver")
 }
 
-/// Sends a file of 1 MiB to a TCP socket whose peer reads it. Counts the kernel entries of `send`, and checks every byte.
+/// Sends a file of 1 MiB to a TCP socket whose peer reads it. Counts the kernel entries of `send`, and checks every
+/// byte.
 pub fn entries_to_tcp<T>(
     lab: &Lab,
     send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
@@ -240,8 +241,8 @@ pub fn entries_to_tcp<T>(
     Ok((entries, sent))
 }
 
-/// The same by a route. The entries of its preparation are not counted. Returns whether the peer has received the file's bytes,
-/// which the caller must check.
+/// The same by a route. The entries of its preparation are not counted. Returns whether the peer has received the
+/// file's bytes, which the caller must check.
 pub fn entries_of(lab: &Lab, route: Route) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
     let run = FileToTcp::ready(lab)?;
     let mut transfer =
@@ -284,7 +285,8 @@ impl FileToTcp {
     }
 }
 
-/// Sends the first `length` bytes of `file` by a route until the end. Returns the number of bytes that the sink has taken.
+/// Sends the first `length` bytes of `file` by a route until the end. Returns the number of bytes that the sink has
+/// taken.
 pub fn carry(route: Route, file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Stop> {
     let sent = routes::send(route, file, sink, length).setup(route.name())?;
     sent.result().setup(route.name())
@@ -313,7 +315,8 @@ pub fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     Ok(bytes[..read] == *expected)
 }
 
-/// Makes a new file of one kind with each call: [`LENGTH`] bytes [`OLD`], by one write, so that the page cache may use one folio.
+/// Makes a new file of one kind with each call: [`LENGTH`] bytes [`OLD`], by one write, so that the page cache may use
+/// one folio.
 pub type Files = Box<dyn Fn() -> Result<File, Stop>>;
 
 /// The files of a memfd or of a file system, as [`Volume::mount`] names it.
@@ -337,8 +340,8 @@ pub fn changed_later(file: &File, carrier: Carrier, change: Change) -> Result<Va
     changed::observe(file, carrier, change)?.map_err(|(call, errno)| Stop::from_setup(call, errno))
 }
 
-/// Notes what arrives of a new file for each change and carrier. Of those that decide, whole pages must arrive as they were given,
-/// and a removed part of a page as zeros.
+/// Notes what arrives of a new file for each change and carrier. Of those that decide, whole pages must arrive as they
+/// were given, and a removed part of a page as zeros.
 pub fn note_changes(
     see: &mut Observation,
     carriers: &[Carrier],
@@ -358,8 +361,8 @@ pub fn note_changes(
     Ok(())
 }
 
-/// The address of two pages that only this process can access, mapped until it ends. The second one has been touched: it begins
-/// with an `s`.
+/// The address of two pages that only this process can access, mapped until it ends. The second one has been touched:
+/// it begins with an `s`.
 pub fn two_secret_pages() -> Result<usize, Stop> {
     let secret = open::memfd_secret()?;
     danger::SECRET_MEMORY.avoid()?;
