@@ -242,6 +242,7 @@ impl Observation {
 #[derive(Debug)]
 pub struct Noted<'seen>(&'seen mut Observation);
 
+#[expect(clippy::return_self_not_must_use, reason = "the expectation has been noted; the rest is for chains")]
 impl Noted<'_> {
     fn must(self, expected: Expected) -> Self {
         if let Some(fact) = self.0.facts.last_mut() {
@@ -321,6 +322,7 @@ impl Noted<'_> {
     }
 }
 
+#[expect(clippy::return_self_not_must_use, reason = "the next fact has been noted; the rest is for chains")]
 impl<'seen> Noted<'seen> {
     /// Notes the result of the next system call.
     pub fn call(self, fact: impl Into<String>, result: Result<usize, Errno>) -> Noted<'seen> {

@@ -417,8 +417,9 @@ fn index(claims: &[&'static Claim]) -> String {
 
 /// The errnos that its kernels returned, or that its sentence names.
 pub fn errnos(claim: &Claim) -> BTreeSet<String> {
-    let facts =
-        recorded::of(claim.id).filter_map(|(_, record)| record.observation.as_ref()).flat_map(|seen| seen.facts());
+    let facts = recorded::of(claim.id)
+        .filter_map(|(_, record)| record.observation.as_ref())
+        .flat_map(super::super::verdict::Observation::facts);
     let seen = facts.filter_map(|fact| match fact.value {
         Value::Errno(errno) => Some(errno_name(errno)),
         _ => None,
@@ -435,7 +436,7 @@ fn is_constant(word: &str) -> bool {
 /// The words of its sentence, its method and the names of its facts.
 fn words(claim: &Claim) -> BTreeSet<String> {
     let newest = recorded::of(claim.id).filter_map(|(_, record)| record.observation.as_ref()).last();
-    let facts = newest.into_iter().flat_map(|seen| seen.facts()).map(|fact| fact.fact.as_str());
+    let facts = newest.into_iter().flat_map(super::super::verdict::Observation::facts).map(|fact| fact.fact.as_str());
     let texts = facts.chain([claim.statement, claim.method]);
     let separates = |letter: char| !(letter.is_ascii_alphanumeric() || "_/".contains(letter));
     texts.flat_map(|text| text.split(separates)).filter(|word| !word.is_empty()).map(str::to_owned).collect()

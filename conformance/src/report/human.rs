@@ -76,7 +76,8 @@ fn record(output: &mut dyn Write, record: &Record, registry: Registry) -> io::Re
 /// What the kernel did; of a refuted claim, what it did instead.
 fn what_happened(record: &Record) -> String {
     let seen = record.observation.as_ref().filter(|_| record.verdict == Word::Refuted);
-    let unmet: Vec<String> = seen.into_iter().flat_map(|seen| seen.unmet()).map(instead).collect();
+    let unmet: Vec<String> =
+        seen.into_iter().flat_map(super::super::verdict::Observation::unmet).map(instead).collect();
     if unmet.is_empty() { record.what_happened() } else { format!("instead: {}", unmet.join("; ")) }
 }
 

@@ -37,10 +37,10 @@ pub fn places(source: &str) -> Places {
 
 fn note(places: &mut Places, tag: String) {
     let is_word = tag.chars().any(char::is_alphanumeric);
-    if let Some((_, tags)) = places.last_mut().filter(|_| is_word) {
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
+    if let Some((_, tags)) = places.last_mut().filter(|_| is_word)
+        && !tags.contains(&tag)
+    {
+        tags.push(tag);
     }
 }
 

@@ -33,7 +33,7 @@ pub const CLAIMS: &[Claim] = &[
     row!("mmap-write.copies.file", Kind::File, "another file", MEASURED),
     claim(
         "mmap-write.copies.one-fewer",
-        "To a TCP socket, mmap() and write() make one CPU copy fewer than read() and write(): the one into user memory.",
+        "To a TCP socket, mmap() and write() make one CPU copy fewer than read() and write(): that into user memory.",
     )
     .published(&[seed("3.1"), seed("6.1")])
     .about(&[Sysno::mmap, Sysno::write, Sysno::read])

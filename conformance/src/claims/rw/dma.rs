@@ -32,7 +32,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
 ];
 
-const METHOD: &str = "Writes a file past the page cache (O_DIRECT), reads it, and looks at read_bytes of /proc/self/io. \
+const METHOD: &str = "Writes a file past the page cache (O_DIRECT), reads it, and asks read_bytes of /proc/self/io. \
                       A read past the page cache shows that the account counts.";
 
 /// The bytes that `work` fetches from a disk, by the kernel's account, and its result.

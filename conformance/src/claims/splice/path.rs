@@ -11,7 +11,9 @@ pub const CLAIMS: &[Claim] = &[about_splice(
 .published(&[seed("3.3"), man("splice(2)", "DESCRIPTION")])
 .turned_by(&[Lie::refused(Sysno::splice, libc::EINVAL), Lie::shortened(Sysno::splice)])
 .traced()
-.method("Two splice() without any address of the caller are the only kernel entries between a file and the receiver's bytes.")
+.method(
+    "Between the file and the receiver's bytes, two splice() without an address of the caller are all kernel entries.",
+)
 .tried(|lab, see| {
     let content = pattern(8 * page() + 808);
     let (file, pipe, (near, far)) = (lab.file(&content)?, pipe()?, sockets::tcp()?);

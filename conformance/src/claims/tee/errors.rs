@@ -23,7 +23,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_tee(
         "tee.errors.mode-first",
-        "tee() from a file that is open for writing only fails with EBADF, not with EINVAL as one open for reading does.",
+        "tee() from a file open for writing only fails with EBADF, not with EINVAL as one open for reading does.",
     )
     .published(&[kernel("fs/splice.c", "do_tee")])
     .tried(|lab, see| {

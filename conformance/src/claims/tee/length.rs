@@ -7,7 +7,7 @@ use nocopy_splice::tee;
 pub const CLAIMS: &[Claim] = &[
     about_tee(
         "tee.length.zero",
-        "tee() of 0 bytes returns 0 for descriptors that are not open, and still fails with EINVAL for an unknown flag.",
+        "tee() of 0 bytes returns 0 for descriptors that are not open, but fails with EINVAL for an unknown flag.",
     )
     .published(&[kernel("fs/splice.c", "SYSCALL_DEFINE4(tee)")])
     .tried(|_lab, see| {
@@ -32,7 +32,8 @@ pub const CLAIMS: &[Claim] = &[
         aside(|| io::write_all(&to.write, &first)).setup("write to a pipe")?;
         let (input, output) = (Arc::clone(&from), Arc::new(to));
         let into = Arc::clone(&output);
-        let caller = Caller::start(Sysno::tee, move || io::again(|| tee(&input.read, &into.write, 2 * page, BLOCKING)))?;
+        let call = move || io::again(|| tee(&input.read, &into.write, 2 * page, BLOCKING));
+        let caller = Caller::start(Sysno::tee, call)?;
         let (word, _) = woken(caller, |_| read_page(&output.read))?;
         see.text("tee(pipe of two pages, pipe with room for one)", word).says(format!("returned {page}"));
         see.readable("bytes in the first pipe", &from.read)?.is(2 * page);
