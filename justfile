@@ -30,10 +30,15 @@ try id:
 loop:
     bash conformance/scripts/loop.sh
 
-# Write conformance/CLAIMS.md again: every claim, its sources and what is known of it
+# Write conformance/docs/registry again: every claim, its sources and what kernels do
 [group('develop')]
 claims:
-    cargo run --quiet --package conformance -- list --format markdown --output conformance/CLAIMS.md
+    cargo run --quiet --package conformance -- pages conformance/docs/registry
+
+# Write fixtures/man-pages.toml again: the places of the manual pages that claims cite (needs apt)
+[group('record')]
+man-pages:
+    bash conformance/scripts/man-pages.sh
 
 # Draw the modules of a crate for Graphviz: `just modules conformance/src/lib.rs | dot -Tsvg`
 [group('develop')]

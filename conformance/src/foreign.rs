@@ -8,6 +8,7 @@
 
 use crate::claim::Claim;
 use crate::kernel::NEWEST;
+use crate::run::known;
 use crate::verdict::{Judgement, Word};
 use nocopy_host::kernel::SANDBOX_VERSION;
 use nocopy_host::process;
@@ -103,11 +104,7 @@ impl Foreign {
 
     /// The expected verdict on a claim, if there is one.
     fn expected(&self, claim: &Claim) -> Option<Word> {
-        let as_linux = || {
-            let mut finds = claim.finds.iter();
-            let newest = finds.find(|find| find.spans(NEWEST))?;
-            Some(if newest.holds { Word::Holds } else { Word::Refuted })
-        };
+        let as_linux = || known::Known::of(claim).on(NEWEST).filter(|word| word.is_decided());
         let otherwise = self.record.otherwise.get(claim.id);
         otherwise.map_or_else(as_linux, |otherwise| Some(otherwise.verdict))
     }
@@ -147,9 +144,8 @@ fn is_gvisors(log: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::always;
     use crate::claims;
-    use crate::verdict::{Observation, Verdict};
+    use crate::verdict::Observation;
     use rstest::rstest;
 
     fn measured() -> Foreign {
@@ -194,10 +190,8 @@ mod tests {
 
     #[test]
     fn what_nobody_has_measured_is_a_finding() {
-        let unknown = Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::Holds);
+        let unknown = Claim::observing("a.b.c", |_| Ok(Observation::new()));
         assert_eq!(Foreign::gvisor(None).judge(&unknown, Word::Holds), Some(Judgement::NewFinding));
-        let known = Claim { finds: always(true), ..unknown };
-        assert_eq!(Foreign::gvisor(None).judge(&known, Word::Holds), Some(Judgement::AsKnown));
     }
 
     #[rstest]

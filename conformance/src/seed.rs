@@ -20,6 +20,19 @@ pub struct Document {
     /// The statements, by number.
     #[serde(rename = "statement")]
     pub statements: Vec<Statement>,
+    /// Numbers that are not statements any more.
+    #[serde(default, rename = "retired")]
+    pub retired: Vec<Retired>,
+}
+
+/// A number that is not a statement any more. It is not used again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retired {
+    /// The number.
+    pub id: String,
+    /// Why, in a clause.
+    pub because: String,
 }
 
 /// The language in which the document's headings and statements are printed. All else is English.
@@ -85,6 +98,21 @@ pub struct Statement {
     /// Whether the reason refutes a part of it, for example a date, whatever the verdicts on the rest.
     #[serde(default)]
     pub refuted_in_part: bool,
+    /// What the reason alone decides, for a statement without claims: a date, a book.
+    pub by_reason: Option<ByReason>,
+    /// Lines of the recorded benchmark that the pages print beside it. They decide nothing.
+    #[serde(default)]
+    pub recorded: Vec<String>,
+}
+
+/// What a reason decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ByReason {
+    /// The statement is true.
+    True,
+    /// The statement is false.
+    False,
 }
 
 impl Document {
@@ -100,6 +128,11 @@ impl Document {
     /// The statement with this number.
     pub fn find(&self, id: &str) -> Option<&Statement> {
         self.statements.iter().find(|statement| statement.id.eq_ignore_ascii_case(id))
+    }
+
+    /// What became of a number that is not a statement any more.
+    pub fn retired(&self, id: &str) -> Option<&Retired> {
+        self.retired.iter().find(|retired| retired.id.eq_ignore_ascii_case(id))
     }
 
     /// The statements whose first section is this one.
@@ -130,6 +163,20 @@ impl Statement {
         self.claims.iter().chain(&self.denied_by).map(String::as_str)
     }
 
+    /// How many of its parts hold, and how many claims against it, in words. Nothing where no claim decides it.
+    pub fn counted(&self, verdict: impl Fn(&str) -> Option<Word>) -> String {
+        let decided = |claims: &[String]| -> Vec<Word> {
+            claims.iter().filter_map(|id| verdict(id)).filter(|word| word.is_decided()).collect()
+        };
+        let holding = |words: &[Word]| words.iter().filter(|word| **word == Word::Holds).count();
+        let (parts, against) = (decided(&self.claims), decided(&self.denied_by));
+        let part = |words: &[Word], what: &str| {
+            (!words.is_empty()).then(|| format!("{} of {} {what} hold", holding(words), words.len()))
+        };
+        let words = [part(&parts, "claims for it"), part(&against, "claims against it")];
+        words.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
     /// How the statement stands by the verdicts of its claims.
     pub fn standing(&self, verdict: impl Fn(&str) -> Option<Word>) -> Standing {
         let says = |claims: &[String], as_said: Word| -> Vec<bool> {
@@ -143,7 +190,11 @@ impl Statement {
             (true, false) => Standing::True,
             (false, true) => Standing::False,
             (true, true) => Standing::Partly,
-            (false, false) if self.all_claims().next().is_none() => Standing::NoExperiment,
+            (false, false) if self.all_claims().next().is_none() => match self.by_reason {
+                Some(ByReason::True) => Standing::True,
+                Some(ByReason::False) => Standing::False,
+                None => Standing::NoExperiment,
+            },
             (false, false) => Standing::Undecided,
         }
     }
@@ -192,13 +243,16 @@ mod tests {
 
     /// History, opinions, books and timings: statements that no experiment on a running kernel decides.
     const WITHOUT_EXPERIMENT: &[&str] =
-        &["S02", "S03", "S04", "S06", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64", "S67"];
+        &["S02", "S06", "S15", "S21", "S43", "S44", "S46", "S47", "S48", "S49", "S63", "S64", "S67", "S71", "S72"];
 
     #[test]
-    fn the_statements_are_s01_to_s67() {
-        let expected: Vec<String> = (1..=67).map(|number| format!("S{number:02}")).collect();
-        let ids: Vec<String> = Document::load().statements.into_iter().map(|statement| statement.id).collect();
+    fn the_statements_are_s01_to_s72_without_the_retired_one() {
+        let document = Document::load();
+        let retired = |id: &String| document.retired(id).is_some();
+        let expected: Vec<String> = (1..=72).map(|number| format!("S{number:02}")).filter(|id| !retired(id)).collect();
+        let ids: Vec<String> = document.statements.iter().map(|statement| statement.id.clone()).collect();
         assert_eq!(ids, expected);
+        assert!(document.retired("S33").is_some_and(|retired| !retired.because.is_empty()));
     }
 
     #[test]
@@ -208,6 +262,7 @@ mod tests {
             assert!(!untested || WITHOUT_EXPERIMENT.contains(&statement.id.as_str()), "{} has no claim", statement.id);
             assert!(statement.reason.is_some() || !statement.refuted_in_part, "{} is refuted by nobody", statement.id);
             assert!(!untested || statement.reason.is_some(), "{} has neither claim nor reason", statement.id);
+            assert!(untested || statement.by_reason.is_none(), "{} is decided by claims", statement.id);
         }
     }
 
@@ -294,6 +349,8 @@ mod tests {
             denied_by: vec!["denier".into()],
             reason: None,
             refuted_in_part: false,
+            by_reason: None,
+            recorded: vec![],
         };
         let verdict = |id: &str| Some(id.parse().map_or(denier, |index: usize| claims[index]));
         assert_eq!(statement.standing(verdict), expected);

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use crate::kernel::to_have;
-use nocopy_host::kernel::Series;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use syscalls::Errno;
@@ -23,6 +22,37 @@ pub struct Fact {
     /// Its value.
     #[serde(flatten)]
     pub value: Value,
+    /// What it must be for the claim to hold, if the claim depends on it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<Expected>,
+}
+
+/// What a fact must be for the claim to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// The call returns this number, or the count is this number.
+    Is(u64),
+    /// The call returns another number, or the count is another one. A failed call is neither.
+    IsNot(u64),
+    /// The number is at least this.
+    AtLeast(u64),
+    /// The number is at most this.
+    AtMost(u64),
+    /// The number is smaller than that of this other fact.
+    FewerThan(String),
+    /// The call succeeds, with any number.
+    Succeeds,
+    /// The call fails with this errno.
+    Fails(i32),
+    /// The call fails, with any errno.
+    Refused,
+    /// The word is this one.
+    Says(String),
+    /// The word is another one.
+    SaysNot(String),
+    /// The word is one of these.
+    OneOf(Vec<String>),
 }
 
 /// The value of a fact.
@@ -50,7 +80,7 @@ impl Observation {
     }
 
     /// Notes the result of a system call.
-    pub fn call(&mut self, fact: impl Into<String>, result: Result<usize, Errno>) -> &mut Self {
+    pub fn call(&mut self, fact: impl Into<String>, result: Result<usize, Errno>) -> Noted<'_> {
         let value = match result {
             Ok(number) => Value::Returned(number as u64),
             Err(errno) => Value::Errno(errno.into_raw()),
@@ -59,19 +89,79 @@ impl Observation {
     }
 
     /// Notes a number.
-    pub fn count(&mut self, fact: impl Into<String>, count: u64) -> &mut Self {
+    pub fn count(&mut self, fact: impl Into<String>, count: u64) -> Noted<'_> {
         self.push(fact, Value::Count(count))
     }
 
     /// Notes a word.
-    pub fn text(&mut self, fact: impl Into<String>, text: impl fmt::Display) -> &mut Self {
+    pub fn text(&mut self, fact: impl Into<String>, text: impl fmt::Display) -> Noted<'_> {
         self.push(fact, Value::Text(text.to_string()))
     }
 
+    /// Notes whether something is so, as `yes` or `no`.
+    pub fn whether(&mut self, fact: impl Into<String>, is_so: bool) -> Noted<'_> {
+        self.text(fact, if is_so { "yes" } else { "no" })
+    }
+
     /// Notes a value.
-    pub fn push(&mut self, fact: impl Into<String>, value: Value) -> &mut Self {
-        self.facts.push(Fact { fact: fact.into(), value });
-        self
+    pub fn push(&mut self, fact: impl Into<String>, value: Value) -> Noted<'_> {
+        self.facts.push(Fact { fact: fact.into(), value, expected: None });
+        Noted(self)
+    }
+
+    /// Notes a fact of another observation, with what is expected of it.
+    pub fn repeat(&mut self, fact: &Fact) {
+        self.facts.push(fact.clone());
+    }
+
+    /// The verdict by the expectations: the claim holds if each is met. Nothing if there is none.
+    ///
+    /// A call that the kernel does not have decides nothing, unless its absence is expected.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let mut expected = self.facts.iter().filter(|fact| fact.expected.is_some()).peekable();
+        expected.peek()?;
+        let lacks = |fact: &&Fact| {
+            let is_asked = matches!(fact.expected, Some(Expected::Fails(errno)) if errno == libc::ENOSYS);
+            fact.value == Value::Errno(libc::ENOSYS) && !is_asked
+        };
+        if let Some(fact) = expected.clone().find(lacks) {
+            return Some(Verdict::Untestable(Reason::new(
+                Lack::Kernel,
+                format!("there is no such call: {fact}"),
+                "use a kernel that has the call, without a filter that hides it",
+            )));
+        }
+        Some(Verdict::holds_if(expected.all(|fact| self.meets(fact))))
+    }
+
+    /// Whether a fact is as expected. A fact without an expectation is.
+    pub fn meets(&self, fact: &Fact) -> bool {
+        let Some(expected) = &fact.expected else {
+            return true;
+        };
+        let number = fact.value.number();
+        match (expected, &fact.value) {
+            (Expected::Is(wanted), _) => number == Some(*wanted),
+            (Expected::IsNot(other), _) => number.is_some_and(|number| number != *other),
+            (Expected::AtLeast(least), _) => number.is_some_and(|number| number >= *least),
+            (Expected::AtMost(most), _) => number.is_some_and(|number| number <= *most),
+            (Expected::FewerThan(other), _) => {
+                let other = self.facts.iter().find(|known| known.fact == *other);
+                let other = other.and_then(|known| known.value.number());
+                number.zip(other).is_some_and(|(number, other)| number < other)
+            }
+            (Expected::Succeeds, Value::Returned(_)) | (Expected::Refused, Value::Errno(_)) => true,
+            (Expected::Fails(wanted), Value::Errno(errno)) => wanted == errno,
+            (Expected::Says(wanted), Value::Text(word)) => wanted == word,
+            (Expected::SaysNot(other), Value::Text(word)) => other != word,
+            (Expected::OneOf(words), Value::Text(word)) => words.contains(word),
+            _ => false,
+        }
+    }
+
+    /// The facts that are not as expected.
+    pub fn unmet(&self) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().filter(|fact| !self.meets(fact))
     }
 
     /// All facts, in order.
@@ -145,6 +235,146 @@ impl Observation {
     #[track_caller]
     pub fn is(&self, fact: &str, text: &str) -> bool {
         matches!(self.value(fact), Value::Text(seen) if seen == text)
+    }
+}
+
+/// The fact that was noted last. Its methods say what it must be for the claim to hold; others note the next fact.
+#[derive(Debug)]
+pub struct Noted<'seen>(&'seen mut Observation);
+
+#[expect(clippy::return_self_not_must_use, reason = "the expectation has been noted; the rest is for chains")]
+impl Noted<'_> {
+    fn must(self, expected: Expected) -> Self {
+        if let Some(fact) = self.0.facts.last_mut() {
+            fact.expected = Some(expected);
+        }
+        self
+    }
+
+    /// The call returns this number, or the count is this number.
+    pub fn is<N: TryInto<u64>>(self, number: N) -> Self {
+        self.must(Expected::Is(whole(number)))
+    }
+
+    /// The number is another one.
+    pub fn is_not<N: TryInto<u64>>(self, number: N) -> Self {
+        self.must(Expected::IsNot(whole(number)))
+    }
+
+    /// The number is at least this.
+    pub fn at_least<N: TryInto<u64>>(self, number: N) -> Self {
+        self.must(Expected::AtLeast(whole(number)))
+    }
+
+    /// The number is at most this.
+    pub fn at_most<N: TryInto<u64>>(self, number: N) -> Self {
+        self.must(Expected::AtMost(whole(number)))
+    }
+
+    /// The number is smaller than that of the fact that was noted before.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn fewer_than_before(self) -> Self {
+        let facts = &self.0.facts;
+        let before = facts.len().checked_sub(2).expect("a fact was noted before");
+        let before = facts[before].fact.clone();
+        self.must(Expected::FewerThan(before))
+    }
+
+    /// The call succeeds, with any number.
+    pub fn succeeds(self) -> Self {
+        self.must(Expected::Succeeds)
+    }
+
+    /// The call fails with this errno.
+    pub fn fails(self, errno: Errno) -> Self {
+        self.must(Expected::Fails(errno.into_raw()))
+    }
+
+    /// The call fails, with any errno.
+    pub fn is_refused(self) -> Self {
+        self.must(Expected::Refused)
+    }
+
+    /// The call has this result: the number, or the errno.
+    pub fn gives(self, result: Result<usize, Errno>) -> Self {
+        match result {
+            Ok(number) => self.is(number),
+            Err(errno) => self.fails(errno),
+        }
+    }
+
+    /// The word is this one.
+    pub fn says(self, word: impl fmt::Display) -> Self {
+        self.must(Expected::Says(word.to_string()))
+    }
+
+    /// The word is another one.
+    pub fn says_not(self, word: impl fmt::Display) -> Self {
+        self.must(Expected::SaysNot(word.to_string()))
+    }
+
+    /// The word is one of these.
+    pub fn is_one_of(self, words: &[&str]) -> Self {
+        self.must(Expected::OneOf(words.iter().map(|word| (*word).to_owned()).collect()))
+    }
+}
+
+#[expect(clippy::return_self_not_must_use, reason = "the next fact has been noted; the rest is for chains")]
+impl<'seen> Noted<'seen> {
+    /// Notes the result of the next system call.
+    pub fn call(self, fact: impl Into<String>, result: Result<usize, Errno>) -> Noted<'seen> {
+        self.0.call(fact, result)
+    }
+
+    /// Notes the next number.
+    pub fn count(self, fact: impl Into<String>, count: u64) -> Noted<'seen> {
+        self.0.count(fact, count)
+    }
+
+    /// Notes the next word.
+    pub fn text(self, fact: impl Into<String>, text: impl fmt::Display) -> Noted<'seen> {
+        self.0.text(fact, text)
+    }
+
+    /// Notes the next value.
+    pub fn push(self, fact: impl Into<String>, value: Value) -> Noted<'seen> {
+        self.0.push(fact, value)
+    }
+}
+
+fn whole<N: TryInto<u64>>(number: N) -> u64 {
+    number.try_into().unwrap_or_else(|_| panic!("a fact is no negative number"))
+}
+
+impl Value {
+    /// The number that the call returned, the count, or the sum of the kernel entries.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Returned(number) | Self::Count(number) => Some(*number),
+            Self::Entries(calls) => Some(calls.iter().map(|(_, count)| count).sum()),
+            Self::Errno(_) | Self::Text(_) | Self::Traced(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(number) => write!(f, "{number}"),
+            Self::IsNot(number) => write!(f, "not {number}"),
+            Self::AtLeast(number) => write!(f, "at least {number}"),
+            Self::AtMost(number) => write!(f, "at most {number}"),
+            Self::FewerThan(fact) => write!(f, "fewer than for {fact}"),
+            Self::Succeeds => f.write_str("success"),
+            Self::Fails(errno) => f.write_str(&errno_name(*errno)),
+            Self::Refused => f.write_str("failure"),
+            Self::Says(word) => f.write_str(word),
+            Self::SaysNot(word) => write!(f, "not {word}"),
+            Self::OneOf(words) => f.write_str(&words.join(" or ")),
+        }
     }
 }
 
@@ -378,24 +608,6 @@ impl<T> Setup<T> for std::io::Result<T> {
     }
 }
 
-/// The verdict on a claim that was measured on an interval of kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Find {
-    /// The oldest series on which it was measured.
-    pub from: Series,
-    /// The newest series on which it was measured.
-    pub to: Series,
-    /// Whether the claim holds there.
-    pub holds: bool,
-}
-
-impl Find {
-    /// Whether the interval contains a series.
-    pub fn spans(&self, series: Series) -> bool {
-        (self.from..=self.to).contains(&series)
-    }
-}
-
 /// The verdict compared with what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Judgement {
@@ -419,56 +631,11 @@ impl Judgement {
             Self::Changed => "changed",
         }
     }
-
-    /// Compares a verdict on `running` with `finds`. The first find that spans the series counts.
-    ///
-    /// | | verdict agrees | verdict contradicts |
-    /// |---|---|---|
-    /// | series measured | as known | changed |
-    /// | series between two measured ones | as known | new finding |
-    /// | outside every find | new finding | new finding |
-    ///
-    /// An untestable claim has no judgement.
-    pub fn of(verdict: &Verdict, finds: &[Find], running: Series) -> Option<Self> {
-        let holds = match verdict {
-            Verdict::Holds => true,
-            Verdict::Refuted => false,
-            Verdict::Untestable(_) => return None,
-        };
-        let known = finds.iter().find(|find| find.spans(running));
-        Some(match known {
-            Some(find) if find.holds == holds => Self::AsKnown,
-            Some(_) if crate::kernel::MEASURED.contains(&running) => Self::Changed,
-            _ => Self::NewFinding,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
-
-    const GAP: &[Find] = &[
-        Find { from: Series::new(5, 10), to: Series::new(6, 1), holds: false },
-        Find { from: Series::new(6, 12), to: Series::new(7, 3), holds: true },
-    ];
-
-    #[rstest]
-    #[case(Verdict::Refuted, (5, 10), Some(Judgement::AsKnown))]
-    #[case(Verdict::Refuted, (5, 15), Some(Judgement::AsKnown))]
-    #[case(Verdict::Holds, (5, 15), Some(Judgement::NewFinding))]
-    #[case(Verdict::Holds, (6, 1), Some(Judgement::Changed))]
-    #[case(Verdict::Holds, (6, 6), Some(Judgement::NewFinding))]
-    #[case(Verdict::Refuted, (6, 6), Some(Judgement::NewFinding))]
-    #[case(Verdict::Holds, (6, 18), Some(Judgement::AsKnown))]
-    #[case(Verdict::Refuted, (6, 18), Some(Judgement::Changed))]
-    #[case(Verdict::Holds, (8, 0), Some(Judgement::NewFinding))]
-    #[case(Verdict::Holds, (4, 4), Some(Judgement::NewFinding))]
-    #[case(Verdict::Untestable(Reason::new(Lack::Device, "", "")), (6, 18), None)]
-    fn judgement(#[case] verdict: Verdict, #[case] running: (u32, u32), #[case] expected: Option<Judgement>) {
-        assert_eq!(Judgement::of(&verdict, GAP, Series::new(running.0, running.1)), expected);
-    }
 
     #[test]
     fn an_observation_survives_its_stored_form() {

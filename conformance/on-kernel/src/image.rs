@@ -4,7 +4,7 @@
 
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf};
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 /// The kernel inside a bzImage, decompressed, if QEMU can boot it.
 pub fn bootable_elf(image: &[u8]) -> Option<Vec<u8>> {
@@ -41,7 +41,7 @@ fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
             .read_to_end(&mut kernel)
             .ok()?;
     } else if stream.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
-        liblzma::read::XzDecoder::new(stream)
+        xz4rust::XzReader::new(Cursor::new(stream.to_vec()))
             .read_to_end(&mut kernel)
             .ok()?;
     } else if stream.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {

@@ -2,8 +2,8 @@
 
 use crate::error::{Context, Error};
 use crate::modules;
-use crate::program;
 use nocopy_host::kernel::{Release, Series};
+use nocopy_host::programs;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
@@ -54,7 +54,7 @@ impl ForeignRow {
     /// [`Error::NotRun`], if it is not installed, or if this processor cannot run it.
     pub fn user_mode_linux(&self) -> Result<Image, Error> {
         const MODULES: &str = "/usr/lib/uml/modules";
-        let boot = program::find(&self.program).ok_or_else(|| {
+        let boot = programs::find(&self.program).ok_or_else(|| {
             Error::NotRun(format!(
                 "{} is not installed: run `just setup-foreign` (Debian: apt-get install {})",
                 self.program, self.package

@@ -22,6 +22,7 @@ pub mod kernels;
 pub mod log;
 pub mod machine;
 pub mod modules;
+pub mod named;
 pub mod pack;
 pub mod packages;
 pub mod plan;

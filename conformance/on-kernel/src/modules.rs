@@ -2,7 +2,7 @@
 
 use crate::error::{Context, Error};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 /// Modules that must be loaded before these work, but are not in `depends=`.
@@ -35,22 +35,44 @@ impl Module {
     }
 }
 
-/// `wanted` and all modules that they need, each after those that it needs. Wanted names without a module file are returned
-/// separately: they are built in, or do not exist.
+/// The modules that a guest loads, each after those that it needs, and the kernel that they are built for.
+pub struct Ordered {
+    /// The modules.
+    pub modules: Vec<Module>,
+    /// How many of them, at the beginning, the first names need.
+    pub first: usize,
+    /// The `uname -r` of their kernel; if none was wanted, of the kernel of any other module there.
+    pub built_for: Option<String>,
+}
+
+/// The modules `first` and then `wanted`, with all that they need. A name without a module file is built in, or does not exist.
 pub fn in_order(
     directory: &Path,
+    first: &[&str],
     wanted: &BTreeSet<String>,
-) -> Result<(Vec<Module>, Vec<String>), Error> {
+) -> Result<Ordered, Error> {
     let mut order = Order {
         files: files(directory)?,
         done: BTreeSet::new(),
         modules: Vec::new(),
-        missing: Vec::new(),
     };
-    for name in wanted {
-        order.add(name, true)?;
+    for name in first {
+        order.add(name)?;
     }
-    Ok((order.modules, order.missing))
+    let first = order.modules.len();
+    for name in wanted {
+        order.add(name)?;
+    }
+    let built_for = match (order.modules.first(), order.files.values().next()) {
+        (Some(module), _) => version(&module.content),
+        (None, Some(other)) => version(&read(other)?),
+        (None, None) => None,
+    };
+    Ok(Ordered {
+        modules: order.modules,
+        first,
+        built_for,
+    })
 }
 
 /// The files of all modules below the directory.
@@ -63,30 +85,19 @@ pub fn names(directory: &Path) -> Result<BTreeSet<String>, Error> {
     Ok(files(directory)?.into_keys().collect())
 }
 
-/// The kernel that the modules below the directory were built for, according to one of them.
-pub fn version_of_any(directory: &Path) -> Result<Option<String>, Error> {
-    let files = files(directory)?;
-    let first = files.values().next().map(|path| read(path)).transpose()?;
-    Ok(first.and_then(|content| version(&content)))
-}
-
 struct Order {
     files: BTreeMap<String, PathBuf>,
     done: BTreeSet<String>,
     modules: Vec<Module>,
-    missing: Vec<String>,
 }
 
 impl Order {
-    fn add(&mut self, name: &str, asked: bool) -> Result<(), Error> {
+    fn add(&mut self, name: &str) -> Result<(), Error> {
         let name = name.replace('-', "_");
         if !self.done.insert(name.clone()) {
             return Ok(());
         }
         let Some(path) = self.files.get(&name).cloned() else {
-            if asked {
-                self.missing.push(name);
-            }
             return Ok(());
         };
         let content = read(&path)?;
@@ -99,7 +110,7 @@ impl Order {
             .chain(soft.map(str::to_owned))
             .collect();
         for other in &needed {
-            self.add(other, false)?;
+            self.add(other)?;
         }
         self.modules.push(Module { name, content });
         Ok(())
@@ -144,7 +155,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let packed = std::fs::read(path).at(path)?;
     let mut content = Vec::new();
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("xz") => liblzma::read::XzDecoder::new(&packed[..])
+        Some("xz") => xz4rust::XzReader::new(Cursor::new(packed))
             .read_to_end(&mut content)
             .at(path)?,
         Some("gz") => flate2::read::GzDecoder::new(&packed[..])
@@ -200,9 +211,13 @@ mod tests {
         std::fs::write(below.join("other-thing.ko"), module("libcrc32c")).expect("write");
         std::fs::write(below.join("crc32c_generic.ko"), module("")).expect("write");
         let wanted = ["xfs", "not_there"].map(str::to_owned).into();
-        let (modules, missing) = in_order(directory.path(), &wanted).expect("readable");
-        let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
-        assert_eq!(names, ["crc32c_generic", "libcrc32c", "other_thing", "xfs"]);
-        assert_eq!(missing, ["not_there"]);
+        let ordered = |first: &[&str]| {
+            let ordered = in_order(directory.path(), first, &wanted).expect("readable");
+            let names = ordered.modules.into_iter().map(|module| module.name);
+            (names.collect::<Vec<_>>().join(" "), ordered.first)
+        };
+        let all = "crc32c_generic libcrc32c other_thing xfs";
+        assert_eq!(ordered(&[]), (all.to_owned(), 0));
+        assert_eq!(ordered(&["libcrc32c", "nor_there"]), (all.to_owned(), 2));
     }
 }

@@ -5,7 +5,7 @@
 use crate::error::{Context, Error};
 use crate::job::Start;
 use crate::program;
-use nocopy_host::input;
+use nocopy_host::{input, programs};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +45,7 @@ impl Wanted {
             .command
             .split_first()
             .ok_or_else(|| Error::host("no program: on-kernel KERNEL -- PROGRAM ARGUMENTS"))?;
-        let found = program::find(name)
+        let found = programs::find(name)
             .ok_or_else(|| Error::host(format!("{name}: no such program here")))?;
         let program = std::path::absolute(&found).at(&found)?;
         let environment = self.variables()?;

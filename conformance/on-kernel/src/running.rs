@@ -2,20 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use crate::command_line;
 use crate::options::Options;
-use clap::Parser;
-use nocopy_host::interrupt;
+use nocopy_host::{interrupt, programs};
 use on_kernel::cache::Cache;
 use on_kernel::error::Error;
 use on_kernel::frames::Kind;
 use on_kernel::gvisor::Sandbox;
 use on_kernel::job::Job;
 use on_kernel::keep::{self, Outcome};
-use on_kernel::kernels::{self, ForeignKind};
+use on_kernel::kernels;
 use on_kernel::machine::Ran;
 use on_kernel::pack::{Packed, Wanted};
 use on_kernel::plan::Plan;
-use on_kernel::program;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +26,10 @@ const UNUSABLE: u8 = 2;
 const FAILED: u8 = 125;
 
 pub fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match command_line::read() {
+        Ok(options) => options,
+        Err(status) => return status,
+    };
     let done = interrupt::watch()
         .map_err(|error| Error::host(error.to_string()))
         .and_then(|()| run(&options));
@@ -71,14 +73,13 @@ fn run(options: &Options) -> Result<i32, Error> {
         (_, true) => Some(shell(&wanted)?),
         _ => Some(wanted.pack()?),
     };
-    let foreign = kernels::foreign(&chosen.kernel);
-    if let (Some(row), Some(packed)) = (foreign, &packed)
-        && row.kind == ForeignKind::Gvisor
+    if let Some(packed) = &packed
+        && chosen.kernel.kind.is_gvisor()
     {
         if options.dry_run {
             return Err(Error::host(format!(
                 "{} is no machine: --dry-run says nothing about it",
-                row.name
+                chosen.kernel.name
             )));
         }
         let limit = Duration::from_secs(chosen.all.timeout.unwrap_or(300));
@@ -167,7 +168,7 @@ fn once(
 
 /// A shell of busybox, which is a static program.
 fn shell(wanted: &Wanted) -> Result<Packed, Error> {
-    let busybox = program::find("busybox")
+    let busybox = programs::find("busybox")
         .ok_or_else(|| Error::host("--shell needs busybox: apt-get install busybox-static"))?;
     let wanted = Wanted {
         command: vec![busybox.display().to_string(), "sh".to_owned()],
@@ -275,7 +276,7 @@ fn list() -> Result<i32, Error> {
         ));
     }
     for row in kernels::foreign_rows() {
-        let program = program::find(&row.program);
+        let program = programs::find(&row.program);
         let there = if program.is_some() {
             "installed"
         } else {

@@ -204,7 +204,7 @@ fn files() -> Test {
 
 /// A program of this machine by its path.
 fn on_path(name: &str) -> Result<String, Failed> {
-    let path = on_kernel::program::find(name).ok_or("not installed")?;
+    let path = nocopy_host::programs::find(name).ok_or("not installed")?;
     Ok(path.display().to_string())
 }
 

@@ -1,87 +1,32 @@
-//! The registry: every claim with its experiment, one file for each interface.
+//! The registry: every claim with its experiment. The path is the id: `splice.source.alg` is in `splice/source.rs`.
 
 mod copy_file_range;
-mod copy_file_range_manual;
-mod faults;
-mod fuse;
-mod given_pages;
-mod madvise;
 mod mmap;
-mod mmap_end;
-mod mmap_manual;
-mod mmap_pages;
-mod mmap_peers;
 mod mmap_write;
-mod mremap;
-mod msync;
-mod o_direct;
 mod pipe;
-mod pipe_manual;
-mod read_write;
+pub mod prelude;
 mod redis;
-mod redis_servers;
+mod rw;
 mod sendfile;
-mod sendfile_content;
-mod sendfile_manual;
-mod sockets_peers;
 mod splice;
-mod splice_content;
-mod splice_manual;
-mod splice_peers;
 mod tee;
-mod tools;
+pub mod tools;
 mod vmsplice;
-mod vmsplice_manual;
-mod vmsplice_memory;
-mod waiting;
 mod zerocopy;
-mod zerocopy_manual;
-mod zerocopy_peers;
-mod zerocopy_receive;
-mod zerocopy_sends;
-mod zerocopy_vsock;
 
 use crate::claim::Registry;
 
-/// Every claim, in the order of the files.
+/// Every claim, by interface and subject.
 pub const REGISTRY: Registry = Registry::new(&[
-    read_write::CLAIMS,
+    rw::CLAIMS,
     mmap::CLAIMS,
-    mmap_manual::CLAIMS,
-    mmap_pages::CLAIMS,
-    mmap_peers::CLAIMS,
-    mmap_end::CLAIMS,
-    msync::CLAIMS,
-    mremap::CLAIMS,
-    madvise::CLAIMS,
     mmap_write::CLAIMS,
     sendfile::CLAIMS,
-    sendfile_manual::CLAIMS,
-    sendfile_content::CLAIMS,
     splice::CLAIMS,
-    splice_manual::CLAIMS,
-    splice_content::CLAIMS,
-    splice_peers::CLAIMS,
-    o_direct::CLAIMS,
-    sockets_peers::CLAIMS,
     tee::CLAIMS,
     vmsplice::CLAIMS,
-    vmsplice_manual::CLAIMS,
-    vmsplice_memory::CLAIMS,
     pipe::CLAIMS,
-    pipe_manual::CLAIMS,
-    waiting::CLAIMS,
-    faults::CLAIMS,
-    fuse::CLAIMS,
-    given_pages::CLAIMS,
     copy_file_range::CLAIMS,
-    copy_file_range_manual::CLAIMS,
     zerocopy::CLAIMS,
-    zerocopy_manual::CLAIMS,
-    zerocopy_sends::CLAIMS,
-    zerocopy_peers::CLAIMS,
-    zerocopy_vsock::CLAIMS,
-    zerocopy_receive::CLAIMS,
     redis::CLAIMS,
-    redis_servers::CLAIMS,
 ]);

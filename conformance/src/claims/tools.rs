@@ -1,64 +1,154 @@
 //! Functions that experiments of several interfaces share.
 
-use crate::claim::{Gate, Source, gate};
+use crate::claim::source::ltp;
+use crate::claim::{Gate, gate};
+use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
-use crate::lab::alias::{self, Sharing};
+use crate::lab::alias::{self, LENGTH, OLD, Sharing};
+use crate::lab::changed::{self, Carrier, Change};
+use crate::lab::pages::page;
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{Lab, io, map_file, sockets};
+use crate::lab::sleeper::{Caller, returned};
+use crate::lab::unnamed::unnamed_file;
+use crate::lab::volumes::Volume;
+use crate::lab::{Lab, danger, io, map_file, open, sockets};
 use crate::routes::{self, Ended, Outcome, Route, Transfer};
-use crate::verdict::{Observation, Setup, Stop};
-use nocopy_splice::{Pipe, PipeFlags, pipe2};
+use crate::verdict::{Noted, Observation, Setup, Stop, Value};
+use nocopy_mmap::{MapFlags, Prot, mmap};
+use nocopy_splice::{Pipe, PipeFlags, fcntl_getpipe_size, pipe2};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use syscalls::{Errno, Sysno};
 
 /// An empty pipe of the default size.
-pub(super) fn pipe() -> Result<Pipe, Stop> {
+pub fn pipe() -> Result<Pipe, Stop> {
     aside(|| pipe2(PipeFlags::CLOEXEC)).setup("pipe2")
 }
 
 /// A pipe with these bytes in it.
-pub(super) fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
+pub fn filled(bytes: &[u8]) -> Result<Pipe, Stop> {
     let pipe = pipe()?;
     aside(|| io::write_all(&pipe.write, bytes)).setup("fill a pipe")?;
     Ok(pipe)
 }
 
 /// A pipe of the default size, filled with pages.
-pub(super) fn full() -> Result<Pipe, Stop> {
-    filled(&vec![0; 1 << 16])
+pub fn full() -> Result<Pipe, Stop> {
+    let pipe = pipe()?;
+    fill(&pipe, pipe_size(&pipe)?)?;
+    Ok(pipe)
+}
+
+/// Writes zeros into a pipe.
+pub fn fill(pipe: &Pipe, length: usize) -> Result<(), Stop> {
+    aside(|| io::write_all(&pipe.write, &vec![0; length])).setup("fill a pipe")
+}
+
+/// The size of a pipe in bytes. An ordinary user who has many pipes gets smaller ones.
+pub fn pipe_size(pipe: &Pipe) -> Result<usize, Stop> {
+    aside(|| fcntl_getpipe_size(&pipe.write)).setup("F_GETPIPE_SZ")
+}
+
+/// Reads a page from a pipe.
+pub fn read_page(pipe: &impl AsFd) -> Result<(), Stop> {
+    io::read_full(pipe, &mut vec![0; page()]).setup("read a pipe")?;
+    Ok(())
+}
+
+/// The lies of a kernel that does not wait.
+pub const fn does_not_wait(call: Sysno) -> [Lie; 2] {
+    [Lie::refused(call, libc::EAGAIN), Lie::about(call, What::Undone(0))]
+}
+
+/// The word for a call that was seen asleep.
+pub const SLEEPS: &str = "sleeps";
+
+/// Waits until a call sleeps or has returned, and wakes it if it sleeps. Returns `sleeps` or what it returned, in
+/// words, and its result.
+pub fn woken(
+    caller: Caller,
+    wake: impl FnOnce(&Caller) -> Result<(), Stop>,
+) -> Result<(String, Result<usize, Errno>), Stop> {
+    let slept = caller.sleeps()?;
+    if slept {
+        aside(|| wake(&caller))?;
+    }
+    let result = caller.join()?;
+    Ok((if slept { SLEEPS.to_owned() } else { returned(result) }, result))
+}
+
+/// What experiments note in one step: a look at a descriptor, or a call that sleeps.
+pub trait See {
+    /// The number of bytes that can be read from a pipe or socket.
+    fn readable(&mut self, fact: &str, fd: &impl AsFd) -> Result<Noted<'_>, Stop>;
+    /// The length of a file.
+    fn length(&mut self, fact: &str, file: &File) -> Result<Noted<'_>, Stop>;
+    /// Whether a pipe holds exactly these bytes now, which are read: `as sent`, or `others`.
+    fn holds(&mut self, fact: &str, pipe: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop>;
+    /// Whether a pipe or socket gives exactly these bytes, read to the last of them: `as sent`, or `others`.
+    fn receives(&mut self, fact: &str, fd: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop>;
+    /// That a call sleeps until `wake`, as a fact named after the call; then its result, as another one.
+    fn sleeps(
+        &mut self,
+        call: &str,
+        caller: Caller,
+        wake: impl FnOnce(&Caller) -> Result<(), Stop>,
+    ) -> Result<Noted<'_>, Stop>;
+}
+
+impl See for Observation {
+    fn readable(&mut self, fact: &str, fd: &impl AsFd) -> Result<Noted<'_>, Stop> {
+        let count = aside(|| sockets::readable(fd))?;
+        Ok(self.count(fact, count as u64))
+    }
+
+    fn length(&mut self, fact: &str, file: &File) -> Result<Noted<'_>, Stop> {
+        let length = aside(|| file.metadata()).setup("fstat")?.len();
+        Ok(self.count(fact, length))
+    }
+
+    fn holds(&mut self, fact: &str, pipe: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop> {
+        let mut held = vec![0; aside(|| sockets::readable(pipe))?];
+        let read = io::read_full(pipe, &mut held).setup("read a pipe")?;
+        Ok(self.text(fact, if held[..read] == *bytes { AS_SENT } else { "others" }))
+    }
+
+    fn receives(&mut self, fact: &str, fd: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop> {
+        let same = arrived(fd, bytes)?;
+        Ok(self.text(fact, if same { AS_SENT } else { "others" }))
+    }
+
+    fn sleeps(
+        &mut self,
+        call: &str,
+        caller: Caller,
+        wake: impl FnOnce(&Caller) -> Result<(), Stop>,
+    ) -> Result<Noted<'_>, Stop> {
+        let (word, result) = woken(caller, wake)?;
+        self.text(call, word).says(SLEEPS);
+        Ok(self.call(format!("{call}, then"), result))
+    }
 }
 
 /// Two empty pipes.
-pub(super) fn two() -> Result<(Pipe, Pipe), Stop> {
+pub fn two() -> Result<(Pipe, Pipe), Stop> {
     Ok((pipe()?, pipe()?))
 }
 
 /// Opens the same file once more.
-pub(super) fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
+pub fn reopen(file: &File, options: &OpenOptions) -> Result<File, Stop> {
     // An unnamed file is opened again through /proc, so that the flags are those of a real open().
     aside(|| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()))).setup("open again")
-}
-
-/// Notes how many bytes can be read from a pipe or socket.
-pub(super) fn note_readable(seen: &mut Observation, fact: &str, fd: &impl AsFd) -> Result<(), Stop> {
-    seen.count(fact, aside(|| sockets::readable(fd))? as u64);
-    Ok(())
-}
-
-/// Notes the length of a file.
-pub(super) fn note_length(seen: &mut Observation, fact: &str, file: &File) -> Result<(), Stop> {
-    seen.count(fact, aside(|| file.metadata()).setup("fstat")?.len());
-    Ok(())
 }
 
 /// The number of signals that this process has caught.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
 /// Makes a call that may raise a signal. Returns its result and the number of signals.
-pub(super) fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u64), Stop> {
+pub fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u64), Stop> {
     extern "C" fn note(_signal: libc::c_int) {
         CAUGHT.fetch_add(1, Ordering::Relaxed);
     }
@@ -71,30 +161,15 @@ pub(super) fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result
     let result = call();
     Ok((result, CAUGHT.load(Ordering::Relaxed) - before))
 }
+
 /// The change that allows two devices to be spliced.
-pub(super) const ZERO: Gate = gate(
-    "6.7",
-    "/dev/zero and /dev/full can be spliced",
-    Source::Thread("LTP, testcases/kernel/syscalls/splice/splice08.c, which asks for Linux 6.7"),
-);
+pub const ZERO: Gate = gate("6.7", "/dev/zero and /dev/full can be spliced", ltp("splice08.c", "the test's min_kver"));
 
 /// The fact that says whether the sink's bytes changed with the file's.
-pub(super) const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
-
-/// The experiment of every `*.copies.*` claim for a route from a file: it sends, changes the file, and reads.
-pub(super) fn copies(
-    lab: &Lab,
-    kind: Kind,
-    send: impl FnOnce(&File, &Sink) -> Result<u64, Stop>,
-) -> Result<Observation, Stop> {
-    let mut seen = Observation::new();
-    seen.text("sink", kind);
-    seen.text(AFTER_CHANGE, alias::after_sending(lab, kind, send)?);
-    Ok(seen)
-}
+pub const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
 
 /// Whether each hop copies, for `read` and `write` to a sink.
-pub(super) fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
+pub fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     let file = alias::source(lab)?;
     let sink = Sink::open(lab, kind)?;
     let mut buffer = vec![0; alias::LENGTH];
@@ -112,7 +187,7 @@ pub(super) fn read_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Sto
 }
 
 /// Whether each hop copies, for `mmap` and `write` to a sink.
-pub(super) fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
+pub fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     let file = alias::source(lab)?;
     let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
     let read_mapping = || {
@@ -135,12 +210,12 @@ pub(super) fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Sto
 }
 
 /// The number of hops that copied.
-pub(super) fn count_copies(hops: &[Sharing]) -> u64 {
+pub fn count_copies(hops: &[Sharing]) -> u64 {
     hops.iter().filter(|hop| **hop != Sharing::Shared).count() as u64
 }
 
 /// Reads a stream until its end in a separate thread, so that a sender that waits for room can continue.
-pub(super) fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
+pub fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         File::from(far).read_to_end(&mut bytes)?;
@@ -149,12 +224,13 @@ pub(super) fn drain(far: OwnedFd) -> JoinHandle<std::io::Result<Vec<u8>>> {
 }
 
 /// The bytes that a draining thread has read until the sender's end was closed.
-pub(super) fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Vec<u8>, Stop> {
+pub fn drained(reader: JoinHandle<std::io::Result<Vec<u8>>>) -> Result<Vec<u8>, Stop> {
     reader.join().map_err(|_| Stop::broken("the receiver panicked"))?.setup("read at the receiver")
 }
 
-/// Sends a file of 1 MiB to a TCP socket whose peer reads it. Counts the kernel entries of `send`, and checks every byte.
-pub(super) fn entries_to_tcp<T>(
+/// Sends a file of 1 MiB to a TCP socket whose peer reads it. Counts the kernel entries of `send`, and checks every
+/// byte.
+pub fn entries_to_tcp<T>(
     lab: &Lab,
     send: impl FnOnce(&File, &OwnedFd) -> Result<T, Stop>,
 ) -> Result<(crate::verdict::Value, T), Stop> {
@@ -165,9 +241,9 @@ pub(super) fn entries_to_tcp<T>(
     Ok((entries, sent))
 }
 
-/// The same by a route. The entries of its preparation are not counted. Returns whether the peer has received the file's bytes,
-/// which the caller must check.
-pub(super) fn entries_of(lab: &Lab, route: Route) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
+/// The same by a route. The entries of its preparation are not counted. Returns whether the peer has received the
+/// file's bytes, which the caller must check.
+pub fn entries_of(lab: &Lab, route: Route) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
     let run = FileToTcp::ready(lab)?;
     let mut transfer =
         aside(|| Transfer::begin(route, &run.file, 0, ENTRIES_LENGTH as u64, &run.near)).setup(route.name())?;
@@ -181,7 +257,7 @@ pub(super) fn entries_of(lab: &Lab, route: Route) -> Result<(crate::verdict::Val
 }
 
 /// An experiment on calls still needs all bytes to arrive; anything less is an error.
-pub(super) fn all_arrived(arrived: bool) -> Result<(), Stop> {
+pub fn all_arrived(arrived: bool) -> Result<(), Stop> {
     if arrived { Ok(()) } else { Err(Stop::broken("the receiver got other bytes")) }
 }
 
@@ -209,31 +285,96 @@ impl FileToTcp {
     }
 }
 
-/// Sends the first `length` bytes of `file` by a route until the end. Returns the number of bytes that the sink has taken.
-pub(super) fn carry(route: Route, file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Stop> {
+/// Sends the first `length` bytes of `file` by a route until the end. Returns the number of bytes that the sink has
+/// taken.
+pub fn carry(route: Route, file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Stop> {
     let sent = routes::send(route, file, sink, length).setup(route.name())?;
     sent.result().setup(route.name())
 }
 
 /// `splice` through a pipe of the default size.
-pub(super) const SPLICE: Route = Route::Splice { pipe: 64 << 10 };
+pub const SPLICE: Route = Route::Splice { pipe: 64 << 10 };
 
 /// The number of bytes that [`entries_to_tcp`] and [`entries_of`] send.
-pub(super) const ENTRIES_LENGTH: usize = 1 << 20;
+pub const ENTRIES_LENGTH: usize = 1 << 20;
 
 /// The name of the fact about the receiver's bytes.
-pub(super) const RECEIVED: &str = "receiver's bytes";
+pub const RECEIVED: &str = "receiver's bytes";
 /// The value of that fact if the bytes are unchanged.
-pub(super) const AS_SENT: &str = "as sent";
+pub const AS_SENT: &str = "as sent";
 
 /// Notes whether the receiver has received what was sent.
-pub(super) fn note_bytes(seen: &mut Observation, same: bool) {
+pub fn note_bytes(seen: &mut Observation, same: bool) {
     seen.text(RECEIVED, if same { AS_SENT } else { "others" });
 }
 
 /// Reads exactly the number of bytes that were sent to `far`. Returns whether they are `expected`.
-pub(super) fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
+pub fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
     let mut bytes = vec![0; expected.len()];
     let read = io::read_full(far, &mut bytes).setup("read at the receiver")?;
     Ok(bytes[..read] == *expected)
+}
+
+/// Makes a new file of one kind with each call: [`LENGTH`] bytes [`OLD`], by one write, so that the page cache may use
+/// one folio.
+pub type Files = Box<dyn Fn() -> Result<File, Stop>>;
+
+/// The files of a memfd or of a file system, as [`Volume::mount`] names it.
+pub fn files_of(lab: &Lab, kind: &str) -> Result<Files, Stop> {
+    let filled = |file: File| match aside(|| io::write(&file, &[OLD; LENGTH])).setup("write a file")? {
+        LENGTH => Ok(file),
+        count => Err(Stop::broken(format!("{count} bytes were written of {LENGTH}"))),
+    };
+    if kind == "memfd" {
+        return Ok(Box::new(move || filled(File::from(open::sealed_memfd(0)?))));
+    }
+    let volume = Volume::mount(lab, kind)?;
+    Ok(Box::new(move || {
+        let volume = &volume; // the closure owns it whole, so it stays mounted
+        filled(aside(|| unnamed_file(&volume.directory)).setup("create a file")?)
+    }))
+}
+
+/// What arrives of a file that is changed after it was given away. A change that the kernel refuses is an error.
+pub fn changed_later(file: &File, carrier: Carrier, change: Change) -> Result<Value, Stop> {
+    changed::observe(file, carrier, change)?.map_err(|(call, errno)| Stop::from_setup(call, errno))
+}
+
+/// Notes what arrives of a new file for each change and carrier. Of those that decide, whole pages must arrive as they
+/// were given, and a removed part of a page as zeros.
+pub fn note_changes(
+    see: &mut Observation,
+    carriers: &[Carrier],
+    new: &dyn Fn() -> Result<File, Stop>,
+    changes: impl Iterator<Item = &'static (&'static str, Change)>,
+    decides: impl Fn(&Change) -> bool,
+) -> Result<(), Stop> {
+    for (name, change) in changes {
+        for carrier in carriers {
+            let arrived = changed_later(&new()?, *carrier, *change)?;
+            let noted = see.push(carrier.with(name), arrived);
+            if decides(change) {
+                noted.says(change.clears_parts());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The address of two pages that only this process can access, mapped until it ends. The second one has been touched:
+/// it begins with an `s`.
+pub fn two_secret_pages() -> Result<usize, Stop> {
+    let secret = open::memfd_secret()?;
+    danger::SECRET_MEMORY.avoid()?;
+    aside(|| {
+        io::truncate(&secret, 2 * page() as u64).setup("ftruncate")?;
+        let access = Prot::READ | Prot::WRITE;
+        // SAFETY: a new mapping where the kernel likes, which nothing else knows.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), 2 * page(), access, MapFlags::SHARED, Some((&secret).into()), 0) };
+        let start = start.setup("mmap")?;
+        // SAFETY: the page is ours, and writable.
+        unsafe { start.add(page()).write(b's') };
+        Ok(start.expose_provenance())
+    })
 }

@@ -6,10 +6,12 @@ mod coverage;
 mod diff;
 mod failure;
 mod falsify;
+mod find;
 mod grid;
 mod list;
 mod options;
 mod output;
+mod pages;
 mod record;
 mod redis;
 mod report;
@@ -50,6 +52,10 @@ enum Command {
     Check(check::Check),
     /// List the claims
     List(list::List),
+    /// Find claims and statements by words
+    Find(find::Find),
+    /// Write the registry as Markdown pages
+    Pages(pages::Pages),
     /// Show which assertions of LTP, kselftest, gVisor and liburing are covered
     Coverage(coverage::Coverage),
     /// Report stored results, for people or for another program
@@ -120,7 +126,9 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         None => check::check_command(&cli.check, language),
         Some(Command::Check(options)) => check::check_command(&options, language),
-        Some(Command::List(options)) => list::list_command(&options),
+        Some(Command::List(options)) => list::list_command(&options, language),
+        Some(Command::Find(options)) => find::find_command(&options),
+        Some(Command::Pages(options)) => pages::pages_command(&options),
         Some(Command::Coverage(options)) => coverage::coverage_command(&options),
         Some(Command::Report(options)) => report::report_command(&options),
         Some(Command::Diff(options)) => diff::diff_command(&options),

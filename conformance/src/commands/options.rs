@@ -2,8 +2,11 @@
 
 use super::failure::Failure;
 use clap::{Args, ValueEnum};
-use conformance::claim::{Claim, Source};
+use conformance::claim::Claim;
+use conformance::claim::retired;
+use conformance::claim::source::Kind;
 use conformance::claims;
+use conformance::pages::search::did_you_mean;
 use conformance::run::red::Strictness;
 use conformance::run::text::plural;
 use conformance::seed::{Document, Language};
@@ -175,7 +178,11 @@ pub enum SourceKind {
     Man,
     /// Kernel documents
     Doc,
-    /// Threads, commits and program sources
+    /// Test suites: kselftest, LTP, gVisor, liburing
+    Test,
+    /// The kernel's source and commits
+    Kernel,
+    /// Threads, bug reports and the sources of other programs
     Thread,
     /// Our own experiments
     Measured,
@@ -188,7 +195,7 @@ pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
         let by_source = match (&document, selection.source) {
             (Some(document), _) => document.is_decided_by(claim),
             (None, None) => true,
-            (None, Some(kind)) => claim.sources.iter().any(|source| kind.matches(source)),
+            (None, Some(kind)) => claim.sources.iter().any(|source| kind.is_of(source.kind)),
         };
         let by_id = selection.filter.is_empty() || selection.filter.iter().any(|filter| named_by(claim.id, filter));
         by_source && by_id
@@ -197,7 +204,14 @@ pub fn select(selection: &Selection) -> Result<Vec<&'static Claim>, Failure> {
     if let Some(filter) =
         selection.filter.iter().find(|filter| !registry.iter().any(|claim| named_by(claim.id, filter)))
     {
-        return Err(Failure::Usage(format!("no claim matches --filter {filter}: `conformance list` names them all")));
+        let name = filter.trim_start_matches('=');
+        if let Some(retired) = retired::find(name) {
+            return Err(Failure::Usage(format!("--filter {filter}: `{name}` is retired: {}", retired.words())));
+        }
+        let like = did_you_mean(name, registry.iter().map(|claim| claim.id));
+        return Err(Failure::Usage(format!(
+            "no claim matches --filter {filter}{like}; `conformance find {name}` searches in the sentences"
+        )));
     }
     let claims: Vec<_> = registry.into_iter().filter(|claim| wanted(claim)).collect();
     if claims.is_empty() {
@@ -239,13 +253,16 @@ impl Selection {
 }
 
 impl SourceKind {
-    fn matches(self, source: &Source) -> bool {
-        match source {
-            Source::Seed(_) => self == Self::Seed,
-            Source::Man(_) => self == Self::Man,
-            Source::Doc(_) => self == Self::Doc,
-            Source::Thread(_) => self == Self::Thread,
-            Source::Measured => self == Self::Measured,
+    /// Whether a kind of publication is meant.
+    pub fn is_of(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Seed => self == Self::Seed,
+            Kind::Man => self == Self::Man,
+            Kind::Document => self == Self::Doc,
+            Kind::Selftest | Kind::Ltp | Kind::Gvisor | Kind::Liburing => self == Self::Test,
+            Kind::Kernel | Kind::Commit => self == Self::Kernel,
+            Kind::Thread | Kind::Program => self == Self::Thread,
+            Kind::Measured => self == Self::Measured,
         }
     }
 }

@@ -2,41 +2,43 @@
 
 use super::failure::Failure;
 use super::options::Running;
-use super::running::run;
+use super::running::{run, runner};
 use clap::Args;
 use conformance::claim::Claim;
 use conformance::claims::REGISTRY;
+use conformance::interpose::record::Made;
+use conformance::pages::search;
 use conformance::report::human;
 use conformance::run::red::Strictness;
+use conformance::runner::Task;
+use conformance::runner::order::Interposed;
 use conformance::seed::{Document, Language};
 use indicatif::ProgressBar;
 use std::io::Write;
 
 #[derive(Args)]
 pub struct Show {
-    /// A claim (splice.copies.tcp) or a statement of the source document (S22)
-    id: String,
+    /// A claim (splice.copies.tcp), a statement of the source document (S22), or words to search for
+    #[arg(required = true)]
+    id: Vec<String>,
     #[command(flatten)]
     running: Running,
 }
 
 pub fn show_command(options: &Show, language: Language) -> Result<bool, Failure> {
     let Show { id, running } = options;
+    let id = id.join(" ");
     let document = Document::load();
-    let statement = document.find(id);
-    let claims: Vec<&'static Claim> = match (REGISTRY.find(id), statement) {
+    let statement = document.find(&id);
+    let claims: Vec<&'static Claim> = match (REGISTRY.find(&id), statement) {
         (Some(claim), _) => vec![claim],
         (None, Some(statement)) => statement.all_claims().filter_map(|id| REGISTRY.find(id)).collect(),
-        (None, None) => {
-            let message =
-                format!("`{id}` is neither a claim nor a statement of the source document (see `conformance list`)");
-            return Err(Failure::Usage(message));
-        }
+        (None, None) => return Err(Failure::Usage(unknown(&id, &document))),
     };
     let run = run(&claims, running, &ProgressBar::hidden(), |_| Ok(()))?;
     let mut report = Vec::new();
     if let Some(statement) = statement {
-        human::statement(&mut report, statement, &run, language)?;
+        human::statement(&mut report, statement, &run, REGISTRY, language)?;
     }
     for claim in &claims {
         if statement.is_some() {
@@ -46,7 +48,39 @@ pub fn show_command(options: &Show, language: Language) -> Result<bool, Failure>
         if let Some(record) = run.find(claim.id) {
             human::verdict_here(&mut report, &run, record)?;
         }
+        if statement.is_none() {
+            human::calls(&mut report, claim, &calls(claim, running)?)?;
+        }
     }
     anstream::stdout().write_all(&report)?;
     Ok(run.red(&Strictness::default()).is_empty())
+}
+
+/// What to say about a name that is neither a claim nor a statement: what it has become, what is like it, what has its words.
+fn unknown(id: &str, document: &Document) -> String {
+    if let Some(retired) = document.retired(id).map(|retired| retired.because.clone()) {
+        return format!("`{id}` is no longer a statement: {retired}");
+    }
+    if let Some(retired) = conformance::claim::retired::find(id) {
+        return format!("`{id}` is retired: {}", retired.words());
+    }
+    let statements = document.statements.iter().map(|statement| statement.id.as_str());
+    let names = REGISTRY.all().map(|claim| claim.id).chain(statements);
+    let like = search::did_you_mean(id, names);
+    let found = search::find(REGISTRY, &[id.to_owned()]);
+    let first: Vec<&str> = found.iter().take(5).map(|found| found.id.as_str()).collect();
+    let found = if first.is_empty() { String::new() } else { format!("; its words are in {}", first.join(", ")) };
+    format!(
+        "`{id}` is neither a claim nor a statement of the source document{like}{found} (`conformance find` searches)"
+    )
+}
+
+/// The calls that the experiment makes here, but for its set-up and checks. None where tracing is refused.
+fn calls(claim: &'static Claim, running: &Running) -> Result<Vec<Made>, Failure> {
+    let (runner, _) = runner(running)?;
+    let task = Task { claim, interposed: Interposed::Recorder, limits: None };
+    let mut made = Vec::new();
+    runner.run_tasks(&[task], |_| {}, |_, report| made = report.calls)?;
+    made.retain(|call| !call.aside);
+    Ok(made)
 }

@@ -339,10 +339,8 @@ const MACHINERY: &[Sysno] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::always;
     use crate::falsify::model::{MOST_LISTED, Score, Share, score};
     use crate::interpose::lie::Which;
-    use crate::verdict::Verdict;
     use rstest::rstest;
 
     fn made(thread: u32, call: Sysno, result: i64) -> Made {
@@ -424,7 +422,7 @@ mod tests {
 
     #[test]
     fn facts_that_vary_in_a_number_are_alike() {
-        let fact = |value| Fact { fact: "call".into(), value };
+        let fact = |value| Fact { fact: "call".into(), value, expected: None };
         let [one, two] = [1, 2].map(|number| fact(Value::Returned(number)));
         let [bad, worse] = [libc::EINVAL, libc::EIO].map(|errno| fact(Value::Errno(errno)));
         assert!(is_alike(&one, &two) && is_alike(&bad, &bad));
@@ -477,14 +475,13 @@ mod tests {
     }
 
     const CLAIM: Claim = Claim {
-        finds: always(true),
         about: &[Sysno::read],
         lies: &[
             Lie::shortened(Sysno::read),
             Lie::refused(Sysno::read, libc::EIO).where_it(false),
             Lie::accepted(Sysno::read),
         ],
-        ..Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::Holds)
+        ..Claim::observing("a.b.c", |_| Ok(Observation::new()))
     };
 
     #[test]

@@ -7,7 +7,7 @@ use crate::fixtures;
 use crate::lab::fds::{Descriptor, Kind, for_each_kind};
 use crate::lab::sockets::KTLS_MODULES;
 use crate::lab::{Lab, alias, io, map_file, sockets};
-use crate::verdict::{Observation, Setup, Stop, Value, Verdict};
+use crate::verdict::{Observation, Setup, Stop, Value};
 use nocopy_msg_zerocopy::enable;
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{IoVec, IoVecMut, SpliceFlags, splice, tee, vmsplice_from_pipe, vmsplice_to_pipe};
@@ -110,7 +110,7 @@ macro_rules! rows {
         pub const ROWS: &[Claim] = &[$(Claim {
             statement: $name,
             modules: modules(Kind::$kind),
-            ..Claim::new(concat!("fds: ", $name), row::<{ Kind::$kind as usize }>, |_| Verdict::Holds)
+            ..Claim::observing(concat!("fds: ", $name), row::<{ Kind::$kind as usize }>)
         },)*];
     };
 }

@@ -136,9 +136,10 @@ fn errnos(call: Sysno) -> &'static [i32] {
 
 /// Whether the manual page lets a call that has done nothing yet fail with `EINTR`.
 fn may_be_interrupted(call: Sysno) -> bool {
-    let calls =
-        [Sysno::read, Sysno::write, Sysno::sendto, Sysno::sendmsg, Sysno::recvfrom, Sysno::recvmsg, Sysno::poll];
-    calls.contains(&call)
+    matches!(
+        call,
+        Sysno::read | Sysno::write | Sysno::sendto | Sysno::sendmsg | Sysno::recvfrom | Sysno::recvmsg | Sysno::ppoll
+    )
 }
 
 /// Whether the manual page lets a call do less than asked.

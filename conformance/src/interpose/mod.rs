@@ -8,6 +8,7 @@ pub mod derive;
 pub mod liar;
 pub mod lie;
 pub mod record;
+pub mod strace;
 pub mod tracee;
 
 use std::collections::{HashMap, HashSet};

@@ -25,6 +25,25 @@ pub enum Change {
     Punched(u64, u64),
 }
 
+impl Change {
+    /// Whether it removes whole pages only.
+    pub fn is_of_whole_pages(&self) -> bool {
+        match self {
+            Self::Truncated(length) => length % 4096 == 0,
+            Self::Punched(at, length) => at % 4096 == 0 && length % 4096 == 0,
+        }
+    }
+
+    /// What arrives if the change clears a part of a page in place, and leaves the whole pages that were given.
+    pub fn clears_parts(&self) -> String {
+        match self {
+            _ if self.is_of_whole_pages() => AS_GIVEN.to_owned(),
+            Self::Truncated(length) => format!("zeros {length}-{}", length.next_multiple_of(4096) - 1),
+            Self::Punched(at, length) => format!("zeros {at}-{}", at + length - 1),
+        }
+    }
+}
+
 /// Every change, with its name. A new line here adds a column to the grid.
 pub const CHANGES: &[(&str, Change)] = &[
     ("truncated to 0", Change::Truncated(0)),
@@ -40,16 +59,6 @@ pub const CHANGES: &[(&str, Change)] = &[
 pub fn truncations() -> impl Iterator<Item = &'static (&'static str, Change)> {
     let changes = CHANGES.iter();
     changes.filter(|(_, change)| matches!(change, Change::Truncated(_)))
-}
-
-/// The changes that remove whole pages only.
-pub fn of_whole_pages() -> impl Iterator<Item = &'static str> {
-    let is_whole = |change: &Change| match change {
-        Change::Truncated(length) => length % 4096 == 0,
-        Change::Punched(at, length) => at % 4096 == 0 && length % 4096 == 0,
-    };
-    let changes = CHANGES.iter();
-    changes.filter(move |(_, change)| is_whole(change)).map(|(name, _)| *name)
 }
 
 /// The call and the sink by which the file's pages are given away.
@@ -189,7 +198,8 @@ mod tests {
 
     #[test]
     fn whole_pages_are_those_without_a_part() {
-        let names: Vec<&str> = of_whole_pages().collect();
+        let whole = CHANGES.iter().filter(|(_, change)| change.is_of_whole_pages());
+        let names: Vec<&str> = whole.map(|(name, _)| *name).collect();
         assert_eq!(names, ["truncated to 0", "truncated to 4096", "truncated to 8192", "second page punched"]);
     }
 }

@@ -84,6 +84,12 @@ impl Completions {
         first.zip(last).map_or_else(|| "none".to_owned(), |(first, last)| format!("{first} to {last}"))
     }
 
+    /// The ranges as they were read, `[0, 1], [2, 2]`, whether they are marked as copied or not.
+    pub fn ranges(&self) -> String {
+        let ranges: Vec<String> = self.0.iter().map(|range| format!("[{}, {}]", range.lo, range.hi)).collect();
+        if ranges.is_empty() { "none".to_owned() } else { ranges.join(", ") }
+    }
+
     /// The number of sends in ranges that are marked as copied.
     pub fn copied(&self) -> u64 {
         self.0.iter().filter(|completion| completion.copied).map(|completion| completion.count()).sum()

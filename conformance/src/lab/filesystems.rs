@@ -35,6 +35,17 @@ pub fn set_old_time(file: &File) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Waits until the clock from which files get their times is past this one.
+pub fn wait_past(time: (i64, i64)) {
+    // SAFETY: timespec is plain integers, for which zero is valid.
+    let mut now: libc::timespec = unsafe { std::mem::zeroed() };
+    while (now.tv_sec, now.tv_nsec) <= time {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        // SAFETY: clock_gettime writes one time, during the call.
+        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) };
+    }
+}
+
 /// The answer of `fstat` for a file. Each call overwrites the previous answer, so a kernel that does nothing leaves the previous
 /// one.
 #[derive(Debug)]
@@ -52,6 +63,12 @@ impl Status {
     pub fn last_change(&mut self, file: &File) -> Result<(i64, i64), Stop> {
         self.ask(file)?;
         Ok((self.0.st_mtime, self.0.st_mtime_nsec))
+    }
+
+    /// `st_mtime` and `st_ctime` of the file, in seconds and nanoseconds.
+    pub fn times(&mut self, file: &File) -> Result<[(i64, i64); 2], Stop> {
+        self.ask(file)?;
+        Ok([(self.0.st_mtime, self.0.st_mtime_nsec), (self.0.st_ctime, self.0.st_ctime_nsec)])
     }
 
     /// The number of 512-byte blocks that the file takes.

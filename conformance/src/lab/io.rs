@@ -303,15 +303,17 @@ pub fn recvmsg(fd: &impl AsFd, data: &mut [u8], control: &mut [u8], flags: libc:
     Ok(Received { bytes, control: message.msg_controllen as _, flags: message.msg_flags })
 }
 
-/// `poll(2)` of one descriptor, repeated after `EINTR`. Returns the call's result and the events. The events are all bits if the
+/// `ppoll(2)` of one descriptor, repeated after `EINTR`. Returns the call's result and the events. The events are all bits if the
 /// kernel has not written them.
 ///
 /// `timeout` is in milliseconds. 0 does not wait, and -1 waits without a limit. The time limits of the process end a wait that
 /// never ends.
-pub fn poll(fd: &impl AsFd, events: libc::c_short, timeout: isize) -> (Result<usize, Errno>, libc::c_short) {
+pub fn ppoll(fd: &impl AsFd, events: libc::c_short, timeout: isize) -> (Result<usize, Errno>, libc::c_short) {
     let mut polled = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events, revents: -1 };
-    // SAFETY: the pointer is to one pollfd, read and written during the call.
-    let answer = again(|| unsafe { syscall!(Sysno::poll, &raw mut polled, 1, timeout) });
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let limit = if timeout == 0 { &raw const at_once } else { std::ptr::null() };
+    // SAFETY: the pointers are to one pollfd, read and written during the call, and to a timespec or null; no signal mask.
+    let answer = again(|| unsafe { syscall!(Sysno::ppoll, &raw mut polled, 1, limit, 0) });
     (answer, polled.revents)
 }
 
@@ -322,7 +324,7 @@ pub fn wait_for_error_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Waits for one of these `poll` events. The time limits of the process end a wait that never ends.
 pub fn wait_for(fd: BorrowedFd<'_>, events: libc::c_short) -> Result<(), Errno> {
-    poll(&fd, events, -1).0.map(drop)
+    ppoll(&fd, events, -1).0.map(drop)
 }
 
 #[cfg(test)]

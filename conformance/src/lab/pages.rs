@@ -12,21 +12,25 @@ use std::fs::File;
 use std::ops::Range;
 use syscalls::{Errno, Sysno};
 
-/// A page, in bytes.
-pub const PAGE: usize = 4096;
+/// The size of a page of this machine, in bytes.
+pub fn page() -> usize {
+    // SAFETY: sysconf takes no pointer.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).expect("every machine has pages")
+}
 
 /// A lie: `wait4` reports that the child exited normally.
 pub const UNHARMED: Lie = Lie::about(Sysno::wait4, What::Output { argument: 1, value: 0 });
 
 /// A file of `pages` pages: the first full of `a`, the second of `b`, and so on.
 pub fn lettered(lab: &Lab, pages: u8) -> Result<File, Stop> {
-    let content: Vec<u8> = (b'a'..b'a' + pages).flat_map(|letter| [letter; PAGE]).collect();
+    let content: Vec<u8> = (b'a'..b'a' + pages).flat_map(|letter| vec![letter; page()]).collect();
     lab.file(&content)
 }
 
 /// The letters of `pages` consecutive pages, in the form of [`letters_of`].
 pub fn letters(address: usize, pages: usize) -> Result<String, Stop> {
-    Ok(letters_of(&bytes(address, pages * PAGE)?))
+    Ok(letters_of(&bytes(address, pages * page())?))
 }
 
 /// A letter per page: the one of its bytes, `0` for zeros, `?` for bytes that differ.
@@ -35,7 +39,7 @@ pub fn letters_of(bytes: &[u8]) -> String {
         [first, rest @ ..] if rest.iter().all(|byte| byte == first) => shown(*first),
         _ => '?',
     };
-    bytes.chunks(PAGE).map(letter).collect()
+    bytes.chunks(page()).map(letter).collect()
 }
 
 /// The byte at an address, as a letter.
@@ -123,7 +127,7 @@ pub fn resident(address: usize, pages: usize) -> Result<u64, Stop> {
     let mut found = vec![0_u8; pages];
     let pointer = found.as_mut_ptr().expose_provenance();
     // SAFETY: mincore writes a byte for each page.
-    unsafe { io::ask(Sysno::mincore, [address, pages * PAGE, pointer, 0, 0, 0]) }.setup("mincore")?;
+    unsafe { io::ask(Sysno::mincore, [address, pages * page(), pointer, 0, 0, 0]) }.setup("mincore")?;
     Ok(found.iter().filter(|page| **page & 1 == 1).count() as u64)
 }
 
@@ -171,9 +175,9 @@ mod tests {
 
     #[test]
     fn a_letter_per_page() {
-        let mut bytes = [[b'a'; PAGE], [0; PAGE], [b'c'; PAGE]].concat();
+        let mut bytes = [vec![b'a'; page()], vec![0; page()], vec![b'c'; page()]].concat();
         assert_eq!(letters_of(&bytes), "a0c");
-        bytes[PAGE] = b'x';
+        bytes[page()] = b'x';
         assert_eq!(letters_of(&bytes), "a?c");
     }
 

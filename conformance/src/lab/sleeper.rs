@@ -93,10 +93,20 @@ impl Caller {
 
 /// Lets a signal interrupt a sleeping call: the handler does nothing, and the call is not restarted.
 pub fn interrupt_with(signal: libc::c_int) -> Result<(), Stop> {
+    handle(signal, 0)
+}
+
+/// The same, with a handler that is set with `SA_RESTART`.
+pub fn restart_with(signal: libc::c_int) -> Result<(), Stop> {
+    handle(signal, libc::SA_RESTART)
+}
+
+fn handle(signal: libc::c_int, flags: libc::c_int) -> Result<(), Stop> {
     extern "C" fn nothing(_signal: libc::c_int) {}
-    // SAFETY: sigaction is plain integers and pointers, for which zero is valid: no flags, an empty mask.
+    // SAFETY: sigaction is plain integers and pointers, for which zero is valid: an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = nothing as *const () as libc::sighandler_t;
+    action.sa_flags = flags;
     // SAFETY: the handler does nothing, which is safe wherever it interrupts; the old action is not asked for.
     if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } == -1 {
         return Err(Stop::from_setup("sigaction", last_errno()));

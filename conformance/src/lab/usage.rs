@@ -91,12 +91,3 @@ impl Io {
         }
     }
 }
-
-/// The number of bytes that the loopback interface has sent.
-pub fn loopback_bytes() -> Result<u64, Stop> {
-    let text = aside(|| std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes"));
-    let text = text.map_err(|error| {
-        Stop::untestable(Lack::Kernel, format!("the counters of lo cannot be read: {error}"), "mount sysfs at /sys")
-    })?;
-    text.trim().parse().map_err(|_| Stop::broken("the counter of lo is not a number"))
-}

@@ -4,15 +4,16 @@
 //! The experiment itself may be traced, and a process can have only one tracer, so programs that it starts are watched in this
 //! way.
 
-use crate::interpose::record::aside;
+use crate::interpose::record::{aside, start_aside};
 use crate::lab::io;
-use crate::verdict::{Lack, Stop};
+use crate::verdict::{Lack, Setup, Stop};
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use syscalls::{Errno, Sysno, syscall};
@@ -61,10 +62,36 @@ impl Seen {
         name.split_once(':').is_some_and(|(first, _)| first == kind)
     }
 
+    /// Whether the call is one that writes.
+    pub fn writes(&self) -> bool {
+        WRITING.contains(&self.call)
+    }
+
+    /// Whether the call is one that reads.
+    pub fn reads(&self) -> bool {
+        READING.contains(&self.call)
+    }
+
     /// The requested number of bytes, for a call that has it as its third argument.
     pub const fn count(&self) -> u64 {
         self.arguments[2]
     }
+}
+
+/// The largest write by `dd` when it copies a whole file as one block. Shows that such a write is recorded.
+pub fn written_by_dd(path: &Path, length: u64) -> Result<u64, Stop> {
+    let mut command = Command::new("dd");
+    command.arg(format!("if={}", path.display())).args(["of=/dev/null", &format!("bs={length}"), "status=none"]);
+    let (mut child, watch) = Watch::start(start_aside(command.stdin(Stdio::null())), WRITING)?;
+    child.wait().setup("wait for dd")?;
+    let into = watch.take().into_iter().filter(|seen| seen.is_of("/dev/null"));
+    Ok(into.map(|seen| seen.count()).max().unwrap_or(0))
+}
+
+/// The names of the calls, each once.
+pub fn names(calls: &[Seen]) -> String {
+    let names: BTreeSet<&str> = calls.iter().map(|seen| seen.call.name()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The recorded calls of a program.
@@ -285,7 +312,7 @@ const ANSWER: libc::Ioctl = 0xc018_2101;
 /// Waits for the next notification. `ENOENT` means that the program has ended meanwhile.
 fn receive(listener: &OwnedFd) -> Result<libc::seccomp_notif, Errno> {
     loop {
-        let (waited, events) = io::poll(listener, libc::POLLIN, -1);
+        let (waited, events) = io::ppoll(listener, libc::POLLIN, -1);
         waited?;
         if events & libc::POLLHUP != 0 {
             return Err(Errno::ENOTCONN);

@@ -6,7 +6,8 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::Registry;
-use crate::report::human::{known, paragraph};
+use crate::report::human::paragraph;
+use crate::run::known::Known;
 use crate::run::text::plural;
 use anstyle::{AnsiColor, Style};
 use serde::Deserialize;
@@ -40,6 +41,9 @@ pub struct Suite {
     pub read: String,
     /// The files that were read. Each of them has entries, and no other file has one.
     pub files: Vec<String>,
+    /// Files that a claim cites for a sentence. What else they assert is about other calls, and is not listed.
+    #[serde(default)]
+    pub cited: Vec<String>,
 }
 
 /// One thing that a file of a suite asserts.
@@ -244,7 +248,7 @@ fn answer(output: &mut dyn Write, answer: &Answer, registry: Registry) -> io::Re
             for claim in ids.iter().filter_map(|id| registry.find(id)) {
                 writeln!(output, "      claim {}", claim.id)?;
                 paragraph(output, BELOW, claim.statement, DIM)?;
-                let finds: Vec<String> = claim.finds.iter().map(known).collect();
+                let finds: Vec<String> = Known::of(claim).intervals().iter().map(ToString::to_string).collect();
                 paragraph(output, BELOW, &finds.join(", "), DIM)?;
             }
         }

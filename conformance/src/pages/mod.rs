@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-pub mod catalogue;
 pub mod coverage;
 pub mod open;
+pub mod registry;
+pub mod search;

@@ -13,6 +13,7 @@
 use crate::claim::{Claim, Gate};
 use crate::kernel::MEASURED;
 use crate::report::diff;
+use crate::run::known::Known;
 use crate::run::recorded;
 use nocopy_host::kernel::{Release, Series};
 use std::io::{self, Write};
@@ -71,8 +72,10 @@ impl Edge {
 pub fn edges(claims: &[&'static Claim]) -> Vec<Edge> {
     let mut edges: Vec<Edge> = Vec::new();
     for claim in claims {
-        for edge in of_claim(claim) {
-            let same = |other: &&mut Edge| other.since == edge.since && other.what == edge.what;
+        for edge in of_claim(claim, &Known::of(claim)) {
+            let same = |other: &&mut Edge| {
+                other.since == edge.since && other.what == edge.what && other.measured == edge.measured
+            };
             match edges.iter_mut().find(same) {
                 Some(known) => known.claims.extend(edge.claims),
                 None => edges.push(edge),
@@ -87,13 +90,14 @@ pub fn edges(claims: &[&'static Claim]) -> Vec<Edge> {
     edges
 }
 
-fn of_claim(claim: &'static Claim) -> Vec<Edge> {
-    let measured: Vec<Series> = MEASURED.iter().copied().filter(|series| claim.is_known_on(*series)).collect();
+fn of_claim(claim: &'static Claim, known: &Known) -> Vec<Edge> {
+    let decided = known.rows().iter().filter(|row| row.verdict.is_decided());
+    let measured: Vec<Series> = decided.map(|row| row.release.series).collect();
     let mut edges: Vec<Edge> = claim.gates.iter().filter_map(|gate| of_gate(claim, gate, &measured)).collect();
-    for pair in claim.finds.windows(2) {
+    for pair in known.intervals().windows(2) {
         let (below, above) = (pair[0].to, pair[1].from);
         let between = series_between(below, above);
-        if is_documented(claim, below, above) || between.is_empty() || pair[0].holds == pair[1].holds {
+        if is_documented(claim, below, above) || between.is_empty() {
             continue;
         }
         let what = format!("the verdict differs between {below} and {above}");
@@ -251,11 +255,11 @@ pub fn markdown(edges: &[Edge]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::{Source, between, gate};
-    use crate::verdict::{Observation, Verdict};
+    use crate::claim::source::MEASURED as MEASURED_BY_US;
+    use crate::claim::{claim, gate};
+    use crate::run::known::Row;
+    use crate::verdict::Word;
     use rstest::rstest;
-
-    const BASE: Claim = Claim::new("a.b.c", |_| Ok(Observation::new()), |_| Verdict::holds_if(true));
 
     #[rstest]
     #[case("5.0", "4.20")]
@@ -269,34 +273,31 @@ mod tests {
         assert_eq!(previous(&since).to_string(), before);
     }
 
+    /// What is known if these kernels refute a claim, and those let it hold.
+    fn known(refuted: &[&str], holding: &[&str]) -> Known {
+        let row = |verdict| move |release: &&str| Row { release: release.parse().expect("a release"), verdict };
+        Known::new(refuted.iter().map(row(Word::Refuted)).chain(holding.iter().map(row(Word::Holds))).collect())
+    }
+
     #[test]
     fn neighbours_leave_no_edge_open() {
-        const CLAIM: Claim = Claim {
-            finds: &[between((5, 10), (6, 17), false), between((6, 18), (7, 3), true)],
-            gates: &[gate("6.18", "it works", Source::Measured)],
-            ..BASE
-        };
-        assert_eq!(edges(&[&CLAIM]), []);
+        const CLAIM: Claim = claim("a.b.c", "").gated(&[gate("6.18", "it works", MEASURED_BY_US)]);
+        assert_eq!(of_claim(&CLAIM, &known(&["5.10", "6.17"], &["6.18", "7.3"])), []);
     }
 
     #[test]
     fn a_documented_edge_asks_for_both_of_its_sides() {
-        const CLAIM: Claim = Claim {
-            finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)],
-            gates: &[gate("6.7", "it works", Source::Measured)],
-            ..BASE
-        };
-        let edges = edges(&[&CLAIM]);
+        const CLAIM: Claim = claim("a.b.c", "").gated(&[gate("6.7", "it works", MEASURED_BY_US)]);
+        let edges = of_claim(&CLAIM, &known(&["5.10", "6.1"], &["6.12", "7.3"]));
         assert_eq!(edges.len(), 1);
         assert_eq!(edges[0].needs, ["6.6", "6.7"]);
         assert_eq!(edges[0].commands()[0], "conformance vm run --kernel PATH --expect 6.6 --filter =a.b.c");
     }
 
     #[test]
-    fn an_edge_that_nobody_documents_is_halved() {
-        const CLAIM: Claim =
-            Claim { finds: &[between((5, 10), (6, 1), false), between((6, 12), (7, 3), true)], ..BASE };
-        let edges = edges(&[&CLAIM]);
+    fn an_undocumented_edge_is_halved() {
+        const CLAIM: Claim = claim("a.b.c", "");
+        let edges = of_claim(&CLAIM, &known(&["5.10", "6.1"], &["6.12", "7.3"]));
         assert_eq!((edges.len(), edges[0].since, edges[0].needs.as_slice()), (1, None, ["6.7".to_owned()].as_slice()));
     }
 
@@ -311,14 +312,11 @@ mod tests {
 
     #[test]
     fn one_measured_side_asks_for_the_other_alone() {
-        const CLAIM: Claim = Claim {
-            finds: &[between((5, 10), (7, 3), true)],
-            gates: &[gate("5.10", "it works", Source::Measured), gate("2.6.17", "it came", Source::Measured)],
-            ..BASE
-        };
-        let edges = edges(&[&CLAIM]);
-        assert_eq!(edges[0].needs, ["2.6.16", "2.6.17"]);
-        assert_eq!(edges[0].commands(), Vec::<String>::new());
-        assert_eq!(edges[1].needs, ["5.9"]);
+        const CLAIM: Claim = claim("a.b.c", "")
+            .gated(&[gate("5.10", "it works", MEASURED_BY_US), gate("2.6.17", "it came", MEASURED_BY_US)]);
+        let edges = of_claim(&CLAIM, &known(&[], &["5.10", "7.3"]));
+        assert_eq!(edges[0].needs, ["5.9"]);
+        assert_eq!(edges[1].needs, ["2.6.16", "2.6.17"]);
+        assert_eq!(edges[1].commands(), Vec::<String>::new());
     }
 }

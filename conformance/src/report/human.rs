@@ -1,11 +1,15 @@
 //! The report for people, on a terminal or in a log.
 
 use crate::claim::{Claim, Registry};
+use crate::interpose::record::Made;
+use crate::interpose::strace;
+use crate::run::answer::{answers, instead};
+use crate::run::known::Known;
 use crate::run::record::{Record, Run};
 use crate::run::red::Strictness;
 use crate::run::text::plural;
 use crate::seed::{Document, Language, Standing, Statement};
-use crate::verdict::{Find, Judgement, Word};
+use crate::verdict::{Judgement, Word};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -52,8 +56,9 @@ fn standing_style(standing: Standing) -> Style {
     }
 }
 
-/// One claim's result: verdict and id, an unexpected judgement, and what happened.
-fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
+/// One claim's result: verdict and id, an unexpected judgement, the sentence, and what happened.
+fn record(output: &mut dyn Write, record: &Record, registry: Registry) -> io::Result<()> {
+    let indent = " ".repeat(17);
     let style = word_style(record.verdict);
     let judged = match record.judgement {
         Some(judgement @ (Judgement::NewFinding | Judgement::Changed)) => {
@@ -62,7 +67,18 @@ fn record(output: &mut dyn Write, record: &Record) -> io::Result<()> {
         _ => String::new(),
     };
     writeln!(output, "      {style}{:<10}{style:#} {}{RED}{judged}{RED:#}", record.verdict.text(), record.id)?;
-    paragraph(output, "                 ", &record.what_happened(), DIM)
+    if let Some(claim) = registry.find(&record.id) {
+        paragraph(output, &indent, claim.statement, Style::new())?;
+    }
+    paragraph(output, &indent, &what_happened(record), DIM)
+}
+
+/// What the kernel did; of a refuted claim, what it did instead.
+fn what_happened(record: &Record) -> String {
+    let seen = record.observation.as_ref().filter(|_| record.verdict == Word::Refuted);
+    let unmet: Vec<String> =
+        seen.into_iter().flat_map(super::super::verdict::Observation::unmet).map(instead).collect();
+    if unmet.is_empty() { record.what_happened() } else { format!("instead: {}", unmet.join("; ")) }
 }
 
 /// The lines above every report: the environment of the run, and the isolation that was missing.
@@ -100,7 +116,7 @@ pub fn whole(
     strictness: &Strictness,
 ) -> io::Result<()> {
     heading(output, run)?;
-    news(output, run)?;
+    news(output, run, strictness.registry)?;
     if let Some(language) = of_document {
         document(output, run, strictness.registry, language)?;
     } else {
@@ -134,7 +150,7 @@ pub fn document(output: &mut dyn Write, run: &Run, registry: Registry, language:
         let heading = section.heading(language);
         writeln!(output, "\n{BOLD}{number}  {heading}{BOLD:#}")?;
         for statement in statements {
-            self::statement(output, statement, run, language)?;
+            self::statement(output, statement, run, registry, language)?;
         }
     }
     let standings = document.statements.iter().filter(|statement| concerns(statement, run, registry));
@@ -168,7 +184,13 @@ fn standing(statement: &Statement, run: &Run) -> Standing {
 }
 
 /// One statement with its claims.
-pub fn statement(output: &mut dyn Write, statement: &Statement, run: &Run, language: Language) -> io::Result<()> {
+pub fn statement(
+    output: &mut dyn Write,
+    statement: &Statement,
+    run: &Run,
+    registry: Registry,
+    language: Language,
+) -> io::Result<()> {
     let standing = standing(statement, run);
     let style = standing_style(standing);
     writeln!(output)?;
@@ -176,12 +198,16 @@ pub fn statement(output: &mut dyn Write, statement: &Statement, run: &Run, langu
     let options = textwrap::Options::new(width()).initial_indent(&indent).subsequent_indent(&indent);
     let text = textwrap::wrap(statement.sentence(language), options).join("\n");
     writeln!(output, "  {BOLD}{}{BOLD:#} {style}{standing:<10}{style:#} {}", statement.id, text.trim_start())?;
+    let counted = statement.counted(|id| run.find(id).map(|record| record.verdict));
+    if !counted.is_empty() {
+        paragraph(output, &indent, &counted, style)?;
+    }
     if let Some(reason) = &statement.reason {
         paragraph(output, &indent, reason, DIM)?;
     }
     for id in statement.all_claims() {
         if let Some(found) = run.find(id) {
-            record(output, found)?;
+            record(output, found, registry)?;
         }
     }
     Ok(())
@@ -198,15 +224,13 @@ pub fn claims(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Resu
             interface = claim.interface();
             writeln!(output, "\n{BOLD}{interface}{BOLD:#}")?;
         }
-        writeln!(output)?;
-        paragraph(output, "  ", claim.statement, Style::new())?;
-        record(output, found)?;
+        record(output, found, registry)?;
     }
     Ok(())
 }
 
 /// Verdicts without a record, which are the purpose of a run on a new kernel. They are printed first.
-pub fn news(output: &mut dyn Write, run: &Run) -> io::Result<()> {
+pub fn news(output: &mut dyn Write, run: &Run, registry: Registry) -> io::Result<()> {
     for (judgement, words) in [
         (Judgement::Changed, "Changed: measured on this series before, with the other result"),
         (Judgement::NewFinding, "New findings: not known of this kernel"),
@@ -215,7 +239,7 @@ pub fn news(output: &mut dyn Write, run: &Run) -> io::Result<()> {
         if !found.is_empty() {
             writeln!(output, "\n{BOLD}{words}{BOLD:#}")?;
             for found in found {
-                record(output, found)?;
+                record(output, found, registry)?;
             }
         }
     }
@@ -252,15 +276,21 @@ pub fn summary(output: &mut dyn Write, run: &Run, strictness: &Strictness) -> io
 pub fn claim(output: &mut dyn Write, claim: &Claim, language: Language) -> io::Result<()> {
     writeln!(output, "{BOLD}{}{BOLD:#}", claim.id)?;
     paragraph(output, "  ", claim.statement, Style::new())?;
+    let known = Known::of(claim);
     for source in claim.sources {
-        paragraph(output, "  said by     ", &source.to_string(), Style::new())?;
+        let against: Vec<String> = known.against(source).iter().map(|release| release.series.to_string()).collect();
+        let judged = if against.is_empty() { String::new() } else { format!("; not so on {}", against.join(", ")) };
+        paragraph(output, &format!("  {:<12}", source.stance.verb()), &format!("{source}{judged}"), Style::new())?;
     }
-    for find in claim.finds {
-        paragraph(output, "  known       ", &known(find), Style::new())?;
+    for answer in answers(claim) {
+        paragraph(output, "  known       ", &answer.words(), Style::new())?;
     }
     let about: Vec<&str> = claim.about.iter().map(syscalls::Sysno::name).collect();
     paragraph(output, "  about       ", &about.join(", "), Style::new())?;
-    paragraph(output, "  decided by  ", claim.method, Style::new())?;
+    if !claim.method.is_empty() {
+        paragraph(output, "  decided by  ", claim.method, Style::new())?;
+    }
+    paragraph(output, "  code        ", &format!("{}:{}", claim.at.file(), claim.at.line()), Style::new())?;
     for statement in Document::load().statements {
         let part = if statement.claims.iter().any(|id| id == claim.id) {
             "part of"
@@ -279,16 +309,6 @@ pub fn claim(output: &mut dyn Write, claim: &Claim, language: Language) -> io::R
     Ok(())
 }
 
-/// A measured verdict, as a clause.
-pub fn known(find: &Find) -> String {
-    let word = if find.holds { "holds" } else { "refuted" };
-    if find.from == find.to {
-        format!("{word} on {}", find.from)
-    } else {
-        format!("{word} on {} to {}", find.from, find.to)
-    }
-}
-
 /// The verdict on the running kernel, for `show`.
 pub fn verdict_here(output: &mut dyn Write, run: &Run, found: &Record) -> io::Result<()> {
     let style = word_style(found.verdict);
@@ -297,5 +317,30 @@ pub fn verdict_here(output: &mut dyn Write, run: &Run, found: &Record) -> io::Re
         let _ = write!(line, ", {}", judgement.words());
     }
     writeln!(output, "  on {}  {style}{}{style:#}{line}", run.environment.kernel, found.verdict.text())?;
-    paragraph(output, "  ", &found.what_happened(), DIM)
+    paragraph(output, "  ", &what_happened(found), DIM)
+}
+
+/// The calls that an experiment makes here about its claim, as `strace` shows them.
+pub fn calls(output: &mut dyn Write, claim: &Claim, made: &[Made]) -> io::Result<()> {
+    /// More are cut in the middle.
+    const MOST: usize = 40;
+    let about = |made: &&Made| {
+        let call = usize::try_from(made.number).ok().and_then(syscalls::Sysno::new);
+        call.is_some_and(|call| claim.about.contains(&call) || claim.lies.iter().any(|lie| lie.call == call))
+    };
+    let lines = strace::listing(made.iter().filter(about));
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(output, "  calls")?;
+    let left_out = lines.len().saturating_sub(MOST);
+    for (at, line) in lines.iter().enumerate() {
+        if left_out > 0 && at == MOST / 2 {
+            writeln!(output, "    ... {left_out} more")?;
+        }
+        if left_out == 0 || at < MOST / 2 || at >= MOST / 2 + left_out {
+            writeln!(output, "    {DIM}{line}{DIM:#}")?;
+        }
+    }
+    Ok(())
 }

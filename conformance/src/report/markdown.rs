@@ -155,6 +155,11 @@ fn untestable(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
 }
 
 /// The text in one line, without characters that begin or end a cell, emphasis, link, code or tag.
+pub fn escaped_in_cells(text: &str) -> String {
+    one_line(text).replace('|', "\\|")
+}
+
+/// The text with every sign that Markdown could take for its own escaped.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in one_line(text).chars() {

@@ -77,7 +77,7 @@ fn tcp_state(socket: &impl AsFd) -> Option<libc::c_int> {
 fn end_of_pipe(pipe: &impl AsFd) -> Result<Delivery, Errno> {
     loop {
         // The state of the readers first: once they are gone, unread bytes stay unread.
-        let (polled, events) = io::poll(pipe, 0, 0);
+        let (polled, events) = io::ppoll(pipe, 0, 0);
         polled?;
         let gone = events & libc::POLLERR != 0;
         match io::count_of(pipe, libc::FIONREAD)? {

@@ -392,7 +392,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             Wait::Sink => libc::POLLOUT,
             Wait::Completions => 0, // POLLERR is always reported
         };
-        let (answer, happened) = io::poll(&self.sink, events, -1);
+        let (answer, happened) = io::ppoll(&self.sink, events, -1);
         answer?;
         // A connection that has ended is always ready; its last completions arrive when the kernel drops the queued data.
         if wait == Wait::Completions && happened & libc::POLLHUP != 0 {
@@ -416,7 +416,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
                 State::Budget => {}
                 State::Waits(wait) => {
                     if let Err(errno) = self.wait(wait) {
-                        self.ended = Some(Ended::Failed(Sysno::poll, errno));
+                        self.ended = Some(Ended::Failed(Sysno::ppoll, errno));
                     }
                 }
             }

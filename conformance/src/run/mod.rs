@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod jsonl;
+pub mod known;
 pub mod record;
 pub mod recorded;
 pub mod red;

@@ -5,6 +5,7 @@
 use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::kernel;
+use crate::run::known::Known;
 use crate::runner::outcome::{Isolation, Outcome, panic_message};
 use crate::verdict::{Judgement, Observation, Reason, Verdict, Word};
 use nocopy_host::kernel::Release;
@@ -57,7 +58,11 @@ impl Record {
         match outcome {
             Outcome::Seen(seen) => match catch_unwind(AssertUnwindSafe(|| claim.verdict(&seen))) {
                 Ok(verdict) => {
-                    record.judgement = Judgement::of(&verdict, claim.finds, running.series);
+                    record.judgement = match verdict {
+                        Verdict::Holds => Some(Known::of(claim).judge(true, running)),
+                        Verdict::Refuted => Some(Known::of(claim).judge(false, running)),
+                        Verdict::Untestable(_) => None,
+                    };
                     record.decided(verdict);
                     record.observation = Some(seen);
                 }

@@ -10,7 +10,7 @@ use crate::fixtures::VERDICTS;
 use crate::run::jsonl;
 use crate::run::record::{Record, Run};
 use crate::run::stored::Stored;
-use crate::verdict::Observation;
+use crate::verdict::{Judgement, Observation};
 use std::sync::OnceLock;
 
 /// The records that [`find`] has read. Each is read once.
@@ -35,6 +35,11 @@ pub fn find(name: &str) -> Option<&'static Stored> {
     }))
 }
 
+/// What each kernel of the matrix did about a claim, oldest first.
+pub fn of(id: &str) -> impl Iterator<Item = (&'static Stored, &'static Record)> {
+    names().into_iter().filter_map(find).filter_map(move |stored| Some((stored, stored.run.find(id)?)))
+}
+
 /// The record of a run, if the run has the whole registry and is green.
 ///
 /// # Errors
@@ -50,6 +55,8 @@ pub fn compact(run: &Run, registry: Registry) -> Result<String, String> {
             return Err(format!("{} is {word}, which says nothing of the kernel", claim.id));
         }
         records.push(Record {
+            // A record is what is known.
+            judgement: record.verdict.is_decided().then_some(Judgement::AsKnown),
             observation: record.observation.as_ref().map(|seen| steady(seen, claim.varies)),
             milliseconds: 0,
             ..record.clone()
@@ -69,7 +76,7 @@ fn steady(seen: &Observation, varies: &[&str]) -> Observation {
     let mut steady = Observation::new();
     for fact in seen.facts() {
         if !varies.contains(&fact.fact.as_str()) {
-            steady.push(fact.fact.clone(), fact.value.clone());
+            steady.repeat(fact);
         }
     }
     steady

@@ -3,11 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::record::{Record, Run};
-use super::recorded;
 use super::text::plural;
 use crate::claim::Registry;
 use crate::foreign::Foreign;
-use crate::kernel;
+use crate::run::known::Known;
 use crate::verdict::{Judgement, Word};
 use nocopy_host::kernel::Release;
 
@@ -31,12 +30,7 @@ impl Run {
         let (Some(claim), Ok(series)) = (registry.find(id), series) else {
             return true;
         };
-        let known = recorded::find(&series.to_string());
-        let known = known.and_then(|stored| stored.run.find(id));
-        match known {
-            Some(record) => record.verdict.is_decided(),
-            None => claim.is_known_on(series) || !kernel::MEASURED.contains(&series),
-        }
+        Known::of(claim).on(series).is_none_or(Word::is_decided)
     }
 
     /// Whether a claim cannot be tried on this kind of kernel, which is not a normal Linux: the claims that are known to be
@@ -137,23 +131,21 @@ pub const NOTHING_DECIDED: &str = "nothing was decided: no claim could be tried"
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::{Claim, always};
+    use crate::claim::{Claim, claim};
     use crate::run::record::Environment;
     use crate::runner::outcome::Outcome;
-    use crate::verdict::{Lack, Observation, Reason, Verdict};
+    use crate::verdict::{Lack, Observation, Reason};
 
-    const CLAIM: Claim = Claim {
-        finds: always(true),
-        ..Claim::new("a.b.c", |_| Ok(Observation::new()), |seen| Verdict::holds_if(seen.succeeded("call")))
-    };
+    /// With the id of a claim that every kernel let hold.
+    const CLAIM: Claim = claim("tee.ends.same-pipe", "It is so.");
 
     fn record(outcome: Outcome) -> Record {
-        Record::of(&CLAIM, outcome, 1, &"6.18.1".parse().expect("a release"))
+        Record::of(&CLAIM, outcome, 1, &"6.18.99+deb13-cloud-amd64".parse().expect("a release"))
     }
 
     fn seen(result: Result<usize, syscalls::Errno>) -> Outcome {
         let mut seen = Observation::new();
-        seen.call("call", result);
+        seen.call("call", result).succeeds();
         Outcome::Seen(seen)
     }
 
@@ -166,10 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_fact_is_broken_and_not_a_panic() {
+    fn an_experiment_without_an_expectation_is_broken_and_not_a_panic() {
         let record = record(Outcome::Seen(Observation::new()));
         assert_eq!(record.verdict, Word::Broken);
-        assert!(record.failure.expect("a message").contains("no fact `call`"));
+        assert!(record.failure.expect("a message").contains("expects nothing"));
     }
 
     #[test]
@@ -178,7 +170,8 @@ mod tests {
         let run = |outcome| Run::new(environment.clone(), vec![record(outcome)]);
         let lax = Strictness::default();
         let strict = Strictness { strict: true, expected_untestable: vec![], ..Strictness::default() };
-        let expecting = Strictness { strict: true, expected_untestable: vec!["a.b.c".into()], ..Strictness::default() };
+        let expecting =
+            Strictness { strict: true, expected_untestable: vec![CLAIM.id.into()], ..Strictness::default() };
         let untestable = || Outcome::Untestable(Reason::new(Lack::Device, "no device", "make one"));
         assert!(run(seen(Ok(1))).red(&strict).is_empty());
         assert_eq!(run(Outcome::Broken("x".into())).red(&lax).len(), 1);
@@ -198,7 +191,8 @@ mod tests {
             let records = outcomes.into_iter().map(record).collect();
             Run::new(Environment::now(None, vec![]), records)
         };
-        let expecting = Strictness { strict: true, expected_untestable: vec!["a.b.c".into()], ..Strictness::default() };
+        let expecting =
+            Strictness { strict: true, expected_untestable: vec![CLAIM.id.into()], ..Strictness::default() };
         for strictness in [Strictness::default(), expecting] {
             let red = run(vec![untestable(), untestable()]).red(&strictness);
             assert_eq!(red, [NOTHING_DECIDED]);

@@ -220,7 +220,7 @@ fn experiment(
                 )
             })?;
         }
-        (claim.run)(lab)
+        claim.run.run(lab)
     };
     let ran = catch_unwind(AssertUnwindSafe(run));
     record::over();

@@ -589,7 +589,7 @@ pub fn run<E: From<Error>>(
         }
     }
     let (order, by) = order(first)?;
-    say(&format!("{} on {}{by}", plural(plan.claims.len(), "claim"), plural(images.len(), "kernel"),));
+    say(&format!("{} on {}{by}", plural(plan.claims.len(), "claim"), plural(images.len(), "kernel")));
     Ok(side_by_side(&images, plan.jobs, |(kernel, image)| {
         let name = &kernel.name;
         let result = match (interrupt::came(), image) {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::Claim;
-use crate::lab::redis::servers::on_path;
+use nocopy_host::programs;
 use on_kernel::error::Error;
 use on_kernel::program;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub fn files(claims: &[&'static Claim]) -> Result<Vec<(String, PathBuf)>, Error> {
     let names: BTreeSet<&str> = claims.iter().flat_map(|claim| claim.programs).copied().collect();
     let mut files = BTreeMap::new();
-    for path in names.into_iter().filter_map(on_path) {
+    for path in names.into_iter().filter_map(programs::find) {
         files.extend(program::with_libraries(&path)?);
     }
     Ok(files.into_iter().collect())
@@ -25,7 +25,7 @@ pub fn files(claims: &[&'static Claim]) -> Result<Vec<(String, PathBuf)>, Error>
 
 /// The claims that run a program which this machine does not have.
 pub fn without(claims: &[&'static Claim]) -> Vec<String> {
-    let lacks = |claim: &&&Claim| claim.programs.iter().any(|name| on_path(name).is_none());
+    let lacks = |claim: &&&Claim| claim.programs.iter().any(|name| programs::find(name).is_none());
     let without = claims.iter().filter(lacks);
     without.map(|claim| claim.id.to_owned()).collect()
 }

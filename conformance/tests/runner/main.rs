@@ -9,7 +9,7 @@ use conformance::claim::Claim;
 use conformance::lab::Lab;
 use conformance::runner::outcome::Outcome;
 use conformance::runner::{Runner, supervisor};
-use conformance::verdict::{Lack, Observation, Setup, Stop, Verdict};
+use conformance::verdict::{Lack, Observation, Setup, Stop};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::ffi::{CString, c_int, c_ulong};
 use std::fs;
@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 const fn claim(id: &'static str, run: fn(&Lab) -> Result<Observation, Stop>) -> Claim {
-    Claim::new(id, run, |_| Verdict::Holds)
+    Claim::observing(id, run)
 }
 
 /// What would let an experiment misbehave that is not let here.

@@ -170,7 +170,7 @@ mod host_only {
     #[rstest]
     fn what_is_pure_says_so(
         #[values(
-            "claim.rs",
+            "claim/mod.rs",
             "kernel.rs",
             "main.rs",
             "pages/mod.rs",

@@ -3,6 +3,8 @@
 use conformance::claims;
 use conformance::kernel::MEASURED;
 use conformance::pages::open;
+use conformance::run::answer::answers;
+use conformance::run::known::Known;
 use conformance::run::record::Record;
 use conformance::run::recorded;
 use conformance::run::stored::Stored;
@@ -74,10 +76,14 @@ fn every_claim_is_recorded_everywhere_or_says_why_not() {
 #[test]
 fn every_record_is_what_is_known() {
     for (series, stored) in records() {
+        let release: Release = stored.run.environment.kernel.parse().expect("a release");
         for record in &stored.run.records {
             let claim = claims::REGISTRY.find(&record.id).expect("a claim");
-            let judged =
-                verdict(record).and_then(|verdict| Judgement::of(&verdict, claim.finds, series));
+            let judged = match record.verdict {
+                Word::Holds => Some(Known::of(claim).judge(true, &release)),
+                Word::Refuted => Some(Known::of(claim).judge(false, &release)),
+                _ => None,
+            };
             let expected = verdict(record).map(|_| Judgement::AsKnown);
             assert_eq!(judged, expected, "{series} {}", record.id);
             assert_eq!(record.judgement, expected, "{series} {}", record.id);
@@ -85,17 +91,55 @@ fn every_record_is_what_is_known() {
     }
 }
 
-/// What is known was measured at both ends of its interval: an end that was untestable proves nothing.
+/// A claim that no kernel could decide would be a claim about nothing.
 #[test]
-fn every_end_of_what_is_known_has_a_verdict() {
-    let records = records();
+fn every_claim_was_decided_by_a_kernel() {
     for claim in claims::REGISTRY.all() {
-        for find in claim.finds {
-            for end in [find.from, find.to] {
-                let of_end = |(series, _): &&(Series, &Stored)| *series == end;
-                let (_, stored) = records.iter().find(of_end).expect("it is recorded");
-                let record = stored.run.find(claim.id).expect("it is recorded");
-                assert!(verdict(record).is_some(), "{} on {end}", claim.id);
+        assert!(!Known::of(claim).intervals().is_empty(), "{}", claim.id);
+    }
+}
+
+/// The answer of a refuted claim is what the kernel does instead.
+#[test]
+fn every_refuted_entry_shows_a_fact() {
+    let mut refuted = 0;
+    for claim in claims::REGISTRY.all() {
+        for answer in answers(claim)
+            .iter()
+            .filter(|answer| answer.verdict == Word::Refuted)
+        {
+            refuted += 1;
+            assert!(
+                !answer.instead.is_empty(),
+                "{} on {}",
+                claim.id,
+                answer.range()
+            );
+            let all_expected = answer.instead.iter().all(|fact| fact.expected.is_some());
+            assert!(
+                all_expected,
+                "{} on {}: no fact contradicts it",
+                claim.id,
+                answer.range()
+            );
+        }
+    }
+    assert!(refuted > 100, "{refuted}");
+}
+
+/// A name that stands twice would make one fact hide another.
+#[test]
+fn no_fact_is_named_twice() {
+    for (series, stored) in records() {
+        for record in &stored.run.records {
+            let mut names = std::collections::BTreeSet::new();
+            for fact in record.observation.iter().flat_map(Observation::facts) {
+                assert!(
+                    names.insert(&fact.fact),
+                    "{series} {}: {}",
+                    record.id,
+                    fact.fact
+                );
             }
         }
     }
@@ -188,7 +232,7 @@ fn gates_are_releases_with_a_reason() {
 fn every_edge_between_verdicts_is_listed_if_no_neighbours_bracket_it() {
     let edges = open::edges(&claims::REGISTRY.all().collect::<Vec<_>>());
     for claim in claims::REGISTRY.all() {
-        for pair in claim.finds.windows(2) {
+        for pair in Known::of(claim).intervals().windows(2) {
             let (below, above) = (pair[0].to, pair[1].from);
             let neighbours = below.major == above.major && below.minor + 1 == above.minor;
             let is_it = |edge: &open::Edge| {

@@ -135,6 +135,26 @@ pub fn prose(page: &str) -> String {
     text
 }
 
+/// The string literals of a source that are sentences: they have a space and end with a full stop.
+pub fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut letters = source.chars();
+    while letters.any(|letter| letter == '"') {
+        let mut literal = String::new();
+        while let Some(letter) = letters.next().filter(|letter| *letter != '"') {
+            match letter {
+                '\\' => literal.extend(letters.next().filter(|next| *next == '"')),
+                '\n' => literal.push(' '),
+                letter => literal.push(letter),
+            }
+        }
+        if literal.contains(' ') && literal.ends_with('.') {
+            found.push(literal.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+    }
+    found
+}
+
 /// The doc comments of a source, each as one text.
 pub fn doc_comments(source: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -164,6 +184,12 @@ mod tests {
         let mut found = Vec::new();
         Count::default().add(text, |_, phrase| found.push(phrase.to_owned()));
         found
+    }
+
+    #[test]
+    fn sentences_in_literals() {
+        let source = "claim(\"a.b.c\", \"It \\\"is\\\" so.\")\n.method(\n    \"Tries \\\n    it.\",\n); x(\"No stop\")";
+        assert_eq!(literals(source), ["It \"is\" so.", "Tries it."]);
     }
 
     #[test]

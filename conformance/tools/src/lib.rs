@@ -7,4 +7,5 @@
 
 pub mod cycles;
 pub mod dialect;
+pub mod man_pages;
 pub mod modules;

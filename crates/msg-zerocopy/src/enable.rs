@@ -68,7 +68,7 @@ impl<'fd> Enabled<'fd> {
 /// # Kernel
 ///
 /// TCP since Linux 4.14, UDP since 5.0, vsock after 6.1. On an unsupported protocol 5.10 gives 524, 6.1 and later
-/// `EOPNOTSUPP` (claim `zerocopy.socket.every-kind`). Accepted sockets inherit the option (claim
+/// `EOPNOTSUPP` (claim `zerocopy.socket.unix-stream`). Accepted sockets inherit the option (claim
 /// `zerocopy.option.inherited`).
 ///
 /// # Example

@@ -56,9 +56,9 @@ use crate::flags::SpliceFlags;
 ///
 /// Since Linux 2.6.17; pipe to pipe since 2.6.31. One end must be a pipe on all kernels measured, 5.10 to 7.3 (claim
 /// `splice.ends.pipe-needed`). `len` above `isize::MAX` into a pipe is accepted on 5.10 and 6.1 and is `EINVAL` on 6.12 and
-/// later (claim `splice.length.any-number`); out of a pipe to a file or socket it is `EINVAL` on all; pipe to pipe accepts it on all. `/dev/zero` is `EINVAL` on 5.10
-/// and 6.1 and works on 6.12 and later. With [`SpliceFlags::NONBLOCK`] a blocking TCP socket still blocks; an empty
-/// `AF_UNIX` stream answers `EAGAIN`.
+/// later (claim `splice.length.beyond-ssize-max`); out of a pipe to a file or socket it is `EINVAL` on all; pipe to pipe accepts
+/// it on all. `/dev/zero` is `EINVAL` on 5.10 and 6.1 and works on 6.12 and later. With [`SpliceFlags::NONBLOCK`] a blocking TCP
+/// socket still blocks (claim `splice.flags.nonblock-tcp`); an empty `AF_UNIX` stream answers `EAGAIN`.
 ///
 /// # Example
 ///

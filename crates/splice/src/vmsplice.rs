@@ -25,8 +25,8 @@ pub const MAX_IOVECS: usize = 1024;
 /// Returns the bytes put in. Fewer than asked is a success: 192 KiB into an empty pipe of 64 KiB gives 65536, also when
 /// blocking. `0` means that there was nothing to put in; then `fd` need not be a pipe.
 ///
-/// Only [`SpliceFlags::NONBLOCK`] keeps it from waiting for a full pipe. **`O_NONBLOCK` on the pipe is not looked at**, unlike in
-/// [`splice()`](crate::splice()) and [`tee()`](crate::tee()).
+/// Only [`SpliceFlags::NONBLOCK`] keeps it from waiting for a full pipe. **`O_NONBLOCK` on the pipe is not looked at** (claim
+/// `vmsplice.flags.o-nonblock`), unlike in [`splice()`](crate::splice()) and [`tee()`](crate::tee()).
 ///
 /// # Errors
 ///

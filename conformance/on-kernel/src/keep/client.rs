@@ -7,9 +7,7 @@ use crate::keep::order::{KEEP, Order, Request, is_ours, start_time};
 use crate::modules;
 use crate::pack::Packed;
 use crate::plan::Plan;
-use nocopy_host::{interrupt, process};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use nocopy_host::{interrupt, local, process};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -88,7 +86,7 @@ pub fn run(
 /// A number for all that makes one guest unlike another: the plan, and the files as they are now.
 fn identity(plan: &Plan) -> u64 {
     let mut hasher = DefaultHasher::new();
-    serde_json::to_string(plan)
+    serde_json::to_vec(plan)
         .expect("plain data")
         .hash(&mut hasher);
     let modules = plan.image.modules.as_deref();
@@ -221,13 +219,13 @@ fn connect(order: &Order, begun: Instant) -> Result<Option<UnixStream>, Error> {
     let limit = LIMIT.min(order.plan.limit);
     let mut is_started = false;
     loop {
-        match connect_now(&order.name) {
+        match local::connect_now(&order.name) {
             Ok(socket) => {
                 let is_usable = is_ours(&socket).is_ok() && socket.set_nonblocking(false).is_ok();
                 let timed = socket.set_write_timeout(Some(order.plan.limit));
                 return Ok(Some(socket).filter(|_| is_usable && timed.is_ok()));
             }
-            Err(Errno::CONNREFUSED) if !is_started => {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && !is_started => {
                 // Others may do the same at this moment: only one of the keepers gets the name.
                 start(order)?;
                 is_started = true;
@@ -236,15 +234,6 @@ fn connect(order: &Order, begun: Instant) -> Result<Option<UnixStream>, Error> {
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
-}
-
-/// Connects without waiting for anybody.
-fn connect_now(name: &str) -> Result<UnixStream, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
-    rustix::net::connect(&socket, &address)?;
-    Ok(socket.into())
 }
 
 fn start(order: &Order) -> Result<(), Error> {

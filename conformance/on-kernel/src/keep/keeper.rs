@@ -22,7 +22,12 @@ use std::time::{Duration, Instant};
 
 /// The main function of a keeper. What goes wrong is told to its clients.
 pub fn main() {
-    let Ok(order) = serde_json::from_reader::<_, Order>(io::stdin().lock()) else {
+    let mut order = Vec::new();
+    let read = io::stdin().read_to_end(&mut order);
+    let Some(order) = read
+        .ok()
+        .and_then(|_| serde_json::from_slice::<Order>(&order).ok())
+    else {
         return;
     };
     // What the first client has open is not this process's to keep open.

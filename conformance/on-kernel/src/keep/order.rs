@@ -5,9 +5,8 @@
 use crate::error::{Context, Error};
 use crate::job::Start;
 use crate::plan::Plan;
-use nocopy_host::process;
+use nocopy_host::{local, process};
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::PathBuf;
@@ -52,8 +51,8 @@ pub fn address(name: &str) -> Result<SocketAddr, Error> {
 
 /// Checks that the other side belongs to the same user: any user can take the name of such a socket.
 pub fn is_ours(socket: &UnixStream) -> Result<(), Error> {
-    let peer = rustix::net::sockopt::socket_peercred(socket).map_err(io::Error::from);
-    if peer.context("ask who is there")?.uid.as_raw() == process::effective_user() {
+    let peer = local::peer_user(socket).context("ask who is there")?;
+    if peer == process::effective_user() {
         Ok(())
     } else {
         Err(Error::host("another user has the socket of this guest"))

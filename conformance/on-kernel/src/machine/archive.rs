@@ -27,21 +27,18 @@ impl Machine<'_> {
         let mut job = self.job.clone();
         job.disks = self.disks().to_vec();
         if let Some(directory) = &self.image.modules {
-            let ours = PORT_MODULES.map(str::to_owned).into();
-            let (port, _built_in) = modules::in_order(directory, &ours)?;
-            job.port = port.iter().map(modules::Module::file).collect();
             let mut wanted = self.modules.clone();
-            wanted.extend(ours);
             wanted.extend(job.disks.iter().cloned());
             if !job.disks.is_empty() {
                 wanted.insert("nvme".into()); // built in, in Debian's cloud kernels
             }
-            let (modules, _missing) = modules::in_order(directory, &wanted)?;
-            job.built_for = modules::version_of_any(directory)?;
-            for module in modules {
+            let ordered = modules::in_order(directory, &PORT_MODULES, &wanted)?;
+            job.built_for = ordered.built_for;
+            for module in ordered.modules {
                 archive.file(&format!("modules/{}", module.file()), &module.content);
                 job.modules.push(module.file());
             }
+            job.port = job.modules[..ordered.first].to_vec();
         }
         for (name, path) in &self.files {
             let (content, mode) = program::content(path)?;

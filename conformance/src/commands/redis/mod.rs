@@ -6,7 +6,6 @@ use crate::commands::failure::Failure;
 use crate::commands::output::open_output;
 use anstream::stream::IsTerminal;
 use clap::{Args, Subcommand, ValueEnum};
-use conformance::lab::redis::servers;
 use conformance::redis::aof::commands::{Entry, Names, Reader};
 use conformance::redis::aof::{Aof, Shape};
 use conformance::redis::rdb::{self, Format as Writer, Server as Version};
@@ -15,6 +14,7 @@ use conformance::redis::stop::Signals;
 use conformance::routes::{Route, WHOLE};
 use indicatif::{ProgressBar, ProgressStyle};
 use nocopy_host::input::open_regular;
+use nocopy_host::programs;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -267,7 +267,7 @@ fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
     let (AofCommand::Build { place, .. } | AofCommand::Extend { place, .. }) = command;
     let checker = place.check.then(|| {
         let name = "redis-check-aof";
-        servers::on_path(name).ok_or_else(|| Failure::Usage(format!("{name}: not found (apt install redis-tools)")))
+        programs::find(name).ok_or_else(|| Failure::Usage(format!("{name}: not found (apt install redis-tools)")))
     });
     let aof = Aof {
         path: place.directory.clone(),

@@ -170,6 +170,11 @@ impl Descriptor {
         }
     }
 
+    /// The descriptor, and the other end of its connection or device, if it has one.
+    pub fn into_ends(self) -> (OwnedFd, Option<OwnedFd>) {
+        (self.fd, self.peer)
+    }
+
     fn file(&self) -> Result<File, Stop> {
         self.fd.try_clone().map(File::from).setup("dup")
     }

@@ -321,7 +321,7 @@ impl<'ends> Server<'ends> {
             (0, libc::S_IFDIR | 0o755, 2, owner.0, owner.1, (0, 0))
         } else {
             let node = self.node(number)?;
-            let size = if self.settings.hides_sizes { 0 } else { node.content.len() as u64 };
+            let size = if self.settings.hides_sizes { self.settings.shown_size } else { node.content.len() as u64 };
             let links = u32::from(node.name.is_some());
             (size, node.mode, links, node.user, node.group, node.changed)
         };

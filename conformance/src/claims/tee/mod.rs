@@ -1,0 +1,41 @@
+//! `tee`.
+
+mod copies;
+mod end;
+mod ends;
+mod errors;
+mod flags;
+mod input;
+mod length;
+mod waits;
+
+use crate::claims::prelude::*;
+
+/// Claims about `tee`.
+pub const CLAIMS: &[&[Claim]] = &[
+    ends::CLAIMS,
+    flags::CLAIMS,
+    end::CLAIMS,
+    input::CLAIMS,
+    errors::CLAIMS,
+    length::CLAIMS,
+    copies::CLAIMS,
+    waits::CLAIMS,
+];
+
+const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
+const BLOCKING: SpliceFlags = SpliceFlags::empty();
+
+const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::tee);
+
+/// A claim about the answers of `tee`.
+#[track_caller]
+const fn about_tee(id: &'static str, statement: &'static str) -> Claim {
+    claim(id, statement).about(&[Sysno::tee]).turned_by(OTHERWISE)
+}
+
+/// `tee` with these four numbers.
+fn raw(input: usize, output: usize, length: usize, flags: usize) -> Result<usize, Errno> {
+    // SAFETY: tee takes no pointer.
+    unsafe { ask(Sysno::tee, [input, output, length, flags, 0, 0]) }
+}
