@@ -55,7 +55,8 @@ begin in_guests
 # Clippy type-checks what `just check` does, and `just test` has the tests of `just vendor-check`.
 step just lint
 step just doc
-step just decide --source seed --strict
+# A network card is left alone outside of guests.
+step just decide --source seed --strict --expect-untestable zerocopy.copies.network-card
 step just reports-check
 begin old
 tests() { just test 2>&1 | tee "$log/test"; }
