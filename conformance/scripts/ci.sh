@@ -24,9 +24,9 @@ in_guests() {
     step cargo build --quiet --release --package conformance
     step just matrix --strict --jobs "$guests"
     # Another machine makes the recorded grids, on the oldest kernel and the newest one.
-    step just fds --kernels 5.10,7.3 --strict --jobs "$guests"
-    step just fs --kernels 5.10,7.3 --strict --jobs "$guests"
-    step just ledger --kernels 5.10,7.3 --strict --jobs "$guests"
+    step just fds --kernels 5.10,7.3 --strict
+    step just fs --kernels 5.10,7.3 --strict
+    step just ledger --kernels 5.10,7.3 --strict
 }
 
 # The process groups of what runs beside this script.
