@@ -8,7 +8,7 @@
 
 use crate::claim::Claim;
 use crate::kernel::NEWEST;
-use crate::run::known;
+use crate::known;
 use crate::verdict::{Judgement, Word};
 use nocopy_host::kernel::SANDBOX_VERSION;
 use nocopy_host::process;

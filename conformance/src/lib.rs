@@ -32,6 +32,7 @@ pub mod foreign;
 pub mod grids;
 pub mod interpose;
 pub mod kernel;
+pub mod known;
 pub mod lab;
 pub mod ledger;
 pub mod pages;

@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::Registry;
+use crate::known::Known;
 use crate::report::human::paragraph;
-use crate::run::known::Known;
 use crate::run::text::plural;
 use anstyle::{AnsiColor, Style};
 use serde::Deserialize;

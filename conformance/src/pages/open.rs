@@ -12,8 +12,8 @@
 
 use crate::claim::{Claim, Gate};
 use crate::kernel::MEASURED;
+use crate::known::Known;
 use crate::report::diff;
-use crate::run::known::Known;
 use crate::run::recorded;
 use nocopy_host::kernel::{Release, Series};
 use std::io::{self, Write};
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use crate::claim::source::MEASURED as MEASURED_BY_US;
     use crate::claim::{claim, gate};
-    use crate::run::known::Row;
+    use crate::known::Row;
     use crate::verdict::Word;
     use rstest::rstest;
 

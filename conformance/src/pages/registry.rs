@@ -7,11 +7,11 @@
 use crate::claim::Claim;
 use crate::claim::source::{Kind, Source, Stance};
 use crate::kernel::{MEASURED, NEWEST, OLDEST};
+use crate::known::Known;
 use crate::pages::open;
 use crate::pages::open::Edge;
 use crate::report::markdown::escaped_in_cells;
 use crate::run::answer::{Answer, answers, needed};
-use crate::run::known::Known;
 use crate::run::recorded;
 use crate::run::text::plural;
 use crate::seed::{Document, Language};

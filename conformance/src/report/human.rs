@@ -3,8 +3,8 @@
 use crate::claim::{Claim, Registry};
 use crate::interpose::record::Made;
 use crate::interpose::strace;
+use crate::known::Known;
 use crate::run::answer::{answers, instead};
-use crate::run::known::Known;
 use crate::run::record::{Record, Run};
 use crate::run::red::Strictness;
 use crate::run::text::plural;

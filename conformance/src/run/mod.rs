@@ -4,7 +4,6 @@
 
 pub mod answer;
 pub mod jsonl;
-pub mod known;
 pub mod record;
 pub mod recorded;
 pub mod red;

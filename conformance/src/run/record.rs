@@ -5,7 +5,7 @@
 use crate::claim::Claim;
 use crate::foreign::Foreign;
 use crate::kernel;
-use crate::run::known::Known;
+use crate::known::Known;
 use crate::runner::outcome::{Isolation, Outcome, panic_message};
 use crate::verdict::{Judgement, Observation, Reason, Verdict, Word};
 use nocopy_host::kernel::Release;

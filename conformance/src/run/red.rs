@@ -6,7 +6,7 @@ use super::record::{Record, Run};
 use super::text::plural;
 use crate::claim::Registry;
 use crate::foreign::Foreign;
-use crate::run::known::Known;
+use crate::known::Known;
 use crate::verdict::{Judgement, Word};
 use nocopy_host::kernel::Release;
 

@@ -8,7 +8,7 @@ use conformance::grids::grid::Grid;
 use conformance::grids::sheet::{Sheet, differences};
 use conformance::grids::{fds, records};
 use conformance::kernel::MEASURED;
-use conformance::run::known::Known;
+use conformance::known::Known;
 use conformance::surveys;
 use conformance::verdict::Value;
 use nocopy_host::kernel::Release;

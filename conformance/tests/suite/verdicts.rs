@@ -2,9 +2,9 @@
 
 use conformance::claims;
 use conformance::kernel::MEASURED;
+use conformance::known::Known;
 use conformance::pages::open;
 use conformance::run::answer::answers;
-use conformance::run::known::Known;
 use conformance::run::record::Record;
 use conformance::run::recorded;
 use conformance::run::stored::Stored;

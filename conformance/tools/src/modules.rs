@@ -4,6 +4,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use syn::ext::IdentExt as _;
 use syn::visit::{self, Visit};
 
 /// A module that has a file of its own, as its path in the crate: empty for the root.
@@ -64,7 +65,7 @@ impl Graph {
             if child.content.is_some() || is_for_tests(&child.attrs) {
                 continue;
             }
-            let name = child.ident.to_string();
+            let name = child.ident.unraw().to_string();
             let places = [
                 below.join(format!("{name}.rs")),
                 below.join(&name).join("mod.rs"),
@@ -218,7 +219,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
             return;
         }
         if module.content.is_some() {
-            self.inline.push(module.ident.to_string());
+            self.inline.push(module.ident.unraw().to_string());
             visit::visit_item_mod(self, module);
             self.inline.pop();
         }
@@ -233,7 +234,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
             let names: Vec<String> = path
                 .segments
                 .iter()
-                .map(|segment| segment.ident.to_string())
+                .map(|segment| segment.ident.unraw().to_string())
                 .collect();
             self.note(&names);
         }
