@@ -70,11 +70,6 @@ impl Known {
         self.0.iter().find(|row| row.release.series == series).map(|row| row.verdict)
     }
 
-    /// Whether a kernel refutes it.
-    pub fn is_refuted(&self) -> bool {
-        self.0.iter().any(|row| row.verdict == Word::Refuted)
-    }
-
     /// The kernels that decided it, with whether it holds there.
     fn decided(&self) -> impl DoubleEndedIterator<Item = (&Release, bool)> {
         self.0.iter().filter_map(|row| Some((&row.release, row.holds()?)))

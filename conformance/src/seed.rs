@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::claim::Claim;
+use crate::claim::retired::Retired;
 use crate::verdict::Word;
 use serde::Deserialize;
 use std::fmt;
@@ -23,16 +24,6 @@ pub struct Document {
     /// Numbers that are not statements any more.
     #[serde(default, rename = "retired")]
     pub retired: Vec<Retired>,
-}
-
-/// A number that is not a statement any more. It is not used again.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Retired {
-    /// The number.
-    pub id: String,
-    /// Why, in a clause.
-    pub because: String,
 }
 
 /// The language in which the document's headings and statements are printed. All else is English.

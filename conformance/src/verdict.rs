@@ -33,8 +33,6 @@ pub struct Fact {
 pub enum Expected {
     /// The call returns this number, or the count is this number.
     Is(u64),
-    /// The call returns another number, or the count is another one. A failed call is neither.
-    IsNot(u64),
     /// The number is at least this.
     AtLeast(u64),
     /// The number is at most this.
@@ -51,8 +49,6 @@ pub enum Expected {
     Says(String),
     /// The word is another one.
     SaysNot(String),
-    /// The word is one of these.
-    OneOf(Vec<String>),
 }
 
 /// The value of a fact.
@@ -142,7 +138,6 @@ impl Observation {
         let number = fact.value.number();
         match (expected, &fact.value) {
             (Expected::Is(wanted), _) => number == Some(*wanted),
-            (Expected::IsNot(other), _) => number.is_some_and(|number| number != *other),
             (Expected::AtLeast(least), _) => number.is_some_and(|number| number >= *least),
             (Expected::AtMost(most), _) => number.is_some_and(|number| number <= *most),
             (Expected::FewerThan(other), _) => {
@@ -154,7 +149,6 @@ impl Observation {
             (Expected::Fails(wanted), Value::Errno(errno)) => wanted == errno,
             (Expected::Says(wanted), Value::Text(word)) => wanted == word,
             (Expected::SaysNot(other), Value::Text(word)) => other != word,
-            (Expected::OneOf(words), Value::Text(word)) => words.contains(word),
             _ => false,
         }
     }
@@ -185,56 +179,11 @@ impl Observation {
         &found.unwrap_or_else(|| panic!("the observation has no fact `{fact}`")).value
     }
 
-    /// Whether the call succeeded, with any number.
-    #[track_caller]
-    pub fn succeeded(&self, fact: &str) -> bool {
-        matches!(self.value(fact), Value::Returned(_))
-    }
-
-    /// The number that the call returned.
-    #[track_caller]
-    pub fn returned(&self, fact: &str) -> Option<u64> {
-        match self.value(fact) {
-            Value::Returned(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// Whether the call failed, with any errno. A call that was not made has not failed.
-    #[track_caller]
-    pub fn failed(&self, fact: &str) -> bool {
-        matches!(self.value(fact), Value::Errno(_))
-    }
-
-    /// Whether the call failed with this errno.
-    #[track_caller]
-    pub fn failed_with(&self, fact: &str, errno: Errno) -> bool {
-        self.value(fact) == &Value::Errno(errno.into_raw())
-    }
-
     /// A count, or the number that a call returned.
     #[track_caller]
     pub fn counted(&self, fact: &str) -> u64 {
-        match self.value(fact) {
-            Value::Count(count) | Value::Returned(count) => *count,
-            Value::Entries(calls) => calls.iter().map(|(_, count)| count).sum(),
-            other => panic!("the fact `{fact}` is not a count but {other:?}"),
-        }
-    }
-
-    /// How often one system call was made in a counted stretch.
-    #[track_caller]
-    pub fn entries(&self, fact: &str, call: &str) -> u64 {
-        match self.value(fact) {
-            Value::Entries(calls) => calls.iter().filter(|(name, _)| name == call).map(|(_, count)| count).sum(),
-            other => panic!("the fact `{fact}` is not a list of kernel entries but {other:?}"),
-        }
-    }
-
-    /// Whether a fact is this word.
-    #[track_caller]
-    pub fn is(&self, fact: &str, text: &str) -> bool {
-        matches!(self.value(fact), Value::Text(seen) if seen == text)
+        let value = self.value(fact);
+        value.number().unwrap_or_else(|| panic!("the fact `{fact}` is not a count but {value:?}"))
     }
 }
 
@@ -254,11 +203,6 @@ impl Noted<'_> {
     /// The call returns this number, or the count is this number.
     pub fn is<N: TryInto<u64>>(self, number: N) -> Self {
         self.must(Expected::Is(whole(number)))
-    }
-
-    /// The number is another one.
-    pub fn is_not<N: TryInto<u64>>(self, number: N) -> Self {
-        self.must(Expected::IsNot(whole(number)))
     }
 
     /// The number is at least this.
@@ -315,11 +259,6 @@ impl Noted<'_> {
     pub fn says_not(self, word: impl fmt::Display) -> Self {
         self.must(Expected::SaysNot(word.to_string()))
     }
-
-    /// The word is one of these.
-    pub fn is_one_of(self, words: &[&str]) -> Self {
-        self.must(Expected::OneOf(words.iter().map(|word| (*word).to_owned()).collect()))
-    }
 }
 
 #[expect(clippy::return_self_not_must_use, reason = "the next fact has been noted; the rest is for chains")]
@@ -364,7 +303,6 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Is(number) => write!(f, "{number}"),
-            Self::IsNot(number) => write!(f, "not {number}"),
             Self::AtLeast(number) => write!(f, "at least {number}"),
             Self::AtMost(number) => write!(f, "at most {number}"),
             Self::FewerThan(fact) => write!(f, "fewer than for {fact}"),
@@ -373,7 +311,6 @@ impl fmt::Display for Expected {
             Self::Refused => f.write_str("failure"),
             Self::Says(word) => f.write_str(word),
             Self::SaysNot(word) => write!(f, "not {word}"),
-            Self::OneOf(words) => f.write_str(&words.join(" or ")),
         }
     }
 }

@@ -276,7 +276,7 @@ fn set(options: &mut Options, name: &str, parser: &mut Parser) -> Result<(), Wro
     Ok(())
 }
 
-/// The value of an option. What looks like an option is none, but for arguments of a kernel.
+/// The value of an option. A word that looks like an option is not a value, except as an argument of a kernel.
 fn value(name: &str, parser: &mut Parser) -> Result<OsString, Wrong> {
     if !has_value(name) {
         return Err(Wrong::unexpected(&format!("--{name}")));

@@ -293,17 +293,17 @@ impl Exception {
 
 /// All claims, in the order in which they are run and shown. It is passed to the code that looks up claims.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Registry(&'static [&'static [&'static [Claim]]]);
+pub struct Registry(&'static [&'static [Claim]]);
 
 impl Registry {
-    /// The claims of these interfaces, each a list of files.
-    pub const fn new(interfaces: &'static [&'static [&'static [Claim]]]) -> Self {
-        Self(interfaces)
+    /// The claims of these files.
+    pub const fn new(files: &'static [&'static [Claim]]) -> Self {
+        Self(files)
     }
 
     /// Every claim.
     pub fn all(self) -> impl Iterator<Item = &'static Claim> {
-        self.0.iter().copied().flatten().copied().flatten()
+        self.0.iter().copied().flatten()
     }
 
     /// The claim with this id.

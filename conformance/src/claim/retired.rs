@@ -5,13 +5,13 @@
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// An id that is no longer a claim.
+/// An id that is no longer a claim, or the number of a statement that is no longer one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retired {
     /// The id.
     pub id: String,
-    /// The claim that decides the same.
+    /// The claim that decides the same, if there is one.
     pub successor: Option<String>,
     /// Why it was retired, in a clause.
     pub because: String,

@@ -113,12 +113,12 @@ impl See for Observation {
     fn holds(&mut self, fact: &str, pipe: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop> {
         let mut held = vec![0; aside(|| sockets::readable(pipe))?];
         let read = io::read_full(pipe, &mut held).setup("read a pipe")?;
-        Ok(self.text(fact, if held[..read] == *bytes { AS_SENT } else { "others" }))
+        Ok(self.text(fact, as_sent(held[..read] == *bytes)))
     }
 
     fn receives(&mut self, fact: &str, fd: &impl AsFd, bytes: &[u8]) -> Result<Noted<'_>, Stop> {
         let same = arrived(fd, bytes)?;
-        Ok(self.text(fact, if same { AS_SENT } else { "others" }))
+        Ok(self.text(fact, as_sent(same)))
     }
 
     fn sleeps(
@@ -303,9 +303,9 @@ pub const RECEIVED: &str = "receiver's bytes";
 /// The value of that fact if the bytes are unchanged.
 pub const AS_SENT: &str = "as sent";
 
-/// Notes whether the receiver has received what was sent.
-pub fn note_bytes(seen: &mut Observation, same: bool) {
-    seen.text(RECEIVED, if same { AS_SENT } else { "others" });
+/// The word for bytes that were compared with those that were sent.
+pub fn as_sent(same: bool) -> &'static str {
+    if same { AS_SENT } else { "others" }
 }
 
 /// Reads exactly the number of bytes that were sent to `far`. Returns whether they are `expected`.

@@ -81,8 +81,7 @@ pub fn list_command(options: &List, language: Language) -> Result<bool, Failure>
     match options.format {
         Format::Markdown => output.write_all(page(&claims).as_bytes())?,
         Format::Json => {
-            let all: Vec<Value> = claims.iter().map(|claim| of_claim(claim)).collect();
-            writeln!(output, "{:#}", Value::from(all))?;
+            writeln!(output, "{:#}", claims.iter().map(|claim| of_claim(claim)).collect::<Value>())?;
         }
         Format::Jsonl => claims.iter().try_for_each(|claim| writeln!(output, "{}", of_claim(claim)))?,
         Format::Human => {
@@ -206,11 +205,7 @@ fn statements(output: &mut dyn Write, format: Format, language: Language) -> Res
                 )?;
             }
         }
-        Format::Json => writeln!(
-            output,
-            "{:#}",
-            document.statements.iter().map(of).collect::<Vec<_>>().into_iter().collect::<Value>()
-        )?,
+        Format::Json => writeln!(output, "{:#}", document.statements.iter().map(of).collect::<Value>())?,
         Format::Jsonl => document.statements.iter().try_for_each(|statement| writeln!(output, "{}", of(statement)))?,
     }
     Ok(())

@@ -58,8 +58,8 @@ pub fn show_command(options: &Show, language: Language) -> Result<bool, Failure>
 
 /// What to say about a name that is neither a claim nor a statement: what it has become, what is like it, what has its words.
 fn unknown(id: &str, document: &Document) -> String {
-    if let Some(retired) = document.retired(id).map(|retired| retired.because.clone()) {
-        return format!("`{id}` is no longer a statement: {retired}");
+    if let Some(retired) = document.retired(id) {
+        return format!("`{id}` is no longer a statement: {}", retired.words());
     }
     if let Some(retired) = conformance::claim::retired::find(id) {
         return format!("`{id}` is retired: {}", retired.words());

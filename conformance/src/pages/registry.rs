@@ -15,7 +15,7 @@ use crate::run::answer::{Answer, answers, needed};
 use crate::run::recorded;
 use crate::run::text::plural;
 use crate::seed::{Document, Language};
-use crate::verdict::{Value, Word, errno_name};
+use crate::verdict::{Observation, Value, Word, errno_name};
 use nocopy_host::kernel::Series;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -193,8 +193,7 @@ fn entry(page: &mut String, claim: &'static Claim, edges: &[Edge], document: &Do
     if !ids.is_empty() {
         line!(page, "- decides: {}", ids.join(", "));
     }
-    let newest = recorded::of(claim.id).filter_map(|(_, record)| record.observation.as_ref()).last();
-    let needed = newest.map(needed).unwrap_or_default();
+    let needed = recorded::newest(claim.id).map(needed).unwrap_or_default();
     if !claim.method.is_empty() {
         line!(page, "- method: {}", claim.method);
     }
@@ -417,9 +416,8 @@ fn index(claims: &[&'static Claim]) -> String {
 
 /// The errnos that its kernels returned, or that its sentence names.
 pub fn errnos(claim: &Claim) -> BTreeSet<String> {
-    let facts = recorded::of(claim.id)
-        .filter_map(|(_, record)| record.observation.as_ref())
-        .flat_map(super::super::verdict::Observation::facts);
+    let facts =
+        recorded::of(claim.id).filter_map(|(_, record)| record.observation.as_ref()).flat_map(Observation::facts);
     let seen = facts.filter_map(|fact| match fact.value {
         Value::Errno(errno) => Some(errno_name(errno)),
         _ => None,
@@ -435,8 +433,7 @@ fn is_constant(word: &str) -> bool {
 
 /// The words of its sentence, its method and the names of its facts.
 fn words(claim: &Claim) -> BTreeSet<String> {
-    let newest = recorded::of(claim.id).filter_map(|(_, record)| record.observation.as_ref()).last();
-    let facts = newest.into_iter().flat_map(super::super::verdict::Observation::facts).map(|fact| fact.fact.as_str());
+    let facts = recorded::newest(claim.id).into_iter().flat_map(Observation::facts).map(|fact| fact.fact.as_str());
     let texts = facts.chain([claim.statement, claim.method]);
     let separates = |letter: char| !(letter.is_ascii_alphanumeric() || "_/".contains(letter));
     texts.flat_map(|text| text.split(separates)).filter(|word| !word.is_empty()).map(str::to_owned).collect()

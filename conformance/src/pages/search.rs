@@ -66,7 +66,7 @@ pub fn find(registry: Registry, words: &[String]) -> Vec<Found> {
 }
 
 fn of_claim(claim: &Claim, coverage: &Coverage, document: &Document) -> Entry {
-    let newest = recorded::of(claim.id).filter_map(|(_, record)| record.observation.as_ref()).last();
+    let newest = recorded::newest(claim.id);
     let sources: Vec<String> = claim.sources.iter().map(ToString::to_string).collect();
     let of_suites = coverage.entries.iter().filter(|entry| match &entry.answer {
         Answer::Claims(ids) => ids.iter().any(|id| id == claim.id),

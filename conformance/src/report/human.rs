@@ -9,7 +9,7 @@ use crate::run::record::{Record, Run};
 use crate::run::red::Strictness;
 use crate::run::text::plural;
 use crate::seed::{Document, Language, Standing, Statement};
-use crate::verdict::{Judgement, Word};
+use crate::verdict::{Judgement, Observation, Word};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -76,8 +76,7 @@ fn record(output: &mut dyn Write, record: &Record, registry: Registry) -> io::Re
 /// What the kernel did; of a refuted claim, what it did instead.
 fn what_happened(record: &Record) -> String {
     let seen = record.observation.as_ref().filter(|_| record.verdict == Word::Refuted);
-    let unmet: Vec<String> =
-        seen.into_iter().flat_map(super::super::verdict::Observation::unmet).map(instead).collect();
+    let unmet: Vec<String> = seen.into_iter().flat_map(Observation::unmet).map(instead).collect();
     if unmet.is_empty() { record.what_happened() } else { format!("instead: {}", unmet.join("; ")) }
 }
 

@@ -154,12 +154,12 @@ fn untestable(output: &mut dyn Write, runs: &[Stored]) -> io::Result<()> {
     Ok(())
 }
 
-/// The text in one line, without characters that begin or end a cell, emphasis, link, code or tag.
+/// The text in one line, without characters that end a cell.
 pub fn escaped_in_cells(text: &str) -> String {
     one_line(text).replace('|', "\\|")
 }
 
-/// The text with every sign that Markdown could take for its own escaped.
+/// The text in one line, without characters that begin or end a cell, emphasis, link, code or tag.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in one_line(text).chars() {

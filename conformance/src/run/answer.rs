@@ -81,7 +81,7 @@ impl Answer {
 pub fn instead(fact: &Fact) -> String {
     match &fact.expected {
         None => fact.to_string(),
-        Some(expected @ (Expected::IsNot(_) | Expected::SaysNot(_))) => format!("{fact}, where it must be {expected}"),
+        Some(expected @ Expected::SaysNot(_)) => format!("{fact}, where it must be {expected}"),
         Some(expected) => format!("{fact}, not {expected}"),
     }
 }

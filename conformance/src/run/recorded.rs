@@ -40,6 +40,11 @@ pub fn of(id: &str) -> impl Iterator<Item = (&'static Stored, &'static Record)> 
     names().into_iter().filter_map(find).filter_map(move |stored| Some((stored, stored.run.find(id)?)))
 }
 
+/// What the newest kernel that could decide a claim did.
+pub fn newest(id: &str) -> Option<&'static Observation> {
+    of(id).filter_map(|(_, record)| record.observation.as_ref()).last()
+}
+
 /// The record of a run, if the run has the whole registry and is green.
 ///
 /// # Errors

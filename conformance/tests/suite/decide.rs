@@ -151,11 +151,9 @@ fn altered(seen: &Observation) -> Vec<Observation> {
         Some(Expected::Is(number) | Expected::AtLeast(number) | Expected::AtMost(number)) => {
             Value::Count(*number)
         }
-        Some(Expected::IsNot(number)) => Value::Count(number + 1),
         Some(Expected::FewerThan(_)) => Value::Count(0),
         Some(Expected::Says(word)) => Value::Text(word.clone()),
         Some(Expected::SaysNot(word)) => Value::Text(format!("not {word}")),
-        Some(Expected::OneOf(words)) => Value::Text(words.first().cloned().unwrap_or_default()),
         None => fact.value.clone(),
     }));
     // The word that must not be.

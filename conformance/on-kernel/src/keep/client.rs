@@ -213,7 +213,7 @@ fn tell(socket: &mut UnixStream, kind: Kind, payload: &[u8]) -> Result<(), Error
     frames::write(socket, kind, payload).context("tell the guest's keeper")
 }
 
-/// Connects to the keeper, and starts one if there is none. `None`, if another user has the name or the connection is not accepted.
+/// Connects to the keeper, and starts one if no keeper runs. `None`, if another user has the name or the connection is not accepted.
 fn connect(order: &Order, begun: Instant) -> Result<Option<UnixStream>, Error> {
     const LIMIT: Duration = Duration::from_secs(20);
     let limit = LIMIT.min(order.plan.limit);

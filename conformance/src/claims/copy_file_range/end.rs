@@ -1,6 +1,6 @@
 //! The end of the source of `copy_file_range`.
 
-use super::{about_copying, content, copy, manual, one, positions, refused, seek};
+use super::{about_copying, copy, holding, manual, one, positions, refused, seek};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_copying(
@@ -21,6 +21,6 @@ pub const CLAIMS: &[Claim] = &[about_copying(
         see.call(format!("copy_file_range(file at position {from} of 3, file, 1)"), one(&source, &target)).is(0);
         positions(see, &format!(" after {from}"), (&source, from), (&target, 1))?;
     }
-    content(see, "target", &target)?.says("0123");
+    holding(see, "target", &target)?.says("0123");
     Ok(())
 })];

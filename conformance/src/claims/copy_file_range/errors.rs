@@ -1,8 +1,6 @@
 //! The errors of `copy_file_range`.
 
-use super::{
-    BETWEEN_FILE_SYSTEMS, about_copying, content, control, copy, files, lie, ltp01, ltp02, manual, one, range,
-};
+use super::{about_copying, control, copy, files, holding, lie, ltp02, manual, one, range, refused_between};
 use crate::claims::prelude::*;
 use crate::lab::attributes::Attribute;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -65,16 +63,10 @@ pub const CLAIMS: &[Claim] = &[
         }
         control(see, &source, &target)
     }),
-    about_copying(
+    refused_between(
         "copy-file-range.errors.two-file-systems",
         "Between file systems of two types, copy_file_range() fails with EXDEV.",
     )
-    .published(&[
-        manual("ERRORS, EXDEV").since("5.19"),
-        manual("BUGS").leaves_open().since("5.3").until("5.18"),
-        ltp01("cross-device").leaves_open(),
-    ])
-    .gated(BETWEEN_FILE_SYSTEMS)
     .tried(|lab, see| {
         let (disk, name) = file_on(lab, &["ext4", "xfs", "btrfs"])?;
         aside(|| io::pwrite_all(&disk, b"abc", 0)).setup("write the file")?;
@@ -84,7 +76,7 @@ pub const CLAIMS: &[Claim] = &[
         see.call("copy_file_range(file, memfd)", one(&disk, &target)).fails(EXDEV);
         see.length("length of the memfd", &target)?.is(0);
         see.call("copy_file_range(memfd, file)", one(&memory, &disk)).fails(EXDEV);
-        content(see, "file", &disk)?.says("abc");
+        holding(see, "file", &disk)?.says("abc");
         Ok(())
     }),
     about_copying(
@@ -129,7 +121,7 @@ pub const CLAIMS: &[Claim] = &[
             see.call(format!("copy_file_range(file, file {name})"), copied).gives(result);
             see.count(format!("signals raised by the copy {name}"), signals).is(count);
         }
-        content(see, "target", &target)?.says("0a");
+        holding(see, "target", &target)?.says("0a");
         Ok(())
     }),
     about_copying(
@@ -146,12 +138,12 @@ pub const CLAIMS: &[Claim] = &[
         aside(|| io::seal(&written, libc::F_SEAL_WRITE).and_then(|()| io::seal(&grown, libc::F_SEAL_GROW)))
             .setup("F_ADD_SEALS")?;
         see.call("copy_file_range(memfd, memfd with F_SEAL_WRITE, 1)", one(&source, &written)).fails(EPERM);
-        content(see, "memfd with F_SEAL_WRITE", &written)?.says("01");
+        holding(see, "memfd with F_SEAL_WRITE", &written)?.says("01");
         let past = range((&source, 0), (&grown, 2), 1);
         see.call("copy_file_range(memfd, memfd with F_SEAL_GROW at its end, 1)", past).fails(EPERM);
         let inside = range((&source, 0), (&grown, 0), 1);
         see.call("copy_file_range(memfd, memfd with F_SEAL_GROW at 0, 1)", inside).is(1);
-        content(see, "memfd with F_SEAL_GROW", &grown)?.says("a1");
+        holding(see, "memfd with F_SEAL_GROW", &grown)?.says("a1");
         Ok(())
     }),
     about_copying(

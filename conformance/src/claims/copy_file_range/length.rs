@@ -1,6 +1,6 @@
 //! The length that `copy_file_range` is asked for.
 
-use super::{about_copying, content, copy, files, manual, positions, refused};
+use super::{about_copying, copy, files, holding, manual, positions, refused};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[
@@ -19,7 +19,7 @@ pub const CLAIMS: &[Claim] = &[
             let (source, target) = files(lab)?;
             let copied = io::until_done(length, |done| copy((&source, None), (&target, None), length - done));
             see.call(format!("copy_file_range(file of 3, file, {name})"), copied).is(3);
-            content(see, &format!("target of {name}"), &target)?.says("abc");
+            holding(see, &format!("target of {name}"), &target)?.says("abc");
         }
         Ok(())
     }),

@@ -1,35 +1,19 @@
 //! `copy_file_range`.
 
-mod call;
-mod content;
-mod end;
-mod ends;
-mod errors;
-mod flags;
-mod length;
-mod moves;
-mod offset;
-mod proc;
-mod same_file;
-mod times;
+pub(super) mod call;
+pub(super) mod content;
+pub(super) mod end;
+pub(super) mod ends;
+pub(super) mod errors;
+pub(super) mod flags;
+pub(super) mod length;
+pub(super) mod moves;
+pub(super) mod offset;
+pub(super) mod proc;
+pub(super) mod same_file;
+pub(super) mod times;
 
 use crate::claims::prelude::*;
-
-/// Claims about `copy_file_range`.
-pub const CLAIMS: &[&[Claim]] = &[
-    call::CLAIMS,
-    flags::CLAIMS,
-    offset::CLAIMS,
-    end::CLAIMS,
-    length::CLAIMS,
-    same_file::CLAIMS,
-    errors::CLAIMS,
-    ends::CLAIMS,
-    proc::CLAIMS,
-    content::CLAIMS,
-    times::CLAIMS,
-    moves::CLAIMS,
-];
 
 /// A place in the manual page.
 const fn manual(at: &'static str) -> Source {
@@ -94,7 +78,7 @@ fn control(see: &mut Observation, from: &File, to: &File) -> Result<(), Stop> {
 }
 
 /// Notes the whole content of a short file.
-fn content<'see>(see: &'see mut Observation, fact: &str, file: &File) -> Result<Noted<'see>, Stop> {
+fn holding<'see>(see: &'see mut Observation, fact: &str, file: &File) -> Result<Noted<'see>, Stop> {
     let mut bytes = [0; 16];
     let read = aside(|| io::pread_full(file, &mut bytes, 0)).setup("pread")?;
     Ok(see.text(fact, bytes[..read].escape_ascii()))
@@ -125,6 +109,17 @@ fn positions(
         see.count(format!("position of the {name}{when}"), position).is(expected);
     }
     Ok(())
+}
+
+/// A claim that copies from one file system or mount to another fail with `EXDEV`.
+#[track_caller]
+const fn refused_between(id: &'static str, statement: &'static str) -> Claim {
+    const PUBLISHED: &[Source] = &[
+        manual("ERRORS, EXDEV").since("5.19"),
+        manual("BUGS").leaves_open().since("5.3").until("5.18"),
+        ltp01("cross-device").leaves_open(),
+    ];
+    about_copying(id, statement).published(PUBLISHED).gated(BETWEEN_FILE_SYSTEMS)
 }
 
 /// The changes of copies from one file system to another. Stable kernels before 5.19 may have the second one.

@@ -1,6 +1,6 @@
 //! The offsets of `copy_file_range`.
 
-use super::{about_copying, content, copy, files, has, lie, ltp01, manual, positions, refused, seek};
+use super::{about_copying, copy, files, has, holding, lie, ltp01, manual, positions, refused, seek};
 use crate::claims::prelude::*;
 
 const KEPT: &[Lie] = &[lie(What::OffsetKept), refused(libc::EINVAL)];
@@ -56,7 +56,7 @@ pub const CLAIMS: &[Claim] = &[
             offset(see, format!("offset ({name})"), at).is(4);
             let (at_source, at_target, expected) = if of_source { (1, 3, "01d3") } else { (2, 2, "012b") };
             positions(see, &format!(" ({name})"), (&source, at_source), (&target, at_target))?;
-            content(see, &format!("target ({name})"), &target)?.says(expected);
+            holding(see, &format!("target ({name})"), &target)?.says(expected);
         }
         Ok(())
     }),

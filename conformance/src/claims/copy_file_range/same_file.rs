@@ -1,6 +1,6 @@
 //! `copy_file_range` within one file.
 
-use super::{about_copying, content, copy, has, ltp02, manual, range};
+use super::{about_copying, copy, has, holding, ltp02, manual, range};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_copying(
@@ -22,7 +22,7 @@ pub const CLAIMS: &[Claim] = &[about_copying(
             let target = if is_reopened { &again } else { &file };
             let call = format!("copy_file_range(file at {from}, {name} at {to}, {length})");
             see.call(call.as_str(), range((&file, from), (target, to), length)).gives(result);
-            content(see, &format!("file after {call}"), &file)?.says(bytes);
+            holding(see, &format!("file after {call}"), &file)?.says(bytes);
         }
     }
     let bytes = pattern(4 * page());
@@ -37,6 +37,6 @@ pub const CLAIMS: &[Claim] = &[about_copying(
     let file = lab.file(b"abcdef")?;
     let cut = copy((&file, Some(&mut 0)), (&file, Some(&mut 6)), 9);
     see.call("copy_file_range(file at 0 of 6, same file at 6, 9)", cut);
-    content(see, "file that has grown", &file)?;
+    holding(see, "file that has grown", &file)?;
     Ok(())
 })];

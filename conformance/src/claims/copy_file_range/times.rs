@@ -1,6 +1,6 @@
 //! The times that `copy_file_range` changes.
 
-use super::{about_copying, content, one};
+use super::{about_copying, holding, one};
 use crate::claims::prelude::*;
 use crate::lab::filesystems::{Status, set_old_time};
 
@@ -19,6 +19,6 @@ pub const CLAIMS: &[Claim] =
             see.call("copy_file_range(file, file, 1)", one(&source, &target)).is(1);
             let is_kept = status.last_change(&target)? == before;
             see.text("modification time of the target", if is_kept { "as before" } else { "updated" }).says("updated");
-            content(see, "target", &target)?.says("a");
+            holding(see, "target", &target)?.says("a");
             Ok(())
         })];

@@ -1,31 +1,31 @@
 //! `mmap`, `munmap`, and what a mapping shows.
 
-mod anonymous;
-mod dev_zero;
-mod end;
-mod errors;
-mod fixed;
-mod flags;
-mod full;
-mod life;
-mod locked;
-mod madvise;
-mod maps;
-mod mincore;
-mod mremap;
-mod msync;
-mod munmap;
-mod offset;
-mod populate;
-mod private;
-mod protection;
-mod sealed;
-mod self_;
-mod shared;
-mod socket;
-mod sync;
-mod times;
-mod truncated;
+pub(super) mod anonymous;
+pub(super) mod dev_zero;
+pub(super) mod end;
+pub(super) mod errors;
+pub(super) mod fixed;
+pub(super) mod flags;
+pub(super) mod full;
+pub(super) mod life;
+pub(super) mod locked;
+pub(super) mod madvise;
+pub(super) mod maps;
+pub(super) mod mincore;
+pub(super) mod mremap;
+pub(super) mod msync;
+pub(super) mod munmap;
+pub(super) mod offset;
+pub(super) mod populate;
+pub(super) mod private;
+pub(super) mod protection;
+pub(super) mod sealed;
+pub(super) mod self_;
+pub(super) mod shared;
+pub(super) mod socket;
+pub(super) mod sync;
+pub(super) mod times;
+pub(super) mod truncated;
 
 use crate::claims::prelude::*;
 use crate::lab::filesystems::file_on;
@@ -33,36 +33,6 @@ use crate::lab::open::sealed_memfd;
 use crate::lab::pages::{self, letter, lettered, letters};
 use nocopy_host::process::Ended;
 use std::os::fd::AsRawFd;
-
-/// Claims about mappings.
-pub const CLAIMS: &[&[Claim]] = &[
-    errors::CLAIMS,
-    flags::CLAIMS,
-    anonymous::CLAIMS,
-    dev_zero::CLAIMS,
-    socket::CLAIMS,
-    sealed::CLAIMS,
-    offset::CLAIMS,
-    fixed::CLAIMS,
-    munmap::CLAIMS,
-    life::CLAIMS,
-    private::CLAIMS,
-    shared::CLAIMS,
-    end::CLAIMS,
-    truncated::CLAIMS,
-    protection::CLAIMS,
-    populate::CLAIMS,
-    locked::CLAIMS,
-    maps::CLAIMS,
-    msync::CLAIMS,
-    mincore::CLAIMS,
-    mremap::CLAIMS,
-    madvise::CLAIMS,
-    sync::CLAIMS,
-    times::CLAIMS,
-    self_::CLAIMS,
-    full::CLAIMS,
-];
 
 pub(super) const READ: usize = libc::PROT_READ as usize;
 pub(super) const WRITE: usize = libc::PROT_WRITE as usize;
@@ -88,7 +58,7 @@ const fn about_mmap(id: &'static str, statement: &'static str) -> Claim {
     claim(id, statement).about(&[Sysno::mmap]).turned_by(OTHERWISE)
 }
 
-/// The address of a mapping, or why there is none.
+/// The address of a mapping, or the error of the call.
 type Area = Result<usize, Errno>;
 
 /// `mmap` with these arguments. The mapping stays until the experiment ends.

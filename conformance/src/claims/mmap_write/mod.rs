@@ -1,11 +1,6 @@
 //! `mmap` and `write`.
 
-mod copies;
-mod entries;
-mod sample;
-mod zerocopy;
-
-use crate::claims::prelude::*;
-
-/// Claims about writing from a mapping.
-pub const CLAIMS: &[&[Claim]] = &[copies::CLAIMS, sample::CLAIMS, entries::CLAIMS, zerocopy::CLAIMS];
+pub(super) mod copies;
+pub(super) mod entries;
+pub(super) mod sample;
+pub(super) mod zerocopy;

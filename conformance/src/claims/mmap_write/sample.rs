@@ -31,7 +31,7 @@ pub const CLAIMS: &[Claim] = &[
             let still = unsafe { ask(Sysno::mincore, arguments) };
             see.call(format!("mincore() of {length} afterwards"), still).fails(ENOMEM);
             let same = sink.take(written.unwrap_or(0))? == content;
-            see.text(format!("receiver's bytes of {length}"), if same { AS_SENT } else { "others" }).says(AS_SENT);
+            see.text(format!("receiver's bytes of {length}"), as_sent(same)).says(AS_SENT);
         }
         Ok(())
     }),

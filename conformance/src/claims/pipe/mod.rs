@@ -1,36 +1,20 @@
 //! Pipes.
 
-mod close;
-mod count;
-mod ends;
-mod errors;
-mod flags;
-mod packets;
-mod pages;
-mod poll;
-mod read;
-mod size;
-mod user;
-mod write;
+pub(super) mod close;
+pub(super) mod count;
+pub(super) mod ends;
+pub(super) mod errors;
+pub(super) mod flags;
+pub(super) mod packets;
+pub(super) mod pages;
+pub(super) mod poll;
+pub(super) mod read;
+pub(super) mod size;
+pub(super) mod user;
+pub(super) mod write;
 
 use crate::claims::prelude::*;
 use nocopy_splice::{PipeFlags, pipe2};
-
-/// Claims about pipes.
-pub const CLAIMS: &[&[Claim]] = &[
-    size::CLAIMS,
-    flags::CLAIMS,
-    pages::CLAIMS,
-    write::CLAIMS,
-    errors::CLAIMS,
-    read::CLAIMS,
-    ends::CLAIMS,
-    count::CLAIMS,
-    packets::CLAIMS,
-    poll::CLAIMS,
-    user::CLAIMS,
-    close::CLAIMS,
-];
 
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::fcntl);
 const USER: &[Resource] = &[Resource::UserPipePages];

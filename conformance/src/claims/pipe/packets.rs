@@ -42,7 +42,7 @@ pub const CLAIMS: &[Claim] = &[
                 }
             };
             see.count(format!("largest packet of a write of {length} bytes"), largest).at_most(4096);
-            see.text(format!("bytes of {length}"), if all == bytes { AS_SENT } else { "others" }).says(AS_SENT);
+            see.text(format!("bytes of {length}"), as_sent(all == bytes)).says(AS_SENT);
             see.call(format!("read() after {length} bytes"), last).fails(EAGAIN);
         }
         Ok(())
@@ -87,7 +87,7 @@ fn packets(see: &mut Observation, lengths: &[usize], length: usize) -> Result<()
         let read = io::again(|| io::read(&pipe.read, &mut buffer));
         see.call(format!("read() number {number}, a packet of {packet}"), read).is(length.min(*packet));
         let same = buffer[..read.unwrap_or(0)] == bytes[*packet..packet + length.min(*packet)];
-        see.text(format!("bytes of read() number {number}"), if same { AS_SENT } else { "others" }).says(AS_SENT);
+        see.text(format!("bytes of read() number {number}"), as_sent(same)).says(AS_SENT);
     }
     see.readable("bytes left in the pipe", &pipe.read)?.is(0);
     Ok(())

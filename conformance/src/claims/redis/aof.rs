@@ -33,7 +33,7 @@ pub const CLAIMS: &[Claim] = &[
             see.call("sendfile(file, file, NULL, 16)", sent).is(16);
             let mut there = [0; 17];
             let count = aside(|| io::pread_full(&plain, &mut there, 0)).setup("pread")?;
-            see.text("the file", if there[..count] == bytes { AS_SENT } else { "others" }).says(AS_SENT);
+            see.text("the file", as_sent(there[..count] == bytes)).says(AS_SENT);
             Ok(())
         }),
     about_servers("redis.aof.server-writes", "A Redis server appends commands to its AOF by write().", &[Sysno::write])

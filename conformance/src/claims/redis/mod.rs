@@ -2,19 +2,16 @@
 //!
 //! Redis must be installed for the latter (`just setup-redis`). If Valkey is installed, both must behave the same.
 
-mod aof;
-mod r#loop;
-mod rdb;
-mod replica;
+pub(super) mod aof;
+pub(super) mod r#loop;
+pub(super) mod rdb;
+pub(super) mod replica;
 
 use crate::claims::prelude::*;
 use nocopy_sendfile::sendfile;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
-
-/// Claims about the document's Redis samples, and about Redis.
-pub const CLAIMS: &[&[Claim]] = &[aof::CLAIMS, rdb::CLAIMS, replica::CLAIMS, r#loop::CLAIMS];
 
 /// A claim about real servers. `dd` is a control.
 #[track_caller]

@@ -1,14 +1,8 @@
 //! `read` and `write`, with which the other calls are compared.
 
-mod copies;
-mod dma;
-mod entries;
-mod faults;
-mod switches;
-mod write;
-
-use crate::claims::prelude::*;
-
-/// Claims about `read` into a buffer and `write` from it.
-pub const CLAIMS: &[&[Claim]] =
-    &[copies::CLAIMS, dma::CLAIMS, entries::CLAIMS, switches::CLAIMS, write::CLAIMS, faults::CLAIMS];
+pub(super) mod copies;
+pub(super) mod dma;
+pub(super) mod entries;
+pub(super) mod faults;
+pub(super) mod switches;
+pub(super) mod write;

@@ -1,52 +1,29 @@
 //! `sendfile`.
 
-mod abi;
-mod call;
-mod completion;
-mod copies;
-mod count;
-mod end;
-mod ends;
-mod entries;
-mod errors;
-mod faults;
-mod offset;
-mod path;
-mod position;
-mod sample;
-mod sharing;
-mod source;
-mod target;
-mod udp;
-mod waits;
+pub(super) mod abi;
+pub(super) mod call;
+pub(super) mod completion;
+pub(super) mod copies;
+pub(super) mod count;
+pub(super) mod end;
+pub(super) mod ends;
+pub(super) mod entries;
+pub(super) mod errors;
+pub(super) mod faults;
+pub(super) mod offset;
+pub(super) mod path;
+pub(super) mod position;
+pub(super) mod sample;
+pub(super) mod sharing;
+pub(super) mod source;
+pub(super) mod target;
+pub(super) mod udp;
+pub(super) mod waits;
 
 use crate::claim::Gate;
 use crate::claims::prelude::*;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use nocopy_sendfile::sendfile;
-
-/// Claims about `sendfile`.
-pub const CLAIMS: &[&[Claim]] = &[
-    call::CLAIMS,
-    sample::CLAIMS,
-    source::CLAIMS,
-    target::CLAIMS,
-    ends::CLAIMS,
-    offset::CLAIMS,
-    position::CLAIMS,
-    abi::CLAIMS,
-    count::CLAIMS,
-    end::CLAIMS,
-    errors::CLAIMS,
-    udp::CLAIMS,
-    copies::CLAIMS,
-    path::CLAIMS,
-    entries::CLAIMS,
-    completion::CLAIMS,
-    sharing::CLAIMS,
-    waits::CLAIMS,
-    faults::CLAIMS,
-];
 
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendfile);
 const REFUSED: &[Lie] = &[refused(libc::EINVAL)];
@@ -113,7 +90,7 @@ fn arrives(see: &mut Observation, near: impl AsFd, far: &impl AsFd, bytes: &[u8]
         read => read,
     });
     let count = read.setup("read at the receiver")?;
-    see.text(RECEIVED, if came[..count] == *bytes { AS_SENT } else { "others" }).says(AS_SENT);
+    see.text(RECEIVED, as_sent(came[..count] == *bytes)).says(AS_SENT);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The arguments of `splice`.
 
-use super::{NONBLOCK, about_splice, sent};
+use super::{NONBLOCK, about_splice};
 use crate::claims::prelude::*;
 use crate::lab::{FAR, FAR_OFFSET};
 use nocopy_splice::splice;
@@ -30,7 +30,7 @@ pub const CLAIMS: &[Claim] = &[about_splice(
     see.count("offset in the target after that", offset).is(FAR_OFFSET + 4);
     let mut bytes = [0; 5];
     let count = io::pread_full(&file, &mut bytes, FAR_OFFSET).setup("read at 5 GiB")?;
-    see.text("file's bytes at 5 GiB", sent(bytes[..count] == *FAR)).says(AS_SENT);
+    see.text("file's bytes at 5 GiB", as_sent(bytes[..count] == *FAR)).says(AS_SENT);
     see.length("length of the file", &file)?.is(FAR_OFFSET + 4);
     Ok(())
 })];

@@ -1,6 +1,6 @@
 //! What `splice` takes as its ends.
 
-use super::{BLOCKING, NONBLOCK, about_splice, all, lengths, once, rest, sent};
+use super::{BLOCKING, NONBLOCK, about_splice, all, lengths, once, rest};
 use crate::claims::prelude::*;
 use crate::lab::fds::{self, Descriptor, Kind as Fd};
 use crate::verdict::Fact;
@@ -26,7 +26,7 @@ pub const CLAIMS: &[Claim] = &[
         see.call("splice(file, pipe)", all(&file, &pipe.write, 4)).is(4);
         see.call("splice(pipe, TCP socket)", all(&pipe.read, &other_socket, 4)).is(4);
         drop(other_socket);
-        see.text("bytes at the socket's other end", sent(rest(&other_far)? == b"four")).says(AS_SENT);
+        see.text("bytes at the socket's other end", as_sent(rest(&other_far)? == b"four")).says(AS_SENT);
         Ok(())
     }),
     about_splice(

@@ -1,6 +1,6 @@
 //! The number of system calls that `splice` needs.
 
-use super::{about_splice, sent};
+use super::about_splice;
 use crate::claims::prelude::*;
 use crate::routes::Route;
 use nocopy_splice::Pipe;
@@ -69,6 +69,6 @@ fn through_pipe(lab: &Lab, see: &mut Observation, name: &str, size: usize) -> Re
     let (entries, _, arrived) = entries_of(lab, Route::Splice { pipe: size })?;
     see.push(format!("1 MiB through a pipe of {name}"), entries).is(1);
     // gVisor reports the right number of bytes for a pipe larger than 64 KiB, and the bytes are others.
-    see.text(RECEIVED, sent(arrived)).says(AS_SENT);
+    see.text(RECEIVED, as_sent(arrived)).says(AS_SENT);
     Ok(())
 }

@@ -1,55 +1,31 @@
 //! `splice`.
 
-mod abi;
-mod call;
-mod copies;
-mod end;
-mod ends;
-mod entries;
-mod errors;
-mod faults;
-mod flags;
-mod fs;
-mod length;
-mod moves;
-mod o_direct;
-mod offset;
-mod path;
-mod sample;
-mod sharing;
-mod sink;
-mod source;
-mod waits;
+pub(super) mod abi;
+pub(super) mod call;
+pub(super) mod copies;
+pub(super) mod end;
+pub(super) mod ends;
+pub(super) mod entries;
+pub(super) mod errors;
+pub(super) mod faults;
+pub(super) mod flags;
+pub(super) mod fs;
+pub(super) mod length;
+pub(super) mod moves;
+pub(super) mod o_direct;
+pub(super) mod offset;
+pub(super) mod path;
+pub(super) mod sample;
+pub(super) mod sharing;
+pub(super) mod sink;
+pub(super) mod source;
+pub(super) mod waits;
 
 use crate::claims::prelude::*;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::filesystems::filesystem_of;
 use nocopy_splice::splice;
 use std::net::TcpStream;
-
-/// Claims about `splice`.
-pub const CLAIMS: &[&[Claim]] = &[
-    abi::CLAIMS,
-    call::CLAIMS,
-    copies::CLAIMS,
-    path::CLAIMS,
-    sample::CLAIMS,
-    ends::CLAIMS,
-    entries::CLAIMS,
-    moves::CLAIMS,
-    fs::CLAIMS,
-    source::CLAIMS,
-    sink::CLAIMS,
-    offset::CLAIMS,
-    length::CLAIMS,
-    flags::CLAIMS,
-    end::CLAIMS,
-    errors::CLAIMS,
-    waits::CLAIMS,
-    faults::CLAIMS,
-    sharing::CLAIMS,
-    o_direct::CLAIMS,
-];
 
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
 const BLOCKING: SpliceFlags = SpliceFlags::empty();
@@ -111,11 +87,6 @@ fn rest(far: &impl AsFd) -> Result<Vec<u8>, Stop> {
     Ok(bytes)
 }
 
-/// The word for bytes that were compared.
-fn sent(same: bool) -> &'static str {
-    if same { AS_SENT } else { "others" }
-}
-
 /// Notes the file system on which the lab makes files.
 fn note_scratch(lab: &Lab, see: &mut Observation) -> Result<(), Stop> {
     see.text("file system of the file", aside(|| filesystem_of(lab.scratch()?).setup("statfs"))?);
@@ -134,7 +105,7 @@ where
 fn file_holds(see: &mut Observation, fact: &str, file: &File, bytes: &[u8]) -> Result<(), Stop> {
     let mut held = vec![0; bytes.len() + 1];
     let length = io::pread_full(file, &mut held, 0).setup("read the file")?;
-    see.text(fact, if held[..length] == *bytes { AS_SENT } else { "others" }).says(AS_SENT);
+    see.text(fact, as_sent(held[..length] == *bytes)).says(AS_SENT);
     Ok(())
 }
 

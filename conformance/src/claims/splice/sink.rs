@@ -1,8 +1,6 @@
 //! What `splice` brings bytes into.
 
-use super::{
-    BLOCKING, LACKING, NONBLOCK, UNMOVED, about_splice, all, connected, lengths, note_scratch, once, rest, sent,
-};
+use super::{BLOCKING, LACKING, NONBLOCK, UNMOVED, about_splice, all, connected, lengths, note_scratch, once, rest};
 use crate::claims::prelude::*;
 use crate::lab::fds::{Descriptor, Kind as Fd};
 use crate::lab::open::{open_present, set_status_flags};
@@ -55,7 +53,7 @@ pub const CLAIMS: &[Claim] = &[
                 let pipe = filled(&bytes)?;
                 see.call(format!("splice(pipe, UDP socket, {length})"), once(&pipe.read, &near, length)).is(length);
                 see.readable(&format!("{length}: bytes left in the pipe"), &pipe.read)?.is(0);
-                see.text(format!("{length}: datagram"), sent(datagram(&near, &far)? == bytes)).says(AS_SENT);
+                see.text(format!("{length}: datagram"), as_sent(datagram(&near, &far)? == bytes)).says(AS_SENT);
             }
             Ok(())
         }),
@@ -145,7 +143,7 @@ pub const CLAIMS: &[Claim] = &[
         }
         see.call("splice(pipe of three buffers, UDP socket)", once(&pipe.read, &near, content.len())).is(content.len());
         see.readable("bytes left in the pipe", &pipe.read)?.is(0);
-        see.text("datagram", sent(datagram(&near, &far)? == content)).says(AS_SENT);
+        see.text("datagram", as_sent(datagram(&near, &far)? == content)).says(AS_SENT);
         Ok(())
     }),
     about_splice(
@@ -210,7 +208,7 @@ pub const CLAIMS: &[Claim] = &[
             see.call(format!("splice(pipe, kTLS socket, {name})"), io::until_done(length, step)).is(length);
         }
         drop(near);
-        see.text(RECEIVED, sent(rest(&far)? == content)).says(AS_SENT);
+        see.text(RECEIVED, as_sent(rest(&far)? == content)).says(AS_SENT);
         Ok(())
     }),
     about_splice(
@@ -247,7 +245,7 @@ fn into_file(lab: &Lab, see: &mut Observation, kind: Fd) -> Result<(), Stop> {
         let (bytes, mut found) = (pattern(length), vec![0; length]);
         into(see, kind, name, &bytes, &file)?;
         let count = io::pread_full(&file, &mut found, at).setup("read the file")?;
-        see.text(format!("{name}: bytes in the file"), sent(found[..count] == bytes)).says(AS_SENT);
+        see.text(format!("{name}: bytes in the file"), as_sent(found[..count] == bytes)).says(AS_SENT);
         at += length as u64;
     }
     Ok(())
@@ -259,7 +257,7 @@ fn into_stream(lab: &Lab, see: &mut Observation, kind: Fd, lengths: &[(&str, usi
         let ((near, far), bytes) = (connected(lab, kind)?, pattern(*length));
         into(see, kind, name, &bytes, &near)?;
         drop(near);
-        see.text(format!("{name}: bytes at the other end"), sent(rest(&far)? == bytes)).says(AS_SENT);
+        see.text(format!("{name}: bytes at the other end"), as_sent(rest(&far)? == bytes)).says(AS_SENT);
     }
     Ok(())
 }
@@ -316,7 +314,7 @@ fn udp_pieces(see: &mut Observation, pieces: &[usize], last: usize) -> Result<()
             let moved = io::again(|| splice(&pipe.read, None, &near, None, length, flags));
             see.call(format!("splice(pipe, UDP socket by {name}, {which})"), moved).is(length);
         }
-        see.text(format!("datagram by {name}"), sent(datagram(&near, &far)? == parts.concat())).says(AS_SENT);
+        see.text(format!("datagram by {name}"), as_sent(datagram(&near, &far)? == parts.concat())).says(AS_SENT);
     }
     see.count(CHECKSUMS, bad_checksums().saturating_sub(dropped));
     Ok(())

@@ -1,6 +1,6 @@
 //! What `splice` takes bytes from.
 
-use super::{BLOCKING, LACKING, NONBLOCK, UNMOVED, about_splice, all, connected, lengths, note_scratch, once, sent};
+use super::{BLOCKING, LACKING, NONBLOCK, UNMOVED, about_splice, all, connected, lengths, note_scratch, once};
 use crate::claims::prelude::*;
 use crate::kernel::to_have;
 use crate::lab::fds::{Descriptor, Kind as Fd};
@@ -266,7 +266,7 @@ pub const CLAIMS: &[Claim] = &[
         let mut bytes = [0; 99];
         let received = io::again(|| io::recvmsg(&far, &mut bytes, &mut [0; 64], 0));
         see.call("recvmsg(kTLS socket) after that", received.map(|received| received.bytes)).is(7);
-        see.text("the record's bytes", sent(bytes[..7] == *b"no data")).says(AS_SENT);
+        see.text("the record's bytes", as_sent(bytes[..7] == *b"no data")).says(AS_SENT);
         Ok(())
     }),
     about_splice(

@@ -1,27 +1,15 @@
 //! `tee`.
 
-mod copies;
-mod end;
-mod ends;
-mod errors;
-mod flags;
-mod input;
-mod length;
-mod waits;
+pub(super) mod copies;
+pub(super) mod end;
+pub(super) mod ends;
+pub(super) mod errors;
+pub(super) mod flags;
+pub(super) mod input;
+pub(super) mod length;
+pub(super) mod waits;
 
 use crate::claims::prelude::*;
-
-/// Claims about `tee`.
-pub const CLAIMS: &[&[Claim]] = &[
-    ends::CLAIMS,
-    flags::CLAIMS,
-    end::CLAIMS,
-    input::CLAIMS,
-    errors::CLAIMS,
-    length::CLAIMS,
-    copies::CLAIMS,
-    waits::CLAIMS,
-];
 
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
 const BLOCKING: SpliceFlags = SpliceFlags::empty();

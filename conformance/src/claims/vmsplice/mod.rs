@@ -1,33 +1,19 @@
 //! `vmsplice`.
 
-mod copies;
-mod errors;
-mod flags;
-mod gift;
-mod length;
-mod memory;
-mod moves;
-mod read_end;
-mod vectors;
-mod waits;
+pub(super) mod copies;
+pub(super) mod errors;
+pub(super) mod flags;
+pub(super) mod gift;
+pub(super) mod length;
+pub(super) mod memory;
+pub(super) mod moves;
+pub(super) mod read_end;
+pub(super) mod vectors;
+pub(super) mod waits;
 
 use crate::claims::prelude::*;
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_splice::{IoVec, IoVecMut, vmsplice_from_pipe, vmsplice_to_pipe};
-
-/// Claims about `vmsplice`.
-pub const CLAIMS: &[&[Claim]] = &[
-    copies::CLAIMS,
-    moves::CLAIMS,
-    errors::CLAIMS,
-    length::CLAIMS,
-    vectors::CLAIMS,
-    gift::CLAIMS,
-    flags::CLAIMS,
-    memory::CLAIMS,
-    read_end::CLAIMS,
-    waits::CLAIMS,
-];
 
 const NONBLOCK: SpliceFlags = SpliceFlags::NONBLOCK;
 const BLOCKING: SpliceFlags = SpliceFlags::empty();

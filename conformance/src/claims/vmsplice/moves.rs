@@ -41,7 +41,7 @@ pub const CLAIMS: &[Claim] = &[claim(
     let mut there = vec![0; bytes.len() + 1];
     let length = io::pread_full(&file, &mut there, 0).setup("read the file")?;
     see.count("bytes in the file", length as u64).is(bytes.len());
-    see.text("file's bytes", if there[..length] == *bytes { AS_SENT } else { "others" }).says(AS_SENT);
+    see.text("file's bytes", as_sent(there[..length] == *bytes)).says(AS_SENT);
     see.readable("bytes left in the pipe", &pipe.read)?.is(0);
     Ok(())
 })];

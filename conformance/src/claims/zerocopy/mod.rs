@@ -1,42 +1,24 @@
 //! `MSG_ZEROCOPY`.
 
-mod copies;
-mod entries;
-mod faults;
-mod ids;
-mod limit;
-mod memory;
-mod notify;
-mod option;
-mod queue;
-mod recv;
-mod sample;
-mod socket;
-mod udp;
-mod vsock;
+pub(super) mod copies;
+pub(super) mod entries;
+pub(super) mod faults;
+pub(super) mod ids;
+pub(super) mod limit;
+pub(super) mod memory;
+pub(super) mod notify;
+pub(super) mod option;
+pub(super) mod queue;
+pub(super) mod recv;
+pub(super) mod sample;
+pub(super) mod socket;
+pub(super) mod udp;
+pub(super) mod vsock;
 
 use crate::claims::prelude::*;
 use crate::lab::completions::Completions;
 use nocopy_msg_zerocopy::{Enabled, SendFlags, send_zerocopy};
 use std::net::TcpStream;
-
-/// Claims about `MSG_ZEROCOPY`.
-pub const CLAIMS: &[&[Claim]] = &[
-    copies::CLAIMS,
-    entries::CLAIMS,
-    faults::CLAIMS,
-    ids::CLAIMS,
-    limit::CLAIMS,
-    memory::CLAIMS,
-    notify::CLAIMS,
-    option::CLAIMS,
-    queue::CLAIMS,
-    recv::CLAIMS,
-    sample::CLAIMS,
-    socket::CLAIMS,
-    udp::CLAIMS,
-    vsock::CLAIMS,
-];
 
 const SENDS: &[Sysno] = &[Sysno::sendto, Sysno::recvmsg];
 const ONE_SHIFTED: &[Lie] = &[Lie::about(Sysno::recvmsg, What::IdsShifted(1))];
@@ -120,5 +102,5 @@ fn have_ids(see: &mut Observation, near: &TcpStream, far: &TcpStream, sends: u64
 
 /// Notes that what arrived is what was sent.
 fn are_sent(see: &mut Observation, fact: impl Into<String>, same: bool) {
-    see.text(fact, if same { AS_SENT } else { "others" }).says(AS_SENT);
+    see.text(fact, as_sent(same)).says(AS_SENT);
 }
