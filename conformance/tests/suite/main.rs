@@ -8,6 +8,7 @@ mod codegen;
 #[cfg(feature = "vm")]
 mod corpus;
 mod coverage;
+mod crates;
 mod decide;
 mod examples;
 mod files;

@@ -10,22 +10,11 @@ mod host_only {
     use rstest::rstest;
     use toml::{Table, Value};
 
+    use crate::crates::folders;
     use crate::nested_cargo::cargo;
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-    }
-
-    /// The crate folders, as they are found: a new crate is checked without being listed here.
-    fn crates() -> Vec<PathBuf> {
-        let folders = fs::read_dir(root().join("crates")).expect("the folder of the crates");
-        let folders = folders.map(|folder| folder.expect("a crate").path());
-        let mut crates: Vec<_> = folders
-            .filter(|folder| folder.join("Cargo.toml").exists())
-            .collect();
-        crates.sort();
-        assert!(crates.len() >= 4, "there are four crates: {crates:?}");
-        crates
     }
 
     fn read(path: &Path) -> String {
@@ -92,7 +81,7 @@ mod host_only {
 
     #[test]
     fn a_manifest_stands_alone() {
-        for folder in crates() {
+        for folder in folders() {
             let complaints = complaints(&read(&folder.join("Cargo.toml")));
             assert_eq!(complaints, [""; 0], "{}", folder.display());
         }
@@ -145,7 +134,7 @@ mod host_only {
     #[case::of_properties_of_files("tests/properties/files.rs", 3)]
     #[case::of_properties_of_transfers("tests/properties/model.rs", 2)]
     fn a_shared_file_is_the_same_in_all_crates(#[case] file: &str, #[case] at_least: usize) {
-        let files = crates().into_iter().map(|folder| folder.join(file));
+        let files = folders().into_iter().map(|folder| folder.join(file));
         let files: Vec<_> = files.filter(|file| file.exists()).collect();
         assert!(files.len() >= at_least, "{files:?}");
         for other in &files[1..] {
@@ -163,7 +152,7 @@ mod host_only {
     fn a_folder_carries_its_papers(
         #[values("README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE")] name: &str,
     ) {
-        for folder in crates() {
+        for folder in folders() {
             let text = read(&folder.join(name));
             assert!(!text.trim().is_empty(), "{name} in {}", folder.display());
             if name.starts_with("LICENSE") {
@@ -204,7 +193,7 @@ mod host_only {
     /// A package has sources, tests, examples, papers, and no other file that lies in the folder.
     #[test]
     fn a_package_has_what_a_user_wants_and_nothing_else() {
-        for folder in crates() {
+        for folder in folders() {
             let papers = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
             let mut expected = BTreeSet::from(papers.map(str::to_owned));
             for below in ["src", "tests", "examples"] {
@@ -215,7 +204,7 @@ mod host_only {
         // A copy, so that nothing is left in the repository if this fails.
         let elsewhere = tempfile::tempdir().expect("a temporary directory");
         let folder = elsewhere.path().join("vendored");
-        copy(&crates()[0], &folder);
+        copy(&folders()[0], &folder);
         let manifest = read(&folder.join("Cargo.toml")) + "\n[workspace]\n";
         fs::write(folder.join("Cargo.toml"), manifest).expect("a manifest");
         fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("the lock file");
@@ -250,7 +239,7 @@ mod host_only {
     fn a_folder_alone_builds_and_passes_its_tests() {
         // Each copy has a new path, so nothing in it could be used again.
         let target = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        for folder in crates() {
+        for folder in folders() {
             // Not below this repository, whose cargo configuration would apply.
             let elsewhere = tempfile::tempdir().expect("a temporary directory");
             let workspace = "[workspace]\nresolver = \"3\"\nmembers = [\"vendored\"]\n";

@@ -4,21 +4,25 @@
 //! loopback none is, towards another machine all should be.
 //!
 //! What a sender has to get right, and where it is below:
-//! - a slot is written only while no send of it is in flight: the ring sees to that (`Ring::take`);
-//! - when nothing can be done, sleep until there is room or a completion, and give up on a dead peer (`wait`);
+//! - memory is written again only when no send of it is in flight: the ring gives it back then (`finished`);
+//! - when nothing can be done, sleep until there is room or a completion (`poll` for what the ring `wants`), and give up a peer
+//!   that takes nothing for a while, by a clock that only progress sets back: a socket whose both directions are shut reports `POLLHUP`
+//!   for ever, and a poll of it does not sleep;
 //! - `ENOBUFS` is no failure: completions give memory back, and with none in flight a copy helps (`send_or_copy`);
-//! - the end is not the last send but the last completion: only then is the memory free (`main`'s last loop).
+//! - the end is not the last send but the last completion: only then is the memory free (`wait_idle`);
+//! - a peer that does not read keeps the memory: reset the connection to get it back (`abort`).
 
-use nocopy_msg_zerocopy::{Errno, Ring, RingError};
+use nocopy_msg_zerocopy::{Errno, Pages, Ring, RingError, Shutdown, Wants};
 use std::io::{self, Read};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 /// A peer that takes nothing and completes nothing for this long is given up.
-const STALL_MILLISECONDS: i32 = 10_000;
-const SLOTS: usize = 16;
-const SLOT_BYTES: usize = 256 * 1024;
+const PATIENCE: Duration = Duration::from_secs(10);
+const BUFFERS: usize = 16;
+const BUFFER_BYTES: usize = 256 * 1024;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -49,12 +53,11 @@ fn main() {
         eprintln!("bulk_sender: cannot connect to {address}: {error}");
         process::exit(2);
     });
-    if let Err(error) = send(&socket, bytes) {
+    if let Err(error) = send(socket, bytes) {
         eprintln!("bulk_sender: {error}");
         process::exit(1);
     }
     if let Some(receiver) = receiver {
-        drop(socket);
         let total = receiver.join().expect("the receiver does not panic");
         println!("the receiver has read {total} bytes");
     }
@@ -80,42 +83,18 @@ fn own_receiver() -> io::Result<(std::net::SocketAddr, thread::JoinHandle<u64>)>
     Ok((address, thread))
 }
 
-fn send(socket: &TcpStream, total: u64) -> Result<(), Box<dyn std::error::Error>> {
+fn send(socket: TcpStream, total: u64) -> Result<(), Box<dyn std::error::Error>> {
     socket.set_nonblocking(true)?;
-    let region = vec![0; SLOTS * SLOT_BYTES].into_boxed_slice();
-    let mut ring = Ring::<_, SLOTS, 16>::new(socket, region).map_err(|refused| refused.error)?;
-
-    let mut left = total;
-    while left > 0 || ring.queued() > 0 {
-        while left > 0 {
-            let Some(mut slot) = ring.take() else {
-                break;
-            };
-            let bytes = slot.bytes_mut();
-            let len = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            bytes[..len].fill(b'.');
-            slot.commit(len);
-            left -= len as u64;
-        }
-        match ring.send_or_copy() {
-            // Every slot is in flight: only a completion helps. So it does for ENOBUFS and for too many sends.
-            Ok(0) | Err(RingError::Errno(Errno::ENOBUFS) | RingError::TrackerFull) => {
-                wait(socket, 0)?;
-            }
-            Ok(_) | Err(RingError::Errno(Errno::EINTR)) => {}
-            Err(RingError::Errno(Errno::EAGAIN)) => wait(socket, libc::POLLOUT)?,
-            Err(error) => return Err(error.into()),
-        }
-        ring.reap_all()?;
+    let mut ring = Ring::<Pages>::with_capacity(socket, BUFFERS)?;
+    let sent = send_all_of_it(&mut ring, total);
+    if sent.is_err() && !ring.is_idle() {
+        ring.abort()?;
+        eprintln!(
+            "bulk_sender: reset the connection; memory still in flight: {}",
+            ring.in_flight()
+        );
     }
-    // The peer has our memory's bytes when it acknowledges them, and only then may the memory change. The end is said after that:
-    // a socket whose both halves are shut is ready for ever (POLLHUP), and `wait` would not sleep.
-    while !ring.is_idle() {
-        wait(socket, 0)?;
-        ring.reap_all()?;
-    }
-    socket.shutdown(Shutdown::Write)?;
-
+    sent?;
     let stats = ring.stats();
     println!(
         "sent {total} bytes in {} zero-copy sends and {} plain ones; not copied: {} of {}",
@@ -124,25 +103,83 @@ fn send(socket: &TcpStream, total: u64) -> Result<(), Box<dyn std::error::Error>
         stats.uncopied,
         stats.uncopied + stats.copied
     );
+    // Idle, so the socket comes back. Here it is closed.
+    drop(OwnedFd::from(ring.into_socket()?));
     Ok(())
 }
 
-/// Sleeps until the socket has what was asked for or an entry in its error queue, which is always reported.
-fn wait(socket: &TcpStream, events: i16) -> io::Result<()> {
+fn send_all_of_it(ring: &mut Ring<Pages>, total: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let mut spare = Vec::new();
+    for _ in 0..BUFFERS {
+        spare.push(Pages::new(BUFFER_BYTES)?);
+    }
+    let mut left = total;
+    let mut progress = Instant::now();
+    while left > 0 || ring.queued() > 0 {
+        while left > 0 {
+            let Some(mut buffer) = spare.pop() else {
+                break;
+            };
+            let len = buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            buffer[..len].fill(b'.');
+            if ring.push_part(buffer, 0..len).is_err() {
+                unreachable!("there are as many places as buffers");
+            }
+            left -= len as u64;
+        }
+        let taken = match ring.send_or_copy() {
+            Ok(taken) => taken,
+            // What to wait for, `wants` says.
+            Err(
+                RingError::Errno(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR)
+                | RingError::WindowFull,
+            ) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if taken > 0 || ring.reap_all()?.sends > 0 {
+            progress = Instant::now();
+        } else {
+            wait(ring, progress + PATIENCE)?;
+        }
+        while let Some(done) = ring.finished() {
+            spare.push(done.buffer);
+        }
+    }
+    // The peer has the bytes when it acknowledges them, and only then may the memory change. The end is said after that.
+    ring.wait_idle(PATIENCE)?;
+    ring.shutdown(Shutdown::Write)?;
+    Ok(())
+}
+
+/// Sleeps until the socket has what the ring wants, at most until the deadline. A program with several connections gives the
+/// same to `epoll`, `mio` or `tokio`.
+fn wait(ring: &Ring<Pages>, deadline: Instant) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(RingError::Stalled.into());
+    }
     let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events,
+        fd: ring.as_raw_fd(),
+        events: match ring.wants() {
+            Wants::Writable => libc::POLLOUT,
+            // Completions are `POLLERR`, which is always reported.
+            Wants::Completions => 0,
+            _ => return Ok(()),
+        },
         revents: 0,
     };
+    let milliseconds = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
     // SAFETY: one pollfd, writable during the call; the kernel does not keep the pointer.
-    match unsafe { libc::poll(&raw mut poll, 1, STALL_MILLISECONDS) } {
-        0 => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the peer is too slow",
-        )),
+    match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
+        0 => Ok(()),
         1 => {
             // A completion leaves no error on the socket; a dead connection does, and would turn the loop for ever.
-            socket.take_error()?.map_or(Ok(()), Err)
+            match ring.take_error()? {
+                Some(errno) => Err(io::Error::from_raw_os_error(errno.into_raw())),
+                None => Ok(()),
+            }
         }
         _ => match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::Interrupted => Ok(()),

@@ -14,6 +14,20 @@ pub const SO_ZEROCOPY: i32 = 60;
 #[cfg(any(target_arch = "sparc64", target_arch = "sparc"))]
 pub const SO_ZEROCOPY: i32 = 0x3e;
 
+/// `SO_PROTOCOL`: `include/uapi/asm-generic/socket.h`.
+#[cfg(not(any(target_arch = "sparc64", target_arch = "sparc")))]
+pub(crate) const SO_PROTOCOL: i32 = 38;
+/// `SO_PROTOCOL`: `arch/sparc/include/uapi/asm/socket.h`.
+#[cfg(any(target_arch = "sparc64", target_arch = "sparc"))]
+pub(crate) const SO_PROTOCOL: i32 = 0x28;
+
+/// `SO_ERROR`: `include/uapi/asm-generic/socket.h`.
+#[cfg(not(any(target_arch = "sparc64", target_arch = "sparc")))]
+pub(crate) const SO_ERROR: i32 = 4;
+/// `SO_ERROR`: `arch/sparc/include/uapi/asm/socket.h`.
+#[cfg(any(target_arch = "sparc64", target_arch = "sparc"))]
+pub(crate) const SO_ERROR: i32 = 0x1007;
+
 /// `MSG_ZEROCOPY`: `include/linux/socket.h`.
 pub const MSG_ZEROCOPY: u32 = 0x0400_0000;
 

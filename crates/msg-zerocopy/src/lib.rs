@@ -8,36 +8,25 @@
 //!    sends are `unsafe`: bytes that change before their completion change on the wire.
 //! 2. **A parser** of control messages, [`messages`]: over plain bytes, it cannot panic and loses nothing.
 //! 3. **A tracker** of sends in flight, [`Tracker`].
-//! 4. **A ring** of slots, [`Ring`]: safe, for TCP.
+//! 4. **A ring**, [`Ring`]: safe, for TCP. It owns its socket and the buffers that it sends, and gives each back when the
+//!    kernel no longer reads it. [`Slots`] cuts one region into buffers that are used again.
 //!
 //! ```no_run
 //! # #[cfg(feature = "std")] {
-//! use nocopy_msg_zerocopy::{Errno, Ring, RingError};
-//! use std::net::TcpStream;
+//! use nocopy_msg_zerocopy::Ring;
+//! use std::{net::TcpStream, time::Duration};
 //!
+//! const PATIENCE: Duration = Duration::from_secs(10);
 //! let socket = TcpStream::connect("192.0.2.1:9000")?;
-//! let region = vec![0; 1 << 20].into_boxed_slice();
-//! let mut ring = Ring::<_, 8, 4>::new(&socket, region).map_err(|refused| refused.error)?;
+//! let mut ring = Ring::<Vec<u8>>::with_capacity(socket, 8)?;
 //!
-//! for number in 0..100 {
-//!     let mut slot = loop {
-//!         ring.reap_all()?; // a real program polls for POLLERR instead of turning here
-//!         if ring.in_flight() < 8 {
-//!             break ring.take().expect("fewer than 8 sends hold fewer than 8 slots");
-//!         }
-//!     };
-//!     let bytes = slot.bytes_mut();
-//!     bytes.fill(number);
-//!     let len = bytes.len();
-//!     slot.commit(len);
-//!     while ring.queued() > 0 {
-//!         match ring.send_or_copy() {
-//!             Ok(_) => {}
-//!             Err(RingError::Errno(Errno::ENOBUFS) | RingError::TrackerFull) => drop(ring.reap_all()?),
-//!             Err(error) => return Err(error.into()),
-//!         }
-//!     }
+//! ring.push(vec![b'.'; 1 << 20])?;
+//! ring.send_all(PATIENCE)?;
+//! if ring.wait_idle(PATIENCE).is_err() {
+//!     ring.abort()?; // a peer that does not read: reset the connection, get the memory back
 //! }
+//! let done = ring.finished().expect("nothing is in flight");
+//! assert_eq!(done.buffer.len(), 1 << 20);
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -55,27 +44,44 @@ compile_error!(
 extern crate std;
 
 pub mod abi;
+mod buffer;
 mod control;
 mod enable;
+mod error;
 mod error_queue;
 mod fd;
 mod flags;
-mod region;
+mod flight;
+#[cfg(feature = "std")]
+mod model;
+mod owned_fd;
+mod pages;
 mod ring;
 mod send;
 mod slots;
+mod socket;
 mod tracker;
 
 pub use abi::{IoVec, MsgHdr};
+#[cfg(feature = "std")]
+pub use buffer::OwnedBytes;
+pub use buffer::{Buffer, Region};
 pub use control::{
     Completion, ExtendedError, Malformed, Message, Messages, Other, messages, put_message,
 };
 pub use enable::{Enabled, enable, is_enabled};
+pub use error::{Full, Refused, RingError};
 pub use error_queue::{Received, recv_error_queue};
 pub use fd::BorrowedFd;
 pub use flags::{MsgFlags, SendFlags};
-pub use region::Region;
-pub use ring::{Reaped, Refused, Ring, RingError, Slot, Stats};
-pub use send::{send_copied, send_zerocopy, sendmsg_zerocopy};
+pub use flight::{Place, Places};
+pub use owned_fd::OwnedFd;
+pub use pages::Pages;
+#[cfg(feature = "std")]
+pub use ring::Boxed;
+pub use ring::{Done, Reaped, Ring, Stats, Ticket, Wants};
+pub use send::{send_copied, send_zerocopy, sendmsg_copied, sendmsg_zerocopy};
+pub use slots::{Part, Slot, Slots};
+pub use socket::{IntoSocket, Shutdown, Socket};
 pub use syscalls::Errno;
 pub use tracker::{Tracker, TrackerError};

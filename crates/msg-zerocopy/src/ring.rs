@@ -1,89 +1,125 @@
-//! The safe layer: slots that cannot be written while the kernel still reads them.
+//! The safe layer: a ring owns its socket and its buffers, and gives a buffer back when the kernel no longer reads it.
 
-use crate::control::{Malformed, Message, messages};
-use crate::enable::{Enabled, enable, is_enabled, socket_option};
-use crate::error_queue::recv_error_queue;
+use crate::abi::{IoVec, MsgHdr, SO_PROTOCOL};
+use crate::buffer::Buffer;
+use crate::control::{Message, Other, messages};
+use crate::enable::{enable, is_enabled, socket_option};
+use crate::error::{Full, Refused, RingError};
 use crate::fd::BorrowedFd;
 use crate::flags::{MsgFlags, SendFlags};
-use crate::region::Region;
-use crate::send::{send_copied, send_zerocopy};
-use crate::slots::Slots;
-use crate::tracker::TrackerError;
+use crate::flight::{Finished, Flight, Places};
+use crate::owned_fd::OwnedFd;
+use crate::socket::{IntoSocket, News, Shutdown, Socket, receive, shutdown};
 use core::fmt;
-use core::hint::spin_loop;
-use core::mem::ManuallyDrop;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
-use libc::c_int;
-use syscalls::Errno;
+use core::time::Duration;
+use syscalls::{Errno, Sysno, syscall0};
 
-/// `SO_PROTOCOL`: `include/uapi/asm-generic/socket.h`.
-#[cfg(not(any(target_arch = "sparc64", target_arch = "sparc")))]
-const SO_PROTOCOL: c_int = 38;
-/// `SO_PROTOCOL`: `arch/sparc/include/uapi/asm/socket.h`.
-#[cfg(any(target_arch = "sparc64", target_arch = "sparc"))]
-const SO_PROTOCOL: c_int = 0x28;
+/// Room for one entry of the error queue with everything that a socket can be asked to add: 432 bytes were measured.
+const CONTROL_BYTES: usize = 1024;
 
-/// Room for one entry of the error queue with everything that a socket can be asked to add.
-const CONTROL_BYTES: usize = 512;
+/// How many buffers one call sends: the kernel copies a list of this length without allocating (`UIO_FASTIOV`).
+const PIECES: usize = 8;
 
-/// `SLOTS` buffers that are sent over one TCP socket without a copy, in order, and become free when they are complete.
+/// What a ring keeps its buffers in if it is not told otherwise.
+#[cfg(feature = "std")]
+pub type Boxed<B> = std::boxed::Box<[crate::Place<B>]>;
+
+/// Sends owned buffers over one TCP socket without a copy, in order, and gives each back when the kernel no longer reads it.
 ///
-/// Take a slot, fill it, commit it; [`send`](Self::send) what is committed; [`reap`](Self::reap) to get slots back:
+/// [`push`](Self::push) a buffer, [`send`](Self::send) what waits, [`reap`](Self::reap_all) completions, and take
+/// [`finished`](Self::finished) buffers back:
 ///
 /// ```no_run
 /// # #[cfg(feature = "std")] {
 /// use nocopy_msg_zerocopy::Ring;
-/// # let socket: std::net::TcpStream = unimplemented!();
-/// let region = vec![0; 4 << 20].into_boxed_slice();
-/// let mut ring = Ring::<_, 4, 2>::new(&socket, region).map_err(|refused| refused.error)?;
+/// use std::{net::TcpStream, time::Duration};
 ///
-/// if let Some(mut slot) = ring.take() {
-///     slot.bytes_mut()[..5].copy_from_slice(b"hello");
-///     slot.commit(5);
+/// const PATIENCE: Duration = Duration::from_secs(10);
+/// let socket = TcpStream::connect("192.0.2.1:9000")?;
+/// let mut ring = Ring::<Vec<u8>>::with_capacity(socket, 16)?;
+///
+/// for number in 0..100 {
+///     while ring.free() == 0 {
+///         ring.wait(PATIENCE)?; // sleeps until something completes
+///         while let Some(done) = ring.finished() {
+///             drop(done.buffer); // or fill it again
+///         }
+///     }
+///     ring.push(vec![number; 1 << 20])?;
+///     ring.send_all(PATIENCE)?;
 /// }
-/// while ring.queued() > 0 {
-///     ring.send_or_copy()?;
+/// if ring.wait_idle(PATIENCE).is_err() {
+///     ring.abort()?; // a peer that does not read: reset the connection, get the memory back
 /// }
-/// ring.reap_all()?;
 /// # }
-/// # Ok::<(), nocopy_msg_zerocopy::RingError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A send may take fewer bytes than the slot has. The rest stays at the front of the queue, the next send
-/// continues there, and the slot is free when all of its sends are complete. Up to `64 * WORDS` sends can be in
-/// flight (see [`Tracker`](crate::Tracker)).
+/// A buffer is anything that implements [`Buffer`]. A send takes up to eight of them in one call and may take fewer bytes than
+/// wait: the rest stays at the front, and a buffer is finished when all of it was taken and all of its sends are complete.
 ///
-/// The ring never waits. On a non-blocking socket that is full [`send`](Self::send) gives `EAGAIN`: poll for `POLLOUT`. For
-/// completions poll; `POLLERR` is always reported, even if nothing was asked for.
+/// Where the buffers are kept, `P`, is given at the start, a box with `std` or an array: the ring never allocates. Eight
+/// times as many sends as buffers can be in flight.
 ///
-/// A ring that is dropped with sends in flight **leaks its region**: the kernel still reads it, and may
-/// retransmit from it after the socket is closed. Reap until [`is_idle`](Self::is_idle) to get it back.
+/// # Event loops
+///
+/// Only [`wait`](Self::wait), [`wait_idle`](Self::wait_idle) and [`send_all`](Self::send_all) sleep, and
+/// [`send`](Self::send) on a blocking socket. [`wants`](Self::wants) says what to wait for instead:
+///
+/// | | `poll`, `epoll` | mio | tokio's `AsyncFd` |
+/// |---|---|---|---|
+/// | [`Wants::Writable`] | `POLLOUT` | `Interest::WRITABLE` | `Interest::WRITABLE \| Interest::ERROR` |
+/// | [`Wants::Completions`] | no event: `POLLERR` is always reported | any interest, `is_error()` | `Interest::ERROR` |
+///
+/// Then [`reap_all`](Self::reap_all), and send again. Edge-triggered loops lose nothing if they do both until the one
+/// finds nothing and the other says `EAGAIN`. A dead connection reports `POLLERR` for ever and completes nothing: look at
+/// [`take_error`](Self::take_error) when a wake-up brought nothing.
+///
+/// # What is leaked, and when
+///
+/// A ring that is dropped with sends in flight **leaks their buffers**: the kernel still reads them, and may retransmit from
+/// them after the socket is closed. [`wait_idle`](Self::wait_idle) before; from a peer that does not read,
+/// [`abort`](Self::abort) gets the memory back.
 ///
 /// # Why only TCP
 ///
-/// The ring relies on one id for each successful send and none for a failed one. TCP keeps to that. UDP does
-/// not: with `IP_RECVERR` set and a full device queue the send fails with `ENOBUFS`, has taken an id, and is completed
-/// (measured on 6.18). Over vsock one call may take several ids (claim `zerocopy.vsock.ids`).
+/// The ring relies on one id for each successful send and none for a failed one. TCP keeps to that, but for a socket in
+/// `TCP_REPAIR` (a privilege), where a failed send takes an id. UDP does not: with `IP_RECVERR` set and a full device
+/// queue the send fails with `ENOBUFS`, has taken an id, and is completed (measured on 6.18). Over vsock one call may take
+/// several ids (claim `zerocopy.vsock.ids`).
 ///
 /// # One user of the ids
 ///
-/// Nothing else may send with `MSG_ZEROCOPY` on the socket or read its error queue while the ring lives. Ordinary sends,
-/// reads and polls are free to go on. [`Ring::new`] asks for a socket that has the option off and switches it on, so a second
-/// ring on the same socket is refused, also to a second thread at the same moment. What can get past that is outside of this
-/// process or this crate: another process that has the socket, and raw calls. What the ring notices, it answers with an error for
-/// good, and its region is leaked.
-#[derive(Debug)]
-pub struct Ring<'fd, R: Region, const SLOTS: usize, const WORDS: usize> {
-    socket: Enabled<'fd>,
-    region: ManuallyDrop<R>,
-    slot_size: usize,
-    slots: Slots<SLOTS, WORDS>,
+/// Nothing else may send with `MSG_ZEROCOPY` on the socket, or read its error queue, while the ring lives: a completion of
+/// another send would be taken for one of the ring's. So the ring owns the socket, gives no borrow of it, and is made only where
+/// `SO_ZEROCOPY` was off, so that two rings of one socket are refused, in two threads at the same moment, too.
+///
+/// What remains is a *duplicate* of the descriptor that was made before (`try_clone`, `dup`, a child process, `SCM_RIGHTS`),
+/// and whoever makes a descriptor of the number that [`as_raw`](Self::as_raw) gives, which is `unsafe`. Safe functions of other
+/// crates send with any flag that they are given (`socket2::Socket::send_with_flags`, rustix and nix by
+/// `from_bits_retain`), so **do not keep a duplicate of a socket that you give to a ring**. The ring notices a completion
+/// that it did not expect and stops for good; it cannot notice every one. Two copies of this crate in one program would not see
+/// each other's rings: they do not link.
+pub struct Ring<
+    B: Buffer,
+    #[cfg(feature = "std")] P: Places<B> = Boxed<B>,
+    #[cfg(not(feature = "std"))] P: Places<B>,
+    S: Socket = OwnedFd,
+> {
+    pub(crate) flight: Flight<B, P>,
+    /// What the last send was refused for.
+    refused: Option<RingError>,
+    /// What is permanent.
     broken: Option<RingError>,
     stats: Stats,
+    pub(crate) socket: S,
 }
 
 /// What a ring has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Sends with the flag that took bytes.
     pub zerocopy_sends: u64,
@@ -95,184 +131,197 @@ pub struct Stats {
     pub plain_sends: u64,
 }
 
-/// What one entry of the error queue brought.
+/// What was read from the error queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reaped {
+    /// Entries.
+    pub entries: usize,
     /// Sends that are complete.
     pub sends: u64,
-    /// Slots that became free.
-    pub slots: usize,
-    /// Control messages that were not completions; they are gone.
+    /// Buffers that became finished.
+    pub buffers: usize,
+    /// Control messages that were not completions: a timestamp, an ICMP error.
     pub others: usize,
 }
 
-/// Why a ring could not go on. All but [`Errno`](Self::Errno) and [`TrackerFull`](Self::TrackerFull) stay.
+/// Which buffer: counted from 0 in the order of [`Ring::push`].
+pub type Ticket = u64;
+
+/// A buffer that the kernel no longer reads.
+#[non_exhaustive]
+pub struct Done<B> {
+    /// The buffer.
+    pub buffer: B,
+    /// What [`Ring::push`] returned for it.
+    pub ticket: Ticket,
+    /// How many of its bytes the kernel has taken: all, unless the ring was aborted. Taken is not received: of a
+    /// connection that was reset the last ones did not arrive.
+    pub taken: usize,
+    /// Whether any of them were copied after all. Of merged completions this is a hint.
+    pub copied: bool,
+}
+
+/// Without the buffer.
+impl<B> fmt::Debug for Done<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done")
+            .field("ticket", &self.ticket)
+            .field("taken", &self.taken)
+            .field("copied", &self.copied)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What lets a ring go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RingError {
-    /// The kernel's own error; nothing has changed.
-    Errno(Errno),
-    /// The socket is not TCP.
-    NotTcp,
-    /// `SO_ZEROCOPY` is on already: its ids may have another user. See [`Ring::over`].
-    AlreadyEnabled,
-    /// Too many sends are in flight; nothing was sent. Reap first.
-    TrackerFull,
-    /// A completion does not fit the sends: something else uses the ids.
-    Mixed(TrackerError),
-    /// Control messages that cannot be read.
-    Malformed(Malformed),
-    /// The control messages did not fit: completions may be lost.
-    Truncated,
-    /// The socket answered from elsewhere than the error queue.
-    NotErrorQueue,
+pub enum Wants {
+    /// Nothing: every buffer is sent and complete.
+    Nothing,
+    /// A call of [`Ring::send`]: buffers wait, and nothing is known to be in the way.
+    Send,
+    /// Room in the socket. Completions help as well, and are reported anyway.
+    Writable,
+    /// Completions: all is sent, or the kernel or the ring has no room for another send.
+    Completions,
 }
 
-impl fmt::Display for RingError {
+/// Without the buffers' bytes.
+impl<B: Buffer, P: Places<B>, S: Socket> fmt::Debug for Ring<B, P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Errno(errno) => errno.fmt(f),
-            Self::NotTcp => f.write_str("the socket is not TCP"),
-            Self::AlreadyEnabled => f.write_str("SO_ZEROCOPY is on already"),
-            Self::TrackerFull => f.write_str("too many sends in flight"),
-            Self::Mixed(error) => error.fmt(f),
-            Self::Malformed(error) => error.fmt(f),
-            Self::Truncated => f.write_str("completions may be lost: control messages cut off"),
-            Self::NotErrorQueue => f.write_str("the answer is not from the error queue"),
-        }
+        f.debug_struct("Ring")
+            .field("socket", &self.as_raw())
+            .field("free", &self.free())
+            .field("queued", &self.queued())
+            .field("in_flight", &self.in_flight())
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
     }
 }
 
-impl core::error::Error for RingError {}
-
-impl From<Errno> for RingError {
-    fn from(errno: Errno) -> Self {
-        Self::Errno(errno)
-    }
-}
-
-/// A ring that was not made, and its region.
-#[derive(Debug)]
-pub struct Refused<R> {
-    /// Why.
-    pub error: RingError,
-    /// The region, untouched.
-    pub region: R,
-}
-
-/// A free slot, to be filled. Dropped without [`commit`](Self::commit) it is free again.
-#[derive(Debug)]
-pub struct Slot<'ring, 'fd, R: Region, const SLOTS: usize, const WORDS: usize> {
-    ring: &'ring mut Ring<'fd, R, SLOTS, WORDS>,
-    index: usize,
-}
-
-impl<R: Region, const SLOTS: usize, const WORDS: usize> Slot<'_, '_, R, SLOTS, WORDS> {
-    /// The slot's bytes. They hold what they held when the slot was last used.
-    #[must_use]
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.ring.slot_bytes(self.index)
-    }
-
-    /// Which slot this is, from 0.
-    #[must_use]
-    pub const fn index(&self) -> usize {
-        self.index
-    }
-
-    /// Puts the first `len` bytes at the end of the queue of what is to be sent. With 0 the slot is free again.
-    ///
-    /// # Panics
-    ///
-    /// If `len` is more than the slot has.
-    pub fn commit(self, len: usize) {
-        let Self { ring, index } = self;
-        assert!(len <= ring.slot_size, "more bytes than the slot has");
-        ring.slots.commit(index, len);
-    }
-}
-
-impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS, WORDS> {
-    /// Makes a ring over a TCP socket that has `SO_ZEROCOPY` off, and switches it on.
-    ///
-    /// Three system calls: the protocol, the option, the option on. No two threads of a process make the last two at the same
-    /// time: the second one spins meanwhile. The region is cut into `SLOTS` equal parts; parts of whole pages, aligned to
-    /// pages, pin no page twice.
+#[cfg(feature = "std")]
+impl<B: Buffer> Ring<B> {
+    /// Makes a ring with room for `places` buffers: see [`Ring::new`].
     ///
     /// # Errors
     ///
-    /// Each with the region:
+    /// As [`Ring::new`].
+    pub fn with_capacity(socket: impl IntoSocket, places: usize) -> Result<Self, Refused<OwnedFd>> {
+        Ring::new(socket, (0..places).map(|_| crate::Place::EMPTY).collect())
+    }
+}
+
+impl<B: Buffer, P: Places<B>> Ring<B, P> {
+    /// Makes a ring of a TCP socket that has `SO_ZEROCOPY` off, and switches it on.
+    ///
+    /// The socket is given by value: see [One user of the ids](Self#one-user-of-the-ids) for what a duplicate of it can break.
+    /// What is not asked of it later is set before: non-blocking, `TCP_NODELAY`, buffer sizes. Three system calls: the
+    /// protocol, the option, the option on.
+    ///
+    /// # Errors
+    ///
+    /// Each with the socket:
     ///
     /// - [`RingError::NotTcp`]: MPTCP, UDP, vsock, `AF_UNIX`
     /// - [`RingError::AlreadyEnabled`]: see [`Ring::over`]
+    /// - [`RingError::Places`]: none, or too many
     /// - [`RingError::Errno`]: as [`enable`]
-    pub fn new(socket: impl Into<BorrowedFd<'fd>>, region: R) -> Result<Self, Refused<R>> {
-        match Self::enable_off(socket.into()) {
-            Ok(socket) => Ok(Self::build(socket, 0, region)),
-            Err(error) => Err(Refused { error, region }),
+    pub fn new(socket: impl IntoSocket, places: P) -> Result<Self, Refused<OwnedFd>> {
+        let socket = socket.into_socket();
+        let flight = match Flight::new(places, 0) {
+            Some(flight) => enable_off(socket.as_fd()).map(|()| flight),
+            None => Err(RingError::Places),
+        };
+        match flight {
+            Ok(flight) => Ok(Self::build(socket, flight)),
+            Err(error) => Err(Refused {
+                error,
+                given: socket,
+            }),
         }
     }
+}
 
-    fn enable_off(socket: BorrowedFd<'fd>) -> Result<Enabled<'fd>, RingError> {
-        if socket_option(socket, SO_PROTOCOL)? != libc::IPPROTO_TCP {
-            return Err(RingError::NotTcp);
-        }
-        // Between the two calls another thread could find the option off as well. Both rings would then count from 0, and
-        // one would take the other's completions for its own.
-        let _alone = Alone::wait();
-        if is_enabled(socket)? {
-            return Err(RingError::AlreadyEnabled);
-        }
-        Ok(enable(socket)?)
+fn enable_off(socket: BorrowedFd<'_>) -> Result<(), RingError> {
+    if socket_option(socket, SO_PROTOCOL)? != libc::IPPROTO_TCP {
+        return Err(RingError::NotTcp);
     }
+    // Between the two calls another thread, with a duplicate, could find the option off as well. Both rings would then count from 0,
+    // and one would take the other's completions for its own.
+    let _alone = Alone::wait();
+    if is_enabled(socket)? {
+        return Err(RingError::AlreadyEnabled);
+    }
+    enable(socket)?;
+    Ok(())
+}
 
-    /// Makes a ring over a socket that has `SO_ZEROCOPY` on, as one from `accept` has it of its listener.
+impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
+    /// Makes a ring of a socket that has `SO_ZEROCOPY` on, or that others hold as well (`&TcpStream`, `Arc<TcpStream>`).
     ///
-    /// No system call. `next_id` is 0 for a socket that has not sent with the flag.
+    /// No system call. `next_id` is 0 for a socket that has not sent with the flag, as one from `accept` whose listener has the
+    /// option on.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::Places`]: none, or too many.
     ///
     /// # Safety
     ///
-    /// The socket is TCP, the next send with the flag takes the id `next_id`, none is in flight, and while the ring lives
-    /// nothing else sends with the flag.
-    #[must_use]
-    pub unsafe fn over(socket: Enabled<'fd>, next_id: u32, region: R) -> Self {
-        Self::build(socket, next_id, region)
-    }
-
-    fn build(socket: Enabled<'fd>, next_id: u32, mut region: R) -> Self {
-        Self {
-            socket,
-            // First, so that a number of slots that cannot be does not compile.
-            slots: Slots::new(next_id),
-            slot_size: region.bytes_mut().len() / SLOTS,
-            region: ManuallyDrop::new(region),
-            broken: None,
-            stats: Stats::default(),
+    /// - The socket is TCP, `SO_ZEROCOPY` is on and stays so, none of its sends is in flight, and the next one with the flag takes the id
+    ///   `next_id`. `socket` always names the same one.
+    /// - While the ring lives, and after it while its sends are in flight, nobody else sends with `MSG_ZEROCOPY` on the
+    ///   socket, reads its error queue or makes a ring of it: not by this value, not by a duplicate, not by the safe functions
+    ///   of other crates, not in another process.
+    pub unsafe fn over(socket: S, next_id: u32, places: P) -> Result<Self, Refused<S>> {
+        match Flight::new(places, next_id) {
+            Some(flight) => Ok(Self::build(socket, flight)),
+            None => Err(Refused {
+                error: RingError::Places,
+                given: socket,
+            }),
         }
     }
 
-    /// How many bytes a slot has.
-    #[must_use]
-    pub const fn slot_size(&self) -> usize {
-        self.slot_size
+    fn build(socket: S, flight: Flight<B, P>) -> Self {
+        Self {
+            flight,
+            refused: None,
+            broken: None,
+            stats: Stats::default(),
+            socket,
+        }
     }
 
-    /// How many slots wait to be sent, in part or whole.
+    /// How many buffers there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.flight.capacity()
+    }
+
+    /// How many buffers can be pushed now. A finished one keeps its place until it is taken.
+    #[must_use]
+    pub const fn free(&self) -> usize {
+        self.flight.free()
+    }
+
+    /// How many buffers wait to be sent, in part or whole.
     #[must_use]
     pub const fn queued(&self) -> usize {
-        self.slots.queued()
+        self.flight.queued()
     }
 
     /// How many sends are in flight.
     #[must_use]
     pub const fn in_flight(&self) -> u32 {
-        self.slots.tracker().in_flight()
+        self.flight.in_flight()
     }
 
-    /// Whether nothing is in flight, so that the region is the ring's alone.
+    /// Whether the kernel reads none of the ring's memory.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        self.slots.tracker().is_idle() && self.broken.is_none()
+        self.in_flight() == 0 && self.broken.is_none()
     }
 
     /// What the ring has done so far.
@@ -281,46 +330,94 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
         self.stats
     }
 
-    /// A slot that neither waits nor is in flight, if there is one.
-    ///
-    /// None as well after an error that stays: it is not known any more what the kernel still reads.
+    /// What to wait for until the ring can go on: see [Event loops](Self#event-loops).
     #[must_use]
-    pub fn take(&mut self) -> Option<Slot<'_, 'fd, R, SLOTS, WORDS>> {
-        if self.broken.is_some() {
-            return None;
+    pub fn wants(&self) -> Wants {
+        let is_flying = self.in_flight() > 0;
+        match self.refused {
+            _ if self.queued() == 0 && !is_flying => Wants::Nothing,
+            _ if self.queued() == 0 => Wants::Completions,
+            Some(RingError::Errno(Errno::EAGAIN)) => Wants::Writable,
+            Some(RingError::Errno(Errno::ENOBUFS) | RingError::WindowFull) if is_flying => {
+                Wants::Completions
+            }
+            _ => Wants::Send,
         }
-        let index = self.slots.free()?;
-        Some(Slot { ring: self, index })
     }
 
-    /// Sends the front of the queue, what is left of one slot, without a copy.
+    /// The socket's number, to be polled. It stays the ring's: see [One user of the ids](Self#one-user-of-the-ids).
+    #[must_use]
+    pub fn as_raw(&self) -> i32 {
+        self.socket.fd().as_raw()
+    }
+
+    /// Puts a buffer at the end of what is to be sent. One of no bytes is finished at once.
     ///
-    /// One system call, none if the queue is empty. Returns the bytes taken: 0 for an empty queue, else more. May be
-    /// fewer than the slot has left; call again.
+    /// No system call.
     ///
     /// # Errors
     ///
-    /// - [`RingError::Errno`]: as [`send_zerocopy`]; the slot stays in the queue. `SIGPIPE` is not raised
-    /// - [`RingError::TrackerFull`]: too many sends in flight
-    /// - the others: an earlier error that stays
+    /// The buffer, if no place is free.
+    pub fn push(&mut self, buffer: B) -> Result<Ticket, Full<B>> {
+        let len = buffer.bytes().len();
+        self.push_part(buffer, 0..len)
+    }
+
+    /// [`push`](Self::push), but only some bytes of the buffer are sent: those of the range that it has.
+    ///
+    /// # Errors
+    ///
+    /// The buffer, if no place is free.
+    pub fn push_part(&mut self, buffer: B, part: Range<usize>) -> Result<Ticket, Full<B>> {
+        let end = part.end.min(buffer.bytes().len());
+        let start = part.start.min(end);
+        self.flight.push(buffer, start..end).map_err(Full)
+    }
+
+    /// Sends from the front of what waits, up to eight buffers, without a copy.
+    ///
+    /// One system call, none if nothing waits. Returns the bytes taken: 0 if nothing waits, else more. May be fewer than
+    /// wait; call again.
+    ///
+    /// # Errors
+    ///
+    /// - [`RingError::Errno`]: as [`send_zerocopy`](crate::send_zerocopy), and `EOPNOTSUPP` from a socket with kTLS or in a
+    ///   sockmap; the buffers stay in the queue. `SIGPIPE` is not raised
+    /// - [`RingError::WindowFull`]: eight times as many sends are in flight as the ring has places
+    /// - the others: an earlier error that is permanent
     pub fn send(&mut self) -> Result<usize, RingError> {
+        self.send_with(SendFlags::empty())
+    }
+
+    /// [`send`](Self::send) with flags: [`SendFlags::MORE`] if more will be pushed soon, [`SendFlags::DONTWAIT`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(&mut self, flags: SendFlags) -> Result<usize, RingError> {
         self.check()?;
-        if self.slots.tracker().is_full() {
-            return Err(RingError::TrackerFull);
-        }
-        let socket = self.socket;
-        let Some(left) = self.left() else {
+        if self.queued() == 0 {
             return Ok(0);
+        }
+        if self.flight.is_full() {
+            return Err(self.refuse(RingError::WindowFull));
+        }
+        let mut pieces = [IoVec::new(&[]); PIECES];
+        let message = gather(&self.flight, &mut pieces);
+        // SAFETY: the bytes are of buffers that the ring owns, and `Buffer` promises that they stay where and as they are until the
+        // buffer is dropped, or for ever if it is forgotten. From here until the completion of this send was read these buffers have
+        // a send in flight, so `finished` does not give them out and `Flight` does not drop them. Nothing can fail between the
+        // call and the note of it: there is room. The completion is this send's because the ring alone takes ids (`new`, or the
+        // caller of `over`), and TCP takes one for each success and none for a failure. There are no control messages.
+        let sent = unsafe {
+            self.socket
+                .send_zerocopy(&message, flags | SendFlags::NOSIGNAL)
         };
-        // SAFETY: the bytes are in the region, which the ring owns and whose bytes stay where they are. From here until
-        // `reap` has seen the completion the slot has a send in flight: `take` does not give it out, nothing else writes it,
-        // and neither `drop` nor `into_region` lets the region go. Nothing can fail between the call and the note of it:
-        // the window has room. The completion is this send's because the ring alone takes ids (`new` or the caller of
-        // `over`), and TCP takes one for each success and none for a failure.
-        let taken = unsafe { send_zerocopy(socket, left, SendFlags::NOSIGNAL) }?;
-        // The kernel gives no id to a send of nothing, and there is none: a queued slot has bytes left.
+        let taken = sent.map_err(|errno| self.refuse(errno.into()))?;
+        self.refused = None;
+        // The kernel gives no id to a send of nothing, and there is none: what waits has bytes left.
         if taken > 0 {
-            self.slots
+            self.flight
                 .sent(taken)
                 .map_err(|error| self.broke(RingError::Mixed(error)))?;
             self.stats.zerocopy_sends += 1;
@@ -330,119 +427,317 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
 
     /// [`send`](Self::send), and if that is `ENOBUFS` with nothing in flight, the same bytes by copy.
     ///
-    /// At most two system calls. With something in flight `ENOBUFS` means "reap first" and is returned. With nothing in
-    /// flight no completion will ever come that could help, so waiting for one is a deadlock (grpc had it).
+    /// At most two system calls. With something in flight `ENOBUFS` means "wait for completions" and is returned. With
+    /// nothing in flight no completion will ever come that could help, so waiting for one is a deadlock (grpc had it).
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn send_or_copy(&mut self) -> Result<usize, RingError> {
         match self.send() {
-            Err(RingError::Errno(Errno::ENOBUFS)) if self.slots.tracker().is_idle() => {
-                let fd = self.socket.fd();
-                let Some(left) = self.left() else {
-                    return Ok(0);
-                };
-                let taken = send_copied(fd, left, SendFlags::NOSIGNAL)?;
-                self.stats.plain_sends += 1;
-                self.slots.advance(taken);
-                Ok(taken)
+            Err(RingError::Errno(Errno::ENOBUFS)) if self.in_flight() == 0 => {
+                self.send_copied(SendFlags::empty())
             }
             result => result,
         }
     }
 
-    /// Takes one entry from the error queue and frees the slots that it completes.
+    /// Sends from the front of what waits by copy: for bytes that are too few to be pinned.
     ///
-    /// One system call. `None` if the queue is empty. An entry may be of something else, and then completes nothing.
+    /// One system call, none if nothing waits. Otherwise as [`send_with`](Self::send_with).
     ///
     /// # Errors
     ///
-    /// - [`RingError::Errno`]: as [`recv_error_queue`] but for `EAGAIN`
-    /// - the others, and they stay: what is in flight is not known any more, so no slot is given out again, and the region
-    ///   is leaked
+    /// As [`send`](Self::send), but for [`RingError::WindowFull`].
+    pub fn send_copied(&mut self, flags: SendFlags) -> Result<usize, RingError> {
+        self.check()?;
+        if self.queued() == 0 {
+            return Ok(0);
+        }
+        let mut pieces = [IoVec::new(&[]); PIECES];
+        let message = gather(&self.flight, &mut pieces);
+        let sent = self
+            .socket
+            .send_copied(&message, flags | SendFlags::NOSIGNAL);
+        let taken = sent.map_err(|errno| self.refuse(errno.into()))?;
+        self.refused = None;
+        self.stats.plain_sends += 1;
+        self.flight.copied(taken);
+        Ok(taken)
+    }
+
+    /// Takes one entry from the error queue. `None` if it is empty.
+    ///
+    /// One system call. An entry may be of something else, and then completes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - [`RingError::Errno`]: as [`recv_error_queue`](crate::recv_error_queue) but for `EAGAIN`
+    /// - the others, which are permanent
     pub fn reap(&mut self) -> Result<Option<Reaped>, RingError> {
+        self.reap_with(|_| {})
+    }
+
+    /// [`reap`](Self::reap), and what is not a completion is given to `other`: [`Other::kind`](crate::Other) says what it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`reap`](Self::reap).
+    pub fn reap_with(&mut self, other: impl FnMut(Other<'_>)) -> Result<Option<Reaped>, RingError> {
         self.check()?;
         let mut control = [0; CONTROL_BYTES];
-        let received = match recv_error_queue(self.socket.fd(), &mut control) {
+        let received = match self.socket.recv_error_queue(&mut control) {
             Ok(received) => received,
             Err(Errno::EAGAIN) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
         let control = control.get(..received.control_len).unwrap_or(&[]);
-        self.apply(received.flags, control).map(Some)
+        self.apply(received.flags, control, other).map(Some)
     }
 
     /// [`reap`](Self::reap) until the error queue is empty: one system call for each entry and one more.
     ///
     /// # Errors
     ///
-    /// As [`reap`](Self::reap); what came before the error has been counted in [`stats`](Self::stats).
+    /// As [`reap`](Self::reap); what came before the error was counted in [`stats`](Self::stats).
     pub fn reap_all(&mut self) -> Result<Reaped, RingError> {
         let mut all = Reaped::default();
         while let Some(one) = self.reap()? {
+            all.entries += one.entries;
             all.sends += one.sends;
-            all.slots += one.slots;
+            all.buffers += one.buffers;
             all.others += one.others;
         }
         Ok(all)
     }
 
-    /// Ends the ring and returns the region, if nothing is in flight; else the ring. What waits in the queue is lost.
+    /// A buffer that the kernel no longer reads, if there is one, in the order in which they became so.
+    ///
+    /// No system call: [`reap_all`](Self::reap_all) before. `None` as well after an error that is permanent.
+    pub fn finished(&mut self) -> Option<Done<B>> {
+        let Finished {
+            buffer,
+            ticket,
+            taken,
+            copied,
+        } = self.flight.finished()?;
+        Some(Done {
+            buffer,
+            ticket,
+            taken,
+            copied,
+        })
+    }
+
+    /// Sleeps until what the ring [`wants`](Self::wants) may be there, at most for `limit`, and reaps.
+    ///
+    /// At once if it wants nothing or a send. One `ppoll`, and [`reap_all`](Self::reap_all); a socket whose both directions are
+    /// shut takes four calls more.
     ///
     /// # Errors
     ///
-    /// The ring itself, with sends in flight or after an error that stays.
-    pub fn into_region(self) -> Result<R, Self> {
-        if !self.is_idle() {
-            return Err(self);
+    /// - [`RingError::Stalled`]: nothing came
+    /// - [`RingError::Errno`]: the socket's own error, such as `ECONNRESET`, if it completes nothing any more
+    /// - as [`reap`](Self::reap)
+    pub fn wait(&mut self, limit: Duration) -> Result<(), RingError> {
+        let events = match self.wants() {
+            Wants::Nothing | Wants::Send => return Ok(()),
+            Wants::Writable => libc::POLLOUT,
+            Wants::Completions => 0,
+        };
+        let mut left = limit;
+        let revents = match self.socket.poll(events, &mut left) {
+            Ok(0) => return Err(RingError::Stalled),
+            Ok(revents) => revents,
+            // Something else for the caller to look at.
+            Err(Errno::EINTR) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        let has_room = revents & libc::POLLOUT != 0;
+        if self.reap_all()?.entries > 0 || has_room {
+            self.refused = None;
+            return Ok(());
         }
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once: `this` is not used and not dropped afterwards.
-        Ok(unsafe { ManuallyDrop::take(&mut this.region) })
+        if let error @ 1.. = self.socket.take_error()? {
+            return Err(RingError::Errno(Errno::new(error)));
+        }
+        // Both directions are shut, which every poll reports at once: wait for what is new.
+        let news = News::of(self.socket.fd())?;
+        loop {
+            match news.wait(&mut left) {
+                Ok(true) if self.reap_all()?.entries == 0 => {}
+                Ok(true) | Err(Errno::EINTR) => return Ok(()),
+                Ok(false) => return Err(RingError::Stalled),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
-    fn check(&self) -> Result<(), RingError> {
+    /// Sends until nothing waits, and sleeps between, at most `limit` without progress.
+    ///
+    /// By [`send_or_copy`](Self::send_or_copy) and [`wait`](Self::wait). Buffers may still be in flight afterwards.
+    ///
+    /// # Errors
+    ///
+    /// - [`RingError::Stalled`]: the peer takes nothing
+    /// - as [`send`](Self::send), but for what waiting helps against
+    pub fn send_all(&mut self, limit: Duration) -> Result<(), RingError> {
+        while self.queued() > 0 {
+            match self.send_or_copy() {
+                Ok(_) | Err(RingError::Errno(Errno::EINTR)) => {}
+                Err(RingError::Errno(Errno::EAGAIN | Errno::ENOBUFS) | RingError::WindowFull) => {
+                    self.wait(limit)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps until nothing is in flight, at most `limit` without a completion.
+    ///
+    /// By [`wait`](Self::wait). What waits to be sent is not sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_idle(&mut self, limit: Duration) -> Result<(), RingError> {
+        self.reap_all()?;
+        while self.in_flight() > 0 {
+            // Not room for what waits.
+            let refused = self.refused.replace(RingError::WindowFull);
+            let waited = self.wait(limit);
+            self.refused = refused;
+            waited?;
+        }
+        Ok(())
+    }
+
+    /// Resets the connection, and gets the memory back that it still reads: for a peer that does not.
+    ///
+    /// `connect` to `AF_UNSPEC`, and [`reap_all`](Self::reap_all). The kernel drops what it had queued, the peer gets a
+    /// reset, and buffers that wait are finished with fewer bytes taken than they have. The socket is unconnected then, with the
+    /// error `ECONNRESET`. Its ids go on.
+    ///
+    /// Over loopback the ring [`is_idle`](Self::is_idle) afterwards (claim `zerocopy.abort.disconnect`). A real device may
+    /// still hold some pages for a moment: [`wait_idle`](Self::wait_idle).
+    ///
+    /// # Errors
+    ///
+    /// As [`reap`](Self::reap); nothing else is known to fail.
+    pub fn abort(&mut self) -> Result<Reaped, RingError> {
+        self.check()?;
+        self.socket.disconnect()?;
+        self.refused = None;
+        self.flight.give_up_waiting();
+        self.reap_all()
+    }
+
+    /// Reads from the socket: [`recv(2)`](https://man7.org/linux/man-pages/man2/recv.2.html) without flags, one call, never
+    /// retried. 0 is the end.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's own: `EAGAIN`, `ECONNRESET`, `EINTR`, `ENOTCONN`.
+    pub fn read(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
+        receive(self.socket.fd(), bytes)
+    }
+
+    /// Ends a direction: [`shutdown(2)`](https://man7.org/linux/man-pages/man2/shutdown.2.html), one call. What waits in the
+    /// ring has not been sent yet: [`send_all`](Self::send_all) before.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTCONN`: the connection is gone
+    pub fn shutdown(&self, direction: Shutdown) -> Result<(), Errno> {
+        shutdown(self.socket.fd(), direction)
+    }
+
+    /// Takes the error that the socket has kept (`SO_ERROR`), such as `ECONNRESET`. `None` if there is none.
+    ///
+    /// One call.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`, `ENOTSOCK`: not in a ring that [`new`](Self::new) made.
+    pub fn take_error(&self) -> Result<Option<Errno>, Errno> {
+        let error = self.socket.take_error()?;
+        Ok((error != 0).then(|| Errno::new(error)))
+    }
+
+    /// Ends the ring and returns the socket, if nothing is in flight. Buffers in the ring are dropped.
+    ///
+    /// The socket has `SO_ZEROCOPY` on, and its next id is not 0.
+    ///
+    /// # Errors
+    ///
+    /// The ring itself: with [`RingError::WindowFull`] if sends are in flight, or with the error that is permanent.
+    #[expect(clippy::result_large_err, reason = "the ring itself, to be used on")]
+    pub fn into_socket(self) -> Result<S, Refused<Self>> {
+        if self.is_idle() {
+            return Ok(self.socket);
+        }
+        Err(Refused {
+            error: self.broken.unwrap_or(RingError::WindowFull),
+            given: self,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// The place that the next buffer gets.
+    pub(crate) const fn next_place(&self) -> Option<usize> {
+        self.flight.next_place()
+    }
+
+    /// The error that is permanent.
+    pub(crate) fn check(&self) -> Result<(), RingError> {
         self.broken.map_or(Ok(()), Err)
     }
 
+    const fn refuse(&mut self, error: RingError) -> RingError {
+        self.refused = Some(error);
+        error
+    }
+
     const fn broke(&mut self, error: RingError) -> RingError {
+        self.flight.distrust();
         self.broken = Some(error);
         error
     }
 
-    fn slot_bytes(&mut self, index: usize) -> &mut [u8] {
-        let size = self.slot_size;
-        &mut self.region.bytes_mut()[index * size..][..size]
-    }
-
-    /// What is left to send of the slot at the front of the queue.
-    fn left(&mut self) -> Option<&[u8]> {
-        let (index, left) = self.slots.front()?;
-        Some(&self.slot_bytes(index)[left])
-    }
-
-    fn apply(&mut self, flags: MsgFlags, control: &[u8]) -> Result<Reaped, RingError> {
+    fn apply(
+        &mut self,
+        flags: MsgFlags,
+        control: &[u8],
+        mut other: impl FnMut(Other<'_>),
+    ) -> Result<Reaped, RingError> {
         if !flags.contains(MsgFlags::ERRQUEUE) {
             return Err(self.broke(RingError::NotErrorQueue));
         }
-        if flags.contains(MsgFlags::CTRUNC) {
-            return Err(self.broke(RingError::Truncated));
-        }
-        let mut reaped = Reaped::default();
+        let done = self.flight.done();
+        let mut reaped = Reaped {
+            entries: 1,
+            ..Reaped::default()
+        };
+        // An entry is about one thing. If that was read, what was cut off beside it is a timestamp or the like.
+        let mut is_whole = !flags.contains(MsgFlags::CTRUNC);
         for message in messages(control) {
             let completion = match message {
                 Ok(Message::Completion(completion)) => completion,
-                Ok(Message::Other(_)) => {
-                    reaped.others += 1;
+                Ok(Message::Other(message)) => {
+                    is_whole |= message.extended_error().is_some();
                     continue;
                 }
                 Err(malformed) => return Err(self.broke(RingError::Malformed(malformed))),
             };
-            match self.slots.complete(completion) {
-                Ok(freed) => reaped.slots += freed,
-                Err(error) => return Err(self.broke(RingError::Mixed(error))),
-            }
+            is_whole = true;
+            self.flight
+                .complete(completion)
+                .map_err(|error| self.broke(RingError::Mixed(error)))?;
             reaped.sends += completion.count();
             if completion.copied {
                 self.stats.copied += completion.count();
@@ -450,19 +745,65 @@ impl<'fd, R: Region, const SLOTS: usize, const WORDS: usize> Ring<'fd, R, SLOTS,
                 self.stats.uncopied += completion.count();
             }
         }
+        if !is_whole {
+            return Err(self.broke(RingError::Truncated));
+        }
+        if reaped.sends > 0 {
+            self.refused = None;
+        }
+        reaped.buffers = self.flight.done() - done;
+        // Last, so that a panic of `other` loses no completion.
+        for message in messages(control) {
+            if let Ok(Message::Other(message)) = message {
+                reaped.others += 1;
+                other(message);
+            }
+        }
         Ok(reaped)
+    }
+}
+
+/// The front of what waits, as one message.
+fn gather<'flight, B: Buffer, P: Places<B>>(
+    flight: &'flight Flight<B, P>,
+    pieces: &'flight mut [IoVec<'flight>; PIECES],
+) -> MsgHdr<'flight> {
+    let mut count = 0;
+    for (piece, (buffer, left)) in pieces.iter_mut().zip(flight.waiting()) {
+        *piece = IoVec::new(&buffer.bytes()[left]);
+        count += 1;
+    }
+    MsgHdr::new(&pieces[..count])
+}
+
+#[cfg(feature = "std")]
+impl<B: Buffer, P: Places<B>, S: Socket> std::os::fd::AsRawFd for Ring<B, P, S> {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.as_raw()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<B: Buffer, P: Places<B>, S: Socket> std::io::Read for Ring<B, P, S> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        Ok(Ring::read(self, bytes)?)
     }
 }
 
 /// While one lives, there is no other in the process.
 struct Alone;
 
-static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Of a program that has two copies of this crate the linker says that this is defined twice: a ring of the one copy would not
+/// see that the other makes one of the same socket at the same moment.
+#[unsafe(no_mangle)]
+static NOCOPY_MSG_ZEROCOPY_RING_TAKEN: AtomicBool = AtomicBool::new(false);
 
 impl Alone {
+    /// Held for two system calls that do not sleep. The others yield: to a thread of the same real-time priority as well.
     fn wait() -> Self {
-        while TAKEN.swap(true, Ordering::Acquire) {
-            spin_loop();
+        while NOCOPY_MSG_ZEROCOPY_RING_TAKEN.swap(true, Ordering::Acquire) {
+            // SAFETY: no argument.
+            let _ = unsafe { syscall0(Sysno::sched_yield) };
         }
         Self
     }
@@ -470,178 +811,6 @@ impl Alone {
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        TAKEN.store(false, Ordering::Release);
-    }
-}
-
-impl<R: Region, const SLOTS: usize, const WORDS: usize> Drop for Ring<'_, R, SLOTS, WORDS> {
-    fn drop(&mut self) {
-        if self.is_idle() {
-            // SAFETY: dropped once, here, and not used afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.region) };
-        }
-    }
-}
-
-#[cfg(test)]
-#[cfg(feature = "std")]
-mod tests {
-    use super::*;
-    use crate::abi::{IP_RECVERR, SOL_IP};
-    use crate::control::{Completion, ExtendedError, put_message};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::vec;
-    use std::vec::Vec;
-
-    /// A region that counts how often it is dropped.
-    struct Counted(Vec<u8>, Arc<AtomicUsize>);
-
-    // SAFETY: the vector is never resized, so its bytes stay where they are until the drop.
-    unsafe impl Region for Counted {
-        fn bytes_mut(&mut self) -> &mut [u8] {
-            &mut self.0
-        }
-    }
-
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.1.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
-        let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
-        (near, listener.accept().expect("accept").0)
-    }
-
-    fn control(lo: u32, hi: u32) -> Vec<u8> {
-        let error = ExtendedError::of_completion(Completion {
-            lo,
-            hi,
-            copied: false,
-        });
-        let mut out = [0; 64];
-        let len = put_message(&mut out, SOL_IP, IP_RECVERR, &error.to_bytes()).expect("room");
-        out[..len].to_vec()
-    }
-
-    fn ring<'fd>(
-        socket: &'fd TcpStream,
-        drops: &Arc<AtomicUsize>,
-        next_id: u32,
-    ) -> Ring<'fd, Counted, 3, 1> {
-        let enabled = enable(socket).expect("TCP has it");
-        // SAFETY: the ids are not the kernel's here; the test feeds completions itself and the region outlives them.
-        unsafe { Ring::over(enabled, next_id, Counted(vec![0; 300], drops.clone())) }
-    }
-
-    /// Commits and sends a byte of the first free slot.
-    fn one<const S: usize, const W: usize>(ring: &mut Ring<'_, Counted, S, W>) -> usize {
-        let slot = ring.take().expect("a free slot");
-        let index = slot.index();
-        slot.commit(1);
-        assert_eq!(ring.send(), Ok(1));
-        index
-    }
-
-    #[test]
-    fn a_slot_is_busy_until_its_completion_in_any_order_and_over_the_wrap() {
-        let (near, _far) = pair();
-        let drops = Arc::new(AtomicUsize::new(0));
-        let mut ring = ring(&near, &drops, u32::MAX);
-        assert_eq!([one(&mut ring), one(&mut ring), one(&mut ring)], [0, 1, 2]);
-        assert!(ring.take().is_none());
-        // The ids are MAX, 0 and 1; the last completes first.
-        let reaped = ring
-            .apply(MsgFlags::ERRQUEUE, &control(1, 1))
-            .expect("in flight");
-        assert_eq!((reaped.sends, reaped.slots), (1, 1));
-        assert_eq!(ring.take().expect("free").index(), 2);
-        let reaped = ring
-            .apply(MsgFlags::ERRQUEUE, &control(u32::MAX, 0))
-            .expect("in flight");
-        assert_eq!((reaped.sends, reaped.slots), (2, 2));
-        assert!(ring.is_idle());
-        assert!(ring.into_region().is_ok());
-        assert_eq!(drops.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn a_drop_in_flight_leaks_the_region_and_an_idle_one_does_not() {
-        let (near, _far) = pair();
-        let drops = Arc::new(AtomicUsize::new(0));
-        let mut busy = ring(&near, &drops, 0);
-        one(&mut busy);
-        let busy = busy.into_region().map(drop).expect_err("in flight");
-        drop(busy);
-        assert_eq!(drops.load(Ordering::Relaxed), 0);
-
-        drop(ring(&near, &drops, 0));
-        assert_eq!(drops.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn a_completion_of_nothing_breaks_the_ring_for_good() {
-        let (near, _far) = pair();
-        let drops = Arc::new(AtomicUsize::new(0));
-        let mut ring = ring(&near, &drops, 0);
-        one(&mut ring);
-        let error = RingError::Mixed(TrackerError::NotSent(1));
-        assert_eq!(ring.apply(MsgFlags::ERRQUEUE, &control(0, 1)), Err(error));
-        assert!(ring.take().is_none());
-        assert_eq!(ring.send(), Err(error));
-        assert_eq!(ring.reap(), Err(error));
-        drop(ring);
-        assert_eq!(drops.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn a_malformed_entry_breaks_the_ring() {
-        let (near, _far) = pair();
-        let drops = Arc::new(AtomicUsize::new(0));
-        let mut ring = ring(&near, &drops, 0);
-        let cut = &control(0, 0)[..20];
-        assert_eq!(
-            ring.apply(MsgFlags::ERRQUEUE, cut),
-            Err(RingError::Malformed(Malformed::DataCut))
-        );
-        assert!(!ring.is_idle());
-    }
-
-    #[test]
-    fn an_entry_that_is_cut_or_from_elsewhere_breaks_the_ring() {
-        for (flags, error) in [
-            (MsgFlags::ERRQUEUE | MsgFlags::CTRUNC, RingError::Truncated),
-            (MsgFlags::empty(), RingError::NotErrorQueue),
-        ] {
-            let (near, _far) = pair();
-            let drops = Arc::new(AtomicUsize::new(0));
-            let mut ring = ring(&near, &drops, 0);
-            one(&mut ring);
-            assert_eq!(ring.apply(flags, &control(0, 0)), Err(error));
-            assert!(ring.take().is_none());
-        }
-    }
-
-    #[test]
-    fn a_full_window_refuses_before_the_send() {
-        let (near, _far) = pair();
-        let drops = Arc::new(AtomicUsize::new(0));
-        let enabled = enable(&near).expect("TCP has it");
-        let region = Counted(vec![0; 100], drops.clone());
-        // SAFETY: as in `ring`.
-        let mut ring = unsafe { Ring::<_, 100, 1>::over(enabled, 0, region) };
-        for _ in 0..64 {
-            one(&mut ring);
-        }
-        ring.take().expect("free").commit(1);
-        assert_eq!(ring.send(), Err(RingError::TrackerFull));
-        assert_eq!(ring.queued(), 1);
-        ring.apply(MsgFlags::ERRQUEUE, &control(0, 0))
-            .expect("in flight");
-        assert_eq!(ring.send(), Ok(1));
+        NOCOPY_MSG_ZEROCOPY_RING_TAKEN.store(false, Ordering::Release);
     }
 }

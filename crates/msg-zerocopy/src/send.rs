@@ -46,6 +46,9 @@ use syscalls::{Sysno, syscall3, syscall6};
 /// the peer receives whatever is there by then, a retransmission too. Closing the socket does not end it: then the end is
 /// not reported at all.
 ///
+/// No [`Ring`](crate::Ring) sends on this socket, by any descriptor of it: the ring would take this send's completion for one
+/// of its own, and give memory back that is still read.
+///
 /// # Kernel
 ///
 /// TCP since Linux 4.14, UDP since 5.0, vsock since 6.7 (claims `zerocopy.socket.tcp`, `zerocopy.socket.vsock`). Copied over loopback at every size on all kernels
@@ -108,7 +111,7 @@ pub unsafe fn send_zerocopy(
 ///
 /// # Safety
 ///
-/// - As [`send_zerocopy`], for the bytes of every piece. The pieces' list, the address and the control bytes are free when
+/// - As [`send_zerocopy`], for the bytes of every piece, and no ring sends on the socket. The pieces' list, the address and the control bytes are free when
 ///   the call returns.
 /// - No control message makes the kernel use other memory. Over TCP, UDP and vsock there is none that could; over RDS some
 ///   carry addresses, which it writes to (`RDS_CMSG_RDMA_ARGS`, the atomic operations).
@@ -199,6 +202,60 @@ pub fn send_copied<'fd>(
             (flags.bits() & !MSG_ZEROCOPY) as usize,
             0,
             0,
+        )
+    }
+}
+
+/// Sends several pieces by copy.
+///
+/// [`sendmsg(2)`](https://man7.org/linux/man-pages/man2/sendmsg.2.html): one call, never retried.
+///
+/// | argument | unit | |
+/// |---|---|---|
+/// | `fd` | | a socket, with `SO_ZEROCOPY` or without |
+/// | `message` | | at most 1024 pieces |
+/// | `flags` | | `MSG_ZEROCOPY` is cleared |
+///
+/// Returns the bytes taken; fewer than given is a success of a stream socket. Takes no id.
+///
+/// # Errors
+///
+/// As [`sendmsg_zerocopy`], without its `ENOBUFS` for pinned memory and without its `EFAULT`.
+///
+/// # Safety
+///
+/// No control message makes the kernel use other memory: see [`sendmsg_zerocopy`].
+///
+/// # Kernel
+///
+/// As [`send_copied`].
+///
+/// # Example
+///
+/// ```no_run
+/// # #[cfg(feature = "std")] {
+/// use nocopy_msg_zerocopy::{IoVec, MsgHdr, SendFlags, sendmsg_copied};
+/// # let socket: std::net::TcpStream = unimplemented!();
+/// let pieces = [IoVec::new(b"head\r\n"), IoVec::new(b"body")];
+/// // SAFETY: there are no control messages.
+/// unsafe { sendmsg_copied(&socket, &MsgHdr::new(&pieces), SendFlags::empty()) }?;
+/// # }
+/// # Ok::<(), nocopy_msg_zerocopy::Errno>(())
+/// ```
+#[inline]
+pub unsafe fn sendmsg_copied<'fd>(
+    fd: impl Into<BorrowedFd<'fd>>,
+    message: &MsgHdr<'_>,
+    flags: SendFlags,
+) -> Result<usize, Errno> {
+    let fd = fd.into();
+    // SAFETY: as in `sendmsg_zerocopy`, and without the flag the kernel keeps nothing of the pieces.
+    unsafe {
+        syscall3(
+            Sysno::sendmsg,
+            fd.to_arg(),
+            core::ptr::from_ref(message).expose_provenance(),
+            (flags.bits() & !MSG_ZEROCOPY) as usize,
         )
     }
 }

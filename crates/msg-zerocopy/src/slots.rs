@@ -1,265 +1,340 @@
-//! The ring's book-keeping: which slot is free, waits or is in flight. The ring's `unsafe` relies on it, so it is plain
-//! computation.
+//! A convenience on top of the ring: one region, cut into slots that are written, sent and written again.
 
-#![forbid(unsafe_code)]
+use crate::buffer::{Buffer, Region};
+use crate::error::{Refused, RingError};
+use crate::flight::Places;
+use crate::owned_fd::OwnedFd;
+use crate::ring::{Reaped, Ring};
+use crate::socket::{IntoSocket, Socket};
+use core::fmt;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ops::Deref;
+use core::ptr::{NonNull, slice_from_raw_parts_mut};
+use core::time::Duration;
 
-use crate::control::Completion;
-use crate::tracker::{Tracker, TrackerError};
-use core::ops::Range;
+/// A part of a region: what a ring of [`Slots`] sends.
+pub struct Part(NonNull<[u8]>);
 
-/// A slot is free if it is not queued and has no sends in flight.
-#[derive(Clone, Copy, Debug, Default)]
-struct State {
-    queued: bool,
-    /// How many bytes are committed, and how many of them are sent.
-    len: usize,
-    sent: usize,
-    in_flight: u32,
-}
+// SAFETY: it stands for bytes that the slots own, which any thread may read.
+unsafe impl Send for Part {}
+// SAFETY: as above.
+unsafe impl Sync for Part {}
 
-impl State {
-    const fn is_free(self) -> bool {
-        !self.queued && self.in_flight == 0
+// SAFETY: a part is made by `Slot::commit`, of memory that its region keeps in place, and the slots write it only when it is gone. They drop
+// the region only if the ring is idle, so a part that is forgotten keeps its bytes.
+unsafe impl Buffer for Part {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: bytes of the region, initialized, and not written while this value lives.
+        unsafe { self.0.as_ref() }
     }
 }
 
-/// `SLOTS` slots, the queue of those that are committed, and whose sends are in flight.
-#[derive(Debug)]
-pub(crate) struct Slots<const SLOTS: usize, const WORDS: usize> {
-    states: [State; SLOTS],
-    /// The slots that are committed and not sent to the end: a circle of indices, in order.
-    queue: [u16; SLOTS],
-    queue_start: usize,
-    queue_len: usize,
-    tracker: Tracker<WORDS>,
-    /// The slot of each id in the window, by the id's remainder.
-    owners: [[u16; 64]; WORDS],
+/// A [`Ring`] over one region of memory that is cut into equal slots, one for each of the ring's places.
+///
+/// Take a slot, fill it, commit it. What it dereferences to, a [`Ring`], tells the rest.
+///
+/// ```no_run
+/// # #[cfg(feature = "std")] {
+/// use nocopy_msg_zerocopy::{Pages, Slots};
+/// use std::{net::TcpStream, time::Duration};
+///
+/// const PATIENCE: Duration = Duration::from_secs(10);
+/// let socket = TcpStream::connect("192.0.2.1:9000")?;
+/// let mut slots = Slots::with_capacity(socket, Pages::new(4 << 20)?, 4)?;
+///
+/// for number in 0..100 {
+///     while slots.free() == 0 {
+///         slots.wait(PATIENCE)?;
+///     }
+///     let mut slot = slots.take().expect("one is free");
+///     slot.fill(number);
+///     let len = slot.len();
+///     slot.commit(len);
+///     slots.send_all(PATIENCE)?;
+/// }
+/// if slots.wait_idle(PATIENCE).is_err() {
+///     slots.abort()?;
+/// }
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Dropped with sends in flight it leaks its region, as a ring leaks its buffers.
+pub struct Slots<
+    R: Region,
+    #[cfg(feature = "std")] P: Places<Part> = crate::ring::Boxed<Part>,
+    #[cfg(not(feature = "std"))] P: Places<Part>,
+    S: Socket = OwnedFd,
+> {
+    ring: Ring<Part, P, S>,
+    /// The region's first byte.
+    first: NonNull<u8>,
+    slot_size: usize,
+    /// Always there, and not touched until the end: a box that is moved or looked at as one claims its bytes for itself.
+    region: MaybeUninit<R>,
 }
 
-impl<const SLOTS: usize, const WORDS: usize> Slots<SLOTS, WORDS> {
-    const SLOTS_FIT: () = assert!(SLOTS > 0 && SLOTS <= 1 << 16, "SLOTS is from 1 to 65536");
+// SAFETY: `first` stands for the region's bytes, which go where the region goes.
+unsafe impl<R: Region + Send, P: Places<Part> + Send, S: Socket + Send> Send for Slots<R, P, S> {}
+// SAFETY: by `&self` nothing is written.
+unsafe impl<R: Region + Sync, P: Places<Part> + Sync, S: Socket + Sync> Sync for Slots<R, P, S> {}
 
-    /// All free, and the id that the next send takes.
-    pub(crate) const fn new(next_id: u32) -> Self {
-        let () = Self::SLOTS_FIT;
-        Self {
-            states: [State {
-                queued: false,
-                len: 0,
-                sent: 0,
-                in_flight: 0,
-            }; SLOTS],
-            queue: [0; SLOTS],
-            queue_start: 0,
-            queue_len: 0,
-            tracker: Tracker::starting_at(next_id),
-            owners: [[0; 64]; WORDS],
+/// A free slot, to be filled: it dereferences to its bytes, which hold what they held when it was last used. Dropped without
+/// [`commit`](Self::commit) it is free again.
+#[must_use = "a slot that is dropped is free again"]
+pub struct Slot<'slots, R: Region, P: Places<Part>, S: Socket> {
+    slots: &'slots mut Slots<R, P, S>,
+    index: usize,
+}
+
+impl<R: Region, P: Places<Part>, S: Socket> Slot<'_, R, P, S> {
+    /// Which slot this is, from 0.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Puts the first `len` bytes, or all if it has fewer, at the end of what is to be sent. With 0 the slot is free again.
+    pub fn commit(self, len: usize) {
+        let part = self.slots.part(self.index);
+        let len = len.min(part.len());
+        if len > 0 {
+            // There is a place: `take` has seen it, and this slot holds the ring since.
+            let pushed = self.slots.ring.push_part(Part(part), 0..len);
+            debug_assert!(pushed.is_ok(), "a slot that is out has a place in the ring");
         }
     }
+}
 
-    /// The sends in flight.
-    pub(crate) const fn tracker(&self) -> &Tracker<WORDS> {
-        &self.tracker
-    }
+impl<R: Region, P: Places<Part>, S: Socket> Deref for Slot<'_, R, P, S> {
+    type Target = [u8];
 
-    /// How many slots wait.
-    pub(crate) const fn queued(&self) -> usize {
-        self.queue_len
-    }
-
-    /// A slot that neither waits nor is in flight.
-    pub(crate) fn free(&self) -> Option<usize> {
-        self.states.iter().position(|slot| slot.is_free())
-    }
-
-    /// Puts the first `len` bytes of a free slot at the end of the queue; 0 leaves it free.
-    pub(crate) fn commit(&mut self, index: usize, len: usize) {
-        if len == 0 {
-            return;
-        }
-        self.states[index] = State {
-            queued: true,
-            len,
-            sent: 0,
-            in_flight: 0,
-        };
-        // A queued slot is not free, so there are never more than SLOTS in the queue.
-        let end = (self.queue_start + self.queue_len) % SLOTS;
-        self.queue[end] = narrow(index);
-        self.queue_len += 1;
-    }
-
-    /// The slot at the front of the queue, and which of its bytes are left to send: at least one.
-    pub(crate) fn front(&self) -> Option<(usize, Range<usize>)> {
-        let index = (self.queue_len > 0).then(|| usize::from(self.queue[self.queue_start]))?;
-        let State { len, sent, .. } = self.states[index];
-        Some((index, sent..len))
-    }
-
-    /// Notes a send of bytes of the front slot that has taken an id. `taken` is what the kernel has taken of them, at least one.
-    ///
-    /// # Errors
-    ///
-    /// - [`TrackerError::Full`]: the window is full, and nothing was noted
-    pub(crate) fn sent(&mut self, taken: usize) -> Result<(), TrackerError> {
-        let id = self.tracker.sent()?;
-        // Without a slot, which does not happen, the id stays in flight: rather a leak than memory given out too early.
-        let Some((index, _)) = self.front() else {
-            return Ok(());
-        };
-        let (word, bit) = Self::place(id);
-        self.owners[word][bit] = narrow(index);
-        self.states[index].in_flight += 1;
-        self.advance(taken);
-        Ok(())
-    }
-
-    /// Notes that bytes of the front slot are sent, and takes it off the queue if they were the last.
-    pub(crate) fn advance(&mut self, taken: usize) {
-        let Some((index, _)) = self.front() else {
-            return;
-        };
-        let slot = &mut self.states[index];
-        slot.sent += taken;
-        if slot.sent == slot.len {
-            slot.queued = false;
-            self.queue_start = (self.queue_start + 1) % SLOTS;
-            self.queue_len -= 1;
-        }
-    }
-
-    /// Notes that sends are complete, and returns how many slots became free.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tracker::complete`], and nothing was noted.
-    pub(crate) fn complete(&mut self, completion: Completion) -> Result<usize, TrackerError> {
-        self.tracker.complete(completion)?;
-        let mut freed = 0;
-        // Every id of the range was in flight, so there are no more than the window has.
-        let mut id = completion.lo;
-        loop {
-            let (word, bit) = Self::place(id);
-            let slot = &mut self.states[usize::from(self.owners[word][bit])];
-            slot.in_flight -= 1;
-            freed += usize::from(slot.is_free());
-            if id == completion.hi {
-                return Ok(freed);
-            }
-            id = id.wrapping_add(1);
-        }
-    }
-
-    const fn place(id: u32) -> (usize, usize) {
-        let index = (id % Tracker::<WORDS>::CAPACITY) as usize;
-        (index / 64, index % 64)
+    fn deref(&self) -> &[u8] {
+        // SAFETY: bytes of the region. The slot is free, so no part of it exists, and this value alone gives access to it.
+        unsafe { self.slots.part(self.index).as_ref() }
     }
 }
 
-/// The index of a slot as it is stored.
-const fn narrow(index: usize) -> u16 {
-    #[expect(clippy::cast_possible_truncation, reason = "SLOTS is at most 2^16")]
-    let index = index as u16;
-    index
+impl<R: Region, P: Places<Part>, S: Socket> core::ops::DerefMut for Slot<'_, R, P, S> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and the kernel does not read it either.
+        unsafe { self.slots.part(self.index).as_mut() }
+    }
 }
 
-#[cfg(test)]
+impl<R: Region, P: Places<Part>, S: Socket> fmt::Debug for Slot<'_, R, P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({}, {} bytes)", self.index, self.slots.slot_size)
+    }
+}
+
+impl<R: Region, P: Places<Part>, S: Socket> fmt::Debug for Slots<R, P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots")
+            .field("slot_size", &self.slot_size)
+            .field("ring", &self.ring)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(feature = "std")]
-mod tests {
-    use super::*;
-    use std::collections::{BTreeMap, VecDeque};
-    use std::vec::Vec;
+impl<R: Region> Slots<R> {
+    /// Cuts a region into `slots` slots, and makes a ring of the socket: see [`Ring::new`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::new`], with the region.
+    pub fn with_capacity(
+        socket: impl IntoSocket,
+        region: R,
+        slots: usize,
+    ) -> Result<Self, Refused<(OwnedFd, R)>> {
+        let places = (0..slots).map(|_| crate::Place::EMPTY).collect();
+        Self::new(socket, region, places)
+    }
+}
 
-    /// Numbers without a pattern that matters (xorshift).
-    struct Numbers(u64);
+impl<R: Region, P: Places<Part>> Slots<R, P> {
+    /// Cuts a region into as many slots as there are places, and makes a ring of the socket: see [`Ring::new`].
+    ///
+    /// Slots of whole pages, aligned to pages, pin no page twice: [`Pages`](crate::Pages).
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::new`], with the region.
+    pub fn new(
+        socket: impl IntoSocket,
+        region: R,
+        places: P,
+    ) -> Result<Self, Refused<(OwnedFd, R)>> {
+        match Ring::new(socket, places) {
+            Ok(ring) => Ok(Self::of(ring, region)),
+            Err(Refused { error, given }) => Err(Refused {
+                error,
+                given: (given, region),
+            }),
+        }
+    }
+}
 
-    impl Numbers {
-        fn below(&mut self, limit: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            usize::try_from(self.0 >> 33).expect("31 bits") % limit
+impl<R: Region, P: Places<Part>, S: Socket> Slots<R, P, S> {
+    /// Cuts a region for a ring that [`Ring::over`] made.
+    pub fn of(ring: Ring<Part, P, S>, region: R) -> Self {
+        let mut region = MaybeUninit::new(region);
+        // SAFETY: just written.
+        let bytes = unsafe { region.assume_init_mut() }.bytes_mut();
+        let slot_size = bytes.len() / ring.capacity();
+        let first = NonNull::from(bytes).cast();
+        Self {
+            ring,
+            first,
+            slot_size,
+            region,
         }
     }
 
-    /// What matters for memory: a slot that is given out as free has no send in flight and does not wait.
-    #[test]
-    fn any_order_of_commits_sends_and_completions_agrees_with_a_model() {
-        for (seed, first) in [(1, 0), (2, u32::MAX - 40), (3, 1 << 31), (4, u32::MAX)] {
-            let mut numbers = Numbers(seed);
-            let mut slots = Slots::<5, 1>::new(first);
-            let mut waiting: VecDeque<(usize, Range<usize>)> = VecDeque::new();
-            let mut flying: BTreeMap<u32, usize> = BTreeMap::new(); // by the distance from the first id
-            let (mut next, mut freed) = (0_u32, 0);
-            for _ in 0..100_000 {
-                match numbers.below(4) {
-                    0 => {
-                        if let Some(index) = slots.free() {
-                            let len = numbers.below(4);
-                            slots.commit(index, len);
-                            if len > 0 {
-                                waiting.push_back((index, 0..len));
-                            }
-                        }
-                    }
-                    1 | 2 if !waiting.is_empty() => {
-                        let (index, left) = waiting.front_mut().expect("not empty");
-                        let taken = numbers.below(left.len()) + 1;
-                        let oldest = flying.first_key_value().map_or(next, |(id, _)| *id);
-                        let copied = numbers.below(8) == 0;
-                        if copied {
-                            slots.advance(taken);
-                        } else if next - oldest >= 64 {
-                            assert_eq!(slots.sent(taken), Err(TrackerError::Full));
-                            continue;
-                        } else {
-                            assert_eq!(slots.sent(taken), Ok(()));
-                            flying.insert(next, *index);
-                            next += 1;
-                        }
-                        left.start += taken;
-                        if left.start == left.end {
-                            waiting.pop_front();
-                        }
-                    }
-                    3 if !flying.is_empty() => {
-                        let lo = *flying.keys().nth(numbers.below(flying.len())).expect("one");
-                        let hi = lo + u32::try_from(numbers.below(3)).expect("small");
-                        let completion = Completion {
-                            lo: first.wrapping_add(lo),
-                            hi: first.wrapping_add(hi),
-                            copied: false,
-                        };
-                        let before: Vec<usize> = flying.values().copied().collect();
-                        let done = slots.complete(completion);
-                        if (lo..=hi).all(|id| flying.contains_key(&id)) {
-                            flying.retain(|id, _| !(lo..=hi).contains(id));
-                            let is_busy = |index: &usize| {
-                                flying.values().any(|it| it == index)
-                                    || waiting.iter().any(|(it, _)| it == index)
-                            };
-                            let mut now_free = before;
-                            now_free.retain(|index| !is_busy(index));
-                            now_free.sort_unstable();
-                            now_free.dedup();
-                            assert_eq!(done, Ok(now_free.len()));
-                            freed += now_free.len();
-                        } else {
-                            assert!(done.is_err());
-                        }
-                    }
-                    _ => {}
-                }
-                let is_busy = |index: usize| {
-                    flying.values().any(|it| *it == index)
-                        || waiting.iter().any(|(it, _)| *it == index)
-                };
-                assert_eq!(slots.free(), (0..5).find(|index| !is_busy(*index)));
-                assert_eq!(slots.front(), waiting.front().cloned());
-                assert_eq!(slots.queued(), waiting.len());
-                assert_eq!(slots.tracker().in_flight() as usize, flying.len());
-            }
-            assert!(freed > 1000 && next > 1000, "{freed} of {next}");
+    /// How many bytes a slot has.
+    #[must_use]
+    pub const fn slot_size(&self) -> usize {
+        self.slot_size
+    }
+
+    /// A slot that neither waits nor is in flight, if there is one.
+    ///
+    /// None as well after an error that is permanent.
+    pub fn take(&mut self) -> Option<Slot<'_, R, P, S>> {
+        self.ring.check().ok()?;
+        let index = self.ring.next_place()?;
+        Some(Slot { slots: self, index })
+    }
+
+    /// The bytes of a slot.
+    fn part(&self, index: usize) -> NonNull<[u8]> {
+        // SAFETY: `index` is below the number of places, so the slot is within the region.
+        let first = unsafe { self.first.add(index * self.slot_size) };
+        let part = slice_from_raw_parts_mut(first.as_ptr(), self.slot_size);
+        // SAFETY: not null, since `first` is not.
+        unsafe { NonNull::new_unchecked(part) }
+    }
+
+    /// The ring's places of finished parts are free again, and with them the slots.
+    fn free_finished(&mut self) {
+        while self.ring.finished().is_some() {}
+    }
+
+    /// See [`Ring::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::send`].
+    pub fn send(&mut self) -> Result<usize, RingError> {
+        self.ring.send()
+    }
+
+    /// See [`Ring::send_or_copy`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::send`].
+    pub fn send_or_copy(&mut self) -> Result<usize, RingError> {
+        let sent = self.ring.send_or_copy();
+        self.free_finished();
+        sent
+    }
+
+    /// See [`Ring::send_all`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::send_all`].
+    pub fn send_all(&mut self, limit: Duration) -> Result<(), RingError> {
+        let sent = self.ring.send_all(limit);
+        self.free_finished();
+        sent
+    }
+
+    /// See [`Ring::reap_all`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::reap`].
+    pub fn reap_all(&mut self) -> Result<Reaped, RingError> {
+        let reaped = self.ring.reap_all();
+        self.free_finished();
+        reaped
+    }
+
+    /// See [`Ring::wait`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::wait`].
+    pub fn wait(&mut self, limit: Duration) -> Result<(), RingError> {
+        let waited = self.ring.wait(limit);
+        self.free_finished();
+        waited
+    }
+
+    /// See [`Ring::wait_idle`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::wait`].
+    pub fn wait_idle(&mut self, limit: Duration) -> Result<(), RingError> {
+        let waited = self.ring.wait_idle(limit);
+        self.free_finished();
+        waited
+    }
+
+    /// See [`Ring::abort`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::abort`].
+    pub fn abort(&mut self) -> Result<Reaped, RingError> {
+        let reaped = self.ring.abort();
+        self.free_finished();
+        reaped
+    }
+
+    /// Ends the slots and returns the region, if nothing is in flight. The socket is closed, and what waits is not sent.
+    ///
+    /// # Errors
+    ///
+    /// The slots themselves: with [`RingError::WindowFull`] if sends are in flight, or with the error that is permanent.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the slots themselves, to be used on"
+    )]
+    pub fn into_region(self) -> Result<R, Refused<Self>> {
+        if !self.is_idle() {
+            return Err(Refused {
+                error: self.ring.check().err().unwrap_or(RingError::WindowFull),
+                given: self,
+            });
+        }
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: dropped once: `this` is not dropped. Its parts go before their region.
+        unsafe { core::ptr::drop_in_place(&raw mut this.ring) };
+        // SAFETY: taken once: `this` is not used and not dropped afterwards.
+        Ok(unsafe { this.region.assume_init_read() })
+    }
+}
+
+/// What the ring tells. What it does is called on the slots, so that finished slots are free.
+impl<R: Region, P: Places<Part>, S: Socket> Deref for Slots<R, P, S> {
+    type Target = Ring<Part, P, S>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.ring
+    }
+}
+
+impl<R: Region, P: Places<Part>, S: Socket> Drop for Slots<R, P, S> {
+    fn drop(&mut self) {
+        if self.is_idle() {
+            // SAFETY: dropped once, here. The parts that are left in the ring are dropped after it: dropping one touches no byte.
+            unsafe { self.region.assume_init_drop() };
         }
     }
 }
