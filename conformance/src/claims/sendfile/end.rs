@@ -5,7 +5,7 @@ use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[
     about_sendfile("sendfile.end.zero", "At the end of a file, past it, and of an empty file, sendfile() returns 0.")
-        .published(&[gvisor("sendfile.cc", "SendFileTest.SendPipeEOF")])
+        .published(&[kernel("mm/filemap.c", "filemap_splice_read"), gvisor("sendfile.cc", "SendFileTest.SendPipeEOF")])
         .tried(|lab, see| {
             let (source, empty, target) = (lab.file(b"abc")?, lab.empty_file()?, lab.empty_file()?);
             for offset in [3, 1000] {

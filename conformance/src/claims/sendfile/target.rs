@@ -73,7 +73,7 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.target.dev-full",
         "sendfile() to /dev/full fails with EINVAL, where write() fails with ENOSPC.",
     )
-    .published(&[kernel("fs/splice.c", "do_splice_from")])
+    .published(&[kernel("fs/splice.c", "do_splice_from"), kernel("drivers/char/mem.c", "full_fops")])
     .about(&[Sysno::sendfile, Sysno::write])
     .tried(|lab, see| {
         let (source, full) = (alias::source(lab)?, Descriptor::open(lab, Fd::DevFull)?);
@@ -94,7 +94,7 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         doc("networking/tls.rst", "Sending TLS application data"),
-        selftest("net/tls.c", "TEST_F(tls, sendfile)"),
+        selftest("net/tls.c", "TEST_F(tls, sendfile), which receives nothing").leaves_open(),
     ])
     .turned_by(REFUSED)
     .modules(sockets::KTLS_MODULES)
@@ -134,7 +134,7 @@ pub const CLAIMS: &[Claim] = &[
         }
         arrives(see, near, &far, &expected)
     }),
-    about_sendfile("sendfile.target.mptcp", "sendfile() sends a file over a multipath TCP connection.")
+    about_sendfile("sendfile.target.mptcp", "sendfile() sends a file to a connected socket of IPPROTO_MPTCP.")
         .published(&[selftest("net/mptcp/mptcp_connect_sendfile.sh", "the whole script")])
         .turned_by(&[lie(What::Skipped), refused(libc::EINVAL)])
         .tried(|lab, see| {
