@@ -19,10 +19,10 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.end.truncated",
         "When the file is truncated to the offset, sendfile() returns 0, not an error.",
     )
-    .published(&[thread(
-        "proftpd/proftpd#591",
-        "at the end of a truncated file sendfile() returns zero, and the server looped",
-    )])
+    .published(&[
+        kernel("mm/filemap.c", "filemap_splice_read"),
+        thread("proftpd/proftpd#591", "at the end of a truncated file sendfile() returns zero, and the server looped"),
+    ])
     .turned_by(&[refused(libc::EIO).after(1)])
     .tried(|lab, see| {
         let bytes = pattern(2 * page());

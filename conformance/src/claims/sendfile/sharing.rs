@@ -38,8 +38,8 @@ const LARGE_FOLIOS: &[Source] = &[CLEARED.denies(), WARNED];
 pub const CLAIMS: &[Claim] = &[
     about_sendfile(
         "sendfile.sharing.truncated-later",
-        "A memfd truncated inside a page after sendfile() to TCP: the receiver reads zeros from there to the end of \
-         that page.",
+        "A memfd without huge pages truncated inside a page after sendfile() to TCP: the receiver reads zeros from \
+         there to the end of that page.",
     )
     .published(&[CLEARED, WARNED])
     .turned_by(&[Lie::bytes(Sysno::read, 0, OLD)])

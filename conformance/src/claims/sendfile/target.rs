@@ -115,6 +115,7 @@ pub const CLAIMS: &[Claim] = &[
         "Over TLS in the kernel, sendfile() after a write() sends parts of a file at odd offsets and lengths.",
     )
     .published(&[
+        doc("networking/tls.rst", "Sending TLS application data"),
         selftest("net/tls.c", "TEST_F(tls, send_then_sendfile)"),
         selftest("net/tls.c", "TEST_F(tls, multi_chunk_sendfile)"),
     ])
