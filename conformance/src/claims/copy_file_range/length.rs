@@ -37,10 +37,7 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.length.overflow",
         "A range that ends past the largest offset, 2^63 - 1, fails with EOVERFLOW.",
     )
-    .published(&[
-        manual("ERRORS, EOVERFLOW"),
-        kernel("fs/read_write.c", "generic_copy_file_checks").denies().since("7.3"),
-    ])
+    .published(&[manual("ERRORS, EOVERFLOW"), kernel("fs/read_write.c", "generic_copy_file_checks").denies()])
     .turned_by(&[refused(libc::EOVERFLOW)])
     .method("Asks for ranges that end past 2^63 and at 2^64, of a file of 3 bytes.")
     .tried(|lab, see| {

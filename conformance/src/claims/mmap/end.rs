@@ -33,11 +33,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.stores",
         "A store past the end of a file, in its last page, does not make it longer, not even after msync(MS_SYNC).",
     )
-    .published(&[
-        man("mmap(2)", "NOTES"),
-        gvisor("mmap.cc", "MMapFileTest.WriteSharedBeyondEnd"),
-        ltp("mmap01.c", "stores past the end, and msync()"),
-    ])
+    .published(&[man("mmap(2)", "NOTES"), ltp("mmap01.c", "stores past the end, and msync()")])
     .about(&[Sysno::msync])
     .turned_by(&[Lie::refused(Sysno::msync, libc::EIO)])
     .except(&[Exception::Of(Sysno::msync, What::Skipped, "the file's length is the same before and after")])
@@ -138,7 +134,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.grown-file",
         "A page past the end of the file can be loaded from once a write has made the file longer.",
     )
-    .published(&[MEASURED, man("mmap(2)", "NOTES").leaves_open()])
+    .published(&[MEASURED, NOTES])
     .about(&[Sysno::pwrite64])
     .turned_by(&[Lie::bytes(Sysno::read, b'b', 0)])
     .tried(|lab, see| {
@@ -213,7 +209,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.grown-last-page",
         "Stores to a file's last page, and past its old end once ftruncate() has extended it, are read from the file.",
     )
-    .published(&[gvisor("mmap.cc", "MMapFileTest.WriteSharedTruncateUp"), man("mmap(2)", "NOTES").leaves_open()])
+    .published(&[gvisor("mmap.cc", "MMapFileTest.WriteSharedTruncateUp"), NOTES])
     .about(&[Sysno::ftruncate])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'x', b'a'), Lie::bytes(Sysno::pread64, b'y', 0)])
     .tried(|lab, see| {

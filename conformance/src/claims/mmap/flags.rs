@@ -18,7 +18,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap() of a file with MAP_SHARED|MAP_PRIVATE succeeds: the value is MAP_SHARED_VALIDATE.",
     )
     .published(&[
-        kernel("include/uapi/linux/mman.h", "MAP_SHARED_VALIDATE").since("7.3"),
+        kernel("include/uapi/linux/mman.h", "MAP_SHARED_VALIDATE"),
         thread(
             "linux-mm, 1562573141-11258-1-git-send-email-zhongjiang@huawei.com",
             "mmap() of a file with both flags succeeds on 4.19; the answer is that this is deliberate",

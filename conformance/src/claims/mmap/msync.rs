@@ -51,11 +51,7 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     about_msync("mmap.msync.locked", "msync(MS_INVALIDATE) of a locked page of a file fails with EBUSY.")
-        .published(&[
-            man("msync(2)", "ERRORS, EBUSY"),
-            ltp("msync03.c", "MS_INVALIDATE of a locked page"),
-            gvisor("mlock.cc", "MlockTest.MsyncInvalidate, of no file").leaves_open(),
-        ])
+        .published(&[man("msync(2)", "ERRORS, EBUSY"), ltp("msync03.c", "MS_INVALIDATE of a locked page")])
         .sharing(&[Resource::UserMemlock])
         .except(SAME_PAGES)
         .tried(|lab, see| {

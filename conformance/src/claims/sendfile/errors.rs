@@ -74,7 +74,7 @@ pub const CLAIMS: &[Claim] = &[
         .published(&[
             EAGAIN_OF_MAN,
             commit("bdeb77bc2c40", "fs: sendfile handles O_NONBLOCK of out_fd").denies().since("5.12").until("5.18"),
-            gvisor("sendfile.cc", "SendFileTest.SendPipeWouldBlock, which skips Linux").leaves_open(),
+            gvisor("sendfile.cc", "SendFileTest.SendPipeWouldBlock").leaves_open(),
         ])
         .tried(|lab, see| {
             let source = alias::source(lab)?;

@@ -92,10 +92,7 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.target.ktls",
         "sendfile() sends a file of 50000 bytes over a TCP connection with TLS 1.2 by software in the kernel.",
     )
-    .published(&[
-        doc("networking/tls.rst", "Sending TLS application data"),
-        selftest("net/tls.c", "TEST_F(tls, sendfile), which receives nothing").leaves_open(),
-    ])
+    .published(&[doc("networking/tls.rst", "Sending TLS application data")])
     .turned_by(REFUSED)
     .modules(sockets::KTLS_MODULES)
     .gated(&[gate(

@@ -28,7 +28,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         man("sendfile(2)", "ERRORS, EAGAIN"),
         commit("bdeb77bc2c40", "fs: sendfile handles O_NONBLOCK of out_fd").denies().since("5.12").until("5.18"),
-        gvisor("sendfile.cc", "SendFileTest.SendToFullPipeReturnsEAGAIN, which skips Linux").leaves_open(),
+        gvisor("sendfile.cc", "SendFileTest.SendToFullPipeReturnsEAGAIN").leaves_open(),
     ])
     .sharing(&[Resource::UserPipePages])
     .tried(|lab, see| {
