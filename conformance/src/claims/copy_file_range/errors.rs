@@ -107,9 +107,10 @@ pub const CLAIMS: &[Claim] = &[
         }),
     about_copying(
         "copy-file-range.errors.size-limit",
-        "A copy to a target offset at RLIMIT_FSIZE fails with EFBIG and raises SIGXFSZ.",
+        "A copy to a target offset at RLIMIT_FSIZE fails with EFBIG and raises SIGXFSZ; one that begins below it \
+         copies up to it, without a signal.",
     )
-    .published(&[manual("ERRORS, EFBIG")])
+    .published(&[kernel("fs/read_write.c", "generic_write_check_limits"), manual("ERRORS, EFBIG").leaves_open()])
     .turned_by(&[lie(What::OtherErrno(libc::EINVAL)), lie(What::Swallowed(libc::SIGXFSZ))])
     .tried(|lab, see| {
         let (source, target) = (lab.file(b"abc")?, lab.file(b"01")?);
@@ -191,7 +192,11 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.errors.pidfd",
         "copy_file_range() fails with EINVAL if its source or its target is a pidfd.",
     )
-    .published(&[NOT_REGULAR, kernel("fs/libfs.c", "prepare_anon_dentry").denies().since("7.3")])
+    .published(&[
+        NOT_REGULAR.leaves_open(),
+        manual("ERRORS, EXDEV").leaves_open().since("5.19"),
+        kernel("fs/libfs.c", "prepare_anon_dentry").denies(),
+    ])
     .gated(&[gate("6.9", "pidfds have a file system of their own, pidfs", commit("cb12fd8e0dab", "pidfd: add pidfs"))])
     .turned_by(&[
         lie(What::OtherErrno(libc::EXDEV)).where_it(true),

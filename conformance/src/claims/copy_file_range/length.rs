@@ -37,16 +37,14 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.length.overflow",
         "A range that ends past the largest offset, 2^63 - 1, fails with EOVERFLOW.",
     )
-    .published(&[
-        manual("ERRORS, EOVERFLOW"),
-        kernel("fs/read_write.c", "generic_copy_file_checks").denies().since("7.3"),
-    ])
+    .published(&[manual("ERRORS, EOVERFLOW"), kernel("fs/read_write.c", "generic_copy_file_checks").denies()])
     .turned_by(&[refused(libc::EOVERFLOW)])
-    .method("Asks for ranges that end at 2^63 and at 2^64, of a file of 3 bytes.")
+    .method("Asks for ranges that end past 2^63 and at 2^64, of a file of 3 bytes.")
     .tried(|lab, see| {
         for (name, from, to, length) in [
-            ("file at 1, file, 2^63 - 1", 1, 0, usize::MAX >> 1),
-            ("file, file at 1, 2^63 - 1", 0, 1, usize::MAX >> 1),
+            ("file at 2, file, 2^63 - 1", 2, 0, usize::MAX >> 1),
+            ("file, file at 2, 2^63 - 1", 0, 2, usize::MAX >> 1),
+            ("file, file, 2^63 + 5", 0, 0, (1 << 63) + 5),
             ("file at 1, file, 2^64 - 1", 1, 0, usize::MAX),
         ] {
             let (source, target) = files(lab)?;

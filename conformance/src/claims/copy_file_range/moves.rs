@@ -1,6 +1,6 @@
 //! The bytes that `copy_file_range` moves.
 
-use super::{about_copying, ltp01, range, refused};
+use super::{about_copying, ltp01, manual, range, refused};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_copying(
@@ -8,7 +8,7 @@ pub const CLAIMS: &[Claim] = &[about_copying(
     "With lengths and offsets around a page boundary, the range of the target gets the bytes of the source; the rest \
      is unchanged.",
 )
-.published(&[ltp01("len_arr, off_arr_values")])
+.published(&[manual("DESCRIPTION"), ltp01("len_arr, off_arr_values")])
 .turned_by(&[Lie::skipped(Sysno::copy_file_range), refused(libc::EINVAL)])
 .method(
     "Copies 11 bytes, a page, one byte less and one more, and two pages and 808 bytes, from and to the offsets 0, 17, \

@@ -10,7 +10,10 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.dev-zero.zeros",
         "/dev/zero can be mapped, shared and private, from 1 byte to 16 pages, and shows zeros until a store.",
     )
-    .published(&[gvisor("mmap.cc", "MMapTest.MapDevZeroSharedMultiplePages, MapDevZeroPrivate")])
+    .published(&[gvisor(
+        "mmap.cc",
+        "MMapTest.MapDevZeroUnaligned, MapDevZeroNoPersistence, MapDevZeroSharedMultiplePages",
+    )])
     .turned_by(&[Lie::refused(Sysno::mmap, libc::ENODEV), Lie::bytes(Sysno::read, 0, b'x')])
     .method("Notes a letter for each page (0: zeros), then those of the first and the last page after stores to them.")
     .tried(|lab, see| {
@@ -32,7 +35,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.dev-zero.apart",
         "Each mapping of /dev/zero has its own pages: a store does not show in another, even of the same descriptor.",
     )
-    .published(&[gvisor("mmap.cc", "MMapTest.MapDevZeroSharedFdNoPersistence")])
+    .published(&[gvisor("mmap.cc", "MMapTest.MapDevZeroSharedFdNoPersistence, MapDevZeroNoPersistence")])
     .turned_by(&[Lie::bytes(Sysno::read, 0, b'z')])
     .tried(|lab, see| {
         let (zero, other) = (Descriptor::open(lab, Fd::DevZero)?, Descriptor::open(lab, Fd::DevZero)?);

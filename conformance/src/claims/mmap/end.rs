@@ -2,7 +2,7 @@
 
 use super::{
     DONE, MAPPED, PRIVATE, READ, SHARED, SIGBUS, SeeMapped, TYPES, WRITE, about_mmap, byte_of, load, map, mapped,
-    on_disks, read_zero_into, store_in_child, sync, truncate,
+    on_disks, read_zero_into, store_in_child, sync, truncate, unmap,
 };
 use crate::claim::source::Source;
 use crate::claims::prelude::*;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const BUGS: Source = man("mmap(2)", "BUGS");
 const ZEROS: Source = man("truncate(2)", "DESCRIPTION");
+const NOTES: Source = man("mmap(2)", "NOTES").leaves_open();
 
 pub const CLAIMS: &[Claim] = &[
     about_mmap("mmap.end.zeros", "In the last page of a mapping, the bytes past the end of the file are zeros.")
@@ -32,7 +33,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.stores",
         "A store past the end of a file, in its last page, does not make it longer, not even after msync(MS_SYNC).",
     )
-    .published(&[man("mmap(2)", "NOTES"), gvisor("mmap.cc", "MMapFileTest.WriteSharedBeyondEnd")])
+    .published(&[man("mmap(2)", "NOTES"), ltp("mmap01.c", "stores past the end, and msync()")])
     .about(&[Sysno::msync])
     .turned_by(&[Lie::refused(Sysno::msync, libc::EIO)])
     .except(&[Exception::Of(Sysno::msync, What::Skipped, "the file's length is the same before and after")])
@@ -52,38 +53,38 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.memfd-keeps-stores",
         "A byte stored past the end of a memfd, in its last page, is in the file once ftruncate() extends it.",
     )
-    .published(&[BUGS.leaves_open(), ZEROS.denies()])
+    .published(&[BUGS.leaves_open(), NOTES, ZEROS.denies()])
     .about(&[Sysno::ftruncate])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'x', 0)])
     .tried(|_lab, see| {
         let file = File::from(sealed_memfd(0)?);
-        stored_past_the_end(&file)?;
-        extended(see, &file, "memfd", 'x')
+        let area = stored_past_the_end(&file)?;
+        extended(see, (&file, area), "memfd", 'x')
     }),
     claim(
         "mmap.end.disk-drops-stores",
-        "On ext4, a byte stored past the end of file reads as zero once ftruncate() extends the file.",
+        "On ext4, a byte stored past the end of the file reads as zero once ftruncate() extends the file.",
     )
-    .published(&[ZEROS, BUGS.leaves_open()])
+    .published(&[ZEROS, NOTES, BUGS.leaves_open()])
     .about(&[Sysno::ftruncate])
     .turned_by(&[Lie::bytes(Sysno::pread64, 0, b'x'), Lie::bytes(Sysno::pread64, b'x', 0)])
     .tried(|lab, see| {
         let (file, name) = file_on(lab, &["ext4"])?;
-        stored_past_the_end(&file)?;
-        extended(see, &file, &name, '0')
+        let area = stored_past_the_end(&file)?;
+        extended(see, (&file, area), &name, '0')
     }),
     claim(
         "mmap.end.disk-synced",
         "On ext4 or xfs, a byte stored past the end is zero after msync(MS_SYNC), also once the file is extended.",
     )
-    .published(&[ZEROS, BUGS.leaves_open()])
+    .published(&[ZEROS, NOTES, BUGS.leaves_open()])
     .about(&[Sysno::ftruncate])
     .turned_by(&[Lie::bytes(Sysno::pread64, 0, b'x'), Lie::bytes(Sysno::read, 0, b'x')])
     .tried(|lab, see| {
         for (file, name) in on_disks(lab)? {
-            let byte = synced_past_the_end(&file)?;
+            let (area, byte) = synced_past_the_end(&file)?;
             see.text(format!("byte of the mapping after msync(), {name}"), byte).says('0');
-            extended(see, &file, &name, '0')?;
+            extended(see, (&file, area), &name, '0')?;
         }
         Ok(())
     }),
@@ -91,13 +92,14 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.memfd-synced",
         "A byte stored past the end of a memfd is zero after msync(MS_SYNC) and ftruncate() that extends the file.",
     )
-    .published(&[ZEROS, BUGS.denies()])
+    .published(&[ZEROS, NOTES, BUGS.denies()])
     .about(&[Sysno::ftruncate])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'x', 0), Lie::bytes(Sysno::pread64, 0, b'x')])
     .tried(|_lab, see| {
         let file = File::from(sealed_memfd(0)?);
-        see.text("byte of the mapping after msync(), memfd", synced_past_the_end(&file)?);
-        extended(see, &file, "memfd", '0')
+        let (area, byte) = synced_past_the_end(&file)?;
+        see.text("byte of the mapping after msync(), memfd", byte);
+        extended(see, (&file, area), "memfd", '0')
     }),
     about_mmap(
         "mmap.end.sigbus",
@@ -132,7 +134,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.grown-file",
         "A page past the end of the file can be loaded from once a write has made the file longer.",
     )
-    .published(&[MEASURED, man("mmap(2)", "NOTES").leaves_open()])
+    .published(&[MEASURED, NOTES])
     .about(&[Sysno::pwrite64])
     .turned_by(&[Lie::bytes(Sysno::read, b'b', 0)])
     .tried(|lab, see| {
@@ -149,7 +151,10 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.mapped-behind",
         "A page can be mapped that begins at the end of its file, shared and private; a store to it raises SIGBUS.",
     )
-    .published(&[gvisor("mmap.cc", "MMapFileTest.MapOffsetBeyondEnd"), man("mmap(2)", "ERRORS, SIGBUS")])
+    .published(&[
+        gvisor("mmap.cc", "MMapFileTest.MapOffsetBeyondEnd, MapSecondToLastPositivePage"),
+        man("mmap(2)", "ERRORS, SIGBUS"),
+    ])
     .turned_by(&[UNHARMED, Lie::refused(Sysno::mmap, libc::EINVAL)])
     .tried(|lab, see| {
         let file = lab.file(&vec![b'a'; page()])?;
@@ -204,7 +209,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.grown-last-page",
         "Stores to a file's last page, and past its old end once ftruncate() has extended it, are read from the file.",
     )
-    .published(&[gvisor("mmap.cc", "MMapFileTest.WriteSharedTruncateUp"), man("mmap(2)", "NOTES").leaves_open()])
+    .published(&[gvisor("mmap.cc", "MMapFileTest.WriteSharedTruncateUp"), NOTES])
     .about(&[Sysno::ftruncate])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'x', b'a'), Lie::bytes(Sysno::pread64, b'y', 0)])
     .tried(|lab, see| {
@@ -233,15 +238,16 @@ fn stored_past_the_end(file: &File) -> Result<usize, Stop> {
     Ok(area)
 }
 
-/// The same, then synchronizes. Returns the byte that the mapping shows.
-fn synced_past_the_end(file: &File) -> Result<String, Stop> {
+/// The same, then synchronizes. Returns the mapping and the byte that it shows.
+fn synced_past_the_end(file: &File) -> Result<(usize, String), Stop> {
     let area = stored_past_the_end(file)?;
     aside(|| sync(area, libc::MS_SYNC)).setup("msync")?;
-    letter(area + PAST)
+    Ok((area, letter(area + PAST)?))
 }
 
-/// Makes a file a page long, and reads the byte that was past its end.
-fn extended(see: &mut Observation, file: &File, name: &str, byte: char) -> Result<(), Stop> {
+/// Unmaps a file, makes it a page long, and reads the byte that was past its end.
+fn extended(see: &mut Observation, (file, area): (&File, usize), name: &str, byte: char) -> Result<(), Stop> {
+    aside(|| unmap(area, page())).setup("munmap")?;
     see.call(format!("ftruncate({name}, a page)"), truncate(file, page())).is(0);
     see.text(format!("byte past the old end, {name}"), byte_of(file, PAST)?).says(byte);
     Ok(())

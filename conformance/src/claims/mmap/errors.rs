@@ -49,16 +49,13 @@ pub const CLAIMS: &[Claim] = &[
         }
         Ok(())
     }),
-    about_mmap(
-        "mmap.errors.proc",
-        "mmap() of a file of /proc, whose file system does not support mapping it, fails with ENODEV.",
-    )
-    .published(&[man("mmap(2)", "ERRORS, ENODEV"), kernel("fs/proc/inode.c", "pde_mmap").denies().since("7.3")])
-    .turned_by(&[Lie::about(Sysno::mmap, What::OtherErrno(libc::ENODEV))])
-    .tried(|lab, see| {
-        let kinds = [Fd::ProcVersion, Fd::ProcMaps, Fd::ProcNet, Fd::ProcKallsyms, Fd::ProcMem];
-        kinds.iter().try_for_each(|kind| tried_on(lab, see, *kind, &[("", PRIVATE)], ENODEV))
-    }),
+    about_mmap("mmap.errors.proc", "mmap() of a file of /proc that cannot be mapped fails with ENODEV.")
+        .published(&[man("mmap(2)", "ERRORS, ENODEV").leaves_open(), kernel("fs/proc/inode.c", "pde_mmap").denies()])
+        .turned_by(&[Lie::about(Sysno::mmap, What::OtherErrno(libc::ENODEV))])
+        .tried(|lab, see| {
+            let kinds = [Fd::ProcVersion, Fd::ProcMaps, Fd::ProcNet, Fd::ProcKallsyms, Fd::ProcMem];
+            kinds.iter().try_for_each(|kind| tried_on(lab, see, *kind, &[("", PRIVATE)], ENODEV))
+        }),
     about_mmap(
         "mmap.errors.no-regular-file",
         "mmap() of a descriptor that does not refer to a regular file fails with EACCES.",
@@ -107,7 +104,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.errors.enomem",
         "mmap() of a file with a length of 2^48 or 2^62 bytes, or of 2^64 less a page plus one, fails with ENOMEM.",
     )
-    .published(&[gvisor("mmap.cc", "MMapTest.HugeLength"), man("mmap(2)", "ERRORS, EINVAL").leaves_open()])
+    .published(&[kernel("mm/mmap.c", "do_mmap, __get_unmapped_area"), man("mmap(2)", "ERRORS, EINVAL").leaves_open()])
     .tried(|lab, see| {
         let (file, most) = (lab.file(b"bytes")?, 0_usize.wrapping_sub(page()) + 1);
         for (name, length) in [("2^48", 1 << 48), ("2^62", 1 << 62), ("2^64 - a page + 1", most)] {

@@ -13,7 +13,8 @@ pub const CLAIMS: &[Claim] = &[
         "MAP_FIXED at an unaligned address fails with EINVAL; without MAP_FIXED such an address is accepted as a hint.",
     )
     .published(&[
-        man("mmap(2)", "DESCRIPTION, MAP_FIXED"),
+        man("mmap(2)", "ERRORS, EINVAL"),
+        man("mmap(2)", "DESCRIPTION"),
         gvisor("mmap.cc", "MMapTest.FixedAlignment, NonFixedAlignment"),
     ])
     .tried(|lab, see| {

@@ -18,7 +18,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap() of a file with MAP_SHARED|MAP_PRIVATE succeeds: the value is MAP_SHARED_VALIDATE.",
     )
     .published(&[
-        kernel("include/uapi/linux/mman.h", "MAP_SHARED_VALIDATE").since("7.3"),
+        kernel("include/uapi/linux/mman.h", "MAP_SHARED_VALIDATE"),
         thread(
             "linux-mm, 1562573141-11258-1-git-send-email-zhongjiang@huawei.com",
             "mmap() of a file with both flags succeeds on 4.19; the answer is that this is deliberate",
@@ -62,7 +62,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.flags.denywrite",
         "mmap() ignores MAP_DENYWRITE and MAP_EXECUTABLE: a file open for writing is mapped and can be written.",
     )
-    .published(&[man("mmap(2)", "DESCRIPTION, MAP_DENYWRITE"), man("mmap(2)", "ERRORS, ETXTBSY").denies()])
+    .published(&[man("mmap(2)", "DESCRIPTION, MAP_DENYWRITE"), man("mmap(2)", "ERRORS, ETXTBSY").denies().until("2.0")])
     .about(&[Sysno::mmap, Sysno::pwrite64])
     .turned_by(&[Lie::refused(Sysno::mmap, libc::EINVAL), Lie::refused(Sysno::pwrite64, libc::ETXTBSY)])
     .tried(|lab, see| {

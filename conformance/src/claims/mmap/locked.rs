@@ -10,7 +10,7 @@ pub const CLAIMS: &[Claim] = &[about_mmap(
     "mmap.locked.counted",
     "mmap(MAP_LOCKED) of four pages of a file adds their size to VmLck of /proc/self/status.",
 )
-.published(&[man("mlock(2)", "VERSIONS, Linux"), man("mmap(2)", "DESCRIPTION, MAP_LOCKED"), ltp("mmap14.c", "run")])
+.published(&[man("mlock(2)", "VERSIONS, Linux"), man("mmap(2)", "DESCRIPTION, MAP_LOCKED")])
 .turned_by(&[Lie::bytes(Sysno::read, b'6', b'7')])
 .sharing(&[Resource::UserMemlock])
 .tried(|lab, see| {

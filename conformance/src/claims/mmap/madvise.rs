@@ -64,7 +64,6 @@ pub const CLAIMS: &[Claim] = &[
         .published(&[
             man("madvise(2)", "ERRORS, EINVAL"),
             ltp("madvise02.c", "MADV_DONTNEED of a locked page of a file"),
-            gvisor("mlock.cc", "MlockTest.MadviseDontneed"),
         ])
         .sharing(&[Resource::UserMemlock])
         .tried(|lab, see| {
@@ -157,11 +156,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.madvise.willneed-anonymous",
         "MADV_WILLNEED of anonymous memory, which maps no file, fails with EBADF.",
     )
-    .published(&[
-        man("madvise(2)", "ERRORS, EBADF"),
-        ltp("madvise02.c", "tcases_filter").denies(),
-        ltp("madvise05.c", "verify_madvise").denies(),
-    ])
+    .published(&[man("madvise(2)", "ERRORS, EBADF"), kernel("mm/madvise.c", "madvise_willneed").denies()])
     .turned_by(&[Lie::refused(Sysno::madvise, libc::EBADF)])
     .except(&[Exception::Of(Sysno::madvise, What::Skipped, "nothing shows whether it has looked for swapped pages")])
     .method("Gives the advice once. It holds on a kernel without CONFIG_SWAP.")
@@ -174,7 +169,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.madvise.populate",
         "MADV_POPULATE_READ of 16 pages of a memfd has all of them in memory when it returns.",
     )
-    .published(&[POPULATE.since("5.14"), selftest("mm/madv_populate.c", "test_populate_read").since("7.3")])
+    .published(&[POPULATE.since("5.14")])
     .gated(KNOWN)
     .turned_by(&[
         Lie::refused(Sysno::madvise, libc::EINVAL).where_it(true),
@@ -212,11 +207,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.madvise.remove",
         "MADV_REMOVE of a memfd makes a hole for a shared mapping; of a private or read-only one it fails with EACCES.",
     )
-    .published(&[
-        man("madvise(2)", "DESCRIPTION, MADV_REMOVE").since("2.6.16"),
-        man("madvise(2)", "ERRORS, EACCES"),
-        ltp("madvise01.c", "MADV_REMOVE of a shared file on tmpfs"),
-    ])
+    .published(&[man("madvise(2)", "DESCRIPTION, MADV_REMOVE").since("2.6.16"), man("madvise(2)", "ERRORS, EACCES")])
     .turned_by(&[
         Lie::skipped(Sysno::madvise).after(2),
         Lie::bytes(Sysno::pread64, 0, b'b'),
@@ -274,7 +265,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.madvise.taken",
         "madvise() accepts 15 kinds of advice for a shared mapping of a file, and sets or clears its flags for them.",
     )
-    .published(&[ltp("madvise01.c", "tcases"), man("madvise(2)", "DESCRIPTION")])
+    .published(&[kernel("mm/madvise.c", "madvise_vma_behavior"), ltp("madvise01.c", "it may be EINVAL").leaves_open()])
     .turned_by(&[Lie::refused(Sysno::madvise, libc::EINVAL), Lie::skipped(Sysno::madvise)])
     .method(
         "Looks at VmFlags in /proc/self/smaps after those of MADV_DONTFORK, DONTDUMP, RANDOM, SEQUENTIAL, NORMAL, \

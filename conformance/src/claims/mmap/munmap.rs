@@ -20,7 +20,11 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.munmap.errors",
         "munmap() fails with EINVAL for length 0 or an unaligned address, and succeeds for a page that is not mapped.",
     )
-    .published(&[man("mmap(2)", "DESCRIPTION, munmap()"), ltp("munmap03.c", "length 0, and an unaligned address")])
+    .published(&[
+        man("mmap(2)", "ERRORS, EINVAL"),
+        man("mmap(2)", "DESCRIPTION, munmap()"),
+        ltp("munmap03.c", "an unaligned address"),
+    ])
     .except(&[Exception::Of(Sysno::munmap, What::Skipped, "of a page that is not mapped there is nothing to unmap")])
     .tried(|lab, see| {
         let (_file, area) = of_letters(lab, 1, READ, PRIVATE)?;
@@ -67,7 +71,11 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.munmap.limit",
         "At the limit of mappings, munmap() of a mapping's middle page fails with ENOMEM, of its last page succeeds.",
     )
-    .published(&[man("mmap(2)", "ERRORS, ENOMEM"), ltp("munmap04.c", "run").since("4.17")])
+    .published(&[
+        kernel("mm/vma.c", "vms_gather_munmap_vmas"),
+        man("mmap(2)", "ERRORS, ENOMEM"),
+        ltp("munmap04.c", "run").since("4.17"),
+    ])
     .turned_by(&[Lie::accepted(Sysno::munmap), Lie::refused(Sysno::munmap, libc::ENOMEM).after(1)])
     .method("Gives every second page of an area another protection until that fails, then unmaps pages of a file.")
     .tried(|lab, see| {

@@ -44,7 +44,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.private.copy-on-store",
         "A store to a private mapping is not in its file, and the page does not show what is written there later.",
     )
-    .published(&[man("mmap(2)", "DESCRIPTION, MAP_PRIVATE"), gvisor("mmap.cc", "MMapFileTest.WritePrivate")])
+    .published(&[kernel("mm/memory.c", "do_cow_fault"), man("mmap(2)", "DESCRIPTION, MAP_PRIVATE").leaves_open()])
     .about(&[Sysno::pread64, Sysno::pwrite64])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'a', b'b'), Lie::bytes(Sysno::read, b'b', b'c')])
     .tried(|lab, see| {

@@ -13,7 +13,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.protection.noexec",
         "For a file on a noexec mount (tmpfs), PROT_EXEC fails with EPERM in mmap() and with EACCES in mprotect().",
     )
-    .published(&[man("mmap(2)", "ERRORS, EPERM"), man("mprotect(2)", "ERRORS, EACCES")])
+    .published(&[kernel("mm/mmap.c", "do_mmap"), man("mmap(2)", "ERRORS, EPERM"), man("mprotect(2)", "ERRORS, EACCES")])
     .about(&[Sysno::mmap, Sysno::mprotect])
     .turned_by(&[
         Lie::accepted(Sysno::mmap),
@@ -70,7 +70,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.protection.read-only-file",
         "mprotect(PROT_WRITE) of a file opened for reading fails with EACCES if mapped shared, succeeds if private.",
     )
-    .published(&[man("mprotect(2)", "ERRORS, EACCES"), ltp("mprotect01.c", "a shared mapping, PROT_WRITE")])
+    .published(&[kernel("mm/mmap.c", "do_mmap"), man("mprotect(2)", "ERRORS, EACCES").leaves_open()])
     .about(&[Sysno::mprotect])
     .turned_by(&[
         Lie::accepted(Sysno::mprotect),
@@ -90,7 +90,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.protection.write-alone",
         "A page of a file that is mapped with PROT_WRITE alone can be read, by a load and by write().",
     )
-    .published(&[man("mmap(2)", "VERSIONS"), gvisor("mmap.cc", "MMapTest.ProtWriteOnlyReadable")])
+    .published(&[kernel("arch/x86/mm/pgprot.c", "protection_map"), man("mmap(2)", "VERSIONS").leaves_open()])
     .turned_by(&[
         Lie::about(Sysno::wait4, What::Output { argument: 1, value: libc::SIGSEGV }),
         Lie::bytes(Sysno::read, b'b', b'x'),

@@ -66,7 +66,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.shared.large",
         "All 4 MiB that a child stores through a shared mapping with PROT_WRITE alone are read from the file.",
     )
-    .published(&[man("mmap(2)", "DESCRIPTION, MAP_SHARED"), gvisor("mmap.cc", "MMapFileTest.Bug38498194")])
+    .published(&[man("mmap(2)", "DESCRIPTION, MAP_SHARED"), ltp("mmap21.c", "run")])
     .turned_by(&[Lie::about(Sysno::pread64, What::Garbled), Lie::bytes(Sysno::pread64, 250, 0)])
     .tried(|lab, see| {
         let (content, file) = (pattern(LARGE), lab.empty_file()?);

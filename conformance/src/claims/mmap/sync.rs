@@ -26,7 +26,7 @@ pub const CLAIMS: &[Claim] = &[
     about_mmap("mmap.sync.disk", "MAP_SYNC of a file on ext4 or xfs that is not on DAX is ignored with MAP_SHARED.")
         .published(&[
             man("mmap(2)", "DESCRIPTION, MAP_SYNC").since("4.15"),
-            kernel("fs/ext4/file.c", "ext4_file_mmap_prepare").denies().since("7.3"),
+            kernel("fs/ext4/file.c", "ext4_file_mmap_prepare").denies(),
         ])
         .turned_by(&[Lie::refused(Sysno::mmap, libc::EOPNOTSUPP).where_it(true)])
         .except(&[Exception::Lacking("no lie makes a mapping that the kernel has refused")])

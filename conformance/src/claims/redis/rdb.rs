@@ -21,6 +21,7 @@ pub const CLAIMS: &[Claim] = &[
     .about(&[Sysno::write])
     .turned_by(&[Lie::returned(Sysno::write, 16 << 20)])
     .varying(&["write(socket whose peer does not read yet, 16 MiB)", "write(socket whose peer reads, 16 MiB)"])
+    .method("The sample has no loop around its write(); that Redis's sockets do not block it does not say.")
     .tried(|_lab, see| {
         let content = pattern(LENGTH);
         for reads in [false, true] {

@@ -5,7 +5,7 @@ use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[
     about_sendfile("sendfile.end.zero", "At the end of a file, past it, and of an empty file, sendfile() returns 0.")
-        .published(&[gvisor("sendfile.cc", "SendFileTest.SendPipeEOF")])
+        .published(&[kernel("mm/filemap.c", "filemap_splice_read"), gvisor("sendfile.cc", "SendFileTest.SendPipeEOF")])
         .tried(|lab, see| {
             let (source, empty, target) = (lab.file(b"abc")?, lab.empty_file()?, lab.empty_file()?);
             for offset in [3, 1000] {
@@ -19,10 +19,10 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.end.truncated",
         "When the file is truncated to the offset, sendfile() returns 0, not an error.",
     )
-    .published(&[thread(
-        "proftpd/proftpd#591",
-        "at the end of a truncated file sendfile() returns zero, and the server looped",
-    )])
+    .published(&[
+        kernel("mm/filemap.c", "filemap_splice_read"),
+        thread("proftpd/proftpd#591", "at the end of a truncated file sendfile() returns zero, and the server looped"),
+    ])
     .turned_by(&[refused(libc::EIO).after(1)])
     .tried(|lab, see| {
         let bytes = pattern(2 * page());

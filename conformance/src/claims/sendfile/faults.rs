@@ -49,8 +49,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_sendfile(
         "sendfile.faults.punched",
-        "Of a memfd sent to a TCP socket and then punched, whole pages stay as sent and a punched half page arrives \
-         as zeros.",
+        "Of a memfd without huge pages, sent to a TCP socket and then punched, whole pages stay as sent and a punched \
+         half page arrives as zeros.",
     )
     .published(&[kernel("mm/truncate.c", "truncate_inode_partial_folio"), man("sendfile(2)", "NOTES").leaves_open()])
     .turned_by(&[Lie::bytes(Sysno::read, b'b', b'z')])

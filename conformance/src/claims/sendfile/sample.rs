@@ -8,7 +8,7 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.sample.file-to-socket",
         "sendfile(socket, file, NULL, size), as in the sample, sends a file of 16 KiB to a TCP socket.",
     )
-    .published(&[seed("3.2"), selftest("net/packetdrill/tcp_sendfile_sendfile-simple.pkt", "the whole test")])
+    .published(&[seed("3.2")])
     .turned_by(&[refused(libc::EINVAL), lie(What::Shortened)])
     .tried(|lab, see| {
         let content = pattern(16 << 10);

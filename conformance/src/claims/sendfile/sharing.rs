@@ -38,8 +38,8 @@ const LARGE_FOLIOS: &[Source] = &[CLEARED.denies(), WARNED];
 pub const CLAIMS: &[Claim] = &[
     about_sendfile(
         "sendfile.sharing.truncated-later",
-        "A memfd truncated inside a page after sendfile() to TCP: the receiver reads zeros from there to the end of \
-         that page.",
+        "A memfd without huge pages truncated inside a page after sendfile() to TCP: the receiver reads zeros from \
+         there to the end of that page.",
     )
     .published(&[CLEARED, WARNED])
     .turned_by(&[Lie::bytes(Sysno::read, 0, OLD)])
@@ -48,8 +48,8 @@ pub const CLAIMS: &[Claim] = &[
         let inside = changed::truncations().filter(|(_, change)| !change.is_of_whole_pages());
         note_changes(see, &[Carrier::Tcp], &*files, inside, |_| true)
     }),
-    row!("sendfile.sharing.pages-memfd", "a memfd", "memfd", &[WARNED], &[]),
-    row!("sendfile.sharing.pages-tmpfs", "a file on tmpfs", "tmpfs", &[WARNED], &[]),
+    row!("sendfile.sharing.pages-memfd", "a memfd without huge pages", "memfd", &[WARNED], &[]),
+    row!("sendfile.sharing.pages-tmpfs", "a file on tmpfs without huge pages", "tmpfs", &[WARNED], &[]),
     row!("sendfile.sharing.pages-ext4", "a file on ext4", "ext4", LARGE_FOLIOS, &["loop", "ext4"]),
     row!("sendfile.sharing.pages-xfs", "a file on xfs", "xfs", LARGE_FOLIOS, &["xfs", "loop"]),
     row!("sendfile.sharing.pages-btrfs", "a file on btrfs", "btrfs", LARGE_FOLIOS, &["btrfs", "loop"]),

@@ -73,7 +73,7 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.target.dev-full",
         "sendfile() to /dev/full fails with EINVAL, where write() fails with ENOSPC.",
     )
-    .published(&[kernel("fs/splice.c", "do_splice_from")])
+    .published(&[kernel("fs/splice.c", "do_splice_from"), kernel("drivers/char/mem.c", "full_fops")])
     .about(&[Sysno::sendfile, Sysno::write])
     .tried(|lab, see| {
         let (source, full) = (alias::source(lab)?, Descriptor::open(lab, Fd::DevFull)?);
@@ -92,10 +92,7 @@ pub const CLAIMS: &[Claim] = &[
         "sendfile.target.ktls",
         "sendfile() sends a file of 50000 bytes over a TCP connection with TLS 1.2 by software in the kernel.",
     )
-    .published(&[
-        doc("networking/tls.rst", "Sending TLS application data"),
-        selftest("net/tls.c", "TEST_F(tls, sendfile)"),
-    ])
+    .published(&[doc("networking/tls.rst", "Sending TLS application data")])
     .turned_by(REFUSED)
     .modules(sockets::KTLS_MODULES)
     .gated(&[gate(
@@ -115,6 +112,7 @@ pub const CLAIMS: &[Claim] = &[
         "Over TLS in the kernel, sendfile() after a write() sends parts of a file at odd offsets and lengths.",
     )
     .published(&[
+        doc("networking/tls.rst", "Sending TLS application data"),
         selftest("net/tls.c", "TEST_F(tls, send_then_sendfile)"),
         selftest("net/tls.c", "TEST_F(tls, multi_chunk_sendfile)"),
     ])
@@ -134,7 +132,7 @@ pub const CLAIMS: &[Claim] = &[
         }
         arrives(see, near, &far, &expected)
     }),
-    about_sendfile("sendfile.target.mptcp", "sendfile() sends a file over a multipath TCP connection.")
+    about_sendfile("sendfile.target.mptcp", "sendfile() sends a file to a connected socket of IPPROTO_MPTCP.")
         .published(&[selftest("net/mptcp/mptcp_connect_sendfile.sh", "the whole script")])
         .turned_by(&[lie(What::Skipped), refused(libc::EINVAL)])
         .tried(|lab, see| {
