@@ -57,8 +57,8 @@ const fn int(value: c_int) -> usize {
 /// # Safety
 ///
 /// - With [`MapFlags::FIXED`], nothing uses what the range held before.
-/// - What the address is then used for: others can change the bytes of a file at any time, through [`MapFlags::PRIVATE`] as well,
-///   so there is no `&[u8]` over them unless all of them refrain. [`Mapping`](crate::Mapping) is for that.
+/// - There is no `&[u8]` over the mapping of a file unless nobody, in any process, writes the file while the slice lives:
+///   [`MapFlags::PRIVATE`] shows their writes as well. [`Mapping`](crate::Mapping) does without one.
 ///
 /// # Kernel
 ///

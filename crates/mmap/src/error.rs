@@ -1,4 +1,4 @@
-//! What an owned mapping can fail with: the kernel's errors, and two that are ours.
+//! What an owned mapping can fail with: the kernel's errors, and four that are ours.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,7 @@ use core::fmt;
 
 use syscalls::Errno;
 
-use crate::flags::{MapFlags, Seals};
+use crate::flags::{Advice, MapFlags, Prot, Seals};
 
 /// Why there is no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub enum MapError {
     Kernel(Errno),
     /// A safe mapping cannot have these flags.
     Flags(MapFlags),
+    /// A mapping that can be read has [`Prot::READ`].
+    Prot(Prot),
+    /// Not for memory that is used at the same time.
+    Advice(Advice),
     /// The file lacks these seals.
     NotSealed(Seals),
 }
@@ -31,6 +35,8 @@ impl fmt::Display for MapError {
         match self {
             Self::Kernel(errno) => errno.fmt(formatter),
             Self::Flags(flags) => write!(formatter, "not for a safe mapping: {flags:?}"),
+            Self::Prot(prot) => write!(formatter, "not readable: {prot:?}"),
+            Self::Advice(advice) => write!(formatter, "not for a safe mapping: {advice:?}"),
             Self::NotSealed(seals) => write!(formatter, "the file is not sealed: {seals:?}"),
         }
     }

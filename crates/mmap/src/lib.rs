@@ -25,7 +25,7 @@
 //! let mapping = Mapping::of_file(5, Prot::READ, MapFlags::PRIVATE, &file, 0)?;
 //!
 //! let mut bytes = [0; 4];
-//! assert_eq!(mapping.read_at(1, &mut bytes), 4);
+//! assert_eq!(mapping.read_at(1, &mut bytes), Ok(4));
 //! assert_eq!(&bytes, b"ello");
 //! # }
 //! # Ok::<(), std::io::Error>(())
@@ -43,6 +43,7 @@ compile_error!("nocopy-mmap is not for s390x, where mmap takes its arguments in 
 extern crate std;
 
 mod abi;
+mod bits;
 mod calls;
 mod error;
 mod fd;

@@ -1,12 +1,15 @@
 //! A mapping that is removed when it is dropped, of memory that others may change.
 
+use core::fmt;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use crate::calls::{mmap, munmap};
+use syscalls::{Errno, Sysno, syscall0, syscall2, syscall6};
+
+use crate::calls::{madvise, mmap, msync, munmap};
 use crate::error::MapError;
 use crate::fd::BorrowedFd;
-use crate::flags::{MapFlags, Prot};
+use crate::flags::{Advice, MapFlags, MsyncFlags, Prot};
 
 /// A mapping of a file, removed by one `munmap` when it is dropped.
 ///
@@ -21,13 +24,12 @@ use crate::flags::{MapFlags, Prot};
 ///
 /// # Faults
 ///
-/// **`SIGBUS` kills the process** when a page is touched that lies past the end of the file, also if somebody has
-/// truncated the file after it was mapped, and when the page cannot be read (disk error, no room on a sparse tmpfs). It is
-/// not caught here. A system call that is given such memory answers `EFAULT` instead (claim
-/// `mmap-write.sample.truncated-efault`). [`Advice::POPULATE_READ`](crate::Advice::POPULATE_READ) asks beforehand, from Linux 6.12
-/// on: of a page that cannot be read it answers `EFAULT` there, and on 6.1 **it never returns**. On every kernel `read` of the
-/// same range asks, too, and answers `EIO`.
-#[derive(Debug)]
+/// **`SIGBUS` kills the process** when a page is touched, by [`as_ptr`](Self::as_ptr) or [`as_slice`](Self::as_slice), that lies past the end of
+/// the file, also if somebody has truncated the file after it was mapped, and when the page cannot be read (disk error, no room on
+/// a sparse tmpfs). It is not caught here. [`read_at`](Self::read_at) and system calls that are given such memory answer `EFAULT`
+/// instead (claim `mmap-write.sample.truncated-efault`). [`Advice::POPULATE_READ`](crate::Advice::POPULATE_READ) asks beforehand, from
+/// Linux 6.12 on: of a page that cannot be read it answers `EFAULT` there, and on 6.1 **it never returns**. On every kernel `read` of
+/// the same range asks, too, and answers `EIO`.
 pub struct Mapping {
     start: NonNull<u8>,
     length: usize,
@@ -35,22 +37,19 @@ pub struct Mapping {
 
 // SAFETY: a mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: through a shared reference the memory is only copied out, by volatile reads, or used at the caller's own risk. Who
-// writes to it from this program, by pointer, keeps these apart from the reads (`as_ptr`, `from_raw`).
+// SAFETY: through a shared reference the memory is only copied out, by the kernel, or used at the caller's own risk.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// The flags that replace nothing and move nothing.
-    const HARMLESS: MapFlags = MapFlags::from_bits_retain(
-        MapFlags::SHARED.bits()
-            | MapFlags::PRIVATE.bits()
-            | MapFlags::SHARED_VALIDATE.bits()
-            | MapFlags::LOCKED.bits()
-            | MapFlags::NORESERVE.bits()
-            | MapFlags::POPULATE.bits()
-            | MapFlags::NONBLOCK.bits()
-            | MapFlags::SYNC.bits(),
-    );
+    const HARMLESS: MapFlags = MapFlags::SHARED
+        .union(MapFlags::PRIVATE)
+        .union(MapFlags::SHARED_VALIDATE)
+        .union(MapFlags::LOCKED)
+        .union(MapFlags::NORESERVE)
+        .union(MapFlags::POPULATE)
+        .union(MapFlags::NONBLOCK)
+        .union(MapFlags::SYNC);
 
     /// Maps a part of a file, wherever there is room. One [`mmap()`], with its arguments in its order.
     ///
@@ -59,6 +58,7 @@ impl Mapping {
     ///
     /// # Errors
     ///
+    /// - [`MapError::Prot`]: without [`Prot::READ`], which [`Mapping::read_at`] needs; nothing was mapped
     /// - [`MapError::Flags`]: other flags than `SHARED`, `PRIVATE`, `SHARED_VALIDATE`, `LOCKED`, `NORESERVE`, `POPULATE`, `NONBLOCK`
     ///   and `SYNC`; nothing was mapped. [`mmap()`] and [`Mapping::from_raw`] are for those
     /// - [`MapError::Kernel`]: as [`mmap()`]; `EINVAL` for an empty file, whose `length` is 0
@@ -73,7 +73,7 @@ impl Mapping {
     /// let size = usize::try_from(file.metadata()?.len()).expect("64 bits");
     /// let mapping = Mapping::of_file(size, Prot::READ, MapFlags::PRIVATE, &file, 0)?;
     /// let mut head = [0; 16];
-    /// let read = mapping.read_at(0, &mut head);
+    /// let read = mapping.read_at(0, &mut head)?;
     /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -84,9 +84,12 @@ impl Mapping {
         fd: impl Into<BorrowedFd<'fd>>,
         offset: u64,
     ) -> Result<Self, MapError> {
-        let harmful = flags.bits() & !Self::HARMLESS.bits();
-        if harmful != 0 {
-            return Err(MapError::Flags(MapFlags::from_bits_retain(harmful)));
+        let harmful = flags - Self::HARMLESS;
+        if !harmful.is_empty() {
+            return Err(MapError::Flags(harmful));
+        }
+        if !prot.contains(Prot::READ) {
+            return Err(MapError::Prot(prot));
         }
         let fd = fd.into();
         // SAFETY: without MAP_FIXED nothing is replaced, and the address goes nowhere but into the mapping.
@@ -99,10 +102,8 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// - `start` and `length` are a mapping as a whole, `start` is a multiple of the page size, and no other code
-    ///   unmaps, moves or replaces it.
-    /// - [`Mapping::read_at`] is safe to call: this program has no `&mut` to the bytes, and no thread of it writes them at the
-    ///   same time. Other processes and the kernel may.
+    /// `start` and `length` are a mapping as a whole, `start` is a multiple of the page size, and no other code unmaps, moves or
+    /// replaces it.
     #[must_use]
     pub const unsafe fn from_raw(start: NonNull<u8>, length: usize) -> Self {
         Self { start, length }
@@ -119,7 +120,7 @@ impl Mapping {
     /// Where the mapping starts, for system calls. Valid until it is dropped.
     ///
     /// A read or write through it is at the caller's own risk: the bytes may change meanwhile, the page may not be there, and
-    /// the protection may not allow it. A write must not happen at the same time as a [`Mapping::read_at`] in another thread.
+    /// the protection may not allow it.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
@@ -137,23 +138,104 @@ impl Mapping {
         self.length == 0
     }
 
-    /// Copies bytes out, from `offset` on, and tells how many: fewer than there is room for where the mapping ends, 0
-    /// past its end.
+    /// Copies bytes out, from `offset` on.
     ///
-    /// While somebody changes the bytes the copy can hold some of the old and some of the new ones. No reference to the
-    /// memory is made.
+    /// [`process_vm_readv(2)`](https://man7.org/linux/man-pages/man2/process_vm_readv.2.html) of this process, and `getpid`: two
+    /// calls, none if there is nothing to copy. The kernel copies, so a page that is not there is an error and not a signal, and
+    /// that the bytes may change meanwhile is no data race of the language: a volatile read of such memory is undefined behaviour
+    /// up to Rust 1.97, because it can trap. The README has what it costs.
     ///
-    /// # Faults
+    /// Returns how many bytes were copied: fewer than there is room for where the mapping ends or a page is not there, 0 past its end.
+    /// While somebody changes the bytes the copy can hold some of the old and some of the new ones.
     ///
-    /// `SIGBUS`, as [above](Self#faults), and `SIGSEGV` without [`Prot::READ`].
-    #[must_use = "the copy may be shorter than the room for it"]
-    pub fn read_at(&self, offset: usize, into: &mut [u8]) -> usize {
+    /// # Errors
+    ///
+    /// - `EFAULT`: the first page is not there: past the end of the file, or it cannot be read
+    /// - `ENOSYS`: a kernel without `CONFIG_CROSS_MEMORY_ATTACH`
+    /// - `EPERM`: a seccomp filter forbids the call
+    ///
+    /// # Kernel
+    ///
+    /// Since Linux 3.2. A process may always read itself.
+    pub fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<usize, Errno> {
         let count = self.length.saturating_sub(offset).min(into.len());
-        if count > 0 {
-            // SAFETY: `offset` is inside the mapping, and so are the `count` bytes from there on.
-            unsafe { copy_out(self.as_ptr().add(offset), &mut into[..count]) };
+        if count == 0 {
+            return Ok(0);
         }
-        count
+        // SAFETY: no argument.
+        let this_process = unsafe { syscall0(Sysno::getpid) }?;
+        // Two `struct iovec`.
+        let local = [into.as_mut_ptr().expose_provenance(), count];
+        let remote = [self.start.as_ptr().expose_provenance() + offset, count];
+        // SAFETY: the kernel reads the two lists, of one piece each, and writes at most `count` bytes to `into`, which has
+        // them, during the call. The other piece is read as another process's memory would be: whatever is there, or an error.
+        unsafe {
+            syscall6(
+                Sysno::process_vm_readv,
+                this_process,
+                local.as_ptr().expose_provenance(),
+                1,
+                remote.as_ptr().expose_provenance(),
+                1,
+                0,
+            )
+        }
+    }
+
+    /// Tells the kernel how the memory will be used. One [`madvise()`] of the whole mapping.
+    ///
+    /// # Errors
+    ///
+    /// - [`MapError::Advice`]: one that changes or removes the bytes, makes a touch fatal, or is for tests of memory errors; the kernel was
+    ///   not asked. [`madvise()`] is for those
+    /// - [`MapError::Kernel`]: as [`madvise()`]
+    pub fn advise(&self, advice: Advice) -> Result<(), MapError> {
+        if !advice.is_harmless() {
+            return Err(MapError::Advice(advice));
+        }
+        // SAFETY: the range is this mapping, and such advice leaves its bytes and protection as they are.
+        Ok(unsafe { madvise(self.as_ptr(), self.length, advice) }?)
+    }
+
+    /// Writes changed pages of a shared mapping to the file. One [`msync()`] of the whole mapping.
+    ///
+    /// # Errors
+    ///
+    /// As [`msync()`].
+    pub fn sync(&self, flags: MsyncFlags) -> Result<(), Errno> {
+        msync(self.as_ptr(), self.length, flags)
+    }
+
+    /// Keeps the pages in memory, and reads them in now.
+    ///
+    /// [`mlock(2)`](https://man7.org/linux/man-pages/man2/mlock.2.html) of the whole mapping: one call, never retried. **Of a page that
+    /// cannot be read it never returns** on some kernels: see [`MapFlags::POPULATE`].
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`: above `RLIMIT_MEMLOCK`, or a part lies past the end of the file
+    /// - `EPERM`: `RLIMIT_MEMLOCK` is 0, and `CAP_IPC_LOCK` is not there
+    /// - `EAGAIN`: some pages could not be locked
+    pub fn lock(&self) -> Result<(), Errno> {
+        // SAFETY: a range of addresses, whose bytes stay as they are.
+        unsafe { syscall2(Sysno::mlock, self.as_ptr().expose_provenance(), self.length) }.map(drop)
+    }
+
+    /// Undoes [`lock`](Self::lock). `munlock`: one call, never retried.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: too many mappings.
+    pub fn unlock(&self) -> Result<(), Errno> {
+        // SAFETY: as in `lock`.
+        unsafe {
+            syscall2(
+                Sysno::munlock,
+                self.as_ptr().expose_provenance(),
+                self.length,
+            )
+        }
+        .map(drop)
     }
 
     /// The bytes as a slice.
@@ -170,40 +252,16 @@ impl Mapping {
     }
 }
 
+/// Address and length, without the bytes.
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mapping({:p}, {} bytes)", self.start, self.length)
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours alone, and what borrowed from `self` is gone.
         let _ = unsafe { munmap(self.as_ptr(), self.length) };
-    }
-}
-
-/// Copies bytes that may change at the same time: each is read once, in words where `from` is aligned.
-///
-/// # Safety
-///
-/// `from` is the start of `into.len()` mapped bytes.
-unsafe fn copy_out(mut from: *const u8, into: &mut [u8]) {
-    const WORD: usize = size_of::<u64>();
-    let head = from.align_offset(WORD).min(into.len());
-    let (head, rest) = into.split_at_mut(head);
-    // SAFETY: each step stays within the `into.len()` bytes that the caller vouches for, and `from` is aligned to a word
-    // when words are read: the head ends there, or at the end. Any bytes are a valid u64. A page that is not there is a
-    // signal, which volatile reads happen exactly often enough to raise.
-    unsafe {
-        for byte in head {
-            *byte = from.read_volatile();
-            from = from.add(1);
-        }
-        let mut words = rest.chunks_exact_mut(WORD);
-        for word in &mut words {
-            #[expect(clippy::cast_ptr_alignment, reason = "aligned by the head")]
-            let value = from.cast::<u64>().read_volatile();
-            word.copy_from_slice(&value.to_ne_bytes());
-            from = from.add(WORD);
-        }
-        for byte in words.into_remainder() {
-            *byte = from.read_volatile();
-            from = from.add(1);
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::memfd::fcntl_get_seals;
 ///
 /// # Faults
 ///
-/// A page gets its memory at the first touch. Where there is none left, the kernel ends a process.
+/// A page gets its memory at the first touch. If memory runs out, the OOM killer ends a process, perhaps this one.
 #[derive(Debug)]
 pub struct PrivateAnonymous(Mapping);
 
@@ -52,6 +52,14 @@ impl PrivateAnonymous {
     }
 }
 
+impl PrivateAnonymous {
+    /// The mapping, to be advised or locked.
+    #[must_use]
+    pub const fn mapping(&self) -> &Mapping {
+        &self.0
+    }
+}
+
 impl Deref for PrivateAnonymous {
     type Target = [u8];
 
@@ -79,13 +87,13 @@ impl DerefMut for PrivateAnonymous {
 ///
 /// # Faults
 ///
-/// A hole in the file gets its memory at the first touch. Where there is none left, the kernel ends a process.
+/// A hole in the file gets its memory at the first touch. If memory runs out, the OOM killer ends a process, perhaps this one.
 #[derive(Debug)]
 pub struct SealedMapping(Mapping);
 
 impl SealedMapping {
     /// The seals without which there is no mapping.
-    pub const NEEDED: Seals = Seals::from_bits_retain(Seals::SHRINK.bits() | Seals::WRITE.bits());
+    pub const NEEDED: Seals = Seals::SHRINK.union(Seals::WRITE);
 
     /// Checks the seals and maps all of the file.
     ///
@@ -115,12 +123,20 @@ impl SealedMapping {
     /// ```
     pub fn new<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<Self, MapError> {
         let fd = fd.into();
-        let lacking = Self::NEEDED.bits() & !fcntl_get_seals(fd)?.bits();
-        if lacking != 0 {
-            return Err(MapError::NotSealed(Seals::from_bits_retain(lacking)));
+        let lacking = Self::NEEDED - fcntl_get_seals(fd)?;
+        if !lacking.is_empty() {
+            return Err(MapError::NotSealed(lacking));
         }
         let length = size(fd)?;
         Mapping::of_file(length, Prot::READ, MapFlags::PRIVATE, fd, 0).map(Self)
+    }
+}
+
+impl SealedMapping {
+    /// The mapping, to be advised or locked.
+    #[must_use]
+    pub const fn mapping(&self) -> &Mapping {
+        &self.0
     }
 }
 

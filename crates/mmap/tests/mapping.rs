@@ -1,7 +1,8 @@
 //! The owned mappings: who may look at what, what the end of a file does, and that dropping unmaps.
 
 use nocopy_mmap::{
-    Errno, MapError, MapFlags, Mapping, MemfdFlags, PrivateAnonymous, Prot, memfd_create,
+    Advice, Errno, MapError, MapFlags, Mapping, MemfdFlags, MsyncFlags, PrivateAnonymous, Prot,
+    memfd_create,
 };
 use std::ffi::CString;
 use std::fs::File;
@@ -67,7 +68,7 @@ fn the_descriptor_can_be_closed_before() {
     let mapping = read_only(&file, 5);
     drop(file);
     let mut bytes = [0; 5];
-    assert_eq!(mapping.read_at(0, &mut bytes), 5);
+    assert_eq!(mapping.read_at(0, &mut bytes), Ok(5));
     assert_eq!(&bytes, b"hello");
 }
 
@@ -80,13 +81,13 @@ fn read_at_copies_every_range_of_every_alignment() {
         for room in 0..40 {
             let expected = &content[offset..content.len().min(offset + room)];
             let mut bytes = [0xff; 40];
-            let count = mapping.read_at(offset, &mut bytes[..room]);
+            let count = mapping.read_at(offset, &mut bytes[..room]).expect("mapped");
             assert_eq!(&bytes[..count], expected, "{room} from {offset}");
             assert!(bytes[count..].iter().all(|byte| *byte == 0xff));
         }
     }
-    assert_eq!(mapping.read_at(101, &mut [0]), 0);
-    assert_eq!(mapping.read_at(usize::MAX, &mut [0]), 0);
+    assert_eq!(mapping.read_at(101, &mut [0]), Ok(0));
+    assert_eq!(mapping.read_at(usize::MAX, &mut [0]), Ok(0));
 }
 
 #[test]
@@ -94,9 +95,9 @@ fn a_private_mapping_of_a_file_shows_what_others_write() {
     let file = file("others", b"old");
     let mapping = read_only(&file, 3);
     let mut bytes = [0; 3];
-    assert_eq!(mapping.read_at(0, &mut bytes), 3);
+    assert_eq!(mapping.read_at(0, &mut bytes), Ok(3));
     file.write_all_at(b"new", 0).expect("write");
-    assert_eq!(mapping.read_at(0, &mut bytes), 3);
+    assert_eq!(mapping.read_at(0, &mut bytes), Ok(3));
     assert_eq!(&bytes, b"new", "which is why it is not a slice");
     // SAFETY: nobody has the file but this test, which does not write any more.
     assert_eq!(unsafe { mapping.as_slice() }, b"new");
@@ -114,7 +115,7 @@ fn the_offset_and_the_protection_arrive() {
     )
     .expect("mmap");
     let mut byte = [0];
-    assert_eq!(mapping.read_at(0, &mut byte), 1);
+    assert_eq!(mapping.read_at(0, &mut byte), Ok(1));
     assert_eq!(&byte, b"b");
     // SAFETY: inside the mapping, which is writable and has no references to it.
     unsafe { mapping.as_ptr().write_volatile(b'c') };
@@ -160,15 +161,29 @@ fn writing_a_truncated_mapping_is_efault_and_the_process_lives() {
 }
 
 #[test]
-fn touching_a_truncated_mapping_is_sigbus() {
+fn touching_a_truncated_mapping_is_sigbus_and_reading_it_efault() {
     const CHILD: &str = "NOCOPY_MMAP_TOUCH";
-    let name = "touching_a_truncated_mapping_is_sigbus";
+    let name = "touching_a_truncated_mapping_is_sigbus_and_reading_it_efault";
+    let file = file("touched", &vec![b'x'; 2 * UNIT]);
+    let mapping = read_only(&file, 2 * UNIT);
+    let mut bytes = vec![0; 2 * UNIT];
+    assert_eq!(
+        mapping.read_at(0, &mut bytes),
+        Ok(2 * UNIT),
+        "while the file is whole"
+    );
+    file.set_len(UNIT as u64).expect("truncate");
+    bytes.fill(0);
+    assert_eq!(
+        mapping.read_at(0, &mut bytes),
+        Ok(UNIT),
+        "up to the page that is gone"
+    );
+    assert!(bytes[..UNIT].iter().all(|byte| *byte == b'x') && bytes[UNIT] == 0);
+    assert_eq!(mapping.read_at(UNIT, &mut bytes), Err(Errno::EFAULT));
     if std::env::var_os(CHILD).is_some() {
-        let file = file("touched", b"x");
-        let mapping = read_only(&file, 1);
-        assert_eq!(mapping.read_at(0, &mut [0]), 1, "while the file is whole");
-        file.set_len(0).expect("truncate");
-        let _ = mapping.read_at(0, &mut [0]);
+        // SAFETY: none: this is the touch that the signal answers.
+        let _ = unsafe { mapping.as_ptr().add(UNIT).read_volatile() };
         return;
     }
     let output = Command::new(std::env::current_exe().expect("this program"))
@@ -177,6 +192,46 @@ fn touching_a_truncated_mapping_is_sigbus() {
         .output()
         .expect("a child");
     assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{output:?}");
+}
+
+#[test]
+fn a_mapping_that_cannot_be_read_is_refused_before_the_kernel_is_asked() {
+    let file = file("unreadable", b"x");
+    for prot in [Prot::NONE, Prot::WRITE, Prot::EXEC] {
+        let error =
+            Mapping::of_file(1, prot, MapFlags::SHARED, &file, 0).expect_err("not readable");
+        assert_eq!(error, MapError::Prot(prot));
+    }
+    assert_eq!(mapped("unreadable"), 0);
+}
+
+#[test]
+fn advice_that_changes_bytes_is_refused_and_other_is_taken() {
+    let file = file("advised", &vec![b'x'; UNIT]);
+    let mapping = Mapping::of_file(UNIT, Prot::READ | Prot::WRITE, MapFlags::PRIVATE, &file, 0);
+    let mapping = mapping.expect("mmap");
+    // SAFETY: inside the mapping, which is writable and has no references to it.
+    unsafe { mapping.as_ptr().write_volatile(b'y') };
+    for advice in [
+        Advice::DONTNEED,
+        Advice::REMOVE,
+        Advice::FREE,
+        Advice::GUARD_INSTALL,
+        Advice::HWPOISON,
+    ] {
+        assert_eq!(mapping.advise(advice), Err(MapError::Advice(advice)));
+    }
+    for advice in [Advice::SEQUENTIAL, Advice::WILLNEED, Advice::DONTDUMP] {
+        assert_eq!(mapping.advise(advice), Ok(()));
+    }
+    assert_eq!((mapping.lock(), mapping.unlock()), (Ok(()), Ok(())));
+    assert_eq!(mapping.sync(MsyncFlags::SYNC), Ok(()));
+    let mut byte = [0];
+    assert_eq!(mapping.read_at(0, &mut byte), Ok(1));
+    assert_eq!(&byte, b"y", "the page that was written is still there");
+    let memory = PrivateAnonymous::new(UNIT).expect("mmap");
+    assert_eq!(memory.mapping().lock(), Ok(()));
+    assert!(format!("{memory:?}").len() < 80, "without the bytes");
 }
 
 #[test]
@@ -200,7 +255,7 @@ fn a_mapping_can_be_used_by_other_threads() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut bytes = [0; 5];
-                assert_eq!(mapping.read_at(0, &mut bytes), 5);
+                assert_eq!(mapping.read_at(0, &mut bytes), Ok(5));
                 assert_eq!(&bytes, b"hello");
             });
         }

@@ -86,6 +86,6 @@ pub fn recv_error_queue<'fd>(
     }?;
     Ok(Received {
         control_len: header.control_len,
-        flags: MsgFlags::from_bits(header.flags),
+        flags: MsgFlags::from_bits_retain(header.flags),
     })
 }

@@ -2,64 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use core::ops::{BitOr, BitOrAssign};
-
-macro_rules! flags {
-    ($(#[$doc:meta])* $name:ident { $($(#[$flag_doc:meta])* $flag:ident = $value:expr;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-        #[repr(transparent)]
-        pub struct $name(u32);
-
-        impl $name {
-            $($(#[$flag_doc])* pub const $flag: Self = Self($value);)*
-
-            /// No flag.
-            #[must_use]
-            pub const fn empty() -> Self {
-                Self(0)
-            }
-
-            /// These bits, unknown ones too.
-            #[must_use]
-            pub const fn from_bits(bits: u32) -> Self {
-                Self(bits)
-            }
-
-            /// The bits as the kernel has them.
-            #[must_use]
-            pub const fn bits(self) -> u32 {
-                self.0
-            }
-
-            /// Whether every bit of `other` is set.
-            #[must_use]
-            pub const fn contains(self, other: Self) -> bool {
-                self.0 & other.0 == other.0
-            }
-        }
-
-        impl BitOr for $name {
-            type Output = Self;
-            fn bitor(self, other: Self) -> Self {
-                Self(self.0 | other.0)
-            }
-        }
-
-        impl BitOrAssign for $name {
-            fn bitor_assign(&mut self, other: Self) {
-                self.0 |= other.0;
-            }
-        }
-    };
-}
+use crate::bits::flags;
 
 flags! {
     /// Flags of a send.
     ///
     /// `MSG_ZEROCOPY` is not among them: [`send_zerocopy`](crate::send_zerocopy) and
     /// [`sendmsg_zerocopy`](crate::sendmsg_zerocopy) add it, [`send_copied`](crate::send_copied) clears it.
-    SendFlags {
+    SendFlags(u32) {
         /// `MSG_DONTROUTE`, since Linux 2.0: to directly connected hosts only.
         DONTROUTE = 0x4;
         /// `MSG_DONTWAIT`, since Linux 2.2: this call does not block.
@@ -77,7 +27,7 @@ flags! {
 
 flags! {
     /// `msg_flags`, as `recvmsg` returns them.
-    MsgFlags {
+    MsgFlags(u32) {
         /// `MSG_CTRUNC`: the control buffer was too small. What did not fit is lost.
         CTRUNC = 0x8;
         /// `MSG_TRUNC`: the queued packet's bytes did not fit. Usual here, since none are asked for.

@@ -44,6 +44,7 @@ compile_error!(
 extern crate std;
 
 pub mod abi;
+mod bits;
 mod buffer;
 mod control;
 mod enable;

@@ -5,57 +5,7 @@
 use libc::{c_int, c_uint};
 
 use crate::abi;
-
-macro_rules! flags {
-    ($(#[$doc:meta])* $name:ident($bits:ty) { $($(#[$bit_doc:meta])* $bit:ident = $value:expr;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-        #[repr(transparent)]
-        pub struct $name($bits);
-
-        impl $name {
-            $($(#[$bit_doc])* pub const $bit: Self = Self($value);)*
-
-            /// No flag.
-            #[must_use]
-            pub const fn empty() -> Self {
-                Self(0)
-            }
-
-            /// Any bits, known here or not.
-            #[must_use]
-            pub const fn from_bits_retain(bits: $bits) -> Self {
-                Self(bits)
-            }
-
-            /// The bits as the kernel gets them.
-            #[must_use]
-            pub const fn bits(self) -> $bits {
-                self.0
-            }
-
-            /// Whether all bits of `other` are set.
-            #[must_use]
-            pub const fn contains(self, other: Self) -> bool {
-                self.0 & other.0 == other.0
-            }
-        }
-
-        impl core::ops::BitOr for $name {
-            type Output = Self;
-
-            fn bitor(self, other: Self) -> Self {
-                Self(self.0 | other.0)
-            }
-        }
-
-        impl core::ops::BitOrAssign for $name {
-            fn bitor_assign(&mut self, other: Self) {
-                self.0 |= other.0;
-            }
-        }
-    };
-}
+use crate::bits::flags;
 
 flags! {
     /// Flags of [`splice()`](crate::splice()), [`tee()`](crate::tee()) and the two directions of `vmsplice`.

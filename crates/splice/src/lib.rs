@@ -47,6 +47,7 @@ compile_error!("nocopy-splice is for 64-bit Linux: elsewhere splice has another 
 extern crate std;
 
 mod abi;
+mod bits;
 mod fd;
 mod flags;
 mod iovec;

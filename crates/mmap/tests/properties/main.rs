@@ -106,7 +106,7 @@ fn a_mapping_is_read_as_a_slice_is() {
 
                     let mut buffer = vec![0xee; misaligned + room + 1];
                     let into = &mut buffer[misaligned..misaligned + room];
-                    assert_eq!(mapping.read_at(offset, into), expected.len());
+                    assert_eq!(mapping.read_at(offset, into), Ok(expected.len()));
                     let (before, rest) = buffer.split_at(misaligned);
                     let (read, after) = rest.split_at(expected.len());
                     assert!(read == expected, "other bytes");
