@@ -129,7 +129,8 @@ mod host_only {
 
     #[rstest]
     #[case::everywhere("src/fd.rs", 4)]
-    #[case::where_descriptors_are_made("src/owned_fd.rs", 2)]
+    #[case::where_descriptors_are_owned("src/owned_fd.rs", 3)]
+    #[case::of_flags("src/bits.rs", 3)]
     #[case::of_properties("tests/properties/check.rs", 4)]
     #[case::of_properties_of_files("tests/properties/files.rs", 3)]
     #[case::of_properties_of_transfers("tests/properties/model.rs", 2)]

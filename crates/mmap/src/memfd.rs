@@ -23,7 +23,6 @@ use crate::owned_fd::OwnedFd;
 /// # Errors
 ///
 /// - `EACCES`: neither [`MemfdFlags::NOEXEC_SEAL`] nor [`MemfdFlags::EXEC`], or the latter, where `vm.memfd_noexec` is 2
-/// - `EFAULT`: cannot happen here, `name` is valid
 /// - `EINVAL`: an unknown flag, flags that do not go together, or `name` too long
 /// - `EMFILE`: the process has too many open files
 /// - `ENFILE`: the system has too many open files

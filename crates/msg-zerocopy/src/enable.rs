@@ -1,4 +1,4 @@
-//! `SO_ZEROCOPY`: without it the kernel ignores `MSG_ZEROCOPY` and nothing ever completes, so sending wants a proof.
+//! `SO_ZEROCOPY`: without it the kernel ignores `MSG_ZEROCOPY` and nothing ever completes, so sending asks for a token.
 
 use crate::abi::SO_ZEROCOPY;
 use crate::fd::BorrowedFd;
@@ -6,18 +6,18 @@ use libc::c_int;
 use syscalls::Errno;
 use syscalls::{Sysno, syscall5};
 
-/// Proof that `SO_ZEROCOPY` was on when this was made, and the socket that has it.
+/// A token that says "`SO_ZEROCOPY` is on", and the socket that has it.
 ///
 /// On a socket without the option `MSG_ZEROCOPY` is ignored in silence: the bytes are copied, no notification
-/// comes, and who waits for one waits for ever (claim `zerocopy.sample.flag-only`). Nothing here switches it off
-/// again; a program that does so by other means has that problem back.
+/// comes, and a program that waits for one waits for ever (claim `zerocopy.sample.flag-only`). [`disable`] and
+/// [`Enabled::assume`] can make the token wrong, which is no danger to memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Enabled<'fd> {
     fd: BorrowedFd<'fd>,
 }
 
 impl<'fd> Enabled<'fd> {
-    /// The proof for a socket that has the option already, as one from `accept` has it of its listener.
+    /// The token for a socket that has the option already, as one from `accept` has it of its listener.
     ///
     /// [`getsockopt(2)`](https://man7.org/linux/man-pages/man2/getsockopt.2.html): one call, never retried. `None` if
     /// the option is off.
@@ -31,7 +31,8 @@ impl<'fd> Enabled<'fd> {
         Ok(is_enabled(fd)?.then_some(Self { fd }))
     }
 
-    /// The proof for a socket on which the caller knows the option to be on: for who owns a socket and cannot keep a borrow of it beside.
+    /// The token for a socket on which the caller knows the option to be on. Use this when the socket's owner cannot also hold a
+    /// borrow of it, for example in a struct that stores both.
     ///
     /// No call is made. Where the option is off, the bytes are copied in silence and no notification ever comes.
     #[must_use]
@@ -47,7 +48,7 @@ impl<'fd> Enabled<'fd> {
     }
 }
 
-/// Switches `SO_ZEROCOPY` on, and proves it.
+/// Switches `SO_ZEROCOPY` on, and returns a token that says so.
 ///
 /// [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html): one call, never retried.
 ///
@@ -55,7 +56,7 @@ impl<'fd> Enabled<'fd> {
 /// |---|---|---|
 /// | `fd` | | a TCP or UDP socket over IPv4 or IPv6, RDS, or a vsock socket since Linux 6.7 |
 ///
-/// Returns the proof that [`send_zerocopy`](crate::send_zerocopy) asks for. Switching on what is on is a success.
+/// Returns the token that [`send_zerocopy`](crate::send_zerocopy) asks for. Switching on what is on is a success.
 ///
 /// # Errors
 ///
@@ -85,8 +86,45 @@ impl<'fd> Enabled<'fd> {
 #[inline]
 pub fn enable<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<Enabled<'fd>, Errno> {
     let fd = fd.into();
-    let on: c_int = 1;
-    // SAFETY: `on` is 4 readable bytes, as long as is said; the kernel reads them during the call and does not keep the
+    set(fd, 1)?;
+    Ok(Enabled { fd })
+}
+
+/// Switches `SO_ZEROCOPY` off: from then on sends with the flag are copied in silence, and complete nothing.
+///
+/// [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html): one call, never retried.
+///
+/// | argument | unit | |
+/// |---|---|---|
+/// | `fd` | | as for [`enable`] |
+///
+/// What is in flight completes as before.
+///
+/// # Errors
+///
+/// As [`enable`].
+///
+/// # Kernel
+///
+/// As [`enable`] (claim `zerocopy.option.values`).
+///
+/// # Example
+///
+/// ```no_run
+/// # #[cfg(feature = "std")] {
+/// # let socket: std::net::TcpStream = unimplemented!();
+/// nocopy_msg_zerocopy::disable(&socket)?;
+/// # }
+/// # Ok::<(), nocopy_msg_zerocopy::Errno>(())
+/// ```
+#[inline]
+pub fn disable<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<(), Errno> {
+    set(fd.into(), 0)
+}
+
+#[inline]
+fn set(fd: BorrowedFd<'_>, value: c_int) -> Result<(), Errno> {
+    // SAFETY: `value` is 4 readable bytes, as long as is said; the kernel reads them during the call and does not keep the
     // pointer. Nothing else is a pointer.
     unsafe {
         syscall5(
@@ -94,11 +132,11 @@ pub fn enable<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<Enabled<'fd>, Errno
             fd.to_arg(),
             libc::SOL_SOCKET.cast_unsigned() as usize,
             SO_ZEROCOPY.cast_unsigned() as usize,
-            (&raw const on).expose_provenance(),
+            (&raw const value).expose_provenance(),
             size_of::<c_int>(),
         )
-    }?;
-    Ok(Enabled { fd })
+    }
+    .map(drop)
 }
 
 /// Whether `SO_ZEROCOPY` is on.
@@ -109,7 +147,7 @@ pub fn enable<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<Enabled<'fd>, Errno
 /// |---|---|---|
 /// | `fd` | | a socket of any kind |
 ///
-/// Returns `false` for a socket that cannot have it as well. [`Enabled::check`] returns the proof instead.
+/// Returns `false` for a socket that cannot have it as well. [`Enabled::check`] returns the token instead.
 ///
 /// # Errors
 ///

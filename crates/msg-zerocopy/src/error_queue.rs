@@ -8,6 +8,7 @@ use syscalls::{Sysno, syscall3};
 
 /// What one read of the error queue returned beside the control bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Received {
     /// How many bytes of the control buffer were written.
     pub control_len: usize,
@@ -18,8 +19,8 @@ pub struct Received {
 
 /// Takes one entry from a socket's error queue: its control messages, for [`messages`](crate::messages).
 ///
-/// [`recvmsg(2)`](https://man7.org/linux/man-pages/man2/recvmsg.2.html) with `MSG_ERRQUEUE | MSG_DONTWAIT` and no room
-/// for bytes: one call, never retried.
+/// [`recvmsg(2)`](https://man7.org/linux/man-pages/man2/recvmsg.2.html) with `MSG_ERRQUEUE | MSG_DONTWAIT |
+/// MSG_CMSG_CLOEXEC` and no room for bytes: one call, never retried.
 ///
 /// | argument | unit | |
 /// |---|---|---|
@@ -30,18 +31,17 @@ pub struct Received {
 ///
 /// - [`MsgFlags::ERRQUEUE`] missing: this socket has no error queue and **ordinary data was taken or looked for**
 ///   (`AF_UNIX`, and vsock on 5.10). Nothing in `control` is a completion. Asked of a datagram socket of that kind,
-///   the call loses a datagram. An `AF_UNIX` peer's `SCM_RIGHTS` opens descriptors in this process, which stay open until
-///   somebody closes them: do not ask a socket of unknown kind.
+///   the call loses a datagram. An `AF_UNIX` peer's `SCM_RIGHTS` opens descriptors in this process (closed by `execve`), which stay
+///   open until somebody closes them: do not ask a socket of unknown kind.
 /// - [`MsgFlags::CTRUNC`] set: `control` was too small. The entry is gone from the queue and the completion in it is lost.
 ///
-/// One entry may complete many sends, and more entries may wait: read until `EAGAIN`. When to read: `poll` reports
-/// `POLLERR`, asked for or not. `MSG_PEEK` is not offered, it takes the entry all the same.
+/// One entry may complete many sends, and more entries may wait: read until `EAGAIN`. When to read: `poll` always reports
+/// `POLLERR`, even if it was not requested. There is no `MSG_PEEK`, because on the error queue it removes the entry anyway.
 ///
 /// # Errors
 ///
 /// - `EAGAIN`: the queue is empty
 /// - `EBADF`, `ENOTSOCK`: not open, or not a socket
-/// - `EFAULT`: cannot happen here, `control` is a valid reference
 ///
 /// # Kernel
 ///
@@ -81,7 +81,8 @@ pub fn recv_error_queue<'fd>(
             Sysno::recvmsg,
             fd.to_arg(),
             (&raw mut header).expose_provenance(),
-            (libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT).cast_unsigned() as usize,
+            (libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC).cast_unsigned()
+                as usize,
         )
     }?;
     Ok(Received {

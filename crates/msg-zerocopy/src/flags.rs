@@ -34,5 +34,7 @@ flags! {
         TRUNC = 0x20;
         /// `MSG_ERRQUEUE`: this did come from the error queue.
         ERRQUEUE = 0x2000;
+        /// `MSG_CMSG_CLOEXEC`: as it was asked for; the kernel repeats it.
+        CMSG_CLOEXEC = 0x4000_0000;
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! In layers, each usable without those above it:
 //!
-//! 1. **Raw calls.** [`enable`] and [`is_enabled`] (`SO_ZEROCOPY`), [`send_zerocopy`] and [`sendmsg_zerocopy`],
+//! 1. **Raw calls.** [`enable`], [`disable`] and [`is_enabled`] (`SO_ZEROCOPY`), [`send_zerocopy`] and [`sendmsg_zerocopy`],
 //!    [`send_copied`], [`recv_error_queue`]. Each makes one system call and returns the kernel's own number or errno. The
 //!    sends are `unsafe`: bytes that change before their completion change on the wire.
 //! 2. **A parser** of control messages, [`messages`]: over plain bytes, it cannot panic and loses nothing.
@@ -70,7 +70,7 @@ pub use buffer::{Buffer, Region};
 pub use control::{
     Completion, ExtendedError, Malformed, Message, Messages, Other, messages, put_message,
 };
-pub use enable::{Enabled, enable, is_enabled};
+pub use enable::{Enabled, disable, enable, is_enabled};
 pub use error::{Full, Refused, RingError};
 pub use error_queue::{Received, recv_error_queue};
 pub use fd::BorrowedFd;

@@ -13,7 +13,7 @@ use syscalls::{Sysno, syscall3, syscall6};
 ///
 /// | argument | unit | |
 /// |---|---|---|
-/// | `socket` | | proof that `SO_ZEROCOPY` is on |
+/// | `socket` | | a token that says that `SO_ZEROCOPY` is on |
 /// | `bytes` | bytes | what to send; under about 10 KB copying is cheaper |
 /// | `flags` | | `MSG_ZEROCOPY` is added |
 ///
@@ -95,7 +95,7 @@ pub unsafe fn send_zerocopy(
 ///
 /// | argument | unit | |
 /// |---|---|---|
-/// | `socket` | | proof that `SO_ZEROCOPY` is on |
+/// | `socket` | | a token that says that `SO_ZEROCOPY` is on |
 /// | `message` | | at most 1024 pieces; only they are sent by reference, address and control bytes are copied in the call |
 /// | `flags` | | `MSG_ZEROCOPY` is added |
 ///
@@ -143,7 +143,8 @@ pub unsafe fn sendmsg_zerocopy(
 ) -> Result<usize, Errno> {
     // SAFETY: `message` is a valid user_msghdr whose pointers come from live slices with their lengths, or are null. The
     // kernel only reads there; it keeps none of the pointers but the pages of the pieces, until the completion, which the
-    // caller has promised to wait for. That no control message names other memory, the caller vouches for.
+    // caller has promised to wait for. The caller has
+    // promised that no control message names other memory.
     unsafe {
         syscall3(
             Sysno::sendmsg,

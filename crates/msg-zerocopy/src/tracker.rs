@@ -33,6 +33,10 @@ pub struct Tracker<const WORDS: usize> {
     base: u32,
     /// The id that the next send takes.
     next: u32,
+    /// The id that was the first.
+    first: u32,
+    /// Whether as many ids were taken as there are, so that every one is in the past.
+    has_wrapped: bool,
     in_flight: u32,
     /// The bit of an id, by its remainder, is set while it is in flight.
     bits: [u64; WORDS],
@@ -46,7 +50,7 @@ pub enum TrackerError {
     Full,
     /// A completion names an id that no send has taken: something else sends on this socket.
     NotSent(u32),
-    /// A completion names an id that is complete already. (An id more than 2^31 behind counts as not sent.)
+    /// A completion names an id that is complete already. (One from before the first, or more than 2^31 behind, counts as not sent.)
     AlreadyComplete(u32),
 }
 
@@ -93,6 +97,8 @@ impl<const WORDS: usize> Tracker<WORDS> {
         Self {
             base: next,
             next,
+            first: next,
+            has_wrapped: false,
             in_flight: 0,
             bits: [0; WORDS],
         }
@@ -152,6 +158,7 @@ impl<const WORDS: usize> Tracker<WORDS> {
         let (word, bit) = Self::place(id);
         self.bits[word] |= bit;
         self.next = id.wrapping_add(1);
+        self.has_wrapped |= self.next == self.first;
         self.in_flight += 1;
         Ok(id)
     }
@@ -191,7 +198,9 @@ impl<const WORDS: usize> Tracker<WORDS> {
     }
 
     const fn why_not(&self, id: u32) -> TrackerError {
-        if self.next.wrapping_sub(id).wrapping_sub(1) < 1 << 31 {
+        let ago = self.next.wrapping_sub(id).wrapping_sub(1);
+        let ever = self.next.wrapping_sub(self.first);
+        if ago < 1 << 31 && (self.has_wrapped || ago < ever) {
             TrackerError::AlreadyComplete(id)
         } else {
             TrackerError::NotSent(id)

@@ -3,11 +3,13 @@
 use nocopy_msg_zerocopy::abi::{IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6};
 use nocopy_msg_zerocopy::{
     BorrowedFd, Completion, Enabled, Errno, IoVec, Message, MsgFlags, MsgHdr, SendFlags, Tracker,
-    enable, is_enabled, messages, recv_error_queue, send_copied, send_zerocopy, sendmsg_zerocopy,
+    disable, enable, is_enabled, messages, put_message, recv_error_queue, send_copied,
+    send_zerocopy, sendmsg_copied, sendmsg_zerocopy,
 };
 use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 /// Sent by reference, so it never changes.
@@ -39,7 +41,8 @@ fn wait_for_error<'fd>(fd: impl Into<BorrowedFd<'fd>>) {
 fn next_entry<'fd>(fd: impl Into<BorrowedFd<'fd>>) -> Result<(i32, i32, Completion), Errno> {
     let mut control = [0; 512];
     let received = recv_error_queue(fd, &mut control)?;
-    assert_eq!(received.flags, MsgFlags::ERRQUEUE, "exactly this flag");
+    let flags = MsgFlags::ERRQUEUE | MsgFlags::CMSG_CLOEXEC;
+    assert_eq!(received.flags, flags, "exactly these flags");
     let control = &control[..received.control_len];
     let mut walk = messages(control);
     let Some(Ok(Message::Completion(completion))) = walk.next() else {
@@ -276,4 +279,42 @@ fn a_unix_socket_answers_without_the_error_queue_flag() {
     near.set_nonblocking(true).expect("fcntl");
     let error = near.recv(&mut [0; 64]).expect_err("nothing left");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn switched_off_nothing_completes_any_more() {
+    let (near, _far) = pair("127.0.0.1:0");
+    let token = enable(&near).expect("TCP has it");
+    disable(&near).expect("TCP has it");
+    assert_eq!(is_enabled(&near), Ok(false));
+    // SAFETY: a static never changes and is never freed.
+    let sent = unsafe { send_zerocopy(token, b"copied in silence", SendFlags::NOSIGNAL) };
+    assert_eq!(sent, Ok(17));
+    assert_eq!(
+        recv_error_queue(&near, &mut [0; 128]).expect_err("nothing"),
+        Errno::EAGAIN
+    );
+}
+
+/// A descriptor that an `AF_UNIX` peer sends is not for the programs that are started later.
+#[test]
+fn a_descriptor_that_comes_instead_is_closed_by_execve() {
+    let (near, far) = UnixStream::pair().expect("socketpair");
+    let mut control = [0; 24];
+    let number = near.as_raw_fd().to_ne_bytes();
+    let len = put_message(&mut control, libc::SOL_SOCKET, libc::SCM_RIGHTS, &number).expect("room");
+    let pieces = [IoVec::new(b"x")];
+    let message = MsgHdr::new(&pieces).control(&control[..len]);
+    // SAFETY: the control message names a descriptor and no memory.
+    unsafe { sendmsg_copied(&far, &message, SendFlags::empty()) }.expect("sent");
+    let mut control = [0; 128];
+    let received = recv_error_queue(&near, &mut control).expect("AF_UNIX ignores MSG_ERRQUEUE");
+    assert!(!received.flags.contains(MsgFlags::ERRQUEUE));
+    let Some(Ok(Message::Other(other))) = messages(&control[..received.control_len]).next() else {
+        panic!("no descriptor");
+    };
+    let number = i32::from_ne_bytes(other.data.try_into().expect("one"));
+    // SAFETY: nothing is a pointer.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    assert_eq!(flags, libc::FD_CLOEXEC);
 }

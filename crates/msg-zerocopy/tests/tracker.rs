@@ -32,10 +32,6 @@ impl Model {
             match self.sends.get(self.index(id)) {
                 Some(true) => {}
                 Some(false) => return Err(TrackerError::AlreadyComplete(id)),
-                // Before the first send ever made: behind, so taken for complete.
-                None if (1..=1 << 30).contains(&self.first.wrapping_sub(id)) => {
-                    return Err(TrackerError::AlreadyComplete(id));
-                }
                 None => return Err(TrackerError::NotSent(id)),
             }
             if id == hi {
@@ -158,4 +154,31 @@ fn a_hole_keeps_the_window_until_it_closes() {
     assert_eq!(tracker.in_flight(), 1);
     tracker.complete(done(0, 0)).expect("in flight");
     assert_eq!(tracker.sent(), Ok(64));
+}
+
+#[test]
+fn an_id_before_the_first_was_not_sent() {
+    for first in [0, 7, u32::MAX] {
+        let mut tracker = Tracker::<1>::starting_at(first);
+        let before = first.wrapping_sub(1);
+        let one = |id| Completion {
+            lo: id,
+            hi: id,
+            copied: false,
+        };
+        assert_eq!(
+            tracker.complete(one(before)),
+            Err(TrackerError::NotSent(before))
+        );
+        assert_eq!(tracker.sent(), Ok(first));
+        assert_eq!(tracker.complete(one(first)), Ok(()));
+        assert_eq!(
+            tracker.complete(one(first)),
+            Err(TrackerError::AlreadyComplete(first))
+        );
+        assert_eq!(
+            tracker.complete(one(before)),
+            Err(TrackerError::NotSent(before))
+        );
+    }
 }

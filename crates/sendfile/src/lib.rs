@@ -43,9 +43,9 @@ pub use fd::BorrowedFd;
 pub use syscalls::Errno;
 use syscalls::{Sysno, syscall4};
 
-/// The most bytes that one call moves: `MAX_RW_COUNT` of the kernel for 4 KiB pages, 2 GiB less one page.
+/// The most bytes that one call moves with pages of 4 KiB: 2 GiB less one page, `MAX_RW_COUNT` of the kernel.
 ///
-/// A larger `count`, up to `isize::MAX`, is not an error: it is a short count. Above `isize::MAX` it is `EINVAL`.
+/// With larger pages it is less, `0x7fff_0000` with 64 KiB, so count on what the call returns. A larger `count`, up to `isize::MAX`, is not an error: it is a short count. Above `isize::MAX` it is `EINVAL`.
 pub const MAX_COUNT: usize = 0x7fff_f000;
 
 /// Sends bytes of a file to another descriptor without passing them through user memory.
@@ -70,7 +70,6 @@ pub const MAX_COUNT: usize = 0x7fff_f000;
 ///
 /// - `EAGAIN`: `out_fd` is non-blocking and nothing could be written
 /// - `EBADF`: `in_fd` is not open for reading, `out_fd` not for writing, or one is not open (or `O_PATH`)
-/// - `EFAULT`: cannot happen here, `offset` is a valid reference
 /// - `EFBIG`: `out_fd` is at `RLIMIT_FSIZE` (with `SIGXFSZ`)
 /// - `EINTR`: a signal came before a byte was sent
 /// - `EINVAL`: `out_fd` has `O_APPEND`; `in_fd` cannot be a source (socket, pipe, directory, event descriptor); `count` is above

@@ -29,7 +29,6 @@ pub struct Pipe {
 ///
 /// # Errors
 ///
-/// - `EFAULT`: cannot happen here, the array is ours
 /// - `EINVAL`: an unknown flag
 /// - `EMFILE`: the process has too many open files
 /// - `ENFILE`: the system has too many open files, or the user is above `pipe-user-pages-hard`

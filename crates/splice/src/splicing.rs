@@ -38,7 +38,6 @@ use crate::flags::SpliceFlags;
 ///   wait. The errno does not say which end it was
 /// - `EBADF`: one is not open (or `O_PATH`), `fd_in` is not open for reading, or `fd_out` not for writing; the wrong end of a
 ///   pipe is this too
-/// - `EFAULT`: cannot happen here, the offsets are valid references
 /// - `EFBIG`: `fd_out` is at `RLIMIT_FSIZE` (with `SIGXFSZ`); the bytes stay in the pipe
 /// - `EINTR`: a signal came before a byte was moved
 /// - `EINVAL`: neither is a pipe; both are the same pipe; `fd_out` has `O_APPEND`; an unknown flag; one of the two does not

@@ -98,8 +98,9 @@ impl InFlight {
 
     /// Why a completion of `id` is refused.
     fn refusal(&self, id: u32) -> TrackerError {
-        // An id of the past is one to 2^31 behind the next.
-        if (1..=1 << 31).contains(&self.id(self.sent).wrapping_sub(id)) {
+        // An id of the past was sent, at most 2^31 ago.
+        let ago = u64::from(self.id(self.sent).wrapping_sub(id));
+        if (1..=self.sent.min(1 << 31)).contains(&ago) {
             TrackerError::AlreadyComplete(id)
         } else {
             TrackerError::NotSent(id)
