@@ -192,11 +192,11 @@ pub fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     let mapping = map_file(&file, alias::LENGTH).setup("mmap")?;
     let read_mapping = || {
         let mut bytes = vec![0; alias::LENGTH];
-        let read = mapping.read_at(0, &mut bytes);
+        let read = aside(|| mapping.read_at(0, &mut bytes)).setup("read the mapping")?;
         bytes.truncate(read);
-        bytes
+        Ok::<_, Stop>(bytes)
     };
-    if read_mapping() != [alias::OLD; alias::LENGTH] {
+    if read_mapping()? != [alias::OLD; alias::LENGTH] {
         return Err(Stop::broken("the mapping does not show the file"));
     }
     let sink = Sink::open(lab, kind)?;
@@ -204,7 +204,7 @@ pub fn mmap_write_hops(lab: &Lab, kind: Kind) -> Result<[Sharing; 2], Stop> {
     unsafe { io::write_all_from(&sink, mapping.as_ptr(), alias::LENGTH) }.setup("write")?;
     sink.settle(alias::LENGTH)?;
     alias::change(&file)?;
-    let into_mapping = Sharing::of(&read_mapping())?;
+    let into_mapping = Sharing::of(&read_mapping()?)?;
     let into_sink = Sharing::of(&sink.take(alias::LENGTH)?)?;
     Ok([into_mapping, into_sink])
 }

@@ -1,5 +1,6 @@
 //! `MSG_ZEROCOPY`.
 
+pub(super) mod abort;
 pub(super) mod copies;
 pub(super) mod entries;
 pub(super) mod faults;
@@ -10,6 +11,7 @@ pub(super) mod notify;
 pub(super) mod option;
 pub(super) mod queue;
 pub(super) mod recv;
+pub(super) mod repair;
 pub(super) mod sample;
 pub(super) mod socket;
 pub(super) mod udp;
