@@ -28,6 +28,8 @@ pub struct Source {
     pub name: &'static str,
     /// The place in it: section and errno, heading, function, test case; for a thread, what it reports.
     pub at: &'static str,
+    /// The release whose edition has the text, if it is not the one that was read of all others.
+    pub edition: Option<&'static str>,
     /// What it says about the sentence.
     pub stance: Stance,
     /// The first kernel that it speaks of.
@@ -91,7 +93,7 @@ pub enum Kind {
 }
 
 const fn of(kind: Kind, name: &'static str, at: &'static str) -> Source {
-    Source { kind, name, at, stance: Stance::Asserts, since: None, until: None }
+    Source { kind, name, at, edition: None, stance: Stance::Asserts, since: None, until: None }
 }
 
 /// A section of the source document.
@@ -174,6 +176,13 @@ impl Source {
         self
     }
 
+    /// The text is in an older edition only: that of this release.
+    #[must_use]
+    pub const fn edition(mut self, release: &'static str) -> Self {
+        self.edition = Some(release);
+        self
+    }
+
     /// The first kernel that the source speaks of.
     #[must_use]
     pub const fn since(mut self, release: &'static str) -> Self {
@@ -207,15 +216,16 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, name, at, .. } = self;
+        let Self { kind, name, at, edition, .. } = self;
+        let read = |usual| edition.unwrap_or(usual);
         match kind {
             Kind::Seed => write!(f, "source document, section {name}")?,
             Kind::Measured => f.write_str("measured")?,
             _ if at.is_empty() => f.write_str(name)?,
-            Kind::Man => write!(f, "{name}, {at} ({MAN_PAGES})")?,
-            Kind::Document => write!(f, "Documentation/{name}, {at} ({LINUX})")?,
-            Kind::Selftest => write!(f, "kselftest {name}, {at} ({LINUX})")?,
-            Kind::Kernel => write!(f, "{name}, {at} ({LINUX})")?,
+            Kind::Man => write!(f, "{name}, {at} ({})", read(MAN_PAGES))?,
+            Kind::Document => write!(f, "Documentation/{name}, {at} ({})", read(LINUX))?,
+            Kind::Selftest => write!(f, "kselftest {name}, {at} ({})", read(LINUX))?,
+            Kind::Kernel => write!(f, "{name}, {at} ({})", read(LINUX))?,
             Kind::Ltp => write!(f, "LTP {name}, {at}")?,
             Kind::Gvisor => write!(f, "gVisor {name}, {at}")?,
             Kind::Liburing => write!(f, "liburing {name}, {at}")?,
@@ -255,5 +265,13 @@ mod tests {
     #[case(MEASURED, false, false)]
     fn a_source_is_contradicted_in_its_range_only(#[case] source: Source, #[case] holds: bool, #[case] against: bool) {
         assert_eq!(source.is_contradicted(Series::new(6, 12), holds), against);
+    }
+
+    #[test]
+    fn an_older_edition_is_named() {
+        let source = doc("networking/msg_zerocopy.rst", "Transmission").until("6.2");
+        let place = "Documentation/networking/msg_zerocopy.rst, Transmission";
+        assert_eq!(source.to_string(), format!("{place} ({LINUX}), of Linux up to 6.2"));
+        assert_eq!(source.edition("Linux 5.10").to_string(), format!("{place} (Linux 5.10), of Linux up to 6.2"));
     }
 }

@@ -1,6 +1,6 @@
 //! Functions that experiments of several interfaces share.
 
-use crate::claim::source::ltp;
+use crate::claim::source::{commit, ltp};
 use crate::claim::{Gate, gate};
 use crate::interpose::lie::{Lie, What};
 use crate::interpose::record::aside;
@@ -10,7 +10,7 @@ use crate::lab::pages::page;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::sleeper::{Caller, returned};
 use crate::lab::unnamed::unnamed_file;
-use crate::lab::volumes::Volume;
+use crate::lab::volumes::{Volume, huge_pages_of_memfds};
 use crate::lab::{Lab, danger, io, map_file, open, sockets};
 use crate::routes::{self, Ended, Outcome, Route, Transfer};
 use crate::verdict::{Noted, Observation, Setup, Stop, Value};
@@ -164,6 +164,13 @@ pub fn raised<T>(signal: libc::c_int, call: impl FnOnce() -> T) -> Result<(T, u6
 
 /// The change that allows two devices to be spliced.
 pub const ZERO: Gate = gate("6.7", "/dev/zero and /dev/full can be spliced", ltp("splice08.c", "the test's min_kver"));
+
+/// The change that gives large folios to small files on a tmpfs with the option `huge`.
+pub const HUGE_ON_TMPFS: Gate = gate(
+    "6.14",
+    "with huge=, tmpfs has folios of any size",
+    commit("acd7ccb284b8", "mm: shmem: add large folio support for tmpfs"),
+);
 
 /// The fact that says whether the sink's bytes changed with the file's.
 pub const AFTER_CHANGE: &str = "file changed after the transfer, receiver's bytes";
@@ -319,13 +326,14 @@ pub fn arrived(far: &impl AsFd, expected: &[u8]) -> Result<bool, Stop> {
 /// one folio.
 pub type Files = Box<dyn Fn() -> Result<File, Stop>>;
 
-/// The files of a memfd or of a file system, as [`Volume::mount`] names it.
-pub fn files_of(lab: &Lab, kind: &str) -> Result<Files, Stop> {
+/// The files of a memfd or of a file system, as [`Volume::mount`] names it. Notes [`SHMEM_ENABLED`] of a memfd.
+pub fn files_of(lab: &Lab, see: &mut Observation, kind: &str) -> Result<Files, Stop> {
     let filled = |file: File| match aside(|| io::write(&file, &[OLD; LENGTH])).setup("write a file")? {
         LENGTH => Ok(file),
         count => Err(Stop::broken(format!("{count} bytes were written of {LENGTH}"))),
     };
     if kind == "memfd" {
+        see.text(SHMEM_ENABLED, huge_pages_of_memfds()?);
         return Ok(Box::new(move || filled(File::from(open::sealed_memfd(0)?))));
     }
     let volume = Volume::mount(lab, kind)?;
@@ -334,6 +342,9 @@ pub fn files_of(lab: &Lab, kind: &str) -> Result<Files, Stop> {
         filled(aside(|| unnamed_file(&volume.directory)).setup("create a file")?)
     }))
 }
+
+/// The name of the fact about [`huge_pages_of_memfds`].
+pub const SHMEM_ENABLED: &str = "shmem_enabled";
 
 /// What arrives of a file that is changed after it was given away. A change that the kernel refuses is an error.
 pub fn changed_later(file: &File, carrier: Carrier, change: Change) -> Result<Value, Stop> {

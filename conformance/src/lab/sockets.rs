@@ -48,9 +48,38 @@ pub fn mptcp() -> Result<(TcpStream, TcpStream), Stop> {
         if done == -1 {
             return Err(Stop::from_setup("bind and listen", last_errno()));
         }
-        let near = make()?;
-        connect_from(near, &TcpListener::from(listener))
+        let (near, before) = (make()?, multipath_handshakes());
+        let ends = connect_from(near, &TcpListener::from(listener))?;
+        if !is_multipath(&ends.0, before)? {
+            return Err(Stop::broken("the connection has fallen back to plain TCP"));
+        }
+        Ok(ends)
     })
+}
+
+/// Whether a connection has not fallen back to plain TCP. `before` is the count of handshakes before it was made.
+fn is_multipath(socket: &TcpStream, before: u64) -> Result<bool, Stop> {
+    // `SOL_MPTCP`, and of `include/uapi/linux/mptcp.h`: `MPTCP_INFO`, `mptcpi_flags` and `MPTCP_INFO_FLAG_FALLBACK`.
+    const LEVEL: libc::c_int = 284;
+    const INFO: libc::c_int = 1;
+    const FLAGS: usize = 8;
+    const FALLBACK: u32 = 1;
+    match get_bytes::<12>(socket, LEVEL, INFO) {
+        Ok(info) => Ok(u32::from_ne_bytes(info[FLAGS..].try_into().expect("four bytes")) & FALLBACK == 0),
+        // Plain TCP refuses the option. So does every kernel before Linux 5.16.
+        Err(Errno::EOPNOTSUPP | Errno::ENOPROTOOPT) => Ok(multipath_handshakes() > before),
+        Err(errno) => Err(Stop::from_setup("MPTCP_INFO", errno)),
+    }
+}
+
+/// The number of connections that have been accepted with the options of multipath TCP in this network namespace.
+fn multipath_handshakes() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    let mut lines = text.lines().filter(|line| line.starts_with("MPTcpExt:")).map(str::split_whitespace);
+    let (names, values) = (lines.next(), lines.next());
+    let mut counters = names.into_iter().flatten().zip(values.into_iter().flatten());
+    let found = counters.find(|(name, _)| *name == "MPCapableACKRX");
+    found.and_then(|(_, count)| count.parse().ok()).unwrap_or(0)
 }
 
 /// The address of a port of IPv4 loopback, and its length.
@@ -317,6 +346,14 @@ pub fn resize_buffer(fd: &impl AsFd, name: libc::c_int, size: libc::c_int) -> Re
         return Err(Stop::broken("a socket's buffer has the size that it had"));
     }
     Ok(())
+}
+
+/// The number of bytes that a vsock socket holds for its reader: `SO_VM_SOCKETS_BUFFER_SIZE` of
+/// `include/uapi/linux/vm_sockets.h`.
+pub fn vsock_buffer(fd: &impl AsFd) -> Result<u64, Stop> {
+    const BUFFER_SIZE: libc::c_int = 0;
+    let size = aside(|| get_bytes(fd, libc::AF_VSOCK, BUFFER_SIZE)).setup("the size of a vsock buffer")?;
+    Ok(u64::from_ne_bytes(size))
 }
 
 /// Turns Nagle's algorithm off, so that small writes are sent at once.

@@ -71,7 +71,8 @@ impl Volume {
     /// The experiment must have only one thread so far. It may be in a new user and mount namespace afterwards.
     pub fn mount(lab: &Lab, kind: &str) -> Result<Self, Stop> {
         aside(|| match kind {
-            "tmpfs" => Self::of_memory(c"tmpfs", &[(c"size", Some(c"1M"))], true),
+            "tmpfs" => Self::tmpfs(c"1M", c"never"),
+            "tmpfs, huge" => Self::tmpfs(c"16M", c"within_size"),
             "ramfs" => Self::of_memory(c"ramfs", &[], false),
             "hugetlbfs" => {
                 let setting = huge_pages()?;
@@ -119,6 +120,21 @@ impl Volume {
     fn of_memory(name: &CStr, options: &[(&CStr, Option<&CStr>)], is_limited: bool) -> Result<Self, Stop> {
         let mount = mounts::as_allowed(|| mounts::mounted(name, options, 0))?;
         Ok(Self::of_mount(mount, true, is_limited))
+    }
+
+    /// A tmpfs with this use of huge pages, which is `never` where the kernel has no such option.
+    fn tmpfs(size: &CStr, huge: &CStr) -> Result<Self, Stop> {
+        let options = [(c"size", Some(size)), (c"huge", Some(huge))];
+        let mount = mounts::as_allowed(|| match mounts::mounted(c"tmpfs", &options, 0) {
+            Err(Errno::EINVAL) if huge == c"never" => mounts::mounted(c"tmpfs", &options[..1], 0).map(Some),
+            Err(Errno::EINVAL) => Ok(None),
+            mount => mount.map(Some),
+        })?;
+        let mount = mount.ok_or_else(|| {
+            let what = format!("tmpfs does not take huge={}", huge.to_string_lossy());
+            Stop::untestable(Lack::Kernel, what, "use a kernel with CONFIG_TRANSPARENT_HUGEPAGE")
+        })?;
+        Ok(Self::of_mount(mount, true, true))
     }
 
     /// An overlay whose upper and lower layers are on one tmpfs.
@@ -250,6 +266,31 @@ fn huge_pages() -> Result<Option<Setting>, Stop> {
 
 /// A directory that every machine has, and that the experiment does not use. The mount is visible in its mount namespace only.
 const SEEN_BY_NOBODY: &str = "/mnt";
+
+/// The use of huge pages for memfds and other unnamed files of tmpfs: the word that is chosen in `shmem_enabled`.
+///
+/// Untestable if such a file gets huge pages without asking for them.
+pub fn huge_pages_of_memfds() -> Result<String, Stop> {
+    const SETTINGS: &str = "/sys/kernel/mm/transparent_hugepage";
+    let chosen = |directory: &Path| {
+        let text = std::fs::read_to_string(directory.join("shmem_enabled")).unwrap_or_default();
+        text.split(['[', ']']).nth(1).unwrap_or("no such setting").to_owned()
+    };
+    aside(|| {
+        let word = chosen(Path::new(SETTINGS));
+        // Since Linux 6.11 there is one for each size as well.
+        let of_sizes = std::fs::read_dir(SETTINGS).into_iter().flatten().flatten();
+        let words = of_sizes.map(|size| chosen(&size.path())).chain([word.clone()]);
+        match words.into_iter().find(|word| matches!(&**word, "always" | "within_size" | "force")) {
+            None => Ok(word),
+            Some(word) => Err(Stop::untestable(
+                Lack::Device,
+                format!("a memfd has huge pages here: shmem_enabled of {SETTINGS} is {word}"),
+                "write never into the files shmem_enabled there",
+            )),
+        }
+    })
+}
 
 /// Mounts an overlay whose layers are in this directory.
 fn overlay_on(directory: &Path) -> Result<OwnedFd, Errno> {

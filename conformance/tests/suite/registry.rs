@@ -54,6 +54,11 @@ fn every_claim_says_all_about_itself() {
             !measured || !claim.sources.iter().any(asserts),
             "{id}: somebody else asserts it"
         );
+        // A text that was dropped from a document of the kernel is cited with the edition that has it.
+        let dropped = |source: &&Source| source.kind == Kind::Document && source.until.is_some();
+        for source in claim.sources.iter().filter(dropped) {
+            assert!(source.edition.is_some(), "{id}: {source}");
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub const CLAIMS: &[Claim] = &[
         man("pipe(2)", "ERRORS, EMFILE"),
         man("getrlimit(2)", "DESCRIPTION, RLIMIT_NOFILE"),
         ltp("pipe06.c", "run, of pipe()"),
+        kernel("fs/pipe.c", "__do_pipe_flags"),
     ])
     .about(&[Sysno::pipe2])
     .turned_by(&[Lie::about(Sysno::pipe2, What::OtherErrno(libc::ENFILE)), Lie::refused(Sysno::dup, libc::EMFILE)])

@@ -30,7 +30,8 @@ pub const CLAIMS: &[Claim] = &[
         .published(&[
             man("pipe(2)", "DESCRIPTION, O_CLOEXEC"),
             man("pipe(2)", "DESCRIPTION, O_NONBLOCK"),
-            ltp("pipe2_01.c", "no flag, O_CLOEXEC, O_NONBLOCK"),
+            ltp("pipe2_01.c", "F_GETFD with no flag and with O_CLOEXEC"),
+            gvisor("pipe.cc", "PipeTest.Flags, without O_NONBLOCK; Pipe2Test.CloExec"),
         ])
         .about(&[Sysno::pipe2])
         .turned_by(&[Lie::returned(Sysno::fcntl, 0), Lie::refused(Sysno::pipe2, libc::EINVAL).with(1, 0)])

@@ -12,7 +12,7 @@ const PIPE_BUF: usize = 4096;
 pub const CLAIMS: &[Claim] = &[
     claim(
         "pipe.write.whole",
-        "A write() of PIPE_BUF (4096) bytes that do not all fit into an O_NONBLOCK pipe fails with EAGAIN.",
+        "A write() of up to PIPE_BUF (4096) bytes into an O_NONBLOCK pipe takes all of them or fails with EAGAIN.",
     )
     .published(&[man("pipe(7)", "DESCRIPTION, PIPE_BUF")])
     .about(WRITE)

@@ -25,7 +25,7 @@ macro_rules! row {
         .modules($modules)
         .method("Sends a new file of four pages for each change, and changes it before the receiver reads.")
         .tried(|lab, see| {
-            let files = files_of(lab, $kind)?;
+            let files = files_of(lab, see, $kind)?;
             note_changes(see, &[Carrier::Tcp, Carrier::Unix], &*files, CHANGES.iter(), Change::is_of_whole_pages)
         })
     };
@@ -38,18 +38,28 @@ const LARGE_FOLIOS: &[Source] = &[CLEARED.denies(), WARNED];
 pub const CLAIMS: &[Claim] = &[
     about_sendfile(
         "sendfile.sharing.truncated-later",
-        "A memfd without huge pages truncated inside a page after sendfile() to TCP: the receiver reads zeros from \
-         there to the end of that page.",
+        "If a memfd without huge pages is truncated inside a page after sendfile() to TCP, the rest of that page \
+         arrives as zeros.",
     )
     .published(&[CLEARED, WARNED])
     .turned_by(&[Lie::bytes(Sysno::read, 0, OLD)])
+    .varying(&[SHMEM_ENABLED])
     .tried(|lab, see| {
-        let files = files_of(lab, "memfd")?;
+        let files = files_of(lab, see, "memfd")?;
         let inside = changed::truncations().filter(|(_, change)| !change.is_of_whole_pages());
         note_changes(see, &[Carrier::Tcp], &*files, inside, |_| true)
     }),
-    row!("sendfile.sharing.pages-memfd", "a memfd without huge pages", "memfd", &[WARNED], &[]),
+    row!("sendfile.sharing.pages-memfd", "a memfd without huge pages", "memfd", &[WARNED], &[])
+        .varying(&[SHMEM_ENABLED]),
     row!("sendfile.sharing.pages-tmpfs", "a file on tmpfs without huge pages", "tmpfs", &[WARNED], &[]),
+    row!(
+        "sendfile.sharing.pages-tmpfs-huge",
+        "a file on tmpfs with huge=within_size",
+        "tmpfs, huge",
+        LARGE_FOLIOS,
+        &[]
+    )
+    .gated(&[HUGE_ON_TMPFS]),
     row!("sendfile.sharing.pages-ext4", "a file on ext4", "ext4", LARGE_FOLIOS, &["loop", "ext4"]),
     row!("sendfile.sharing.pages-xfs", "a file on xfs", "xfs", LARGE_FOLIOS, &["xfs", "loop"]),
     row!("sendfile.sharing.pages-btrfs", "a file on btrfs", "btrfs", LARGE_FOLIOS, &["btrfs", "loop"]),

@@ -35,7 +35,10 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         man("sendfile(2)", "NOTES"),
+        man("splice(2)", "NOTES"),
+        man("splice(2)", "ERRORS, EINVAL").denies(),
         ltp("splice07.c", "check_splice: what fails with EBADF or EINVAL").denies(),
+        seed("5.2").denies(),
         seed("3.3"),
         seed("6.1"),
         seed("7.3"),

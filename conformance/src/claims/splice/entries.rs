@@ -10,7 +10,7 @@ const ONE: &[Exception] = &[Exception::Lacking("no lie makes one call of many")]
 pub const CLAIMS: &[Claim] = &[
     about_splice(
         "splice.entries.pipe-64k",
-        "Through a pipe of 16 pages, the default, splice() sends a file of 1 MiB to a TCP socket with one system call.",
+        "Through a pipe of 16 pages, splice() sends a file of 1 MiB to a TCP socket with one system call.",
     )
     .published(&[seed("3.3"), seed("6.1"), seed("performance")])
     .traced()

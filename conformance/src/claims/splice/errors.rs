@@ -9,6 +9,9 @@ use nocopy_splice::splice;
 use std::ffi::CString;
 use std::os::unix::net::UnixStream;
 
+const COREUTILS: &str = "coreutils/coreutils#277";
+const INTO_FILE: Source = kernel("fs/splice.c", "iter_file_splice_write");
+
 pub const CLAIMS: &[Claim] = &[
     about_splice(
         "splice.errors.ebadf",
@@ -78,7 +81,10 @@ pub const CLAIMS: &[Claim] = &[
         "splice() from a pipe into a file at its RLIMIT_FSIZE fails with EFBIG, raises SIGXFSZ, and the bytes stay in \
          the pipe.",
     )
-    .published(&[gvisor("splice.cc", "SpliceTest.FromPipeMaxFileSize")])
+    .published(&[
+        gvisor("splice.cc", "SpliceTest.FromPipeMaxFileSize, which blocks the signal"),
+        kernel("fs/read_write.c", "generic_write_check_limits"),
+    ])
     .tried(|lab, see| {
         let (page, bytes) = (page(), pattern(3 * page()));
         let (file, pipe) = (lab.file(&bytes[..page])?, filled(&bytes)?);
@@ -96,7 +102,8 @@ pub const CLAIMS: &[Claim] = &[
          EINVAL.",
     )
     .published(&[
-        ltp("splice07.c", "check_splice, of sockets into a pipe"),
+        ltp("splice07.c", "TST_FD_UNIX_SOCK into a pipe: EBADF or EINVAL").leaves_open(),
+        kernel("net/ipv4/tcp.c", "tcp_splice_read"),
         kernel("net/unix/af_unix.c", "unix_stream_read_generic"),
     ])
     .tried(|_lab, see| {
@@ -109,8 +116,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.errors.left-in-pipe",
-        "When splice() into a socket fails because an AF_UNIX peer has closed or a TCP peer has reset the connection, \
-         the bytes stay in the pipe.",
+        "When splice() into a socket fails as an AF_UNIX peer has closed (EPIPE) or a TCP peer has sent a reset \
+         (ECONNRESET, then EPIPE), the bytes stay in the pipe.",
     )
     .published(&[kernel("fs/splice.c", "splice_to_socket")])
     .tried(|_lab, see| {
@@ -136,7 +143,7 @@ pub const CLAIMS: &[Claim] = &[
         "When a tmpfs gets full, splice() into its file returns what there was room for; the next fails with ENOSPC, \
          the rest stays.",
     )
-    .published(&[thread("coreutils/coreutils#277", "splice() into a file on a full tmpfs fails with ENOSPC")])
+    .published(&[thread(COREUTILS, "splice() into a file on a full tmpfs fails with ENOSPC"), INTO_FILE])
     .turned_by(&UNLIMITED)
     .sharing(&[Resource::UserPipePages])
     .tried(|_lab, see| {
@@ -150,7 +157,7 @@ pub const CLAIMS: &[Claim] = &[
         "When a FUSE server fails a write with EDQUOT, splice() returns what was written before; the next fails with \
          EDQUOT, the rest stays.",
     )
-    .published(&[thread("coreutils/coreutils#277", "splice() passes on the errors of write()")])
+    .published(&[thread(COREUTILS, "splice() passes on the errors of write()"), INTO_FILE])
     .turned_by(&UNLIMITED)
     .sharing(&[Resource::UserPipePages])
     .modules(fuse::MODULES)

@@ -50,6 +50,8 @@ pub const CLAIMS: &[Claim] = &[
         man("splice(2)", "DESCRIPTION, SPLICE_F_NONBLOCK").leaves_open(),
         thread("golang/go#59041", "a comment reads the page so: the call can block even with the flag").leaves_open(),
         kernel("net/ipv4/tcp.c", "tcp_splice_read"),
+        kernel("net/socket.c", "sock_read_iter"),
+        kernel("fs/splice.c", "splice_to_socket"),
     ])
     .turned_by(&does_not_wait(Sysno::splice))
     .sharing(&[Resource::UserPipePages])
@@ -86,7 +88,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice() accepts SPLICE_F_MOVE, SPLICE_F_NONBLOCK, SPLICE_F_MORE and SPLICE_F_GIFT, each alone and all \
          together.",
     )
-    .published(&[man("splice(2)", "DESCRIPTION"), selftest("net/tls.c", "splice_more")])
+    .published(&[man("splice(2)", "DESCRIPTION"), selftest("net/tls.c", "tls.splice_more, without MOVE")])
     .turned_by(&[Lie::refused(Sysno::splice, libc::EINVAL)])
     .tried(|lab, see| {
         let (source, target, pipe) = (lab.file(b"abcde")?, lab.empty_file()?, pipe()?);
@@ -138,9 +140,9 @@ pub const CLAIMS: &[Claim] = &[
         "With SPLICE_F_GIFT and SPLICE_F_MOVE, pages go from memory through a pipe into a file without a copy.",
     )
     .published(&[
-        man("vmsplice(2)", "DESCRIPTION, SPLICE_F_GIFT"),
+        man("vmsplice(2)", "DESCRIPTION, SPLICE_F_GIFT").leaves_open(),
         man("splice(2)", "DESCRIPTION, SPLICE_F_MOVE").denies().since("2.6.21"),
-        doc("filesystems/splice.rst", "splice API"),
+        doc("filesystems/splice.rst", "splice API").leaves_open(),
     ])
     .about(&[Sysno::splice, Sysno::vmsplice])
     .turned_by(alias::SHARING_LIES)

@@ -74,8 +74,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.length.pipe-room",
-        "One splice() of a cached file moves as much as the empty pipe has room for: 16 pages by default, 1 MiB in a \
-         pipe of 1 MiB.",
+        "One splice() of a cached file moves as much as the empty pipe has room for: 16 pages, or 1 MiB.",
     )
     .published(&[
         man("pipe(7)", "DESCRIPTION, Pipe capacity").leaves_open().since("2.6.35"),
@@ -97,8 +96,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.length.single-bytes",
-        "Single bytes of a file, spliced one by one, fill a pipe after one call for each page of its capacity: 16 by \
-         default.",
+        "Single bytes of a file, spliced one by one, fill a pipe of 16 pages after 16 calls.",
     )
     .published(&[
         gvisor("splice.cc", "SpliceTest.TwoPipesCircular, its comment"),

@@ -85,7 +85,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim("splice.o-direct.memfd", "A memfd, a file on tmpfs, cannot be opened with O_DIRECT: EINVAL.")
         .published(&[
-            thread("libhugetlbfs/libhugetlbfs#68", "tmpfs does not support O_DIRECT"),
+            thread("frugalos/cannyls#10", "on 4.18, open() with O_DIRECT on tmpfs fails with EINVAL").until("6.5"),
             thread("nodejs/node#57047", "on 6.11.10, reading with O_DIRECT works on tmpfs").denies().since("6.11"),
             man("open(2)", "NOTES, O_DIRECT").leaves_open(),
         ])
@@ -111,13 +111,13 @@ pub const CLAIMS: &[Claim] = &[
     row!(
         "overlay",
         "an overlay of directories on tmpfs",
-        &[man("open(2)", "NOTES, O_DIRECT").leaves_open(), kernel("fs/overlayfs/inode.c", "ovl_aops").since("7.3"),]
+        &[man("open(2)", "NOTES, O_DIRECT").leaves_open(), kernel("fs/overlayfs/inode.c", "ovl_aops")]
     )
     .modules(&["overlay"]),
     row!(
         "erofs",
         "erofs that is not compressed",
-        &[man("open(2)", "NOTES, O_DIRECT").leaves_open(), kernel("fs/erofs/data.c", "erofs_aops").since("7.3"),]
+        &[man("open(2)", "NOTES, O_DIRECT").leaves_open(), kernel("fs/erofs/data.c", "erofs_aops")]
     )
     .modules(&["erofs", "loop"])
     .gated(&[gate("5.15", "erofs reads uncompressed files directly", EROFS)]),

@@ -63,8 +63,8 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         man("splice(2)", "DESCRIPTION"),
-        gvisor("splice.cc", "SpliceTest.ToPipeOffset"),
-        gvisor("splice.cc", "SpliceTest.FromPipe"),
+        gvisor("splice.cc", "SpliceTest.FromPipeOffset, the position of a target"),
+        gvisor("splice.cc", "SpliceTest.FromPipe, the position of a target"),
     ])
     .turned_by(&[
         Lie::about(Sysno::splice, What::OffsetKept),
@@ -95,7 +95,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice() to an offset past the end of a file leaves zeros before the bytes, advances the offset and keeps the \
          file position.",
     )
-    .published(&[gvisor("splice.cc", "SpliceTest.FromPipeOffset"), man("splice(2)", "EXAMPLES")])
+    .published(&[gvisor("splice.cc", "SpliceTest.FromPipeOffset"), man("splice(2)", "DESCRIPTION")])
     .turned_by(&[Lie::skipped(Sysno::splice), Lie::about(Sysno::splice, What::OffsetKept)])
     .tried(|lab, see| {
         let (file, pipe, mut offset) = (lab.empty_file()?, filled(b"bytes")?, 5000);
@@ -109,7 +109,10 @@ pub const CLAIMS: &[Claim] = &[
         "splice() into a file at -1, or at an offset that overflows with the length, fails with EINVAL; the bytes stay \
          in the pipe.",
     )
-    .published(&[gvisor("splice.cc", "SpliceTest.NegativeOffset"), gvisor("splice.cc", "SpliceTest.WriteOverflow")])
+    .published(&[
+        gvisor("splice.cc", "SpliceTest.NegativeOffset, SpliceTest.WriteOverflow"),
+        kernel("fs/splice.c", "do_splice"),
+    ])
     .tried(|lab, see| {
         let (file, pipe) = (lab.empty_file()?, filled(b"abc")?);
         for (name, offset) in [("-1", u64::MAX), ("2^63 - 2", i64::MAX.cast_unsigned() - 1)] {

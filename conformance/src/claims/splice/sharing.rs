@@ -35,7 +35,7 @@ macro_rules! pages {
         .modules($modules)
         .method(GIVES)
         .tried(|lab, see| {
-            let files = files_of(lab, $kind)?;
+            let files = files_of(lab, see, $kind)?;
             note_changes(see, &[Carrier::Pipe], &*files, CHANGES.iter(), Change::is_of_whole_pages)
         })
     };
@@ -88,14 +88,15 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.sharing.truncated-later",
-        "Bytes of a memfd in a pipe become zeros from the new end of the file to the end of its page when the file is \
-         truncated, and where a part of a page is punched out.",
+        "If a memfd without huge pages is truncated inside a page, or part of a page is punched out, a pipe has zeros \
+         for the removed bytes of that page.",
     )
     .published(&[MEASURED])
     .turned_by(&[Lie::bytes(Sysno::read, 0, alias::OLD)])
     .method(GIVES)
+    .varying(&[SHMEM_ENABLED])
     .tried(|lab, see| {
-        let files = files_of(lab, "memfd")?;
+        let files = files_of(lab, see, "memfd")?;
         note_changes(see, &[Carrier::Pipe], &*files, CHANGES.iter(), |_| true)
     }),
     about_splice(
@@ -110,23 +111,28 @@ pub const CLAIMS: &[Claim] = &[
     .modules(&["fuse"])
     .method("For each truncation and way, gives away the four pages of a new file, truncates the file, and reads.")
     .tried(|lab, see| {
-        let files = files_of(lab, "fuse, direct_io")?;
+        let files = files_of(lab, see, "fuse, direct_io")?;
         note_changes(see, &Carrier::ALL, &*files, changed::truncations(), |_| true)
     }),
-    pages!("splice.sharing.pages-memfd", "a memfd", "memfd", &[]).tried(|lab, see| {
-        let files = files_of(lab, "memfd")?;
-        note_changes(see, &[Carrier::Pipe], &*files, CHANGES.iter(), Change::is_of_whole_pages)?;
-        for (name, change) in CHANGES.iter().filter(|(_, change)| change.is_of_whole_pages()) {
-            let file = File::from(open::sealed_memfd(0)?);
-            for page in [alias::OLD; alias::LENGTH].chunks(page()) {
-                aside(|| io::write_all(&file, page)).setup("write a memfd")?;
+    pages!("splice.sharing.pages-memfd", "a memfd without huge pages", "memfd", &[]).varying(&[SHMEM_ENABLED]).tried(
+        |lab, see| {
+            let files = files_of(lab, see, "memfd")?;
+            note_changes(see, &[Carrier::Pipe], &*files, CHANGES.iter(), Change::is_of_whole_pages)?;
+            for (name, change) in CHANGES.iter().filter(|(_, change)| change.is_of_whole_pages()) {
+                let file = File::from(open::sealed_memfd(0)?);
+                for page in [alias::OLD; alias::LENGTH].chunks(page()) {
+                    aside(|| io::write_all(&file, page)).setup("write a memfd")?;
+                }
+                let arrived = changed_later(&file, Carrier::Pipe, *change)?;
+                see.push(format!("memfd written page by page, {name}"), arrived).says(AS_GIVEN);
             }
-            let arrived = changed_later(&file, Carrier::Pipe, *change)?;
-            see.push(format!("memfd written page by page, {name}"), arrived).says(AS_GIVEN);
-        }
-        Ok(())
-    }),
-    pages!("splice.sharing.pages-tmpfs", "a file on tmpfs", "tmpfs", &[]),
+            Ok(())
+        },
+    ),
+    pages!("splice.sharing.pages-tmpfs", "a file on tmpfs without huge pages", "tmpfs", &[]),
+    pages!("splice.sharing.pages-tmpfs-huge", "a file on tmpfs with huge=within_size", "tmpfs, huge", &[])
+        .published(&[HOWELLS.leaves_open(), kernel("mm/truncate.c", "truncate_inode_partial_folio").denies()])
+        .gated(&[HUGE_ON_TMPFS]),
     pages!("splice.sharing.pages-ext4", "a file on ext4", "ext4", &["loop", "ext4"]),
     pages!("splice.sharing.pages-xfs", "a file on xfs", "xfs", &["xfs", "loop"]),
     pages!("splice.sharing.pages-btrfs", "a file on btrfs", "btrfs", &["btrfs", "loop"]),

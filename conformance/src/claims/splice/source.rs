@@ -37,57 +37,65 @@ macro_rules! refused {
             concat!("splice.source.", $kind),
             concat!("splice() from ", $name, " into a pipe fails with EINVAL."),
         )
-        .published(&[$($source),*])
+        .published(&[READ, $($source),*])
         .tried(|lab, see| refuses(lab, see, $fd, $length))
     };
 }
 
 const SHORT_READ: &str = "splice/short_splice_read.sh";
+const PID: &str = "/proc/$pid: expect_failure, any errno";
 const TCP_LOOP: &str = "net/packetdrill/tcp_splice_tcp_splice_loop_test.pkt";
 const UUTILS: &str = "uutils/coreutils#9609";
-const LTP_1156: &str = "linux-test-project/ltp#1156";
+const READ: Source = kernel("fs/splice.c", "do_splice_read");
+const KERNFS: Source = kernel("fs/kernfs/file.c", "kernfs_file_fops");
+const SYSCTL: Source = kernel("fs/proc/proc_sysctl.c", "proc_sys_file_operations");
+
+macro_rules! either {
+    ($kind:literal) => {
+        ltp("splice07.c", concat!("TST_FD_", $kind, " into a pipe: EBADF or EINVAL")).leaves_open()
+    };
+}
 
 pub const CLAIMS: &[Claim] = &[
     row!("regular-file" => "a regular file", of_file(Fd::RegularFile), [man("splice(2)", "DESCRIPTION"),
         ltp("splice01.c", "splice_test, a file into a pipe"), gvisor("splice.cc", "SpliceTest.ToPipe")]),
-    row!("memfd" => "a memfd", of_file(Fd::Memfd), [ltp("splice07.c", "TST_FD_MEMFD into a pipe")]),
+    row!("memfd" => "a memfd", of_file(Fd::Memfd), [kernel("mm/shmem.c", "shmem_file_splice_read"),
+        ltp("splice07.c", "TST_FD_MEMFD into a pipe, in a comment")]),
     row!("tcp" => "a TCP socket", of_stream(Fd::TcpSocket, &lengths()), [selftest(TCP_LOOP, "the first splice()"),
         gvisor("socket_ip_tcp_generic.cc", "TCPSocketPairTest.SpliceToPipe")]),
     row!("unix-stream" => "an AF_UNIX stream socket", of_stream(Fd::UnixStream, &lengths()),
-        [ltp("splice05.c", "pipe_socket, from the socket into a pipe")]),
+        [ltp("splice05.c", "pipe_socket, from the socket: EINVAL is TCONF").leaves_open(),
+        kernel("net/unix/af_unix.c", "unix_stream_splice_read")]),
     row!("mptcp" => "a multipath TCP socket", of_stream(Fd::MptcpSocket, &[("20000", 20_000)]),
         [selftest("net/mptcp/mptcp_connect.c", "do_splice")]),
     row!("proc-version" => "/proc/version", as_read(Fd::ProcVersion),
         [kernel("fs/proc/inode.c", "proc_iter_file_ops")]),
     row!("sysctl" => "/proc/sys/kernel/ostype", as_read(Fd::ProcSysctl), [
-        selftest(SHORT_READ, "/proc/sys: expect_success"), ltp("splice06.c", "splice_read_str").since("5.11")]),
+        selftest(SHORT_READ, "/proc/sys has a splice interface, in a comment"), SYSCTL]),
     row!("dev-zero" => "/dev/zero", zeros(Fd::DevZero), [ltp("splice08.c", "verify_splice, fd_zero").since("6.7")])
         .except(LACKING)
         .gated(&[ZERO]),
     row!("dev-full" => "/dev/full", zeros(Fd::DevFull), [ltp("splice08.c", "verify_splice, fd_full").since("6.7")])
         .except(LACKING)
         .gated(&[ZERO]),
-    row!("proc-maps" => "/proc/self/maps", as_read(Fd::ProcMaps), [ltp("splice07.c", "TST_FD_PROC_MAPS into a pipe"),
-        selftest(SHORT_READ, "/proc/$pid: expect_failure").denies()])
+    row!("proc-maps" => "/proc/self/maps", as_read(Fd::ProcMaps), [
+        ltp("splice07.c", "TST_FD_PROC_MAPS into a pipe, in a comment"),
+        selftest(SHORT_READ, "/proc/$pid has no splice interface, in a comment").denies()])
     .except(LACKING),
-    refused!("dev-null" => "/dev/null", Fd::DevNull, 4096, [kernel("drivers/char/mem.c", "null_fops"),
-        kernel("fs/splice.c", "do_splice_read")]),
+    refused!("dev-null" => "/dev/null", Fd::DevNull, 4096, [kernel("drivers/char/mem.c", "null_fops")]),
     refused!("proc-status" => "/proc/self/status", Fd::ProcStatus, 4096, [
-        selftest(SHORT_READ, "/proc/$pid: expect_failure"), kernel("fs/proc/base.c", "proc_single_file_operations")]),
-    refused!("eventfd" => "an eventfd", Fd::Eventfd, 8, [ltp("splice07.c", "TST_FD_EVENTFD into a pipe")]),
-    refused!("timerfd" => "a timerfd", Fd::Timerfd, 8, [ltp("splice07.c", "TST_FD_TIMERFD into a pipe")]),
-    refused!("signalfd" => "a signalfd", Fd::Signalfd, 128, [ltp("splice07.c", "TST_FD_SIGNALFD into a pipe")]),
-    refused!("inotify" => "an inotify descriptor", Fd::Inotify, 4096, [
-        ltp("splice07.c", "TST_FD_INOTIFY into a pipe"),
-        thread(LTP_1156, "on 5.4 splice07 hangs for inotify into a pipe; 5.10 refuses it").since("5.10")]),
-    refused!("epoll" => "an epoll descriptor", Fd::Epoll, 4096, [ltp("splice07.c", "TST_FD_EPOLL into a pipe")]),
-    refused!("directory" => "a directory", Fd::Directory, 4096, [ltp("splice07.c", "TST_FD_DIR into a pipe"),
-        thread(LTP_1156, "on 5.4 a directory gives EISDIR; 5.10 gives EINVAL").since("5.10")]),
+        selftest(SHORT_READ, PID).leaves_open(), kernel("fs/proc/base.c", "proc_single_file_operations")]),
+    refused!("eventfd" => "an eventfd", Fd::Eventfd, 8, [either!("EVENTFD")]),
+    refused!("timerfd" => "a timerfd", Fd::Timerfd, 8, [either!("TIMERFD")]),
+    refused!("signalfd" => "a signalfd", Fd::Signalfd, 128, [either!("SIGNALFD")]),
+    refused!("inotify" => "an inotify descriptor", Fd::Inotify, 4096, [either!("INOTIFY")]),
+    refused!("epoll" => "an epoll descriptor", Fd::Epoll, 4096, [either!("EPOLL")]),
+    refused!("directory" => "a directory", Fd::Directory, 4096, [either!("DIR")]),
     about_splice(
         "splice.source.sysfs",
         "splice() moves bytes from /sys/kernel/notes and /sys/kernel/fscaps into a pipe.",
     )
-    .published(&[selftest(SHORT_READ, "kernfs attr splice and kernfs binattr splice")])
+    .published(&[KERNFS])
     .turned_by(UNMOVED)
     .tried(|lab, see| {
         as_read(lab, see, Fd::Sysfs)?;
@@ -147,8 +155,9 @@ pub const CLAIMS: &[Claim] = &[
         "splice() from /proc/self/limits or /proc/self/comm into a pipe fails with EINVAL.",
     )
     .published(&[
-        selftest(SHORT_READ, "/proc/$pid: expect_failure"),
+        selftest(SHORT_READ, PID).leaves_open(),
         kernel("fs/proc/base.c", "proc_single_file_operations, proc_pid_set_comm_operations"),
+        READ,
     ])
     .tried(|_lab, see| {
         for path in ["/proc/self/limits", "/proc/self/comm"] {
@@ -161,7 +170,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice.source.sysctl-parts",
         "splice() of 2 bytes and then of 4096 from /proc/sys/kernel/ostype gives the bytes of read().",
     )
-    .published(&[selftest(SHORT_READ, "test_splice, which opens the file for each length")])
+    .published(&[SYSCTL])
     .turned_by(UNMOVED)
     .tried(|_lab, see| {
         let path = Path::new("/proc/sys/kernel/ostype");
@@ -176,7 +185,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice.source.module-attribute",
         "splice() from the attribute coresize or a note of a module in /sys gives the bytes of read().",
     )
-    .published(&[selftest(SHORT_READ, "kernfs attr splice and kernfs binattr splice")])
+    .published(&[selftest(SHORT_READ, "kernfs attr splice, of coresize"), KERNFS])
     .turned_by(UNMOVED)
     .modules(&["dummy"])
     .tried(|_lab, see| {
@@ -221,7 +230,7 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     about_splice("splice.source.tcp-urgent", "splice() from a TCP socket stops before urgent data.")
-        .published(&[selftest("net/packetdrill/tcp_splice_tcp_splice_loop_test.pkt", "the segment with urg 100")])
+        .published(&[selftest(TCP_LOOP, "the segment with urg 100")])
         .turned_by(&[Lie::returned(Sysno::splice, 5), Lie::refused(Sysno::splice, libc::EAGAIN)])
         .method("Sends three bytes, an urgent one and two more, and splices again and again.")
         .tried(|_lab, see| {
@@ -254,7 +263,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
     about_splice(
         "splice.source.ktls-record",
-        "splice() from a kTLS socket fails with EINVAL when the next record is not data (type 100).",
+        "splice() from a kTLS socket whose next record is not data (type 100) fails with EINVAL; recvmsg() gets it.",
     )
     .published(&[selftest("net/tls.c", "tls.splice_cmsg_to_pipe, tls.splice_dec_cmsg_to_pipe")])
     .modules(sockets::KTLS_MODULES)
@@ -290,10 +299,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice.source.hidden-size-o-direct",
         "From a FUSE file with FOPEN_DIRECT_IO, size 0 and O_DIRECT, splice() gives the bytes of read().",
     )
-    .published(&[
-        thread(UUTILS, "a comment: with O_DIRECT, splice() falls back to a copy"),
-        kernel("fs/splice.c", "do_splice_read"),
-    ])
+    .published(&[thread(UUTILS, "a comment: with O_DIRECT, splice() falls back to a copy"), READ])
     .turned_by(&[Lie::about(Sysno::splice, What::Undone(0))])
     .modules(fuse::MODULES)
     .tried(|_lab, see| hidden(see, 0, libc::O_DIRECT)),

@@ -13,7 +13,7 @@ use std::thread;
 
 pub const CLAIMS: &[Claim] = &[
     about_splice("splice.waits.empty-pipe", "splice() from an empty pipe sleeps until something is written to it.")
-        .published(&[gvisor("splice.cc", "SpliceTest.Blocking"), man("splice(2)", "ERRORS, EAGAIN").leaves_open()])
+        .published(&[gvisor("splice.cc", "SpliceTest.Blocking"), kernel("fs/splice.c", "ipipe_prep")])
         .turned_by(&does_not_wait(Sysno::splice))
         .tried(|_lab, see| {
             // The reader of this pipe stays open, whatever the call does.
@@ -29,8 +29,8 @@ pub const CLAIMS: &[Claim] = &[
         "splice() from a file into a full pipe sleeps until a page of the pipe has been read.",
     )
     .published(&[
-        gvisor("splice.cc", "SpliceTest.ToPipeWithSmallCapacityDoesNotSpin"),
-        man("splice(2)", "ERRORS, EAGAIN").leaves_open(),
+        gvisor("splice.cc", "SpliceTest.ToPipeWithSmallCapacityDoesNotSpin, where nobody reads").leaves_open(),
+        kernel("fs/splice.c", "wait_for_space"),
     ])
     .turned_by(&does_not_wait(Sysno::splice))
     .sharing(&[Resource::UserPipePages])
@@ -50,7 +50,10 @@ pub const CLAIMS: &[Claim] = &[
         "A signal with a handler without SA_RESTART ends a splice() that waits for room in a pipe: EINTR, nothing \
          moved.",
     )
-    .published(&[gvisor("splice.cc", "SpliceTest.ToPipeWithSmallCapacityDoesNotSpin")])
+    .published(&[
+        gvisor("splice.cc", "SpliceTest.ToPipeWithSmallCapacityDoesNotSpin, of a file"),
+        kernel("fs/splice.c", "wait_for_space, opipe_prep"),
+    ])
     .turned_by(&[Lie::refused(Sysno::splice, libc::EINTR), Lie::about(Sysno::splice, What::OtherErrno(libc::EIO))])
     .sharing(&[Resource::UserPipePages])
     .tried(|lab, see| {

@@ -10,7 +10,7 @@ pub const CLAIMS: &[Claim] = &[about_tee(
 )
 .published(&[
     man("tee(2)", "NOTES"),
-    man("splice(2)", "NOTES"),
+    man("splice(2)", "NOTES").leaves_open(),
     commit("70524490ee2e", "splice: add support for sys_tee()").since("2.6.17"),
     kernel("fs/splice.c", "do_tee"),
 ])

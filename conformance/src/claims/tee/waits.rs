@@ -21,7 +21,7 @@ pub const CLAIMS: &[Claim] = &[
         see.holds("the second pipe's byte", &read, b"b")?.says(AS_SENT);
         Ok(())
     }),
-    about_tee("tee.waits.full-pipe", "tee() into a pipe full of pages sleeps until a page of it has been read.")
+    about_tee("tee.waits.full-pipe", "tee() into a full pipe sleeps until there is room: reading one page is enough.")
         .published(&[gvisor("splice.cc", "TeeTest.BlockingWrite"), kernel("fs/splice.c", "opipe_prep")])
         .turned_by(&does_not_wait(Sysno::tee))
         .sharing(&[Resource::UserPipePages])

@@ -25,7 +25,8 @@ macro_rules! row {
 const PLAIN: &[(SpliceFlags, &str)] = &[(BLOCKING, "")];
 const MOVE: &[(SpliceFlags, &str)] = &[(BLOCKING, ""), (SpliceFlags::MOVE, " with SPLICE_F_MOVE")];
 const SOCKET: &[Source] = &[kernel("fs/splice.c", "splice_to_socket"), man("splice(2)", "NOTES").leaves_open()];
-const MAN: &[Source] = &[man("vmsplice(2)", "NOTES"), man("vmsplice(2)", "DESCRIPTION"), man("splice(2)", "NOTES")];
+const MAN: &[Source] =
+    &[man("vmsplice(2)", "NOTES"), man("vmsplice(2)", "DESCRIPTION"), man("splice(2)", "NOTES").leaves_open()];
 
 pub const CLAIMS: &[Claim] = &[
     row! { "tcp" Tcp Shared PLAIN SOCKET,

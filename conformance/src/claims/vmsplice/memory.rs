@@ -107,7 +107,7 @@ pub const CLAIMS: &[Claim] = &[
         "vmsplice() fails with EFAULT for a page whose protection key denies every access.",
     )
     .published(&[
-        selftest("mm/protection_keys.c", "test_kernel_gup_of_access_disabled_region"),
+        selftest("mm/protection_keys.c", "test_kernel_gup_of_access_disabled_region, any errno").leaves_open(),
         kernel("mm/gup.c", "check_vma_flags"),
     ])
     .turned_by(&[Lie::accepted(Sysno::vmsplice), Lie::refused(Sysno::vmsplice, libc::EFAULT)])

@@ -6,9 +6,9 @@ use crate::lab::netns;
 use crate::lab::settings::Setting;
 
 const OPTMEM: &str = "/proc/sys/net/core/optmem_max";
-const DOC: Source = doc("admin-guide/sysctl/net.rst", "optmem_max").since("7.3");
+const DOC: Source = doc("admin-guide/sysctl/net.rst", "optmem_max").since("6.8");
 
-const INCREASED: Source = thread("the commit \"net: increase optmem_max default value\"", "").unread();
+const INCREASED: Source = commit("4944566706b2", "net: increase optmem_max default value").since("6.8");
 const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendto);
 
 pub const CLAIMS: &[Claim] = &[

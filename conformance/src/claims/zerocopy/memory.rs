@@ -26,7 +26,7 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     claim("zerocopy.memory.secret", "send() with MSG_ZEROCOPY from memfd_secret() memory fails with EFAULT.")
-        .published(&[man("memfd_secret(2)", "NOTES").since("5.14")])
+        .published(&[man("memfd_secret(2)", "NOTES").since("5.14"), kernel("mm/gup.c", "check_vma_flags")])
         .about(&[Sysno::sendto])
         .turned_by(OTHERWISE)
         .tried(|_lab, see| {

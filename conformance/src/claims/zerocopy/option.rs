@@ -38,10 +38,7 @@ pub const CLAIMS: &[Claim] = &[
         "zerocopy.option.inherited",
         "A TCP socket returned by accept() has the SO_ZEROCOPY setting of its listener.",
     )
-    .published(&[
-        selftest("net/packetdrill/tcp_zerocopy_basic.pkt", "setsockopt on the listener"),
-        document("Socket Setup").until("4.16"),
-    ])
+    .published(&[selftest("net/packetdrill/tcp_zerocopy_basic.pkt", "setsockopt on the listener"), OLD_SETUP])
     .about(&[Sysno::setsockopt, Sysno::getsockopt, Sysno::accept4])
     .turned_by(&[Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: 0 })])
     .tried(|_lab, see| {
@@ -58,7 +55,7 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     claim("zerocopy.option.connected", "SO_ZEROCOPY of a TCP socket that accept() has returned fails with EBUSY.")
-        .published(&[document("Socket Setup").until("4.16"), LIFTED.denies().since("4.17")])
+        .published(&[OLD_SETUP, LIFTED.denies().since("4.17")])
         .about(&[Sysno::setsockopt])
         .turned_by(&[Lie::refused(Sysno::setsockopt, libc::EBUSY)])
         .gated(&[gate("4.17", "SO_ZEROCOPY may be set on a connected socket", LIFTED)])
@@ -70,6 +67,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
 ];
 
+const OLD_SETUP: Source = document("Socket Setup").edition("Linux 4.16").until("4.16");
 const LIFTED: Source = commit("ced68234b6a2", "sock: remove zerocopy sockopt restriction on closed tcp state");
 
 fn new() -> Result<OwnedFd, Stop> {

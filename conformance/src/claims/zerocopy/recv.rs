@@ -21,7 +21,6 @@ const OPTION: Source = kernel("net/ipv4/tcp.c", "do_tcp_getsockopt");
 const RECEIVE: Source = kernel("net/ipv4/tcp.c", "tcp_zerocopy_receive");
 const SANITIZED: Source =
     commit("3c5a2fd042d0", "tcp: Sanitize CMSG flags and reserved args in tcp_zerocopy_receive.").since("5.12");
-const TCP_MMAP: Source = selftest("net/tcp_mmap.c", "child_thread");
 
 /// A claim that `TCP_ZEROCOPY_RECEIVE` is taken.
 #[track_caller]
@@ -87,7 +86,7 @@ pub const CLAIMS: &[Claim] = &[
         "zerocopy.recv.tcp-zerocopy-receive",
         "A TCP socket has an option for receiving without a copy: TCP_ZEROCOPY_RECEIVE.",
     )
-    .published(&[ADDED, TCP_MMAP.since("4.18")])
+    .published(&[ADDED, selftest("bpf/prog_tests/sockopt_sk.c", "getsetsockopt, TCP_ZEROCOPY_RECEIVE").since("4.18")])
     .about(GETSOCKOPT)
     .turned_by(&[Lie::refused(Sysno::getsockopt, libc::ENOPROTOOPT)])
     .except(ASKED)
@@ -168,7 +167,10 @@ pub const CLAIMS: &[Claim] = &[
         "Eight pages sent with MSG_ZEROCOPY over TCP loopback are mapped whole by TCP_ZEROCOPY_RECEIVE, with the sent \
          bytes.",
     )
-    .published(&[selftest("net/tcp_mmap.c", "How to use on loopback interface")])
+    .published(&[
+        selftest("net/tcp_mmap.c", "How to use on loopback interface, with another MTU").leaves_open(),
+        kernel("net/ipv4/tcp.c", "can_map_frag"),
+    ])
     .tried(|_lab, see| {
         let (near, _far, _memory, mapping) = lettered()?;
         all_are_mapped(see, &near, mapping)?;
@@ -193,7 +195,8 @@ pub const CLAIMS: &[Claim] = &[
         "TCP_ZEROCOPY_RECEIVE, then read() of recv_skip_hint bytes, in turn, receives a whole stream of odd pieces.",
     )
     .published(&[
-        TCP_MMAP,
+        RECEIVE,
+        selftest("net/tcp_mmap.c", "child_thread, which reports no error").leaves_open(),
         commit("aacb0c2e524c", "selftests: net: tcp_mmap must use TCP_ZEROCOPY_RECEIVE").since("4.18"),
     ])
     .method("Four pages are sent with MSG_ZEROCOPY and an odd piece by write(), three times.")

@@ -63,7 +63,7 @@ pub const CLAIMS: &[Claim] = &[
         "A send with MSG_ZEROCOPY on a TCP socket without SO_ZEROCOPY fails with ENOBUFS.",
     )
     .published(&[
-        document("Transmission").until("6.2"),
+        document("Transmission").edition("Linux 5.10").until("6.2"),
         commit("bce904599373", "docs: net: fix inaccuracies in msg_zerocopy.rst").denies(),
         commit("76851d1212c1", "sock: add SOCK_ZEROCOPY sockopt").denies().since("4.14"),
     ])
