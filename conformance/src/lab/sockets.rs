@@ -226,6 +226,10 @@ fn encrypt(near: &TcpStream, far: &TcpStream) -> Result<(), Stop> {
                 to_have("CONFIG_CRYPTO_GCM and CONFIG_CRYPTO_AES", "-a gcm aes"),
             )
         })?;
+        let keys = get_bytes::<40>(socket, SOL_TLS, direction).setup("read the keys of TLS back")?;
+        if keys[..4] != KEYS[..4] {
+            return Err(Stop::broken("the keys of TLS are not set"));
+        }
     }
     Ok(())
 }

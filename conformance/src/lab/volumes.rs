@@ -8,7 +8,7 @@ use crate::lab::fuse::Fuse;
 use crate::lab::fuse::settings::Settings;
 use crate::lab::nfs::Nfs;
 use crate::lab::open;
-use crate::lab::settings::Setting;
+use crate::lab::settings::{HUGE_PAGES, Setting};
 use crate::lab::{Lab, io as lab_io, loops, mounts, netns};
 use crate::verdict::{Lack, Stop};
 use nocopy_host::images::{self, Filesystem};
@@ -255,13 +255,12 @@ fn made(scratch: &Path, filesystem: &Filesystem) -> Result<File, Stop> {
 
 /// Reserves huge pages if there are too few, on a disposable machine.
 fn huge_pages() -> Result<Option<Setting>, Stop> {
-    const SETTING: &str = "/proc/sys/vm/nr_hugepages";
     const WANTED: u32 = 8;
-    let there = std::fs::read_to_string(SETTING).unwrap_or_default();
+    let there = std::fs::read_to_string(HUGE_PAGES).unwrap_or_default();
     if there.trim().parse().unwrap_or(0) >= WANTED {
         return Ok(None);
     }
-    Setting::change(SETTING, &WANTED.to_string()).map(Some)
+    Setting::change(HUGE_PAGES, &WANTED.to_string()).map(Some)
 }
 
 /// A directory that every machine has, and that the experiment does not use. The mount is visible in its mount namespace only.

@@ -1,11 +1,12 @@
 //! The parent of one experiment: holds its locks, limits its time, collects its report, and cleans up after it.
 
 use super::outcome::panic_message;
-use crate::claim::Claim;
+use crate::claim::{Claim, Resource};
 use crate::interpose::liar::Liar;
 use crate::interpose::record::{self, Recorder};
 use crate::interpose::{self, Engine};
 use crate::lab::Lab;
+use crate::lab::settings::AsBefore;
 use crate::runner::order::{Interposed, Limits, Order, Report};
 use crate::runner::outcome::Outcome;
 use crate::verdict::{Lack, Observation, Setup, Stop, Value};
@@ -33,7 +34,13 @@ pub fn keep(claim: &Claim, order: &Order, lab: &Lab, results: BorrowedFd<'_>, ow
     // The lifeline and the supervisor's output do not belong to us: an experiment must not hold or write them.
     process::stdio_to_null();
     process::close_all_but(&[results.as_raw_fd()]);
-    let kept = lock(claim).and_then(|locks| Ok((locks, watch(claim, order, lab)?)));
+    let kept = lock(claim).and_then(|locks| {
+        // While nobody else changes them.
+        let settings = claim.shares().contains(&Resource::Machine).then(AsBefore::now);
+        let report = watch(claim, order, lab)?;
+        drop(settings);
+        Ok((locks, report))
+    });
     let report = match kept {
         Ok((_locks, report)) => report,
         Err(Stop::Untestable(reason)) => Outcome::Untestable(reason).into(),

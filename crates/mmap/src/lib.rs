@@ -35,7 +35,9 @@
 #![no_std]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!("nocopy-mmap is for 64-bit Linux: elsewhere mmap has another ABI or meaning");
+compile_error!(
+    "nocopy-mmap is for 64-bit Linux. On 32 bits mmap has another number and counts its offset in other units; nobody has run it on Android, whose kernel is the same"
+);
 #[cfg(target_arch = "s390x")]
 compile_error!("nocopy-mmap is not for s390x, where mmap takes its arguments in a struct");
 

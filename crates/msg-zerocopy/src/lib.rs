@@ -37,7 +37,7 @@
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(
-    "nocopy-msg-zerocopy is for 64-bit Linux: elsewhere control messages have another layout"
+    "nocopy-msg-zerocopy is for 64-bit Linux. On 32 bits control messages have another layout; nobody has run it on Android, whose kernel is the same"
 );
 
 #[cfg(feature = "std")]

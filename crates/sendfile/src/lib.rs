@@ -31,7 +31,7 @@
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(
-    "nocopy-sendfile is for 64-bit Linux: elsewhere sendfile has another ABI or meaning"
+    "nocopy-sendfile is for 64-bit Linux. On 32 bits the call has another number (sendfile64), and nobody has run it there, nor on Android, whose kernel is the same"
 );
 
 #[cfg(feature = "std")]

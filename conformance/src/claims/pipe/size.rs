@@ -2,7 +2,7 @@
 
 use super::{USER, about_fcntl, pipe_of, put};
 use crate::claims::prelude::*;
-use crate::lab::settings::Setting;
+use crate::lab::settings::{PIPE_MAX_SIZE, Setting};
 use nocopy_splice::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size};
 
 pub const CLAIMS: &[Claim] = &[
@@ -67,8 +67,12 @@ pub const CLAIMS: &[Claim] = &[
     ])
     .turned_by(&[Lie::about(Sysno::fcntl, What::OtherErrno(libc::ENOLINK)), Lie::accepted(Sysno::fcntl)])
     .tried(|_lab, see| {
-        let text = aside(|| std::fs::read_to_string(MAXIMUM)).map_err(|error| {
-            Stop::untestable(Lack::Kernel, format!("{MAXIMUM}: {error}"), "use a kernel that shows the limit of pipes")
+        let text = aside(|| std::fs::read_to_string(PIPE_MAX_SIZE)).map_err(|error| {
+            Stop::untestable(
+                Lack::Kernel,
+                format!("{PIPE_MAX_SIZE}: {error}"),
+                "use a kernel that shows the limit of pipes",
+            )
         })?;
         let maximum: usize = text.trim().parse().map_err(|_| Stop::broken("pipe-max-size is not a number"))?;
         let (other, pipe) = two()?;
@@ -135,7 +139,7 @@ pub const CLAIMS: &[Claim] = &[
     .method("Sets the limit to 8 pages on a machine that is not needed afterwards, and restores it.")
     .sharing(&[Resource::Machine, Resource::UserPipePages])
     .tried(|_lab, see| {
-        let setting = Setting::change(MAXIMUM, &(8 * page()).to_string())?;
+        let setting = Setting::change(PIPE_MAX_SIZE, &(8 * page()).to_string())?;
         let privileged = pipe()?;
         privilege::drop_sys_resource().setup("drop CAP_SYS_RESOURCE")?;
         let pipe = pipe()?;
@@ -176,6 +180,3 @@ fn sets(see: &mut Observation, what: &str, pipe: &Pipe, size: usize, pages: usiz
     see.call(format!("F_SETPIPE_SZ {what}"), fcntl_setpipe_size(&pipe.write, size)).is(pages * page());
     see.call(format!("F_GETPIPE_SZ after {what}"), fcntl_getpipe_size(&pipe.read)).is(pages * page());
 }
-
-/// The largest size of a pipe, except for processes with `CAP_SYS_RESOURCE`.
-const MAXIMUM: &str = "/proc/sys/fs/pipe-max-size";

@@ -3,9 +3,8 @@
 use super::{completing, document, enabled, send};
 use crate::claims::prelude::*;
 use crate::lab::netns;
-use crate::lab::settings::Setting;
+use crate::lab::settings::{OPTMEM_MAX, Setting};
 
-const OPTMEM: &str = "/proc/sys/net/core/optmem_max";
 const DOC: Source = doc("admin-guide/sysctl/net.rst", "optmem_max").since("6.8");
 
 const INCREASED: Source = commit("4944566706b2", "net: increase optmem_max default value").since("6.8");
@@ -71,9 +70,9 @@ pub const CLAIMS: &[Claim] = &[
         .sharing(&[Resource::Machine])
         .tried(|_lab, see| {
             own_optmem(None)?;
-            let file = aside(|| File::open(OPTMEM)).setup(OPTMEM)?;
+            let file = aside(|| File::open(OPTMEM_MAX)).setup(OPTMEM_MAX)?;
             let mut text = [0; 32];
-            let length = io::read_full(&file, &mut text).setup(OPTMEM)?;
+            let length = io::read_full(&file, &mut text).setup(OPTMEM_MAX)?;
             see.text("net.core.optmem_max", String::from_utf8_lossy(&text[..length]).trim_end()).says("131072");
             Ok(())
         }),
@@ -114,11 +113,11 @@ fn limit_memory(bytes: usize) -> Result<(), Stop> {
 /// Makes `net.core.optmem_max` this experiment's own, in a guest or in a network namespace that has one, and sets it.
 fn own_optmem(value: Option<&str>) -> Result<Option<Setting>, Stop> {
     if netns::is_disposable() {
-        return value.map(|value| Setting::change(OPTMEM, value)).transpose();
+        return value.map(|value| Setting::change(OPTMEM_MAX, value)).transpose();
     }
     netns::alone(&[])?;
     let what = "net.core.optmem_max is of the whole machine, which is not disposable";
     let none = |_| Stop::untestable(Lack::Device, what, "run it in a guest: conformance vm run --kernel 6.1");
-    aside(|| std::fs::metadata(OPTMEM)).map_err(none)?;
-    value.map_or(Ok(()), |value| aside(|| std::fs::write(OPTMEM, value)).setup(OPTMEM)).map(|()| None)
+    aside(|| std::fs::metadata(OPTMEM_MAX)).map_err(none)?;
+    value.map_or(Ok(()), |value| aside(|| std::fs::write(OPTMEM_MAX, value)).setup(OPTMEM_MAX)).map(|()| None)
 }
