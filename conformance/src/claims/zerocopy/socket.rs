@@ -69,6 +69,7 @@ pub const CLAIMS: &[Claim] = &[
             // Without a loopback, the option of a connected socket is left out.
             if let Ok((near, _far)) = sockets::vsock() {
                 see.call("SO_ZEROCOPY of a connected vsock socket, set", set(&near));
+                see.call("SO_ZEROCOPY of a connected vsock socket, read", value(&near));
             }
             Ok(())
         }),
@@ -125,10 +126,13 @@ const fn taken(id: &'static str, statement: &'static str) -> Claim {
 /// Notes that a socket takes the option, and that it reads back as set.
 fn takes(see: &mut Observation, name: &str, socket: &impl AsFd) {
     see.call(format!("SO_ZEROCOPY of {name}, set"), set(socket)).is(0);
+    see.call(format!("SO_ZEROCOPY of {name}, read"), value(socket)).is(1);
+}
+
+fn value(socket: &impl AsFd) -> Result<usize, Errno> {
     let value = sockets::get_option(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY);
     // A negative number is shown as a large one.
-    let value = value.map(|value| usize::try_from(value).unwrap_or(usize::MAX));
-    see.call(format!("SO_ZEROCOPY of {name}, read"), value).is(1);
+    value.map(|value| usize::try_from(value).unwrap_or(usize::MAX))
 }
 
 /// Notes an option of a socket that has been made.
