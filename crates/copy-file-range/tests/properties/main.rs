@@ -23,6 +23,16 @@ const NONE: CopyFileRangeFlags = CopyFileRangeFlags::empty();
 /// Not far: what lies between is read again by the test.
 const FARTHEST: u64 = 300 << 10;
 
+/// How many bytes a call has copied, of the most that it could. btrfs and XFS share whole blocks, and leave what is not whole to
+/// the next call.
+#[track_caller]
+fn moved(copied: Result<usize, Errno>, most: usize) -> usize {
+    let moved = copied.expect("a copy");
+    assert!(moved <= most, "{moved} of {most} bytes");
+    assert!(moved > 0 || most == 0, "0 is the end, and there is more");
+    moved
+}
+
 /// What is done with two files.
 #[derive(Clone, Debug)]
 enum Copying {
@@ -77,11 +87,11 @@ fn a_copy_into_another_file_does_what_a_copy_of_bytes_does() {
                         len,
                         NONE,
                     );
-                    let bytes = source.from(off_in, len).to_vec();
-                    assert_eq!(copied, Ok(bytes.len()));
+                    let most = source.from(off_in, len).len();
+                    let bytes = source.from(off_in, moved(copied, most)).to_vec();
                     let start = off_out.unwrap_or(target.position);
                     let end = target.content.len() as u64;
-                    SHORT.note_if((1..len).contains(&bytes.len()));
+                    SHORT.note_if((1..len).contains(&most));
                     BEYOND.note_if(off_in.is_some_and(|at| at > size.0 as u64) && len > 0);
                     HOLE.note_if(start > end && !bytes.is_empty());
                     OVER.note_if(start < end && !bytes.is_empty());
@@ -127,10 +137,10 @@ fn a_copy_within_a_file_is_one_or_is_refused() {
     static OVERLAP: Met = Met::new("ranges that overlap");
     static LONGER: Met = Met::new("a file that becomes longer");
 
-    fn property(size: Size, copies: Vec<Within>) {
+    fn property(size: Size, ranges: Vec<Within>) {
         let mut content = pattern(size.0);
         let file = file(&content);
-        for Within { from, to, len } in copies {
+        for Within { from, to, len } in ranges {
             let (mut now_from, mut now_to) = (from, to);
             let copied = copy_file_range(
                 &file,
@@ -149,7 +159,7 @@ fn a_copy_within_a_file_is_one_or_is_refused() {
                 assert_eq!(copied, Err(Errno::EINVAL));
                 assert_eq!((now_from, now_to), (from, to));
             } else {
-                assert_eq!(copied, Ok(count));
+                let count = moved(copied, count);
                 assert_eq!((now_from, now_to), (from + count as u64, to + count as u64));
                 if count > 0 {
                     APART.note();
