@@ -1,20 +1,20 @@
 //! A copy of one file: `cargo run --example copy_file -- SOURCE TARGET`.
 //!
 //! What a copy has to get right, and where it is below:
-//! - blocks are shared where the file system can, then the kernel copies, and what it refuses is read and written: after the errnos
-//!   of `Fallback`, and no other (`copy_bytes`);
-//! - what is copied already is not copied again, and is not lost either: one offset for all of it (`copy_bytes`);
+//! - the file system shares blocks if it can, then the kernel copies, and the rest is read and written: after the errnos of
+//!   `Fallback`, and no other (`copy_bytes`);
+//! - no byte is copied twice, and none is left out, when the call changes in the middle: one offset for all of them (`copy_bytes`);
 //! - 0 is not always the end: files of `/proc` give 0 to `copy_file_range` and bytes to `read` (`read_and_write`);
 //! - a source that shrinks is an error, not a shorter copy; of one that grows the copy has the size that was there at first, so
 //!   that a log that is written all the time has an end (`copy_bytes`);
 //! - opening a FIFO would wait for its writer, without a time limit: `O_NONBLOCK` does not (`open`);
 //! - the target is the old one or the new one at every moment, also after SIGKILL: the copy is made beside it, synced and renamed
-//!   (`copy_file`). A copy that was killed leaves its part behind, as `.NAME.PID.N.part`;
+//!   (`copy_file`). After a kill its part remains, as `.NAME.PID.N.part`;
 //! - a target that is a directory, a FIFO or a device is not replaced; a symbolic link stays, and its file is replaced (`replaced`).
 //!
 //! What it does not do: owner, times, ACLs and extended attributes are those of a new file, and other hard links of the target keep
-//! the old content. A hole of the source becomes zeros that take space, unless blocks are shared; who wants to keep holes asks `lseek`
-//! for `SEEK_DATA` and `SEEK_HOLE`, and copies what is between them.
+//! the old content. A hole of the source becomes zeros that take space, unless blocks are shared. To keep holes, ask `lseek` for
+//! `SEEK_DATA` and `SEEK_HOLE`, and copy the ranges of data.
 
 use nocopy_copy_file_range::{
     CopyFileRangeFlags, Errno, Fallback, MAX_COUNT, copy_file_range, ficlone,
@@ -25,7 +25,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, Permi
 use std::path::{Path, PathBuf};
 use std::{env, process};
 
-/// What one call copies at most: the kernel does not look at signals within a call, other than SIGKILL.
+/// The most bytes of one call, so that a signal handler does not wait for a whole file.
 pub(crate) const PIECE: usize = 16 << 20;
 const _: () = assert!(PIECE <= MAX_COUNT);
 
@@ -125,7 +125,7 @@ pub(crate) fn copy_bytes(input: &File, before: &Metadata, output: &File) -> io::
         (metadata.len(), seconds, nanoseconds)
     };
     copied.changed = written(&after) != written(before);
-    // Files of /sys are shorter than their size says, and nobody has written to them.
+    // A file of /sys is shorter than its size, although it was not written.
     if at < size && copied.changed {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -135,7 +135,7 @@ pub(crate) fn copy_bytes(input: &File, before: &Metadata, output: &File) -> io::
     Ok(copied)
 }
 
-/// Copies as much as `copy_file_range` will; the number of bytes is where it stopped.
+/// Copies by `copy_file_range` until the end, or until it refuses. Returns the offset that it has reached.
 fn copy_in_kernel(input: &File, output: &File, until: u64) -> Result<u64, Errno> {
     let (mut from, mut to) = (0, 0);
     while from < until {
@@ -155,7 +155,7 @@ fn copy_in_kernel(input: &File, output: &File, until: u64) -> Result<u64, Errno>
     Ok(to)
 }
 
-/// Copies the rest, from the same place of both; the number of bytes.
+/// Copies the rest, from the same offset in both files. Returns the number of bytes.
 fn read_and_write(input: &File, output: &File, begin: u64, until: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 128 << 10];
     let mut at = begin;
@@ -199,7 +199,7 @@ fn regular(metadata: &Metadata, which: &str) -> io::Result<()> {
     )))
 }
 
-/// What the copy takes the place of: its name without symbolic links, and the file that is there.
+/// The name of the target without symbolic links, and the file that it names now.
 fn replaced(target: &Path) -> io::Result<(PathBuf, Option<Metadata>)> {
     match fs::canonicalize(target) {
         Ok(path) => {
@@ -236,7 +236,7 @@ impl Part {
             own.push(format!(".{}.{number}.part", process::id()));
             let path = target.with_file_name(own);
             let mut options = File::options();
-            // A file that is there is another one's: this fails then.
+            // Never a file of another program: this fails if one is there.
             match options.write(true).create_new(true).mode(mode).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 opened => {
@@ -252,7 +252,7 @@ impl Part {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The bytes are on the disk before the name is theirs, and the name is on the disk at the end.
+    /// Gives the copy the target's name, when its bytes are on the disk. At the end the name is, too.
     fn replace(mut self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.path, target)?;

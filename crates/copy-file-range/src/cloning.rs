@@ -41,7 +41,7 @@ use crate::fd::BorrowedFd;
 /// # Kernel
 ///
 /// Since Linux 4.5; btrfs alone had it before, by the same number (the manual). In Linux 7.3 btrfs,
-/// NFS 4.2, OCFS2, overlay, SMB and XFS have it, the network's and overlay as far as what lies below does.
+/// NFS 4.2, OCFS2, overlay, SMB and XFS have it; for NFS, SMB and overlay it depends on the file system below.
 ///
 /// # Example
 ///

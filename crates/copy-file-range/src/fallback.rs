@@ -6,8 +6,8 @@ use syscalls::Errno;
 
 /// What to do after a call of this crate has failed, where the aim is a copy.
 ///
-/// The rule: **read and write the rest wherever that can succeed**. If it cannot, it fails with an errno of its own, which is at least
-/// as exact. Only what a second attempt would repeat, or hide, is final.
+/// The rule: **read and write the rest wherever that can succeed**. If `read` or `write` fails, its errno is at least as exact. An error is
+/// final only if a second attempt would repeat it.
 ///
 /// Bytes that were copied before the error stay copied, and the offsets (or file positions) stand after them: go on from there. After
 /// [`ficlone()`](crate::ficlone()) or [`ficlonerange()`](crate::ficlonerange()) begin at the beginning.
@@ -16,13 +16,14 @@ use syscalls::Errno;
 ///
 /// `copy_file_range` returns 0 at the end of the source (claim `copy-file-range.end.zero`), and also for files whose size is not known
 /// before they are read: from one file of `/proc` to another it returns 0 and copies nothing, on all kernels measured, 5.10 to 7.3
-/// (claim `copy-file-range.proc.silent`). Linux 5.3 to 5.18 did so from `/proc` to any file, unless they had the correction of 5.19
-/// (the manual, BUGS; [golang/go#44272](https://github.com/golang/go/issues/44272)). So **after 0, read**: a `read` that returns 0
-/// is the end, and otherwise there is the rest.
+/// (claim `copy-file-range.proc.silent`). On Linux 5.3 to 5.18 without the correction of 5.19, a copy from some virtual file
+/// systems to a disk was 0, too (the manual, BUGS; [golang/go#44272](https://github.com/golang/go/issues/44272)). So **after 0, read**: if `read` returns 0
+/// as well, it is the end.
 ///
 /// # After `copy_file_range`
 ///
-/// "Manual" is `copy_file_range(2)` of man-pages 6.20; the claims hold on 5.10 to 7.3 unless a range is named.
+/// "Manual" is `copy_file_range(2)` of man-pages 6.20. The claims hold on 5.10 to 7.3, with three exceptions: pidfds are `EXDEV` from 6.12
+/// on, block devices could not be tried on 6.19 to 7.1, and `copy-file-range.length.overflow` is refuted on all.
 ///
 /// | errno | answer | why | decided by |
 /// |---|---|---|---|
@@ -33,12 +34,12 @@ use syscalls::Errno;
 /// | `ENOSYS` | `ByOtherMeans` | before Linux 4.5, or a filter refuses the call | the manual, HISTORY |
 /// | `EPERM` | `ByOtherMeans` | a filter of system calls refuses it ([golang/go#40893](https://github.com/golang/go/issues/40893), [rust-lang/rust#51266](https://github.com/rust-lang/rust/issues/51266)); or the target is sealed or immutable: `write` decides | `copy-file-range.errors.sealed`, `copy-file-range.errors.immutable` |
 /// | `ETXTBSY` | `ByOtherMeans` | a swap file: as a source it can be read, as a target `write` fails too | the manual |
-/// | `EOVERFLOW` | `ByOtherMeans` | an offset and the length are above `u64::MAX` together. With offsets up to `i64::MAX` and at most [`MAX_COUNT`](crate::MAX_COUNT) bytes it does not occur | `copy-file-range.length.overflow` (refuted: it is not `i64::MAX`), `copy-file-range.offset.negative` |
+/// | `EOVERFLOW` | `ByOtherMeans` | an offset and the length are above `u64::MAX` together. With offsets up to `i64::MAX` and at most [`MAX_COUNT`](crate::MAX_COUNT) bytes it does not occur | `copy-file-range.length.overflow` (its facts), `copy-file-range.offset.negative` |
 /// | `EBADF` | [`ByAppending`](Self::ByAppending) | the target has `O_APPEND`; or a descriptor is not open, or not for this, and then `read` or `write` fails too | `copy-file-range.errors.append`, `copy-file-range.errors.ebadf`, `copy-file-range.errors.not-open` |
 /// | `EISDIR` | [`NotAtAll`](Self::NotAtAll) | a directory | `copy-file-range.errors.kinds`, `copy-file-range.errors.target-kinds` |
 /// | `EFBIG` | `NotAtAll` | the largest file, or `RLIMIT_FSIZE` (and `SIGXFSZ` has come already) | `copy-file-range.errors.efbig`, `copy-file-range.errors.size-limit` |
-/// | `ENOSPC`, `ENOMEM` | `NotAtAll` | nothing left | the manual |
-/// | `EIO` | `NotAtAll` | the disk failed. The kernel reports bytes that it could not write once; who tries again does not hear of them. An old kernel had it for SMB in general: [golang/go#42334](https://github.com/golang/go/issues/42334) | the manual |
+/// | `ENOSPC`, `ENOMEM` | `NotAtAll` | no space, no memory | the manual |
+/// | `EIO` | `NotAtAll` | the disk or the server failed. An old kernel (3.10) had it for SMB in general ([golang/go#42334](https://github.com/golang/go/issues/42334)): a program for that may read and write after it | the manual |
 /// | any other | `NotAtAll` | `EACCES`, `EDQUOT`, `EROFS`, `ESTALE`, ... | |
 ///
 /// **`EINVAL` within one file.** If source and target are the same file and the ranges overlap, the errno is `EINVAL` as well (claim
@@ -54,12 +55,12 @@ use syscalls::Errno;
 pub enum Fallback {
     /// Make the same call again.
     Again,
-    /// Not by this call: the next one, in the end `read` and `write`, may do it, or fails with an errno of its own.
+    /// Use another call: after a clone `copy_file_range`, then `read` and `write`.
     ByOtherMeans,
     /// As [`ByOtherMeans`](Self::ByOtherMeans), but only if the end of the target is where the bytes belong: it may be open with
     /// `O_APPEND`, and then `write`, and **also `pwrite`**, put them there whatever the offset is.
     ByAppending,
-    /// Neither by this call nor by another one: report the error.
+    /// Report the error: another call would fail as well.
     NotAtAll,
 }
 

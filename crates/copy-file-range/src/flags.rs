@@ -7,7 +7,7 @@ use core::ops::{BitOr, BitOrAssign};
 
 use libc::c_uint;
 
-/// Flags of [`copy_file_range()`](crate::copy_file_range()). There are none so far.
+/// Flags of [`copy_file_range()`](crate::copy_file_range()). No flag exists so far.
 ///
 /// The kernel answers `EINVAL` to every bit, on all kernels measured, 5.10 to 7.3 (claim `copy-file-range.flags.none`). The type is
 /// there for a flag to come.

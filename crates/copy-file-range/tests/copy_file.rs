@@ -117,7 +117,7 @@ fn a_file_is_copied_by_the_kernel() {
     let places: Vec<_> = places.iter().filter(|place| place.is_dir()).collect();
     assert!(!places.is_empty(), "no directory for temporary files");
     for from in &places {
-        for size in [0, 1, 4097, PIECE, 2 * PIECE + 5] {
+        for size in [0, 1, 4097, PIECE + 5] {
             let directory = Directory::within(from);
             let content = pattern(size);
             let source = directory.file("source", &content);
@@ -176,7 +176,18 @@ fn a_file_of_proc_is_copied_whole() {
     }
 }
 
-/// It does not wait, and leaves nothing behind.
+/// Their size is one page, whatever they hold: an end before it is no source that shrinks.
+#[test]
+fn a_file_of_sys_is_copied_whole() {
+    let directory = Directory::new();
+    let source = Path::new("/sys/devices/system/cpu/online");
+    let content = fs::read(source).expect("sysfs");
+    assert!(source.metadata().expect("stat").len() > content.len() as u64);
+    copy_file(source, &directory.join("target")).expect("a copy");
+    assert_holds(&directory.join("target"), &content);
+}
+
+/// It does not wait, and no part remains.
 #[test]
 fn what_is_no_regular_file_is_refused() {
     let directory = Directory::new();
@@ -228,6 +239,20 @@ fn a_target_is_replaced_and_not_written_over() {
     reader.read_exact_at(&mut old, 0).expect("the old file");
     assert_eq!(&old, b"the old content");
     directory.assert_names(&["other name", "source", "target"]);
+}
+
+/// Whatever has the name that a part would have is not written to and not removed.
+#[test]
+fn a_file_with_the_name_of_a_part_stays() {
+    let directory = Directory::new();
+    let source = directory.file("source", b"new");
+    let names = [0, 1].map(|number| format!(".target.{}.{number}.part", std::process::id()));
+    let other = directory.file(&names[0], b"of another program");
+    symlink("source", directory.join(&names[1])).expect("symlink");
+    copy_file(&source, &directory.join("target")).expect("a copy");
+    assert_holds(&other, b"of another program");
+    assert_holds(&directory.join("target"), b"new");
+    directory.assert_names(&[&names[0], &names[1], "source", "target"]);
 }
 
 #[test]
@@ -362,39 +387,45 @@ fn copy_where(
 fn each_errno_has_the_consequence_that_the_table_says() {
     const REST: u32 = 5;
     let directory = Directory::new();
-    let size = PIECE + REST as usize;
-    let content = pattern(size);
-    let source = directory.file("source", &content);
+    let content = pattern(PIECE + REST as usize);
+    let large = directory.file("large", &content);
+    let small = directory.file("small", &content[..9]);
     let target = directory.file("target", b"old");
-    // Nothing is shared, so that the copy is made by the other call.
-    let no_clone = (libc::SYS_ioctl, None, libc::EOPNOTSUPP);
+    let every = (1..=133).filter(|number| *number != libc::EINTR);
+    let by_hand = |number: &i32| {
+        let answer = Fallback::after_copy_file_range(Errno::new(*number));
+        answer == Fallback::ByOtherMeans
+    };
+    let final_ones = [libc::EIO, libc::EBADF, libc::ENOSPC];
+    // In the middle: the call for the last bytes fails, and the one before it does not.
+    let in_the_middle = every.clone().filter(by_hand).chain(final_ones);
+    let cases = every
+        .map(|number| (number, &small, None, 0, 9))
+        .chain(in_the_middle.map(|number| (number, &large, Some(REST), PIECE, REST as usize)));
     let mut met = [0; 2];
-    for number in (1..=133).filter(|number| *number != libc::EINTR) {
-        let errno = Errno::new(number);
-        let by_hand = Fallback::after_copy_file_range(errno) == Fallback::ByOtherMeans;
-        for (length, in_kernel) in [(None, 0), (Some(REST), PIECE as u64)] {
-            let refusals = [no_clone, (libc::SYS_copy_file_range, length, number)];
-            let copied = copy_where(&refusals, &source, &target);
-            met[usize::from(by_hand)] += 1;
-            if by_hand {
-                let by_hand = size as u64 - in_kernel;
-                let expected = Copied {
-                    in_kernel,
-                    by_hand,
-                    ..Copied::default()
-                };
-                assert_eq!(copied.expect("a copy"), expected, "{errno:?}");
-                assert_holds(&target, &content);
-                fs::write(&target, b"old").expect("write");
-            } else {
-                let error = copied.expect_err("no copy");
-                assert_eq!(error.raw_os_error(), Some(number));
-                assert_holds(&target, b"old");
-            }
+    for (number, source, length, in_kernel, rest) in cases {
+        // Nothing is shared, so that the copy is made by the other call.
+        let no_clone = (libc::SYS_ioctl, None, libc::EOPNOTSUPP);
+        let refusals = [no_clone, (libc::SYS_copy_file_range, length, number)];
+        let copied = copy_where(&refusals, source, &target);
+        met[usize::from(by_hand(&number))] += 1;
+        if by_hand(&number) {
+            let expected = Copied {
+                in_kernel: in_kernel as u64,
+                by_hand: rest as u64,
+                ..Copied::default()
+            };
+            assert_eq!(copied.expect("a copy"), expected, "{number}");
+            assert_holds(&target, &content[..in_kernel + rest]);
+            fs::write(&target, b"old").expect("write");
+        } else {
+            let error = copied.expect_err("no copy");
+            assert_eq!(error.raw_os_error(), Some(number));
+            assert_holds(&target, b"old");
         }
     }
-    assert_eq!(met, [2 * 125, 2 * 7]);
-    directory.assert_names(&["source", "target"]);
+    assert_eq!(met, [125 + 3, 7 + 7]);
+    directory.assert_names(&["large", "small", "target"]);
 }
 
 #[test]
@@ -418,6 +449,22 @@ fn a_clone_that_fails_is_a_copy_or_an_error() {
     }
 }
 
+/// A clone that fails may have shared a part, of a source that has become shorter: nothing of it stays past the end.
+#[test]
+fn what_a_failed_clone_has_left_is_not_in_the_copy() {
+    let directory = Directory::new();
+    let input = File::open(directory.file("source", &pattern(5000))).expect("open");
+    let left = directory.file("left", &[b'z'; 9000]);
+    let output = File::options().write(true).open(&left).expect("open");
+    let copy = || {
+        refuse(libc::SYS_ioctl, None, libc::ENOSPC);
+        copy_bytes(&input, &input.metadata()?, &output)
+    };
+    let copied = thread::scope(|scope| scope.spawn(copy).join().expect("no panic"));
+    assert_eq!(copied.expect("a copy").in_kernel, 5000);
+    assert_holds(&left, &pattern(5000));
+}
+
 /// Names the directory in which a child is to copy `source` to `target`, and how.
 const CHILD: &str = "NOCOPY_COPY_FILE_CHILD";
 
@@ -432,7 +479,7 @@ fn child(test: &str, directory: &Directory) -> Child {
         .expect("a child")
 }
 
-/// Where the file system ends, as far as this process is concerned: the signal comes with the first byte past it.
+/// Ends this process by a signal at the first byte past this size of a file.
 fn limit_files(size: usize) {
     let limit = |bytes: usize| libc::rlimit {
         rlim_cur: bytes as libc::rlim_t,
@@ -476,7 +523,7 @@ fn a_copy_killed_in_the_middle_leaves_the_old_target() {
         let part = names.iter().find(|name| name.starts_with(".target."));
         let part = directory.join(part.expect("the part is left"));
         assert_holds(&part, &content[..MIDDLE]);
-        // It is in nobody's way.
+        // It does not disturb the next copy.
         copy_file(&source, &target).expect("a copy");
         assert_holds(&target, &content);
         assert_holds(&part, &content[..MIDDLE]);
@@ -492,7 +539,7 @@ fn a_copy_killed_at_any_moment_leaves_the_old_target_or_the_new_one() {
         copy_file(&directory.join("source"), &directory.join("target")).expect("a copy");
         return;
     }
-    let content = pattern(2 * PIECE);
+    let content = pattern(PIECE + PIECE / 2);
     let directory = Directory::new();
     directory.file("source", &content);
     let target = directory.join("target");
