@@ -83,7 +83,10 @@ impl Drop for Directory {
 
 /// Bytes that do not repeat at a power of two.
 fn pattern(length: usize) -> Vec<u8> {
-    (0..251_u8).cycle().take(length).collect()
+    let row: Vec<u8> = (0..251).collect();
+    let mut bytes = row.repeat(length / 251 + 1);
+    bytes.truncate(length);
+    bytes
 }
 
 /// A file on a file system of the kernel's own, on which no path is: every other file is on another one.
