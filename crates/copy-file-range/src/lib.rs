@@ -53,6 +53,7 @@ compile_error!(
 extern crate std;
 
 pub mod abi;
+mod bits;
 mod cloning;
 mod copying;
 mod fallback;
