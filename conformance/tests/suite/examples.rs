@@ -434,6 +434,47 @@ mod host_only {
         );
     }
 
+    /// Its tests in the crate are of its functions; these are of the program.
+    #[test]
+    fn copy_file_copies_and_reports_how() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [source, target] = ["source", "target"].map(|name| directory.path().join(name));
+        fs::write(&source, content(1_234_567)).expect("write");
+        fs::write(&target, "old").expect("write");
+        let program = example("nocopy-copy-file-range", "copy_file");
+        let copy = |source: &Path| {
+            let output = Command::new(&program)
+                .arg(source)
+                .arg(&target)
+                .output()
+                .expect("the example starts");
+            let said =
+                [output.stdout, output.stderr].map(|said| String::from_utf8(said).expect("UTF-8"));
+            (output.status.code(), said.concat())
+        };
+        let (status, said) = copy(&source);
+        assert_eq!(status, Some(0), "{said}");
+        assert!(said.contains("1234567 "), "{said}");
+        assert!(said.ends_with(", 0 read and written\n"), "{said}");
+        assert!(fs::read(&target).expect("read") == content(1_234_567));
+        let (status, said) = copy(Path::new("/proc/version"));
+        assert_eq!(status, Some(0), "{said}");
+        let version = fs::read("/proc/version").expect("read");
+        assert_eq!(fs::read(&target).expect("read"), version);
+        let by_hand = format!(
+            "0 bytes shared, 0 copied, {} read and written\n",
+            version.len()
+        );
+        assert_eq!(said, by_hand);
+        let (status, said) = copy(&fifo(directory.path()));
+        assert_eq!(status, Some(1), "{said}");
+        assert!(
+            said.ends_with(": the source is a FIFO, not a regular file\n"),
+            "{said}"
+        );
+        assert_eq!(fs::read(&target).expect("read"), version);
+    }
+
     #[test]
     fn bulk_sender_says_that_loopback_copies() {
         let output = Command::new(example("nocopy-msg-zerocopy", "bulk_sender"))
@@ -451,6 +492,7 @@ mod host_only {
             ("nocopy-sendfile", "file_server"),
             ("nocopy-splice", "tcp_proxy"),
             ("nocopy-mmap", "mmap_send"),
+            ("nocopy-copy-file-range", "copy_file"),
         ] {
             let output = Command::new(example(package, name))
                 .output()

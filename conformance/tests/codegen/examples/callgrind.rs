@@ -10,6 +10,7 @@ use std::os::fd::IntoRawFd as _;
 use std::process::{Command, ExitCode};
 use std::sync::LazyLock;
 
+use nocopy_copy_file_range::CopyFileRangeFlags;
 use nocopy_mmap::{Advice, MapFlags, MemfdFlags, MremapFlags, MsyncFlags, Prot, Seals};
 use nocopy_msg_zerocopy::{Enabled, SendFlags, enable};
 use nocopy_splice::{IoVec, IoVecMut, SpliceFlags};
@@ -77,6 +78,12 @@ loops! {
         with { fd_in = no_file!(nocopy_splice), offset = 0_u64, fd_out = no_file!(nocopy_splice), len = 1_usize, flags = SpliceFlags::MOVE };
     splice::tee, thin_tee, asm_tee (fd_in, fd_out, len, flags)
         with { fd_in = no_file!(nocopy_splice), fd_out = no_file!(nocopy_splice), len = 1_usize, flags = SpliceFlags::MOVE };
+    copy_file_range::copy_file_range, thin_copy_file_range, asm_copy_file_range (fd_in, Some(&mut offset), fd_out, None, len, flags)
+        with { fd_in = no_file!(nocopy_copy_file_range), offset = 0_u64, fd_out = no_file!(nocopy_copy_file_range), len = 1_usize, flags = CopyFileRangeFlags::empty() };
+    copy_file_range::ficlone, thin_ficlone, asm_ficlone (dest, src)
+        with { dest = no_file!(nocopy_copy_file_range), src = no_file!(nocopy_copy_file_range) };
+    copy_file_range::ficlonerange, thin_ficlonerange, asm_ficlonerange (dest, src, src_offset, src_length, dest_offset)
+        with { dest = no_file!(nocopy_copy_file_range), src = no_file!(nocopy_copy_file_range), src_offset = 0_u64, src_length = 0_u64, dest_offset = 0_u64 };
     splice::vmsplice_to_pipe, thin_vmsplice_to_pipe, asm_vmsplice_to_pipe (fd, iov, flags)
         with { fd = no_file!(nocopy_splice), iov: &[IoVec<'_>] = &[], flags = SpliceFlags::MOVE };
     splice::vmsplice_from_pipe, thin_vmsplice_from_pipe, asm_vmsplice_from_pipe (fd, iov, flags)

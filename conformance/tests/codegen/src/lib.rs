@@ -6,6 +6,7 @@
 #![no_std]
 
 mod control;
+pub mod copy_file_range;
 pub mod mmap;
 pub mod msg_zerocopy;
 mod reference;
