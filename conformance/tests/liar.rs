@@ -97,7 +97,7 @@ fn file(lab: &Lab) -> Result<Observation, Stop> {
     seen.count("position", file.stream_position().setup("lseek")?);
     seen.call("pwrite", io::pwrite(&file, b"N", 0));
     let mut first = [0; 1];
-    let read = mapping.read_at(0, &mut first);
+    let read = mapping.read_at(0, &mut first).setup("read the mapping")?;
     seen.count("bytes of the mapping", read as u64)
         .text("mapping", char::from(first[0]));
     Ok(seen)
