@@ -157,6 +157,75 @@ mod host_only {
         path
     }
 
+    /// Status line, `Content-Range` and body of a request for a part.
+    fn get_part(server: &Server, target: &str, range: &str) -> (String, Option<String>, Vec<u8>) {
+        let mut socket = server.connect();
+        write!(socket, "GET {target} HTTP/1.1\r\nrAnge: {range}\r\n\r\n").expect("a request");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("an answer");
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let end = end.expect("a head");
+        let head = String::from_utf8(answer[..end].to_vec()).expect("text");
+        let about = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Range: "));
+        let status = head.lines().next().unwrap_or_default();
+        let status = status.trim_start_matches("HTTP/1.1 ").to_owned();
+        (status, about.map(str::to_owned), answer[end + 4..].to_vec())
+    }
+
+    #[test]
+    fn file_server_serves_the_parts_that_are_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let all = content(3 << 20);
+        fs::write(directory.path().join("large"), &all).expect("write");
+        let server = Server::start(
+            &example("nocopy-sendfile", "file_server"),
+            &["127.0.0.1:0", directory.path().to_str().expect("UTF-8")],
+        );
+        let size = all.len();
+        for (range, bytes) in [
+            ("bytes=0-0", 0..1),
+            ("bytes=100-199", 100..200),
+            ("bytes=1048577-", (1 << 20) + 1..size),
+            ("bytes=-5", size - 5..size),
+            ("bytes=0-18446744073709551615", 0..size),
+        ] {
+            let (status, about, body) = get_part(&server, "/large", range);
+            let wanted = format!("bytes {}-{}/{size}", bytes.start, bytes.end - 1);
+            assert_eq!(
+                (status.as_str(), about),
+                ("206 Partial Content", Some(wanted)),
+                "{range}"
+            );
+            assert!(body == all[bytes], "{range}");
+        }
+        for range in ["bytes=3145728-", "bytes=-0", "bytes=18446744073709551615-"] {
+            let (status, about, body) = get_part(&server, "/large", range);
+            assert_eq!(status, "416 Range Not Satisfiable", "{range}");
+            assert_eq!(
+                (about, body.len()),
+                (Some(format!("bytes */{size}")), 0),
+                "{range}"
+            );
+        }
+        for range in [
+            "bytes=5-2",
+            "bytes=-",
+            "bytes=0-1,4-5",
+            "lines=0-1",
+            "bytes=+1-2",
+            "bytes=x-2",
+        ] {
+            let (status, about, body) = get_part(&server, "/large", range);
+            assert_eq!(
+                (status.as_str(), about, body.len()),
+                ("200 OK", None, size),
+                "{range}"
+            );
+        }
+    }
+
     #[test]
     fn file_server_does_not_wait_for_a_fifo() {
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,5 @@
-//! A static file server: `cargo run --example file_server -- 127.0.0.1:8080 DIR`, then `curl` any file of DIR.
+//! A static file server: `cargo run --example file_server -- 127.0.0.1:8080 DIR`, then `curl` any file of DIR, or a part of
+//! it: `curl --range 100-199`.
 //!
 //! What a server over `sendfile` has to get right, and where it is below:
 //! - a slow client must not hold the others: a thread each, and a time limit for every stall (`send`);
@@ -6,6 +7,7 @@
 //!   that `EPIPE` and `ECONNRESET` arrive as errors (`main`; a program in C must ignore it itself);
 //! - a short count is not the end, and 0 is not always success: a file that shrinks ends early (`send`);
 //! - the offset is the connection's own: the file position is shared by every user of the descriptor;
+//! - a part of a file is the same call with another offset and end: the client's numbers are checked against the size first (`part`);
 //! - the head and the beginning of the file are one segment: `MSG_MORE` says that more follows (`send_head`);
 //! - opening a FIFO would wait for its writer, without a time limit: `O_NONBLOCK` does not (`open`);
 //! - `close` with unread bytes resets the connection, and the peer loses what it has not read yet: the end is said first, and
@@ -15,6 +17,7 @@ use nocopy_sendfile::{Errno, MAX_COUNT, sendfile};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -80,9 +83,15 @@ fn serve(socket: &TcpStream, root: &Path) -> io::Result<String> {
     let mut first = String::new();
     request.read_line(&mut first)?;
     let mut line = first.clone();
+    let mut range = None;
     while line.ends_with('\n') && line.len() > 2 {
         line.clear();
         request.read_line(&mut line)?;
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("range")
+        {
+            range = Some(value.trim().to_owned());
+        }
     }
     if !line.ends_with('\n') && request.get_ref().limit() == 0 {
         return refuse(socket, "431 Request Header Fields Too Large");
@@ -95,22 +104,53 @@ fn serve(socket: &TcpStream, root: &Path) -> io::Result<String> {
     let Some((file, size)) = target.and_then(|path| open(&path).ok()) else {
         return refuse(socket, "404 Not Found");
     };
-    send_head(socket, "200 OK", size)?;
-    let calls = send(socket, &file, size)?;
+    let part = range.and_then(|range| part(&range, size));
+    let (status, about) = match &part {
+        None => ("200 OK", String::new()),
+        Some(none) if none.is_empty() => (
+            "416 Range Not Satisfiable",
+            format!("Content-Range: bytes */{size}\r\n"),
+        ),
+        Some(Range { start, end }) => (
+            "206 Partial Content",
+            format!("Content-Range: bytes {start}-{}/{size}\r\n", end - 1),
+        ),
+    };
+    let bytes = part.unwrap_or(0..size);
+    let length = bytes.end - bytes.start;
+    send_head(socket, status, length, &about)?;
+    let calls = send(socket, &file, bytes)?;
     Ok(format!(
-        "{} {size} bytes in {calls} calls",
+        "{} {length} bytes in {calls} calls",
         first.trim_end()
     ))
 }
 
+/// The bytes that one range of a `Range` header names, none if the file has none of them. `None`: the header is of another kind, and all of the
+/// file is sent.
+fn part(range: &str, size: u64) -> Option<Range<u64>> {
+    let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
+    match (number(start), number(end)) {
+        // The last bytes of the file.
+        (None, Some(last)) if start.is_empty() => Some(size.saturating_sub(last)..size),
+        (Some(start), None) if end.is_empty() => Some(start.min(size)..size),
+        (Some(start), Some(end)) if start <= end => {
+            Some(start.min(size)..size.min(end.saturating_add(1)))
+        }
+        _ => None,
+    }
+}
+
 fn refuse(socket: &TcpStream, status: &str) -> io::Result<String> {
-    send_head(socket, status, 0)?;
+    send_head(socket, status, 0, "")?;
     Ok(status.to_owned())
 }
 
 /// Sends the head of an answer, which waits in the socket for the body's first bytes.
-fn send_head(socket: &TcpStream, status: &str, size: u64) -> io::Result<()> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n");
+fn send_head(socket: &TcpStream, status: &str, size: u64, about: &str) -> io::Result<()> {
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{about}Connection: close\r\n\r\n");
     let more = if size > 0 { libc::MSG_MORE } else { 0 };
     let mut left = head.as_bytes();
     while !left.is_empty() {
@@ -178,13 +218,15 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         .ok_or(io::ErrorKind::NotFound.into())
 }
 
-/// Sends `size` bytes and returns how many calls it took.
-fn send(socket: &TcpStream, file: &File, size: u64) -> io::Result<u64> {
-    let mut offset = 0;
+/// Sends a part of the file and returns how many calls it took.
+fn send(socket: &TcpStream, file: &File, bytes: Range<u64>) -> io::Result<u64> {
+    let mut offset = bytes.start;
     let mut calls = 0;
-    while offset < size {
+    while offset < bytes.end {
         calls += 1;
-        let left = usize::try_from(size - offset).map_or(MAX_COUNT, |left| left.min(MAX_COUNT));
+        // Before the call, which borrows the offset.
+        let left =
+            usize::try_from(bytes.end - offset).map_or(MAX_COUNT, |left| left.min(MAX_COUNT));
         match sendfile(socket, file, Some(&mut offset), left) {
             // The length is promised already: all that is left is to break the connection off.
             Ok(0) => {

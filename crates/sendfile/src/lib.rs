@@ -57,7 +57,7 @@ pub const MAX_COUNT: usize = 0x7fff_f000;
 /// | `out_fd` | | where to: a socket, and since Linux 2.6.33 any file that is not open with `O_APPEND` |
 /// | `in_fd` | | where from: a file that can seek; never a socket or pipe, but for a pipe as `out_fd` |
 /// | `offset` | bytes | in: where to start; out: the byte after the last one sent. `None`: the file position, which moves, for every descriptor that shares it |
-/// | `count` | bytes | how many at most, up to `isize::MAX`; one call moves at most [`MAX_COUNT`]. Ask a TCP socket for no more than the file has: where more is asked for, Linux 5.10 holds the last bytes back as with `MSG_MORE` |
+/// | `count` | bytes | how many at most, up to `isize::MAX`. Compute it before the call, which borrows the offset (E0503 otherwise). One call moves at most [`MAX_COUNT`]. Ask a TCP socket for no more than the file has: where more is asked for, Linux 5.10 holds the last bytes back as with `MSG_MORE` |
 ///
 /// Returns the bytes sent. Fewer than `count` is a success: the file ended, a non-blocking `out_fd` is full, a pipe
 /// is full, a signal came, or the limit of one call was reached. `0` means end of file, or `count` 0.
