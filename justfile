@@ -59,7 +59,7 @@ test *arguments:
 [group('check')]
 check:
     cargo check --workspace --all-targets
-    for crate in sendfile splice mmap msg-zerocopy; do \
+    for crate in sendfile splice mmap msg-zerocopy tcp-zerocopy-receive; do \
         cargo check --quiet --package nocopy-$crate --no-default-features --lib || exit 1; \
     done
 
@@ -74,7 +74,7 @@ lint:
         (cd conformance/tests/$package && cargo fmt --check) || exit 1; \
     done
     cd conformance/fuzz && cargo fmt --check
-    for crate in sendfile splice mmap msg-zerocopy; do \
+    for crate in sendfile splice mmap msg-zerocopy tcp-zerocopy-receive; do \
         cargo clippy --quiet --package nocopy-$crate --no-default-features --lib -- --deny warnings || exit 1; \
     done
 
