@@ -2,7 +2,8 @@
 //! connection, writes the bytes to FILE, and reports how many of them could not be mapped.
 //!
 //! Without an address it starts two senders over loopback: the first sends memory by `MSG_ZEROCOPY`, the second a file by `sendfile`.
-//! The pages of the memory are mapped. Pages of files are not mapped, since Linux 6.8.
+//! The pages of the memory are mapped. A page of a file is
+//! not mapped, since Linux 6.8, unless the file was truncated meanwhile: here, when the second sender has ended.
 //!
 //! What a receiver has to get right, and where it is below:
 //! - the order: the pages, the copied tail, then what `recv` reads (`receive`);

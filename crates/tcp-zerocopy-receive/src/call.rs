@@ -72,9 +72,9 @@ use crate::fd::BorrowedFd;
 ///
 /// # Kernel
 ///
-/// Since Linux 4.18 (claim `zerocopy.recv.tcp-zerocopy-receive`); the fields came later, see [`TcpZerocopyReceive`]. Pages of
-/// files are not mapped since Linux 6.8 (commit 577e4432f3ac), nor by the later releases of 5.10 and 6.1 that were tried: before,
-/// a page that was sent by `sendfile` over loopback could be.
+/// Since Linux 4.18 (claim `zerocopy.recv.tcp-zerocopy-receive`); the fields came later, see [`TcpZerocopyReceive`]. A page
+/// that a file has is not mapped since Linux 6.8 (commit 577e4432f3ac), nor by the late releases of 5.10 and 6.1 that were tried.
+/// Before, a page that was sent by `sendfile` over loopback could be. A page that its file has lost by truncation is mapped.
 ///
 /// # Example
 ///

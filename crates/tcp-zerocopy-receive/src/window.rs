@@ -301,18 +301,22 @@ impl<'window> Received<'window> {
 
     /// Reads the answer of the kernel. Its first `size` bytes are valid.
     fn of(window: &'window Window, answer: &TcpZerocopyReceive, size: u32, room: usize) -> Self {
+        // TIPC ignores options of TCP: it answers with no bytes, and the structure is as it was.
+        let is_answer = size >= TcpZerocopyReceive::SIZE_4_18;
+        let length = if is_answer { answer.length } else { 0 };
+        let recv_skip_hint = if is_answer { answer.recv_skip_hint } else { 0 };
         let has_copied = size >= TcpZerocopyReceive::COPYBUF_END;
         let copied = usize::try_from(answer.copybuf_len).unwrap_or(0);
         let has_err = size >= TcpZerocopyReceive::SIZE_5_6;
         Self {
             mapped: Mapped {
                 start: window.start,
-                length: (answer.length as usize).min(window.length),
+                length: (length as usize).min(window.length),
                 window: PhantomData,
             },
             // A kernel that does not know the buffer leaves its length as it was.
             copied: if has_copied { copied.min(room) } else { 0 },
-            recv_skip_hint: answer.recv_skip_hint as usize,
+            recv_skip_hint: recv_skip_hint as usize,
             inq: has_err.then_some(answer.inq as usize),
             err: (has_err && answer.err != 0).then(|| Errno::new(answer.err.saturating_neg())),
         }
@@ -323,10 +327,11 @@ impl<'window> Received<'window> {
 ///
 /// It is not a `&[u8]` and does not `Deref` to one, because **a sender on the same machine may still be able to write to the
 /// pages**, and Rust may assume that the bytes of a `&[u8]` do not change. The kernel puts references into the receive queue,
-/// not copies, when a sender splices a page from a pipe. It refuses to map pages of files and of ordinary memory, and it copies
-/// what was sent with `MSG_ZEROCOPY` (claim `zerocopy.recv.sharing`). But a page that a driver has mapped for the sender, such as the
-/// ring of a packet socket or of io\_uring, is neither: the test `changing` of this crate writes to such a page after it was received, and
-/// sees the received byte change. Linux before 6.8 also maps pages of files.
+/// not copies, when a sender splices a page from a pipe. It refuses to map a page that a file or ordinary memory has, and it copies
+/// what was sent with `MSG_ZEROCOPY` (claim `zerocopy.recv.sharing`). But other pages exist that a program can write to, such as the ring
+/// of a packet socket and the queues of an `io_uring`. The test `changing` of this crate writes to both after they were received, and
+/// sees the received byte change (5.10 to 7.3, `io_uring` from 6.1 on). A page that its file has lost by truncation is mapped too, and
+/// Linux before 6.8 maps pages of files.
 ///
 /// So it gives the pointer and the length for system calls (`write`, `send`), copies out with [`Mapped::read_at`], and leaves
 /// [`Mapped::as_slice`] to callers that know the sender. Check what was read, not what is read again later.
@@ -481,6 +486,17 @@ mod tests {
             assert_eq!(received.inq, has_err.then_some(11), "{size}");
             assert_eq!(received.err, has_err.then_some(Errno::ECONNRESET), "{size}");
             assert_eq!(received.copied, if has_copied { 7 } else { 0 }, "{size}");
+        }
+    }
+
+    /// Else pages that are not there would be read.
+    #[test]
+    fn no_answer_is_nothing() {
+        for size in [0, 12] {
+            let window = window(1 << 20);
+            let received = Received::of(&window, &answer(), size, 100);
+            assert!(received.is_nothing(), "{received:?}");
+            assert_eq!((received.inq, received.err), (None, None));
         }
     }
 

@@ -6,6 +6,7 @@ use connection::{connection, done, page, pages, pipe, queued, splice, wait_for_a
 use nocopy_tcp_zerocopy_receive::Window;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::null_mut;
@@ -80,7 +81,7 @@ fn packet_ring() -> Option<Shared> {
     }
 }
 
-/// The queue of submissions of an `io_uring`: needs no right, but a kernel that allows it, since Linux 6.10 or so.
+/// The queue of submissions of an `io_uring`: needs no right, but a kernel that allows it: 6.1 does, 5.10 does not.
 fn io_uring() -> Option<Shared> {
     /// `IORING_OFF_SQES` of `include/uapi/linux/io_uring.h`.
     const SUBMISSIONS: libc::off_t = 0x1000_0000;
@@ -139,7 +140,7 @@ fn a_sender_changes_bytes_after_they_were_received() {
     }
     assert!(
         !seen.is_empty(),
-        "nothing to try it with: needs CAP_NET_RAW (a packet socket), or io_uring on Linux 6.10 or later"
+        "nothing to try it with: needs CAP_NET_RAW (a packet socket), or io_uring on Linux 6.1 or later"
     );
     println!("changed after receipt: {}", seen.join(", "));
 }
@@ -176,26 +177,29 @@ fn ordinary_memory_of_the_sender_is_not_shared() {
     }
 }
 
-/// Pages of a file: from Linux 6.8 on (and later releases of older series) they are not mapped; before, they show changes.
+/// A page of a file in memory, sent by `sendfile` and in the receive queue.
+fn sent_by_sendfile(near: &TcpStream, far: &TcpStream) -> File {
+    // SAFETY: the name is a C string; the kernel has just opened the file, and nobody else knows it.
+    let mut file = unsafe {
+        let file = libc::memfd_create(c"changing".as_ptr(), libc::MFD_CLOEXEC);
+        done(file).expect("memfd_create");
+        File::from(OwnedFd::from_raw_fd(file))
+    };
+    file.write_all(&vec![b'o'; page()]).expect("write");
+    let (to, from, mut offset) = (far.as_raw_fd(), file.as_raw_fd(), 0);
+    // SAFETY: the kernel reads and writes the offset during the call.
+    let sent = unsafe { libc::sendfile(to, from, &raw mut offset, page()) };
+    assert_eq!(sent.cast_unsigned(), page());
+    wait_for_arrival(near, page());
+    file
+}
+
+/// From Linux 6.8 on (and in later releases of older series) a page of a file is not mapped; before, it shows changes.
 #[test]
 fn a_page_of_a_file_is_not_mapped_or_shows_what_is_written_to_the_file() {
-    let path = std::env::temp_dir().join(format!("nocopy-changing-{}", std::process::id()));
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .expect("a temporary file");
-    std::fs::remove_file(&path).expect("unlink");
-    file.write_all(&vec![b'o'; page()]).expect("write");
     let (mut near, far) = connection();
     let mut window = Window::new(&near, page()).expect("mmap");
-    let mut offset = 0;
-    // SAFETY: the kernel reads and writes the offset during the call.
-    let sent =
-        unsafe { libc::sendfile(far.as_raw_fd(), file.as_raw_fd(), &raw mut offset, page()) };
-    assert_eq!(sent.cast_unsigned(), page());
-    wait_for_arrival(&near, page());
+    let file = sent_by_sendfile(&near, &far);
     let received = window.receive_pages(&near).expect("taken");
     let mut byte = [0];
     if received.mapped.is_empty() {
@@ -210,4 +214,17 @@ fn a_page_of_a_file_is_not_mapped_or_shows_what_is_written_to_the_file() {
         assert_eq!(received.mapped.read_at(0, &mut byte), 1);
         assert_eq!(&byte, b"n");
     }
+}
+
+/// What the kernel looks at is whether the page still is the file's.
+#[test]
+fn a_page_that_its_file_has_lost_is_mapped() {
+    let (near, far) = connection();
+    let mut window = Window::new(&near, page()).expect("mmap");
+    let file = sent_by_sendfile(&near, &far);
+    file.set_len(0).expect("truncate");
+    let received = window.receive_pages(&near).expect("taken");
+    let mut bytes = vec![0; page()];
+    assert_eq!(received.mapped.read_at(0, &mut bytes), page());
+    assert!(bytes.iter().all(|byte| *byte == b'o'));
 }
