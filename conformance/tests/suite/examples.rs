@@ -441,26 +441,45 @@ mod host_only {
         assert!(said.contains("not copied: 0 of "), "{said}");
     }
 
-    /// A receiver that takes one connection, and this end of it.
-    fn receiver(file: Option<&Path>) -> (Child, BufReader<ChildStdout>, TcpStream) {
-        let mut command = Command::new(example("nocopy-tcp-zerocopy-receive", "receiver"));
-        command.arg("127.0.0.1:0").args(file);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the example starts");
-        let mut output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("listening on ");
-        let socket = TcpStream::connect(address.expect("the address")).expect("connect");
-        (child, output, socket)
+    /// A receiver that takes one connection; ends with the test.
+    struct Receiver(Option<Child>, BufReader<ChildStdout>);
+
+    impl Receiver {
+        /// Starts one, and connects to it.
+        fn start(file: Option<&Path>) -> (Self, TcpStream) {
+            let mut command = Command::new(example("nocopy-tcp-zerocopy-receive", "receiver"));
+            command.arg("127.0.0.1:0").args(file);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().expect("the example starts");
+            let output = BufReader::new(child.stdout.take().expect("piped"));
+            let mut receiver = Self(Some(child), output);
+            let mut line = String::new();
+            receiver.1.read_line(&mut line).expect("a line");
+            let address = line.trim().strip_prefix("listening on ");
+            let socket = TcpStream::connect(address.expect("the address")).expect("connect");
+            // Far beyond every limit of its own.
+            let limit = Some(std::time::Duration::from_mins(1));
+            socket.set_read_timeout(limit).expect("SO_RCVTIMEO");
+            socket.set_write_timeout(limit).expect("SO_SNDTIMEO");
+            (receiver, socket)
+        }
+
+        /// Its exit status, and what it has printed.
+        fn end(mut self) -> (Option<i32>, String) {
+            let ended = ended(self.0.take().expect("running"));
+            let mut said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            self.1.read_to_string(&mut said).expect("the rest");
+            (ended.status.code(), said)
+        }
     }
 
-    /// The exit status of a receiver, and what it has printed.
-    fn end_of(child: Child, mut output: BufReader<ChildStdout>) -> (Option<i32>, String) {
-        let ended = ended(child);
-        let mut said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        output.read_to_string(&mut said).expect("the rest");
-        (ended.status.code(), said)
+    impl Drop for Receiver {
+        fn drop(&mut self) {
+            if let Some(mut child) = self.0.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
     }
 
     /// The numbers of a line of the receiver: bytes received, and bytes not mapped.
@@ -500,7 +519,7 @@ mod host_only {
         use std::os::fd::AsRawFd;
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("file");
-        let (child, output, mut socket) = receiver(Some(&file));
+        let (receiver, mut socket) = Receiver::start(Some(&file));
         let sent = content(5_000_001);
         let (before, after) = sent.split_at(1_234_567);
         socket.write_all(before).expect("send");
@@ -514,7 +533,7 @@ mod host_only {
         let mut rest = Vec::new();
         socket.read_to_end(&mut rest).expect("the end");
         assert!(rest.is_empty());
-        let (code, said) = end_of(child, output);
+        let (code, said) = receiver.end();
         assert_eq!(code, Some(0), "{said}");
         assert_eq!(tally(&said).0, 5_000_001, "{said}");
         assert!(
@@ -529,7 +548,7 @@ mod host_only {
         use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("file");
-        let (child, output, mut socket) = receiver(Some(&file));
+        let (receiver, mut socket) = Receiver::start(Some(&file));
         let sent = content(64 << 10);
         // What is written to a pipe has pages of its own. Few at a time, so that a segment has whole ones.
         for piece in sent.chunks(16 << 10) {
@@ -548,7 +567,7 @@ mod host_only {
         }
         socket.write_all(b"tail").expect("send");
         drop(socket);
-        let (code, said) = end_of(child, output);
+        let (code, said) = receiver.end();
         assert_eq!(code, Some(0), "{said}");
         let (received, not_mapped) = tally(&said);
         assert_eq!(received, (64 << 10) + 4, "{said}");
@@ -562,9 +581,9 @@ mod host_only {
 
     #[test]
     fn receiver_gives_up_a_peer_that_stalls() {
-        let (child, output, mut socket) = receiver(None);
+        let (receiver, mut socket) = Receiver::start(None);
         socket.write_all(&content(10_000)).expect("send");
-        let (code, said) = end_of(child, output);
+        let (code, said) = receiver.end();
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("the peer is too slow"), "{said}");
         drop(socket);
@@ -573,7 +592,7 @@ mod host_only {
     #[test]
     fn receiver_reports_a_peer_that_is_killed() {
         use std::os::fd::AsRawFd;
-        let (child, output, mut socket) = receiver(None);
+        let (receiver, mut socket) = Receiver::start(None);
         socket.write_all(&content(10_000)).expect("send");
         let linger = libc::linger {
             l_onoff: 1,
@@ -593,7 +612,7 @@ mod host_only {
         };
         assert_eq!(done, 0);
         drop(socket);
-        let (code, said) = end_of(child, output);
+        let (code, said) = receiver.end();
         assert_eq!(code, Some(1), "{said}");
         assert!(
             said.contains("ECONNRESET") || said.contains("reset"),

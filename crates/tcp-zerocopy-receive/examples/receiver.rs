@@ -53,7 +53,7 @@ fn main() {
 }
 
 /// Listens, with segments of whole pages: a page that lies in two segments cannot be mapped. The usual segment over loopback has 65483
-/// bytes.
+/// bytes, and one page in sixteen is then not mapped.
 fn listen(address: &str) -> io::Result<TcpListener> {
     /// What a segment has less when it has time stamps, as usual.
     const TIME_STAMPS: usize = 12;
