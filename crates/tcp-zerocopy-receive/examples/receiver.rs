@@ -3,7 +3,7 @@
 //!
 //! Without an address it starts two senders over loopback: the first sends memory by `MSG_ZEROCOPY`, the second a file by `sendfile`.
 //! The pages of the memory are mapped. A page of a file is
-//! not mapped, since Linux 6.8, unless the file was truncated meanwhile: here, when the second sender has ended.
+//! not mapped, since Linux 6.8 (and late releases of older series).
 //!
 //! What a receiver has to get right, and where it is below:
 //! - the order: the pages, the copied tail, then what `recv` reads (`receive`);
@@ -80,7 +80,8 @@ fn one_connection(address: &str, file: Option<File>) -> io::Result<()> {
 
 /// Receives from one sender after the other.
 fn own_senders() -> io::Result<()> {
-    type Sender = fn(SocketAddr) -> io::Result<()>;
+    /// Returns what has to be kept until all is received: a page that its file has lost by truncation is mapped.
+    type Sender = fn(SocketAddr) -> io::Result<Option<File>>;
     let senders: [(&str, Sender); 2] = [("MSG_ZEROCOPY", send_memory), ("sendfile", send_file)];
     for (name, send) in senders {
         let listener = listen("127.0.0.1:0")?;
@@ -262,7 +263,7 @@ fn set_option(socket: &impl AsRawFd, level: i32, option: i32, value: i32) -> io:
 }
 
 /// The first sender: memory by `MSG_ZEROCOPY`. It is never freed and never changes, so no code has to wait for completions.
-fn send_memory(address: SocketAddr) -> io::Result<()> {
+fn send_memory(address: SocketAddr) -> io::Result<Option<File>> {
     let socket = TcpStream::connect(address)?;
     set_option(&socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)?;
     let (prot, flags) = (
@@ -295,11 +296,12 @@ fn send_memory(address: SocketAddr) -> io::Result<()> {
             },
         }
     }
-    socket.shutdown(Shutdown::Write)
+    socket.shutdown(Shutdown::Write)?;
+    Ok(None)
 }
 
 /// The second sender: a file by `sendfile`.
-fn send_file(address: SocketAddr) -> io::Result<()> {
+fn send_file(address: SocketAddr) -> io::Result<Option<File>> {
     let socket = TcpStream::connect(address)?;
     let path = env::temp_dir().join(format!("nocopy-receiver-{}", process::id()));
     let mut file = File::options()
@@ -324,5 +326,6 @@ fn send_file(address: SocketAddr) -> io::Result<()> {
             },
         }
     }
-    socket.shutdown(Shutdown::Write)
+    socket.shutdown(Shutdown::Write)?;
+    Ok(Some(file))
 }
