@@ -106,8 +106,8 @@ loops! {
         with { socket = *SOCKET, bytes: &[u8] = b"x", flags = SendFlags::DONTWAIT };
     msg_zerocopy::send_copied, thin_send_copied, asm_send_copied (fd, bytes, flags)
         with { fd = no_file!(nocopy_msg_zerocopy), bytes: &[u8] = b"x", flags = SendFlags::DONTWAIT };
-    tcp_zerocopy_receive::getsockopt_tcp_zerocopy_receive, thin_getsockopt_tcp_zerocopy_receive, asm_getsockopt_tcp_zerocopy_receive (sockfd, optval, &mut optlen)
-        with { sockfd = no_file!(nocopy_tcp_zerocopy_receive), optval: &mut TcpZerocopyReceive = &mut TcpZerocopyReceive::default(), optlen = 16_u32 };
+    tcp_zerocopy_receive::getsockopt_tcp_zerocopy_receive, thin_getsockopt_tcp_zerocopy_receive, asm_getsockopt_tcp_zerocopy_receive (sockfd, &mut optval, &mut optlen)
+        with { sockfd = no_file!(nocopy_tcp_zerocopy_receive), optval = TcpZerocopyReceive::default(), optlen = 16_u32 };
 }
 
 /// The instructions of each function in what callgrind writes, calls included.
