@@ -59,8 +59,8 @@ test *arguments:
 [group('check')]
 check:
     cargo check --workspace --all-targets
-    for crate in sendfile splice mmap msg-zerocopy copy-file-range; do \
-        cargo check --quiet --package nocopy-$crate --no-default-features --lib || exit 1; \
+    for crate in crates/*; do \
+        cargo check --quiet --package nocopy-$(basename $crate) --no-default-features --lib || exit 1; \
     done
 
 # Formatting, clippy and the language of pages and doc comments: warnings are errors
@@ -74,8 +74,8 @@ lint:
         (cd conformance/tests/$package && cargo fmt --check) || exit 1; \
     done
     cd conformance/fuzz && cargo fmt --check
-    for crate in sendfile splice mmap msg-zerocopy copy-file-range; do \
-        cargo clippy --quiet --package nocopy-$crate --no-default-features --lib -- --deny warnings || exit 1; \
+    for crate in crates/*; do \
+        cargo clippy --quiet --package nocopy-$(basename $crate) --no-default-features --lib -- --deny warnings || exit 1; \
     done
 
 # The documentation, warnings are errors

@@ -40,6 +40,7 @@ mod host_only {
         "fcntl_get_seals",
         "send_zerocopy",
         "send_copied",
+        "getsockopt_tcp_zerocopy_receive",
     ];
 
     /// What needs a stack slot, a check or several calls, with the `syscall` instructions that it can reach.
@@ -56,6 +57,11 @@ mod host_only {
         ("enabled_check", 1),
         ("sendmsg_zerocopy", 1),
         ("recv_error_queue", 1),
+        ("window_new", 1),
+        ("window_receive", 1),
+        ("window_receive_pages", 1),
+        ("window_release", 1),
+        ("drop_window", 1),
     ];
 
     /// How many instructions a thin wrapper may have above its reference: an `int` widened, for two descriptors.

@@ -554,6 +554,185 @@ mod host_only {
         assert!(said.contains("not copied: 0 of "), "{said}");
     }
 
+    /// A receiver that takes one connection; ends with the test.
+    struct Receiver(Option<Child>, BufReader<ChildStdout>);
+
+    impl Receiver {
+        /// Starts one, and connects to it.
+        fn start(file: Option<&Path>) -> (Self, TcpStream) {
+            let mut command = Command::new(example("nocopy-tcp-zerocopy-receive", "receiver"));
+            command.arg("127.0.0.1:0").args(file);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().expect("the example starts");
+            let output = BufReader::new(child.stdout.take().expect("piped"));
+            let mut receiver = Self(Some(child), output);
+            let mut line = String::new();
+            receiver.1.read_line(&mut line).expect("a line");
+            let address = line.trim().strip_prefix("listening on ");
+            let socket = TcpStream::connect(address.expect("the address")).expect("connect");
+            // Far beyond every limit of its own.
+            let limit = Some(std::time::Duration::from_mins(1));
+            socket.set_read_timeout(limit).expect("SO_RCVTIMEO");
+            socket.set_write_timeout(limit).expect("SO_SNDTIMEO");
+            (receiver, socket)
+        }
+
+        /// Its exit status, and what it has printed.
+        fn end(mut self) -> (Option<i32>, String) {
+            let ended = ended(self.0.take().expect("running"));
+            let mut said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            self.1.read_to_string(&mut said).expect("the rest");
+            (ended.status.code(), said)
+        }
+    }
+
+    impl Drop for Receiver {
+        fn drop(&mut self) {
+            if let Some(mut child) = self.0.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+
+    /// The numbers of a line of the receiver: bytes received, and bytes not mapped.
+    fn tally(line: &str) -> (u64, u64) {
+        let number = |before: &str| {
+            let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("{line}"));
+            let digits = rest.split(|it: char| !it.is_ascii_digit()).next();
+            digits
+                .and_then(|digits| digits.parse().ok())
+                .expect("a number")
+        };
+        (number("received "), number("not mapped: "))
+    }
+
+    #[test]
+    fn receiver_maps_what_was_sent_by_reference_and_says_how_much_not() {
+        let output = Command::new(example("nocopy-tcp-zerocopy-receive", "receiver"))
+            .output()
+            .expect("the example starts");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 2, "{said}");
+        let (received, not_mapped) = tally(lines[0]);
+        assert!(lines[0].starts_with("MSG_ZEROCOPY: "), "{said}");
+        assert_eq!(received, 16 << 20);
+        assert!(not_mapped < received / 2, "{said}");
+        let (received, not_mapped) = tally(lines[1]);
+        assert!(lines[1].starts_with("sendfile: "), "{said}");
+        assert_eq!(received, 16 << 20);
+        assert!(not_mapped <= received, "{said}");
+    }
+
+    /// Whole pages, odd pieces and an urgent byte: all but the last is in the file, in order.
+    #[test]
+    fn receiver_writes_the_stream_to_a_file_and_sees_a_half_close() {
+        use std::os::fd::AsRawFd;
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        let (receiver, mut socket) = Receiver::start(Some(&file));
+        let sent = content(5_000_001);
+        let (before, after) = sent.split_at(1_234_567);
+        socket.write_all(before).expect("send");
+        // SAFETY: the kernel reads one byte during the call.
+        let urgent =
+            unsafe { libc::send(socket.as_raw_fd(), c"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+        assert_eq!(urgent, 1);
+        socket.write_all(after).expect("send");
+        socket.shutdown(Shutdown::Write).expect("half close");
+        // It closes its end, although ours is still open for reading.
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).expect("the end");
+        assert!(rest.is_empty());
+        let (code, said) = receiver.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(tally(&said).0, 5_000_001, "{said}");
+        assert!(
+            fs::read(file).expect("the file") == sent,
+            "other bytes arrived"
+        );
+    }
+
+    /// A page that is spliced by reference reaches the file from the mapping.
+    #[test]
+    fn receiver_writes_mapped_pages_to_a_file() {
+        use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, splice};
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        let (receiver, mut socket) = Receiver::start(Some(&file));
+        let sent = content(64 << 10);
+        // What is written to a pipe has pages of its own. Few at a time, so that a segment has whole ones.
+        for piece in sent.chunks(16 << 10) {
+            let pipe = pipe2(PipeFlags::CLOEXEC).expect("pipe2");
+            let mut write = fs::File::from(std::os::fd::OwnedFd::from(pipe.write));
+            write.write_all(piece).expect("write");
+            let moved = splice(
+                &pipe.read,
+                None,
+                &socket,
+                None,
+                piece.len(),
+                SpliceFlags::empty(),
+            );
+            assert_eq!(moved, Ok(piece.len()));
+        }
+        socket.write_all(b"tail").expect("send");
+        drop(socket);
+        let (code, said) = receiver.end();
+        assert_eq!(code, Some(0), "{said}");
+        let (received, not_mapped) = tally(&said);
+        assert_eq!(received, (64 << 10) + 4, "{said}");
+        assert!(not_mapped < received, "nothing was mapped: {said}");
+        let expected = [&sent[..], b"tail"].concat();
+        assert!(
+            fs::read(file).expect("the file") == expected,
+            "other bytes arrived"
+        );
+    }
+
+    #[test]
+    fn receiver_gives_up_a_peer_that_stalls() {
+        let (receiver, mut socket) = Receiver::start(None);
+        socket.write_all(&content(10_000)).expect("send");
+        let (code, said) = receiver.end();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("the peer is too slow"), "{said}");
+        drop(socket);
+    }
+
+    #[test]
+    fn receiver_reports_a_peer_that_is_killed() {
+        use std::os::fd::AsRawFd;
+        let (receiver, mut socket) = Receiver::start(None);
+        socket.write_all(&content(10_000)).expect("send");
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        let size = libc::socklen_t::try_from(size_of_val(&linger)).expect("8");
+        // SAFETY: the kernel reads a `linger` during the call.
+        let done = unsafe {
+            let linger = (&raw const linger).cast();
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                linger,
+                size,
+            )
+        };
+        assert_eq!(done, 0);
+        drop(socket);
+        let (code, said) = receiver.end();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("ECONNRESET") || said.contains("reset"),
+            "{said}"
+        );
+    }
+
     /// One line that says how to call it, and exit status 2.
     #[test]
     fn without_arguments_they_say_how_to_call_them() {

@@ -8,8 +8,11 @@ use libc::c_int;
 
 /// A file descriptor number that stays open for at least `'fd`.
 ///
-/// With the feature `std`, every `&'fd T` where `T` is [`AsFd`](std::os::fd::AsFd) converts into it, so
-/// the wrappers take `&file`, `&socket` and `std`'s own `BorrowedFd` as they are.
+/// With the feature `std`, every `&'fd T` where `T` is std's `AsFd` converts into it, so the wrappers take `&file`, `&socket` and
+/// `std`'s own `BorrowedFd` as they are.
+///
+/// Each crate of nocopy has a type of this name, since none depends on another. Without `std`, a descriptor of one crate passes to
+/// another's wrapper by [`BorrowedFd::borrow_raw`] of its number, for as long as its owner is borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct BorrowedFd<'fd> {

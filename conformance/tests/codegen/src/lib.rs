@@ -12,3 +12,4 @@ pub mod msg_zerocopy;
 mod reference;
 pub mod sendfile;
 pub mod splice;
+pub mod tcp_zerocopy_receive;
