@@ -81,6 +81,9 @@ lint:
 # The documentation, warnings are errors
 [group('check')]
 doc:
+    for crate in crates/*; do \
+        RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --package nocopy-$(basename $crate) --no-deps --no-default-features || exit 1; \
+    done
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
 
 # Each crate's folder copied away: it builds with and without std, passes its tests, and is as the rules say

@@ -3,7 +3,7 @@
 /// Bytes that a [`Ring`](crate::Ring) can own while the kernel reads them.
 ///
 /// Implemented for `&'static [u8]` and [`Pages`](crate::Pages), and with the feature `std` for `Vec<u8>`, `Box<[u8]>`,
-/// `Arc<[u8]>` and for [`OwnedBytes`](crate::OwnedBytes), which is any of them. Memory that the compiler does not know to be stable,
+/// `Arc<[u8]>` and for `OwnedBytes`, which is any of them. Memory that the compiler does not know to be stable,
 /// such as a sealed memfd of another crate, comes in by an implementation of the caller's own.
 ///
 /// # Safety

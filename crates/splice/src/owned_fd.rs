@@ -10,7 +10,7 @@ use crate::fd::BorrowedFd;
 /// A file descriptor that is closed when it is dropped.
 ///
 /// `&owned` is taken by every wrapper, with and without the feature `std`. With `std` it converts into
-/// [`std::os::fd::OwnedFd`], and from there into `File`, `TcpStream` and so on.
+/// `std::os::fd::OwnedFd`, and from there into `File`, `TcpStream` and so on.
 ///
 /// Dropping makes one [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html), never retried: Linux has freed
 /// the number even where `close` reports `EINTR`. The result is not seen; code that needs it calls `close` on
