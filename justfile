@@ -86,6 +86,16 @@ doc:
     done
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
 
+# The crates' tests under AddressSanitizer (needs a nightly toolchain)
+[group('check')]
+asan:
+    bash conformance/scripts/asan.sh
+
+# The parser, the tracker and the ring's bookkeeping under Miri (needs a nightly toolchain with Miri)
+[group('check')]
+miri:
+    bash conformance/scripts/miri.sh
+
 # Each crate's folder copied away: it builds with and without std, passes its tests, and is as the rules say
 [group('check')]
 vendor-check:
