@@ -6,7 +6,8 @@ use crate::lab::io::NOWHERE;
 use crate::lab::open;
 use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::Volume;
-use nocopy_mmap::{MapFlags, Mapping, Prot};
+use nocopy_mmap::{MapFlags, Mapping, Prot, mmap};
+use std::ptr::NonNull;
 
 pub const CLAIMS: &[Claim] = &[
     about_sendfile(
@@ -170,6 +171,10 @@ unsafe fn send_with(target: &File, source: &File, offset: usize, count: usize) -
 fn zeros(protection: Prot) -> Result<Mapping, Stop> {
     let file = open::sealed_memfd(0)?;
     aside(|| io::truncate(&file, page() as u64)).setup("ftruncate")?;
-    let mapped = aside(|| Mapping::of_file(page(), protection, MapFlags::PRIVATE, &file, 0));
-    mapped.map_err(|_| Stop::broken("no page could be mapped"))
+    // SAFETY: anywhere, so nothing is replaced.
+    let start =
+        aside(|| unsafe { mmap(std::ptr::null_mut(), page(), protection, MapFlags::PRIVATE, Some((&file).into()), 0) });
+    let start = NonNull::new(start.setup("mmap")?).ok_or_else(|| Stop::broken("no page could be mapped"))?;
+    // SAFETY: a mapping of a page, which nobody else knows.
+    Ok(unsafe { Mapping::from_raw(start, page()) })
 }
