@@ -10,12 +10,12 @@ use syscalls::Errno;
 /// Why a ring could not go on.
 ///
 /// [`Errno`](Self::Errno), [`WindowFull`](Self::WindowFull) and [`Stalled`](Self::Stalled) pass. The others are permanent: it is
-/// not known any more what the kernel still reads, the ring returns the same error from then on, and the memory of sends in
-/// flight is leaked.
+/// not known any more what the kernel still reads, the ring returns the same error from then on, and every buffer of which
+/// anything was sent is leaked, finished ones that were not taken back as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RingError {
-    /// The kernel's own error; nothing has changed.
+    /// The kernel's own error, or that of the socket. What waits still waits.
     Errno(Errno),
     /// The socket is not TCP.
     NotTcp,

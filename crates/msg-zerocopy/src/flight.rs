@@ -184,13 +184,10 @@ pub(crate) struct Flight<B, P: sealed::Places<B>> {
 }
 
 impl<B, P: sealed::Places<B>> Flight<B, P> {
-    /// How many places a ring can have: ids that are further apart would be taken for past ones.
-    pub(crate) const MOST: usize = 1 << 27;
-
-    /// All free, and the id that the next send takes. `None` for no places or more than [`MOST`](Self::MOST).
+    /// All free, and the id that the next send takes. `None` for a number of places that [does not do](is_number_of_places).
     pub(crate) fn new(mut places: P, next_id: u32) -> Option<Self> {
         let all = places.all_mut();
-        if all.is_empty() || all.len() > Self::MOST {
+        if !is_number_of_places(all.len()) {
             return None;
         }
         let mut free = List::EMPTY;
@@ -464,14 +461,22 @@ impl<B, P: sealed::Places<B>> Drop for Flight<B, P> {
     /// Forgets what the kernel may still read, and drops the other buffers.
     fn drop(&mut self) {
         let is_trusted = self.is_trusted;
+        // All of these first: the drop of another buffer may panic, and then what is left in the places is dropped.
         for place in self.places.all_mut() {
             let was_given = place.in_flight > 0 || !is_trusted && place.taken > 0;
-            match place.buffer.take() {
-                Some(buffer) if was_given => forget(buffer),
-                _ => {}
+            if was_given && let Some(buffer) = place.buffer.take() {
+                forget(buffer);
             }
         }
+        for place in self.places.all_mut() {
+            place.buffer = None;
+        }
     }
+}
+
+/// Whether a ring can have so many: ids that are further apart than the sends of 2^27 places would be taken for past ones.
+pub(crate) const fn is_number_of_places(places: usize) -> bool {
+    places > 0 && places <= 1 << 27
 }
 
 const fn at(index: u32) -> usize {

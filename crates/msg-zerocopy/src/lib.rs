@@ -21,12 +21,13 @@
 //! let mut ring = Ring::<Vec<u8>>::with_capacity(socket, 8)?;
 //!
 //! ring.push(vec![b'.'; 1 << 20])?;
-//! ring.send_all(PATIENCE)?;
-//! if ring.wait_idle(PATIENCE).is_err() {
+//! if ring.send_all(PATIENCE).and_then(|()| ring.wait_idle(PATIENCE)).is_err() {
 //!     ring.abort()?; // a peer that does not read: reset the connection, get the memory back
+//!     ring.wait_idle(PATIENCE)?;
 //! }
-//! let done = ring.finished().expect("nothing is in flight");
-//! assert_eq!(done.buffer.len(), 1 << 20);
+//! while let Some(done) = ring.finished() {
+//!     println!("{} of {} bytes were taken", done.taken, done.buffer.len());
+//! }
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

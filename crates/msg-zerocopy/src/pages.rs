@@ -51,9 +51,11 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: 0 bytes, or a size that the machine does not have
+    /// - `EINVAL`: 0 bytes, a size that the machine does not have, or `log2` 0
     /// - `ENOMEM`: the pool has no such pages (`/proc/sys/vm/nr_hugepages`)
     pub fn huge(len: usize, log2: u8) -> Result<Self, Errno> {
+        // 0 is the kernel's default size, which is not known here.
+        let log2 = if log2 == 0 { u8::MAX } else { log2 };
         let mapped = 1_usize
             .checked_shl(u32::from(log2))
             .and_then(|size| len.checked_next_multiple_of(size))

@@ -7,6 +7,8 @@ use crate::enable::{enable, is_enabled, socket_option};
 use crate::error::{Full, Refused, RingError};
 use crate::fd::BorrowedFd;
 use crate::flags::{MsgFlags, SendFlags};
+#[cfg(feature = "std")]
+use crate::flight::is_number_of_places;
 use crate::flight::{Finished, Flight, Places};
 use crate::owned_fd::OwnedFd;
 use crate::socket::{IntoSocket, News, Shutdown, Socket, receive, shutdown};
@@ -40,18 +42,22 @@ pub type Boxed<B> = std::boxed::Box<[crate::Place<B>]>;
 /// let socket = TcpStream::connect("192.0.2.1:9000")?;
 /// let mut ring = Ring::<Vec<u8>>::with_capacity(socket, 16)?;
 ///
-/// for number in 0..100 {
-///     while ring.free() == 0 {
-///         ring.wait(PATIENCE)?; // sleeps until something completes
-///         while let Some(done) = ring.finished() {
-///             drop(done.buffer); // or fill it again
+/// let mut send = || -> Result<(), Box<dyn std::error::Error>> {
+///     for number in 0..100 {
+///         while ring.free() == 0 {
+///             ring.wait(PATIENCE)?; // sends, or sleeps until something completes
+///             while let Some(done) = ring.finished() {
+///                 drop(done.buffer); // or fill it again
+///             }
 ///         }
+///         ring.push(vec![number; 1 << 20])?;
+///         ring.send_all(PATIENCE)?;
 ///     }
-///     ring.push(vec![number; 1 << 20])?;
-///     ring.send_all(PATIENCE)?;
-/// }
-/// if ring.wait_idle(PATIENCE).is_err() {
+///     Ok(ring.wait_idle(PATIENCE)?)
+/// };
+/// if send().is_err() {
 ///     ring.abort()?; // a peer that does not read: reset the connection, get the memory back
+///     ring.wait_idle(PATIENCE)?;
 /// }
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -65,8 +71,9 @@ pub type Boxed<B> = std::boxed::Box<[crate::Place<B>]>;
 ///
 /// # Event loops
 ///
-/// Only [`wait`](Self::wait), [`wait_idle`](Self::wait_idle) and [`send_all`](Self::send_all) sleep, and
-/// [`send`](Self::send) on a blocking socket. [`wants`](Self::wants) says what to wait for instead:
+/// Only [`wait`](Self::wait), [`wait_idle`](Self::wait_idle) and [`send_all`](Self::send_all) sleep, each with a limit. On a blocking
+/// socket [`read`](Self::read) and the sends do as well, without one; with `SO_LINGER` the drop does. [`wants`](Self::wants) says what to
+/// wait for instead:
 ///
 /// | | `poll`, `epoll` | mio | tokio's `AsyncFd` |
 /// |---|---|---|---|
@@ -96,12 +103,15 @@ pub type Boxed<B> = std::boxed::Box<[crate::Place<B>]>;
 /// another send would be taken for one of the ring's. So the ring owns the socket, gives no borrow of it, and is made only where
 /// `SO_ZEROCOPY` was off, so that two rings of one socket are refused, in two threads at the same moment, too.
 ///
-/// What remains is a *duplicate* of the descriptor that was made before (`try_clone`, `dup`, a child process, `SCM_RIGHTS`),
-/// and whoever makes a descriptor of the number that [`as_raw`](Self::as_raw) gives, which is `unsafe`. Safe functions of other
-/// crates send with any flag that they are given (`socket2::Socket::send_with_flags`, rustix and nix by
-/// `from_bits_retain`), so **do not keep a duplicate of a socket that you give to a ring**. The ring notices a completion
-/// that it did not expect and stops for good; it cannot notice every one. Two copies of this crate in one program would not see
-/// each other's rings: they do not link.
+/// What remains is a *duplicate* of the descriptor: one that was made before (`try_clone`, `dup`, `SCM_RIGHTS`, a child process), and one
+/// that is made later of the number that [`as_raw`](Self::as_raw) gives. Safe functions of other crates do that
+/// (rustix's `pidfd_getfd`), take a number in place of a descriptor (nix's `send`, `sendmsg`, `close`), and send with any flag that
+/// they are given (nix and rustix by `from_bits_retain`, `socket2::Socket::send_with_flags`). So **keep no duplicate of a socket that you give
+/// to a ring, and give its number to `poll` and `epoll` only**. The ring notices a completion that it did not expect and stops for good; it
+/// cannot notice every one. A duplicate that switches `SO_ZEROCOPY` off makes sends that never complete.
+///
+/// Two copies of this crate in one program would not see each other's rings: they do not link, also if one of them is another version
+/// of which only the parser is used. Plugins with a copy each (`dlopen`) do load.
 pub struct Ring<
     B: Buffer,
     #[cfg(feature = "std")] P: Places<B> = Boxed<B>,
@@ -208,8 +218,19 @@ impl<B: Buffer> Ring<B> {
     ///
     /// As [`Ring::new`].
     pub fn with_capacity(socket: impl IntoSocket, places: usize) -> Result<Self, Refused<OwnedFd>> {
-        Ring::new(socket, (0..places).map(|_| crate::Place::EMPTY).collect())
+        Ring::new(socket, boxed(places))
     }
+}
+
+/// Places in a box; none for a number that does not do, which is refused as such.
+#[cfg(feature = "std")]
+pub(crate) fn boxed<B>(places: usize) -> Boxed<B> {
+    let places = if is_number_of_places(places) {
+        places
+    } else {
+        0
+    };
+    (0..places).map(|_| crate::Place::EMPTY).collect()
 }
 
 impl<B: Buffer, P: Places<B>> Ring<B, P> {
@@ -269,8 +290,8 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
     ///
     /// # Safety
     ///
-    /// - The socket is TCP, `SO_ZEROCOPY` is on and stays so, none of its sends is in flight, and the next one with the flag takes the id
-    ///   `next_id`. `socket` always names the same one.
+    /// - The socket is TCP, `SO_ZEROCOPY` is on and stays so, none of its sends is in flight, its error queue has no completion, and the
+    ///   next send with the flag takes the id `next_id`. `socket` always names the same one.
     /// - While the ring lives, and after it while its sends are in flight, nobody else sends with `MSG_ZEROCOPY` on the
     ///   socket, reads its error queue or makes a ring of it: not by this value, not by a duplicate, not by the safe functions
     ///   of other crates, not in another process.
@@ -407,8 +428,9 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
         // SAFETY: the bytes are of buffers that the ring owns, and `Buffer` promises that they stay where and as they are until the
         // buffer is dropped, or for ever if it is forgotten. From here until the completion of this send was read these buffers have
         // a send in flight, so `finished` does not give them out and `Flight` does not drop them. Nothing can fail between the
-        // call and the note of it: there is room. The completion is this send's because the ring alone takes ids (`new`, or the
-        // caller of `over`), and TCP takes one for each success and none for a failure. There are no control messages.
+        // call and the note of it: there is room. The completion is this send's because the ring alone takes ids (the caller
+        // of `over` has promised it; for `new` whoever keeps a duplicate is told so), and TCP takes one for each success and none
+        // for a failure. There are no control messages.
         let sent = unsafe {
             self.socket
                 .send_zerocopy(&message, flags | SendFlags::NOSIGNAL)
@@ -434,9 +456,13 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
     ///
     /// As [`send`](Self::send).
     pub fn send_or_copy(&mut self) -> Result<usize, RingError> {
-        match self.send() {
+        self.send_or_copy_with(SendFlags::empty())
+    }
+
+    fn send_or_copy_with(&mut self, flags: SendFlags) -> Result<usize, RingError> {
+        match self.send_with(flags) {
             Err(RingError::Errno(Errno::ENOBUFS)) if self.in_flight() == 0 => {
-                self.send_copied(SendFlags::empty())
+                self.send_copied(flags)
             }
             result => result,
         }
@@ -529,24 +555,49 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
         })
     }
 
-    /// Sleeps until what the ring [`wants`](Self::wants) may be there, at most for `limit`, and reaps.
+    /// One step towards an idle ring: sends if the ring [`wants`](Self::wants) that, by [`send_or_copy`](Self::send_or_copy) without blocking;
+    /// else sleeps until what it wants may be there, at most for `limit`, and reaps. At once if it wants nothing.
     ///
-    /// At once if it wants nothing or a send. One `ppoll`, and [`reap_all`](Self::reap_all); a socket whose both directions are
-    /// shut takes four calls more.
+    /// To sleep takes one `ppoll` and [`reap_all`](Self::reap_all). A socket whose both directions are shut takes a descriptor and eight calls
+    /// more: `poll` reports it for ever. A signal ends the sleep, and that is `Ok`.
     ///
     /// # Errors
     ///
     /// - [`RingError::Stalled`]: nothing came
-    /// - [`RingError::Errno`]: the socket's own error, such as `ECONNRESET`, if it completes nothing any more
+    /// - [`RingError::Errno`]: as [`send`](Self::send), but for what waiting helps against; or the socket's own error, such as
+    ///   `ECONNRESET`, which is taken from it, if it completes nothing any more; `EMFILE`: no descriptor was left
     /// - as [`reap`](Self::reap)
     pub fn wait(&mut self, limit: Duration) -> Result<(), RingError> {
-        let events = match self.wants() {
-            Wants::Nothing | Wants::Send => return Ok(()),
+        self.step(self.wants(), limit, &mut limit.clone())
+    }
+
+    /// [`wait`](Self::wait) for something. Of `left` the time is taken that it slept; progress sets it back to `limit`, and a signal
+    /// does not.
+    fn step(
+        &mut self,
+        wants: Wants,
+        limit: Duration,
+        left: &mut Duration,
+    ) -> Result<(), RingError> {
+        let events = match wants {
+            Wants::Nothing => return Ok(()),
+            Wants::Send => {
+                return match self.send_or_copy_with(SendFlags::DONTWAIT) {
+                    Ok(_) => {
+                        *left = limit;
+                        Ok(())
+                    }
+                    Err(
+                        RingError::Errno(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR)
+                        | RingError::WindowFull,
+                    ) => Ok(()),
+                    Err(error) => Err(error),
+                };
+            }
             Wants::Writable => libc::POLLOUT,
             Wants::Completions => 0,
         };
-        let mut left = limit;
-        let revents = match self.socket.poll(events, &mut left) {
+        let revents = match self.socket.poll(events, left) {
             Ok(0) => return Err(RingError::Stalled),
             Ok(revents) => revents,
             // Something else for the caller to look at.
@@ -554,7 +605,11 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
             Err(errno) => return Err(errno.into()),
         };
         let has_room = revents & libc::POLLOUT != 0;
-        if self.reap_all()?.entries > 0 || has_room {
+        let reaped = self.reap_all()?;
+        if reaped.sends > 0 {
+            *left = limit;
+        }
+        if reaped.entries > 0 || has_room {
             self.refused = None;
             return Ok(());
         }
@@ -564,63 +619,63 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
         // Both directions are shut, which every poll reports at once: wait for what is new.
         let news = News::of(self.socket.fd())?;
         loop {
-            match news.wait(&mut left) {
-                Ok(true) if self.reap_all()?.entries == 0 => {}
-                Ok(true) | Err(Errno::EINTR) => return Ok(()),
+            match news.wait(left) {
+                Ok(true) => {
+                    let reaped = self.reap_all()?;
+                    if reaped.sends > 0 {
+                        *left = limit;
+                    }
+                    if reaped.entries > 0 {
+                        return Ok(());
+                    }
+                }
                 Ok(false) => return Err(RingError::Stalled),
+                Err(Errno::EINTR) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
 
-    /// Sends until nothing waits, and sleeps between, at most `limit` without progress.
+    /// Sends until nothing waits, and sleeps between, at most `limit` without progress: nothing taken, and nothing completed.
     ///
-    /// By [`send_or_copy`](Self::send_or_copy) and [`wait`](Self::wait). Buffers may still be in flight afterwards.
+    /// In the steps of [`wait`](Self::wait), on a blocking socket as well. Buffers may still be in flight afterwards.
     ///
     /// # Errors
     ///
     /// - [`RingError::Stalled`]: the peer takes nothing
-    /// - as [`send`](Self::send), but for what waiting helps against
+    /// - as [`wait`](Self::wait)
     pub fn send_all(&mut self, limit: Duration) -> Result<(), RingError> {
+        let mut left = limit;
         while self.queued() > 0 {
-            match self.send_or_copy() {
-                Ok(_) | Err(RingError::Errno(Errno::EINTR)) => {}
-                Err(RingError::Errno(Errno::EAGAIN | Errno::ENOBUFS) | RingError::WindowFull) => {
-                    self.wait(limit)?;
-                }
-                Err(error) => return Err(error),
-            }
+            self.step(self.wants(), limit, &mut left)?;
         }
         Ok(())
     }
 
     /// Sleeps until nothing is in flight, at most `limit` without a completion.
     ///
-    /// By [`wait`](Self::wait). What waits to be sent is not sent.
+    /// What waits to be sent is not sent.
     ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_idle(&mut self, limit: Duration) -> Result<(), RingError> {
+        let mut left = limit;
         self.reap_all()?;
         while self.in_flight() > 0 {
-            // Not room for what waits.
-            let refused = self.refused.replace(RingError::WindowFull);
-            let waited = self.wait(limit);
-            self.refused = refused;
-            waited?;
+            self.step(Wants::Completions, limit, &mut left)?;
         }
         Ok(())
     }
 
     /// Resets the connection, and gets the memory back that it still reads: for a peer that does not.
     ///
-    /// `connect` to `AF_UNSPEC`, and [`reap_all`](Self::reap_all). The kernel drops what it had queued, the peer gets a
-    /// reset, and buffers that wait are finished with fewer bytes taken than they have. The socket is unconnected then, with the
-    /// error `ECONNRESET`. Its ids go on.
+    /// `connect` to `AF_UNSPEC`, `SO_ERROR` to take the error that this leaves, and [`reap_all`](Self::reap_all). The kernel drops what it
+    /// had queued, the peer gets a reset, and buffers that wait are finished with fewer bytes taken than they have. The socket is
+    /// unconnected then. Its ids go on.
     ///
-    /// Over loopback the ring [`is_idle`](Self::is_idle) afterwards (claim `zerocopy.abort.disconnect`). A real device may
-    /// still hold some pages for a moment: [`wait_idle`](Self::wait_idle).
+    /// What only the socket had is complete at once (claim `zerocopy.abort.disconnect`). A device, or a queueing discipline before it,
+    /// may still hold some pages for a moment: [`wait_idle`](Self::wait_idle).
     ///
     /// # Errors
     ///
@@ -628,6 +683,8 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
     pub fn abort(&mut self) -> Result<Reaped, RingError> {
         self.check()?;
         self.socket.disconnect()?;
+        // The error of the disconnect itself is no news.
+        self.socket.take_error()?;
         self.refused = None;
         self.flight.give_up_waiting();
         self.reap_all()
@@ -799,7 +856,7 @@ struct Alone;
 static NOCOPY_MSG_ZEROCOPY_RING_TAKEN: AtomicBool = AtomicBool::new(false);
 
 impl Alone {
-    /// Held for two system calls that do not sleep. The others yield: to a thread of the same real-time priority as well.
+    /// Held for two system calls that do not sleep, while the others yield. A child that is forked meanwhile cannot make rings.
     fn wait() -> Self {
         while NOCOPY_MSG_ZEROCOPY_RING_TAKEN.swap(true, Ordering::Acquire) {
             // SAFETY: no argument.

@@ -42,24 +42,28 @@ unsafe impl Buffer for Part {
 /// let socket = TcpStream::connect("192.0.2.1:9000")?;
 /// let mut slots = Slots::with_capacity(socket, Pages::new(4 << 20)?, 4)?;
 ///
-/// for number in 0..100 {
-///     while slots.free() == 0 {
-///         slots.wait(PATIENCE)?;
+/// let mut send = || {
+///     for number in 0..100 {
+///         while slots.free() == 0 {
+///             slots.wait(PATIENCE)?; // sends, or sleeps until something completes
+///         }
+///         let mut slot = slots.take().expect("one is free");
+///         slot.fill(number);
+///         let len = slot.len();
+///         slot.commit(len);
+///         slots.send_all(PATIENCE)?;
 ///     }
-///     let mut slot = slots.take().expect("one is free");
-///     slot.fill(number);
-///     let len = slot.len();
-///     slot.commit(len);
-///     slots.send_all(PATIENCE)?;
-/// }
-/// if slots.wait_idle(PATIENCE).is_err() {
-///     slots.abort()?;
+///     slots.wait_idle(PATIENCE)
+/// };
+/// if send().is_err() {
+///     slots.abort()?; // a peer that does not read: reset the connection, get the memory back
+///     slots.wait_idle(PATIENCE)?;
 /// }
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Dropped with sends in flight it leaks its region, as a ring leaks its buffers.
+/// Dropped with sends in flight, or after an error that is permanent, it leaks its region, as a ring leaks its buffers.
 pub struct Slots<
     R: Region,
     #[cfg(feature = "std")] P: Places<Part> = crate::ring::Boxed<Part>,
@@ -149,8 +153,7 @@ impl<R: Region> Slots<R> {
         region: R,
         slots: usize,
     ) -> Result<Self, Refused<(OwnedFd, R)>> {
-        let places = (0..slots).map(|_| crate::Place::EMPTY).collect();
-        Self::new(socket, region, places)
+        Self::new(socket, region, crate::ring::boxed(slots))
     }
 }
 

@@ -189,8 +189,71 @@ fn a_peer_that_does_not_read_stalls_and_an_abort_gets_the_memory_back() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(ring.free(), 4);
     ring.push(vec![0; 10]).expect("a place");
-    assert_eq!(ring.take_error(), Ok(Some(Errno::ECONNRESET)));
+    assert_eq!(ring.take_error(), Ok(None), "the reset is our own");
     assert_eq!(ring.send(), Err(RingError::Errno(Errno::EPIPE)));
+    assert_eq!(ring.wait(PATIENCE), Err(RingError::Errno(Errno::EPIPE)));
+}
+
+/// With a limit on a blocking socket, too, and signals do not set it back.
+#[test]
+fn a_limit_holds_on_a_blocking_socket_and_under_signals() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: zeroes are an empty mask and no flags; the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(
+            libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()),
+            0
+        );
+    }
+    let (near, _far) = narrow_pair();
+    near.set_nonblocking(false).expect("fcntl");
+    let mut ring = Ring::<Vec<u8>>::with_capacity(near, 4).expect("TCP has it");
+    for _ in 0..4 {
+        ring.push(vec![b'x'; 4 << 20]).expect("a place");
+    }
+    // SAFETY: no pointer.
+    let waiter = unsafe { libc::pthread_self() };
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let signals = thread::spawn(move || {
+        // Each is sooner than the limit.
+        let pause = Duration::from_millis(20);
+        while is_done.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            // SAFETY: the thread waits for this one before it ends.
+            unsafe { libc::pthread_kill(waiter, libc::SIGUSR1) };
+        }
+    });
+    let limit = Duration::from_millis(200);
+    assert_eq!(ring.send_all(limit), Err(RingError::Stalled));
+    assert_eq!(ring.wait_idle(limit), Err(RingError::Stalled));
+    drop(done);
+    signals.join().expect("no panic");
+    ring.abort().expect("nothing else");
+    assert_eq!(ring.wait_idle(PATIENCE), Ok(()), "after an abort as well");
+}
+
+/// The loop of the example: it sleeps, or it sends.
+#[test]
+fn waiting_for_a_place_sends_what_waits() {
+    let (near, far) = pair();
+    let mut ring = Ring::<Vec<u8>>::with_capacity(near, 2).expect("TCP has it");
+    let reader = thread::spawn(move || check_stream(far));
+    let mut position = 0;
+    for _ in 0..20 {
+        while ring.free() == 0 {
+            ring.wait(PATIENCE).expect("the peer reads");
+            while ring.finished().is_some() {}
+        }
+        ring.push((position..position + 100_000).map(byte).collect())
+            .expect("a place");
+        position += 100_000;
+    }
+    ring.send_all(PATIENCE).expect("the peer reads");
+    ring.wait_idle(PATIENCE).expect("the peer reads");
+    drop(ring);
+    assert_eq!(reader.join().expect("every byte is right"), position);
 }
 
 #[test]
@@ -378,9 +441,15 @@ fn what_is_not_tcp_or_has_the_option_already_is_refused_with_its_socket() {
         (RingError::NotTcp, vec![1; 20])
     );
 
-    let (near, _far) = pair();
-    let refused = Ring::<Vec<u8>>::with_capacity(near, 0).expect_err("no places");
-    assert_eq!(refused.error, RingError::Places);
+    for places in [0, (1 << 27) + 1, usize::MAX] {
+        let (near, _far) = pair();
+        let number = near.as_raw_fd();
+        let refused = Ring::<Vec<u8>>::with_capacity(near, places).expect_err("the number");
+        assert_eq!(
+            (refused.error, refused.given.as_raw()),
+            (RingError::Places, number)
+        );
+    }
 
     let (near, _far) = pair();
     let duplicate = near.try_clone().expect("dup");
@@ -457,6 +526,7 @@ fn pages_are_aligned_zeroed_and_refused_as_documented() {
     assert_eq!(Pages::new(0).expect_err("nothing"), Errno::EINVAL);
     assert_eq!(Pages::new(usize::MAX).expect_err("too much"), Errno::ENOMEM);
     assert_eq!(Pages::huge(1, 64).expect_err("no such size"), Errno::EINVAL);
+    assert_eq!(Pages::huge(1, 0).expect_err("not said"), Errno::EINVAL);
     // Huge pages are there or they are not.
     match Pages::huge(100, 21) {
         Ok(pages) => assert_eq!(pages.as_ptr().addr() % (2 << 20), 0),
