@@ -15,14 +15,8 @@ pub const CLAIMS: &[Claim] = &[claim(
     static BYTES: [u8; 1 << 20] = [b'a'; 1 << 20];
     let (near, _far) = completing()?;
     io::set_nonblocking(&near).setup("fcntl")?;
-    let mut sends = 0;
-    loop {
-        match aside(|| send(&near, &BYTES)) {
-            Ok(_) => sends += 1,
-            Err(EAGAIN) => break,
-            Err(errno) => return Err(Stop::from_setup("send", errno)),
-        }
-    }
+    // Until nothing more is taken.
+    let sends = (0..).take_while(|_| aside(|| send(&near, &BYTES)).is_ok()).count() as u64;
     let mut completions = aside(|| Completions::now(&near)).setup("read the completions")?;
     see.text("sends in flight to a peer that does not read", is_some(sends - completions.count())).says("some");
     // SAFETY: a `sockaddr` of the family 0, read during the call.

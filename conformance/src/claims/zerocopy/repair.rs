@@ -3,9 +3,6 @@
 use super::{completing, have_ids, send, send_at};
 use crate::claims::prelude::*;
 
-/// `TCP_RECV_QUEUE` of `include/uapi/linux/tcp.h`.
-const TCP_RECV_QUEUE: libc::c_int = 1;
-
 pub const CLAIMS: &[Claim] = &[claim(
     "zerocopy.repair.failed-send",
     "A MSG_ZEROCOPY send into a TCP socket's repaired receive queue that fails with EFAULT takes an id.",
@@ -17,7 +14,7 @@ pub const CLAIMS: &[Claim] = &[claim(
     let (near, far) = completing()?;
     let set = |name, value| aside(|| sockets::set_option(&near, libc::IPPROTO_TCP, name, value));
     set(libc::TCP_REPAIR, 1).setup("TCP_REPAIR")?;
-    set(libc::TCP_REPAIR_QUEUE, TCP_RECV_QUEUE).setup("TCP_REPAIR_QUEUE")?;
+    set(libc::TCP_REPAIR_QUEUE, 1).setup("TCP_REPAIR_QUEUE")?;
     // SAFETY: at this address nothing can be read.
     let failed = unsafe { send_at(&near, io::NOWHERE, 1) };
     see.call("send(bad address, MSG_ZEROCOPY) in repair", failed).fails(EFAULT);
