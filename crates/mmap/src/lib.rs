@@ -32,6 +32,9 @@
 //! ```
 //!
 //! 64-bit Linux only, without s390x. What has been run is x86-64.
+//!
+//! A claim that is named in this documentation, such as `mmap-write.sample.truncated-efault`, is an experiment of this crate's repository: `conformance show
+//! mmap-write.sample.truncated-efault` prints how it is decided and what each kernel does.
 #![no_std]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

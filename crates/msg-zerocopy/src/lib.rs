@@ -34,6 +34,9 @@
 //!
 //! There is no allocation, no libc function and, without the feature `std`, no `std`. 64-bit Linux only. What has been
 //! run is x86-64.
+//!
+//! A claim that is named in this documentation, such as `zerocopy.socket.tcp`, is an experiment of this crate's repository: `conformance show
+//! zerocopy.socket.tcp` prints how it is decided and what each kernel does.
 #![no_std]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

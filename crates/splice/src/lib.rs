@@ -38,6 +38,9 @@
 //! ```
 //!
 //! 64-bit Linux only. What has been run is x86-64.
+//!
+//! A claim that is named in this documentation, such as `splice.copies.pipe`, is an experiment of this crate's repository: `conformance show
+//! splice.copies.pipe` prints how it is decided and what each kernel does.
 #![no_std]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

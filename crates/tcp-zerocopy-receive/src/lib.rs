@@ -55,6 +55,9 @@
 //!
 //! There is no allocation, no libc function and, without the feature `std`, no `std`. 64-bit Linux only, without s390x. What has
 //! been run is x86-64.
+//!
+//! A claim that is named in this documentation, such as `zerocopy.recv.loopback`, is an experiment of this crate's repository: `conformance show
+//! zerocopy.recv.loopback` prints how it is decided and what each kernel does.
 #![no_std]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
