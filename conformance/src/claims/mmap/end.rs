@@ -1,8 +1,8 @@
 //! The end of the file in a mapping, and pages past it.
 
 use super::{
-    DONE, MAPPED, PRIVATE, READ, SHARED, SIGBUS, SeeMapped, TYPES, WRITE, about_mmap, byte_of, load, map, mapped,
-    on_disks, read_zero_into, store_in_child, sync, truncate, unmap,
+    DONE, MAPPED, READ, SHARED, SIGBUS, SeeMapped, TYPES, WRITE, about_mmap, byte_of, load, map, mapped, on_disks,
+    read_zero_into, store_in_child, sync, truncate, unmap,
 };
 use crate::claim::source::Source;
 use crate::claims::prelude::*;
@@ -17,21 +17,28 @@ const ZEROS: Source = man("truncate(2)", "DESCRIPTION");
 const NOTES: Source = man("mmap(2)", "NOTES").leaves_open();
 
 pub const CLAIMS: &[Claim] = &[
-    about_mmap("mmap.end.zeros", "In the last page of a mapping, the bytes past the end of the file are zeros.")
-        .published(&[man("mmap(2)", "NOTES"), ltp("mmap01.c", "bytes past the end")])
-        .turned_by(&[Lie::bytes(Sysno::read, 0, b'x')])
-        .tried(|lab, see| {
-            let area = map(&lab.file(&[b'a'; 100])?, page(), READ, PRIVATE, 0);
-            see.mapped("mmap(file of 100 bytes, a page)", area)?.says(MAPPED);
+    about_mmap(
+        "mmap.end.zeros",
+        "The last page of a mapping shows the end of the file, then zeros, if nothing was stored past the end.",
+    )
+    .published(&[man("mmap(2)", "NOTES"), ltp("mmap01.c", "bytes past the end")])
+    .turned_by(&[Lie::bytes(Sysno::read, 0, b'x')])
+    .tried(|lab, see| {
+        let file = lab.file(&[b'a'; 100])?;
+        for (kind, flags) in TYPES {
+            let area = map(&file, page(), READ, flags, 0);
+            see.mapped(format!("mmap(file of 100 bytes, a page, {kind})"), area)?.says(MAPPED);
             let shown = bytes(area.setup("mmap")?, page())?;
             let (file, past) = shown.split_at(100.min(shown.len()));
-            see.text("bytes of the file", letters_of(file)).says('a');
-            see.text("bytes past the end", letters_of(past)).says('0');
-            Ok(())
-        }),
+            see.text(format!("bytes of the file, {kind}"), letters_of(file)).says('a');
+            see.text(format!("bytes past the end, {kind}"), letters_of(past)).says('0');
+        }
+        Ok(())
+    }),
     claim(
         "mmap.end.stores",
-        "A store past the end of a file, in its last page, does not make it longer, not even after msync(MS_SYNC).",
+        "A store past the end of a file, in its last page, changes neither its length nor its bytes, nor does \
+         msync(MS_SYNC) then.",
     )
     .published(&[man("mmap(2)", "NOTES"), ltp("mmap01.c", "stores past the end, and msync()")])
     .about(&[Sysno::msync])
@@ -77,7 +84,13 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.end.disk-synced",
         "On ext4 or xfs, a byte stored past the end is zero after msync(MS_SYNC), also once the file is extended.",
     )
-    .published(&[ZEROS, NOTES, BUGS.leaves_open()])
+    .published(&[
+        kernel("fs/ext4/page-io.c", "ext4_bio_write_folio"),
+        kernel("fs/iomap/buffered-io.c", "iomap_writeback_handle_eof"),
+        ZEROS,
+        NOTES,
+        BUGS.leaves_open(),
+    ])
     .about(&[Sysno::ftruncate])
     .turned_by(&[Lie::bytes(Sysno::pread64, 0, b'x'), Lie::bytes(Sysno::read, 0, b'x')])
     .tried(|lab, see| {
@@ -120,7 +133,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "mmap.end.read-into",
-        "read() from /dev/zero into a page past the end of its file fails with EFAULT; no signal is raised.",
+        "read() from /dev/zero into a shared page past the end of its file fails with EFAULT; no signal is raised.",
     )
     .published(&[gvisor("mmap.cc", "MMapFileTest.InternalSigBusZeroing")])
     .about(&[Sysno::read])
@@ -132,9 +145,9 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "mmap.end.grown-file",
-        "A page past the end of the file can be loaded from once a write has made the file longer.",
+        "A shared page past the end of the file can be read once a write has made the file longer, and not before.",
     )
-    .published(&[MEASURED, NOTES])
+    .published(&[kernel("mm/filemap.c", "filemap_fault"), NOTES])
     .about(&[Sysno::pwrite64])
     .turned_by(&[Lie::bytes(Sysno::read, b'b', 0)])
     .tried(|lab, see| {

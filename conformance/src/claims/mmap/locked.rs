@@ -1,6 +1,6 @@
 //! `MAP_LOCKED`.
 
-use super::{MAPPED, PRIVATE, READ, SeeMapped, about_mmap, map};
+use super::{MAPPED, PRIVATE, READ, SeeMapped, about_mmap, lock, map, mapped, unmap};
 use crate::claims::prelude::*;
 use crate::lab::pages::lettered;
 
@@ -15,6 +15,12 @@ pub const CLAIMS: &[Claim] = &[about_mmap(
 .sharing(&[Resource::UserMemlock])
 .tried(|lab, see| {
     let file = lettered(lab, 4)?;
+    // RLIMIT_MEMLOCK must allow it.
+    let area = mapped(&file, 4, READ, PRIVATE)?;
+    for index in 0..4 {
+        lock(area + index * page())?;
+    }
+    aside(|| unmap(area, 4 * page())).setup("munmap")?;
     let before = locked()?;
     see.mapped("mmap(four pages, MAP_LOCKED)", map(&file, 4 * page(), READ, PRIVATE | LOCKED, 0))?.says(MAPPED);
     see.count("KiB added to VmLck", locked()?.saturating_sub(before)).is(4 * page() / 1024);

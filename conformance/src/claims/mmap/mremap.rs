@@ -224,9 +224,13 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_mremap(
         "mmap.mremap.merged",
-        "A shared page that is moved away and back, merged with one or both neighbours, shows its part of the file.",
+        "A shared page moved away and back merges with neighbours of its protection and shows its part of the file.",
     )
-    .published(&[ltp("mremap06.c", "run"), commit("7e7757876f25", "mm/mremap: fix vm_pgoff in vma_merge() case 3")])
+    .published(&[
+        kernel("mm/vma.c", "copy_vma"),
+        ltp("mremap06.c", "do_test"),
+        commit("7e7757876f25", "mm/mremap: fix vm_pgoff in vma_merge() case 3"),
+    ])
     .turned_by(&[Lie::bytes(Sysno::read, b'b', b'a'), Lie::skipped(Sysno::mremap).after(0)])
     .method("Before the middle of three pages is moved back, the protection of none, the last or the first changes.")
     .tried(|lab, see| {

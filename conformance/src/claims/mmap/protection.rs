@@ -52,7 +52,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_mmap(
         "mmap.protection.read-only",
-        "A store to a mapping without PROT_WRITE raises SIGSEGV; read() into it fails with EFAULT.",
+        "A store to a shared PROT_READ page raises SIGSEGV and read() into it fails with EFAULT: no byte changes.",
     )
     .published(&[man("mmap(2)", "ERRORS, SIGSEGV"), man("read(2)", "ERRORS, EFAULT")])
     .turned_by(&[UNHARMED, Lie::accepted(Sysno::read)])
@@ -88,7 +88,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_mmap(
         "mmap.protection.write-alone",
-        "A page of a file that is mapped with PROT_WRITE alone can be read, by a load and by write().",
+        "On x86, a page of a file that is mapped with PROT_WRITE alone can be read, by a load and by write().",
     )
     .published(&[kernel("arch/x86/mm/pgprot.c", "protection_map"), man("mmap(2)", "VERSIONS").leaves_open()])
     .turned_by(&[

@@ -27,6 +27,7 @@ pub const CLAIMS: &[Claim] = &[
         .published(&[
             man("mmap(2)", "DESCRIPTION, MAP_SYNC").since("4.15"),
             kernel("fs/ext4/file.c", "ext4_file_mmap_prepare").denies(),
+            kernel("fs/xfs/xfs_file.c", "xfs_file_mmap_prepare").denies(),
         ])
         .turned_by(&[Lie::refused(Sysno::mmap, libc::EOPNOTSUPP).where_it(true)])
         .except(&[Exception::Lacking("no lie makes a mapping that the kernel has refused")])

@@ -57,7 +57,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_truncate(
         "mmap.truncated.grown-again",
-        "After a file is truncated and extended again, a shared mapping shows zeros where the lost bytes were.",
+        "After a file is truncated and extended again, a shared mapping shows zeros for the lost bytes alone.",
     )
     .published(&[gvisor("mmap.cc", "MMapFileTest.ReadSharedTruncateDownThenUp"), OPEN])
     .turned_by(&[Lie::skipped(Sysno::ftruncate), Lie::bytes(Sysno::read, 0, b'b')])
@@ -81,7 +81,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
     about_truncate(
         "mmap.truncated.store",
-        "After ftruncate(), a store to a page that the file has lost raises SIGBUS.",
+        "After ftruncate(), a store to a shared page that the file has lost raises SIGBUS; to a kept page it does not.",
     )
     .published(&[man("mmap(2)", "ERRORS, SIGBUS"), OPEN])
     .tried(|lab, see| {
@@ -92,7 +92,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_truncate(
         "mmap.truncated.rest-of-page",
-        "After a file is truncated inside a page, its mapping shows zeros in the rest of the page.",
+        "After a file is truncated inside a page, a shared mapping shows the kept bytes, and zeros in the rest of it.",
     )
     .published(&[gvisor("mmap.cc", "MMapFileTest.ReadSharedTruncatePartialPage"), OPEN])
     .turned_by(&[Lie::skipped(Sysno::ftruncate), Lie::bytes(Sysno::read, 0, b'a')])
@@ -107,7 +107,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_truncate(
         "mmap.truncated.private",
-        "A private page with a store is lost when ftruncate() removes its part of the file: a load raises SIGBUS.",
+        "A private page with a store is lost when ftruncate() removes its part of the file: a load raises SIGBUS. \
+         The page before it stays.",
     )
     .published(&[gvisor("mmap.cc", "MMapDeathTest.TruncateAfterCOWBreak"), OPEN])
     .tried(|lab, see| {

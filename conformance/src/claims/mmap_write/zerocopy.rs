@@ -7,7 +7,7 @@ use nocopy_msg_zerocopy::{SendFlags, send_zerocopy};
 
 pub const CLAIMS: &[Claim] = &[claim(
     "mmap-write.zerocopy.dropping-device",
-    "A mapped file sent with MSG_ZEROCOPY as a UDP datagram out of a device that drops it is not copied by the CPU.",
+    "A mapped file sent with MSG_ZEROCOPY as a UDP datagram out of a dummy device is not copied by the CPU.",
 )
 .published(&[doc("networking/msg_zerocopy.rst", "Deferred copies").leaves_open()])
 .about(&[Sysno::sendto, Sysno::recvmsg])
@@ -15,7 +15,7 @@ pub const CLAIMS: &[Claim] = &[claim(
 .turned_by(&[Lie::completion(Field::Code, 1)])
 .except(&[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole")])
 .varying(&["completions"])
-.method("Sends out of a dummy or ifb device in a network namespace; the completion tells whether the kernel copied.")
+.method("Sends out of a dummy device in a network namespace; the completion tells whether the kernel copied.")
 .tried(|lab, see| {
     let file = alias::source(lab)?;
     let socket = netns::udp_into_nothing()?;

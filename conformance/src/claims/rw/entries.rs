@@ -30,7 +30,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_entries(
         "rw.entries.whole-file",
-        "Sending 1 MiB through a buffer of 64 KiB enters the kernel 32 times, once for each read() and write().",
+        "Sending 1 MiB enters the kernel once for each read() and write(): 32 times through a buffer of 64 KiB, twice \
+         through one of 1 MiB.",
     )
     .published(&[MEASURED])
     .tried(|lab, see| {

@@ -5,8 +5,8 @@ use crate::lab::sleeper::{interrupt_with, restart_with};
 
 pub const CLAIMS: &[Claim] = &[claim(
     "rw.faults.interrupted",
-    "A write() to a TCP socket that a signal interrupts returns the number of bytes sent: the receiver gets these and \
-     no others.",
+    "A write() to a TCP socket that a signal interrupts after some bytes were sent returns their number: the receiver \
+     gets these and no others.",
 )
 .published(&[
     man("signal(7)", "DESCRIPTION, Interruption of system calls and library functions by signal handlers"),
