@@ -25,7 +25,7 @@ pub const CLAIMS: &[Claim] = &[
         "tee.errors.mode-first",
         "tee() from a write-only file, or into a read-only one, fails with EBADF; with EINVAL if it is open for both.",
     )
-    .published(&[kernel("fs/splice.c", "do_tee")])
+    .published(&[kernel("fs/splice.c", "do_tee"), man("tee(2)", "ERRORS, EINVAL").denies()])
     .tried(|lab, see| {
         let file = lab.file(b"bytes")?;
         let write_only = reopen(&file, File::options().write(true))?;
