@@ -24,20 +24,22 @@ macro_rules! row {
     };
 }
 
+const SPLICE_API: Source = doc("filesystems/splice.rst", "splice API").leaves_open();
+
 pub const CLAIMS: &[Claim] = &[
     row!(
         "tcp",
         Kind::Tcp,
         "through a pipe to a TCP socket over loopback",
         through_a_pipe,
-        &[seed("3.3"), seed("6.1"), doc("filesystems/splice.rst", "splice API"),]
+        &[seed("3.3"), seed("6.1"), SPLICE_API, kernel("net/ipv4/tcp.c", "tcp_sendmsg_locked")]
     ),
     row!(
         "unix",
         Kind::Unix,
         "through a pipe to an AF_UNIX stream socket",
         through_a_pipe,
-        &[seed("6.1"), doc("filesystems/splice.rst", "splice API"),]
+        &[seed("6.1"), SPLICE_API, kernel("net/unix/af_unix.c", "unix_stream_sendmsg")]
     ),
     row!(
         "pipe",
@@ -54,7 +56,8 @@ pub const CLAIMS: &[Claim] = &[
         &[
             seed("6.1"),
             man("splice(2)", "DESCRIPTION, SPLICE_F_MOVE").leaves_open(),
-            doc("filesystems/splice.rst", "splice API").leaves_open(),
+            SPLICE_API,
+            kernel("mm/filemap.c", "generic_perform_write").denies(),
         ]
     ),
 ];

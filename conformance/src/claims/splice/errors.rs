@@ -40,8 +40,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.errors.sigpipe",
-        "splice() into a pipe without readers, or into an AF_UNIX socket whose peer has closed, fails with EPIPE and \
-         raises SIGPIPE.",
+        "splice() into a pipe without readers, or into an AF_UNIX stream socket whose peer has closed, fails with \
+         EPIPE and raises SIGPIPE.",
     )
     .published(&[kernel("fs/splice.c", "wait_for_space"), kernel("net/unix/af_unix.c", "unix_stream_sendmsg")])
     .turned_by(&[
@@ -55,7 +55,7 @@ pub const CLAIMS: &[Claim] = &[
         let into = raised(libc::SIGPIPE, || splice(&file, None, &to.write, None, 1, BLOCKING))?;
         let out = raised(libc::SIGPIPE, || splice(&from.read, None, &near, None, 1, BLOCKING))?;
         for (call, (done, signals)) in
-            [("splice(file, pipe without readers)", into), ("splice(pipe, AF_UNIX socket without peer)", out)]
+            [("splice(file, pipe without readers)", into), ("splice(pipe, AF_UNIX stream socket without peer)", out)]
         {
             see.call(call, done).fails(EPIPE);
             see.count(format!("signals raised by {call}"), signals).is(1);

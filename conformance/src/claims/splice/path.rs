@@ -6,7 +6,7 @@ use nocopy_splice::splice;
 
 pub const CLAIMS: &[Claim] = &[about_splice(
     "splice.path.in-kernel",
-    "Through a pipe that holds the data, splice() sends a file inside the kernel: nothing passes through the caller.",
+    "Through a pipe that holds the data, two splice() send a file to TCP inside the kernel, not through the caller.",
 )
 .published(&[seed("3.3"), man("splice(2)", "DESCRIPTION")])
 .turned_by(&[Lie::refused(Sysno::splice, libc::EINVAL), Lie::shortened(Sysno::splice)])

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 pub const CLAIMS: &[Claim] = &[
     about_tee(
         "tee.ends.both-pipes",
-        "tee() fails with EINVAL if one end is a regular file or AF_UNIX socket that is open in the needed direction.",
+        "tee() fails with EINVAL if one end is a regular file or AF_UNIX stream socket open in the needed direction.",
     )
     .published(&[
         man("tee(2)", "ERRORS, EINVAL"),

@@ -7,7 +7,7 @@ use nocopy_splice::tee;
 pub const CLAIMS: &[Claim] = &[
     about_tee(
         "tee.errors.ebadf-undocumented",
-        "tee() fails with EBADF for a closed descriptor, for a pipe's write end as input and for a read end as output.",
+        "tee() fails with EBADF for a descriptor that is not open, a write end as input and a read end as output.",
     )
     .published(&[kernel("fs/splice.c", "SYSCALL_DEFINE4(tee)"), kernel("fs/splice.c", "do_tee")])
     .tried(|_lab, see| {
@@ -23,9 +23,9 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_tee(
         "tee.errors.mode-first",
-        "tee() from a file open for writing only fails with EBADF, not with EINVAL as one open for reading does.",
+        "tee() from a write-only file, or into a read-only one, fails with EBADF; with EINVAL if it is open for both.",
     )
-    .published(&[kernel("fs/splice.c", "do_tee")])
+    .published(&[kernel("fs/splice.c", "do_tee"), man("tee(2)", "ERRORS, EINVAL").denies()])
     .tried(|lab, see| {
         let file = lab.file(b"bytes")?;
         let write_only = reopen(&file, File::options().write(true))?;

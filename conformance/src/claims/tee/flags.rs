@@ -7,7 +7,8 @@ use nocopy_splice::tee;
 pub const CLAIMS: &[Claim] = &[
     about_tee(
         "tee.flags.nonblock",
-        "With SPLICE_F_NONBLOCK, tee() from an empty pipe, or into a full one, fails with EAGAIN.",
+        "With SPLICE_F_NONBLOCK, tee() from an empty pipe with a writer, or into a full one with a reader, fails with \
+         EAGAIN.",
     )
     .published(&[
         man("tee(2)", "ERRORS, EAGAIN"),
@@ -26,7 +27,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_tee(
         "tee.flags.o-nonblock",
-        "With O_NONBLOCK on one of its descriptors, tee() from an empty pipe, or into a full one, fails with EAGAIN.",
+        "With O_NONBLOCK on one of its descriptors, tee() from an empty pipe with a writer, or into a full one with a \
+         reader, fails with EAGAIN.",
     )
     .published(&[
         man("tee(2)", "ERRORS, EAGAIN"),

@@ -22,13 +22,18 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     about_tee("tee.waits.full-pipe", "tee() into a full pipe sleeps until there is room: reading one page is enough.")
-        .published(&[gvisor("splice.cc", "TeeTest.BlockingWrite"), kernel("fs/splice.c", "opipe_prep")])
+        .published(&[
+            gvisor("splice.cc", "TeeTest.BlockingWrite, which reads the whole pipe").leaves_open(),
+            kernel("fs/splice.c", "opipe_prep"),
+        ])
         .turned_by(&does_not_wait(Sysno::tee))
         .sharing(&[Resource::UserPipePages])
         .tried(|_lab, see| {
             let (source, Pipe { read, write }) = (filled(b"b")?, full()?);
+            let rest = aside(|| sockets::readable(&read))? - page();
             let caller = Caller::start(Sysno::tee, move || io::again(|| tee(&source.read, &write, 1, BLOCKING)))?;
             see.sleeps("tee(pipe, full pipe, 1)", caller, |_| read_page(&read))?.is(1);
+            see.holds("the full pipe's bytes", &read, &[vec![0; rest], vec![b'b']].concat())?.says(AS_SENT);
             Ok(())
         }),
 ];

@@ -24,14 +24,16 @@ macro_rules! row {
 
 const PLAIN: &[(SpliceFlags, &str)] = &[(BLOCKING, "")];
 const MOVE: &[(SpliceFlags, &str)] = &[(BLOCKING, ""), (SpliceFlags::MOVE, " with SPLICE_F_MOVE")];
-const SOCKET: &[Source] = &[kernel("fs/splice.c", "splice_to_socket"), man("splice(2)", "NOTES").leaves_open()];
-const MAN: &[Source] =
-    &[man("vmsplice(2)", "NOTES"), man("vmsplice(2)", "DESCRIPTION"), man("splice(2)", "NOTES").leaves_open()];
+const SOCKET: Source = kernel("fs/splice.c", "splice_to_socket");
+const NOTES: Source = man("splice(2)", "NOTES").leaves_open();
+const TCP: &[Source] = &[SOCKET, kernel("net/ipv4/tcp.c", "tcp_sendmsg_locked"), NOTES];
+const UNIX: &[Source] = &[SOCKET, kernel("net/unix/af_unix.c", "unix_stream_sendmsg"), NOTES];
+const MAN: &[Source] = &[man("vmsplice(2)", "NOTES"), man("vmsplice(2)", "DESCRIPTION"), NOTES];
 
 pub const CLAIMS: &[Claim] = &[
-    row! { "tcp" Tcp Shared PLAIN SOCKET,
+    row! { "tcp" Tcp Shared PLAIN TCP,
     "Memory that vmsplice() gives to a pipe and splice() moves on to a TCP socket over loopback is not copied." },
-    row! { "unix" Unix Shared PLAIN SOCKET,
+    row! { "unix" Unix Shared PLAIN UNIX,
     "Memory that vmsplice() gives to a pipe and splice() moves on to an AF_UNIX stream socket is not copied." },
     row! { "pipe" Pipe Shared PLAIN MAN,
     "vmsplice() does not copy memory into a pipe: what is stored afterwards is what a reader of the pipe gets." },

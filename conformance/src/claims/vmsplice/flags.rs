@@ -6,7 +6,8 @@ use crate::claims::prelude::*;
 pub const CLAIMS: &[Claim] = &[
     about_vmsplice(
         "vmsplice.flags.nonblock",
-        "With SPLICE_F_NONBLOCK, vmsplice() into a full pipe, and out of an empty one, fails with EAGAIN.",
+        "With SPLICE_F_NONBLOCK, vmsplice() into a full pipe with a reader, or out of an empty one with a writer, \
+         fails with EAGAIN.",
     )
     .published(&[
         man("vmsplice(2)", "ERRORS, EAGAIN"),

@@ -16,7 +16,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
     about_vmsplice(
         "vmsplice.length.pipe-room",
-        "With SPLICE_F_NONBLOCK, vmsplice() of more memory than an empty pipe holds takes as much as the pipe holds.",
+        "With SPLICE_F_NONBLOCK, vmsplice() of more page-aligned memory than an empty pipe holds fills the pipe.",
     )
     .published(&[kernel("fs/splice.c", "iter_to_pipe"), kernel("fs/splice.c", "add_to_pipe")])
     .turned_by(&[Lie::about(Sysno::vmsplice, What::TooMany), Lie::refused(Sysno::vmsplice, libc::EAGAIN)])

@@ -27,7 +27,8 @@ pub const CLAIMS: &[Claim] = &[
         }),
     shows(
         "vmsplice.memory.child-gives",
-        "If a child gives inherited private memory to a pipe and unmaps it, its parent's stores do not reach the pipe.",
+        "If a child gives inherited private base pages to a pipe and unmaps them, its parent's stores do not reach \
+         the pipe.",
     )
     .published(&[selftest("mm/cow.c", "test_vmsplice_in_child")])
     .method("The memory is anonymous, in pages of the base size.")
@@ -68,7 +69,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     shows(
         "vmsplice.memory.parent-gives",
-        "If a parent gives private memory to a pipe and unmaps it, its child's later stores do not reach the pipe.",
+        "If a parent gives private base pages to a pipe and unmaps them, its child's stores do not reach the pipe.",
     )
     .published(&[selftest("mm/cow.c", "test_vmsplice_before_fork"), selftest("mm/cow.c", "test_vmsplice_after_fork")])
     .method("The memory is anonymous, in pages of the base size.")

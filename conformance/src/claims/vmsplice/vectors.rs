@@ -7,7 +7,12 @@ pub const CLAIMS: &[Claim] = &[about_vmsplice(
     "vmsplice.vectors.maximum",
     "vmsplice() accepts a vector of 1024 buffers, takes those that fit, and fails with EINVAL for 1025.",
 )
-.published(&[man("vmsplice(2)", "ERRORS, EINVAL"), man("vmsplice(2)", "NOTES"), ltp("vmsplice02.c", "IOV_MAX + 1")])
+.published(&[
+    man("vmsplice(2)", "ERRORS, EINVAL"),
+    man("vmsplice(2)", "NOTES"),
+    ltp("vmsplice02.c", "IOV_MAX + 1"),
+    kernel("fs/splice.c", "iter_to_pipe"),
+])
 .method("Each buffer is one byte, which takes a page of the pipe.")
 .sharing(&[Resource::UserPipePages])
 .tried(|_lab, see| {

@@ -10,7 +10,7 @@ pub const CLAIMS: &[Claim] = &[
         "vmsplice() of one byte into a pipe full of pages sleeps until there is room: reading one page is enough.",
     )
     .published(&[
-        ltp("vmsplice04.c", "vmsplice_test, a full pipe without a flag"),
+        ltp("vmsplice04.c", "vmsplice_test, a full pipe without a flag: it sleeps"),
         kernel("fs/splice.c", "wait_for_space"),
     ])
     .turned_by(&does_not_wait(Sysno::vmsplice))
