@@ -6,8 +6,8 @@ use crate::lab::sleeper::interrupt_with;
 
 pub const CLAIMS: &[Claim] = &[about_splice(
     "splice.faults.interrupted",
-    "A signal ends a splice() into a TCP socket: it returns the bytes that are sent, the receiver gets these, the pipe \
-     has the rest.",
+    "A splice() into a TCP socket that a signal interrupts after some bytes returns their number: the receiver gets \
+     these, the pipe has the rest.",
 )
 .published(&[kernel("fs/splice.c", "splice_to_socket")])
 .turned_by(&[Lie::refused(Sysno::splice, libc::EINTR)])

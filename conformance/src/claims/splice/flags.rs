@@ -10,22 +10,29 @@ use std::os::unix::net::UnixStream;
 pub const CLAIMS: &[Claim] = &[
     about_splice(
         "splice.flags.nonblock",
-        "With SPLICE_F_NONBLOCK, or O_NONBLOCK set on the pipe, splice() from an empty pipe or into a full one fails \
-         with EAGAIN.",
+        "With SPLICE_F_NONBLOCK, or O_NONBLOCK set on the pipe, splice() from an empty pipe into a file or pipe, or \
+         from one into a full pipe, fails with EAGAIN.",
     )
     .published(&[man("splice(2)", "ERRORS, EAGAIN"), gvisor("splice.cc", "SpliceTest.NonBlocking, of an empty pipe")])
     .sharing(&[Resource::UserPipePages])
     .method("A kernel that does not look at the flag sleeps until the time limit, which is red.")
     .tried(|lab, see| {
         let (file, empty, full) = (lab.file(b"abc")?, pipe()?, full()?);
-        see.call("splice(empty pipe, file, SPLICE_F_NONBLOCK)", once(&empty.read, &file, 1)).fails(EAGAIN);
-        see.call("splice(file, full pipe, SPLICE_F_NONBLOCK)", once(&file, &full.write, 1)).fails(EAGAIN);
-        io::set_nonblocking(&empty.read).setup("F_SETFL")?;
-        io::set_nonblocking(&full.write).setup("F_SETFL")?;
-        let from_empty = splice(&empty.read, None, &file, None, 1, BLOCKING);
-        see.call("splice(empty pipe with O_NONBLOCK, file)", from_empty).fails(EAGAIN);
-        let into_full = splice(&file, None, &full.write, None, 1, BLOCKING);
-        see.call("splice(file, full pipe with O_NONBLOCK)", into_full).fails(EAGAIN);
+        let (from, to) = (filled(b"b")?, pipe()?);
+        for (name, flags) in [("SPLICE_F_NONBLOCK", NONBLOCK), ("0, the pipe has O_NONBLOCK", BLOCKING)] {
+            if flags == BLOCKING {
+                io::set_nonblocking(&empty.read).setup("F_SETFL")?;
+                io::set_nonblocking(&full.write).setup("F_SETFL")?;
+            }
+            for (ends, done) in [
+                ("empty pipe, file", splice(&empty.read, None, &file, None, 1, flags)),
+                ("empty pipe, other pipe", splice(&empty.read, None, &to.write, None, 1, flags)),
+                ("file, full pipe", splice(&file, None, &full.write, None, 1, flags)),
+                ("other pipe, full pipe", splice(&from.read, None, &full.write, None, 1, flags)),
+            ] {
+                see.call(format!("splice({ends}, {name})"), done).fails(EAGAIN);
+            }
+        }
         Ok(())
     }),
     about_splice(
@@ -43,8 +50,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.flags.nonblock-tcp",
-        "In spite of SPLICE_F_NONBLOCK, splice() from an empty TCP or UDP socket, or into a full TCP socket, without \
-         O_NONBLOCK sleeps.",
+        "In spite of SPLICE_F_NONBLOCK, splice() from an empty TCP or UDP socket, or of more than a TCP socket has \
+         room for, sleeps if the socket has no O_NONBLOCK.",
     )
     .published(&[
         man("splice(2)", "DESCRIPTION, SPLICE_F_NONBLOCK").leaves_open(),

@@ -9,13 +9,14 @@ use nocopy_splice::splice;
 
 pub const CLAIMS: &[Claim] = &[about_splice(
     "splice.fs.some-refuse",
-    "There are file systems with files that splice() refuses with EINVAL: /proc/self/maps is one.",
+    "Some file systems have files that splice() refuses with EINVAL: proc has /proc/self/maps.",
 )
 .published(&[
     seed("5.2"),
     man("splice(2)", "ERRORS, EINVAL"),
     selftest("splice/short_splice_read.sh", "/proc/$pid has no splice interface, in a comment").leaves_open(),
     kernel("fs/splice.c", "do_splice_read"),
+    ltp("splice07.c", "TST_FD_PROC_MAPS into a pipe, in a comment").denies(),
 ])
 .gated(&[gate(
     "5.10",

@@ -22,6 +22,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         thread("Hanaasagi/tokio-splice#2", "a length of usize::MAX works on 6.5.0").since("6.5").until("6.5"),
         thread("Hanaasagi/tokio-splice#2", "a length of usize::MAX fails with EINVAL on 6.8.0").denies().since("6.8"),
+        kernel("fs/read_write.c", "rw_verify_area").denies(),
     ])
     .turned_by(&[Lie::refused(Sysno::splice, libc::EINVAL).where_it(true)])
     .except(&[Exception::Lacking("no lie moves the bytes")])

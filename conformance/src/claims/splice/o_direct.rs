@@ -111,7 +111,11 @@ pub const CLAIMS: &[Claim] = &[
     row!(
         "overlay",
         "an overlay of directories on tmpfs",
-        &[man("open(2)", "NOTES, O_DIRECT").leaves_open(), kernel("fs/overlayfs/inode.c", "ovl_aops")]
+        &[
+            man("open(2)", "NOTES, O_DIRECT").leaves_open(),
+            kernel("fs/overlayfs/inode.c", "ovl_aops"),
+            kernel("mm/shmem.c", "shmem_file_open"),
+        ]
     )
     .modules(&["overlay"]),
     row!(

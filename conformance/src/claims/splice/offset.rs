@@ -111,7 +111,7 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         gvisor("splice.cc", "SpliceTest.NegativeOffset, SpliceTest.WriteOverflow"),
-        kernel("fs/splice.c", "do_splice"),
+        kernel("fs/read_write.c", "rw_verify_area"),
     ])
     .tried(|lab, see| {
         let (file, pipe) = (lab.empty_file()?, filled(b"abc")?);

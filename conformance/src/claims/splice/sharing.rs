@@ -16,6 +16,11 @@ const HOWELLS: Source = thread(
     "pages in a pipe can change there, by write(), a shared mapping or fallocate()",
 );
 
+/// Clears the removed part of a folio in place.
+const CLEARS: Source = kernel("mm/truncate.c", "truncate_inode_partial_folio");
+/// Of files whose folios can be of several pages.
+const LARGE: &[Source] = &[HOWELLS.leaves_open(), CLEARS.denies()];
+
 /// Whole pages of one kind of file.
 macro_rules! pages {
     ($id:literal, $on:literal, $kind:literal, $modules:expr) => {
@@ -71,7 +76,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.sharing.written-behind",
-        "A write() into a pipe after splice() of a byte of a file goes into a new page: the file does not change.",
+        "A write() into a pipe after splice() of a byte of a file does not change the file.",
     )
     .published(&[ltp("dirtypipe.c", "run")])
     .turned_by(&[Lie::bytes(Sysno::pread64, b'f', b'w')])
@@ -91,20 +96,20 @@ pub const CLAIMS: &[Claim] = &[
         "If a memfd without huge pages is truncated inside a page, or part of a page is punched out, a pipe has zeros \
          for the removed bytes of that page.",
     )
-    .published(&[MEASURED])
+    .published(&[HOWELLS.leaves_open(), CLEARS])
     .turned_by(&[Lie::bytes(Sysno::read, 0, alias::OLD)])
     .method(GIVES)
     .varying(&[SHMEM_ENABLED])
     .tried(|lab, see| {
         let files = files_of(lab, see, "memfd")?;
-        note_changes(see, &[Carrier::Pipe], &*files, CHANGES.iter(), |_| true)
+        note_changes(see, &[Carrier::Pipe], &*files, CHANGES.iter(), |change| !change.is_of_whole_pages())
     }),
     about_splice(
         "splice.sharing.truncated-direct-io",
         "When a FUSE file with direct_io is truncated inside a page, the rest of that page becomes zeros in pipes and \
          sockets.",
     )
-    .published(&[MEASURED])
+    .published(&[kernel("fs/fuse/file.c", "fuse_splice_read"), CLEARS])
     .about(&[Sysno::splice, Sysno::sendfile])
     .turned_by(&[Lie::bytes(Sysno::read, 0, alias::OLD).where_it(true)])
     .except(&[Exception::Lacking("no lie replaces the bytes of a part of a page")])
@@ -112,7 +117,7 @@ pub const CLAIMS: &[Claim] = &[
     .method("For each truncation and way, gives away the four pages of a new file, truncates the file, and reads.")
     .tried(|lab, see| {
         let files = files_of(lab, see, "fuse, direct_io")?;
-        note_changes(see, &Carrier::ALL, &*files, changed::truncations(), |_| true)
+        note_changes(see, &Carrier::ALL, &*files, changed::truncations(), |change| !change.is_of_whole_pages())
     }),
     pages!("splice.sharing.pages-memfd", "a memfd without huge pages", "memfd", &[]).varying(&[SHMEM_ENABLED]).tried(
         |lab, see| {
@@ -131,10 +136,10 @@ pub const CLAIMS: &[Claim] = &[
     ),
     pages!("splice.sharing.pages-tmpfs", "a file on tmpfs without huge pages", "tmpfs", &[]),
     pages!("splice.sharing.pages-tmpfs-huge", "a file on tmpfs with huge=within_size", "tmpfs, huge", &[])
-        .published(&[HOWELLS.leaves_open(), kernel("mm/truncate.c", "truncate_inode_partial_folio").denies()])
+        .published(LARGE)
         .gated(&[HUGE_ON_TMPFS]),
-    pages!("splice.sharing.pages-ext4", "a file on ext4", "ext4", &["loop", "ext4"]),
-    pages!("splice.sharing.pages-xfs", "a file on xfs", "xfs", &["xfs", "loop"]),
-    pages!("splice.sharing.pages-btrfs", "a file on btrfs", "btrfs", &["btrfs", "loop"]),
-    pages!("splice.sharing.pages-nfs", "a file on NFS", "nfs", nfs::MODULES),
+    pages!("splice.sharing.pages-ext4", "a file on ext4", "ext4", &["loop", "ext4"]).published(LARGE),
+    pages!("splice.sharing.pages-xfs", "a file on xfs", "xfs", &["xfs", "loop"]).published(LARGE),
+    pages!("splice.sharing.pages-btrfs", "a file on btrfs", "btrfs", &["btrfs", "loop"]).published(LARGE),
+    pages!("splice.sharing.pages-nfs", "a file on NFS", "nfs", nfs::MODULES).published(LARGE),
 ];

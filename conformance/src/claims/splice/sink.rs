@@ -42,7 +42,7 @@ pub const CLAIMS: &[Claim] = &[
     row!("dev-zero" => "/dev/zero", into_device(Fd::DevZero), [ltp("splice09.c", "/dev/zero").since("6.7")])
         .except(LACKING)
         .gated(&[ZERO]),
-    about_splice("splice.sink.udp", "splice() moves bytes from a pipe into a UDP socket.")
+    about_splice("splice.sink.udp", "splice() moves bytes from a pipe into a UDP socket as one datagram.")
         .published(&[selftest("net/udp_splice_checksum.c", "run_case"), doc("filesystems/splice.rst", "splice API")])
         .turned_by(UNMOVED)
         .except(&[WHOLE_DATAGRAM])
@@ -127,7 +127,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.sink.udp-pieces",
-        "One splice() of a pipe with several buffers into a UDP socket sends one datagram.",
+        "One splice() of a pipe with three buffers into a UDP socket sends one datagram.",
     )
     .published(&[kernel("fs/splice.c", "splice_to_socket")])
     .turned_by(UNMOVED)

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 pub const CLAIMS: &[Claim] = &[
-    about_splice("splice.waits.empty-pipe", "splice() from an empty pipe sleeps until something is written to it.")
+    about_splice("splice.waits.empty-pipe", "Between pipes, splice() from an empty one sleeps until bytes come.")
         .published(&[gvisor("splice.cc", "SpliceTest.Blocking"), kernel("fs/splice.c", "ipipe_prep")])
         .turned_by(&does_not_wait(Sysno::splice))
         .tried(|_lab, see| {
