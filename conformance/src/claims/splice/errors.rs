@@ -103,6 +103,7 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         ltp("splice07.c", "TST_FD_UNIX_SOCK into a pipe: EBADF or EINVAL").leaves_open(),
+        ltp("splice07.c", "TST_FD_INET_SOCK into a pipe, in a comment"),
         kernel("net/ipv4/tcp.c", "tcp_splice_read"),
         kernel("net/unix/af_unix.c", "unix_stream_read_generic"),
     ])
@@ -116,10 +117,10 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.errors.left-in-pipe",
-        "When splice() into a socket fails as an AF_UNIX peer has closed (EPIPE) or a TCP peer has sent a reset \
-         (ECONNRESET, then EPIPE), the bytes stay in the pipe.",
+        "When splice() into a socket fails as an AF_UNIX stream peer has closed (EPIPE) or a TCP peer has sent a \
+         reset (ECONNRESET, then EPIPE), the bytes stay in the pipe.",
     )
-    .published(&[kernel("fs/splice.c", "splice_to_socket")])
+    .published(&[kernel("fs/splice.c", "splice_to_socket"), kernel("net/unix/af_unix.c", "unix_stream_sendmsg")])
     .tried(|_lab, see| {
         let pipe = filled(b"bytes")?;
         let (unix, far) = UnixStream::pair().setup("socketpair")?;
