@@ -36,7 +36,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_mmap(
         "mmap.errors.write-only",
-        "A file that is open for writing only cannot be mapped, with any protection or type: EACCES.",
+        "A file that is open for writing only cannot be mapped, shared or private, with any protection: EACCES.",
     )
     .published(&[man("mmap(2)", "ERRORS, EACCES"), gvisor("mmap.cc", "MMapFileParamTest.WriteOnlyFd")])
     .tried(|lab, see| {
@@ -104,7 +104,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.errors.enomem",
         "mmap() of a file with a length of 2^48 or 2^62 bytes, or of 2^64 less a page plus one, fails with ENOMEM.",
     )
-    .published(&[kernel("mm/mmap.c", "do_mmap, __get_unmapped_area"), man("mmap(2)", "ERRORS, EINVAL").leaves_open()])
+    .published(&[kernel("mm/mmap.c", "do_mmap, __get_unmapped_area"), man("mmap(2)", "ERRORS, EINVAL").denies()])
     .tried(|lab, see| {
         let (file, most) = (lab.file(b"bytes")?, 0_usize.wrapping_sub(page()) + 1);
         for (name, length) in [("2^48", 1 << 48), ("2^62", 1 << 62), ("2^64 - a page + 1", most)] {

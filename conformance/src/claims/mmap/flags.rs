@@ -62,7 +62,11 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.flags.denywrite",
         "mmap() ignores MAP_DENYWRITE and MAP_EXECUTABLE: a file open for writing is mapped and can be written.",
     )
-    .published(&[man("mmap(2)", "DESCRIPTION, MAP_DENYWRITE"), man("mmap(2)", "ERRORS, ETXTBSY").denies().until("2.0")])
+    .published(&[
+        man("mmap(2)", "DESCRIPTION, MAP_DENYWRITE"),
+        man("mmap(2)", "DESCRIPTION, MAP_EXECUTABLE"),
+        man("mmap(2)", "ERRORS, ETXTBSY").denies().until("2.0"),
+    ])
     .about(&[Sysno::mmap, Sysno::pwrite64])
     .turned_by(&[Lie::refused(Sysno::mmap, libc::EINVAL), Lie::refused(Sysno::pwrite64, libc::ETXTBSY)])
     .tried(|lab, see| {

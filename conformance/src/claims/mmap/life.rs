@@ -1,6 +1,6 @@
 //! What a mapping outlives, and who shares it.
 
-use super::{DONE, MAPPED, PRIVATE, READ, SHARED, SeeMapped, WRITE, about_mmap, map, store_in_child};
+use super::{DONE, MAPPED, PRIVATE, READ, SHARED, SeeMapped, TYPES, WRITE, about_mmap, map, store_in_child};
 use crate::claims::prelude::*;
 use crate::lab::pages::{letter, lettered, letters};
 
@@ -9,11 +9,13 @@ pub const CLAIMS: &[Claim] = &[
         .published(&[man("mmap(2)", "DESCRIPTION, munmap()")])
         .turned_by(&[Lie::bytes(Sysno::read, b'b', 0)])
         .tried(|lab, see| {
-            let file = lettered(lab, 2)?;
-            let area = map(&file, 2 * page(), READ, PRIVATE, 0);
-            see.mapped("mmap(file)", area)?.says(MAPPED);
-            drop(file);
-            see.text("pages of the mapping after close(file)", letters(area.setup("mmap")?, 2)?).says("ab");
+            for (name, flags) in TYPES {
+                let file = lettered(lab, 2)?;
+                let area = map(&file, 2 * page(), READ, flags, 0);
+                see.mapped(format!("mmap(file, {name})"), area)?.says(MAPPED);
+                drop(file);
+                see.text(format!("{name} pages after close(file)"), letters(area.setup("mmap")?, 2)?).says("ab");
+            }
             Ok(())
         }),
     about_mmap(

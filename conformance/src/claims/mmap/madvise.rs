@@ -205,7 +205,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_madvise(
         "mmap.madvise.remove",
-        "MADV_REMOVE of a memfd makes a hole for a shared mapping; of a private or read-only one it fails with EACCES.",
+        "MADV_REMOVE of a memfd makes a hole for a shared mapping; of a private one, or one of a read-only descriptor, \
+         it fails with EACCES.",
     )
     .published(&[man("madvise(2)", "DESCRIPTION, MADV_REMOVE").since("2.6.16"), man("madvise(2)", "ERRORS, EACCES")])
     .turned_by(&[
@@ -213,7 +214,7 @@ pub const CLAIMS: &[Claim] = &[
         Lie::bytes(Sysno::pread64, 0, b'b'),
         Lie::accepted(Sysno::madvise),
     ])
-    .method("The read-only mapping is shared, of a descriptor that is open for reading only.")
+    .method("The mapping of the read-only descriptor is shared.")
     .tried(|_lab, see| {
         let file = File::from(sealed_memfd(0)?);
         let mut bytes = [b'a', b'b', b'c'].map(|letter| vec![letter; page()]).concat();
@@ -225,13 +226,33 @@ pub const CLAIMS: &[Claim] = &[
         let private = remove(mapped(&file, 3, READ | WRITE, PRIVATE))?;
         see.call("madvise(private page, MADV_REMOVE)", private).fails(EACCES);
         let read_only = remove(mapped(&read_only, 3, READ, SHARED))?;
-        see.call("madvise(read-only page, MADV_REMOVE)", read_only).fails(EACCES);
+        see.call("madvise(page of a read-only descriptor, MADV_REMOVE)", read_only).fails(EACCES);
         let shared = remove(mapped(&file, 3, READ | WRITE, SHARED))?;
         see.call("madvise(shared page, MADV_REMOVE)", shared).is(0);
         io::pread_full(&file, &mut bytes, 0).setup("pread")?;
         see.text("pages of the file", letters_of(&bytes)).says("a0c");
         see.count("blocks of the file before", before);
         see.count("blocks of the file afterwards", aside(|| status.blocks(&file))?).fewer_than_before();
+        Ok(())
+    }),
+    about_madvise(
+        "mmap.madvise.remove-read-only",
+        "MADV_REMOVE of a shared mapping with PROT_READ of a descriptor open for writing fails with EACCES.",
+    )
+    .published(&[
+        man("madvise(2)", "ERRORS, EACCES"),
+        man("madvise(2)", "DESCRIPTION, MADV_REMOVE"),
+        kernel("mm/madvise.c", "madvise_remove").denies(),
+    ])
+    .turned_by(&[Lie::accepted(Sysno::madvise), Lie::refused(Sysno::madvise, libc::EACCES).where_it(false)])
+    .tried(|_lab, see| {
+        let file = File::from(sealed_memfd(0)?);
+        let mut bytes = vec![b'a'; page()];
+        aside(|| io::pwrite_all(&file, &bytes, 0)).setup("write the file")?;
+        let advised = advise(mapped(&file, 1, READ, SHARED)?, libc::MADV_REMOVE);
+        see.call("madvise(shared page with PROT_READ, MADV_REMOVE)", advised).fails(EACCES);
+        io::pread_full(&file, &mut bytes, 0).setup("pread")?;
+        see.text("page of the file", letters_of(&bytes));
         Ok(())
     }),
     about_madvise("mmap.madvise.remove-anonymous", "MADV_REMOVE of private anonymous memory fails with EACCES.")

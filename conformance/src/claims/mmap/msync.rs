@@ -67,7 +67,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.msync.async",
         "msync(MS_ASYNC) of a shared mapping succeeds, and 256 bytes stored before it are read from the file.",
     )
-    .published(&[ltp("msync01.c", "run"), man("msync(2)", "DESCRIPTION, MS_ASYNC").leaves_open()])
+    .published(&[ltp("msync01.c", "main"), man("msync(2)", "DESCRIPTION, MS_ASYNC").leaves_open()])
     .turned_by(&[Lie::refused(Sysno::msync, libc::EINVAL), Lie::bytes(Sysno::pread64, b'z', b'a')])
     .except(SAME_PAGES)
     .tried(|lab, see| {
@@ -84,7 +84,7 @@ pub const CLAIMS: &[Claim] = &[
         "mmap.msync.invalidate",
         "msync(MS_INVALIDATE) of unlocked memory succeeds, and the mapping shows what was written to the file.",
     )
-    .published(&[ltp("msync02.c", "run"), gvisor("msync.cc", "MsyncFullParamTest.InvalidateUnlockedSucceeds")])
+    .published(&[ltp("msync02.c", "main"), gvisor("msync.cc", "MsyncFullParamTest.InvalidateUnlockedSucceeds")])
     .turned_by(&[Lie::refused(Sysno::msync, libc::EBUSY), Lie::bytes(Sysno::read, b'z', b'a')])
     .except(SAME_PAGES)
     .tried(|lab, see| {

@@ -13,6 +13,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         gvisor("mmap.cc", "MMapFileTest.MapLastPositivePage, MapFirstNegativePage"),
         man("mmap(2)", "ERRORS, EOVERFLOW").leaves_open(),
+        man("mmap(2)", "ERRORS, EINVAL").denies(),
     ])
     .tried(|lab, see| {
         let (file, page) = (lab.file(b"bytes")?, page());

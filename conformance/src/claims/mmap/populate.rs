@@ -11,7 +11,7 @@ const PAGES: usize = 16;
 pub const CLAIMS: &[Claim] = &[
     about_mmap(
         "mmap.populate.resident",
-        "mmap(MAP_POPULATE) of a memfd, shared or private, has all its pages in memory when it returns.",
+        "After mmap(MAP_POPULATE) of a memfd, shared or private, all its pages are in memory and in the page table.",
     )
     .published(&[man("mmap(2)", "DESCRIPTION, MAP_POPULATE")])
     .turned_by(&[Lie::about(Sysno::mincore, What::Output { argument: 2, value: 0 })])

@@ -64,7 +64,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_mmap(
         "mmap.shared.large",
-        "All 4 MiB that a child stores through a shared mapping with PROT_WRITE alone are read from the file.",
+        "All 4 MiB that a child stores through a shared mapping with PROT_WRITE alone are in the file after msync().",
     )
     .published(&[man("mmap(2)", "DESCRIPTION, MAP_SHARED"), ltp("mmap21.c", "run")])
     .turned_by(&[Lie::about(Sysno::pread64, What::Garbled), Lie::bytes(Sysno::pread64, 250, 0)])
@@ -73,7 +73,8 @@ pub const CLAIMS: &[Claim] = &[
         aside(|| io::truncate(&file, LARGE as u64)).setup("ftruncate")?;
         let area = map(&file, LARGE, WRITE, SHARED, 0);
         see.mapped("mmap(4 MiB, PROT_WRITE, MAP_SHARED)", area)?.says(MAPPED);
-        let target = std::ptr::with_exposed_provenance_mut::<u8>(area.setup("mmap")?);
+        let area = area.setup("mmap")?;
+        let target = std::ptr::with_exposed_provenance_mut::<u8>(area);
         let ended = in_child(|| {
             for (index, byte) in content.iter().enumerate() {
                 // SAFETY: the byte is in the mapping, to which no reference exists.
@@ -81,6 +82,8 @@ pub const CLAIMS: &[Claim] = &[
             }
         })?;
         see.text("the child that stores", ended).says("exit status 0");
+        // SAFETY: msync changes nothing in memory.
+        aside(|| unsafe { ask(Sysno::msync, [area, LARGE, libc::MS_SYNC as usize, 0, 0, 0]) }).setup("msync")?;
         let mut read = vec![0; LARGE];
         let count = io::pread_full(&file, &mut read, 0).setup("pread")?;
         see.count("bytes read from the file", count as u64).is(LARGE);

@@ -6,10 +6,10 @@ use crate::lab::fds::{Descriptor, Kind as Fd};
 
 pub const CLAIMS: &[Claim] = &[about_mmap(
     "mmap.socket.tcp",
-    "A connected TCP socket can be mapped for reading; with PROT_WRITE or PROT_EXEC mmap() fails with EPERM.",
+    "A connected TCP socket can be mapped shared for reading; with PROT_WRITE or PROT_EXEC mmap() fails with EPERM.",
 )
 .published(&[
-    selftest("net/tcp_mmap.c", "child_thread"),
+    selftest("net/tcp_mmap.c", "child_thread").leaves_open(),
     kernel("net/ipv4/tcp.c", "tcp_mmap"),
     man("mmap(2)", "ERRORS, EACCES").denies(),
 ])

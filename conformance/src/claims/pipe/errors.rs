@@ -27,10 +27,11 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "pipe.errors.emfile",
-        "pipe2() fails with EMFILE if RLIMIT_NOFILE leaves room for one descriptor only, and that one stays free.",
+        "pipe2() fails with EMFILE and writes nothing if RLIMIT_NOFILE leaves only one descriptor, which stays free.",
     )
     .published(&[
         man("pipe(2)", "ERRORS, EMFILE"),
+        man("pipe(2)", "RETURN VALUE"),
         man("getrlimit(2)", "DESCRIPTION, RLIMIT_NOFILE"),
         ltp("pipe06.c", "run, of pipe()"),
         kernel("fs/pipe.c", "__do_pipe_flags"),

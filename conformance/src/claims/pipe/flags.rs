@@ -10,9 +10,14 @@ use std::process::{Child, Command, Stdio};
 pub const CLAIMS: &[Claim] = &[
     claim(
         "pipe.flags.unknown",
-        "pipe2() fails with EINVAL for a flag other than O_CLOEXEC, O_DIRECT, O_NONBLOCK, O_NOTIFICATION_PIPE.",
+        "pipe2() fails with EINVAL and writes nothing for a flag other than O_CLOEXEC, O_DIRECT, O_NONBLOCK, \
+         O_NOTIFICATION_PIPE.",
     )
-    .published(&[man("pipe(2)", "ERRORS, EINVAL"), gvisor("pipe.cc", "Pipe2Test.BadOptions")])
+    .published(&[
+        man("pipe(2)", "ERRORS, EINVAL"),
+        man("pipe(2)", "RETURN VALUE"),
+        gvisor("pipe.cc", "Pipe2Test.BadOptions"),
+    ])
     .about(&[Sysno::pipe2])
     .turned_by(&Lie::otherwise(Sysno::pipe2))
     .tried(|_lab, see| {

@@ -5,7 +5,7 @@ use nocopy_splice::PipeFlags;
 
 pub const CLAIMS: &[Claim] = &[claim(
     "pipe.read.end",
-    "read() of an empty O_NONBLOCK pipe fails with EAGAIN while there is a writer, and returns 0 without one.",
+    "read() of an empty O_NONBLOCK pipe with a writer fails with EAGAIN; without one it returns what is left, then 0.",
 )
 .published(&[
     man("pipe(7)", "DESCRIPTION, I/O on pipes and FIFOs"),

@@ -6,7 +6,7 @@ use crate::lab::settings::{PIPE_MAX_SIZE, Setting};
 use nocopy_splice::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size};
 
 pub const CLAIMS: &[Claim] = &[
-    about_fcntl("pipe.size.default", "A new pipe holds 16 pages of bytes, and F_GETPIPE_SZ returns that size.")
+    about_fcntl("pipe.size.default", "By default, a new pipe holds 16 pages of bytes, which F_GETPIPE_SZ returns.")
         .published(&[man("pipe(7)", "DESCRIPTION, Pipe capacity").since("2.6.35")])
         .tried(|_lab, see| {
             let pipe = super::made(PipeFlags::NONBLOCK)?;
@@ -85,7 +85,11 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     about_fcntl("pipe.size.too-large", "F_SETPIPE_SZ of 2^31 + 1 bytes fails with EINVAL.")
-        .published(&[ltp("fcntl37.c", "2^31 + 1")])
+        .published(&[
+            ltp("fcntl37.c", "2^31 + 1"),
+            kernel("fs/pipe.c", "round_pipe_size"),
+            man("F_GETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ").denies(),
+        ])
         .tried(|_lab, see| {
             let pipe = pipe()?;
             see.call("F_SETPIPE_SZ 2^31 + 1", fcntl_setpipe_size(&pipe.write, (1 << 31) + 1)).fails(EINVAL);

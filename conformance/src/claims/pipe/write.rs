@@ -16,7 +16,11 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[man("pipe(7)", "DESCRIPTION, PIPE_BUF")])
     .about(WRITE)
-    .turned_by(&Lie::otherwise(Sysno::write))
+    .turned_by(&[
+        Lie::about(Sysno::write, What::OtherErrno(libc::ENOLINK)),
+        Lie::accepted(Sysno::write),
+        Lie::shortened(Sysno::write),
+    ])
     .method("Writes as many bytes and one more, then as many as there is room for. The same with room for one byte.")
     .sharing(USER)
     .tried(|_lab, see| {
@@ -26,7 +30,7 @@ pub const CLAIMS: &[Claim] = &[
             let written = io::again(|| io::write(&pipe.write, &bytes));
             see.call(format!("write(pipe with room for {room}, {})", room + 1), written).fails(EAGAIN);
             see.readable(&format!("bytes in the pipe with room for {room}"), &pipe.read)?.is(held);
-            let written = io::until_done(room, |done| io::write(&pipe.write, &bytes[done..room]));
+            let written = io::again(|| io::write(&pipe.write, &bytes[..room]));
             see.call(format!("write(pipe with room for {room}, {room})"), written).is(room);
             let all = [vec![0; held], vec![b'b'; room]].concat();
             see.holds(&format!("the pipe's bytes, filled by {room}"), &pipe.read, &all)?.says(AS_SENT);
@@ -35,7 +39,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "pipe.write.partial",
-        "A write() of more than PIPE_BUF bytes that do not all fit into an O_NONBLOCK pipe writes a part of them.",
+        "If an O_NONBLOCK pipe has a free page, a write() of more bytes than fit, and than PIPE_BUF, writes a part.",
     )
     .published(&[ltp("pipe12.c", "write to an empty pipe"), man("pipe(7)", "DESCRIPTION, PIPE_BUF").leaves_open()])
     .about(WRITE)

@@ -1,6 +1,6 @@
 //! The append-only file.
 
-use super::{about_servers, content, each, send};
+use super::{about_servers, content, each, is_redis_7, send};
 use crate::claims::prelude::*;
 use crate::lab::redis::resp::words;
 use crate::lab::redis::roles::{aof, rewrite, start, start_watched, tell};
@@ -79,6 +79,7 @@ pub const CLAIMS: &[Claim] = &[
     .method(TAKEN)
     .tried(each!(|lab, program, see| {
         let mut server = start(lab, program, OPTIONS)?;
+        is_redis_7(program, &mut server)?;
         for (name, when) in [(SECOND, "after BGREWRITEAOF"), (THIRD, "after CONFIG SET")] {
             if name == SECOND {
                 rewrite(&mut server, &["BGREWRITEAOF"])?;
@@ -105,6 +106,7 @@ pub const CLAIMS: &[Claim] = &[
     .turned_by(&[Lie::about(Sysno::read, What::Garbled)])
     .tried(each!(|lab, program, see| {
         let mut server = start(lab, program, OPTIONS)?;
+        is_redis_7(program, &mut server)?;
         add(lab, see, &mut server, "sendfile() at start", "is there")?;
         rewrite(&mut server, &["BGREWRITEAOF"])?;
         add(lab, see, &mut server, "sendfile() after BGREWRITEAOF", "is written over")?;

@@ -8,6 +8,7 @@ pub(super) mod rdb;
 pub(super) mod replica;
 
 use crate::claims::prelude::*;
+use crate::lab::redis::servers::{Program, Running};
 use nocopy_sendfile::sendfile;
 use std::io::Read;
 use std::ops::Range;
@@ -26,6 +27,15 @@ macro_rules! each {
     };
 }
 use each;
+
+/// A sentence about Redis 7 is not about another version.
+fn is_redis_7(program: &Program, server: &mut Running) -> Result<(), Stop> {
+    let version = aside(|| server.info("server", "redis_version"))?;
+    if program.name == "Redis" && !version.starts_with("7.") {
+        return Err(Stop::untestable(Lack::Device, format!("Redis {version}"), "install Redis 7 (Debian 12 has it)"));
+    }
+    Ok(())
+}
 
 /// The content of a file. The interposer sees the read.
 fn content(path: &Path) -> Result<Vec<u8>, Stop> {

@@ -1,6 +1,6 @@
 //! The RDB file of a master.
 
-use super::{about_servers, each, send};
+use super::{about_servers, each, is_redis_7, send};
 use crate::claims::prelude::*;
 use crate::lab::redis::roles::{Pair, opened, saved, start, tell};
 use crate::lab::watch::{self, Seen};
@@ -126,6 +126,7 @@ pub const CLAIMS: &[Claim] = &[
     .method("The kernel names the calls of a master, by seccomp, while a replica syncs.")
     .tried(each!(|lab, program, see| {
         let mut pair = Pair::start(lab, program, &[])?;
+        is_redis_7(program, &mut pair.master)?;
         for (what, expected) in
             [("what it sends comes from", "a pipe"), ("with repl-diskless-sync no it comes from", "a file")]
         {
@@ -142,7 +143,7 @@ pub const CLAIMS: &[Claim] = &[
                 (true, true) => "a file and a pipe",
                 (true, false) => "a file",
                 (false, true) => "a pipe",
-                (false, false) => "the child", // of a Redis 8, which writes to the socket
+                (false, false) => "the child", // as in Redis 8, which writes to the socket
             };
             see.text(what, word).says(expected);
         }
@@ -150,7 +151,8 @@ pub const CLAIMS: &[Claim] = &[
     })),
     about_servers(
         "redis.rdb.saved-meanwhile",
-        "If a Redis server saves while its RDB file is being sent by sendfile(), the open file keeps its bytes.",
+        "If a Redis server saves while its RDB file is being sent by sendfile(), the new file takes the name, and the \
+         open one keeps its bytes.",
         &[Sysno::sendfile],
     )
     .published(&[program("redis 7.0.15 src/rdb.c", "rdbSave")])

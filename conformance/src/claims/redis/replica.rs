@@ -90,14 +90,15 @@ pub const CLAIMS: &[Claim] = &[
     })),
     about_servers(
         "redis.replica.written-in-place",
-        "If an RDB file is written in place after sendfile() has returned, the replica loads the new bytes.",
+        "If an RDB file without a checksum is written in place between sendfile() and the replica's read(), the \
+         replica loads the new bytes.",
         &[Sysno::sendfile],
     )
     .published(&[MEASURED, man("sendfile(2)", "NOTES").leaves_open()])
     .turned_by(&[Lie::skipped(Sysno::pwrite64)])
     .method(
-        "Sends a file without a checksum to a replica that is held when it reads, and changes a value in the file. The \
-         control sends it by read() and write().",
+        "Sends a file to a replica that is held when it reads, and changes a value in the file. The control \
+         sends it by read() and write().",
     )
     .tried(each!(|lab, program, see| {
         let plain = ["--rdbcompression", "no", "--rdbchecksum", "no"];
