@@ -44,7 +44,7 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     about_sendfile("sendfile.target.itself", "A file can be sent into itself, onto the same bytes.")
-        .published(&[seed("5.1").denies()])
+        .published(&[seed("5.1").denies(), man("sendfile(2)", "DESCRIPTION").since("2.6.33")])
         .turned_by(&[lie(What::Skipped), refused(libc::EINVAL)])
         .tried(|lab, see| {
             let bytes = pattern(1 << 20);
