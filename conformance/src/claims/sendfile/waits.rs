@@ -37,7 +37,7 @@ pub const CLAIMS: &[Claim] = &[
         let bytes = pattern(2 * size);
         let file = lab.file(&bytes)?;
         let mut offset = 0;
-        let send = |done| sendfile(&write, &file, Some(&mut offset), 2 * size - done);
+        let send = |done: usize| sendfile(&write, &file, Some(&mut offset), 2 * size - done);
         let (taken, _) = until_refused(size, send);
         see.count("bytes that sendfile(pipe, file of twice its size) reports in all", taken as u64).is(size);
         let last = move || sendfile(&write, &file, Some(&mut { offset }), size);
