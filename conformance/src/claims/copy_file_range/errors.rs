@@ -93,7 +93,7 @@ pub const CLAIMS: &[Claim] = &[
         control(see, &source, &target)
     }),
     about_copying("copy-file-range.errors.efbig", "A copy to offset 2^63 - 1 of the target fails with EFBIG.")
-        .published(&[manual("ERRORS, EFBIG"), ltp02("max file size")])
+        .published(&[manual("ERRORS, EFBIG"), ltp02("max file size").since("5.3").until("5.18")])
         .tried(|lab, see| {
             let name = aside(|| filesystem_of(lab.scratch()?).setup("statfs"))?;
             see.text("file system of the file", name);
@@ -151,7 +151,7 @@ pub const CLAIMS: &[Claim] = &[
         "copy-file-range.errors.immutable",
         "Into a file made immutable after it was opened for writing, copy_file_range() fails with EPERM.",
     )
-    .published(&[manual("ERRORS, EPERM"), ltp02("immutable file")])
+    .published(&[manual("ERRORS, EPERM"), ltp02("immutable file").since("5.3").until("5.18")])
     .tried(|lab, see| {
         let (target, name) = file_on(lab, &["ext4", "xfs", "btrfs", "f2fs"])?;
         let (source, _) = file_on(lab, &[&name])?;

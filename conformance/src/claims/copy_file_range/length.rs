@@ -6,12 +6,14 @@ use crate::claims::prelude::*;
 pub const CLAIMS: &[Claim] = &[
     about_copying(
         "copy-file-range.length.beyond-the-end",
-        "From the start of a file of 3 bytes, a copy_file_range() of SIZE_MAX bytes copies the 3.",
+        "From the start of a file of 3 bytes, a copy_file_range() of 4, 2^63 - 1 or 2^64 - 1 bytes copies the 3.",
     )
     .published(&[
         thread("Linux tag copy-file-range-fixes-1", "a range across the end of the source is copied up to it")
             .since("5.3"),
+        kernel("fs/read_write.c", "generic_copy_file_checks"),
         manual("RETURN VALUE").leaves_open(),
+        manual("ERRORS, EOVERFLOW").denies(),
     ])
     .turned_by(&[refused(libc::EOVERFLOW), refused(libc::EINVAL)])
     .tried(|lab, see| {

@@ -1,6 +1,8 @@
 //! The errors of `sendfile`.
 
-use super::{Descriptor, Fd, OTHERWISE, about_sendfile, content, lie, refused, send, sendfile, until_refused};
+use super::{
+    Descriptor, Fd, OTHERWISE, about_sendfile, content, lie, note_refused, refused, send, sendfile, until_refused,
+};
 use crate::claims::prelude::*;
 use crate::lab::fuse::{self, Fuse};
 use crate::lab::volumes::Volume;
@@ -15,29 +17,36 @@ const ASKED: &str = "how much was sent before a reset can be seen at no other pl
 pub const CLAIMS: &[Claim] = &[
     about_sendfile(
         "sendfile.errors.ebadf",
-        "A descriptor that is not open, is O_PATH, or lacks reading (source) or writing (target) fails with EBADF.",
+        "A descriptor that is O_PATH, or lacks reading (source) or writing (target), fails with EBADF.",
     )
     .published(&[
         man("sendfile(2)", "ERRORS, EBADF"),
         man("open(2)", "DESCRIPTION, O_PATH"),
-        ltp("sendfile03.c", "tc[0] to tc[3]"),
+        ltp("sendfile03.c", "tc[1] and tc[3]"),
     ])
     .tried(|lab, see| {
         let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
         let read_only = reopen(&target, File::options().read(true))?;
         let write_only = reopen(&source, File::options().write(true))?;
         let path = Descriptor::open(lab, Fd::PathOnly)?;
-        let call = |output: usize, input: usize| {
-            // SAFETY: a null offset; the bytes go to a file of the experiment.
-            unsafe { ask(Sysno::sendfile, [output, input, 0, 1, 0, 0]) }
-        };
-        see.call("sendfile(-1, file)", call(NO_FD, argument(&source))).fails(EBADF);
-        see.call("sendfile(file, -1)", call(argument(&target), NO_FD)).fails(EBADF);
         see.call("sendfile(read-only file, file)", sendfile(&read_only, &source, None, 1)).fails(EBADF);
         see.call("sendfile(file, write-only file)", sendfile(&target, &write_only, None, 1)).fails(EBADF);
         see.call("sendfile(file, O_PATH)", sendfile(&target, &path, None, 1)).fails(EBADF);
+        see.call("sendfile(O_PATH, file)", sendfile(&path, &source, None, 1)).fails(EBADF);
         Ok(())
     }),
+    about_sendfile("sendfile.errors.not-open", "A descriptor that is not open fails with EBADF.")
+        .published(&[man("sendfile(2)", "ERRORS, EINVAL").denies(), ltp("sendfile03.c", "tc[0] and tc[2]")])
+        .tried(|lab, see| {
+            let (source, target) = (lab.file(b"abc")?, lab.empty_file()?);
+            let call = |output: usize, input: usize| {
+                // SAFETY: a null offset; the bytes go to a file of the experiment.
+                unsafe { ask(Sysno::sendfile, [output, input, 0, 1, 0, 0]) }
+            };
+            see.call("sendfile(-1, file)", call(NO_FD, argument(&source))).fails(EBADF);
+            see.call("sendfile(file, -1)", call(argument(&target), NO_FD)).fails(EBADF);
+            Ok(())
+        }),
     about_sendfile(
         "sendfile.errors.append",
         "A file with O_APPEND as target fails with EINVAL, with an offset or without.",
@@ -78,10 +87,10 @@ pub const CLAIMS: &[Claim] = &[
         ])
         .tried(|lab, see| {
             let source = alias::source(lab)?;
-            let full = aside(|| pipe2(PipeFlags::NONBLOCK)).setup("pipe2")?;
-            aside(|| io::fill(&full.write, &vec![0; page()])).setup("fill a pipe")?;
-            see.call("sendfile(full pipe, file)", sendfile(&full.write, &source, Some(&mut 0), 1)).fails(EAGAIN);
-            Ok(())
+            let Pipe { read, write } = aside(|| pipe2(PipeFlags::NONBLOCK)).setup("pipe2")?;
+            aside(|| io::fill(&write, &vec![0; page()])).setup("fill a pipe")?;
+            let call = move || sendfile(&write, &source, Some(&mut 0), 1);
+            note_refused(see, "sendfile(full pipe, file)", call, &read)
         }),
     about_sendfile(
         "sendfile.errors.eagain-unix",
@@ -145,6 +154,11 @@ pub const CLAIMS: &[Claim] = &[
         let file = Arc::new(lab.empty_file()?);
         aside(|| io::truncate(&file, LENGTH as u64)).setup("ftruncate")?;
         let (near, far) = sockets::tcp()?;
+        // Less than the file, whatever the system's defaults are.
+        aside(|| {
+            sockets::resize_buffer(&near, libc::SO_SNDBUF, 1 << 18)?;
+            sockets::resize_buffer(&far, libc::SO_RCVBUF, 1 << 18)
+        })?;
         let near = Arc::new(near);
         let (sink, source) = (Arc::clone(&near), Arc::clone(&file));
         let send = move || io::again(|| sendfile(&*sink, &*source, Some(&mut 0), LENGTH));

@@ -4,6 +4,7 @@ use super::{about_sendfile, arrives, lie, refused, send, sendfile};
 use crate::claims::prelude::*;
 use crate::lab::open;
 use crate::lab::sleeper::interrupt_with;
+use crate::lab::volumes::huge_pages_of_memfds;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
@@ -54,8 +55,10 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[kernel("mm/truncate.c", "truncate_inode_partial_folio"), man("sendfile(2)", "NOTES").leaves_open()])
     .turned_by(&[Lie::bytes(Sysno::read, b'b', b'z')])
+    .varying(&[SHMEM_ENABLED])
     .method("Sends pages of a, b, c and d, each a folio of its own, punches out b and half of c, and then reads.")
     .tried(|_lab, see| {
+        see.text(SHMEM_ENABLED, huge_pages_of_memfds()?);
         let (page, half) = (page(), page() / 2);
         let file = File::from(open::sealed_memfd(0)?);
         for letter in b'a'..=b'd' {

@@ -81,6 +81,23 @@ fn until_refused(length: usize, mut call: impl FnMut(usize) -> Result<usize, Err
     (done, last)
 }
 
+/// Notes that a call into a full pipe fails with `EAGAIN`. Where it sleeps instead, the pipe is read so that it ends.
+fn note_refused(
+    see: &mut Observation,
+    fact: &str,
+    call: impl FnOnce() -> Result<usize, Errno> + Send + 'static,
+    full: &impl AsFd,
+) -> Result<(), Stop> {
+    let caller = Caller::start(Sysno::sendfile, call)?;
+    let (word, result) = woken(caller, |_| read_page(full))?;
+    if word == SLEEPS {
+        see.text(fact, word).says("EAGAIN");
+    } else {
+        see.call(fact, result).fails(EAGAIN);
+    }
+    Ok(())
+}
+
 /// Closes the sender's end. The receiver must get exactly these bytes until the end.
 fn arrives(see: &mut Observation, near: impl AsFd, far: &impl AsFd, bytes: &[u8]) -> Result<(), Stop> {
     drop(near);

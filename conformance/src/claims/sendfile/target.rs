@@ -18,6 +18,7 @@ pub const CLAIMS: &[Claim] = &[
         seed("5.1"),
         man("sendfile(2)", "DESCRIPTION").until("2.6.32"),
         man("sendfile(2)", "DESCRIPTION").denies().since("2.6.33"),
+        man("sendfile(2)", "HISTORY").denies().until("2.4"),
     ])
     .turned_by(REFUSED)
     .gated(&[gate("2.6.33", "any file can be the target", man("sendfile(2)", "DESCRIPTION"))])
@@ -44,7 +45,7 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     about_sendfile("sendfile.target.itself", "A file can be sent into itself, onto the same bytes.")
-        .published(&[seed("5.1").denies()])
+        .published(&[seed("5.1").denies(), man("sendfile(2)", "DESCRIPTION").since("2.6.33")])
         .turned_by(&[lie(What::Skipped), refused(libc::EINVAL)])
         .tried(|lab, see| {
             let bytes = pattern(1 << 20);
@@ -82,10 +83,11 @@ pub const CLAIMS: &[Claim] = &[
         Ok(())
     }),
     about_sendfile("sendfile.target.eventfd", "An eventfd as target of sendfile() fails with EINVAL.")
-        .published(&[MEASURED])
+        .published(&[kernel("fs/splice.c", "do_splice_from"), kernel("fs/eventfd.c", "eventfd_fops")])
         .tried(|lab, see| {
             let (source, target) = (alias::source(lab)?, Descriptor::open(lab, Fd::Eventfd)?);
-            see.call("sendfile(eventfd, file)", sendfile(&target, &source, Some(&mut 0), 1)).fails(EINVAL);
+            // write() takes 8 bytes, and no fewer.
+            see.call("sendfile(eventfd, file)", sendfile(&target, &source, Some(&mut 0), 8)).fails(EINVAL);
             Ok(())
         }),
     about_sendfile(

@@ -7,8 +7,8 @@ use std::net::UdpSocket;
 const FIRST: &str = "first datagram that arrives";
 
 pub const CLAIMS: &[Claim] = &[
-    about_sendfile("sendfile.udp.too-long", "To a UDP socket, sendfile() of 200000 bytes fails with EMSGSIZE.")
-        .published(&[MEASURED])
+    about_sendfile("sendfile.udp.too-long", "To a UDP socket, sendfile() of 200000 bytes sends nothing: EMSGSIZE.")
+        .published(&[kernel("fs/splice.c", "splice_to_socket"), kernel("net/ipv4/udp.c", "udp_sendmsg")])
         .turned_by(&[
             lie(What::Returned(61440)).where_it(true),
             lie(What::OtherErrno(libc::EIO)).where_it(true),
