@@ -9,6 +9,7 @@ use nocopy_msg_zerocopy::enable;
 use std::os::unix::net::UnixStream;
 
 const COPIED: &str = "completions marked as copied";
+const IFB: &str = "Where the kernel has no dummy device, an ifb device, which drops its packets as well.";
 const SENDMSG: &[Sysno] = &[Sysno::sendmsg, Sysno::recvmsg];
 const DATAGRAMS: &[Exception] = &[Exception::Of(Sysno::sendto, What::Shortened, "a datagram is sent whole or not")];
 const ENABLED: Source = commit("f214f915e7db", "tcp: enable MSG_ZEROCOPY").since("4.14");
@@ -52,7 +53,7 @@ pub const CLAIMS: &[Claim] = &[
         .tried(|lab, see| no_socket(lab, see, Kind::File)),
     claim(
         "zerocopy.copies.dropping-device",
-        "8 KiB UDP datagrams sent with MSG_ZEROCOPY out of a dummy or ifb device complete as not copied.",
+        "8 KiB UDP datagrams sent with MSG_ZEROCOPY out of a dummy device complete as not copied.",
     )
     .published(&[
         seed("6.1"),
@@ -64,6 +65,7 @@ pub const CLAIMS: &[Claim] = &[
     .except(DATAGRAMS)
     .varying(&["completions"])
     .modules(&["dummy"])
+    .method(IFB)
     .tried(|_lab, see| {
         static BYTES: [u8; DATAGRAM] = [b'd'; DATAGRAM];
         let socket = netns::udp_into_nothing()?;
@@ -111,13 +113,14 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "zerocopy.copies.fragments",
-        "Out of a dummy device of MTU 9000, a 4 KiB UDP datagram is not copied and one of 32 KiB is.",
+        "Out of a dummy device of MTU 9000, a 4 KiB UDP datagram with MSG_ZEROCOPY is not copied; one of 32 KiB is.",
     )
     .published(&[kernel("net/ipv4/ip_output.c", "__ip_append_data")])
     .about(SENDS)
     .turned_by(&[Lie::completion(Field::Code, 0)])
     .except(DATAGRAMS)
     .modules(&["dummy"])
+    .method(IFB)
     .tried(|_lab, see| {
         static BYTES: [u8; 1 << 15] = [b'd'; 1 << 15];
         let socket = netns::udp_into_nothing()?;

@@ -8,7 +8,7 @@ use std::net::Shutdown;
 
 pub const CLAIMS: &[Claim] = &[claim(
     "zerocopy.faults.interrupted",
-    "A blocking send() with MSG_ZEROCOPY that a signal interrupts returns the bytes already sent and takes one id.",
+    "A TCP send() with MSG_ZEROCOPY that a signal interrupts after some bytes returns their number and takes one id.",
 )
 .published(&[
     man("signal(7)", "DESCRIPTION, Interruption of system calls and library functions by signal handlers"),

@@ -34,7 +34,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_ids(
         "zerocopy.ids.failed-and-empty",
-        "A MSG_ZEROCOPY send that fails with EFAULT takes no id, nor does one of no bytes.",
+        "Outside TCP_REPAIR, a TCP send with MSG_ZEROCOPY of no bytes, or one that fails with EFAULT, takes no id.",
     )
     .published(&[
         document("Notifications"),
@@ -51,7 +51,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_ids(
         "zerocopy.ids.half-closed",
-        "After the peer has shut down its sending side, a send with MSG_ZEROCOPY succeeds and is completed as id 0.",
+        "After a TCP peer has shut down its sending side, a send with MSG_ZEROCOPY succeeds and is completed as id 0.",
     )
     .published(&[CLOSE_WAIT])
     .gated(&[gate("5.0", "MSG_ZEROCOPY sends after the peer's half has been closed", CLOSE_WAIT)])
@@ -71,6 +71,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         selftest("net/packetdrill/tcp_zerocopy_closed.pkt", "send before connect, id after it"),
         FASTOPEN,
+        man("send(2)", "ERRORS, ENOTCONN").denies(),
         man("send(2)", "BUGS").leaves_open(),
     ])
     .tried(|_lab, see| {

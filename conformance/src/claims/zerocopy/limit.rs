@@ -13,8 +13,8 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendto);
 pub const CLAIMS: &[Claim] = &[
     claim(
         "zerocopy.limit.pinned-bytes",
-        "Without CAP_IPC_LOCK and with RLIMIT_MEMLOCK 16 pages, a MSG_ZEROCOPY send of 24 pages fails with ENOBUFS, \
-         and 7 pages are sent; with 0, one byte fails.",
+        "Without CAP_IPC_LOCK and with RLIMIT_MEMLOCK 16 pages, a MSG_ZEROCOPY send of 24 pages over TCP fails with \
+         ENOBUFS, and 7 pages are sent; with 0, one byte fails, and a plain write() succeeds.",
     )
     .published(&[document("Transmission")])
     .about(&[Sysno::sendto, Sysno::write])
@@ -39,7 +39,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "zerocopy.limit.optmem",
-        "With net.core.optmem_max 0, a one-byte send with MSG_ZEROCOPY fails with ENOBUFS; a plain write() succeeds.",
+        "With net.core.optmem_max 0, a one-byte TCP send with MSG_ZEROCOPY fails with ENOBUFS; a write() succeeds.",
     )
     .published(&[document("Transmission"), DOC])
     .about(&[Sysno::sendto, Sysno::write])
@@ -78,7 +78,7 @@ pub const CLAIMS: &[Claim] = &[
         }),
     claim(
         "zerocopy.limit.no-pollerr",
-        "After ENOBUFS with no send in flight, the error queue stays empty: no completion comes.",
+        "After a TCP send's ENOBUFS for RLIMIT_MEMLOCK, with none in flight, neither POLLERR nor a completion comes.",
     )
     .published(&[
         thread("grpc/grpc#30320", "no EPOLLERR comes after such an ENOBUFS, and the write thread sleeps for ever"),

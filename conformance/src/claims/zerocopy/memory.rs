@@ -9,7 +9,7 @@ const OTHERWISE: &[Lie] = &Lie::otherwise(Sysno::sendto);
 pub const CLAIMS: &[Claim] = &[
     claim(
         "zerocopy.memory.truncated-file",
-        "send() with MSG_ZEROCOPY from a mapping past the end of its truncated file fails with EFAULT.",
+        "A TCP send() with MSG_ZEROCOPY from a mapping past the end of its truncated file fails with EFAULT.",
     )
     .published(&[MEASURED])
     .about(&[Sysno::sendto])
@@ -25,7 +25,7 @@ pub const CLAIMS: &[Claim] = &[
         see.call("send(mapping past the end of its file, MSG_ZEROCOPY)", sent).fails(EFAULT);
         Ok(())
     }),
-    claim("zerocopy.memory.secret", "send() with MSG_ZEROCOPY from memfd_secret() memory fails with EFAULT.")
+    claim("zerocopy.memory.secret", "A TCP send() with MSG_ZEROCOPY from memfd_secret() memory fails with EFAULT.")
         .published(&[man("memfd_secret(2)", "NOTES").since("5.14"), kernel("mm/gup.c", "check_vma_flags")])
         .about(&[Sysno::sendto])
         .turned_by(OTHERWISE)

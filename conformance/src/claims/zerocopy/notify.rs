@@ -107,7 +107,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "zerocopy.notify.peer-closed",
-        "Completions that are in the error queue can still be read after the peer has closed.",
+        "Completions that are in a TCP socket's error queue can still be read after the peer has closed.",
     )
     .published(&[MEASURED])
     .about(&[Sysno::recvmsg])

@@ -5,7 +5,7 @@ use crate::claims::prelude::*;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 pub const CLAIMS: &[Claim] = &[
-    claim("zerocopy.option.default-off", "SO_ZEROCOPY is off on a new TCP socket.")
+    claim("zerocopy.option.default-off", "SO_ZEROCOPY reads 0 on a new TCP socket, and 1 once it has been set.")
         .published(&[document("Socket Setup")])
         .about(&[Sysno::getsockopt])
         .turned_by(&[Lie::about(Sysno::getsockopt, What::Output { argument: 3, value: 1 })])

@@ -19,6 +19,7 @@ const ASKED: &[Exception] = &[Exception::asked(Sysno::getsockopt)];
 const NOT_TAKEN: &[Lie] = &[Lie::refused(Sysno::getsockopt, libc::EINVAL).where_it(true)];
 const OPTION: Source = kernel("net/ipv4/tcp.c", "do_tcp_getsockopt");
 const RECEIVE: Source = kernel("net/ipv4/tcp.c", "tcp_zerocopy_receive");
+const CAN_MAP: Source = kernel("net/ipv4/tcp.c", "can_map_frag");
 const SANITIZED: Source =
     commit("3c5a2fd042d0", "tcp: Sanitize CMSG flags and reserved args in tcp_zerocopy_receive.").since("5.12");
 
@@ -57,7 +58,7 @@ macro_rules! refused {
 pub const CLAIMS: &[Claim] = &[
     claim(
         "zerocopy.recv.flag",
-        "recvmsg() ignores MSG_ZEROCOPY: the bytes come into the buffer and no completion comes.",
+        "recvmsg() on a TCP socket ignores MSG_ZEROCOPY: the bytes come into the buffer and no completion comes.",
     )
     .published(&[seed("5.3")])
     .about(&[Sysno::recvmsg])
@@ -134,7 +135,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     taken(
         "zerocopy.recv.few-bytes",
-        "With 100 bytes queued, TCP_ZEROCOPY_RECEIVE sets recv_skip_hint to 100, even at anonymous memory.",
+        "With 100 bytes queued, TCP_ZEROCOPY_RECEIVE at anonymous memory maps nothing and sets recv_skip_hint to 100.",
     )
     .published(&[RECEIVE])
     .tried(|_lab, see| {
@@ -148,7 +149,7 @@ pub const CLAIMS: &[Claim] = &[
         "Eight pages sent by write() over TCP loopback cannot be mapped: TCP_ZEROCOPY_RECEIVE reports all in \
          recv_skip_hint.",
     )
-    .published(&[MEASURED])
+    .published(&[CAN_MAP, kernel("net/core/sock.c", "skb_page_frag_refill").leaves_open()])
     .turned_by(&[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })])
     .tried(|_lab, see| {
         let (near, _far) = queued(8 * page())?;
@@ -169,7 +170,8 @@ pub const CLAIMS: &[Claim] = &[
     )
     .published(&[
         selftest("net/tcp_mmap.c", "How to use on loopback interface, with another MTU").leaves_open(),
-        kernel("net/ipv4/tcp.c", "can_map_frag"),
+        kernel("net/core/skbuff.c", "skb_copy_ubufs"),
+        CAN_MAP,
     ])
     .tried(|_lab, see| {
         let (near, _far, _memory, mapping) = lettered()?;
@@ -179,7 +181,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     taken(
         "zerocopy.recv.sharing",
-        "Pages that TCP_ZEROCOPY_RECEIVE maps over loopback are not the sender's, even when sent with MSG_ZEROCOPY.",
+        "TCP_ZEROCOPY_RECEIVE maps eight pages sent with MSG_ZEROCOPY over TCP loopback as copies of the sender's.",
     )
     .published(&[selftest("net/tcp_mmap.c", "Note on -z"), document("Loopback")])
     .tried(|_lab, see| {
@@ -192,7 +194,7 @@ pub const CLAIMS: &[Claim] = &[
     }),
     taken(
         "zerocopy.recv.skip-hint",
-        "TCP_ZEROCOPY_RECEIVE, then read() of recv_skip_hint bytes, in turn, receives a whole stream of odd pieces.",
+        "TCP_ZEROCOPY_RECEIVE and read() of recv_skip_hint bytes, in turn, receive a whole stream, some of it mapped.",
     )
     .published(&[
         RECEIVE,

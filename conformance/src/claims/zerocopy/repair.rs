@@ -1,13 +1,13 @@
 //! Sends of a socket that is being repaired (`TCP_REPAIR`), as CRIU has them.
 
-use super::{completing, have_ids, send, send_at};
+use super::{completing, document, have_ids, send, send_at};
 use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[claim(
     "zerocopy.repair.failed-send",
     "A MSG_ZEROCOPY send into a TCP socket's repaired receive queue that fails with EFAULT takes an id.",
 )
-.published(&[MEASURED])
+.published(&[document("Notifications").denies(), kernel("net/ipv4/tcp.c", "tcp_sendmsg_locked")])
 .about(&[Sysno::sendto, Sysno::recvmsg])
 .turned_by(super::ONE_SHIFTED)
 .tried(|_lab, see| {

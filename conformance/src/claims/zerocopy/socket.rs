@@ -44,21 +44,11 @@ pub const CLAIMS: &[Claim] = &[
     taken("zerocopy.socket.tcp", "A TCP socket takes SO_ZEROCOPY.")
         .published(&[seed("1.1"), seed("5.3"), document("Intro")])
         .gated(&[gate("4.14", "a TCP socket takes SO_ZEROCOPY", document("Intro"))])
-        .tried(|_lab, see| {
-            takes(see, "a TCP socket", &new(AF_INET, SOCK_STREAM)?);
-            match aside(|| sockets::socket(AF_INET6, SOCK_STREAM, 0)) {
-                Err(Errno::EAFNOSUPPORT) => {}
-                socket => takes(see, "a TCP socket of IPv6", &socket.setup("socket(AF_INET6)")?),
-            }
-            Ok(())
-        }),
+        .tried(|_lab, see| both_take(see, "a TCP socket", SOCK_STREAM)),
     taken("zerocopy.socket.udp", "A UDP socket takes SO_ZEROCOPY.")
         .published(&[document("Intro").since("5.0"), UDP])
         .gated(&[gate("5.0", "a UDP socket takes SO_ZEROCOPY", UDP)])
-        .tried(|_lab, see| {
-            takes(see, "a UDP socket", &new(AF_INET, SOCK_DGRAM)?);
-            Ok(())
-        }),
+        .tried(|_lab, see| both_take(see, "a UDP socket", SOCK_DGRAM)),
     taken("zerocopy.socket.vsock", "An unconnected vsock stream socket takes SO_ZEROCOPY.")
         .published(&[document("Intro").since("6.7"), VSOCK])
         .except(&[Exception::Lacking("no lie gives a socket the option")])
@@ -127,6 +117,16 @@ const fn taken(id: &'static str, statement: &'static str) -> Claim {
 fn takes(see: &mut Observation, name: &str, socket: &impl AsFd) {
     see.call(format!("SO_ZEROCOPY of {name}, set"), set(socket)).is(0);
     see.call(format!("SO_ZEROCOPY of {name}, read"), value(socket)).is(1);
+}
+
+/// Notes the same of a socket of IPv4 and, if the kernel has it, of IPv6.
+fn both_take(see: &mut Observation, name: &str, kind: libc::c_int) -> Result<(), Stop> {
+    takes(see, name, &new(AF_INET, kind)?);
+    match aside(|| sockets::socket(AF_INET6, kind, 0)) {
+        Err(Errno::EAFNOSUPPORT) => {}
+        socket => takes(see, &format!("{name} of IPv6"), &socket.setup("socket(AF_INET6)")?),
+    }
+    Ok(())
 }
 
 fn value(socket: &impl AsFd) -> Result<usize, Errno> {

@@ -19,9 +19,13 @@ const fn datagrams(id: &'static str, statement: &'static str) -> Claim {
 pub const CLAIMS: &[Claim] = &[
     datagrams(
         "zerocopy.udp.largest",
-        "A UDP send of 65507 bytes with MSG_ZEROCOPY succeeds; one of 65508 fails with EMSGSIZE and takes no id.",
+        "A UDP/IPv4 send of 65507 bytes with MSG_ZEROCOPY succeeds; one of 65508 fails with EMSGSIZE and takes no id.",
     )
-    .published(&[man("send(2)", "ERRORS, EMSGSIZE"), document("Notifications").since("5.0")])
+    .published(&[
+        man("send(2)", "ERRORS, EMSGSIZE"),
+        document("Notifications").since("5.0"),
+        kernel("net/ipv4/ip_output.c", "__ip_append_data"),
+    ])
     .tried(|_lab, see| {
         let bytes: &'static [u8] = pattern(65508).leak();
         let (near, far) = completing()?;
@@ -49,6 +53,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         selftest("net/msg_zerocopy.c", "do_sendmsg_corked, -m: by UDP_CORK").leaves_open(),
         document("Mixing copy avoidance and copying").since("5.0"),
+        document("Notifications").since("5.0"),
     ])
     .tried(|_lab, see| {
         corked(see, "second part without the flag", Some(1))?;
@@ -57,9 +62,9 @@ pub const CLAIMS: &[Claim] = &[
     claim(
         "zerocopy.udp.pieces",
         "A UDP datagram of four pieces sent by sendmsg(MSG_ZEROCOPY) arrives whole, also joined to another by \
-         MSG_MORE.",
+         MSG_MORE; each call takes an id.",
     )
-    .published(&[MEASURED])
+    .published(&[document("Notifications").since("5.0"), man("send(2)", "DESCRIPTION, MSG_MORE")])
     .about(&[Sysno::sendmsg, Sysno::recvmsg])
     .turned_by(&[Lie::refused(Sysno::sendmsg, libc::EMSGSIZE)])
     .except(&[Exception::Of(Sysno::sendmsg, What::Shortened, WHOLE_OR_NOT)])
