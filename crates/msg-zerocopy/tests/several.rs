@@ -15,9 +15,10 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Sent by reference, so it never changes.
 static BYTES: [u8; 200_000] = {
     let mut bytes = [0; 200_000];
-    let mut at = 0;
+    let (mut at, mut byte) = (0, 0_u8);
     while at < bytes.len() {
-        bytes[at] = (at % 251) as u8;
+        bytes[at] = byte;
+        byte = (byte + 1) % 251;
         at += 1;
     }
     bytes
@@ -240,7 +241,7 @@ fn over_tcp_an_empty_message_has_no_id_and_the_kernel_takes_1024() {
     let (empty, byte) = (MsgHdr::new(&[]), MsgHdr::new(&pieces));
     let mut messages = [empty, byte, empty, byte].map(MMsgHdr::new);
     assert_eq!(send(socket, &mut messages), Ok(4));
-    let mut messages = [MMsgHdr::new(empty); 1025];
+    let mut messages = vec![MMsgHdr::new(empty); 1025];
     assert_eq!(send(socket, &mut messages), Ok(1024));
     assert_eq!(send(socket, &mut []), Ok(0));
     let (mut far, _) = listener.accept().expect("accept");

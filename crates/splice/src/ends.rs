@@ -55,7 +55,7 @@ impl PipeReader {
     /// # Ok::<(), nocopy_splice::Errno>(())
     /// ```
     pub fn check(fd: OwnedFd) -> Result<Self, EndError> {
-        checked(fd, |mode| mode == libc::O_RDONLY).map(|fd| Self { fd })
+        checked(fd, |mode| mode == READ).map(|fd| Self { fd })
     }
 
     /// Of a descriptor that is known to be one.
@@ -110,7 +110,7 @@ impl PipeWriter {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check(fd: OwnedFd) -> Result<Self, EndError> {
-        checked(fd, |mode| mode == libc::O_WRONLY || mode == libc::O_RDWR).map(|fd| Self { fd })
+        checked(fd, |mode| mode == WRITE || mode == BOTH).map(|fd| Self { fd })
     }
 
     /// Of a descriptor that is known to be one.
@@ -178,7 +178,7 @@ impl fmt::Display for EndError {
 impl core::error::Error for EndError {}
 
 /// The descriptor, if it is a pipe's and its access mode is right.
-fn checked(fd: OwnedFd, is_right: impl Fn(c_int) -> bool) -> Result<OwnedFd, EndError> {
+fn checked(fd: OwnedFd, is_right: impl Fn(usize) -> bool) -> Result<OwnedFd, EndError> {
     let reason = match (fcntl_getpipe_size(fd.as_fd()), access_mode(fd.as_fd())) {
         (Err(Errno::EBADF), _) => WrongEnd::NotAPipe,
         (Err(errno), _) | (Ok(_), Err(errno)) => WrongEnd::Errno(errno),
@@ -188,8 +188,13 @@ fn checked(fd: OwnedFd, is_right: impl Fn(c_int) -> bool) -> Result<OwnedFd, End
     Err(EndError { fd, reason })
 }
 
+/// The access modes, as `F_GETFL` returns them.
+const READ: usize = libc::O_RDONLY.cast_unsigned() as usize;
+const WRITE: usize = libc::O_WRONLY.cast_unsigned() as usize;
+const BOTH: usize = libc::O_RDWR.cast_unsigned() as usize;
+
 /// Whether a descriptor is open for reading, for writing or for both. It stays so: `F_SETFL` does not change it.
-fn access_mode(fd: BorrowedFd<'_>) -> Result<c_int, Errno> {
+fn access_mode(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     // SAFETY: nothing is a pointer.
     let flags = unsafe {
         syscall2(
@@ -198,8 +203,7 @@ fn access_mode(fd: BorrowedFd<'_>) -> Result<c_int, Errno> {
             (libc::F_GETFL as isize).cast_unsigned(),
         )
     }?;
-    // The access mode is the two lowest bits.
-    Ok((flags & 0b11) as c_int)
+    Ok(flags & libc::O_ACCMODE.cast_unsigned() as usize)
 }
 
 impl From<PipeReader> for OwnedFd {
