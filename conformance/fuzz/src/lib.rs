@@ -11,12 +11,14 @@ use conformance::redis::rdb;
 use conformance::run::jsonl;
 use conformance::run::jsonl::Line;
 use nocopy_host::kernel::Release;
-use nocopy_msg_zerocopy::abi::{IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6};
+use nocopy_msg_zerocopy::abi::{IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6, SOL_SOCKET};
 use nocopy_msg_zerocopy::{
-    Completion, ExtendedError, Malformed, Message, Tracker, TrackerError, messages, put_message,
+    Completion, ExtendedError, Malformed, Message, Other, Timestamps, Tracker, TrackerError,
+    messages, put_message,
 };
 use on_kernel::{frames, image};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// A name, and what must not panic.
@@ -38,8 +40,8 @@ pub const TARGETS: [Target; 12] = [
     ("tracker", tracker),
 ];
 
-/// Any bytes as control messages: the walk ends, an error is the last item, and what was accepted comes back the same
-/// after it is written anew.
+/// Any bytes as control messages: the walk ends, an error is the last item, what was accepted comes back the same
+/// after it is written anew, and times and addresses are those of the bytes.
 pub fn error_queue(control: &[u8]) {
     let mut walk = messages(control);
     let mut accepted = Vec::new();
@@ -48,6 +50,9 @@ pub fn error_queue(control: &[u8]) {
         items += 1;
         assert!(items <= control.len() / 16 + 1, "more items than headers");
         if let Ok(message) = item {
+            if let Message::Other(other) = message {
+                decoded(&other);
+            }
             accepted.push(message);
         } else {
             assert_eq!(walk.next(), None, "an item after the error");
@@ -73,6 +78,52 @@ pub fn error_queue(control: &[u8]) {
         .map(|item| item.expect("well-formed"))
         .collect();
     assert_eq!(again, accepted);
+}
+
+/// What a message says beside completions stands in its bytes, and only in messages of the right level, type and length.
+fn decoded(other: &Other<'_>) {
+    let Other { level, kind, data } = *other;
+    let is_socket = level == SOL_SOCKET;
+    let has_address = [(SOL_IP, IP_RECVERR), (SOL_IPV6, IPV6_RECVERR)].contains(&(level, kind));
+    if let Some(times) = other.timestamps() {
+        assert!(is_socket && (data.len() == 48 || data.len() == 16));
+        let Timestamps {
+            software,
+            legacy,
+            hardware,
+            ..
+        } = times;
+        let first = [software.seconds, software.nanoseconds];
+        let mut words = data
+            .chunks_exact(8)
+            .map(|word| i64::from_ne_bytes(word.try_into().expect("eight bytes")));
+        assert_eq!(words.next(), Some(first[0]));
+        let second = words.next().expect("two at least");
+        assert!(first[1] == second || Some(first[1]) == second.checked_mul(1000));
+        let rest: Vec<_> = words.collect();
+        let both = [legacy, hardware].map(|time| [time.seconds, time.nanoseconds]);
+        match data.len() {
+            16 => assert!(legacy.is_unset() && hardware.is_unset()),
+            _ => assert_eq!(rest, both.concat()),
+        }
+    }
+    if let Some(address) = other.offender() {
+        let bytes = &data[16..];
+        assert!(has_address && address.port().to_be_bytes() == bytes[2..4]);
+        match address.ip() {
+            IpAddr::V4(ip) => assert_eq!(ip.octets(), bytes[4..8]),
+            IpAddr::V6(ip) => assert_eq!(ip.octets(), bytes[8..24]),
+        }
+    }
+    if let Some(icmp) = other.icmp() {
+        assert!(!is_socket && matches!(data[4], 2 | 3));
+        assert_eq!([icmp.kind, icmp.code], data[5..7]);
+        assert_eq!(icmp.offender, other.offender());
+    }
+    if let Some(stamped) = other.stamped() {
+        assert!(!is_socket && data[4] == 4 && stamped.id.to_ne_bytes() == data[12..16]);
+        assert_eq!(other.icmp(), None);
+    }
 }
 
 /// Any sequence of sends and completions: the tracker agrees with a set of the ids in flight, and a refusal changes

@@ -40,6 +40,7 @@ mod host_only {
         "fcntl_get_seals",
         "send_zerocopy",
         "send_copied",
+        "sendmmsg_zerocopy",
         "getsockopt_tcp_zerocopy_receive",
     ];
 
@@ -47,6 +48,8 @@ mod host_only {
     const COUNTED: &[(&str, usize)] = &[
         ("pipe2", 1),
         ("drop_pipe", 2),
+        ("vmsplice_static", 1),
+        ("pipe_writer_check", 2), // F_GETPIPE_SZ, F_GETFL
         ("drop_owned_fd", 1),
         ("mapping_of_file", 1),
         ("drop_mapping", 1),
@@ -57,6 +60,7 @@ mod host_only {
         ("enabled_check", 1),
         ("sendmsg_zerocopy", 1),
         ("recv_error_queue", 1),
+        ("recvmmsg_error_queue", 1),
         ("window_new", 1),
         ("window_receive", 1),
         ("window_receive_pages", 1),

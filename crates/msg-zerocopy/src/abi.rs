@@ -54,6 +54,65 @@ pub const SOL_VSOCK: i32 = 287;
 /// `VSOCK_RECVERR`: `include/uapi/linux/vm_sockets.h`.
 pub const VSOCK_RECVERR: i32 = 1;
 
+/// `SOL_UDP`: `include/linux/socket.h`.
+pub const SOL_UDP: i32 = 17;
+/// `UDP_SEGMENT`: `include/uapi/linux/udp.h`.
+pub const UDP_SEGMENT: i32 = 103;
+
+/// `SOL_SOCKET`: `include/uapi/asm-generic/socket.h`, and another number on some machines.
+pub const SOL_SOCKET: i32 = libc::SOL_SOCKET;
+
+/// The types of timestamps, `SCM_TIMESTAMP*`: `include/uapi/asm-generic/socket.h`.
+#[cfg(not(any(target_arch = "sparc64", target_arch = "sparc")))]
+mod stamps {
+    /// `SO_TIMESTAMP_OLD`
+    pub const SCM_TIMESTAMP_OLD: i32 = 29;
+    /// `SO_TIMESTAMPNS_OLD`
+    pub const SCM_TIMESTAMPNS_OLD: i32 = 35;
+    /// `SO_TIMESTAMPING_OLD`
+    pub const SCM_TIMESTAMPING_OLD: i32 = 37;
+    /// `SO_TIMESTAMP_NEW`
+    pub const SCM_TIMESTAMP_NEW: i32 = 63;
+    /// `SO_TIMESTAMPNS_NEW`
+    pub const SCM_TIMESTAMPNS_NEW: i32 = 64;
+    /// `SO_TIMESTAMPING_NEW`
+    pub const SCM_TIMESTAMPING_NEW: i32 = 65;
+}
+
+/// The types of timestamps, `SCM_TIMESTAMP*`: `arch/sparc/include/uapi/asm/socket.h`.
+#[cfg(any(target_arch = "sparc64", target_arch = "sparc"))]
+mod stamps {
+    /// `SO_TIMESTAMP_OLD`
+    pub const SCM_TIMESTAMP_OLD: i32 = 0x1d;
+    /// `SO_TIMESTAMPNS_OLD`
+    pub const SCM_TIMESTAMPNS_OLD: i32 = 0x21;
+    /// `SO_TIMESTAMPING_OLD`
+    pub const SCM_TIMESTAMPING_OLD: i32 = 0x23;
+    /// `SO_TIMESTAMP_NEW`
+    pub const SCM_TIMESTAMP_NEW: i32 = 0x46;
+    /// `SO_TIMESTAMPNS_NEW`
+    pub const SCM_TIMESTAMPNS_NEW: i32 = 0x42;
+    /// `SO_TIMESTAMPING_NEW`
+    pub const SCM_TIMESTAMPING_NEW: i32 = 0x43;
+}
+
+pub use stamps::{
+    SCM_TIMESTAMP_NEW, SCM_TIMESTAMP_OLD, SCM_TIMESTAMPING_NEW, SCM_TIMESTAMPING_OLD,
+    SCM_TIMESTAMPNS_NEW, SCM_TIMESTAMPNS_OLD,
+};
+
+/// `SO_EE_ORIGIN_ICMP`: `include/uapi/linux/errqueue.h`.
+pub const SO_EE_ORIGIN_ICMP: u8 = 2;
+/// `SO_EE_ORIGIN_ICMP6`: `include/uapi/linux/errqueue.h`.
+pub const SO_EE_ORIGIN_ICMP6: u8 = 3;
+/// `SO_EE_ORIGIN_TIMESTAMPING`: `include/uapi/linux/errqueue.h`.
+pub const SO_EE_ORIGIN_TIMESTAMPING: u8 = 4;
+
+/// `AF_INET` and `AF_INET6`: `include/linux/socket.h`.
+pub(crate) const AF_INET: u16 = 2;
+/// See [`AF_INET`].
+pub(crate) const AF_INET6: u16 = 10;
+
 /// Bytes of a `struct cmsghdr` before its data: `include/linux/socket.h`.
 ///
 /// `cmsg_len: u64` (header and data, without padding), `cmsg_level: i32`, `cmsg_type: i32`.
@@ -202,5 +261,14 @@ mod tests {
             (libc::SOL_IPV6, libc::IPV6_RECVERR)
         );
         assert_eq!(SOL_PACKET, libc::SOL_PACKET);
+        assert_eq!((SOL_UDP, UDP_SEGMENT), (libc::SOL_UDP, libc::UDP_SEGMENT));
+        assert_eq!(SCM_TIMESTAMP_OLD, libc::SCM_TIMESTAMP);
+        assert_eq!(SCM_TIMESTAMPNS_OLD, libc::SCM_TIMESTAMPNS);
+        assert_eq!(SCM_TIMESTAMPING_OLD, libc::SCM_TIMESTAMPING);
+        assert_eq!(SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP);
+        assert_eq!(SO_EE_ORIGIN_ICMP6, libc::SO_EE_ORIGIN_ICMP6);
+        assert_eq!(SO_EE_ORIGIN_TIMESTAMPING, libc::SO_EE_ORIGIN_TIMESTAMPING);
+        assert_eq!(i32::from(AF_INET), libc::AF_INET);
+        assert_eq!(i32::from(AF_INET6), libc::AF_INET6);
     }
 }

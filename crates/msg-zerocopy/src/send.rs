@@ -19,10 +19,13 @@ use syscalls::{Sysno, syscall3, syscall6};
 ///
 /// Returns the bytes taken. Fewer than given is a success of a stream socket. Every success of more than 0 bytes takes
 /// the next id of the socket, counted from 0 and wrapping after `u32::MAX`: give it to
-/// [`Tracker::sent`](crate::Tracker::sent). An empty send takes none. Neither does a failed send over TCP; over UDP one
-/// that fails late (`ENOBUFS` from the device queue, seen with `IP_RECVERR` set) **has taken one**.
+/// [`Tracker::sent`](crate::Tracker::sent). Over TCP an empty send takes none, and neither does a failed one (claim
+/// `zerocopy.ids.failed-and-empty`). Over UDP an empty datagram **takes one**, and so does a send that fails late, which completes all the
+/// same: `ENOBUFS` from the device queue (seen with `IP_RECVERR` set), `EINVAL` for more segments than the kernel makes
+/// ([`udp_segment`](crate::udp_segment)).
 /// Over vsock a call that waits for the receiver to make room takes an id for each part (claim `zerocopy.vsock.ids`): a
 /// [`Tracker`](crate::Tracker) that counts calls does not fit there.
+/// One send that the kernel cuts into datagrams takes one id, however many they are.
 ///
 /// The flag is a hint. Over loopback, to a local receiver, past a packet capture or in fragments the kernel copies after
 /// all and says so in the notification ([`Completion::copied`](crate::Completion)).
@@ -37,6 +40,7 @@ use syscalls::{Sysno, syscall3, syscall6};
 /// - `EMSGSIZE`: too long for one datagram
 /// - `ENOBUFS`: over `RLIMIT_MEMLOCK` or the socket's `optmem_max`. Reap completions and try again; with nothing in
 ///   flight that never helps, use [`send_copied`]
+/// - `ENOMEM`: what is `EFAULT` elsewhere, over vsock (claim `zerocopy.vsock.unmapped`)
 /// - `ENOTCONN`: no peer
 ///
 /// # Safety

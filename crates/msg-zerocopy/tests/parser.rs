@@ -1,11 +1,13 @@
 //! The parser of control messages: what it accepts, what it refuses, and that it always ends.
 
 use nocopy_msg_zerocopy::abi::{
-    IP_RECVERR, IPV6_RECVERR, PACKET_TX_TIMESTAMP, SOL_IP, SOL_IPV6, SOL_PACKET, SOL_VSOCK,
-    VSOCK_RECVERR,
+    IP_RECVERR, IPV6_RECVERR, PACKET_TX_TIMESTAMP, SCM_TIMESTAMP_NEW, SCM_TIMESTAMP_OLD,
+    SCM_TIMESTAMPING_NEW, SCM_TIMESTAMPING_OLD, SCM_TIMESTAMPNS_NEW, SCM_TIMESTAMPNS_OLD, SOL_IP,
+    SOL_IPV6, SOL_PACKET, SOL_SOCKET, SOL_VSOCK, UDP_SEGMENT, VSOCK_RECVERR,
 };
 use nocopy_msg_zerocopy::{
-    Completion, ExtendedError, Malformed, Message, Other, messages, put_message,
+    Completion, ExtendedError, Malformed, Message, Other, Stage, Time, messages, put_message,
+    udp_segment,
 };
 
 /// An extended error as the kernel queues it: 16 bytes and the address of the offender.
@@ -232,4 +234,195 @@ fn what_does_not_fit_is_not_written() {
     assert_eq!(put_message(&mut out, 1, 2, &[3]), Some(24));
     assert_eq!(out[17..24], [0; 7], "the padding is cleared");
     assert_eq!(out[24..], [0xee; 8]);
+}
+
+/// Native numbers, one after the other.
+fn numbers(numbers: &[i64]) -> Vec<u8> {
+    numbers.iter().flat_map(|it| it.to_ne_bytes()).collect()
+}
+
+const fn time(seconds: i64, nanoseconds: i64) -> Time {
+    Time {
+        seconds,
+        nanoseconds,
+    }
+}
+
+#[test]
+fn each_kind_of_timestamp_is_read_and_only_in_its_length() {
+    let three = numbers(&[1, 2, 3, 4, 5, 6]);
+    for (kind, data, expected) in [
+        (SCM_TIMESTAMPING_OLD, &three[..], [(1, 2), (3, 4), (5, 6)]),
+        (SCM_TIMESTAMPING_NEW, &three, [(1, 2), (3, 4), (5, 6)]),
+        (SCM_TIMESTAMPNS_OLD, &three[..16], [(1, 2), (0, 0), (0, 0)]),
+        (SCM_TIMESTAMPNS_NEW, &three[..16], [(1, 2), (0, 0), (0, 0)]),
+        (SCM_TIMESTAMP_OLD, &three[..16], [(1, 2000), (0, 0), (0, 0)]),
+        (SCM_TIMESTAMP_NEW, &three[..16], [(1, 2000), (0, 0), (0, 0)]),
+    ] {
+        let other = Other {
+            level: SOL_SOCKET,
+            kind,
+            data,
+        };
+        let times = other.timestamps().expect("a time");
+        let read = [times.software, times.legacy, times.hardware];
+        assert_eq!(read, expected.map(|(a, b)| time(a, b)), "type {kind}");
+        for length in 0..=three.len() {
+            let cut = Other {
+                data: &three[..length],
+                ..other
+            };
+            assert_eq!(cut.timestamps().is_some(), length == data.len());
+        }
+        assert_eq!(
+            Other {
+                level: SOL_IP,
+                ..other
+            }
+            .timestamps(),
+            None
+        );
+        assert_eq!((other.icmp(), other.stamped()), (None, None));
+        assert_eq!(other.offender(), None);
+    }
+    assert!(time(0, 0).is_unset() && !time(0, 1).is_unset() && !time(-1, 0).is_unset());
+}
+
+#[test]
+fn microseconds_that_no_kernel_writes_are_no_time() {
+    for (microseconds, is_time) in [
+        (i64::MIN, false),
+        (i64::MAX, false),
+        (i64::MAX / 1000, true),
+        (i64::MAX / 1000 + 1, false),
+        (-1, true),
+    ] {
+        let other = Other {
+            level: SOL_SOCKET,
+            kind: SCM_TIMESTAMP_OLD,
+            data: &numbers(&[0, microseconds]),
+        };
+        assert_eq!(other.timestamps().is_some(), is_time, "{microseconds}");
+    }
+}
+
+#[test]
+fn a_timestamp_has_its_stage_and_its_number() {
+    for (info, stage) in [
+        (0, Stage::Sent),
+        (1, Stage::Scheduled),
+        (2, Stage::Acknowledged),
+        (3, Stage::Completed),
+        (4, Stage::Unknown(4)),
+        (u32::MAX, Stage::Unknown(u32::MAX)),
+    ] {
+        let error = ExtendedError {
+            errno: 42,
+            origin: 4,
+            info,
+            data: 77,
+            ..ExtendedError::default()
+        };
+        let stamped = error.stamped().expect("the origin");
+        assert_eq!((stamped.stage, stamped.id), (stage, 77));
+        assert_eq!(error.completion(), None);
+        let data = with_address(error, 16);
+        for (level, kind) in [(SOL_IP, IP_RECVERR), (SOL_PACKET, PACKET_TX_TIMESTAMP)] {
+            let data = &data;
+            let other = Other { level, kind, data };
+            assert_eq!(other.stamped(), Some(stamped));
+            assert_eq!((other.icmp(), other.offender()), (None, None));
+        }
+        for origin in (0..=255).filter(|origin| *origin != 4) {
+            assert_eq!(ExtendedError { origin, ..error }.stamped(), None);
+        }
+    }
+}
+
+#[test]
+fn an_icmp_error_has_the_address_of_its_origin() {
+    // A sockaddr_in, then a sockaddr_in6 over which it fits.
+    let mut v4 = ICMP.to_bytes().to_vec();
+    v4.extend(2_u16.to_ne_bytes());
+    v4.extend([0x12, 0x34, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let other = Other {
+        level: SOL_IP,
+        kind: IP_RECVERR,
+        data: &v4,
+    };
+    let icmp = other.icmp().expect("an ICMP error");
+    assert_eq!((icmp.errno, icmp.is_v6), (111, false));
+    assert_eq!((icmp.kind, icmp.code, icmp.info), (3, 3, 0));
+    let address = Some("192.0.2.1:4660".parse().expect("an address"));
+    assert_eq!((icmp.offender, other.offender()), (address, address));
+
+    let mut v6 = ExtendedError {
+        origin: 3,
+        kind: 2,
+        info: 1280,
+        ..ICMP
+    }
+    .to_bytes()
+    .to_vec();
+    v6.extend(10_u16.to_ne_bytes());
+    v6.extend([0x12, 0x34, 0, 0, 0, 0]);
+    v6.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    v6.extend(7_u32.to_ne_bytes());
+    let other = Other {
+        level: SOL_IPV6,
+        kind: IPV6_RECVERR,
+        data: &v6,
+    };
+    let icmp = other.icmp().expect("an ICMPv6 error");
+    assert_eq!((icmp.is_v6, icmp.kind, icmp.info), (true, 2, 1280));
+    let address = "[2001:db8::1%7]:4660".parse().expect("an address");
+    assert_eq!(icmp.offender, Some(address));
+
+    // Cut anywhere, of another family, or where no address follows: none, and the rest is still there.
+    for data in [&v4, &v6] {
+        for length in 16..data.len() {
+            let data = &data[..length];
+            let cut = Other { data, ..other };
+            assert_eq!(cut.offender(), None, "{length}");
+            assert!(cut.icmp().is_some_and(|icmp| icmp.offender.is_none()));
+        }
+        for family in [0_u16, 1, 3, 40, u16::MAX] {
+            let mut data = data.clone();
+            data[16..18].copy_from_slice(&family.to_ne_bytes());
+            assert_eq!(
+                Other {
+                    data: &data,
+                    ..other
+                }
+                .offender(),
+                None
+            );
+        }
+        for (level, kind) in [
+            (SOL_VSOCK, VSOCK_RECVERR),
+            (SOL_PACKET, PACKET_TX_TIMESTAMP),
+        ] {
+            let other = Other { level, kind, data };
+            assert_eq!(other.offender(), None);
+            assert!(other.icmp().is_some_and(|icmp| icmp.offender.is_none()));
+        }
+        assert_eq!(
+            Other {
+                level: 1,
+                data,
+                ..other
+            }
+            .icmp(),
+            None
+        );
+    }
+}
+
+#[test]
+fn the_message_of_segments_is_what_the_encoder_writes() {
+    for size in [0, 1, 1472, u16::MAX] {
+        let mut out = [0xee; 24];
+        let len = put_message(&mut out, libc::SOL_UDP, UDP_SEGMENT, &size.to_ne_bytes());
+        assert_eq!((len, out), (Some(24), udp_segment(size)));
+    }
 }

@@ -4,7 +4,8 @@
 //!
 //! Each wrapper has the C name, the C argument order and the C meaning. It makes exactly one system call, returns the
 //! kernel's own number or errno, and never retries, loops or clamps. There is no allocation, no libc function and, without
-//! the feature `std`, no `std`. `vmsplice` is two functions, one for each direction.
+//! the feature `std`, no `std`. `vmsplice` is two functions, one for each direction, and a safe third for memory that never changes:
+//! [`vmsplice_static`], which takes the direction from the type [`PipeWriter`].
 //!
 //! One end of a splice must be a pipe (claim `splice.ends.pipe-needed`), so a file goes to a socket in two steps:
 //!
@@ -53,6 +54,7 @@ extern crate std;
 
 mod abi;
 mod bits;
+mod ends;
 mod fd;
 mod flags;
 mod iovec;
@@ -61,11 +63,12 @@ mod pipe;
 mod splicing;
 mod vmsplice;
 
+pub use ends::{EndError, PipeReader, PipeWriter, WrongEnd};
 pub use fd::BorrowedFd;
 pub use flags::{PipeFlags, SpliceFlags};
 pub use iovec::{IoVec, IoVecMut};
 pub use owned_fd::OwnedFd;
-pub use pipe::{Pipe, fcntl_getpipe_size, fcntl_setpipe_size, pipe2};
+pub use pipe::{PIPE_BUF, Pipe, fcntl_getpipe_size, fcntl_setpipe_size, pipe2};
 pub use splicing::{splice, tee};
 pub use syscalls::Errno;
-pub use vmsplice::{MAX_IOVECS, vmsplice_from_pipe, vmsplice_to_pipe};
+pub use vmsplice::{MAX_IOVECS, vmsplice_from_pipe, vmsplice_static, vmsplice_to_pipe};

@@ -3,17 +3,24 @@
 use libc::c_int;
 use syscalls::{Errno, Sysno, syscall2, syscall3};
 
+use crate::ends::{PipeReader, PipeWriter};
 use crate::fd::BorrowedFd;
 use crate::flags::PipeFlags;
 use crate::owned_fd::OwnedFd;
+
+/// A `write` of at most this many bytes goes into a pipe as one piece or not at all (claim `pipe.write.whole`):
+/// `include/uapi/linux/limits.h`.
+///
+/// It says nothing about [`splice()`](crate::splice()) and `vmsplice`, whose pieces other writers may come between.
+pub const PIPE_BUF: usize = 4096;
 
 /// The two ends of a pipe. Each is closed when it is dropped.
 #[derive(Debug)]
 pub struct Pipe {
     /// Where bytes come out: `fd_in` of a splice.
-    pub read: OwnedFd,
+    pub read: PipeReader,
     /// Where bytes go in: `fd_out` of a splice.
-    pub write: OwnedFd,
+    pub write: PipeWriter,
 }
 
 /// Makes a pipe.
@@ -63,10 +70,13 @@ pub fn pipe2(flags: PipeFlags) -> Result<Pipe, Errno> {
     let [read, write] = fds;
     // SAFETY: the kernel has just opened both, and nobody else knows the numbers.
     let (read, write) = unsafe { (OwnedFd::from_raw(read), OwnedFd::from_raw(write)) };
-    Ok(Pipe { read, write })
+    Ok(Pipe {
+        read: PipeReader::of(read),
+        write: PipeWriter::of(write),
+    })
 }
 
-/// Tells how many bytes a pipe can hold.
+/// Returns how many bytes a pipe can hold.
 ///
 /// [`fcntl(2)`](https://man7.org/linux/man-pages/man2/F_GETPIPE_SZ.2const.html) with `F_GETPIPE_SZ`: one call, never retried.
 ///

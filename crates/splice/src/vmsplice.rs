@@ -1,10 +1,11 @@
-//! User memory to a pipe and back: one system call, two functions.
+//! User memory to a pipe and back: one system call, two functions, and a safe one for what never changes.
 //!
 //! The kernel chooses the direction by how the descriptor is open, not by an argument. Two functions make the caller say
 //! it, because the wrong one would let the kernel write through a `&[u8]`.
 
 use syscalls::{Errno, Sysno, syscall4};
 
+use crate::ends::PipeWriter;
 use crate::fd::BorrowedFd;
 use crate::flags::SpliceFlags;
 use crate::iovec::{IoVec, IoVecMut};
@@ -152,4 +153,71 @@ pub unsafe fn vmsplice_from_pipe<'fd>(
             flags.bits() as usize,
         )
     }
+}
+
+/// Puts references to bytes that never change into a pipe: [`vmsplice_to_pipe`] without its `unsafe`.
+///
+/// [`vmsplice(2)`](https://man7.org/linux/man-pages/man2/vmsplice.2.html): one call, never retried.
+///
+/// | argument | unit | |
+/// |---|---|---|
+/// | `fd` | | the end that bytes go into |
+/// | `bytes` | bytes | what nobody writes to and nobody frees, as the type has it: a `static`, a constant, a leaked box |
+/// | `flags` | | [`SpliceFlags::NONBLOCK`], [`SpliceFlags::GIFT`]; the others do nothing |
+///
+/// Returns the bytes put in, as [`vmsplice_to_pipe`]: fewer than given is a success, and `0` only for no bytes.
+///
+/// The direction is a type, so the kernel cannot write to the bytes. There is no such function for other memory: nothing reports
+/// when the last reader has read it, so no borrow but `'static` is long enough.
+///
+/// # Errors
+///
+/// - `EAGAIN`: [`SpliceFlags::NONBLOCK`], and the pipe is full
+/// - `EFAULT`: not memory that the kernel can hold, such as that of `memfd_secret`
+/// - `EINTR`: a signal came before a byte was put in
+/// - `EINVAL`: an unknown flag
+/// - `ENOMEM`: no memory
+/// - `EPIPE`: the pipe has no reader. **`SIGPIPE` comes with it**
+///
+/// # Kernel
+///
+/// As [`vmsplice_to_pipe`]. Bytes that are unmapped later, with the library that has them, stay in the pipe as they were (claim
+/// `vmsplice.memory.unmapped`).
+///
+/// # Example
+///
+/// ```
+/// use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, vmsplice_static};
+///
+/// static HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+/// let pipe = pipe2(PipeFlags::CLOEXEC)?;
+/// assert_eq!(vmsplice_static(&pipe.write, HEAD, SpliceFlags::empty())?, HEAD.len());
+/// # Ok::<(), nocopy_splice::Errno>(())
+/// ```
+///
+/// The other end has another type, and so has memory that is freed:
+///
+/// ```compile_fail,E0308
+/// # use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, vmsplice_static};
+/// # let pipe = pipe2(PipeFlags::CLOEXEC)?;
+/// vmsplice_static(&pipe.read, b"hello", SpliceFlags::empty())?;
+/// # Ok::<(), nocopy_splice::Errno>(())
+/// ```
+///
+/// ```compile_fail,E0597
+/// # use nocopy_splice::{PipeFlags, SpliceFlags, pipe2, vmsplice_static};
+/// # let pipe = pipe2(PipeFlags::CLOEXEC)?;
+/// let bytes = [0; 100];
+/// vmsplice_static(&pipe.write, &bytes, SpliceFlags::empty())?;
+/// # Ok::<(), nocopy_splice::Errno>(())
+/// ```
+#[inline]
+pub fn vmsplice_static(
+    fd: &PipeWriter,
+    bytes: &'static [u8],
+    flags: SpliceFlags,
+) -> Result<usize, Errno> {
+    // SAFETY: a `PipeWriter` is open for writing, so the kernel only reads the bytes; they are readable, and for ever nobody
+    // writes or frees them.
+    unsafe { vmsplice_to_pipe(fd.as_fd(), &[IoVec::new(bytes)], flags) }
 }

@@ -13,13 +13,13 @@ fn pipe() -> Pipe {
 }
 
 /// An end of a pipe as `std` has it.
-fn file(end: OwnedFd) -> File {
-    std::os::fd::OwnedFd::from(end).into()
+fn file(end: impl Into<std::os::fd::OwnedFd>) -> File {
+    end.into().into()
 }
 
 /// The octal `flags:` of an open descriptor, as the kernel shows them.
-fn open_flags(fd: &OwnedFd) -> i32 {
-    let path = format!("/proc/self/fdinfo/{}", fd.as_raw());
+fn open_flags(fd: &impl AsRawFd) -> i32 {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     let info = std::fs::read_to_string(path).expect("fdinfo");
     let flags = info
         .lines()
@@ -131,7 +131,7 @@ fn dropping_the_reader_is_a_broken_pipe() {
 #[test]
 fn a_number_given_away_stays_open_until_it_is_taken_back() {
     let Pipe { read, write } = pipe();
-    let number = write.into_raw();
+    let number = OwnedFd::from(write).into_raw();
     let far = pipe();
     let moved = || splice(&read, None, &far.write, None, 1, SpliceFlags::NONBLOCK);
     assert_eq!(moved(), Err(Errno::EAGAIN));
@@ -142,12 +142,11 @@ fn a_number_given_away_stays_open_until_it_is_taken_back() {
 
 #[test]
 fn every_way_to_borrow_is_the_same_descriptor() {
-    let pipe = pipe();
-    let by_reference: BorrowedFd<'_> = (&pipe.read).into();
-    let by_std: BorrowedFd<'_> = AsFd::as_fd(&pipe.read).into();
-    assert_eq!(by_reference, pipe.read.as_fd());
-    assert_eq!(by_std, pipe.read.as_fd());
-    assert_eq!(by_reference.as_raw(), pipe.read.as_raw());
-    assert_eq!(pipe.read.as_raw_fd(), pipe.read.as_raw());
-    assert_ne!(pipe.read.as_raw(), pipe.write.as_raw());
+    let owned = OwnedFd::from(pipe().read);
+    let by_reference: BorrowedFd<'_> = (&owned).into();
+    let by_std: BorrowedFd<'_> = AsFd::as_fd(&owned).into();
+    assert_eq!(by_reference, owned.as_fd());
+    assert_eq!(by_std, owned.as_fd());
+    assert_eq!(by_reference.as_raw(), owned.as_raw());
+    assert_eq!(owned.as_raw_fd(), owned.as_raw());
 }

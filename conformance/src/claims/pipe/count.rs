@@ -15,8 +15,8 @@ pub const CLAIMS: &[Claim] =
         .tried(|_lab, see| {
             let pipe = pipe()?;
             let mut note = |when: &str, count: usize| -> Result<(), Stop> {
-                for (end, fd) in [("read", &pipe.read), ("write", &pipe.write)] {
-                    let unread = sockets::readable(fd)?;
+                for (end, fd) in [("read", AsFd::as_fd(&pipe.read)), ("write", AsFd::as_fd(&pipe.write))] {
+                    let unread = sockets::readable(&fd)?;
                     see.count(format!("FIONREAD of the {end} end, {when}"), unread as u64).is(count);
                 }
                 Ok(())

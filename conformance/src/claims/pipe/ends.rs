@@ -30,10 +30,10 @@ pub const CLAIMS: &[Claim] = &[
         ])
         .tried(|_lab, see| {
             let pipe = filled(b"b")?;
-            for (end, fd) in [("read", &pipe.read), ("write", &pipe.write)] {
+            for (end, fd) in [("read", AsFd::as_fd(&pipe.read)), ("write", AsFd::as_fd(&pipe.write))] {
                 for (name, from) in [("SEEK_SET", 0), ("SEEK_CUR", 1), ("SEEK_END", 2)] {
                     // SAFETY: lseek takes no pointer.
-                    let sought = unsafe { ask(Sysno::lseek, [argument(fd), 0, from, 0, 0, 0]) };
+                    let sought = unsafe { ask(Sysno::lseek, [argument(&fd), 0, from, 0, 0, 0]) };
                     see.call(format!("lseek({end} end, 0, {name})"), sought).fails(Errno::ESPIPE);
                 }
             }

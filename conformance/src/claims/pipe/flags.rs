@@ -52,8 +52,8 @@ pub const CLAIMS: &[Claim] = &[
                 let made = pipe2(flags);
                 see.call(format!("pipe2({name})"), done(&made)).is(0);
                 let Ok(pipe) = made else { continue };
-                for (end, fd) in [("read", &pipe.read), ("write", &pipe.write)] {
-                    see.text(format!("flags of the {end} end of pipe2({name})"), flags_of(fd)?).says(name);
+                for (end, fd) in [("read", AsFd::as_fd(&pipe.read)), ("write", AsFd::as_fd(&pipe.write))] {
+                    see.text(format!("flags of the {end} end of pipe2({name})"), flags_of(&fd)?).says(name);
                 }
             }
             Ok(())

@@ -203,7 +203,7 @@ fn both_ways(see: &mut Observation, bytes: usize, name: &str) -> Result<(), Stop
 ///
 /// If it stops early, it closes both ends, so that the other thread does not wait for it. If it completes, it keeps the
 /// read end open, because the other thread still has bytes to move.
-fn move_bytes<End: AsFd>(from: End, to: End) -> (usize, Option<End>) {
+fn move_bytes<Source: AsFd>(from: Source, to: impl AsFd) -> (usize, Option<Source>) {
     let step = |_| io::again(|| splice(&from, None, &to, None, 1, BLOCKING));
     let moved = (0..ROUNDS).take_while(|at| step(*at) == Ok(1)).count();
     drop(to);

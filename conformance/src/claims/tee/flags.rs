@@ -41,8 +41,8 @@ pub const CLAIMS: &[Claim] = &[
         for of_input in [true, false] {
             for is_empty in [true, false] {
                 let (from, to) = if is_empty { (pipe()?, pipe()?) } else { (filled(b"bytes")?, full()?) };
-                let end = if of_input { &from.read } else { &to.write };
-                io::set_nonblocking(end).setup("F_SETFL")?;
+                let end = if of_input { AsFd::as_fd(&from.read) } else { AsFd::as_fd(&to.write) };
+                io::set_nonblocking(&end).setup("F_SETFL")?;
                 let (input, output) = (from.read, to.write);
                 let caller = Caller::start(Sysno::tee, move || io::again(|| tee(&input, &output, 5, BLOCKING)))?;
                 let which = if of_input { "input" } else { "output" };

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use nocopy_copy_file_range::CopyFileRangeFlags;
 use nocopy_mmap::{Advice, MapFlags, MemfdFlags, MremapFlags, MsyncFlags, Prot, Seals};
-use nocopy_msg_zerocopy::{Enabled, SendFlags, enable};
+use nocopy_msg_zerocopy::{Enabled, MMsgHdr, SendFlags, enable};
 use nocopy_splice::{IoVec, IoVecMut, SpliceFlags};
 use nocopy_tcp_zerocopy_receive::TcpZerocopyReceive;
 
@@ -113,6 +113,8 @@ loops! {
         with { socket = *SOCKET, bytes: &[u8] = b"x", flags = SendFlags::DONTWAIT };
     msg_zerocopy::send_copied, thin_send_copied, asm_send_copied (fd, bytes, flags)
         with { fd = no_file!(nocopy_msg_zerocopy), bytes: &[u8] = b"x", flags = SendFlags::DONTWAIT };
+    msg_zerocopy::sendmmsg_zerocopy, thin_sendmmsg_zerocopy, asm_sendmmsg_zerocopy (socket, messages, flags)
+        with { socket = *SOCKET, messages: &mut [MMsgHdr<'_>] = &mut [], flags = SendFlags::DONTWAIT };
     tcp_zerocopy_receive::getsockopt_tcp_zerocopy_receive, thin_getsockopt_tcp_zerocopy_receive, asm_getsockopt_tcp_zerocopy_receive (sockfd, &mut optval, &mut optlen)
         with { sockfd = no_file!(nocopy_tcp_zerocopy_receive), optval = TcpZerocopyReceive::default(), optlen = 16_u32 };
 }

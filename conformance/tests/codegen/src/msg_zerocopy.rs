@@ -1,7 +1,8 @@
 use nocopy_msg_zerocopy::abi::MSG_ZEROCOPY;
 use nocopy_msg_zerocopy::{
-    BorrowedFd, Enabled, Errno, MsgHdr, Received, SendFlags, enable, is_enabled, recv_error_queue,
-    send_copied, send_zerocopy, sendmsg_zerocopy,
+    BorrowedFd, Enabled, Errno, ErrorEntry, MMsgHdr, MsgHdr, Received, SendFlags, enable,
+    is_enabled, recv_error_queue, recvmmsg_error_queue, send_copied, send_zerocopy,
+    sendmmsg_zerocopy, sendmsg_zerocopy,
 };
 
 use crate::reference::by_hand;
@@ -92,4 +93,37 @@ pub extern "Rust" fn counted_recv_error_queue(
     control: &mut [u8],
 ) -> Result<Received, Errno> {
     recv_error_queue(fd, control)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "Rust" fn thin_sendmmsg_zerocopy(
+    socket: Enabled<'_>,
+    messages: &mut [MMsgHdr<'_>],
+    flags: SendFlags,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller's.
+    unsafe { sendmmsg_zerocopy(socket, messages, flags) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "Rust" fn asm_sendmmsg_zerocopy(
+    socket: Enabled<'_>,
+    messages: &mut [MMsgHdr<'_>],
+    flags: SendFlags,
+) -> Result<usize, Errno> {
+    by_hand!(
+        sendmmsg,
+        "rdi" = socket.fd().as_raw(),
+        "rsi" = messages.as_mut_ptr(),
+        "rdx" = messages.len(),
+        "r10" = flags.bits() | MSG_ZEROCOPY,
+    )
+}
+
+#[unsafe(no_mangle)]
+pub extern "Rust" fn counted_recvmmsg_error_queue(
+    fd: BorrowedFd<'_>,
+    entries: &mut [ErrorEntry<'_>],
+) -> Result<usize, Errno> {
+    recvmmsg_error_queue(fd, entries)
 }

@@ -1,8 +1,9 @@
 use core::ptr;
 
 use nocopy_splice::{
-    BorrowedFd, Errno, IoVec, IoVecMut, Pipe, PipeFlags, SpliceFlags, fcntl_getpipe_size,
-    fcntl_setpipe_size, pipe2, splice, tee, vmsplice_from_pipe, vmsplice_to_pipe,
+    BorrowedFd, EndError, Errno, IoVec, IoVecMut, OwnedFd, Pipe, PipeFlags, PipeWriter,
+    SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe2, splice, tee, vmsplice_from_pipe,
+    vmsplice_static, vmsplice_to_pipe,
 };
 
 use crate::reference::by_hand;
@@ -156,4 +157,18 @@ pub extern "Rust" fn counted_pipe2(flags: PipeFlags) -> Result<Pipe, Errno> {
 #[unsafe(no_mangle)]
 pub extern "Rust" fn counted_drop_pipe(pipe: Pipe) {
     drop(pipe);
+}
+
+#[unsafe(no_mangle)]
+pub extern "Rust" fn counted_vmsplice_static(
+    fd: &PipeWriter,
+    bytes: &'static [u8],
+    flags: SpliceFlags,
+) -> Result<usize, Errno> {
+    vmsplice_static(fd, bytes, flags)
+}
+
+#[unsafe(no_mangle)]
+pub extern "Rust" fn counted_pipe_writer_check(fd: OwnedFd) -> Result<PipeWriter, EndError> {
+    PipeWriter::check(fd)
 }

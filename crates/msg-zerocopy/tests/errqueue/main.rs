@@ -39,6 +39,12 @@ enum Expected {
         data_len: usize,
         errno: Option<u32>,
         origin: Option<u8>,
+        /// The address after the error.
+        offender: Option<String>,
+        /// The number of the send that a timestamp is of.
+        stamped: Option<u32>,
+        /// Seconds and nanoseconds, of the first time.
+        time: Option<[i64; 2]>,
     },
     Malformed {
         error: String,
@@ -60,6 +66,11 @@ impl Expected {
                     data_len: other.data.len(),
                     errno: error.map(|error| error.errno),
                     origin: error.map(|error| error.origin),
+                    offender: other.offender().map(|address| address.to_string()),
+                    stamped: other.stamped().map(|stamped| stamped.id),
+                    time: other
+                        .timestamps()
+                        .map(|it| [it.software.seconds, it.software.nanoseconds]),
                 }
             }
             Err(malformed) => Self::Malformed {

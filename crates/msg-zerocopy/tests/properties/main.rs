@@ -15,11 +15,12 @@ use nocopy_msg_zerocopy::abi::{
     VSOCK_RECVERR,
 };
 use nocopy_msg_zerocopy::{
-    Completion, ExtendedError, Malformed, Message, Other, Tracker, TrackerError, messages,
+    Completion, ExtendedError, Malformed, Message, Other, Stage, Tracker, TrackerError, messages,
     put_message,
 };
 use quickcheck::{Arbitrary, Gen};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 // The tracker of completions.
 
@@ -613,4 +614,149 @@ fn the_parser_ends_on_any_bytes_and_says_what_they_are() {
     // Without any structure.
     check((|bytes| property(Garbage(bytes))) as fn(Vec<u8>), 1000, 300);
     were_met(ALL.each_ref());
+}
+
+/// An extended error with an address after it, or times, mostly of a right length, and mostly of a level and type that have them.
+#[derive(Clone, Debug)]
+struct Decodable {
+    level: i32,
+    kind: i32,
+    data: Vec<u8>,
+}
+
+impl Arbitrary for Decodable {
+    fn arbitrary(g: &mut Gen) -> Self {
+        const KINDS: [(i32, i32); 10] = [
+            (SOL_IP, IP_RECVERR),
+            (SOL_IPV6, IPV6_RECVERR),
+            (SOL_VSOCK, VSOCK_RECVERR),
+            (SOL_PACKET, PACKET_TX_TIMESTAMP),
+            (1, 29),
+            (1, 35),
+            (1, 37),
+            (1, 63),
+            (1, 64),
+            (1, 65),
+        ];
+        let (level, kind) = *g.choose(&KINDS).expect("some");
+        let length = match below(g, 4) {
+            0 => index_below(g, 60),
+            _ => *g.choose(&[16, 24, 32, 44, 48]).expect("some"),
+        };
+        let mut data: Vec<u8> = (0..length).map(|_| u8::arbitrary(g)).collect();
+        if data.len() >= 18 && level != 1 {
+            data[4] = u8::try_from(below(g, 7)).expect("small");
+            let family = *g.choose(&[0_u16, 2, 10, 10, 2, 0x200]).expect("some");
+            data[16..18].copy_from_slice(&family.to_ne_bytes());
+        }
+        // Small microseconds, as a kernel has them.
+        if data.len() == 16 && level == 1 && bool::arbitrary(g) {
+            data[12..16].fill(0);
+        }
+        Self { level, kind, data }
+    }
+}
+
+/// What is decoded is what stands in the bytes, by another way to read them, and nothing else is decoded.
+#[test]
+fn times_and_addresses_are_what_stands_in_the_bytes() {
+    static MET: [Met; 5] = [
+        Met::new("an IPv4 address"),
+        Met::new("an IPv6 address"),
+        Met::new("an ICMP error"),
+        Met::new("times"),
+        Met::new("a number of a timestamp"),
+    ];
+
+    fn property(it: Decodable) {
+        let Decodable { level, kind, data } = &it;
+        let (level, kind) = (*level, *kind);
+        let other = Other { level, kind, data };
+        let is_error = ERRORS
+            .iter()
+            .any(|error| (error.0, error.1) == (level, kind))
+            && data.len() >= 16;
+
+        let address = data.get(16..).unwrap_or_default();
+        let has_address = is_error && (level == SOL_IP || level == SOL_IPV6);
+        let family = address
+            .first_chunk()
+            .map(|bytes| u16::from_ne_bytes(*bytes));
+        match other.offender() {
+            Some(SocketAddr::V4(v4)) => {
+                assert!(has_address && family == Some(2) && address.len() >= 16);
+                assert_eq!(v4.port().to_be_bytes(), address[2..4]);
+                assert_eq!(v4.ip().octets(), address[4..8]);
+                MET[0].note();
+            }
+            Some(SocketAddr::V6(v6)) => {
+                assert!(has_address && family == Some(10) && address.len() >= 28);
+                assert_eq!(v6.port().to_be_bytes(), address[2..4]);
+                assert_eq!(v6.flowinfo().to_ne_bytes(), address[4..8]);
+                assert_eq!(v6.ip().octets(), address[8..24]);
+                assert_eq!(v6.scope_id().to_ne_bytes(), address[24..28]);
+                MET[1].note();
+            }
+            None => assert!(
+                !has_address
+                    || !(family == Some(2) && address.len() >= 16
+                        || family == Some(10) && address.len() >= 28)
+            ),
+        }
+
+        let origin = is_error.then(|| data[4]);
+        let icmp = other.icmp();
+        assert_eq!(icmp.is_some(), matches!(origin, Some(2 | 3)));
+        if let Some(icmp) = icmp {
+            assert_eq!(icmp.errno.to_ne_bytes(), data[..4]);
+            assert_eq!([icmp.kind, icmp.code], data[5..7]);
+            assert_eq!(icmp.is_v6, data[4] == 3);
+            assert_eq!(icmp.info.to_ne_bytes(), data[8..12]);
+            assert_eq!(icmp.offender, other.offender());
+            MET[2].note();
+        }
+
+        let length = match kind {
+            37 | 65 => 48,
+            _ => 16,
+        };
+        let microseconds = matches!(kind, 29 | 63);
+        let word = |at: usize| {
+            let bytes = data.get(at * 8..at * 8 + 8);
+            bytes.map_or(0, |it| i64::from_ne_bytes(it.try_into().expect("eight")))
+        };
+        let scaled = i128::from(word(1)) * if microseconds { 1000 } else { 1 };
+        match other.timestamps() {
+            Some(times) => {
+                assert!(level == 1 && data.len() == length);
+                assert_eq!(times.software.seconds, word(0));
+                assert_eq!(i128::from(times.software.nanoseconds), scaled);
+                for (at, time) in [(2, times.legacy), (4, times.hardware)] {
+                    assert_eq!((time.seconds, time.nanoseconds), (word(at), word(at + 1)));
+                }
+                MET[3].note();
+            }
+            None => {
+                assert!(level != 1 || data.len() != length || i64::try_from(scaled).is_err());
+            }
+        }
+
+        let stamped = other.stamped();
+        assert_eq!(stamped.is_some(), origin == Some(4));
+        if let Some(stamped) = stamped {
+            assert_eq!(stamped.id.to_ne_bytes(), data[12..16]);
+            let stage = match stamped.stage {
+                Stage::Sent => 0,
+                Stage::Scheduled => 1,
+                Stage::Acknowledged => 2,
+                Stage::Completed => 3,
+                Stage::Unknown(other) => other,
+                other => panic!("a new stage: {other:?}"),
+            };
+            assert_eq!(stage.to_ne_bytes(), data[8..12]);
+            MET[4].note();
+        }
+    }
+    check(property as fn(Decodable), 5000, 40);
+    were_met(MET.each_ref());
 }
