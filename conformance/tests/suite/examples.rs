@@ -437,6 +437,44 @@ mod host_only {
         );
     }
 
+    /// One that never reads is given up after a while, and the memory comes back; one that resets is at once.
+    #[test]
+    fn bulk_sender_gets_its_memory_back_from_a_peer_that_does_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = listener.local_addr().expect("bound").to_string();
+        for resets in [true, false] {
+            let child = Command::new(example("nocopy-msg-zerocopy", "bulk_sender"))
+                .args([address.as_str(), "64"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the example starts");
+            let (mut socket, _) = listener.accept().expect("accept");
+            socket.read_exact(&mut [0; 1]).expect("it sends");
+            let mut silent = Some(socket);
+            if resets {
+                // With unread bytes the close is a reset.
+                silent = None;
+            }
+            let output = ended(child);
+            let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{complaint}");
+            if resets {
+                assert!(
+                    complaint.contains("reset") || complaint.contains("Broken pipe"),
+                    "{complaint}"
+                );
+            } else {
+                assert!(
+                    complaint.contains("memory still in flight: 0"),
+                    "{complaint}"
+                );
+                assert!(complaint.contains("within the limit"), "{complaint}");
+            }
+            drop(silent);
+        }
+    }
+
     #[test]
     fn tcp_proxy_passes_both_ways_and_copies_what_clients_send() {
         let directory = tempfile::tempdir().expect("a directory");
