@@ -9,9 +9,9 @@ pub const CLAIMS: &[Claim] = &[
         .published(&[
             man("pipe(7)", "DESCRIPTION, /proc files").since("5.14"),
             // 5.10 and older stable series have got the change as well.
-            man("pipe(7)", "DESCRIPTION, /proc files").leaves_open().since("4.5").until("5.13"),
+            man("pipe(7)", "DESCRIPTION, /proc files").denies().since("4.5").until("5.13"),
             commit("46c4c9d1beb7", "pipe: increase minimum default pipe size to 2 pages").since("5.14"),
-            doc("admin-guide/sysctl/fs.rst", "pipe-user-pages-soft"),
+            doc("admin-guide/sysctl/fs.rst", "pipe-user-pages-soft").since("5.14"),
         ])
         .method("As a user who has no other pipes: makes and grows pipes up to the limit.")
         .tried(|_lab, see| {
