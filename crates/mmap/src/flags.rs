@@ -141,7 +141,7 @@ impl Advice {
     pub const NORMAL: Self = Self(libc::MADV_NORMAL);
     /// `MADV_RANDOM`, all versions: no reading ahead.
     pub const RANDOM: Self = Self(libc::MADV_RANDOM);
-    /// `MADV_SEQUENTIAL`, all versions: much reading ahead.
+    /// `MADV_SEQUENTIAL`, all versions: aggressive readahead.
     pub const SEQUENTIAL: Self = Self(libc::MADV_SEQUENTIAL);
     /// `MADV_WILLNEED`, all versions: read it soon.
     pub const WILLNEED: Self = Self(libc::MADV_WILLNEED);

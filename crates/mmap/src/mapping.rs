@@ -182,7 +182,7 @@ impl Mapping {
         }
     }
 
-    /// Tells the kernel how the memory will be used. One [`madvise()`] of the whole mapping.
+    /// Advises the kernel how the memory will be used. One [`madvise()`] of the whole mapping.
     ///
     /// # Errors
     ///

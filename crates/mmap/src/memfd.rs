@@ -103,7 +103,7 @@ pub fn fcntl_add_seals<'fd>(fd: impl Into<BorrowedFd<'fd>>, seals: Seals) -> Res
     Ok(())
 }
 
-/// Tells which changes of a memfd are forbidden.
+/// Returns which changes of a memfd are forbidden.
 ///
 /// [`fcntl(2)`](https://man7.org/linux/man-pages/man2/F_GET_SEALS.2const.html) with `F_GET_SEALS`: one call, never retried.
 ///
