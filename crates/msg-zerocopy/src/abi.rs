@@ -3,8 +3,6 @@
 //! The numbers that `libc` has are taken from it where they are used; here is what it lacks, or lays out for
 //! itself. Each item names the kernel header that defines it.
 
-#![forbid(unsafe_code)]
-
 use core::marker::PhantomData;
 
 /// `SO_ZEROCOPY`: `include/uapi/asm-generic/socket.h`.
@@ -133,6 +131,11 @@ pub struct IoVec<'bytes> {
     owner: PhantomData<&'bytes [u8]>,
 }
 
+// SAFETY: it stands for a shared slice, which any thread may read.
+unsafe impl Send for IoVec<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for IoVec<'_> {}
+
 impl<'bytes> IoVec<'bytes> {
     /// Names the bytes; the kernel only reads them.
     #[must_use]
@@ -160,6 +163,11 @@ pub struct MsgHdr<'bytes> {
     pub(crate) control_len: usize,
     pub(crate) flags: u32,
 }
+
+// SAFETY: all of its pointers are null or stand for shared slices.
+unsafe impl Send for MsgHdr<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for MsgHdr<'_> {}
 
 impl<'bytes> MsgHdr<'bytes> {
     /// A message of these pieces, without an address and without control messages.
@@ -232,6 +240,13 @@ mod tests {
             control_len = msg_controllen,
             flags = msg_flags
         );
+    }
+
+    #[test]
+    fn lists_and_messages_go_to_other_threads() {
+        const fn goes<T: Send + Sync>() {}
+        goes::<IoVec<'_>>();
+        goes::<MsgHdr<'_>>();
     }
 
     #[test]

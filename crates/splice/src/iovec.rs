@@ -1,7 +1,5 @@
 //! `struct iovec` with a lifetime, as the kernel reads it (`include/uapi/linux/uio.h`).
 
-#![forbid(unsafe_code)]
-
 use core::marker::PhantomData;
 
 /// A range of memory that is read: `struct iovec` over a `&[u8]`, or over a raw pointer.
@@ -50,6 +48,15 @@ impl IoVec<'_> {
         self.length == 0
     }
 }
+
+// SAFETY: it stands for a shared slice, or for a range of which the call that takes it says what must hold.
+unsafe impl Send for IoVec<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for IoVec<'_> {}
+// SAFETY: it stands for an exclusive slice, or for a range of which the call that takes it says what must hold.
+unsafe impl Send for IoVecMut<'_> {}
+// SAFETY: a shared reference gives the address and the length, and no access.
+unsafe impl Sync for IoVecMut<'_> {}
 
 // The kernel takes an array of these, so their layout is a matter of soundness.
 const _: () = assert!(

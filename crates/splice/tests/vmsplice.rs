@@ -143,3 +143,10 @@ fn an_error_is_the_kernels_own() {
     let moved = unsafe { vmsplice_to_pipe(&pipe.write, &[IoVec::new(b"x")], NONE) };
     assert_eq!(moved, Err(Errno::EPIPE), "no reader");
 }
+
+#[test]
+fn lists_of_memory_go_to_other_threads() {
+    const fn goes<T: Send + Sync>() {}
+    goes::<nocopy_splice::IoVec<'_>>();
+    goes::<nocopy_splice::IoVecMut<'_>>();
+}
