@@ -130,7 +130,7 @@ mod host_only {
     #[rstest]
     #[case::everywhere("src/fd.rs", 6)]
     #[case::where_descriptors_are_owned("src/owned_fd.rs", 3)]
-    #[case::of_flags("src/bits.rs", 4)]
+    #[case::of_flags("src/bits.rs", 5)]
     #[case::of_properties("tests/properties/check.rs", 6)]
     #[case::of_properties_of_files("tests/properties/files.rs", 4)]
     #[case::of_properties_of_transfers("tests/properties/model.rs", 3)]

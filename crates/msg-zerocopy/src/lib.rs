@@ -80,6 +80,8 @@ mod flags;
 mod flight;
 #[cfg(feature = "std")]
 mod model;
+#[cfg(feature = "std")]
+mod owned_bytes;
 mod owned_fd;
 mod pages;
 mod ring;
@@ -90,8 +92,6 @@ mod socket;
 mod tracker;
 
 pub use abi::{IoVec, MsgHdr};
-#[cfg(feature = "std")]
-pub use buffer::OwnedBytes;
 pub use buffer::{Buffer, Region};
 pub use control::{
     Completion, ExtendedError, Malformed, Message, Messages, Other, messages, put_message,
@@ -104,6 +104,8 @@ pub use error_queue::{Received, recv_error_queue};
 pub use fd::BorrowedFd;
 pub use flags::{MsgFlags, SendFlags};
 pub use flight::{Place, Places};
+#[cfg(feature = "std")]
+pub use owned_bytes::OwnedBytes;
 pub use owned_fd::OwnedFd;
 pub use pages::Pages;
 #[cfg(feature = "std")]

@@ -7,9 +7,9 @@ use crate::enable::{enable, is_enabled, socket_option};
 use crate::error::{Full, Refused, RingError};
 use crate::fd::BorrowedFd;
 use crate::flags::{MsgFlags, SendFlags};
-#[cfg(feature = "std")]
-use crate::flight::is_number_of_places;
 use crate::flight::{Finished, Flight, Places};
+#[cfg(feature = "std")]
+use crate::flight::{Place, is_number_of_places};
 use crate::owned_fd::OwnedFd;
 use crate::socket::{IntoSocket, News, Shutdown, Socket, receive, shutdown};
 use core::fmt;
@@ -26,7 +26,7 @@ const PIECES: usize = 8;
 
 /// What a ring keeps its buffers in if it is not told otherwise.
 #[cfg(feature = "std")]
-pub type Boxed<B> = std::boxed::Box<[crate::Place<B>]>;
+pub type Boxed<B> = std::boxed::Box<[Place<B>]>;
 
 /// Sends owned buffers over one TCP socket without a copy, in order, and gives each back when the kernel no longer reads it.
 ///
@@ -230,7 +230,7 @@ pub(crate) fn boxed<B>(places: usize) -> Boxed<B> {
     } else {
         0
     };
-    (0..places).map(|_| crate::Place::EMPTY).collect()
+    (0..places).map(|_| Place::EMPTY).collect()
 }
 
 impl<B: Buffer, P: Places<B>> Ring<B, P> {

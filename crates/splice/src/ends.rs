@@ -7,7 +7,7 @@ use syscalls::{Errno, Sysno, syscall2};
 
 use crate::fd::BorrowedFd;
 use crate::owned_fd::OwnedFd;
-use crate::pipe::fcntl_getpipe_size;
+use crate::size::fcntl_getpipe_size;
 
 /// The end of a pipe that bytes come out of: open for reading, and not for writing. Closed when it is dropped.
 ///

@@ -60,6 +60,7 @@ mod flags;
 mod iovec;
 mod owned_fd;
 mod pipe;
+mod size;
 mod splicing;
 mod vmsplice;
 
@@ -68,7 +69,8 @@ pub use fd::BorrowedFd;
 pub use flags::{PipeFlags, SpliceFlags};
 pub use iovec::{IoVec, IoVecMut};
 pub use owned_fd::OwnedFd;
-pub use pipe::{PIPE_BUF, Pipe, fcntl_getpipe_size, fcntl_setpipe_size, pipe2};
+pub use pipe::{PIPE_BUF, Pipe, pipe2};
+pub use size::{fcntl_getpipe_size, fcntl_setpipe_size};
 pub use splicing::{splice, tee};
 pub use syscalls::Errno;
 pub use vmsplice::{MAX_IOVECS, vmsplice_from_pipe, vmsplice_static, vmsplice_to_pipe};

@@ -9,9 +9,6 @@ use crate::flags::ReceiveFlags;
 /// `TCP_ZEROCOPY_RECEIVE`: `include/uapi/linux/tcp.h`.
 pub(crate) const TCP_ZEROCOPY_RECEIVE: usize = 35;
 
-/// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`: `include/uapi/linux/tcp.h`.
-pub(crate) const TLB_CLEAN_HINT: u32 = 0x1;
-
 /// What the call asks for and answers: `struct tcp_zerocopy_receive` of `include/uapi/linux/tcp.h`.
 ///
 /// The structure has grown. The caller names a length, and **only the fields inside this length are read and written**:

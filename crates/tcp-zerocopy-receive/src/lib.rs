@@ -73,6 +73,7 @@ compile_error!(
 extern crate std;
 
 mod abi;
+mod bits;
 mod call;
 mod fd;
 mod flags;

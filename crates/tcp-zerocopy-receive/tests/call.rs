@@ -361,7 +361,7 @@ fn the_flags_keep_every_bit() {
     assert_eq!(
         names.map(|flags| format!("{flags:?}")),
         [
-            "ReceiveFlags(0x0)",
+            "ReceiveFlags()",
             "ReceiveFlags(TLB_CLEAN_HINT)",
             "ReceiveFlags(0xf0)",
             "ReceiveFlags(TLB_CLEAN_HINT | 0xf0)"
