@@ -35,7 +35,7 @@ pub fn keep(claim: &Claim, order: &Order, lab: &Lab, results: BorrowedFd<'_>, ow
     process::stdio_to_null();
     process::close_all_but(&[results.as_raw_fd()]);
     let kept = lock(claim).and_then(|locks| {
-        // While nobody else changes them.
+        // Under the lock, so that no other experiment changes them meanwhile.
         let settings = claim.shares().contains(&Resource::Machine).then(AsBefore::now);
         let report = watch(claim, order, lab)?;
         drop(settings);

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::control::Completion;
-use crate::tracker::TrackerError;
+use crate::tracker::{Ids, TrackerError};
 use core::fmt;
 use core::mem::forget;
 use core::ops::Range;
@@ -19,7 +19,7 @@ pub struct Place<B> {
     taken: usize,
     /// How many sends of them are not complete.
     in_flight: u32,
-    ticket: u64,
+    ticket: Ticket,
     copied: bool,
     /// The next place of the list that this one is on: free, in order of sending, or done.
     next: u32,
@@ -153,12 +153,32 @@ impl List {
     }
 }
 
+/// Which buffer: counted from 0 in the order of [`Ring::push`](crate::Ring::push).
+pub type Ticket = u64;
+
 /// A buffer that the kernel no longer reads.
-pub(crate) struct Finished<B> {
+#[non_exhaustive]
+pub struct Done<B> {
+    /// The buffer.
     pub buffer: B,
-    pub ticket: u64,
+    /// What [`Ring::push`](crate::Ring::push) returned for it.
+    pub ticket: Ticket,
+    /// How many of its bytes the kernel has taken: all, unless the ring was aborted. Taken is not received: of a
+    /// connection that was reset the last ones did not arrive.
     pub taken: usize,
+    /// Whether any of them were copied after all. Of merged completions this is a hint.
     pub copied: bool,
+}
+
+/// Without the buffer.
+impl<B> fmt::Debug for Done<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done")
+            .field("ticket", &self.ticket)
+            .field("taken", &self.taken)
+            .field("copied", &self.copied)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The buffers of a ring and its sends.
@@ -170,15 +190,12 @@ pub(crate) struct Flight<B, P: sealed::Places<B>> {
     free: List,
     waiting: List,
     done: List,
-    /// The oldest id in flight or `next_id`, and where in the window its send is noted.
+    ids: Ids,
+    /// The oldest id in flight or the next one, and where in the window its send is noted.
     base: u32,
     base_at: usize,
-    next_id: u32,
     flying: u32,
-    /// The id that was the first.
-    started_at: u32,
-    has_wrapped: bool,
-    next_ticket: u64,
+    next_ticket: Ticket,
     is_trusted: bool,
     buffer: core::marker::PhantomData<B>,
 }
@@ -200,12 +217,10 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
             free,
             waiting: List::EMPTY,
             done: List::EMPTY,
+            ids: Ids::starting_at(next_id),
             base: next_id,
             base_at: 0,
-            next_id,
             flying: 0,
-            started_at: next_id,
-            has_wrapped: false,
             next_ticket: 0,
             is_trusted: true,
             buffer: core::marker::PhantomData,
@@ -236,7 +251,7 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
 
     /// Whether a send more could not be noted.
     pub(crate) fn is_full(&self) -> bool {
-        self.next_id.wrapping_sub(self.base) as usize >= self.window()
+        self.ids.next().wrapping_sub(self.base) as usize >= self.window()
     }
 
     /// How many ids can be between the oldest one in flight and the newest.
@@ -255,7 +270,7 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
 
     /// Puts a part of a buffer at the end of what waits; the caller has seen that it has these bytes. Gives its ticket, or the buffer if
     /// no place is free.
-    pub(crate) fn push(&mut self, buffer: B, part: Range<usize>) -> Result<u64, B> {
+    pub(crate) fn push(&mut self, buffer: B, part: Range<usize>) -> Result<Ticket, B> {
         let Some(index) = self.free.pop(self.places.all()) else {
             return Err(buffer);
         };
@@ -303,14 +318,13 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
         }
         let first = self.waiting.first;
         let count = self.advance(taken, true);
-        let (place, nth) = self.send_at(self.next_id);
+        let (place, nth) = self.send_at(self.ids.next());
         self.places.all_mut()[place].sends[nth] = Send {
             in_flight: true,
             first,
             count,
         };
-        self.next_id = self.next_id.wrapping_add(1);
-        self.has_wrapped |= self.next_id == self.started_at;
+        self.ids.take();
         self.flying += 1;
         Ok(())
     }
@@ -356,7 +370,7 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
         let mut id = lo;
         loop {
             if !self.is_in_flight(id) {
-                return Err(self.why_not(id));
+                return Err(self.ids.why_not(id));
             }
             if id == hi {
                 break;
@@ -371,7 +385,7 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
             }
             id = id.wrapping_add(1);
         }
-        while self.base != self.next_id && !self.is_in_flight(self.base) {
+        while self.base != self.ids.next() && !self.is_in_flight(self.base) {
             self.base = self.base.wrapping_add(1);
             self.base_at = (self.base_at + 1) % self.window();
         }
@@ -416,7 +430,7 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
     }
 
     /// A buffer that the kernel no longer reads, and its place is free.
-    pub(crate) fn finished(&mut self) -> Option<Finished<B>> {
+    pub(crate) fn finished(&mut self) -> Option<Done<B>> {
         if !self.is_trusted {
             return None;
         }
@@ -426,7 +440,7 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
         let (ticket, taken, copied) = (place.ticket, place.taken, place.copied);
         let buffer = place.buffer.take();
         self.free.push(places, index);
-        buffer.map(|buffer| Finished {
+        buffer.map(|buffer| Done {
             buffer,
             ticket,
             taken,
@@ -436,7 +450,7 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
 
     fn is_in_flight(&self, id: u32) -> bool {
         let (place, nth) = self.send_at(id);
-        id.wrapping_sub(self.base) < self.next_id.wrapping_sub(self.base)
+        id.wrapping_sub(self.base) < self.ids.next().wrapping_sub(self.base)
             && self.places.all()[place].sends[nth].in_flight
     }
 
@@ -444,16 +458,6 @@ impl<B, P: sealed::Places<B>> Flight<B, P> {
     fn send_at(&self, id: u32) -> (usize, usize) {
         let index = (self.base_at + id.wrapping_sub(self.base) as usize) % self.window();
         (index / SENDS, index % SENDS)
-    }
-
-    fn why_not(&self, id: u32) -> TrackerError {
-        let ago = self.next_id.wrapping_sub(id).wrapping_sub(1);
-        let ever = self.next_id.wrapping_sub(self.started_at);
-        if ago < 1 << 31 && (self.has_wrapped || ago < ever) {
-            TrackerError::AlreadyComplete(id)
-        } else {
-            TrackerError::NotSent(id)
-        }
     }
 }
 
@@ -485,7 +489,7 @@ const fn at(index: u32) -> usize {
 
 /// The index of a place as it is stored.
 const fn narrow(index: usize) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "there are at most 2^30")]
+    #[expect(clippy::cast_possible_truncation, reason = "there are at most 2^27")]
     let index = index as u32;
     index
 }

@@ -103,14 +103,14 @@ pub use error::{Full, Refused, RingError};
 pub use error_queue::{Received, recv_error_queue};
 pub use fd::BorrowedFd;
 pub use flags::{MsgFlags, SendFlags};
-pub use flight::{Place, Places};
+pub use flight::{Done, Place, Places, Ticket};
 #[cfg(feature = "std")]
 pub use owned_bytes::OwnedBytes;
 pub use owned_fd::OwnedFd;
 pub use pages::Pages;
 #[cfg(feature = "std")]
 pub use ring::Boxed;
-pub use ring::{Done, Reaped, Ring, Stats, Ticket, Wants};
+pub use ring::{Reaped, Ring, Stats, Wants};
 pub use send::{send_copied, send_zerocopy, sendmsg_copied, sendmsg_zerocopy};
 pub use several::{ErrorEntry, MMsgHdr, recvmmsg_error_queue, sendmmsg_zerocopy};
 pub use slots::{Part, Slot, Slots};

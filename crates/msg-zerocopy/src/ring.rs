@@ -7,7 +7,7 @@ use crate::enable::{enable, is_enabled, socket_option};
 use crate::error::{Full, Refused, RingError};
 use crate::fd::BorrowedFd;
 use crate::flags::{MsgFlags, SendFlags};
-use crate::flight::{Finished, Flight, Places};
+use crate::flight::{Done, Flight, Places, Ticket};
 #[cfg(feature = "std")]
 use crate::flight::{Place, is_number_of_places};
 use crate::owned_fd::OwnedFd;
@@ -137,7 +137,7 @@ pub struct Stats {
     pub uncopied: u64,
     /// Of these, complete and copied by the kernel after all. On merged completions both are hints.
     pub copied: u64,
-    /// Sends without the flag, by [`Ring::send_or_copy`].
+    /// Sends without the flag, by [`Ring::send_or_copy`] and [`Ring::send_copied`].
     pub plain_sends: u64,
 }
 
@@ -153,34 +153,6 @@ pub struct Reaped {
     pub buffers: usize,
     /// Control messages that were not completions: a timestamp, an ICMP error.
     pub others: usize,
-}
-
-/// Which buffer: counted from 0 in the order of [`Ring::push`].
-pub type Ticket = u64;
-
-/// A buffer that the kernel no longer reads.
-#[non_exhaustive]
-pub struct Done<B> {
-    /// The buffer.
-    pub buffer: B,
-    /// What [`Ring::push`] returned for it.
-    pub ticket: Ticket,
-    /// How many of its bytes the kernel has taken: all, unless the ring was aborted. Taken is not received: of a
-    /// connection that was reset the last ones did not arrive.
-    pub taken: usize,
-    /// Whether any of them were copied after all. Of merged completions this is a hint.
-    pub copied: bool,
-}
-
-/// Without the buffer.
-impl<B> fmt::Debug for Done<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Done")
-            .field("ticket", &self.ticket)
-            .field("taken", &self.taken)
-            .field("copied", &self.copied)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What lets a ring go on.
@@ -541,18 +513,7 @@ impl<B: Buffer, P: Places<B>, S: Socket> Ring<B, P, S> {
     ///
     /// No system call: [`reap_all`](Self::reap_all) before. `None` as well after an error that is permanent.
     pub fn finished(&mut self) -> Option<Done<B>> {
-        let Finished {
-            buffer,
-            ticket,
-            taken,
-            copied,
-        } = self.flight.finished()?;
-        Some(Done {
-            buffer,
-            ticket,
-            taken,
-            copied,
-        })
+        self.flight.finished()
     }
 
     /// One step towards an idle ring: sends if the ring [`wants`](Self::wants) that, by [`send_or_copy`](Self::send_or_copy) without blocking;

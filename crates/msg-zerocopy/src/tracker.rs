@@ -29,17 +29,55 @@ use core::fmt;
 /// divide that would jump there.
 #[derive(Clone, Debug)]
 pub struct Tracker<const WORDS: usize> {
-    /// The oldest id in flight, or `next`.
+    ids: Ids,
+    /// The oldest id in flight, or the next one.
     base: u32,
-    /// The id that the next send takes.
-    next: u32,
-    /// The id that was the first.
-    first: u32,
-    /// Whether as many ids were taken as there are, so that every one is in the past.
-    has_wrapped: bool,
     in_flight: u32,
     /// The bit of an id, by its remainder, is set while it is in flight.
     bits: [u64; WORDS],
+}
+
+/// The ids that were taken: from the first one on, wrapping after `u32::MAX`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ids {
+    first: u32,
+    /// The id that the next send takes.
+    next: u32,
+    /// Whether as many ids were taken as there are, so that every one is in the past.
+    has_wrapped: bool,
+}
+
+impl Ids {
+    pub(crate) const fn starting_at(next: u32) -> Self {
+        Self {
+            first: next,
+            next,
+            has_wrapped: false,
+        }
+    }
+
+    pub(crate) const fn next(self) -> u32 {
+        self.next
+    }
+
+    /// Takes the next one.
+    pub(crate) const fn take(&mut self) -> u32 {
+        let id = self.next;
+        self.next = id.wrapping_add(1);
+        self.has_wrapped |= self.next == self.first;
+        id
+    }
+
+    /// Why an id that is not in flight is none.
+    pub(crate) const fn why_not(self, id: u32) -> TrackerError {
+        let ago = self.next.wrapping_sub(id).wrapping_sub(1);
+        let ever = self.next.wrapping_sub(self.first);
+        if ago < 1 << 31 && (self.has_wrapped || ago < ever) {
+            TrackerError::AlreadyComplete(id)
+        } else {
+            TrackerError::NotSent(id)
+        }
+    }
 }
 
 /// Why the tracker refused.
@@ -95,10 +133,8 @@ impl<const WORDS: usize> Tracker<WORDS> {
     pub const fn starting_at(next: u32) -> Self {
         let _ = Self::CAPACITY;
         Self {
+            ids: Ids::starting_at(next),
             base: next,
-            next,
-            first: next,
-            has_wrapped: false,
             in_flight: 0,
             bits: [0; WORDS],
         }
@@ -119,13 +155,13 @@ impl<const WORDS: usize> Tracker<WORDS> {
     /// Whether [`sent`](Self::sent) would fail. Ask before the send: after it the id is taken.
     #[must_use]
     pub const fn is_full(&self) -> bool {
-        self.next.wrapping_sub(self.base) >= Self::CAPACITY
+        self.ids.next().wrapping_sub(self.base) >= Self::CAPACITY
     }
 
     /// The id that the next send takes.
     #[must_use]
     pub const fn next_id(&self) -> u32 {
-        self.next
+        self.ids.next()
     }
 
     /// The oldest id in flight.
@@ -142,7 +178,8 @@ impl<const WORDS: usize> Tracker<WORDS> {
     #[must_use]
     pub const fn is_in_flight(&self, id: u32) -> bool {
         let (word, bit) = Self::place(id);
-        id.wrapping_sub(self.base) < self.next.wrapping_sub(self.base) && self.bits[word] & bit != 0
+        id.wrapping_sub(self.base) < self.ids.next().wrapping_sub(self.base)
+            && self.bits[word] & bit != 0
     }
 
     /// Notes a successful send with the flag that was not empty, and returns the id that it has taken.
@@ -154,11 +191,9 @@ impl<const WORDS: usize> Tracker<WORDS> {
         if self.is_full() {
             return Err(TrackerError::Full);
         }
-        let id = self.next;
+        let id = self.ids.take();
         let (word, bit) = Self::place(id);
         self.bits[word] |= bit;
-        self.next = id.wrapping_add(1);
-        self.has_wrapped |= self.next == self.first;
         self.in_flight += 1;
         Ok(id)
     }
@@ -174,7 +209,7 @@ impl<const WORDS: usize> Tracker<WORDS> {
         let mut id = lo;
         loop {
             if !self.is_in_flight(id) {
-                return Err(self.why_not(id));
+                return Err(self.ids.why_not(id));
             }
             if id == hi {
                 break;
@@ -191,20 +226,10 @@ impl<const WORDS: usize> Tracker<WORDS> {
             }
             id = id.wrapping_add(1);
         }
-        while self.base != self.next && !self.is_in_flight(self.base) {
+        while self.base != self.ids.next() && !self.is_in_flight(self.base) {
             self.base = self.base.wrapping_add(1);
         }
         Ok(())
-    }
-
-    const fn why_not(&self, id: u32) -> TrackerError {
-        let ago = self.next.wrapping_sub(id).wrapping_sub(1);
-        let ever = self.next.wrapping_sub(self.first);
-        if ago < 1 << 31 && (self.has_wrapped || ago < ever) {
-            TrackerError::AlreadyComplete(id)
-        } else {
-            TrackerError::NotSent(id)
-        }
     }
 
     const fn place(id: u32) -> (usize, u64) {

@@ -175,6 +175,6 @@ fn zeros(protection: Prot) -> Result<Mapping, Stop> {
     let start =
         aside(|| unsafe { mmap(std::ptr::null_mut(), page(), protection, MapFlags::PRIVATE, Some((&file).into()), 0) });
     let start = NonNull::new(start.setup("mmap")?).ok_or_else(|| Stop::broken("no page could be mapped"))?;
-    // SAFETY: a mapping of a page, which nobody else knows.
+    // SAFETY: a new mapping of a page, which nothing else refers to.
     Ok(unsafe { Mapping::from_raw(start, page()) })
 }

@@ -29,7 +29,7 @@ pub const CLAIMS: &[Claim] = &[
         "splice() from a file into a full pipe sleeps until a page of the pipe has been read.",
     )
     .published(&[
-        gvisor("splice.cc", "SpliceTest.ToPipeWithSmallCapacityDoesNotSpin, where nobody reads").leaves_open(),
+        gvisor("splice.cc", "SpliceTest.ToPipeWithSmallCapacityDoesNotSpin, without a reader").leaves_open(),
         kernel("fs/splice.c", "wait_for_space"),
     ])
     .turned_by(&does_not_wait(Sysno::splice))
