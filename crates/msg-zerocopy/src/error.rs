@@ -25,7 +25,8 @@ pub enum RingError {
     Places,
     /// Eight times as many sends are in flight as there are places; nothing was sent. Wait for completions.
     WindowFull,
-    /// Nothing was sent and nothing completed for as long as the caller would wait.
+    /// Nothing was sent and nothing completed for as long as the caller would wait. A send completes when the peer has acknowledged its
+    /// last byte, so a peer that takes 2 KiB a second needs 500 s for a send of 1 MiB.
     Stalled,
     /// A completion does not fit the sends: something else uses the ids.
     Mixed(TrackerError),

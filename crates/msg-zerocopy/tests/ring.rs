@@ -39,8 +39,10 @@ fn set(socket: &impl AsRawFd, option: i32, value: i32) {
 /// A connection that takes only a little if nobody reads, and does not block.
 fn narrow_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
-    set(&listener, libc::SO_RCVBUF, 4096);
+    // Several segments of the loopback device, which has 64 KiB: into a window that is smaller than one, TCP sends 2 KiB every 200 ms.
+    set(&listener, libc::SO_RCVBUF, 256 << 10);
     let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
+    set(&near, libc::SO_SNDBUF, 256 << 10);
     near.set_nonblocking(true).expect("fcntl");
     (near, listener.accept().expect("accept").0)
 }
