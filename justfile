@@ -179,6 +179,11 @@ report *arguments="--format markdown":
 fds *arguments:
     {{ conformance }} fds {{ arguments }}
 
+# Every kind of source × every kind of sink × every route, on this kernel (arguments go to `conformance pairs`)
+[group('measure')]
+pairs *arguments:
+    {{ conformance }} pairs {{ arguments }}
+
 # Every file system × every call, on this kernel (arguments go to `conformance fs`)
 [group('measure')]
 fs *arguments:
@@ -234,7 +239,7 @@ record *arguments:
 # Make the grids and the ledger on every kernel of the matrix and keep them: fixtures/grids, which tests compare with the claims
 [group('record')]
 record-grids:
-    for grid in fds fs ledger; do \
+    for grid in fds pairs fs ledger; do \
         {{ conformance }} $grid --kernels all && {{ conformance }} record $grid || exit 1; \
     done
 

@@ -22,7 +22,7 @@ fn main() {
         write(&mut code, &format!("    Series::new({major}, {minor}),"));
     }
     write(&mut code, "];");
-    for grid in ["fds", "fs", "ledger"] {
+    for grid in ["fds", "pairs", "fs", "ledger"] {
         let found = records(&root.join("grids").join(grid));
         let name = grid.to_uppercase();
         list(

@@ -25,6 +25,7 @@ in_guests() {
     step just matrix --strict --jobs "$guests"
     # Another machine makes the recorded grids, on the oldest kernel and the newest one.
     step just fds --kernels 5.10,7.3 --strict
+    step just pairs --kernels 5.10,7.3 --strict
     step just fs --kernels 5.10,7.3 --strict
     step just ledger --kernels 5.10,7.3 --strict
 }

@@ -1,4 +1,4 @@
-//! Every grid of this program: descriptors, file systems, the ledger.
+//! Every grid of this program: descriptors, pairs of them, file systems, the ledger.
 
 #![forbid(unsafe_code)]
 
@@ -6,10 +6,11 @@ use crate::claim::Claim;
 use crate::grids::fds::FDS;
 use crate::grids::fs::FS;
 use crate::grids::grid::Grid;
+use crate::grids::pairs::PAIRS;
 use crate::ledger::LEDGER;
 
 /// Every grid.
-pub const ALL: &[Grid] = &[FDS, FS, LEDGER];
+pub const ALL: &[Grid] = &[FDS, PAIRS, FS, LEDGER];
 
 /// The grid of this name.
 pub fn find(name: &str) -> Option<&'static Grid> {

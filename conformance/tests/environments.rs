@@ -713,11 +713,11 @@ impl Machine {
     }
 }
 
-/// Ends runs of both grids, each at a moment of its own between their first process and their end.
+/// Ends runs of three grids, each at a moment of its own between their first process and their end.
 fn grids_ended_by(signal: c_int) -> Test {
     const RUNS: u64 = 6;
     let seed = std::process::id();
-    for (grid, longest) in [("fds", 600), ("fs", 1500)] {
+    for (grid, longest) in [("fds", 600), ("pairs", 1000), ("fs", 1500)] {
         for run in 0..RUNS {
             let mut marked = Marked::new(&[grid, "--format", "jsonl"]);
             let before = Machine::now(marked.scratch.path())?;

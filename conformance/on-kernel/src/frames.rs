@@ -82,6 +82,8 @@ pub struct Part {
     pub mode: u32,
     /// Whether this part begins the file.
     pub is_first: bool,
+    /// Whether this part ends it. Until then the guest has the old file, or none, at the path.
+    pub is_last: bool,
 }
 
 /// The number of a command and the rest of a payload.

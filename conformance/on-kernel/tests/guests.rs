@@ -44,6 +44,7 @@ fn main() {
         ),
         trial("kept.no-parent.boots-once", no_parent),
         trial("kept.orphans-are-waited-for", orphans),
+        trial("kept.files-brought-for-one.another-runs-them", brought_again),
         trial("output.held-open-by-a-process-left-behind", held_open),
         trial("output.reader-has-gone", reader_gone),
         trial("console.not-a-pipe-and-not-the-kernel", bad_console),
@@ -218,6 +219,21 @@ fn changed_file() -> Test {
         prints(&output, text)?;
     }
     Ok(Completion::Completed)
+}
+
+/// A program that a command is about to start is whole at every moment, although another command brings it again.
+fn brought_again() -> Test {
+    let cat = on_path("cat")?;
+    let options = ["--with", &cat];
+    let script = "i=0; while [ $i -lt 200 ]; do cat /dev/null || exit 1; i=$((i+1)); done; echo all";
+    let mut command = or_ignored!(kept(&options, &["sh", "-c", script]));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    for _ in 0..12 {
+        let output = or_ignored!(kept(&options, &["cat", "/dev/null"])).output()?;
+        prints(&output, "")?;
+    }
+    let output = child.wait_with_output()?;
+    expect(&output, 0, &["all"])
 }
 
 fn variables() -> Test {

@@ -24,6 +24,7 @@ mod vm;
 use clap::{Parser, Subcommand};
 use conformance::grids::fds::FDS;
 use conformance::grids::fs::FS;
+use conformance::grids::pairs::PAIRS;
 use conformance::ledger::LEDGER;
 use failure::Failure;
 use nocopy_host::interrupt;
@@ -68,6 +69,8 @@ enum Command {
     Falsify(falsify::Falsify),
     /// Show what every kind of descriptor answers to every call
     Fds(grid::GridOptions),
+    /// Show what every route makes of every pair of source and sink
+    Pairs(grid::GridOptions),
     /// Show what every file system does under every call
     Fs(grid::GridOptions),
     /// Count what each method of sending costs: copies, system calls, page faults, switches
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Some(Command::Record(options)) => record::record_command(&options),
         Some(Command::Falsify(options)) => falsify::falsify_command(&options),
         Some(Command::Fds(options)) => grid::grid_command(&FDS, &options),
+        Some(Command::Pairs(options)) => grid::grid_command(&PAIRS, &options),
         Some(Command::Fs(options)) => grid::grid_command(&FS, &options),
         Some(Command::Ledger(options)) => grid::grid_command(&LEDGER, &options),
         Some(Command::Redis(command)) => redis::redis_command(&command),

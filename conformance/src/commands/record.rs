@@ -6,6 +6,7 @@ use conformance::claims::REGISTRY;
 use conformance::grids::fds::FDS;
 use conformance::grids::fs::FS;
 use conformance::grids::grid::Grid;
+use conformance::grids::pairs::PAIRS;
 use conformance::grids::records;
 use conformance::grids::sheet::Sheet;
 use conformance::kernel::MEASURED;
@@ -39,6 +40,8 @@ enum What {
     Claims,
     /// Grids of `conformance fds --kernels all`
     Fds,
+    /// Grids of `conformance pairs --kernels all`
+    Pairs,
     /// Grids of `conformance fs --kernels all`
     Fs,
     /// Ledgers of `conformance ledger --kernels all`
@@ -51,6 +54,7 @@ impl What {
         match self {
             Self::Claims => None,
             Self::Fds => Some(&FDS),
+            Self::Pairs => Some(&PAIRS),
             Self::Fs => Some(&FS),
             Self::Ledger => Some(&LEDGER),
         }

@@ -11,5 +11,6 @@ pub mod cells;
 pub mod fds;
 pub mod fs;
 pub mod grid;
+pub mod pairs;
 pub mod records;
 pub mod sheet;

@@ -220,7 +220,12 @@ impl Sheet {
     /// Counts the rows, the cells, the successful calls among them, and the rows that this machine cannot make.
     pub fn summary(&self) -> String {
         let cells = || self.rows.iter().filter_map(|row| row.cells.as_ref()).flat_map(Observation::facts);
-        let taken = cells().filter(|fact| matches!(fact.value, Value::Returned(_))).count();
+        let is_taken = |value: &Value| match value {
+            Value::Returned(_) => true,
+            Value::Text(words) => ["shared", "copied"].iter().any(|word| words.starts_with(word)),
+            _ => false,
+        };
+        let taken = cells().filter(|fact| is_taken(&fact.value)).count();
         let lacking = self.rows.iter().filter(|row| row.lacking.is_some()).count();
         format!(
             "{}: {} rows, {} cells, {taken} of them a success; {lacking} rows not here; kernel {}",

@@ -51,7 +51,8 @@ pub(super) fn made(fd: libc::c_int, call: &str) -> Result<OwnedFd, Stop> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-pub(super) fn memfd() -> Result<OwnedFd, Stop> {
+/// An empty memfd without seals.
+pub fn memfd() -> Result<OwnedFd, Stop> {
     // SAFETY: the name ends with a zero, and the kernel copies it.
     made(unsafe { libc::memfd_create(c"nocopy".as_ptr(), libc::MFD_CLOEXEC) }, "memfd_create")
 }

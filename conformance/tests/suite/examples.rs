@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod host_only {
     use std::fs;
-    use std::io::{BufRead, BufReader, Read, Write};
+    use std::io::{self, BufRead, BufReader, Read, Write};
     use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
     use std::path::{Path, PathBuf};
     use std::process::{Child, ChildStdout, Command, Stdio};
@@ -580,6 +580,59 @@ mod host_only {
             "{said}"
         );
         assert_eq!(fs::read(&target).expect("read"), version);
+    }
+
+    /// Of four peers at once, one never reads and one goes away: the others get all, and the memory comes back from each.
+    #[test]
+    fn broadcaster_serves_the_others_while_a_peer_stalls_or_resets() {
+        let mut child = Command::new(example("nocopy-msg-zerocopy", "broadcaster"))
+            .args(["127.0.0.1:0", "64"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the example starts");
+        let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut line = || said.next().expect("a line").expect("readable");
+        let address = line().replace("listening on ", "");
+        let connect = || TcpStream::connect(&address).expect("connect");
+
+        let mut silent = connect();
+        silent.read_exact(&mut [0; 1]).expect("it sends");
+        let mut gone = connect();
+        gone.read_exact(&mut [0; 1]).expect("it sends");
+        let names = [&silent, &gone].map(|socket| socket.local_addr().expect("bound"));
+        drop(gone);
+        let readers = [false, true].map(|half_closes| {
+            let mut socket = connect();
+            if half_closes {
+                socket.shutdown(Shutdown::Write).expect("half close");
+            }
+            thread::spawn(move || {
+                let name = socket.local_addr().expect("bound");
+                let got = io::copy(&mut socket, &mut io::sink()).expect("read");
+                (name, got)
+            })
+        });
+        let mut expected = readers.map(|reader| {
+            let (name, got) = reader.join().expect("no panic");
+            assert_eq!(got, 64_000_000);
+            format!("{name}: all 64000000 bytes are acknowledged")
+        });
+        let mut told: Vec<String> = (0..4).map(|_| line()).collect();
+        child.kill().expect("ours");
+        child.wait().expect("a child");
+        drop(silent);
+
+        told.sort_by_key(|line| line.contains("given up"));
+        let given_up = told.split_off(2);
+        told.sort();
+        expected.sort();
+        assert_eq!(told, expected);
+        for (name, why) in names.iter().zip(["within the limit", "reset"]) {
+            let named = |line: &&String| line.starts_with(&format!("{name}: "));
+            let line = given_up.iter().find(named).expect("it is told");
+            assert!(line.contains(why) || (why == "reset" && line.contains("Broken pipe")), "{line}");
+            assert!(line.ends_with("memory still in flight: 0"), "{line}");
+        }
     }
 
     #[test]

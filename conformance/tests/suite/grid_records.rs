@@ -21,7 +21,7 @@ fn grid(name: &str) -> &'static Grid {
 }
 
 #[rstest]
-fn every_grid_is_recorded_whole_on_every_kernel(#[values("fds", "fs", "ledger")] name: &str) {
+fn every_grid_is_recorded_whole_on_every_kernel(#[values("fds", "pairs", "fs", "ledger")] name: &str) {
     let grid = grid(name);
     let records = records::of_grid(grid);
     let kernels: Vec<String> = records.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -49,7 +49,7 @@ fn every_grid_is_recorded_whole_on_every_kernel(#[values("fds", "fs", "ledger")]
 
 /// A row that no kernel has is none.
 #[rstest]
-fn every_row_is_there_on_some_kernel(#[values("fds", "fs")] name: &str) {
+fn every_row_is_there_on_some_kernel(#[values("fds", "pairs", "fs")] name: &str) {
     // Debian's kernels for clouds have neither, those for all machines have f2fs.
     const NOWHERE: [&str; 2] = ["f2fs", "ntfs3"];
     let records = records::of_grid(grid(name));
@@ -344,7 +344,7 @@ mod host_only {
     }
 
     #[rstest]
-    fn three_grids_of_one_kernel_are_the_same(#[values("fds", "fs", "ledger")] name: &str) {
+    fn three_grids_of_one_kernel_are_the_same(#[values("fds", "pairs", "fs", "ledger")] name: &str) {
         let first = made(name);
         assert_eq!(first.rows.len(), grid(name).row_names().len());
         assert_eq!(first.red(), Vec::<String>::new());

@@ -7,6 +7,7 @@ mod host_only {
     use conformance::claims::REGISTRY;
     use conformance::grids::fds::FDS;
     use conformance::grids::fs::FS;
+    use conformance::grids::pairs::PAIRS;
     use conformance::kernel::MEASURED;
     use conformance::pages::registry::contradicted;
     use conformance::routes::Route;
@@ -169,6 +170,7 @@ mod host_only {
             ),
             (recorded::names().len(), "what {} kernels did"),
             (FDS.rows.len(), "{} kinds of descriptors"),
+            (PAIRS.rows.len(), "{} pairs of source and sink"),
             (FS.rows.len(), "{} file systems"),
             (methods::ALL.len(), "{} methods of sending"),
             (Sink::ALL.len(), "{} sinks"),

@@ -401,22 +401,33 @@ fn part(payload: &[u8]) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", head.path)))
 }
 
+/// Appends to a file of another name, which gets its own when it is whole: another command may be about to start a program of this
+/// name, and a program that runs cannot be written.
 fn write_part(head: &Part, bytes: &[u8]) -> io::Result<()> {
     let path = Path::new(&head.path);
+    // One file comes after the other.
+    let partial = path.with_file_name(".on-kernel-part");
+    let written = append(head, &partial, bytes).and_then(|()| {
+        if head.is_last {
+            std::fs::rename(&partial, path)?;
+        }
+        Ok(())
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
+}
+
+fn append(head: &Part, partial: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = File::options();
     if head.is_first {
-        if let Some(above) = path.parent() {
+        if let Some(above) = partial.parent() {
             std::fs::create_dir_all(above)?;
-        }
-        // A program that runs cannot be written, but another file can have its name.
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
         }
         options.write(true).create_new(true).mode(head.mode);
     } else {
         options.append(true);
     }
-    let mut file = options.open(path)?;
-    file.write_all(bytes)
+    options.open(partial)?.write_all(bytes)
 }

@@ -376,11 +376,13 @@ impl Keeper {
             if pieces.is_empty() {
                 pieces.push(&[]);
             }
+            let count = pieces.len();
             for (index, piece) in pieces.into_iter().enumerate() {
                 let part = Part {
                     path: to.clone(),
                     mode: mode & 0o777,
                     is_first: index == 0,
+                    is_last: index + 1 == count,
                 };
                 let mut payload = serde_json::to_vec(&part).expect("plain data");
                 payload.push(0);

@@ -1,4 +1,4 @@
-//! Grids in guests: the options that `fds`, `fs` and `ledger` share.
+//! Grids in guests: the options that `fds`, `pairs`, `fs` and `ledger` share.
 
 use crate::commands::failure::Failure;
 use crate::commands::vm::options::{From_, GuestOptions, Named, say};

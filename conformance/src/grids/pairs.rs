@@ -1,0 +1,469 @@
+//! The grid of pairs: from every kind of source to every kind of sink, by every route.
+//!
+//! A cell says what became of [`alias::LENGTH`] bytes:
+//!
+//! - `shared`: the receiver reads what the source became after the calls had returned, `copied`: what it was before
+//! - an errno: of the only call of the route; `mmap: ENODEV` if there are several calls, of that step, before the sink took a byte
+//! - `lost if changed`: the receiver gets nothing, and all of it if the source stays as it was
+//! - `corked`: the datagram waits for more, and is sent with the next bytes
+//! - `-`: a route that such a source does not have
+//!
+//! A pipe or a socket is a source with pages of a memfd in it, which are then changed in the memfd.
+
+use super::attempt::{Answer, attempt, ignore_sigpipe};
+use super::grid::Grid;
+use crate::claim::Claim;
+use crate::fixtures;
+use crate::interpose::record::aside;
+use crate::lab::alias::{self, LENGTH, NEW, OLD, Sharing};
+use crate::lab::fds::{Descriptor, Kind};
+use crate::lab::open::memfd;
+use crate::lab::sockets::{self, KTLS_MODULES};
+use crate::lab::{Lab, io, map_file};
+use crate::routes::Route;
+use crate::verdict::{Observation, Setup, Stop, Value, errno_name};
+use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use nocopy_sendfile::sendfile;
+use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use syscalls::{Errno, Sysno};
+
+/// Every kind of source × every kind of sink, by every route.
+pub const PAIRS: Grid = Grid {
+    name: "pairs",
+    what: "source and sink",
+    rows: ROWS,
+    on_disks: false,
+    prepare: || {},
+    varies: |_| false,
+    tidy: Observation::clone,
+    disagreements: |_| vec![],
+    records: fixtures::PAIRS,
+};
+
+/// A kind of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    File,
+    Memfd,
+    BlockDevice,
+    Pipe,
+    Tcp,
+    Unix,
+    Memory,
+}
+
+/// The sources by the index of their rows.
+const SOURCES: [From; 7] =
+    [From::File, From::Memfd, From::BlockDevice, From::Pipe, From::Tcp, From::Unix, From::Memory];
+
+macro_rules! rows {
+    ([$($from:ident $source:literal,)*] $sinks:tt) => {
+        /// One experiment for each pair.
+        pub const ROWS: &[Claim] = [$(rows!(@ $from $source $sinks),)*].as_flattened();
+    };
+    (@ $from:ident $source:literal [$($to:ident $sink:literal,)*]) => {
+        [$(Claim {
+            statement: concat!($source, " to ", $sink),
+            modules: modules(From::$from, Kind::$to),
+            ..Claim::observing(
+                concat!("pairs: ", $source, " to ", $sink),
+                row::<{ From::$from as usize }, { Kind::$to as usize }>,
+            )
+        },)*]
+    };
+}
+rows!(
+    [
+        File "regular file",
+        Memfd "memfd",
+        BlockDevice "block device",
+        Pipe "pipe",
+        Tcp "TCP socket",
+        Unix "AF_UNIX socket",
+        Memory "memory",
+    ]
+    [
+        TcpSocket "TCP socket",
+        TlsSender "TLS socket",
+        UnixStream "AF_UNIX socket",
+        VsockSocket "vsock socket",
+        UdpSocket "UDP socket",
+        PipeWrite "pipe",
+        RegularFile "regular file",
+        AppendFile "O_APPEND file",
+        Terminal "terminal",
+        DevNull "/dev/null",
+    ]
+);
+
+/// The modules that a pair needs, unless they are built in.
+const fn modules(from: From, to: Kind) -> &'static [&'static str] {
+    match (from, to) {
+        (From::BlockDevice, Kind::TlsSender) => &["loop", "tls", "gcm", "ctr", "ghash_generic", "aes_generic"],
+        (From::BlockDevice, Kind::VsockSocket) => &["loop", "vsock_loopback"],
+        (From::BlockDevice, _) => &["loop"],
+        (_, Kind::TlsSender) => KTLS_MODULES,
+        (_, Kind::VsockSocket) => &["vsock_loopback"],
+        _ => &[],
+    }
+}
+
+/// The row of the source and the sink with these indexes.
+fn row<const FROM: usize, const TO: usize>(lab: &Lab) -> Result<Observation, Stop> {
+    ignore_sigpipe()?;
+    let mut seen = Observation::new();
+    for route in Route::ALL {
+        seen.push(route.name(), cell(lab, SOURCES[FROM], crate::lab::fds::ALL[TO], *route)?);
+    }
+    Ok(seen)
+}
+
+fn cell(lab: &Lab, from: From, to: Kind, route: Route) -> Result<Value, Stop> {
+    let value = sent(lab, from, to, route, true)?;
+    let is_lost = matches!(&value, Value::Text(words) if words.ends_with(", and 0 came"));
+    // A datagram whose bytes differ from its checksum is not delivered.
+    if is_lost && sent(lab, from, to, route, false)? == Value::Text("copied".into()) {
+        return Ok(Value::Text("lost if changed".into()));
+    }
+    Ok(value)
+}
+
+/// Sends from a new source to a new sink, may change the source, and looks at what arrived.
+fn sent(lab: &Lab, from: From, to: Kind, route: Route, is_changed: bool) -> Result<Value, Stop> {
+    let source = Source::open(lab, from)?;
+    let has_route = match from {
+        From::Memory => matches!(route, Route::ReadWrite { .. } | Route::Vmsplice { .. } | Route::MsgZerocopy { .. }),
+        _ => true,
+    };
+    if !has_route {
+        return Ok(Value::Text("-".into()));
+    }
+    let (sink, far) = Descriptor::open(lab, to)?.into_ends();
+    let start = aside(|| if to == Kind::AppendFile { io::status(&sink).map(|it| it.st_size) } else { Ok(0) });
+    let start = start.setup("fstat")?;
+    // What a terminal holds for a reader who does not read.
+    let length = if to == Kind::Terminal { 1024 } else { LENGTH };
+
+    let work = Arc::new(Work { source: source.bytes, sink, length, at: Mutex::new(("", 0)) });
+    let answer = attempt(last_call(route), {
+        let work = Arc::clone(&work);
+        move || work.carry(route)
+    })?;
+    let (step, moved) = *work.at.lock().expect("nobody panics with it");
+    let words = match answer {
+        Answer::Returned(Ok(_)) if moved == length => {
+            if is_changed {
+                source.backing.change()?;
+            }
+            let far = far.as_ref().unwrap_or(&work.sink);
+            return aside(|| match to {
+                Kind::UdpSocket => datagrams(&work.sink, far, length),
+                _ => arrived(far, to, start, length),
+            });
+        }
+        Answer::Returned(Ok(_)) => format!("{moved} of {length}"),
+        Answer::Sleeps if moved == 0 => "sleeps".to_owned(),
+        Answer::Sleeps => format!("sleeps after {moved}"),
+        Answer::Returned(Err(errno)) if moved == 0 && step == route.name() => {
+            return Ok(Value::Errno(errno.into_raw()));
+        }
+        Answer::Returned(Err(errno)) if moved == 0 => format!("{step}: {}", errno_name(errno.into_raw())),
+        Answer::Returned(Err(errno)) => format!("{step}: {} after {moved}", errno_name(errno.into_raw())),
+    };
+    Ok(Value::Text(words.into()))
+}
+
+/// The call of a route that may wait for the sink.
+const fn last_call(route: Route) -> Sysno {
+    match route {
+        Route::ReadWrite { .. } | Route::MmapWrite { .. } => Sysno::write,
+        Route::Sendfile => Sysno::sendfile,
+        Route::Splice { .. } | Route::Vmsplice { .. } => Sysno::splice,
+        Route::MsgZerocopy { .. } => Sysno::sendto,
+        Route::CopyFileRange => Sysno::copy_file_range,
+    }
+}
+
+/// What arrived, in a word. A device keeps nothing: the number of bytes that it took.
+fn arrived(far: &OwnedFd, to: Kind, start: i64, length: usize) -> Result<Value, Stop> {
+    let mut bytes = vec![0; length];
+    let came = match to {
+        Kind::DevNull => return Ok(Value::Returned(length as u64)),
+        Kind::RegularFile | Kind::AppendFile => {
+            io::pread_full(far, &mut bytes, start.cast_unsigned()).setup("read the sink")?
+        }
+        // FIONREAD counts something else there, or is missing on some kernels.
+        Kind::TlsSender | Kind::VsockSocket => io::read_full(far, &mut bytes).setup("receive")?,
+        _ => {
+            sockets::wait_for_arrival(far, length)?;
+            io::read_full(far, &mut bytes).setup("receive")?
+        }
+    };
+    word(&bytes[..came], length).map(|word| Value::Text(word.into()))
+}
+
+fn word(bytes: &[u8], length: usize) -> Result<String, Stop> {
+    if bytes.len() == length {
+        Ok(Sharing::of(bytes)?.to_string())
+    } else {
+        Ok(format!("{length}, and {} came", bytes.len()))
+    }
+}
+
+/// What arrived over UDP. A last byte is sent after it: it comes in a datagram of its own, or in one that waited for more.
+fn datagrams(near: &OwnedFd, far: &OwnedFd, length: usize) -> Result<Value, Stop> {
+    const LAST: u8 = b'.';
+    io::write_all(near, &[LAST]).setup("send a last byte")?;
+    let mut bytes = Vec::new();
+    let mut whole = 0;
+    let mut buffer = vec![0; 64 << 10];
+    let is_complete = loop {
+        sockets::wait_for_arrival(far, 1)?;
+        let count = io::read(far, &mut buffer).setup("receive")?;
+        match buffer[..count].split_last() {
+            Some((&LAST, before)) => {
+                bytes.extend(before);
+                break before.is_empty();
+            }
+            _ => bytes.extend(&buffer[..count]),
+        }
+        whole += 1;
+    };
+    let word = word(&bytes, length)?;
+    Ok(Value::Text(match (is_complete, whole) {
+        (true, 0 | 1) => word.into(),
+        (true, _) => format!("{word}, {whole} datagrams").into(),
+        (false, 0) => format!("{word}, corked").into(),
+        (false, _) => format!("{word}, corked after {whole} datagrams").into(),
+    }))
+}
+
+/// A source of [`LENGTH`] bytes.
+struct Source {
+    bytes: Bytes,
+    backing: Backing,
+    /// The sender's end of a pipe or socket.
+    _far: Option<OwnedFd>,
+}
+
+/// What a route is given.
+enum Bytes {
+    Fd(OwnedFd),
+    /// Memory that is never freed.
+    Memory(&'static Memory),
+}
+
+/// What is changed afterwards.
+enum Backing {
+    File(File),
+    Memory(&'static Memory),
+}
+
+/// Pages that the kernel may hold after the call. They are read and written through the pointer only.
+struct Memory(*mut u8);
+
+// SAFETY: the pages live as long as the process, and one thread at a time uses them: the one that sends, and then the one that
+// changes them. A thread that sleeps in a call is left alone, and the pages then stay as they are.
+unsafe impl Sync for Memory {}
+
+impl Source {
+    fn open(lab: &Lab, from: From) -> Result<Self, Stop> {
+        aside(|| Self::make(lab, from))
+    }
+
+    fn make(lab: &Lab, from: From) -> Result<Self, Stop> {
+        let of_file = |file: File| {
+            let backing = Backing::File(file.try_clone().setup("dup")?);
+            Ok(Self { bytes: Bytes::Fd(file.into()), backing, _far: None })
+        };
+        // The pages of a memfd, in a pipe or a socket.
+        let through = |near: OwnedFd, far: OwnedFd, given: &dyn Fn(&File, &OwnedFd) -> Result<usize, Errno>| {
+            let file = memfd_with_content()?;
+            io::all_done(LENGTH, |_| given(&file, &far)).setup("fill the source")?;
+            sockets::wait_for_arrival(&near, LENGTH)?;
+            Ok(Self { bytes: Bytes::Fd(near), backing: Backing::File(file), _far: Some(far) })
+        };
+        let sent = |file: &File, far: &OwnedFd| sendfile(far, file, None, LENGTH);
+        match from {
+            From::File => of_file(lab.file(&[OLD; LENGTH])?),
+            From::Memfd => of_file(memfd_with_content()?),
+            From::BlockDevice => {
+                let (device, _) = Descriptor::open(lab, Kind::BlockDevice)?.into_ends();
+                of_file(device.into())
+            }
+            From::Pipe => {
+                let (read, write) = std::io::pipe().setup("pipe")?;
+                through(read.into(), write.into(), &|file, pipe| {
+                    splice(file, None, pipe, None, LENGTH, SpliceFlags::empty())
+                })
+            }
+            From::Tcp => {
+                let (near, far) = sockets::tcp()?;
+                through(near.into(), far.into(), &sent)
+            }
+            From::Unix => {
+                let (near, far) = UnixStream::pair().setup("socketpair")?;
+                through(near.into(), far.into(), &sent)
+            }
+            From::Memory => {
+                let memory: &'static mut _ = Box::leak(Box::new(alias::memory(LENGTH)?));
+                let memory: &'static Memory = Box::leak(Box::new(Memory(memory.as_mut_ptr())));
+                Ok(Self { bytes: Bytes::Memory(memory), backing: Backing::Memory(memory), _far: None })
+            }
+        }
+    }
+}
+
+fn memfd_with_content() -> Result<File, Stop> {
+    let file = File::from(memfd()?);
+    io::pwrite_all(&file, &[OLD; LENGTH], 0).setup("write a memfd")?;
+    Ok(file)
+}
+
+impl Backing {
+    /// Changes every byte.
+    fn change(&self) -> Result<(), Stop> {
+        match self {
+            Self::File(file) => alias::change(file),
+            Self::Memory(memory) => {
+                // SAFETY: LENGTH bytes that live as long as the process. The thread that sent them has ended.
+                unsafe { memory.0.write_bytes(NEW, LENGTH) };
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a thread that may sleep works with.
+struct Work {
+    source: Bytes,
+    sink: OwnedFd,
+    length: usize,
+    /// The step that was begun last, and the bytes that the sink has taken.
+    at: Mutex<(&'static str, usize)>,
+}
+
+impl Work {
+    /// Sends until the sink has all or a call fails or moves nothing.
+    fn carry(&self, route: Route) -> Result<usize, Errno> {
+        let sink = self.sink.as_fd();
+        let none = SpliceFlags::empty();
+        match (route, &self.source) {
+            (Route::ReadWrite { .. }, Bytes::Memory(memory)) => {
+                self.each(|left| self.write("write", memory.0.wrapping_add(self.length - left), left))
+            }
+            (Route::ReadWrite { .. }, Bytes::Fd(source)) => {
+                let mut buffer = vec![0; self.length];
+                let mut filled = 0;
+                self.each(|left| {
+                    if filled == 0 {
+                        filled = self.step("read", || io::read(source, &mut buffer[..left]))?;
+                    }
+                    let taken = self.step("write", || io::write(&sink, &buffer[buffer.len() - filled..]));
+                    filled -= *taken.as_ref().unwrap_or(&0);
+                    taken
+                })
+            }
+            (Route::MmapWrite { .. }, Bytes::Fd(source)) => {
+                let mapping = self.step("mmap", || map_file(source, self.length))?;
+                self.each(|left| self.write("write", mapping.as_ptr().wrapping_add(self.length - left), left))
+            }
+            (Route::Sendfile, Bytes::Fd(source)) => {
+                self.each(|left| self.step("sendfile", || sendfile(sink, source, None, left)))
+            }
+            (Route::CopyFileRange, Bytes::Fd(source)) => {
+                self.each(|left| self.step("copy-file-range", || io::copy_file_range(source, &sink, left)))
+            }
+            (Route::Splice { .. }, Bytes::Fd(source)) if is_pipe(source.as_fd())? || is_pipe(sink)? => {
+                self.each(|left| self.step("splice", || splice(source, None, sink, None, left, none)))
+            }
+            (Route::Splice { .. }, Bytes::Fd(source)) => {
+                self.through_a_pipe(|pipe, left| {
+                    self.step("splice in", || splice(source, None, pipe, None, left, none))
+                })
+            }
+            (Route::Vmsplice { .. }, source) => {
+                let mapped;
+                let start = match source {
+                    Bytes::Memory(memory) => memory.0.cast_const(),
+                    Bytes::Fd(source) => {
+                        mapped = self.step("mmap", || map_file(source, self.length))?;
+                        mapped.as_ptr()
+                    }
+                };
+                let into = |pipe: BorrowedFd<'_>, left| {
+                    let part = [IoVec::from_raw(start.wrapping_add(self.length - left), left)];
+                    // SAFETY: pages of a file, or memory that is never freed: changes of it are what is looked for.
+                    self.step("vmsplice", || unsafe { vmsplice_to_pipe(pipe, &part, none) })
+                };
+                if is_pipe(sink)? { self.each(|left| into(sink, left)) } else { self.through_a_pipe(into) }
+            }
+            (Route::MsgZerocopy { .. }, source) => {
+                let mapped;
+                let start = match source {
+                    Bytes::Memory(memory) => memory.0.cast_const(),
+                    Bytes::Fd(source) => {
+                        mapped = self.step("mmap", || map_file(source, self.length))?;
+                        mapped.as_ptr()
+                    }
+                };
+                let enabled = self.step("setsockopt", || enable(sink))?;
+                self.each(|left| {
+                    // SAFETY: so many bytes are left there. Nothing changes them before the call has returned.
+                    let part = unsafe { std::slice::from_raw_parts(start.wrapping_add(self.length - left), left) };
+                    // SAFETY: pages of a file, or memory that is never freed: changes of it are what is looked for.
+                    self.step("send", || unsafe { send_zerocopy(enabled, part, SendFlags::NOSIGNAL) })
+                })
+            }
+            (_, Bytes::Memory(_)) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Notes the step, and makes it.
+    fn step<T>(&self, name: &'static str, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        self.at.lock().expect("nobody panics with it").0 = name;
+        call()
+    }
+
+    fn write(&self, name: &'static str, start: *const u8, length: usize) -> Result<usize, Errno> {
+        // SAFETY: so many bytes are there, in a mapping or in memory that lives as long as the process, and no reference to them exists.
+        self.step(name, || unsafe { io::write_from(&self.sink, start, length) })
+    }
+
+    /// Repeats what gives bytes to the sink, with how many are left, until it has all or takes none.
+    fn each(&self, mut give: impl FnMut(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
+        let mut moved = 0;
+        while moved < self.length {
+            let count = give(self.length - moved)?;
+            if count == 0 {
+                break;
+            }
+            moved += count;
+            self.at.lock().expect("nobody panics with it").1 = moved;
+        }
+        Ok(moved)
+    }
+
+    /// The same over a pipe, which `fill` fills whenever it is empty.
+    fn through_a_pipe(&self, fill: impl Fn(BorrowedFd<'_>, usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
+        let (read, write) = std::io::pipe().map_err(|error| Errno::new(error.raw_os_error().unwrap_or(0)))?;
+        let mut queued = 0;
+        self.each(|left| {
+            if queued == 0 {
+                queued = fill(write.as_fd(), left)?;
+            }
+            let none = SpliceFlags::empty();
+            let taken = self.step("splice out", || splice(&read, None, &self.sink, None, queued, none));
+            queued -= *taken.as_ref().unwrap_or(&0);
+            taken
+        })
+    }
+}
+
+fn is_pipe(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(io::status(&fd)?.st_mode & libc::S_IFMT == libc::S_IFIFO)
+}
