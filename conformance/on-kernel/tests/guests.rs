@@ -44,7 +44,10 @@ fn main() {
         ),
         trial("kept.no-parent.boots-once", no_parent),
         trial("kept.orphans-are-waited-for", orphans),
-        trial("kept.files-brought-for-one.another-runs-them", brought_again),
+        trial(
+            "kept.files-brought-for-one.another-runs-them",
+            brought_again,
+        ),
         trial("output.held-open-by-a-process-left-behind", held_open),
         trial("output.reader-has-gone", reader_gone),
         trial("console.not-a-pipe-and-not-the-kernel", bad_console),
@@ -225,9 +228,13 @@ fn changed_file() -> Test {
 fn brought_again() -> Test {
     let cat = on_path("cat")?;
     let options = ["--with", &cat];
-    let script = "i=0; while [ $i -lt 200 ]; do cat /dev/null || exit 1; i=$((i+1)); done; echo all";
+    let script =
+        "i=0; while [ $i -lt 200 ]; do cat /dev/null || exit 1; i=$((i+1)); done; echo all";
     let mut command = or_ignored!(kept(&options, &["sh", "-c", script]));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     for _ in 0..12 {
         let output = or_ignored!(kept(&options, &["cat", "/dev/null"])).output()?;
         prints(&output, "")?;

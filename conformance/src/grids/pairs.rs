@@ -22,6 +22,7 @@ use crate::lab::sockets::{self, KTLS_MODULES};
 use crate::lab::{Lab, io, map_file};
 use crate::routes::Route;
 use crate::verdict::{Observation, Setup, Stop, Value, errno_name};
+use nocopy_mmap::Mapping;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
@@ -46,7 +47,7 @@ pub const PAIRS: Grid = Grid {
 
 /// A kind of source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum Origin {
     File,
     Memfd,
     BlockDevice,
@@ -57,8 +58,8 @@ enum From {
 }
 
 /// The sources by the index of their rows.
-const SOURCES: [From; 7] =
-    [From::File, From::Memfd, From::BlockDevice, From::Pipe, From::Tcp, From::Unix, From::Memory];
+const SOURCES: [Origin; 7] =
+    [Origin::File, Origin::Memfd, Origin::BlockDevice, Origin::Pipe, Origin::Tcp, Origin::Unix, Origin::Memory];
 
 macro_rules! rows {
     ([$($from:ident $source:literal,)*] $sinks:tt) => {
@@ -68,10 +69,10 @@ macro_rules! rows {
     (@ $from:ident $source:literal [$($to:ident $sink:literal,)*]) => {
         [$(Claim {
             statement: concat!($source, " to ", $sink),
-            modules: modules(From::$from, Kind::$to),
+            modules: modules(Origin::$from, Kind::$to),
             ..Claim::observing(
                 concat!("pairs: ", $source, " to ", $sink),
-                row::<{ From::$from as usize }, { Kind::$to as usize }>,
+                row::<{ Origin::$from as usize }, { Kind::$to as usize }>,
             )
         },)*]
     };
@@ -101,11 +102,11 @@ rows!(
 );
 
 /// The modules that a pair needs, unless they are built in.
-const fn modules(from: From, to: Kind) -> &'static [&'static str] {
+const fn modules(from: Origin, to: Kind) -> &'static [&'static str] {
     match (from, to) {
-        (From::BlockDevice, Kind::TlsSender) => &["loop", "tls", "gcm", "ctr", "ghash_generic", "aes_generic"],
-        (From::BlockDevice, Kind::VsockSocket) => &["loop", "vsock_loopback"],
-        (From::BlockDevice, _) => &["loop"],
+        (Origin::BlockDevice, Kind::TlsSender) => &["loop", "tls", "gcm", "ctr", "ghash_generic", "aes_generic"],
+        (Origin::BlockDevice, Kind::VsockSocket) => &["loop", "vsock_loopback"],
+        (Origin::BlockDevice, _) => &["loop"],
         (_, Kind::TlsSender) => KTLS_MODULES,
         (_, Kind::VsockSocket) => &["vsock_loopback"],
         _ => &[],
@@ -122,7 +123,7 @@ fn row<const FROM: usize, const TO: usize>(lab: &Lab) -> Result<Observation, Sto
     Ok(seen)
 }
 
-fn cell(lab: &Lab, from: From, to: Kind, route: Route) -> Result<Value, Stop> {
+fn cell(lab: &Lab, from: Origin, to: Kind, route: Route) -> Result<Value, Stop> {
     let value = sent(lab, from, to, route, true)?;
     let is_lost = matches!(&value, Value::Text(words) if words.ends_with(", and 0 came"));
     // A datagram whose bytes differ from its checksum is not delivered.
@@ -133,10 +134,10 @@ fn cell(lab: &Lab, from: From, to: Kind, route: Route) -> Result<Value, Stop> {
 }
 
 /// Sends from a new source to a new sink, may change the source, and looks at what arrived.
-fn sent(lab: &Lab, from: From, to: Kind, route: Route, is_changed: bool) -> Result<Value, Stop> {
+fn sent(lab: &Lab, from: Origin, to: Kind, route: Route, is_changed: bool) -> Result<Value, Stop> {
     let source = Source::open(lab, from)?;
     let has_route = match from {
-        From::Memory => matches!(route, Route::ReadWrite { .. } | Route::Vmsplice { .. } | Route::MsgZerocopy { .. }),
+        Origin::Memory => matches!(route, Route::ReadWrite { .. } | Route::Vmsplice { .. } | Route::MsgZerocopy { .. }),
         _ => true,
     };
     if !has_route {
@@ -174,7 +175,7 @@ fn sent(lab: &Lab, from: From, to: Kind, route: Route, is_changed: bool) -> Resu
         Answer::Returned(Err(errno)) if moved == 0 => format!("{step}: {}", errno_name(errno.into_raw())),
         Answer::Returned(Err(errno)) => format!("{step}: {} after {moved}", errno_name(errno.into_raw())),
     };
-    Ok(Value::Text(words.into()))
+    Ok(Value::Text(words))
 }
 
 /// The call of a route that may wait for the sink.
@@ -203,7 +204,7 @@ fn arrived(far: &OwnedFd, to: Kind, start: i64, length: usize) -> Result<Value, 
             io::read_full(far, &mut bytes).setup("receive")?
         }
     };
-    word(&bytes[..came], length).map(|word| Value::Text(word.into()))
+    word(&bytes[..came], length).map(Value::Text)
 }
 
 fn word(bytes: &[u8], length: usize) -> Result<String, Stop> {
@@ -235,10 +236,10 @@ fn datagrams(near: &OwnedFd, far: &OwnedFd, length: usize) -> Result<Value, Stop
     };
     let word = word(&bytes, length)?;
     Ok(Value::Text(match (is_complete, whole) {
-        (true, 0 | 1) => word.into(),
-        (true, _) => format!("{word}, {whole} datagrams").into(),
-        (false, 0) => format!("{word}, corked").into(),
-        (false, _) => format!("{word}, corked after {whole} datagrams").into(),
+        (true, 0 | 1) => word,
+        (true, _) => format!("{word}, {whole} datagrams"),
+        (false, 0) => format!("{word}, corked"),
+        (false, _) => format!("{word}, corked after {whole} datagrams"),
     }))
 }
 
@@ -271,11 +272,11 @@ struct Memory(*mut u8);
 unsafe impl Sync for Memory {}
 
 impl Source {
-    fn open(lab: &Lab, from: From) -> Result<Self, Stop> {
+    fn open(lab: &Lab, from: Origin) -> Result<Self, Stop> {
         aside(|| Self::make(lab, from))
     }
 
-    fn make(lab: &Lab, from: From) -> Result<Self, Stop> {
+    fn make(lab: &Lab, from: Origin) -> Result<Self, Stop> {
         let of_file = |file: File| {
             let backing = Backing::File(file.try_clone().setup("dup")?);
             Ok(Self { bytes: Bytes::Fd(file.into()), backing, _far: None })
@@ -289,27 +290,27 @@ impl Source {
         };
         let sent = |file: &File, far: &OwnedFd| sendfile(far, file, None, LENGTH);
         match from {
-            From::File => of_file(lab.file(&[OLD; LENGTH])?),
-            From::Memfd => of_file(memfd_with_content()?),
-            From::BlockDevice => {
+            Origin::File => of_file(lab.file(&[OLD; LENGTH])?),
+            Origin::Memfd => of_file(memfd_with_content()?),
+            Origin::BlockDevice => {
                 let (device, _) = Descriptor::open(lab, Kind::BlockDevice)?.into_ends();
                 of_file(device.into())
             }
-            From::Pipe => {
+            Origin::Pipe => {
                 let (read, write) = std::io::pipe().setup("pipe")?;
                 through(read.into(), write.into(), &|file, pipe| {
                     splice(file, None, pipe, None, LENGTH, SpliceFlags::empty())
                 })
             }
-            From::Tcp => {
+            Origin::Tcp => {
                 let (near, far) = sockets::tcp()?;
                 through(near.into(), far.into(), &sent)
             }
-            From::Unix => {
+            Origin::Unix => {
                 let (near, far) = UnixStream::pair().setup("socketpair")?;
                 through(near.into(), far.into(), &sent)
             }
-            From::Memory => {
+            Origin::Memory => {
                 let memory: &'static mut _ = Box::leak(Box::new(alias::memory(LENGTH)?));
                 let memory: &'static Memory = Box::leak(Box::new(Memory(memory.as_mut_ptr())));
                 Ok(Self { bytes: Bytes::Memory(memory), backing: Backing::Memory(memory), _far: None })
@@ -368,9 +369,9 @@ impl Work {
                     taken
                 })
             }
-            (Route::MmapWrite { .. }, Bytes::Fd(source)) => {
-                let mapping = self.step("mmap", || map_file(source, self.length))?;
-                self.each(|left| self.write("write", mapping.as_ptr().wrapping_add(self.length - left), left))
+            (Route::MmapWrite { .. }, Bytes::Fd(_)) => {
+                let (start, _mapping) = self.memory()?;
+                self.each(|left| self.write("write", start.wrapping_add(self.length - left), left))
             }
             (Route::Sendfile, Bytes::Fd(source)) => {
                 self.each(|left| self.step("sendfile", || sendfile(sink, source, None, left)))
@@ -381,20 +382,10 @@ impl Work {
             (Route::Splice { .. }, Bytes::Fd(source)) if is_pipe(source.as_fd())? || is_pipe(sink)? => {
                 self.each(|left| self.step("splice", || splice(source, None, sink, None, left, none)))
             }
-            (Route::Splice { .. }, Bytes::Fd(source)) => {
-                self.through_a_pipe(|pipe, left| {
-                    self.step("splice in", || splice(source, None, pipe, None, left, none))
-                })
-            }
-            (Route::Vmsplice { .. }, source) => {
-                let mapped;
-                let start = match source {
-                    Bytes::Memory(memory) => memory.0.cast_const(),
-                    Bytes::Fd(source) => {
-                        mapped = self.step("mmap", || map_file(source, self.length))?;
-                        mapped.as_ptr()
-                    }
-                };
+            (Route::Splice { .. }, Bytes::Fd(source)) => self
+                .through_a_pipe(|pipe, left| self.step("splice in", || splice(source, None, pipe, None, left, none))),
+            (Route::Vmsplice { .. }, _) => {
+                let (start, _mapping) = self.memory()?;
                 let into = |pipe: BorrowedFd<'_>, left| {
                     let part = [IoVec::from_raw(start.wrapping_add(self.length - left), left)];
                     // SAFETY: pages of a file, or memory that is never freed: changes of it are what is looked for.
@@ -402,15 +393,8 @@ impl Work {
                 };
                 if is_pipe(sink)? { self.each(|left| into(sink, left)) } else { self.through_a_pipe(into) }
             }
-            (Route::MsgZerocopy { .. }, source) => {
-                let mapped;
-                let start = match source {
-                    Bytes::Memory(memory) => memory.0.cast_const(),
-                    Bytes::Fd(source) => {
-                        mapped = self.step("mmap", || map_file(source, self.length))?;
-                        mapped.as_ptr()
-                    }
-                };
+            (Route::MsgZerocopy { .. }, _) => {
+                let (start, _mapping) = self.memory()?;
                 let enabled = self.step("setsockopt", || enable(sink))?;
                 self.each(|left| {
                     // SAFETY: so many bytes are left there. Nothing changes them before the call has returned.
@@ -420,6 +404,17 @@ impl Work {
                 })
             }
             (_, Bytes::Memory(_)) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// The source's bytes in memory: its own, or a mapping, which is to be kept until they are sent.
+    fn memory(&self) -> Result<(*const u8, Option<Mapping>), Errno> {
+        match &self.source {
+            Bytes::Memory(memory) => Ok((memory.0.cast_const(), None)),
+            Bytes::Fd(source) => {
+                let mapping = self.step("mmap", || map_file(source, self.length))?;
+                Ok((mapping.as_ptr(), Some(mapping)))
+            }
         }
     }
 

@@ -6,11 +6,12 @@
 use crate::interpose::lie::Lie;
 use crate::interpose::record::aside;
 use crate::lab::sinks::{Kind, Sink};
-use crate::lab::{Lab, io};
+use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Setup, Stop};
 use nocopy_mmap::PrivateAnonymous;
 use std::fmt;
 use std::fs::File;
+use std::net::UdpSocket;
 use syscalls::{Errno, Sysno};
 
 /// The length of the source: four pages, which fit into every sink's queue.
@@ -101,6 +102,34 @@ pub fn after_sending(
     sink.settle(LENGTH)?;
     change(&file)?;
     Sharing::of(&sink.take(LENGTH)?)
+}
+
+/// The same over UDP. A datagram that differs from its checksum is not delivered, so the last two bytes keep the sum as it was.
+pub fn after_datagram(lab: &Lab, send: impl FnOnce(&File, &UdpSocket) -> Result<u64, Stop>) -> Result<Sharing, Stop> {
+    const BODY: usize = LENGTH - 2;
+    // The checksum adds words of 16 bits modulo 2^16 - 1.
+    const RESTORING: usize = (OLD - NEW) as usize * 0x101 * (BODY / 2) % 0xffff;
+    let content = |byte: u8, last: usize| {
+        let last = u16::try_from(last).expect("less than the modulus");
+        [&[byte; BODY][..], &last.to_be_bytes()].concat()
+    };
+    let file = lab.file(&content(OLD, 0))?;
+    let (near, far) = aside(sockets::udp)?;
+    all_sent(send(&file, &near)?)?;
+    let changed = content(NEW, RESTORING);
+    let mut bytes = vec![0; LENGTH];
+    aside(|| {
+        io::pwrite_all(&file, &changed, 0).setup("change the file")?;
+        io::pread(&file, &mut bytes, 0).setup("read the changed file")
+    })?;
+    if bytes != changed {
+        return Err(Stop::broken("the file did not change"));
+    }
+    let count = io::again(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
+    if count != LENGTH {
+        return Err(Stop::broken(format!("a datagram of {count} bytes")));
+    }
+    Sharing::of(&bytes[..BODY])
 }
 
 /// Calls `step` with the number of bytes sent so far until all are sent. A short count or an interruption does not end the loop.

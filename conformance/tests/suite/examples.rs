@@ -630,7 +630,10 @@ mod host_only {
         for (name, why) in names.iter().zip(["within the limit", "reset"]) {
             let named = |line: &&String| line.starts_with(&format!("{name}: "));
             let line = given_up.iter().find(named).expect("it is told");
-            assert!(line.contains(why) || (why == "reset" && line.contains("Broken pipe")), "{line}");
+            assert!(
+                line.contains(why) || (why == "reset" && line.contains("Broken pipe")),
+                "{line}"
+            );
             assert!(line.ends_with("memory still in flight: 0"), "{line}");
         }
     }

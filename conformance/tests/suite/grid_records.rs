@@ -21,7 +21,9 @@ fn grid(name: &str) -> &'static Grid {
 }
 
 #[rstest]
-fn every_grid_is_recorded_whole_on_every_kernel(#[values("fds", "pairs", "fs", "ledger")] name: &str) {
+fn every_grid_is_recorded_whole_on_every_kernel(
+    #[values("fds", "pairs", "fs", "ledger")] name: &str,
+) {
     let grid = grid(name);
     let records = records::of_grid(grid);
     let kernels: Vec<String> = records.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -344,7 +346,9 @@ mod host_only {
     }
 
     #[rstest]
-    fn three_grids_of_one_kernel_are_the_same(#[values("fds", "pairs", "fs", "ledger")] name: &str) {
+    fn three_grids_of_one_kernel_are_the_same(
+        #[values("fds", "pairs", "fs", "ledger")] name: &str,
+    ) {
         let first = made(name);
         assert_eq!(first.rows.len(), grid(name).row_names().len());
         assert_eq!(first.red(), Vec::<String>::new());

@@ -98,7 +98,8 @@ impl Server {
                 }
             }
             let now = Instant::now();
-            let stalled = |(fd, peer): (&RawFd, &Peer)| (now >= peer.progress + self.patience).then_some(*fd);
+            let stalled =
+                |(fd, peer): (&RawFd, &Peer)| (now >= peer.progress + self.patience).then_some(*fd);
             for fd in self.peers.iter().filter_map(stalled).collect::<Vec<_>>() {
                 self.end(fd, Some(RingError::Stalled));
             }
@@ -202,7 +203,9 @@ impl Peer {
             let reaped = self.ring.reap_all()?;
             while self.ring.finished().is_some() {}
             while self.left > 0 && self.ring.free() > 0 {
-                let len = content.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                let len = content
+                    .len()
+                    .min(usize::try_from(self.left).unwrap_or(usize::MAX));
                 if self.ring.push_part(content.clone(), 0..len).is_err() {
                     unreachable!("there is a free place");
                 }
@@ -254,7 +257,9 @@ impl Epoll {
             u64: fd.cast_unsigned().into(),
         };
         // SAFETY: one `epoll_event`, which the kernel copies during the call.
-        match unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
+        match unsafe {
+            libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event)
+        } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -270,7 +275,9 @@ impl Epoll {
         });
         let room = i32::try_from(MOST).unwrap_or(i32::MAX);
         // SAFETY: as many events as are said are writable; the kernel keeps no pointer.
-        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, milliseconds) };
+        let count = unsafe {
+            libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, milliseconds)
+        };
         match usize::try_from(count) {
             Ok(count) => Ok(events[..count]
                 .iter()

@@ -46,6 +46,13 @@ pub const CLAIMS: &[Claim] = &[
         "From a file to another file, sendfile() copies: a later change of the source does not reach the target.",
         &[MEASURED]
     ),
+    of_copies("sendfile.copies.udp", "From a file to a UDP socket over loopback, sendfile() makes no CPU copy.")
+        .published(&[MEASURED])
+        .except(&[Exception::Of(Sysno::sendfile, What::Shortened, "a datagram goes out as a whole or not at all")])
+        .tried(|lab, see| {
+            see.text(AFTER_CHANGE, alias::after_datagram(lab, sent)?).says(Sharing::Shared);
+            Ok(())
+        }),
     of_copies(
         "sendfile.copies.ktls",
         "From a file to a connection with TLS by software in the kernel, sendfile() copies the data.",

@@ -55,6 +55,21 @@ pub const CLAIMS: &[Claim] = &[
         see.count(format!("bytes of the {FIRST}"), after_it(&near, &far)?.len() as u64);
         Ok(())
     }),
+    about_sendfile(
+        "sendfile.udp.changed-later",
+        "A datagram that sendfile() has sent over loopback arrives, although the file is changed before it is read.",
+    )
+    .published(&[MEASURED])
+    .turned_by(&[refused(libc::EINVAL), lie(What::Shortened)])
+    .tried(|lab, see| {
+        let source = alias::source(lab)?;
+        let (near, far) = aside(sockets::udp)?;
+        see.call("sendfile(UDP socket, file)", sendfile(&near, &source, Some(&mut 0), alias::LENGTH)).is(alias::LENGTH);
+        alias::change(&source)?;
+        let first = after_it(&near, &far)?;
+        see.count(format!("bytes of the {FIRST}"), first.len() as u64).is(alias::LENGTH);
+        Ok(())
+    }),
 ];
 
 const MARK: &[u8] = b"last";

@@ -60,6 +60,23 @@ pub const CLAIMS: &[Claim] = &[
             kernel("mm/filemap.c", "generic_perform_write").denies(),
         ]
     ),
+    about_splice(
+        "splice.copies.udp",
+        "splice() of a file through a pipe to a UDP socket over loopback makes no CPU copy.",
+    )
+    .published(&[MEASURED])
+    .turned_by(alias::SHARING_LIES)
+    .except(&[Exception::Of(Sysno::splice, What::Shortened, "a datagram goes out as a whole or not at all")])
+    .method(
+        "Splices a file, changes it when the datagram has been sent, and looks at what the receiver reads: \
+         new bytes are the file's own pages, old ones were copied.",
+    )
+    .tried(|lab, see| {
+        note_scratch(lab, see)?;
+        let sharing = alias::after_datagram(lab, |file, sink| carry(SPLICE, file, sink, alias::LENGTH))?;
+        see.text(AFTER_CHANGE, sharing).says(Sharing::Shared);
+        Ok(())
+    }),
 ];
 
 fn through_a_pipe(file: &File, sink: &Sink) -> Result<u64, Stop> {
