@@ -574,7 +574,7 @@ mod host_only {
         );
         assert_eq!(said, by_hand);
         let (status, said) = copy(&fifo(directory.path()));
-        assert_eq!(status, Some(1), "{said}");
+        assert_eq!(status, Some(2), "{said}");
         assert!(
             said.ends_with(": the source is a FIFO, not a regular file\n"),
             "{said}"
@@ -784,6 +784,31 @@ mod host_only {
             fs::read(file).expect("the file") == expected,
             "other bytes arrived"
         );
+    }
+
+    /// A file that is there is not touched, whatever else is wrong.
+    #[test]
+    fn receiver_overwrites_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        fs::write(&file, "kept").expect("write");
+        for address in ["bogus", "127.0.0.1:x", "192.0.2.1:0", "127.0.0.1:0"] {
+            let output = Command::new(example("nocopy-tcp-zerocopy-receive", "receiver"))
+                .arg(address)
+                .arg(&file)
+                .output()
+                .expect("the example starts");
+            let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{complaint}");
+            assert_eq!(complaint.lines().count(), 1, "{complaint}");
+            let what = if address == "127.0.0.1:0" {
+                "/file: "
+            } else {
+                address
+            };
+            assert!(complaint.contains(what), "{complaint}");
+        }
+        assert_eq!(fs::read(&file).expect("read"), b"kept");
     }
 
     #[test]

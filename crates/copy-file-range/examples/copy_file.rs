@@ -6,7 +6,7 @@
 //! - no byte is copied twice, and none is left out, when the call changes in the middle: one offset for all of them (`copy_bytes`);
 //! - 0 is not always the end: files of `/proc` give 0 to `copy_file_range` and bytes to `read` (`read_and_write`);
 //! - a source that shrinks is an error, not a shorter copy; of one that grows the copy has the size that was there at first, so
-//!   that a log that is written all the time has an end (`copy_bytes`);
+//!   that a log that is written all the time has an end. One of size 0 is read to its end, as files of `/proc` are (`copy_bytes`);
 //! - opening a FIFO would wait for its writer, without a time limit: `O_NONBLOCK` does not (`open`);
 //! - the target is the old one or the new one at every moment, also after SIGKILL: the copy is made beside it, synced and renamed
 //!   (`copy_file`). After a kill its part remains, as `.NAME.PID.N.part`;
@@ -20,7 +20,7 @@ use nocopy_copy_file_range::{
     CopyFileRangeFlags, Errno, Fallback, MAX_COUNT, copy_file_range, ficlone,
 };
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{env, process};
@@ -57,7 +57,11 @@ fn main() {
                 by_hand,
                 ..
             } = copied;
-            println!("{shared} bytes shared, {in_kernel} copied, {by_hand} read and written");
+            // The copy is made, whether or not somebody hears of it.
+            let _ = writeln!(
+                io::stdout(),
+                "{shared} bytes shared, {in_kernel} copied, {by_hand} read and written"
+            );
             if copied.changed {
                 eprintln!("copy_file: {} was changed meanwhile", source.display());
             }
@@ -65,13 +69,47 @@ fn main() {
         Err(error) => {
             let (source, target) = (source.display(), target.display());
             eprintln!("copy_file: {source} to {target}: {error}");
-            process::exit(1);
+            process::exit(if error.is_of_input { 2 } else { 1 });
         }
     }
 }
 
+/// Why there is no copy.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: io::Error,
+    /// Whether the source or the target is not what can be copied.
+    is_of_input: bool,
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self {
+            error,
+            is_of_input: false,
+        }
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
 /// Makes `target` a copy of `source`, or leaves it as it is.
-pub(crate) fn copy_file(source: &Path, target: &Path) -> io::Result<Copied> {
+pub(crate) fn copy_file(source: &Path, target: &Path) -> Result<Copied, Failed> {
+    let (input, before, part, target) = prepare(source, target).map_err(|error| Failed {
+        error,
+        is_of_input: true,
+    })?;
+    let copied = copy_bytes(&input, &before, &part.file)?;
+    part.replace(&target)?;
+    Ok(copied)
+}
+
+/// Opens the source, and an empty file beside the target.
+fn prepare(source: &Path, target: &Path) -> io::Result<(File, Metadata, Part, PathBuf)> {
     let input = open(source)?;
     let before = input.metadata()?;
     let (target, old) = replaced(target)?;
@@ -81,15 +119,15 @@ pub(crate) fn copy_file(source: &Path, target: &Path) -> io::Result<Copied> {
     {
         return Err(io::Error::other("source and target are the same file"));
     }
-    // A new target gets the mode of the source, less what the umask takes.
-    let part = Part::beside(&target, before.mode() & 0o777)?;
-    if let Some(old) = old {
-        let mode = fs::Permissions::from_mode(old.mode() & 0o777);
-        part.file.set_permissions(mode)?;
+    // A new target gets the mode of the source, less what the umask takes. An old one keeps its own, and nobody who could not read it
+    // can open the part.
+    let mode = old.as_ref().unwrap_or(&before).mode() & 0o777;
+    let part = Part::beside(&target, mode)?;
+    if old.is_some() {
+        part.file
+            .set_permissions(fs::Permissions::from_mode(mode))?;
     }
-    let copied = copy_bytes(&input, &before, &part.file)?;
-    part.replace(&target)?;
-    Ok(copied)
+    Ok((input, before, part, target))
 }
 
 /// Copies into an empty file what is in `input`, whose metadata were `before`.
@@ -254,11 +292,12 @@ impl Part {
 
     /// Gives the copy the target's name, when its bytes are on the disk. At the end the name is, too.
     fn replace(mut self, target: &Path) -> io::Result<()> {
+        let directory = target.parent().filter(|path| *path != Path::new(""));
+        let directory = File::open(directory.unwrap_or(Path::new(".")))?;
         self.file.sync_all()?;
         fs::rename(&self.path, target)?;
         self.is_in_place = true;
-        let directory = target.parent().filter(|path| *path != Path::new(""));
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        directory.sync_all()
     }
 }
 

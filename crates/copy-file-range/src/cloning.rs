@@ -16,7 +16,8 @@ use crate::fd::BorrowedFd;
 /// | `dest` | a regular file that is open for writing, without `O_APPEND` |
 /// | `src` | a regular file of the same file system that is open for reading |
 ///
-/// Bytes of `dest` past the end of `src` stay (measured on btrfs and xfs, Linux 6.18): the destination of a copy is empty. Holes stay
+/// Bytes of `dest` past the end of `src` stay, if `src` ends at a whole block; else the call fails (measured on btrfs and xfs, Linux
+/// 6.18): the destination of a copy is empty. Holes stay
 /// holes. No file position is used or moved.
 ///
 /// The clone is of one moment: writes to `src` come before it or after it. It is not durable until `fsync`.
@@ -28,15 +29,17 @@ use crate::fd::BorrowedFd;
 ///
 /// - `EBADF`: `dest` is not open for writing or has `O_APPEND`; `src` is not open for reading; one is not open (or `O_PATH`). The
 ///   manual also has it for a file system without shared blocks; Linux 7.3 answers `EOPNOTSUPP`
-/// - `EINVAL`: one of them is a pipe, a socket or a device, or the file system cannot share the blocks of these two files
-/// - `EISDIR`: one of them is a directory
+/// - `EFBIG`: `dest` may not have a byte (`RLIMIT_FSIZE`; `SIGXFSZ` comes, too). If it may have some, and too few, it is `EINVAL`
+/// - `EINVAL`: both are pipes, or one is a pipe, a socket or a device of the same file system; both are the same file; `dest` is longer
+///   than a `src` that does not end at a whole block; or the file system cannot share the blocks of these two files
+/// - `EISDIR`: one of them is a directory of the same file system
 /// - `ENOSPC`: no space for what describes shared blocks. XFS answers it in a part of the disk that is nearly full, where a copy
 ///   still has space
 /// - `ENOTTY`: the kernel does not know the call (before Linux 4.5, or it is not Linux)
 /// - `EOPNOTSUPP`: the file system has no shared blocks (ext4, tmpfs)
 /// - `EPERM`: `dest` is immutable
 /// - `ETXTBSY`: one of them is a swap file
-/// - `EXDEV`: they are on two file systems. Linux 7.3 compares file systems and not mounts: two mounts of one file system are no error
+/// - `EXDEV`: they are on two file systems, which is looked at before their kinds: a pipe, a socket, a device of devtmpfs. Linux 7.3 compares file systems and not mounts: two mounts of one file system are no error
 ///
 /// # Kernel
 ///
@@ -66,7 +69,8 @@ pub fn ficlone<'dest, 'src>(
     src: impl Into<BorrowedFd<'src>>,
 ) -> Result<(), Errno> {
     let (dest, src) = (dest.into(), src.into());
-    // SAFETY: no argument is a pointer.
+    // SAFETY: no argument is a pointer. Since Linux 4.5 the kernel takes this request before a driver could read it as another one;
+    // before, the argument is a small number, which is no address of this program.
     unsafe { syscall3(Sysno::ioctl, dest.to_arg(), FICLONE as usize, src.to_arg()) }?;
     Ok(())
 }
@@ -90,7 +94,7 @@ pub fn ficlone<'dest, 'src>(
 ///
 /// Those of [`ficlone()`], and:
 ///
-/// - `EINVAL`: an offset or the length is not a multiple of the block size; the range ends past the end of `src`, or begins there;
+/// - `EINVAL`: an offset or the length is not a multiple of the block size; the range ends past the end of `src`, or begins there with a length;
 ///   the ranges overlap; an offset is above `i64::MAX`, or an offset and the length are together; a last block that is not whole
 ///   would lie in the middle of `dest`; or the range passes `RLIMIT_FSIZE`
 /// - `EFBIG`: `dest_offset` is at `RLIMIT_FSIZE` (with `SIGXFSZ`) or at the largest file that the file system has

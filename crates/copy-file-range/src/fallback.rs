@@ -35,12 +35,13 @@ use syscalls::Errno;
 /// | `EPERM` | `ByOtherMeans` | a filter of system calls refuses it ([golang/go#40893](https://github.com/golang/go/issues/40893), [rust-lang/rust#51266](https://github.com/rust-lang/rust/issues/51266)); or the target is sealed or immutable: `write` decides | `copy-file-range.errors.sealed`, `copy-file-range.errors.immutable` |
 /// | `ETXTBSY` | `ByOtherMeans` | a swap file: as a source it can be read, as a target `write` fails too | the manual |
 /// | `EOVERFLOW` | `ByOtherMeans` | an offset and the length are above `u64::MAX` together. With offsets up to `i64::MAX` and at most [`MAX_COUNT`](crate::MAX_COUNT) bytes it does not occur | `copy-file-range.length.overflow` (its facts), `copy-file-range.offset.negative` |
+/// | `EACCES`, `ENOENT` | `ByOtherMeans` | a security module or a file server may refuse this call alone: `read` and `write` decide | not in the manual |
 /// | `EBADF` | [`ByAppending`](Self::ByAppending) | the target has `O_APPEND`; or a descriptor is not open, or not for this, and then `read` or `write` fails too | `copy-file-range.errors.append`, `copy-file-range.errors.ebadf`, `copy-file-range.errors.not-open` |
 /// | `EISDIR` | [`NotAtAll`](Self::NotAtAll) | a directory | `copy-file-range.errors.kinds`, `copy-file-range.errors.target-kinds` |
 /// | `EFBIG` | `NotAtAll` | the largest file, or `RLIMIT_FSIZE` (and `SIGXFSZ` has come already) | `copy-file-range.errors.efbig`, `copy-file-range.errors.size-limit` |
 /// | `ENOSPC`, `ENOMEM` | `NotAtAll` | no space, no memory | the manual |
 /// | `EIO` | `NotAtAll` | the disk or the server failed. An old kernel (3.10) had it for SMB in general ([golang/go#42334](https://github.com/golang/go/issues/42334)): a program for that may read and write after it | the manual |
-/// | any other | `NotAtAll` | `EACCES`, `EDQUOT`, `EROFS`, `ESTALE`, ... | |
+/// | any other | `NotAtAll` | `EDQUOT`, `EROFS`, `ESTALE`, ... | |
 ///
 /// **`EINVAL` within one file.** If source and target are the same file and the ranges overlap, the errno is `EINVAL` as well (claim
 /// `copy-file-range.same-file.overlap`), and a loop of `read` and `write` from the beginning would read what it has just written. It
@@ -75,6 +76,8 @@ impl Fallback {
             | Errno::EOPNOTSUPP
             | Errno::ENOSYS
             | Errno::EPERM
+            | Errno::EACCES
+            | Errno::ENOENT
             | Errno::ETXTBSY
             | Errno::EOVERFLOW => Self::ByOtherMeans,
             Errno::EBADF => Self::ByAppending,

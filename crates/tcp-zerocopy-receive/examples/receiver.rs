@@ -1,5 +1,5 @@
 //! Receives a TCP stream without copying what can be mapped: `cargo run --example receiver -- LISTEN_ADDRESS:PORT [FILE]` takes one
-//! connection, writes the bytes to FILE, and reports how many of them could not be mapped.
+//! connection, writes the bytes to FILE, which must not exist, and reports how many of them could not be mapped.
 //!
 //! Without an address it starts two senders over loopback: the first sends memory by `MSG_ZEROCOPY`, the second a file by `sendfile`.
 //! The pages of the memory are mapped. A page of a file is
@@ -10,6 +10,8 @@
 //! - what cannot be mapped is read by `recv`, and no more than the hint, so that what follows can be mapped again (`receive`);
 //! - an answer of nothing is not the end: wait by `poll` and ask again. If the answer is nothing again, call `recv`, which goes past an
 //!   urgent byte and reports an end without `EIO` (`receive`);
+//! - MPTCP is not always refused, and loses bytes then (`connection`);
+//! - an urgent byte can come with the tail: a protocol that has one gives no room for a tail;
 //! - the error of the socket is reported once, and may come with bytes (`receive`);
 //! - a peer that stalls: a limit since the last byte, and not for each wait (`wait`);
 //! - the window is gone before the connection is closed, or the peer would not see the close (`connection`);
@@ -21,6 +23,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, process, ptr, thread};
 
@@ -36,20 +39,35 @@ const REST: usize = 256 * 1024;
 const OWN: usize = 16 << 20;
 
 fn main() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
     let done = match &arguments[..] {
         [] => own_senders(),
-        [address] => one_connection(address, None),
-        [address, file] => File::create(file).and_then(|file| one_connection(address, Some(file))),
-        _ => {
-            eprintln!("usage: receiver [LISTEN_ADDRESS:PORT [FILE]]");
-            process::exit(2);
+        [address] => one_connection(&listener(&address.to_string_lossy()), None),
+        [address, file] => {
+            let listener = listener(&address.to_string_lossy());
+            one_connection(&listener, Some(new_file(Path::new(file))))
         }
+        _ => refuse("usage: receiver [LISTEN_ADDRESS:PORT [FILE]]"),
     };
     if let Err(error) = done {
         eprintln!("receiver: {error}");
         process::exit(1);
     }
+}
+
+fn refuse(why: &str) -> ! {
+    eprintln!("{why}");
+    process::exit(2);
+}
+
+fn listener(address: &str) -> TcpListener {
+    listen(address).unwrap_or_else(|error| refuse(&format!("receiver: {address}: {error}")))
+}
+
+/// A file that was not there: nothing is overwritten, and no FIFO is waited for.
+fn new_file(path: &Path) -> File {
+    let file = File::create_new(path);
+    file.unwrap_or_else(|error| refuse(&format!("receiver: {}: {error}", path.display())))
 }
 
 /// Listens, with segments of whole pages: a page that lies in two segments cannot be mapped. The usual segment over loopback has 65483
@@ -69,13 +87,11 @@ fn listen(address: &str) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-fn one_connection(address: &str, file: Option<File>) -> io::Result<()> {
-    let listener = listen(address)?;
-    println!("listening on {}", listener.local_addr()?);
+fn one_connection(listener: &TcpListener, file: Option<File>) -> io::Result<()> {
+    writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
     let (socket, peer) = listener.accept()?;
     let tally = connection(&socket, &mut Target(file))?;
-    println!("{peer}: {tally}");
-    Ok(())
+    writeln!(io::stdout(), "{peer}: {tally}")
 }
 
 /// Receives from one sender after the other.
@@ -90,7 +106,7 @@ fn own_senders() -> io::Result<()> {
         let (socket, _) = listener.accept()?;
         let tally = connection(&socket, &mut Target(None))?;
         sender.join().expect("a sender does not panic")?;
-        println!("{name}: {tally}");
+        writeln!(io::stdout(), "{name}: {tally}")?;
     }
     Ok(())
 }
@@ -155,6 +171,22 @@ impl Target {
 
 /// Receives until the end. The window is dropped here, before the caller can close the socket: it keeps the socket open.
 fn connection(socket: &TcpStream, target: &mut Target) -> io::Result<Tally> {
+    let mut protocol: libc::c_int = 0;
+    let mut size = libc::socklen_t::try_from(size_of_val(&protocol)).expect("4");
+    // SAFETY: room for an int and its size, which the kernel writes during the call.
+    let done = unsafe {
+        let (value, size) = ((&raw mut protocol).cast(), &raw mut size);
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PROTOCOL,
+            value,
+            size,
+        )
+    };
+    if done != 0 || protocol != libc::IPPROTO_TCP {
+        return Err(io::Error::other("the connection is not TCP"));
+    }
     socket.set_nonblocking(true)?;
     let mut window = Window::new(socket, WINDOW)?;
     receive(socket, &mut window, target)

@@ -53,7 +53,7 @@ pub struct TcpZerocopyReceive {
     pub copybuf_len: i32,
     /// In: flags.
     pub flags: ReceiveFlags,
-    /// In and out: where to write control messages, if `SO_TIMESTAMPING` is on. Out: after the last one.
+    /// In and out: where to write control messages, if `SO_TIMESTAMPING`, `SO_TIMESTAMP` or `SO_TIMESTAMPNS` is on. Out: after the last one.
     pub msg_control: u64,
     /// In: how many bytes are there. Out: how many are left.
     pub msg_controllen: u64,

@@ -27,7 +27,8 @@ use crate::fd::BorrowedFd;
 /// | 0 | 0 | 0 | **nothing is queued, or the connection is over**: it was reset, this end has shut down its reading, or there never was one. Only `recv` tells these apart: `EAGAIN`, its error, or 0 |
 ///
 /// A page can be mapped when it is a whole page of the receive queue that the kernel or a driver has allocated alone: not a
-/// part of a page, and no page of a huge page, a file or ordinary memory of a program. Sent by `write` over loopback no page can (claim `zerocopy.recv.loopback`), sent
+/// part of a page, and no page of a huge page, a file or ordinary memory of a program. Sent by `write` over loopback no page can, as
+/// long as the kernel allocates several pages at once for it, which is the default (`net.core.high_order_alloc_disable` 0; claim `zerocopy.recv.loopback`). Sent
 /// with `MSG_ZEROCOPY` every whole page of a segment can (claim `zerocopy.recv.from-zerocopy`). `recv_skip_hint` ends at the next
 /// such page of the same buffer of the queue, or at the end of this buffer. **0 after pages does not mean that
 /// nothing more is queued**: when all that could be whole pages is mapped, the kernel does not look at the rest. Ask again.
@@ -36,6 +37,9 @@ use crate::fd::BorrowedFd;
 /// queued, and then it gets bytes that are before the next page. In between, fewer bytes than a page but more than the buffer, it
 /// is not used. So on 6.1 to 7.3; 5.10 maps first in every case, and copies a part of less than a page too. Bytes of the buffer
 /// after those that are reported can have been written (on 5.10 and 6.1 they were seen to be).
+///
+/// **An urgent byte** (`MSG_OOB`) that lies between pages and the next page is copied with the tail, although `recv` does not return it
+/// in the stream (seen on 5.10 to 7.3). With no copy buffer it is left to `recv`.
 ///
 /// `err` is taken off the socket: a reset that is reported here is not reported by `recv` or `SO_ERROR` again. With
 /// [`SIZE_4_18`](TcpZerocopyReceive::SIZE_4_18) the socket keeps it.
@@ -54,7 +58,11 @@ use crate::fd::BorrowedFd;
 /// - `ENOPROTOOPT`: a kernel before Linux 4.18, or without `CONFIG_MMU`
 /// - `ENOTCONN`: a listening socket (claim `zerocopy.recv.listening`). A socket that was never connected is a success, with
 ///   nothing
-/// - `EOPNOTSUPP`: not a TCP socket: UDP, `AF_UNIX`, MPTCP, raw
+/// - `EOPNOTSUPP`: not a TCP socket: UDP, `AF_UNIX`, raw, MPTCP that listens or is not connected
+///
+/// **A connected MPTCP socket is not always refused, and loses bytes**: if the peer speaks plain TCP, the call goes to the TCP socket
+/// inside, beside what MPTCP has taken from it already. Bytes are missing and out of order, without an error (6.1 to 7.3; claim `zerocopy.recv.mptcp-fallback`). If the program
+/// did not make the socket itself, ask for `SO_PROTOCOL`: it must be `IPPROTO_TCP`.
 ///
 /// # Safety
 ///

@@ -63,7 +63,8 @@ impl Window {
     ///
     /// - `EBADF`: not open
     /// - `EINVAL`: `length` 0
-    /// - `ENODEV`: not a TCP socket: UDP, `AF_UNIX`, MPTCP, a pipe
+    /// - `ENODEV`: a socket that is not TCP (UDP, `AF_UNIX`, MPTCP), or a pipe. **A file that can be mapped is not refused**: a receive
+    ///   then fails with `EINVAL` when there is a page to map; and of hugetlbfs, the drop cannot unmap a part of a huge page
     /// - `ENOMEM`: no such range of addresses, or too many mappings
     ///
     /// # Kernel
@@ -119,8 +120,8 @@ impl Window {
     ///
     /// | argument | unit | |
     /// |---|---|---|
-    /// | `socket` | | the TCP connection to receive from |
-    /// | `tail` | bytes | room for bytes that cannot be mapped. **If all that is queued fits, all is copied and nothing mapped** (on 6.1 to 7.3): room for less than a page is usual. Empty: nothing is copied. What it holds after [`Received::copied`] bytes is not specified |
+    /// | `socket` | | the TCP connection to receive from; not MPTCP, see [the call](getsockopt_tcp_zerocopy_receive()) |
+    /// | `tail` | bytes | room for bytes that cannot be mapped. **If all that is queued fits, all is copied and nothing mapped** (on 6.1 to 7.3): room for less than a page is usual. Empty: nothing is copied. It can get an urgent byte. What it holds after [`Received::copied`] bytes is not specified |
     ///
     /// Then read [`Received::recv_skip_hint`] bytes by `recv`. An answer of nothing at all
     /// ([`Received::is_nothing`]) does not tell an idle connection from one that is over, or from one whose next byte is urgent

@@ -122,6 +122,8 @@ pub const CLAIMS: &[Claim] = &[
         "getsockopt(listening socket)" => ENOTCONN, of_listener()),
     refused!("closed" => "fails with EIO when the peer has closed and no data is queued.", [RECEIVE],
         "getsockopt(socket whose peer has closed)" => EIO, of_closed()),
+    refused!("mptcp-fallback" => "on an MPTCP socket whose peer speaks plain TCP fails with EOPNOTSUPP.", [MEASURED],
+        "getsockopt(MPTCP socket of a TCP connection)" => EOPNOTSUPP, of_fallen_back()),
     taken(
         "zerocopy.recv.structure-length",
         "TCP_ZEROCOPY_RECEIVE with an 80-byte structure ending in zeros succeeds and sets the length to 64.",
@@ -146,12 +148,16 @@ pub const CLAIMS: &[Claim] = &[
     }),
     taken(
         "zerocopy.recv.loopback",
-        "Eight pages sent by write() over TCP loopback cannot be mapped: TCP_ZEROCOPY_RECEIVE reports all in \
-         recv_skip_hint.",
+        "With net.core.high_order_alloc_disable at 0, eight pages sent by write() over TCP loopback cannot be mapped: \
+         TCP_ZEROCOPY_RECEIVE reports all in recv_skip_hint.",
     )
     .published(&[CAN_MAP, kernel("net/core/sock.c", "skb_page_frag_refill").leaves_open()])
     .turned_by(&[Lie::about(Sysno::ioctl, What::Output { argument: 2, value: 0 })])
     .tried(|_lab, see| {
+        const SETTING: &str = "/proc/sys/net/core/high_order_alloc_disable";
+        if aside(|| std::fs::read_to_string(SETTING)).is_ok_and(|value| value.trim() != "0") {
+            return Err(Stop::untestable(Lack::Privilege, format!("{SETTING} is not 0"), "write 0 to it as root"));
+        }
         let (near, _far) = queued(8 * page())?;
         let mapping = map(&near, libc::MAP_SHARED)?;
         let (answer, request) = Request::for_all(&near, mapping)?;
@@ -359,6 +365,15 @@ fn of_closed() -> Asked {
     let mut request = Request::at(map(&near, libc::MAP_SHARED)?)?;
     drop(far);
     io::wait_for(near.as_fd(), libc::POLLIN).setup("poll")?;
+    Ok((request.ask(&near), request))
+}
+
+/// A socket of multipath TCP to a peer that has plain TCP, at a mapping of another socket.
+fn of_fallen_back() -> Asked {
+    let socket = aside(|| sockets::of_protocol(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP))?;
+    let (near, _far) = aside(|| sockets::tcp_from(socket))?;
+    let (plain, _) = sockets::tcp()?;
+    let mut request = Request::at(map(&plain, libc::MAP_SHARED)?)?;
     Ok((request.ask(&near), request))
 }
 
