@@ -217,6 +217,8 @@ fn every_errno_has_its_answer() {
     assert_eq!(copied(Fallback::ByAppending), [libc::EBADF]);
     let mut others = [
         libc::EPERM,
+        libc::ENOENT,
+        libc::EACCES,
         libc::EXDEV,
         libc::EINVAL,
         libc::ETXTBSY,

@@ -28,8 +28,8 @@ use crate::fd::BorrowedFd;
 ///
 /// A page can be mapped when it is a whole page of the receive queue that the kernel or a driver has allocated alone: not a
 /// part of a page, and no page of a huge page, a file or ordinary memory of a program. Sent by `write` over loopback no page can, as
-/// long as the kernel allocates several pages at once for it, which is the default (`net.core.high_order_alloc_disable` 0; claim `zerocopy.recv.loopback`). Sent
-/// with `MSG_ZEROCOPY` every whole page of a segment can (claim `zerocopy.recv.from-zerocopy`). `recv_skip_hint` ends at the next
+/// long as the kernel allocates several pages at once for it, which is the default (`net.core.high_order_alloc_disable` 0; claim
+/// `zerocopy.recv.loopback`). Sent with `MSG_ZEROCOPY` every whole page of a segment can (claim `zerocopy.recv.from-zerocopy`). `recv_skip_hint` ends at the next
 /// such page of the same buffer of the queue, or at the end of this buffer. **0 after pages does not mean that
 /// nothing more is queued**: when all that could be whole pages is mapped, the kernel does not look at the rest. Ask again.
 ///
@@ -61,8 +61,8 @@ use crate::fd::BorrowedFd;
 /// - `EOPNOTSUPP`: not a TCP socket: UDP, `AF_UNIX`, raw, MPTCP that listens or is not connected
 ///
 /// **A connected MPTCP socket is not always refused, and loses bytes**: if the peer speaks plain TCP, the call goes to the TCP socket
-/// inside, beside what MPTCP has taken from it already. Bytes are missing and out of order, without an error (6.1 to 7.3; claim `zerocopy.recv.mptcp-fallback`). If the program
-/// did not make the socket itself, ask for `SO_PROTOCOL`: it must be `IPPROTO_TCP`.
+/// inside, beside what MPTCP has taken from it already. Bytes are missing and out of order, without an error (6.1 to 7.3; claim
+/// `zerocopy.recv.mptcp-fallback`). If the program did not make the socket itself, ask for `SO_PROTOCOL`: it must be `IPPROTO_TCP`.
 ///
 /// # Safety
 ///
