@@ -123,6 +123,7 @@ fn row<const FROM: usize, const TO: usize>(lab: &Lab) -> Result<Observation, Sto
     Ok(seen)
 }
 
+/// What becomes of the bytes of a source whose file or memory is changed after the call.
 fn cell(lab: &Lab, from: Origin, to: Kind, route: Route) -> Result<Value, Stop> {
     let value = sent(lab, from, to, route, true)?;
     let is_lost = matches!(&value, Value::Text(words) if words.ends_with(", and 0 came"));
@@ -157,6 +158,10 @@ fn sent(lab: &Lab, from: Origin, to: Kind, route: Route, is_changed: bool) -> Re
     let (step, moved) = *work.at.lock().expect("nobody panics with it");
     let words = match answer {
         Answer::Returned(Ok(_)) if moved == length => {
+            // A copy that the loopback device makes is made by now.
+            if matches!((route, to), (Route::MsgZerocopy { .. }, Kind::TcpSocket | Kind::UdpSocket)) {
+                aside(|| io::wait_for_error_queue(work.sink.as_fd())).setup("wait for a completion")?;
+            }
             if is_changed {
                 source.backing.change()?;
             }
@@ -359,14 +364,14 @@ impl Work {
             }
             (Route::ReadWrite { .. }, Bytes::Fd(source)) => {
                 let mut buffer = vec![0; self.length];
-                let mut filled = 0;
+                let mut filled = 0..0;
                 self.each(|left| {
-                    if filled == 0 {
-                        filled = self.step("read", || io::read(source, &mut buffer[..left]))?;
+                    if filled.is_empty() {
+                        filled = 0..self.step("read", || io::read(source, &mut buffer[..left]))?;
                     }
-                    let taken = self.step("write", || io::write(&sink, &buffer[buffer.len() - filled..]));
-                    filled -= *taken.as_ref().unwrap_or(&0);
-                    taken
+                    let taken = self.step("write", || io::write(&sink, &buffer[filled.clone()]))?;
+                    filled.start += taken;
+                    Ok(taken)
                 })
             }
             (Route::MmapWrite { .. }, Bytes::Fd(_)) => {
@@ -452,9 +457,9 @@ impl Work {
                 queued = fill(write.as_fd(), left)?;
             }
             let none = SpliceFlags::empty();
-            let taken = self.step("splice out", || splice(&read, None, &self.sink, None, queued, none));
-            queued -= *taken.as_ref().unwrap_or(&0);
-            taken
+            let taken = self.step("splice out", || splice(&read, None, &self.sink, None, queued, none))?;
+            queued -= taken;
+            Ok(taken)
         })
     }
 }

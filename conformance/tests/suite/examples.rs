@@ -852,6 +852,37 @@ mod host_only {
         );
     }
 
+    /// Neither a word that is not UTF-8 nor an output that takes nothing is a reason to panic.
+    #[test]
+    fn they_do_not_panic() {
+        use std::os::unix::ffi::OsStrExt;
+        for (package, name) in [
+            ("nocopy-sendfile", "file_server"),
+            ("nocopy-splice", "tcp_proxy"),
+            ("nocopy-mmap", "mmap_send"),
+            ("nocopy-msg-zerocopy", "bulk_sender"),
+            ("nocopy-msg-zerocopy", "broadcaster"),
+            ("nocopy-msg-zerocopy", "capture"),
+            ("nocopy-copy-file-range", "copy_file"),
+            ("nocopy-tcp-zerocopy-receive", "receiver"),
+        ] {
+            let odd = std::ffi::OsStr::from_bytes(b"\xff");
+            for arguments in [vec![], vec![odd], vec![odd, odd]] {
+                let full = fs::File::options().write(true).open("/dev/full");
+                let child = Command::new(example(package, name))
+                    .args(&arguments)
+                    .stdout(full.expect("/dev/full"))
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .expect("the example starts");
+                let output = ended(child);
+                let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(!complaint.contains("panicked"), "{name}: {complaint}");
+                assert_ne!(output.status.code(), Some(101), "{name}: {complaint}");
+            }
+        }
+    }
+
     /// One line that says how to call it, and exit status 2.
     #[test]
     fn without_arguments_they_say_how_to_call_them() {

@@ -21,13 +21,23 @@ use std::time::Duration;
 use std::{env, process};
 use syscalls::{Sysno, syscall3};
 
+/// Prints a line. Nobody has to hear it.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($words)*));
+    }};
+}
+
 /// A peer that takes nothing for this long is given up.
 const STALL: Duration = Duration::from_secs(10);
 /// The most bytes for one call: what a call has taken before it meets the end of the file may be lost to it.
 const CHUNK: usize = 1 << 16;
 
 fn main() {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args_os()
+        .skip(1)
+        .map(|it| it.to_string_lossy().into_owned());
     let (Some(path), Some(address), None) = (arguments.next(), arguments.next(), arguments.next())
     else {
         eprintln!("usage: mmap_send FILE ADDRESS:PORT");
@@ -42,7 +52,7 @@ fn main() {
         process::exit(2);
     });
     match run(&file, size, &socket) {
-        Ok(calls) => println!("sent {size} bytes in {calls} calls"),
+        Ok(calls) => say!("sent {size} bytes in {calls} calls"),
         Err((sent, error)) => {
             eprintln!("mmap_send: {sent} of {size} bytes went out: {error}");
             process::exit(1);

@@ -12,7 +12,8 @@
 
 use nocopy_msg_zerocopy::{Errno, Ring, RingError, Shutdown};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::convert::Infallible;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -26,8 +27,9 @@ const TURN: usize = 4;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 fn main() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let number = |at: usize, default| match arguments.get(at).map(|it| it.parse()) {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(|it| it.to_string_lossy()).collect();
+    let number = |at: usize, default| match arguments.get(at).map(|it| it.parse::<u32>()) {
         None => default,
         Some(Ok(number)) => number,
         Some(Err(_)) => usage(),
@@ -35,12 +37,18 @@ fn main() {
     let (Some(address), 1..=3) = (arguments.first(), arguments.len()) else {
         usage()
     };
-    let (megabytes, seconds): (u64, u64) = (number(1, 64), number(2, 10));
-    let served = Server::new(address, megabytes, seconds).and_then(|mut server| server.run());
-    if let Err(error) = served {
-        eprintln!("broadcaster: {error}");
-        process::exit(1);
-    }
+    let mut server = Server::new(address, number(1, 64), number(2, 10)).unwrap_or_else(|error| {
+        eprintln!("broadcaster: {address}: {error}");
+        process::exit(2);
+    });
+    let Err(error) = server.run();
+    eprintln!("broadcaster: {error}");
+    process::exit(1);
+}
+
+/// Nobody has to hear it.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn usage() -> ! {
@@ -61,24 +69,24 @@ struct Server {
 }
 
 impl Server {
-    fn new(address: &str, megabytes: u64, seconds: u64) -> io::Result<Self> {
+    fn new(address: &str, megabytes: u32, seconds: u32) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        println!("listening on {}", listener.local_addr()?);
+        say(&format!("listening on {}", listener.local_addr()?));
         let epoll = Epoll::new()?;
         epoll.add(listener.as_raw_fd())?;
         Ok(Self {
             listener,
             epoll,
             content: vec![b'.'; BUFFER_BYTES].into(),
-            bytes: megabytes.saturating_mul(1_000_000),
-            patience: Duration::from_secs(seconds),
+            bytes: u64::from(megabytes) * 1_000_000,
+            patience: Duration::from_secs(seconds.into()),
             peers: BTreeMap::new(),
             ready: VecDeque::new(),
         })
     }
 
-    fn run(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<Infallible> {
         loop {
             self.wait()?;
             // Those that become ready in a turn come after the next look at the sockets.
@@ -165,11 +173,13 @@ impl Server {
         self.ready.retain(|other| *other != fd);
         let (name, bytes) = (peer.name, self.bytes);
         match why {
-            None => println!("{name}: all {bytes} bytes are acknowledged"),
+            None => say(&format!("{name}: all {bytes} bytes are acknowledged")),
             Some(error) => {
                 let aborted = peer.ring.abort();
                 let in_flight = peer.ring.in_flight();
-                println!("{name}: given up: {error}; memory still in flight: {in_flight}");
+                say(&format!(
+                    "{name}: given up: {error}; memory still in flight: {in_flight}"
+                ));
                 if let Err(error) = aborted {
                     eprintln!("broadcaster: {name}: {error}");
                 }

@@ -19,13 +19,24 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
+/// Prints a line. Nobody has to hear it.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($words)*));
+    }};
+}
+
 /// A peer that takes nothing and completes nothing for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 const BUFFERS: usize = 16;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 fn main() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<String> = env::args_os()
+        .skip(1)
+        .map(|it| it.to_string_lossy().into_owned())
+        .collect();
     let (address, megabytes) = match &arguments[..] {
         [] => (None, "64"),
         [address] => (Some(address), "64"),
@@ -59,7 +70,7 @@ fn main() {
     }
     if let Some(receiver) = receiver {
         let total = receiver.join().expect("the receiver does not panic");
-        println!("the receiver has read {total} bytes");
+        say!("the receiver has read {total} bytes");
     }
 }
 
@@ -96,7 +107,7 @@ fn send(socket: TcpStream, total: u64) -> Result<(), Box<dyn std::error::Error>>
     }
     sent?;
     let stats = ring.stats();
-    println!(
+    say!(
         "sent {total} bytes in {} zero-copy sends and {} plain ones; not copied: {} of {}",
         stats.zerocopy_sends,
         stats.plain_sends,

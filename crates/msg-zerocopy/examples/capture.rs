@@ -12,6 +12,16 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::{env, process};
 
+/// Prints a line. Without a reader the rest is of no use.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        if writeln!(std::io::stdout(), $($words)*).is_err() {
+            process::exit(1);
+        }
+    }};
+}
+
 /// Enough for any entry.
 const ROOM: usize = 512;
 
@@ -28,7 +38,10 @@ enum Also {
 }
 
 fn main() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<String> = env::args_os()
+        .skip(1)
+        .map(|it| it.to_string_lossy().into_owned())
+        .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         ["tcp-ipv4"] => tcp("127.0.0.1:0", 1, Also::Nothing, ROOM),
@@ -140,31 +153,31 @@ where
     while let Ok(received) = recv_error_queue(socket, &mut control) {
         assert!(received.flags.contains(MsgFlags::ERRQUEUE));
         let control = &control[..received.control_len];
-        println!("kernel = {:?}", kernel.trim());
-        println!("flags = {:#x}", received.flags.bits());
-        print!("hex = \"");
-        for byte in control {
-            print!("{byte:02x}");
-        }
-        println!("\"");
+        say!("kernel = {:?}", kernel.trim());
+        say!("flags = {:#x}", received.flags.bits());
+        let hex: Vec<String> = control.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex.concat();
+        say!("hex = \"{hex}\"");
         for message in messages(control) {
-            println!("\n[[expect]]");
+            say!("\n[[expect]]");
             match message {
-                Ok(Message::Completion(it)) => println!(
+                Ok(Message::Completion(it)) => say!(
                     "kind = \"completion\"\nlo = {}\nhi = {}\ncopied = {}",
-                    it.lo, it.hi, it.copied
+                    it.lo,
+                    it.hi,
+                    it.copied
                 ),
                 Ok(Message::Other(it)) => {
-                    println!("kind = \"other\"\nlevel = {}\ntype = {}", it.level, it.kind);
-                    println!("data_len = {}", it.data.len());
+                    say!("kind = \"other\"\nlevel = {}\ntype = {}", it.level, it.kind);
+                    say!("data_len = {}", it.data.len());
                     if let Some(error) = it.extended_error() {
-                        println!("errno = {}\norigin = {}", error.errno, error.origin);
+                        say!("errno = {}\norigin = {}", error.errno, error.origin);
                     }
                 }
-                Err(error) => println!("kind = \"malformed\"\nerror = \"{error:?}\""),
+                Err(error) => say!("kind = \"malformed\"\nerror = \"{error:?}\""),
             }
         }
-        println!();
+        say!();
     }
     Ok(())
 }

@@ -24,13 +24,23 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
+/// Prints a line. Nobody has to hear it.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($words)*));
+    }};
+}
+
 /// A client that takes nothing for this long is given up.
 const STALL: Duration = Duration::from_secs(10);
 /// The longest request head that is read.
 const HEAD_BYTES: u64 = 8192;
 
 fn main() {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args_os()
+        .skip(1)
+        .map(|it| it.to_string_lossy().into_owned());
     let (Some(address), Some(root), None) = (arguments.next(), arguments.next(), arguments.next())
     else {
         eprintln!("usage: file_server ADDRESS:PORT DIRECTORY");
@@ -46,7 +56,7 @@ fn main() {
         process::exit(2);
     });
     // The bound address, so that port 0 can be asked for.
-    println!(
+    say!(
         "listening on {}",
         listener
             .local_addr()
@@ -68,8 +78,8 @@ fn main() {
                 .peer_addr()
                 .map_or_else(|_| "?".into(), |peer| peer.to_string());
             match serve(&socket, &root).and_then(|line| linger(&socket).map(|()| line)) {
-                Ok(line) => println!("{peer} {line}"),
-                Err(error) => println!("{peer} gave up: {error}"),
+                Ok(line) => say!("{peer} {line}"),
+                Err(error) => say!("{peer} gave up: {error}"),
             }
         });
     }

@@ -25,6 +25,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, process, thread};
 
+/// Prints a line. Nobody has to hear it.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($words)*));
+    }};
+}
+
 /// A peer that takes nothing for this long is given up.
 const STALL: Duration = Duration::from_secs(30);
 /// A connection on which nothing moves for this long, in either direction, is given up.
@@ -35,7 +43,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 const CHUNK: usize = 1 << 20;
 
 fn main() {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args_os()
+        .skip(1)
+        .map(|it| it.to_string_lossy().into_owned());
     let (Some(listen), Some(target), copy, None) = (
         arguments.next(),
         arguments.next(),
@@ -55,7 +65,7 @@ fn main() {
     let listener = TcpListener::bind(&listen)
         .unwrap_or_else(|error| fail(&format!("tcp_proxy: cannot listen on {listen}: {error}")));
     // The bound address, so that port 0 can be asked for.
-    println!(
+    say!(
         "listening on {}",
         listener
             .local_addr()
@@ -78,8 +88,8 @@ fn main() {
                 .peer_addr()
                 .map_or_else(|_| "?".into(), |peer| peer.to_string());
             match connection(&client, target, copy.as_ref().as_ref()) {
-                Ok((up, down)) => println!("{peer} {up} bytes to the target, {down} back"),
-                Err(error) => println!("{peer} gave up: {error}"),
+                Ok((up, down)) => say!("{peer} {up} bytes to the target, {down} back"),
+                Err(error) => say!("{peer} gave up: {error}"),
             }
         });
     }
