@@ -29,7 +29,7 @@ use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use syscalls::{Errno, Sysno};
 
 /// Every kind of source × every kind of sink, by every route.
@@ -155,7 +155,7 @@ fn sent(lab: &Lab, from: Origin, to: Kind, route: Route, is_changed: bool) -> Re
         let work = Arc::clone(&work);
         move || work.carry(route)
     })?;
-    let (step, moved) = *work.at.lock().expect("nobody panics with it");
+    let (step, moved) = *work.at();
     let words = match answer {
         Answer::Returned(Ok(_)) if moved == length => {
             // A copy that the loopback device makes is made by now.
@@ -360,7 +360,7 @@ impl Work {
         let none = SpliceFlags::empty();
         match (route, &self.source) {
             (Route::ReadWrite { .. }, Bytes::Memory(memory)) => {
-                self.each(|left| self.write("write", memory.0.wrapping_add(self.length - left), left))
+                self.each(|left| self.write(memory.0.wrapping_add(self.length - left), left))
             }
             (Route::ReadWrite { .. }, Bytes::Fd(source)) => {
                 let mut buffer = vec![0; self.length];
@@ -376,7 +376,7 @@ impl Work {
             }
             (Route::MmapWrite { .. }, Bytes::Fd(_)) => {
                 let (start, _mapping) = self.memory()?;
-                self.each(|left| self.write("write", start.wrapping_add(self.length - left), left))
+                self.each(|left| self.write(start.wrapping_add(self.length - left), left))
             }
             (Route::Sendfile, Bytes::Fd(source)) => {
                 self.each(|left| self.step("sendfile", || sendfile(sink, source, None, left)))
@@ -384,7 +384,7 @@ impl Work {
             (Route::CopyFileRange, Bytes::Fd(source)) => {
                 self.each(|left| self.step("copy-file-range", || io::copy_file_range(source, &sink, left)))
             }
-            (Route::Splice { .. }, Bytes::Fd(source)) if is_pipe(source.as_fd())? || is_pipe(sink)? => {
+            (Route::Splice { .. }, Bytes::Fd(source)) if io::is_pipe(source)? || io::is_pipe(&sink)? => {
                 self.each(|left| self.step("splice", || splice(source, None, sink, None, left, none)))
             }
             (Route::Splice { .. }, Bytes::Fd(source)) => self
@@ -396,7 +396,7 @@ impl Work {
                     // SAFETY: pages of a file, or memory that is never freed: changes of it are what is looked for.
                     self.step("vmsplice", || unsafe { vmsplice_to_pipe(pipe, &part, none) })
                 };
-                if is_pipe(sink)? { self.each(|left| into(sink, left)) } else { self.through_a_pipe(into) }
+                if io::is_pipe(&sink)? { self.each(|left| into(sink, left)) } else { self.through_a_pipe(into) }
             }
             (Route::MsgZerocopy { .. }, _) => {
                 let (start, _mapping) = self.memory()?;
@@ -423,15 +423,19 @@ impl Work {
         }
     }
 
+    fn at(&self) -> MutexGuard<'_, (&'static str, usize)> {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes the step, and makes it.
     fn step<T>(&self, name: &'static str, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-        self.at.lock().expect("nobody panics with it").0 = name;
+        self.at().0 = name;
         call()
     }
 
-    fn write(&self, name: &'static str, start: *const u8, length: usize) -> Result<usize, Errno> {
+    fn write(&self, start: *const u8, length: usize) -> Result<usize, Errno> {
         // SAFETY: so many bytes are there, in a mapping or in memory that lives as long as the process, and no reference to them exists.
-        self.step(name, || unsafe { io::write_from(&self.sink, start, length) })
+        self.step("write", || unsafe { io::write_from(&self.sink, start, length) })
     }
 
     /// Repeats what gives bytes to the sink, with how many are left, until it has all or takes none.
@@ -443,7 +447,7 @@ impl Work {
                 break;
             }
             moved += count;
-            self.at.lock().expect("nobody panics with it").1 = moved;
+            self.at().1 = moved;
         }
         Ok(moved)
     }
@@ -462,8 +466,4 @@ impl Work {
             Ok(taken)
         })
     }
-}
-
-fn is_pipe(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    Ok(io::status(&fd)?.st_mode & libc::S_IFMT == libc::S_IFIFO)
 }

@@ -82,12 +82,17 @@ pub fn memory(length: usize) -> Result<PrivateAnonymous, Stop> {
 
 /// Changes every byte of the file to [`NEW`], and checks that it did.
 pub fn change(file: &File) -> Result<(), Stop> {
-    let mut now = [0; LENGTH];
+    overwrite(file, &[NEW; LENGTH])
+}
+
+/// Gives the file other bytes, and checks that it has them.
+fn overwrite(file: &File, bytes: &[u8]) -> Result<(), Stop> {
+    let mut now = vec![0; bytes.len()];
     aside(|| {
-        io::pwrite_all(file, &[NEW; LENGTH], 0).setup("change the file")?;
+        io::pwrite_all(file, bytes, 0).setup("change the file")?;
         io::pread(file, &mut now, 0).setup("read the changed file")
     })?;
-    if now == [NEW; LENGTH] { Ok(()) } else { Err(Stop::broken("the file did not change")) }
+    if now == bytes { Ok(()) } else { Err(Stop::broken("the file did not change")) }
 }
 
 /// Sends a file into a new sink by `send`, changes the file once all has arrived, and looks at what the receiver reads.
@@ -116,15 +121,8 @@ pub fn after_datagram(lab: &Lab, send: impl FnOnce(&File, &UdpSocket) -> Result<
     let file = lab.file(&content(OLD, 0))?;
     let (near, far) = aside(sockets::udp)?;
     all_sent(send(&file, &near)?)?;
-    let changed = content(NEW, RESTORING);
-    let mut bytes = vec![0; LENGTH];
-    aside(|| {
-        io::pwrite_all(&file, &changed, 0).setup("change the file")?;
-        io::pread(&file, &mut bytes, 0).setup("read the changed file")
-    })?;
-    if bytes != changed {
-        return Err(Stop::broken("the file did not change"));
-    }
+    overwrite(&file, &content(NEW, RESTORING))?;
+    let mut bytes = [0; LENGTH];
     let count = io::again(|| io::read(&far, &mut bytes)).setup("read the datagram")?;
     if count != LENGTH {
         return Err(Stop::broken(format!("a datagram of {count} bytes")));

@@ -111,6 +111,11 @@ pub fn status(fd: &impl AsFd) -> Result<libc::stat, Errno> {
     Ok(status)
 }
 
+/// Whether a descriptor is an end of a pipe.
+pub fn is_pipe(fd: &impl AsFd) -> Result<bool, Errno> {
+    Ok(status(fd)?.st_mode & libc::S_IFMT == libc::S_IFIFO)
+}
+
 /// Whether a descriptor's open file has `O_NONBLOCK`.
 pub fn is_nonblocking(fd: &impl AsFd) -> Result<bool, Errno> {
     // SAFETY: F_GETFL takes no pointer.

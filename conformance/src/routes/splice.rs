@@ -17,7 +17,7 @@ pub(super) struct Through {
 impl Through {
     /// None if the sink itself is a pipe.
     pub(super) fn unless_pipe(sink: BorrowedFd<'_>, size: usize) -> Result<Option<Self>, Errno> {
-        if io::status(&sink)?.st_mode & libc::S_IFMT == libc::S_IFIFO {
+        if io::is_pipe(&sink)? {
             return Ok(None);
         }
         let pipe = pipe2(PipeFlags::CLOEXEC)?;

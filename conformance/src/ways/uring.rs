@@ -59,7 +59,7 @@ impl<'ends> Uring<'ends> {
         content: &'ends [u8],
     ) -> Result<Self, Errno> {
         let pipe = match request {
-            Request::Splice { pipe } if !is_pipe(sink)? => {
+            Request::Splice { pipe } if !io::is_pipe(sink)? => {
                 let (read, write) = std::io::pipe().map_err(|error| errno(&error))?;
                 fcntl_setpipe_size(&write, pipe)?;
                 Some((read, write))
@@ -210,8 +210,4 @@ impl<'ends> Uring<'ends> {
             }
         }
     }
-}
-
-fn is_pipe(sink: &OwnedFd) -> Result<bool, Errno> {
-    Ok(io::status(sink)?.st_mode & libc::S_IFMT == libc::S_IFIFO)
 }

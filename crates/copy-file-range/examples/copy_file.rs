@@ -119,8 +119,8 @@ fn prepare(source: &Path, target: &Path) -> io::Result<(File, Metadata, Part, Pa
     {
         return Err(io::Error::other("source and target are the same file"));
     }
-    // A new target gets the mode of the source, less what the umask takes. An old one keeps its own, and nobody who could not read it
-    // can open the part.
+    // A new target has the mode of the source, without the bits of the umask. A replaced one has the mode that it had, and the part has
+    // it from the start: whoever could not read the old target cannot open the part.
     let mode = old.as_ref().unwrap_or(&before).mode() & 0o777;
     let part = Part::beside(&target, mode)?;
     if old.is_some() {
