@@ -3,7 +3,7 @@
 //! A [`claim`](claim::Claim) is a published sentence about `sendfile`, `splice`, `mmap`, `MSG_ZEROCOPY` or their neighbours, stated
 //! as its source asserts it. The modules, in the order in which data flows:
 //!
-//! 1. [`claims`]: the registry. Each claim has an experiment, made with the [`lab`] and the [`routes`].
+//! 1. [`claims`]: the registry. Each claim has an experiment, made with the [`lab`] and the routes of [`nocopy_transfer`].
 //! 2. [`runner`]: runs every experiment in a separate process, with the [`interpose`]r if kernel entries are counted.
 //! 3. The experiment's [`Observation`](verdict::Observation) is what the kernel did. The claim's pure `decide` turns it into a
 //!    [`Verdict`](verdict::Verdict): holds, refuted or untestable.
@@ -38,7 +38,6 @@ pub mod ledger;
 pub mod pages;
 pub mod redis;
 pub mod report;
-pub mod routes;
 pub mod run;
 pub mod runner;
 pub mod seed;

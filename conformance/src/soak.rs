@@ -6,10 +6,10 @@
 
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, pattern};
-use crate::routes::delivery::{self, Delivery};
-use crate::routes::{Ended, Outcome, Route, State, Transfer, WHOLE};
 use crate::verdict::{Setup, Stop};
 use fastrand::Rng;
+use nocopy_transfer::delivery::{self, Delivery};
+use nocopy_transfer::{Ended, Outcome, Route, State, Transfer, WHOLE};
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -188,7 +188,7 @@ impl Soak {
         if case.budget.is_some() && case.sink != Kind::File {
             io::set_nonblocking(&near).setup("O_NONBLOCK")?;
         }
-        let transfer = Transfer::begin(case.route, source, case.start, case.length, near).setup(case.route.name())?;
+        let transfer = Transfer::by(case.route, source, case.start, case.length, near).setup(case.route.name())?;
         let over = AtomicBool::new(false);
         // SAFETY: pthread_self takes nothing.
         let sender = unsafe { libc::pthread_self() };

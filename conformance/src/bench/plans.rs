@@ -4,10 +4,10 @@
 
 use super::peers::Peer;
 use crate::bench::plan::{AGAIN, Contender, How, Kind, Placement, Plan};
-use crate::routes::{Route, WHOLE};
 use crate::ways::methods;
 use crate::ways::methods::{Method, Pages};
 use crate::ways::sinks::Sink;
+use nocopy_transfer::{Route, WHOLE};
 
 /// The method with which the other ways of sending are compared.
 pub const BASE: &str = "read+write 64 KiB";

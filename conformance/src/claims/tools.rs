@@ -12,10 +12,10 @@ use crate::lab::sleeper::{Caller, returned};
 use crate::lab::unnamed::unnamed_file;
 use crate::lab::volumes::{Volume, huge_pages_of_memfds};
 use crate::lab::{Lab, danger, io, map_file, open, sockets};
-use crate::routes::{self, Ended, Outcome, Route, Transfer};
 use crate::verdict::{Noted, Observation, Setup, Stop, Value};
 use nocopy_mmap::{MapFlags, Prot, mmap};
 use nocopy_splice::{Pipe, PipeFlags, fcntl_getpipe_size, pipe2};
+use nocopy_transfer::{Ended, Outcome, Route, Transfer};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -253,7 +253,7 @@ pub fn entries_to_tcp<T>(
 pub fn entries_of(lab: &Lab, route: Route) -> Result<(crate::verdict::Value, Outcome, bool), Stop> {
     let run = FileToTcp::ready(lab)?;
     let mut transfer =
-        aside(|| Transfer::begin(route, &run.file, 0, ENTRIES_LENGTH as u64, &run.near)).setup(route.name())?;
+        aside(|| Transfer::by(route, &run.file, 0, ENTRIES_LENGTH as u64, &run.near)).setup(route.name())?;
     let (entries, ()) = lab.entries(|| transfer.drive());
     let outcome = transfer.outcome();
     outcome.result().setup(route.name())?;
@@ -295,7 +295,7 @@ impl FileToTcp {
 /// Sends the first `length` bytes of `file` by a route until the end. Returns the number of bytes that the sink has
 /// taken.
 pub fn carry(route: Route, file: &impl AsFd, sink: &impl AsFd, length: usize) -> Result<u64, Stop> {
-    let sent = routes::send(route, file, sink, length).setup(route.name())?;
+    let sent = Transfer::by(route, file, 0, length as u64, sink).setup(route.name())?.run();
     sent.result().setup(route.name())
 }
 

@@ -16,11 +16,11 @@ use crate::lab::alias::{self, Sharing};
 use crate::lab::copied::{Sender, Watch};
 use crate::lab::usage::Usage;
 use crate::lab::{Lab, io, netns, pattern};
-use crate::routes::Route;
 use crate::verdict::{Lack, Observation, Setup, Stop, Value};
 use crate::ways::methods::{self, Method, Refused};
 use crate::ways::sinks::{Receiver, Sink};
 use nocopy_host::process;
+use nocopy_transfer::Route;
 
 /// The length of one transfer for the article's numbers.
 pub const CHUNK: usize = 64 << 10;

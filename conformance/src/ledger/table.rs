@@ -4,12 +4,12 @@
 
 use super::{CHUNK, QUARTER, Quantity, WHOLE, fact};
 use crate::grids::sheet::{Row, Sheet};
-use crate::routes::Route;
 use crate::run::table::draw;
 use crate::verdict::Value;
 use crate::ways::methods;
 use crate::ways::methods::Method;
 use crate::ways::sinks::Sink;
+use nocopy_transfer::Route;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 

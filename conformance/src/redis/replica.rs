@@ -5,8 +5,8 @@
 use super::dialogue::{Dialogue, End, Output, Terms};
 use super::rdb::Server as Version;
 use crate::lab::redis::link::Link;
-use crate::routes::carrier::Notified;
-use crate::routes::{Ended, State, Transfer, Wait};
+use nocopy_transfer::Notified;
+use nocopy_transfer::{Ended, State, Transfer, Wait};
 use rustix::rand::GetRandomFlags;
 use serde::Serialize;
 use std::fs::File;

@@ -14,8 +14,8 @@ use super::replica::{Replica, identity};
 use crate::lab::completions::Completions;
 use crate::lab::redis::link::Link;
 use crate::lab::redis::resp;
-use crate::routes::{Route, State, Transfer, Wait};
 use nocopy_host::process;
+use nocopy_transfer::{Route, State, Transfer, Wait};
 use rustix::event::{Timespec, epoll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::Serialize;
@@ -424,7 +424,7 @@ impl<'run> Server<'run> {
                     replica.began = Instant::now();
                     let (source, sink) = (Rc::clone(&self.rdb), replica.link.socket());
                     let (route, length) = (self.options.route, self.terms.length);
-                    let transfer = Transfer::begin(route, source, 0, length, sink);
+                    let transfer = Transfer::by(route, source, 0, length, sink);
                     let transfer =
                         transfer.map_err(|errno| End::Wrong(format!("{route} cannot be prepared: {errno:?}")))?;
                     replica.sending = Some((Box::new(transfer), Some(Wait::Sink)));

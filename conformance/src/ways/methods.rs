@@ -4,13 +4,13 @@ use crate::interpose::record::aside;
 use crate::lab::alias::{self, Sharing};
 use crate::lab::completions::Completions;
 use crate::lab::{Lab, io, sockets};
-use crate::routes::carrier::Notified;
-use crate::routes::{Ended, Route, State, Transfer, WHOLE};
 use crate::verdict::{Setup, Stop};
 use crate::ways::sinks::Sink;
 use crate::ways::uring::{Request, Uring};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
+use nocopy_transfer::Notified;
+use nocopy_transfer::{Ended, Route, State, Transfer, WHOLE};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use syscalls::Errno;
@@ -173,7 +173,7 @@ impl Method {
         };
         let of_route = |route, most: usize| {
             let length = content.len() as u64;
-            let transfer = Transfer::begin(route, source, 0, length, sink)?;
+            let transfer = Transfer::by(route, source, 0, length, sink)?;
             Ok(Sending::Route(transfer, most as u64))
         };
         match self {

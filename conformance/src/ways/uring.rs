@@ -4,9 +4,9 @@
 //! buffers.
 
 use crate::lab::io;
-use crate::routes::carrier::Notified;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use nocopy_splice::fcntl_setpipe_size;
+use nocopy_transfer::Notified;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -10,11 +10,11 @@ mod host_only {
     use conformance::grids::pairs::PAIRS;
     use conformance::kernel::MEASURED;
     use conformance::pages::registry::contradicted;
-    use conformance::routes::Route;
     use conformance::run::recorded;
     use conformance::seed::Document;
     use conformance::ways::methods;
     use conformance::ways::sinks::Sink;
+    use nocopy_transfer::Route;
     use rstest::rstest;
     use std::collections::BTreeSet;
     use std::fs;

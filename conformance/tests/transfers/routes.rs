@@ -2,8 +2,8 @@
 
 use crate::common;
 use conformance::lab::{io, pattern};
-use conformance::routes::delivery::{self, Delivery};
-use conformance::routes::{Ended, Outcome, Route, State, Transfer, WHOLE, Wait};
+use nocopy_transfer::delivery::{self, Delivery};
+use nocopy_transfer::{Ended, Outcome, Route, State, Transfer, WHOLE, Wait};
 use rstest::rstest;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -125,7 +125,7 @@ fn a_range_arrives(
             io::set_nonblocking(&near).expect("O_NONBLOCK");
         }
         let reader = read_all(far);
-        let mut transfer = Transfer::begin(route, &file, START as u64, LENGTH as u64, &near)
+        let mut transfer = Transfer::by(route, &file, START as u64, LENGTH as u64, &near)
             .expect("what the route needs");
         if by_and_by {
             let mut turns = 0;
@@ -167,8 +167,8 @@ fn a_peer_that_dies_ends_it_and_the_loss_is_told(#[case] route: Route) {
     let file = source(&content);
     let (near, mut far) = tcp();
     io::set_nonblocking(&near).expect("O_NONBLOCK");
-    let mut transfer = Transfer::begin(route, &file, 0, content.len() as u64, &near)
-        .expect("what the route needs");
+    let mut transfer =
+        Transfer::by(route, &file, 0, content.len() as u64, &near).expect("what the route needs");
     while transfer.advance(u64::MAX) != State::Waits(Wait::Sink) {
         transfer.wait(Wait::Completions).expect("poll");
     }
@@ -199,7 +199,7 @@ fn a_source_that_shrinks_ends_it_and_what_may_be_zeros_is_told(#[case] route: Ro
     let (near, far) = tcp();
     io::set_nonblocking(&near).expect("O_NONBLOCK");
     let mut transfer =
-        Transfer::begin(route, &file, 0, LENGTH as u64, &near).expect("what the route needs");
+        Transfer::by(route, &file, 0, LENGTH as u64, &near).expect("what the route needs");
     assert_eq!(transfer.advance(200_000), State::Budget);
     let kept = 100_003;
     file.set_len(kept).expect("a file");
@@ -227,7 +227,7 @@ fn a_range_beyond_the_end_is_the_rest_of_the_file(#[case] route: Route) {
     let file = source(&content);
     let (near, far) = tcp();
     let reader = read_all(Some(OwnedFd::from(far).into()));
-    let transfer = Transfer::begin(route, &file, 9000, 100_000, &near).expect("what it needs");
+    let transfer = Transfer::by(route, &file, 9000, 100_000, &near).expect("what it needs");
     let outcome = transfer.run();
     let bytes = received(near.into(), reader);
     assert!(bytes.len() as u64 == outcome.bytes, "{route}");
@@ -244,7 +244,7 @@ fn what_is_dropped_halfway_is_told() {
         let (near, _far) = tcp();
         io::set_nonblocking(&near).expect("O_NONBLOCK");
         let mut transfer =
-            Transfer::begin(route, &file, 0, content.len() as u64, &near).expect("what it needs");
+            Transfer::by(route, &file, 0, content.len() as u64, &near).expect("what it needs");
         assert_eq!(transfer.advance(u64::MAX), State::Waits(Wait::Sink));
         let outcome = transfer.outcome();
         assert_eq!(outcome.ended, Ended::Abandoned);
@@ -258,7 +258,7 @@ fn sent_to_appended(route: Route, file: &File) -> Ended {
         .append(true)
         .open(format!("/proc/self/fd/{}", target.as_raw_fd()))
         .expect("the file again");
-    let transfer = Transfer::begin(route, file, 0, 100, &appended).expect("what it needs");
+    let transfer = Transfer::by(route, file, 0, 100, &appended).expect("what it needs");
     transfer.run().ended
 }
 
@@ -268,7 +268,7 @@ fn a_sink_that_cannot_be_one_is_told_by_the_call() {
     let einval = Ended::Failed(Sysno::sendfile, Errno::EINVAL);
     assert_eq!(sent_to_appended(Route::Sendfile, &file), einval);
     let (near, _far) = UnixStream::pair().expect("a pair");
-    let begun = Transfer::begin(ZEROCOPY, &file, 0, 100, &near).map(drop);
+    let begun = Transfer::by(ZEROCOPY, &file, 0, 100, &near).map(drop);
     assert!(matches!(begun, Err(errno) if [Errno::EOPNOTSUPP, Errno::new(524)].contains(&errno)));
 }
 
@@ -295,7 +295,7 @@ fn a_timeout_of_a_blocking_socket_is_no_reason_to_wait() {
     let (near, _far) = UnixStream::pair().expect("a pair");
     let soon = std::time::Duration::from_millis(1);
     near.set_write_timeout(Some(soon)).expect("an option");
-    let transfer = Transfer::begin(READ_WRITE, &file, 0, LENGTH as u64, &near);
+    let transfer = Transfer::by(READ_WRITE, &file, 0, LENGTH as u64, &near);
     let outcome = transfer.expect("what it needs").run();
     assert_eq!(outcome.ended, Ended::Failed(Sysno::write, Errno::EAGAIN));
 }
@@ -318,18 +318,18 @@ fn a_second_zerocopy_transfer_counts_its_own_completions() {
     let content = pattern(32 << 20);
     let file = source(&content);
     let mut first =
-        Transfer::begin(ZEROCOPY, &file, 0, content.len() as u64, &near).expect("what it needs");
+        Transfer::by(ZEROCOPY, &file, 0, content.len() as u64, &near).expect("what it needs");
     while first.advance(content.len() as u64) == State::Budget {}
     let first = first.outcome();
     assert_eq!(first.ended, Ended::Abandoned, "its socket is full");
     let left = first.notified.expect("it is by MSG_ZEROCOPY");
     assert!(left.outstanding > 0, "{left:?}");
     // Whose completions come next is not known without the first one's count.
-    let begun = Transfer::begin(ZEROCOPY, &file, first.bytes, 1, &near).map(drop);
+    let begun = Transfer::by(ZEROCOPY, &file, first.bytes, 1, &near).map(drop);
     assert_eq!(begun.err(), Some(Errno::EBUSY));
     let reader = read_all(Some(OwnedFd::from(far).into()));
     let length = content.len() as u64 - first.bytes;
-    let mut second = Transfer::begin_after(&first, ZEROCOPY, &file, first.bytes, length, &near)
+    let mut second = Transfer::by_after(&first, ZEROCOPY, &file, first.bytes, length, &near)
         .expect("what it needs");
     second.drive();
     let second = second.outcome();

@@ -2,8 +2,8 @@
 
 use crate::common;
 use conformance::lab::sinks::Kind;
-use conformance::routes::{Ended, Route};
 use conformance::soak::{Case, Change, Failed, Receiver, Soak, Spoil};
+use nocopy_transfer::{Ended, Route};
 use rstest::rstest;
 use serial_test::serial;
 use std::process::Command;

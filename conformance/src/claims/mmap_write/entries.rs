@@ -2,7 +2,7 @@
 
 use crate::claims::prelude::*;
 use crate::lab::usage::Usage;
-use crate::routes::{Route, WHOLE};
+use nocopy_transfer::{Route, WHOLE};
 
 pub const CLAIMS: &[Claim] = &[claim(
     "mmap-write.entries.count",

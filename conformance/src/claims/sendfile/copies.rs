@@ -3,7 +3,7 @@
 use super::{TO_PIPE, about_sendfile};
 use crate::claims::prelude::*;
 use crate::lab::sinks::Kind;
-use crate::routes::Route;
+use nocopy_transfer::Route;
 
 /// A claim about the copies on the way from a file to one kind of sink.
 macro_rules! row {

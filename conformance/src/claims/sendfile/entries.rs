@@ -2,7 +2,7 @@
 
 use super::{about_sendfile, lie, sendfile};
 use crate::claims::prelude::*;
-use crate::routes::Route;
+use nocopy_transfer::Route;
 
 const LENGTH: usize = 16 << 20;
 const FIRST: &str = "first sendfile(non-blocking socket, 16 MiB file)";

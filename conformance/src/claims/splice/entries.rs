@@ -2,8 +2,8 @@
 
 use super::about_splice;
 use crate::claims::prelude::*;
-use crate::routes::Route;
 use nocopy_splice::Pipe;
+use nocopy_transfer::Route;
 
 const ONE: &[Exception] = &[Exception::Lacking("no lie makes one call of many")];
 

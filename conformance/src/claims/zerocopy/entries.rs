@@ -2,7 +2,7 @@
 
 use super::{SENDS, completing, document, send_all, wait};
 use crate::claims::prelude::*;
-use crate::routes::{Route, WHOLE};
+use nocopy_transfer::{Route, WHOLE};
 
 pub const CLAIMS: &[Claim] = &[claim(
     "zerocopy.entries.notifications",

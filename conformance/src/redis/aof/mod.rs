@@ -2,7 +2,7 @@
 //!
 //! Since Redis 7 an append-only file is a directory: a base, increments, and a manifest that names them. A server writes it from its
 //! memory, which cannot avoid copies. But to build one from files, or to add a file of commands, means to copy files, and any
-//! [route](crate::routes) does that.
+//! [route](nocopy_transfer) does that.
 //!
 //! Files that a server would refuse are refused before anything is written: each file is read to its end as a server
 //! [reads](commands) it. No file is changed in place: an increment is added and the manifest replaced, or the single file is replaced.
@@ -27,9 +27,9 @@ use crate::redis::aof::pieces::{
 };
 use crate::redis::aof::replace::{Commit, Directories, New, Place, Preview, recover};
 use crate::redis::aof::watch::Watch;
-use crate::routes::Route;
 use bad::{At, Bad, bad};
 use nocopy_host::input::open_regular;
+use nocopy_transfer::Route;
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};

@@ -7,8 +7,8 @@ use super::commands::{self, Names};
 use super::replace::Stamp;
 use super::watch::Watch;
 use crate::redis::rdb;
-use crate::routes::{Ended, Route, State, Transfer};
 use nocopy_host::input::open_regular;
+use nocopy_transfer::{Ended, Route, State, Transfer};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -219,7 +219,7 @@ pub(super) fn carry(
     file: &File,
     watch: &Watch,
 ) -> Result<(u64, Stopped), Bad> {
-    let mut transfer = match Transfer::begin(route, source, start, length, file) {
+    let mut transfer = match Transfer::by(route, source, start, length, file) {
         Ok(transfer) => transfer,
         Err(errno) => return Ok((0, Stopped::Refused(route, Sysno::pipe2, errno))),
     };

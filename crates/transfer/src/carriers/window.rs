@@ -1,6 +1,6 @@
 //! A part of the source that is mapped.
 
-use super::carrier::{Halt, Left};
+use super::step::{Halt, Left, Side};
 use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
 use std::os::fd::BorrowedFd;
 use syscalls::{Errno, Sysno};
@@ -24,32 +24,48 @@ impl Window {
 
     /// The address and length of the rest of the range in the mapping. The memory need not be readable: the source may have become
     /// shorter.
-    pub(super) fn at(&mut self, source: BorrowedFd<'_>, left: Left) -> Result<(*const u8, usize), Halt> {
-        if self.inside(left.offset).is_none() {
-            self.map(source, left)?;
+    pub(super) fn at(
+        &mut self,
+        source: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<(*const u8, usize), Halt> {
+        // A source without offsets cannot be mapped.
+        let offset = left
+            .offset
+            .ok_or(Halt::Call(Sysno::mmap, Errno::ENODEV, Side::Source))?;
+        if self.inside(offset).is_none() {
+            self.map(source, offset, left.length)?;
         }
-        let (address, length) = self.inside(left.offset).ok_or(Halt::Call(Sysno::mmap, Errno::EINVAL))?;
+        let (address, length) =
+            self.inside(offset)
+                .ok_or(Halt::Call(Sysno::mmap, Errno::EINVAL, Side::Source))?;
         Ok((address, length.min(left.length)))
     }
 
     fn inside(&self, offset: u64) -> Option<(*const u8, usize)> {
         let (start, mapping) = self.mapped.as_ref()?;
         let skipped = usize::try_from(offset.checked_sub(*start)?).ok()?;
-        let length = mapping.len().checked_sub(skipped).filter(|rest| *rest > 0)?;
+        let length = mapping
+            .len()
+            .checked_sub(skipped)
+            .filter(|rest| *rest > 0)?;
         Some((mapping.as_ptr().wrapping_add(skipped), length))
     }
 
-    fn map(&mut self, source: BorrowedFd<'_>, left: Left) -> Result<(), Halt> {
+    fn map(&mut self, source: BorrowedFd<'_>, offset: u64, length: usize) -> Result<(), Halt> {
         self.mapped = None;
-        let start = left.offset / ALIGNMENT * ALIGNMENT;
-        let skipped = usize::try_from(left.offset - start).expect("less than the alignment");
-        let length = skipped.saturating_add(left.length.min(self.size.max(1)));
+        let start = offset / ALIGNMENT * ALIGNMENT;
+        // Less than the alignment.
+        let skipped = usize::try_from(offset - start).unwrap_or(0);
+        let length = skipped.saturating_add(length.min(self.size.max(1)));
         let mapping = Mapping::of_file(length, Prot::READ, MapFlags::PRIVATE, source, start);
         self.mapped = match mapping {
             Ok(mapping) => Some((start, mapping)),
-            Err(MapError::Kernel(errno)) => return Err(Halt::Call(Sysno::mmap, errno)),
+            Err(MapError::Kernel(errno)) => {
+                return Err(Halt::Call(Sysno::mmap, errno, Side::Source));
+            }
             // Any other failed check (an empty or anonymous mapping, seals) is EINVAL in the kernel.
-            Err(_) => return Err(Halt::Call(Sysno::mmap, Errno::EINVAL)),
+            Err(_) => return Err(Halt::Call(Sysno::mmap, Errno::EINVAL, Side::Source)),
         };
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Whether the peer has read the bytes that a sink took: a call that sends returns when the kernel has the bytes, not when the peer
 //! has.
 
-use crate::lab::{io, sockets};
-use std::os::fd::AsFd;
+use crate::sys;
+use rustix::event::PollFlags;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
-use syscalls::{Errno, Sysno, syscall};
+use syscalls::Errno;
 
 /// The fate of the bytes that the sink took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,30 +22,39 @@ pub enum Delivery {
 ///
 /// A socket is shut down for writing, and read until the peer closes it. A peer that closes with unread bytes breaks the connection
 /// (`ECONNRESET`), over TCP and `AF_UNIX`. A pipe keeps unread bytes, and reports their number.
+///
+/// # Errors
+///
+/// The errno of a call that is about the sink itself.
 pub fn confirm(sink: &impl AsFd) -> Result<Delivery, Errno> {
-    match io::status(sink)?.st_mode & libc::S_IFMT {
+    let sink = sink.as_fd();
+    match sys::status(sink)?.kind {
         libc::S_IFSOCK => end_of_connection(sink),
         libc::S_IFIFO => end_of_pipe(sink),
         _ => Ok(Delivery::All),
     }
 }
 
-fn end_of_connection(socket: &impl AsFd) -> Result<Delivery, Errno> {
-    // SAFETY: shutdown takes no pointer.
-    let shut = unsafe { syscall!(Sysno::shutdown, io::argument(socket), libc::SHUT_WR) };
-    match shut {
-        Ok(_) | Err(Errno::ENOTCONN) => {}
-        Err(errno) => return Err(errno),
-    }
-    if shut.is_err() {
+/// The bytes that a TCP socket has sent or queued and the peer has not acknowledged; of an `AF_UNIX` socket, the memory that unread
+/// bytes take (`SIOCOUTQ`).
+///
+/// # Errors
+///
+/// The errno of the ioctl.
+pub fn unacknowledged(socket: &impl AsFd) -> Result<u64, Errno> {
+    sys::count(socket.as_fd(), libc::TIOCOUTQ)
+}
+
+fn end_of_connection(socket: BorrowedFd<'_>) -> Result<Delivery, Errno> {
+    if !sys::shutdown_write(socket)? {
         return Ok(Delivery::Broken(Errno::ENOTCONN));
     }
     let mut bytes = [0; 4096];
     loop {
-        match io::again(|| io::read(socket, &mut bytes)) {
+        match sys::read(socket, &mut bytes) {
             Ok(0) => return Ok(acknowledged(socket)),
-            Ok(_) => {}
-            Err(Errno::EAGAIN) => io::wait_for(socket.as_fd(), libc::POLLIN)?,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => sys::poll(socket, PollFlags::IN, None).map(drop)?,
             Err(errno) => return Ok(Delivery::Broken(errno)),
         }
     }
@@ -52,14 +62,14 @@ fn end_of_connection(socket: &impl AsFd) -> Result<Delivery, Errno> {
 
 /// A TCP peer that has closed may still get bytes, and answers them with a reset. This waits until all is acknowledged, or until the
 /// connection has ended.
-fn acknowledged(socket: &impl AsFd) -> Delivery {
+fn acknowledged(socket: BorrowedFd<'_>) -> Delivery {
     /// From `include/net/tcp_states.h`.
-    const TCP_CLOSE: libc::c_int = 7;
+    const TCP_CLOSE: u8 = 7;
     loop {
-        let Some(state) = tcp_state(socket) else {
+        let Some(state) = sys::tcp_state(socket) else {
             return Delivery::All; // not TCP: nothing is in flight
         };
-        match io::count_of(socket, libc::TIOCOUTQ) {
+        match sys::count(socket, libc::TIOCOUTQ) {
             Ok(0) => return Delivery::All,
             Err(errno) => return Delivery::Broken(errno),
             Ok(_) if state == TCP_CLOSE => return Delivery::Broken(Errno::ECONNRESET),
@@ -68,19 +78,12 @@ fn acknowledged(socket: &impl AsFd) -> Delivery {
     }
 }
 
-/// The connection's state, the first byte of `struct tcp_info`.
-fn tcp_state(socket: &impl AsFd) -> Option<libc::c_int> {
-    let value = sockets::get_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
-    Some(value & 0xff)
-}
-
-fn end_of_pipe(pipe: &impl AsFd) -> Result<Delivery, Errno> {
+fn end_of_pipe(pipe: BorrowedFd<'_>) -> Result<Delivery, Errno> {
     loop {
         // The state of the readers first: once they are gone, unread bytes stay unread.
-        let (polled, events) = io::ppoll(pipe, 0, 0);
-        polled?;
-        let gone = events & libc::POLLERR != 0;
-        match io::count_of(pipe, libc::FIONREAD)? {
+        let gone =
+            sys::poll(pipe, PollFlags::empty(), Some(Duration::ZERO))?.contains(PollFlags::ERR);
+        match sys::count(pipe, libc::FIONREAD)? {
             0 => return Ok(Delivery::All),
             unread if gone => return Ok(Delivery::Unread(unread)),
             _ => std::thread::sleep(Duration::from_micros(200)),

@@ -1,14 +1,17 @@
 //! `mmap` the file and `send` the mapping with `MSG_ZEROCOPY`, until every completion has been read.
 
-use super::carrier::{Carrier, Halt, Left, Notified, asked};
+use super::step::{Halt, Left, Side, asked};
 use super::window::Window;
-use crate::lab::completions::Completions;
-use nocopy_msg_zerocopy::{Enabled, SendFlags, enable, is_enabled, send_copied, send_zerocopy};
+use crate::outcome::Notified;
+use nocopy_msg_zerocopy::{
+    Completion, Enabled, Message, MsgFlags, SendFlags, enable, is_enabled, messages,
+    recv_error_queue, send_copied, send_zerocopy,
+};
 use std::os::fd::BorrowedFd;
 use syscalls::{Errno, Sysno};
 
 #[derive(Debug)]
-pub(super) struct MsgZerocopy {
+pub(crate) struct MsgZerocopy {
     window: Window,
     chunk: usize,
     /// The id of the first send: the kernel counts them per socket.
@@ -21,7 +24,12 @@ pub(super) struct MsgZerocopy {
 
 impl MsgZerocopy {
     /// Enables `SO_ZEROCOPY`. `first` is the id of the next send, if it is known.
-    pub(super) fn new(sink: BorrowedFd<'_>, window: usize, chunk: usize, first: Option<u32>) -> Result<Self, Errno> {
+    pub(super) fn new(
+        sink: BorrowedFd<'_>,
+        window: usize,
+        chunk: usize,
+        first: Option<u32>,
+    ) -> Result<Self, Errno> {
         // If it is enabled already, there may have been sends with the flag, whose completions could not be distinguished from ours.
         if first.is_none() && is_enabled(sink)? {
             return Err(Errno::EBUSY);
@@ -46,9 +54,8 @@ impl MsgZerocopy {
     /// transfer.
     fn read_completions(&mut self, sink: BorrowedFd<'_>) -> Result<bool, Halt> {
         let before = self.completed;
-        let failed = |errno| Halt::Call(Sysno::recvmsg, errno);
-        let read = Completions::now(&sink).map_err(failed)?;
-        for completion in &read.0 {
+        let failed = |errno| Halt::Call(Sysno::recvmsg, errno, Side::Sink);
+        while let Some(completion) = next_completion(sink).map_err(failed)? {
             let ours = self.share(completion.lo, completion.hi).map_err(failed)?;
             self.completed += ours;
             self.copied += if completion.copied { ours } else { 0 };
@@ -77,8 +84,13 @@ const fn low_half(count: u64) -> u32 {
     count as u32
 }
 
-impl Carrier for MsgZerocopy {
-    fn step(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>, left: Left) -> Result<usize, Halt> {
+impl MsgZerocopy {
+    pub(super) fn step(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        left: Left,
+    ) -> Result<usize, Halt> {
         let (address, length) = self.window.at(source, left)?;
         let length = length.min(self.chunk);
         // SAFETY: the range is inside the window's mapping. The reference is only passed on and never read through, so it does no
@@ -96,7 +108,7 @@ impl Carrier for MsgZerocopy {
                     Err(Halt::Completions)
                 } else {
                     let taken = send_copied(sink, part, SendFlags::NOSIGNAL);
-                    let count = asked(Sysno::sendto, taken)?;
+                    let count = asked(Sysno::sendto, Side::Sink, taken)?;
                     self.unpinned += 1;
                     Ok(count)
                 }
@@ -104,17 +116,17 @@ impl Carrier for MsgZerocopy {
             Err(errno) => {
                 // An unread completion keeps the socket ready, and the wait for room would not sleep.
                 self.read_completions(sink)?;
-                Err(Halt::Call(Sysno::sendto, errno))
+                Err(Halt::Call(Sysno::sendto, errno, Side::Sink))
             }
             taken => {
-                let count = asked(Sysno::sendto, taken)?;
+                let count = asked(Sysno::sendto, Side::Sink, taken)?;
                 self.sends += 1;
                 Ok(count)
             }
         }
     }
 
-    fn finish(&mut self, sink: BorrowedFd<'_>) -> Result<(), Halt> {
+    pub(super) fn finish(&mut self, sink: BorrowedFd<'_>) -> Result<(), Halt> {
         self.window.close();
         self.read_completions(sink)?;
         if self.outstanding() > 0 {
@@ -123,42 +135,73 @@ impl Carrier for MsgZerocopy {
         Ok(())
     }
 
-    fn notified(&self) -> Option<Notified> {
-        Some(Notified {
+    pub(super) fn notified(&self) -> Notified {
+        Notified {
             sends: self.sends,
             copied: self.copied,
             outstanding: self.outstanding(),
             unpinned: self.unpinned,
             next_id: self.first.wrapping_add(low_half(self.sends)),
-        })
+        }
+    }
+}
+
+/// The next completion of the error queue, if there is one. Any other entry is `EBADMSG`.
+fn next_completion(socket: BorrowedFd<'_>) -> Result<Option<Completion>, Errno> {
+    let mut control = [0; 256];
+    let received = loop {
+        match recv_error_queue(socket, &mut control) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            received => break received?,
+        }
+    };
+    let mut found = messages(&control[..received.control_len]);
+    match (found.next(), found.next()) {
+        (Some(Ok(Message::Completion(completion))), None)
+            if received.flags.contains(MsgFlags::ERRQUEUE)
+                && !received.flags.contains(MsgFlags::CTRUNC) =>
+        {
+            Ok(Some(completion))
+        }
+        _ => Err(Errno::EBADMSG),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
 
-    #[rstest]
-    #[case(0, 10, (0, 9), Ok(10))]
-    #[case(0, 10, (3, 3), Ok(1))]
-    #[case(0, 10, (9, 10), Err(Errno::EBADMSG))]
-    #[case(5, 10, (0, 4), Ok(0))]
-    #[case(5, 10, (0, 7), Ok(3))]
-    #[case(5, 10, (5, 14), Ok(10))]
-    #[case(5, 10, (14, 15), Err(Errno::EBADMSG))]
-    #[case(5, 10, (7, 6), Err(Errno::EBADMSG))]
-    #[case(u32::MAX - 1, 4, (u32::MAX - 3, u32::MAX), Ok(2))]
-    #[case(u32::MAX - 1, 4, (u32::MAX, 1), Ok(3))]
-    #[case(u32::MAX - 1, 4, (1, 2), Err(Errno::EBADMSG))]
-    fn only_the_ids_of_its_own_sends_count(
-        #[case] first: u32,
-        #[case] sends: u64,
-        #[case] (low, high): (u32, u32),
-        #[case] expected: Result<u64, Errno>,
-    ) {
-        let carrier =
-            MsgZerocopy { window: Window::new(1), chunk: 1, first, sends, unpinned: 0, completed: 0, copied: 0 };
-        assert_eq!(carrier.share(low, high), expected);
+    #[test]
+    fn only_the_ids_of_its_own_sends_count() {
+        let cases = [
+            (0, 10, (0, 9), Ok(10)),
+            (0, 10, (3, 3), Ok(1)),
+            (0, 10, (9, 10), Err(Errno::EBADMSG)),
+            (5, 10, (0, 4), Ok(0)),
+            (5, 10, (0, 7), Ok(3)),
+            (5, 10, (5, 14), Ok(10)),
+            (5, 10, (14, 15), Err(Errno::EBADMSG)),
+            (5, 10, (7, 6), Err(Errno::EBADMSG)),
+            (u32::MAX - 1, 4, (u32::MAX - 3, u32::MAX), Ok(2)),
+            (u32::MAX - 1, 4, (u32::MAX, 1), Ok(3)),
+            (u32::MAX - 1, 4, (1, 2), Err(Errno::EBADMSG)),
+        ];
+        for (first, sends, (low, high), expected) in cases {
+            let carrier = MsgZerocopy {
+                window: Window::new(1),
+                chunk: 1,
+                first,
+                sends,
+                unpinned: 0,
+                completed: 0,
+                copied: 0,
+            };
+            assert_eq!(
+                carrier.share(low, high),
+                expected,
+                "{low} to {high}, after {first}"
+            );
+        }
     }
 }

@@ -1,0 +1,228 @@
+//! Pipes and buffers that transfers lend each other.
+//!
+//! A pipe is made once and lent to one transfer at a time. One with bytes in it is closed, never lent again. All pipes of a pool
+//! together have at most half of what one user may have (`pipe-user-pages-soft`), because beyond it the kernel gives pipes of one or
+//! two pages, with which a splice is slower than a copy (claim `pipe.user.small-pipes`).
+
+use nocopy_mmap::{Advice, PrivateAnonymous, madvise};
+use nocopy_splice::{Pipe, PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe2};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use syscalls::Errno;
+
+/// The capacity of a large pipe, in bytes: what an unprivileged user may have (`pipe-max-size`).
+const LARGE: usize = 1 << 20;
+/// The capacity of a pipe as it is made, with pages of 4 KiB.
+const SMALL: usize = 64 << 10;
+/// The size of a buffer for a copy: 1.45 times as fast as one of 64 KiB, and a larger one is not faster (bench: sizes of one call).
+pub(crate) const BUFFER: usize = 1 << 20;
+/// Idle pipes and buffers above this number are given back to the kernel.
+const IDLE: usize = 16;
+
+/// A bounded stock of pipes, for any number of transfers on any number of threads.
+pub struct Pool {
+    /// The bytes of capacity that all pipes of the pool may have.
+    most: usize,
+    stock: Mutex<Stock>,
+}
+
+#[derive(Default)]
+struct Stock {
+    /// The capacity of all pipes, lent and idle.
+    capacity: usize,
+    idle: Vec<(Pipe, usize)>,
+    buffers: Vec<Vec<u8>>,
+    /// One page that the kernel empties in the child of a fork: the idle pipes are the parent's then, too.
+    mark: Option<PrivateAnonymous>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("most", &self.most)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// A pool whose pipes have at most `most` bytes of capacity together. With 0 there are none, and what needs one is copied.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            stock: Mutex::default(),
+        }
+    }
+
+    /// The pool of the process: half of `pipe-user-pages-soft`, or 32 MiB if that cannot be read.
+    pub fn of_process() -> &'static Arc<Self> {
+        static POOL: OnceLock<Arc<Pool>> = OnceLock::new();
+        POOL.get_or_init(|| {
+            let pages = std::fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").ok();
+            let pages = pages.and_then(|text| text.trim().parse::<usize>().ok());
+            // 0 is no limit.
+            let pages = pages.filter(|pages| *pages > 0).unwrap_or(16384);
+            Arc::new(Self::new(
+                pages.saturating_mul(rustix::param::page_size()) / 2,
+            ))
+        })
+    }
+
+    /// The capacity of all pipes, lent and idle, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.stock().capacity
+    }
+
+    fn stock(&self) -> std::sync::MutexGuard<'_, Stock> {
+        // What is in it is whole after each statement.
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A pipe that is empty. None if there is none left.
+    pub(crate) fn pipe(self: &Arc<Self>) -> Result<Option<Lent>, Errno> {
+        let mut stock = self.stock();
+        if stock.is_inherited() {
+            stock.forget();
+        }
+        if let Some((pipe, size)) = stock.idle.pop() {
+            return Ok(Some(Lent {
+                pipe: Some(pipe),
+                size,
+                pool: Some(Arc::clone(self)),
+            }));
+        }
+        let room = self.most.saturating_sub(stock.capacity);
+        if room < SMALL {
+            return Ok(None);
+        }
+        let pipe = pipe2(PipeFlags::CLOEXEC)?;
+        let size = match fcntl_setpipe_size(&pipe.write, if room < LARGE { SMALL } else { LARGE }) {
+            Ok(size) => size,
+            Err(_) => fcntl_getpipe_size(&pipe.write)?,
+        };
+        // The user's other pipes have used it up.
+        if size < SMALL {
+            return Ok(None);
+        }
+        stock.capacity += size;
+        Ok(Some(Lent {
+            pipe: Some(pipe),
+            size,
+            pool: Some(Arc::clone(self)),
+        }))
+    }
+
+    /// A buffer of at least this length, which has any content.
+    pub(crate) fn buffer(&self, length: usize) -> Vec<u8> {
+        if length <= SMALL || length > BUFFER {
+            return vec![0; length];
+        }
+        self.stock()
+            .buffers
+            .pop()
+            .unwrap_or_else(|| vec![0; BUFFER])
+    }
+
+    pub(crate) fn take_buffer(&self, buffer: Vec<u8>) {
+        if buffer.len() == BUFFER {
+            let mut stock = self.stock();
+            if stock.buffers.len() < IDLE {
+                stock.buffers.push(buffer);
+            }
+        }
+    }
+
+    fn take_pipe(&self, pipe: Pipe, size: usize, is_empty: bool) {
+        let mut stock = self.stock();
+        if is_empty && stock.idle.len() < IDLE && !stock.is_inherited() && stock.is_marked() {
+            stock.idle.push((pipe, size));
+        } else {
+            stock.capacity = stock.capacity.saturating_sub(size);
+        }
+    }
+}
+
+impl Stock {
+    /// Whether this process is a child of the one that made the idle pipes: both would use one pipe.
+    fn is_inherited(&self) -> bool {
+        // SAFETY: the first byte of a mapping that is ours. Volatile, because a fork changes it.
+        self.mark
+            .as_ref()
+            .is_some_and(|mark| unsafe { mark.mapping().as_ptr().read_volatile() } == 0)
+    }
+
+    fn forget(&mut self) {
+        self.idle.clear();
+        self.capacity = 0;
+        self.mark = None;
+    }
+
+    /// Whether a fork will be noticed. Needs `MADV_WIPEONFORK`, of Linux 4.14; without it no pipe is kept.
+    fn is_marked(&mut self) -> bool {
+        if self.mark.is_none() {
+            let size = rustix::param::page_size();
+            self.mark = PrivateAnonymous::new(size).ok().and_then(|mut page| {
+                // SAFETY: the page is ours, and in this process its bytes stay.
+                unsafe { madvise(page.mapping().as_ptr(), size, Advice::WIPEONFORK) }.ok()?;
+                page[0] = 1;
+                Some(page)
+            });
+        }
+        self.mark.is_some()
+    }
+}
+
+/// A pipe that a transfer has, of the pool or its own.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// None when it has been given away.
+    pipe: Option<Pipe>,
+    size: usize,
+    pool: Option<Arc<Pool>>,
+}
+
+impl Lent {
+    /// A pipe of this capacity that belongs to no pool.
+    pub(crate) fn own(size: usize) -> Result<Self, Errno> {
+        let pipe = pipe2(PipeFlags::CLOEXEC)?;
+        if fcntl_getpipe_size(&pipe.write)? != size {
+            fcntl_setpipe_size(&pipe.write, size)?;
+        }
+        Ok(Self {
+            pipe: Some(pipe),
+            size,
+            pool: None,
+        })
+    }
+
+    /// None after [`Self::give_back`].
+    pub(crate) const fn pipe(&self) -> Option<&Pipe> {
+        self.pipe.as_ref()
+    }
+
+    /// Its capacity.
+    pub(crate) const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether it goes back to a pool.
+    pub(crate) const fn is_of_pool(&self) -> bool {
+        self.pool.is_some()
+    }
+
+    /// Gives an empty pipe back to the pool.
+    pub(crate) fn give_back(mut self) {
+        if let (Some(pipe), Some(pool)) = (self.pipe.take(), self.pool.take()) {
+            pool.take_pipe(pipe, self.size, true);
+        }
+    }
+}
+
+impl Drop for Lent {
+    /// A pipe that may have bytes in it is closed.
+    fn drop(&mut self) {
+        if let (Some(pipe), Some(pool)) = (self.pipe.take(), self.pool.take()) {
+            pool.take_pipe(pipe, self.size, false);
+        }
+    }
+}

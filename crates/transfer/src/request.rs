@@ -1,0 +1,148 @@
+//! What a caller asks for.
+
+use crate::choice::Stability;
+use crate::error::Error;
+use crate::kind::{Endpoint, SinkKind, SourceKind};
+use crate::pool::Pool;
+use crate::transfer::{Choosing, Transfer};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use syscalls::Sysno;
+
+/// A transfer that is not begun: from where, how many bytes, and what may happen to them.
+///
+/// ```no_run
+/// use nocopy_transfer::{Request, Stability};
+/// # let (file, socket) = (std::fs::File::open("x")?, std::net::TcpStream::connect("127.0.0.1:80")?);
+/// let outcome = Request::new(Stability::Shared).range(0, 4096).begin(&file, &socket)?.run();
+/// println!("{outcome}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing until `begin`"]
+pub struct Request {
+    stability: Stability,
+    offset: Option<u64>,
+    length: Option<u64>,
+    message: Option<usize>,
+    source: Option<SourceKind>,
+    sink: Option<SinkKind>,
+    pool: Option<Arc<Pool>>,
+    looks_back: bool,
+}
+
+impl Request {
+    /// From the source's position to its end. A file's position moves on; the sink is written to at its own position.
+    pub const fn new(stability: Stability) -> Self {
+        Self {
+            stability,
+            offset: None,
+            length: None,
+            message: None,
+            source: None,
+            sink: None,
+            pool: None,
+            looks_back: false,
+        }
+    }
+
+    /// Only `length` bytes from `offset` of a file, whose position does not move.
+    pub const fn range(mut self, offset: u64, length: u64) -> Self {
+        self.offset = Some(offset);
+        self.length = Some(length);
+        self
+    }
+
+    /// At most `length` bytes.
+    pub const fn at_most(mut self, length: u64) -> Self {
+        self.length = Some(length);
+        self
+    }
+
+    /// Sends messages of this many bytes, the last one shorter. A sink with messages (UDP) is refused without it.
+    pub const fn messages(mut self, size: usize) -> Self {
+        self.message = Some(if size == 0 { 1 } else { size });
+        self
+    }
+
+    /// The kinds, if the caller knows them and the types do not say them: the kernel is not asked. A wrong kind costs calls that
+    /// are refused, and makes the outcome name that kind.
+    pub const fn kinds(mut self, source: SourceKind, sink: SinkKind) -> Self {
+        self.source = Some(source);
+        self.sink = Some(sink);
+        self
+    }
+
+    /// Lends pipes from this pool and not from that of the process.
+    pub fn pool(mut self, pool: &Arc<Pool>) -> Self {
+        self.pool = Some(Arc::clone(pool));
+        self
+    }
+
+    /// Looks at the end whether the source has become shorter than what was sent: one `fstat`.
+    pub const fn look_back(mut self) -> Self {
+        self.looks_back = true;
+        self
+    }
+
+    /// Takes what the types of source and sink say about their kinds.
+    pub(crate) fn hints(mut self, source: &impl Endpoint, sink: &impl Endpoint) -> Self {
+        self.source = self.source.or(source.hint().source());
+        self.sink = self.sink.or(sink.hint().sink());
+        self
+    }
+
+    /// Begins; nothing is sent yet. Where a kind is not known by the type, asks `fstat` for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if the kernel cannot say what a descriptor is, [`Error::NeedsMessageSize`] for a sink with messages.
+    pub fn begin<Source: Endpoint, Sink: Endpoint>(
+        self,
+        source: Source,
+        sink: Sink,
+    ) -> Result<Transfer<Source, Sink>, Error> {
+        self.hints(&source, &sink).begin_unhinted(source, sink)
+    }
+
+    fn begin_unhinted<Source: AsFd, Sink: AsFd>(
+        self,
+        source: Source,
+        sink: Sink,
+    ) -> Result<Transfer<Source, Sink>, Error> {
+        let call = |errno| Error::Call(Sysno::fstat, errno);
+        let mut is_sure = true;
+        let from = match self.source {
+            Some(kind) => {
+                is_sure = false;
+                kind
+            }
+            None => SourceKind::of(&source).map_err(call)?,
+        };
+        let to = match self.sink {
+            Some(kind) => {
+                is_sure = false;
+                kind
+            }
+            None => SinkKind::of(&sink).map_err(call)?,
+        };
+        if to == SinkKind::Datagram && self.message.is_none() {
+            return Err(Error::NeedsMessageSize);
+        }
+        let pool = self.pool.unwrap_or_else(|| Arc::clone(Pool::of_process()));
+        Ok(Transfer::choosing(
+            Choosing {
+                stability: self.stability,
+                kinds: (from, to),
+                is_sure,
+                message: self.message,
+                pool,
+                offset: self.offset,
+                length: self.length,
+                looks_back: self.looks_back,
+            },
+            source,
+            sink,
+        ))
+    }
+}

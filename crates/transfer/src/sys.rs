@@ -1,0 +1,231 @@
+//! The system calls that belong to no primitive. Those on memory that may change are raw, the others by `rustix`.
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{OFlags, SeekFrom};
+use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+use syscalls::{Errno, Sysno, syscall};
+
+/// The kernel's number.
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::new(error.raw_os_error())
+}
+
+pub(crate) fn argument(fd: BorrowedFd<'_>) -> usize {
+    // An open descriptor is not negative.
+    usize::try_from(fd.as_raw_fd()).unwrap_or(usize::MAX)
+}
+
+pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes at most the buffer's length to it, during the call.
+    unsafe {
+        syscall!(
+            Sysno::read,
+            argument(fd),
+            buffer.as_mut_ptr().expose_provenance(),
+            buffer.len()
+        )
+    }
+}
+
+pub(crate) fn pread(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let start = buffer.as_mut_ptr().expose_provenance();
+    // SAFETY: the kernel writes at most the buffer's length to it, during the call.
+    unsafe { syscall!(Sysno::pread64, argument(fd), start, buffer.len(), offset) }
+}
+
+/// `write`, from memory that need not be readable.
+///
+/// # Safety
+///
+/// `start` and `length` are memory that is the caller's or unmapped for the time of the call.
+pub(crate) unsafe fn write(
+    fd: BorrowedFd<'_>,
+    start: *const u8,
+    length: usize,
+) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads at most `length` bytes during the call, and returns EFAULT for those that cannot be read.
+    unsafe {
+        syscall!(
+            Sysno::write,
+            argument(fd),
+            start.expose_provenance(),
+            length
+        )
+    }
+}
+
+/// `send` with `MSG_NOSIGNAL`: a peer that is gone is `EPIPE`, without a `SIGPIPE`.
+pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    let start = bytes.as_ptr().expose_provenance();
+    // SAFETY: the kernel reads at most the slice's length, during the call. The address is null.
+    unsafe {
+        syscall!(
+            Sysno::sendto,
+            argument(fd),
+            start,
+            bytes.len(),
+            libc::MSG_NOSIGNAL,
+            0,
+            0
+        )
+    }
+}
+
+/// What `fstat` reports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status {
+    /// The file type of `st_mode`.
+    pub(crate) kind: u32,
+    /// `st_size`.
+    pub(crate) size: u64,
+    /// `st_dev` and `st_ino`.
+    pub(crate) file: (u64, u64),
+}
+
+pub(crate) fn status(fd: BorrowedFd<'_>) -> Result<Status, Errno> {
+    let status = rustix::fs::fstat(fd).map_err(errno)?;
+    Ok(Status {
+        kind: status.st_mode & libc::S_IFMT,
+        size: u64::try_from(status.st_size).unwrap_or(0),
+        file: (status.st_dev, status.st_ino),
+    })
+}
+
+/// The size of a regular file.
+pub(crate) fn file_size(fd: BorrowedFd<'_>) -> Option<u64> {
+    status(fd)
+        .ok()
+        .filter(|status| status.kind == libc::S_IFREG)
+        .map(|status| status.size)
+}
+
+fn flags(fd: BorrowedFd<'_>) -> Result<OFlags, Errno> {
+    rustix::fs::fcntl_getfl(fd).map_err(errno)
+}
+
+pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    flags(fd).map(|flags| flags.contains(OFlags::NONBLOCK))
+}
+
+pub(crate) fn appends(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    flags(fd).map(|flags| flags.contains(OFlags::APPEND))
+}
+
+pub(crate) fn is_pipe(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    status(fd).map(|status| status.kind == libc::S_IFIFO)
+}
+
+/// Moves the file position back. Fails on what has none.
+pub(crate) fn seek_back(fd: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+    let back = i64::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
+    rustix::fs::seek(fd, SeekFrom::Current(-back))
+        .map(drop)
+        .map_err(errno)
+}
+
+/// A kind of socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Socket {
+    Tcp,
+    Unix,
+    Vsock,
+    Datagram,
+    Other,
+}
+
+pub(crate) fn socket(fd: BorrowedFd<'_>) -> Result<Socket, Errno> {
+    if sockopt::socket_type(fd).map_err(errno)? != SocketType::STREAM {
+        return Ok(Socket::Datagram);
+    }
+    Ok(match sockopt::socket_domain(fd).map_err(errno)? {
+        AddressFamily::UNIX => Socket::Unix,
+        AddressFamily::VSOCK => Socket::Vsock,
+        AddressFamily::INET | AddressFamily::INET6 => {
+            match sockopt::socket_protocol(fd).map_err(errno)? {
+                Some(ipproto::TCP) => Socket::Tcp,
+                _ => Socket::Other,
+            }
+        }
+        _ => Socket::Other,
+    })
+}
+
+/// Whether the TCP socket has the upper layer protocol `tls`.
+pub(crate) fn has_tls(fd: BorrowedFd<'_>) -> bool {
+    let mut name = [0_u8; 16];
+    let mut length: libc::socklen_t = 16;
+    // SAFETY: the kernel writes at most `length` bytes to `name`, and the new length, during the call.
+    let got = unsafe {
+        syscall!(
+            Sysno::getsockopt,
+            argument(fd),
+            libc::IPPROTO_TCP,
+            libc::TCP_ULP,
+            name.as_mut_ptr().expose_provenance(),
+            (&raw mut length).expose_provenance()
+        )
+    };
+    got.is_ok() && name.starts_with(b"tls\0")
+}
+
+/// An option or ioctl that is an `int`.
+pub(crate) fn count(fd: BorrowedFd<'_>, request: u64) -> Result<u64, Errno> {
+    let mut value: libc::c_int = 0;
+    // SAFETY: such a request (FIONREAD, TIOCOUTQ) writes one int, during the call.
+    unsafe {
+        syscall!(
+            Sysno::ioctl,
+            argument(fd),
+            request,
+            (&raw mut value).expose_provenance()
+        )?
+    };
+    Ok(u64::try_from(value).unwrap_or(0))
+}
+
+/// The connection's state, the first byte of `struct tcp_info`. None if it is not a TCP socket.
+pub(crate) fn tcp_state(fd: BorrowedFd<'_>) -> Option<u8> {
+    let mut state = 0_u8;
+    let mut length: libc::socklen_t = 1;
+    // SAFETY: the kernel writes at most `length` bytes to `state`, and the new length, during the call.
+    let got = unsafe {
+        syscall!(
+            Sysno::getsockopt,
+            argument(fd),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).expose_provenance(),
+            (&raw mut length).expose_provenance()
+        )
+    };
+    got.ok().map(|_| state)
+}
+
+/// Ends the sending direction. False if the socket is not connected any more.
+pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match rustix::net::shutdown(fd, rustix::net::Shutdown::Write) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::NOTCONN) => Ok(false),
+        Err(error) => Err(errno(error)),
+    }
+}
+
+/// Sleeps until an event has happened, at most for `limit`. Returns the events, which are empty at the limit and after a signal.
+pub(crate) fn poll(
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    limit: Option<Duration>,
+) -> Result<PollFlags, Errno> {
+    let mut polled = [PollFd::from_borrowed_fd(fd, events)];
+    let limit = limit.map(|limit| Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    match rustix::event::poll(&mut polled, limit.as_ref()) {
+        Ok(_) => Ok(polled[0].revents()),
+        Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
+        Err(error) => Err(errno(error)),
+    }
+}

@@ -1,0 +1,596 @@
+//! A transfer: bytes on their way from a source to a sink.
+
+use crate::carriers::Carrier;
+use crate::carriers::step::{Halt, Left, Side};
+use crate::choice::{LARGE, Stability, Way};
+use crate::chooser::Chooser;
+use crate::error::{Error, Stopped};
+use crate::kind::{SinkKind, SourceKind};
+use crate::outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment};
+use crate::pool::Pool;
+use crate::route::Route;
+use crate::sys;
+use rustix::event::PollFlags;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+use syscalls::{Errno, Sysno};
+
+/// The longest piece of one call: a call on a file cannot be interrupted, and 1 GiB from a slow disk takes seconds.
+const PIECE: u64 = 1 << 30;
+
+/// The state of a transfer after [`Transfer::advance`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The budget is used up.
+    Budget,
+    /// It can continue after this event.
+    Waits(Wait),
+    /// It has ended.
+    Ended,
+}
+
+/// An event that a transfer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The source has more, or has ended: `POLLIN`.
+    Source,
+    /// The sink can take more: `POLLOUT`.
+    Sink,
+    /// A completion is in the sink's error queue: `POLLERR`, which `poll` always reports.
+    Completions,
+}
+
+/// What a transfer with a choice is made of.
+pub(crate) struct Choosing {
+    pub(crate) stability: Stability,
+    pub(crate) kinds: (SourceKind, SinkKind),
+    pub(crate) is_sure: bool,
+    pub(crate) message: Option<usize>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) length: Option<u64>,
+    pub(crate) looks_back: bool,
+}
+
+/// Source, sink and what else is left of a transfer.
+#[derive(Debug)]
+pub struct Parts<Source, Sink> {
+    /// The source.
+    pub source: Source,
+    /// The sink.
+    pub sink: Sink,
+    /// The bytes that had left the source after those that the sink took, in their order. Empty for a range of a file, and for a
+    /// file whose position could be moved back.
+    pub held: Vec<u8>,
+    /// What became of the bytes.
+    pub outcome: Outcome,
+}
+
+/// A source that is sent to a sink: all of it, a part, or a range of a file. Both may be descriptors or references to descriptors.
+///
+/// A transfer continues after a short count and after `EINTR`. It stops at the end of a budget, when it must wait, and at its end.
+/// So many transfers can share one event loop. A program with a single one calls [`run`](Self::run), or [`copy`](crate::copy()).
+///
+/// Two ways to begin: a [`Request`](crate::Request) chooses the route and takes another one where it is refused;
+/// [`Transfer::by`] keeps to one route, and reports a refusal as a failure.
+///
+/// Dropping a transfer closes a pipe with bytes in it. [`into_parts`](Self::into_parts) gives them back.
+#[derive(Debug)]
+pub struct Transfer<Source, Sink> {
+    source: Source,
+    sink: Sink,
+    /// None: the next step chooses.
+    carrier: Option<Carrier>,
+    /// None: one route was given.
+    chooser: Option<Chooser>,
+    /// The route that was given.
+    given: Option<Route>,
+    /// Where the range begins. None: at the source's position, or in a stream.
+    start: Option<u64>,
+    length: u64,
+    /// Whether the caller asked for this length.
+    is_bounded: bool,
+    taken: u64,
+    steps: u64,
+    looks_back: bool,
+    /// The choice is made again as soon as the carrier has sent something and holds nothing.
+    is_leaving: bool,
+    /// The source's size at the beginning, if it is a file and a route was given.
+    size_before: Option<u64>,
+    /// For a source that is mapped: its size, if that is known to be less than the end of the range.
+    limit: Option<u64>,
+    /// Why no more is sent, while completions may still be outstanding.
+    ending: Option<Ended>,
+    ended: Option<Ended>,
+    segments: Vec<Segment>,
+    refusals: Vec<Refusal>,
+}
+
+impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
+    /// A range of a file by one route. Nothing is sent yet. The source is read at explicit offsets, and its position does not change.
+    /// A transfer that ended early can be resumed by any route at `start` plus [`Outcome::bytes`]; by `MSG_ZEROCOPY` again, use
+    /// [`by_after`](Self::by_after). Writing to a peer that is gone raises `SIGPIPE`, except by `MSG_ZEROCOPY`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's errno: for example, if the pipe cannot have this capacity, or if the socket does not support `SO_ZEROCOPY`.
+    /// With `MSG_ZEROCOPY` it fails with `EBUSY` if the socket has the option already: completions of earlier sends could be taken
+    /// for those of this transfer.
+    pub fn by(
+        route: Route,
+        source: Source,
+        start: u64,
+        length: u64,
+        sink: Sink,
+    ) -> Result<Self, Errno> {
+        Self::by_from(route, source, start, length, sink, None)
+    }
+
+    /// The same on a socket on which `earlier` was the last to send with `MSG_ZEROCOPY`, however that transfer ended. Its
+    /// outstanding completions are read and not counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`by`](Self::by), except `EBUSY`.
+    pub fn by_after(
+        earlier: &Outcome,
+        route: Route,
+        source: Source,
+        start: u64,
+        length: u64,
+        sink: Sink,
+    ) -> Result<Self, Errno> {
+        let next_id = earlier.notified.map(|notified| notified.next_id);
+        Self::by_from(route, source, start, length, sink, next_id)
+    }
+
+    fn by_from(
+        route: Route,
+        source: Source,
+        start: u64,
+        length: u64,
+        sink: Sink,
+        next_id: Option<u32>,
+    ) -> Result<Self, Errno> {
+        let carrier = Carrier::of(route, source.as_fd(), sink.as_fd(), next_id)?;
+        let mut transfer = Self::new(source, sink, Some(start), length);
+        transfer.carrier = Some(carrier);
+        transfer.given = Some(route);
+        transfer.looks_back = true;
+        transfer.size_before = transfer.size();
+        transfer.look_at_size();
+        Ok(transfer)
+    }
+
+    pub(crate) fn choosing(choosing: Choosing, source: Source, sink: Sink) -> Self {
+        let Choosing {
+            stability,
+            kinds: (from, to),
+            is_sure,
+            message,
+            pool,
+            offset,
+            length,
+            looks_back,
+        } = choosing;
+        let mut chooser = Chooser::new(stability, from, to, is_sure, message, pool);
+        let is_bounded = length.is_some();
+        let length = length.unwrap_or(u64::MAX - offset.unwrap_or(0));
+        chooser.look_at_source(source.as_fd(), length);
+        let mut transfer = Self::new(source, sink, offset, length);
+        transfer.chooser = Some(chooser);
+        transfer.is_bounded = is_bounded;
+        transfer.looks_back = looks_back;
+        transfer
+    }
+
+    const fn new(source: Source, sink: Sink, start: Option<u64>, length: u64) -> Self {
+        Self {
+            source,
+            sink,
+            carrier: None,
+            chooser: None,
+            given: None,
+            start,
+            length,
+            is_bounded: true,
+            taken: 0,
+            steps: 0,
+            looks_back: false,
+            is_leaving: false,
+            size_before: None,
+            limit: None,
+            ending: None,
+            ended: None,
+            segments: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Sends until the sink has taken `budget` more bytes, or until it must stop. A blocking source or sink can make it sleep. To a
+    /// sink with messages, the budget is rounded up to whole messages.
+    pub fn advance(&mut self, budget: u64) -> State {
+        let unit = self.chooser.as_ref().map_or(1, Chooser::unit);
+        let budget = budget.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
+        let goal = self.taken.saturating_add(budget).min(self.length);
+        let state = self.advance_to(goal);
+        let is_in_file = self.start.is_some();
+        if let (Some(carrier), Some(_)) = (&mut self.carrier, &self.chooser) {
+            carrier.rest(is_in_file);
+        }
+        state
+    }
+
+    fn advance_to(&mut self, goal: u64) -> State {
+        while self.ended.is_none() {
+            if self.ending.is_none() && self.taken == self.length {
+                self.ending = Some(Ended::Complete);
+            }
+            let done = if let Some(ending) = self.ending {
+                self.finish().map(|()| self.ended = Some(ending))
+            } else if self.limit.is_some_and(|limit| limit <= self.at()) {
+                self.ending = self.is_behind_the_end().then_some(Ended::SourceEnded);
+                Ok(())
+            } else if self.taken == goal {
+                return State::Budget;
+            } else {
+                self.step(goal)
+            };
+            if let Err(halt) = done
+                && let Some(wait) = self.halted(halt)
+            {
+                return State::Waits(wait);
+            }
+        }
+        State::Ended
+    }
+
+    fn finish(&mut self) -> Result<(), Halt> {
+        self.carrier
+            .as_mut()
+            .map_or(Ok(()), |carrier| carrier.finish(self.sink.as_fd()))
+    }
+
+    fn step(&mut self, goal: u64) -> Result<(), Halt> {
+        let most = self.choose(goal);
+        let Some(carrier) = &mut self.carrier else {
+            return Ok(());
+        };
+        self.steps += 1;
+        let start = self.start.unwrap_or(0);
+        let left = self.limit.unwrap_or(u64::MAX).min(start + goal) - (start + self.taken);
+        let left = Left {
+            offset: self.start.map(|start| start + self.taken),
+            length: usize::try_from(left.min(most)).unwrap_or(usize::MAX),
+        };
+        let count = carrier.step(self.source.as_fd(), self.sink.as_fd(), left)? as u64;
+        self.taken += count;
+        self.note(count);
+        Ok(())
+    }
+
+    /// Takes a way, if there is none now. Returns how many bytes one call may move.
+    fn choose(&mut self, goal: u64) -> u64 {
+        let Some(chooser) = &mut self.chooser else {
+            return u64::MAX;
+        };
+        if self.carrier.is_none() {
+            // Without a length, what was sent so far is the best guess of what is left.
+            let guess = if self.is_bounded {
+                u64::MAX
+            } else {
+                self.taken
+            };
+            let (refusals, at) = (&mut self.refusals, self.taken);
+            let report = |route, reason| refusals.push(Refusal { route, at, reason });
+            self.carrier = Some(chooser.pick(guess.min(goal - self.taken), report));
+        }
+        if !self.is_bounded && chooser.way() == Way::Sendfile && self.taken < LARGE {
+            LARGE - self.taken
+        } else {
+            PIECE
+        }
+    }
+
+    /// Counts what the sink has taken, and looks whether another way is better from here.
+    fn note(&mut self, count: u64) {
+        let (route, is_shared) = match (&self.chooser, self.given) {
+            (Some(chooser), _) => chooser.taken(),
+            (None, Some(route)) => (route, !route.takes_a_copy()),
+            (None, None) => return,
+        };
+        match self.segments.last_mut() {
+            Some(segment) if segment.route == route => segment.bytes += count,
+            _ if count > 0 => self.segments.push(Segment {
+                route,
+                bytes: count,
+                is_shared,
+            }),
+            _ => {}
+        }
+        let Some(chooser) = &self.chooser else { return };
+        let is_large = !self.is_bounded && chooser.way() == Way::Sendfile && self.taken == LARGE;
+        let is_empty = self
+            .carrier
+            .as_ref()
+            .is_none_or(|carrier| carrier.held() == 0);
+        if is_large || self.is_leaving && count > 0 && is_empty {
+            self.carrier = None;
+            self.is_leaving = false;
+        }
+    }
+
+    /// The event to wait for, if there is one. Without an event, the transfer continues or has ended.
+    fn halted(&mut self, halt: Halt) -> Option<Wait> {
+        match halt {
+            Halt::Call(_, Errno::EINTR, _) => {}
+            Halt::Call(call, Errno::EAGAIN, side) => return self.must_wait(call, side),
+            Halt::Completions => return Some(Wait::Completions),
+            Halt::Disagrees(call) => self.give_up(Ended::Disagrees(call)),
+            _ if self.chooser.is_some() => self.stopped(halt),
+            Halt::Nothing(_) if self.is_behind_the_end() => self.ending = Some(Ended::SourceEnded),
+            // A write that reaches the end of the mapping may take no bytes, not even those before the end.
+            Halt::Call(_, Errno::EFAULT, _) if self.look_at_size() => {}
+            Halt::Nothing(call) => self.give_up(Ended::Stuck(call)),
+            Halt::Call(call, errno, _) => self.give_up(Ended::Failed(call, errno)),
+            Halt::NoPipe => self.give_up(Ended::Failed(Sysno::pipe2, Errno::EMFILE)),
+        }
+        None
+    }
+
+    fn must_wait(&mut self, call: Sysno, side: Side) -> Option<Wait> {
+        let (source, sink) = (self.source.as_fd(), self.sink.as_fd());
+        let returns = |fd| sys::is_nonblocking(fd).unwrap_or(false);
+        let wait = match side {
+            Side::Source => returns(source).then_some(Wait::Source),
+            Side::Sink => returns(sink).then_some(Wait::Sink),
+            Side::Either if returns(source) || returns(sink) => {
+                let ready = sys::poll(source, PollFlags::IN, Some(Duration::ZERO));
+                Some(if ready.is_ok_and(|events| events.is_empty()) {
+                    Wait::Source
+                } else {
+                    Wait::Sink
+                })
+            }
+            Side::Either => None,
+        };
+        if wait.is_none() {
+            // The timeout of a blocking descriptor.
+            self.give_up(Ended::Failed(call, Errno::EAGAIN));
+        } else if wait == Some(Wait::Sink)
+            && let Some(chooser) = &mut self.chooser
+            && chooser.waited()
+        {
+            self.leave();
+        }
+        wait
+    }
+
+    /// Chooses again: now, or when the carrier holds nothing any more.
+    fn leave(&mut self) {
+        self.is_leaving = self
+            .carrier
+            .as_ref()
+            .is_some_and(|carrier| carrier.held() > 0);
+        if !self.is_leaving {
+            self.carrier = None;
+        }
+    }
+
+    /// A chosen way has moved nothing: takes another one, or ends.
+    fn stopped(&mut self, halt: Halt) {
+        let (Some(chooser), Some(carrier)) = (&mut self.chooser, &mut self.carrier) else {
+            return;
+        };
+        let (route, _) = chooser.taken();
+        let at = self.taken;
+        let reason = match halt {
+            Halt::Call(call, errno, _) => {
+                if !chooser.refuse(self.source.as_fd(), self.sink.as_fd(), call, errno) {
+                    return self.give_up(Ended::Failed(call, errno));
+                }
+                Reason::Errno(call, errno)
+            }
+            Halt::Nothing(call) if carrier.held() > 0 => {
+                if chooser.way() == Way::ReadWrite {
+                    return self.give_up(Ended::Stuck(call));
+                }
+                chooser.drop_way();
+                Reason::Nothing(call)
+            }
+            Halt::Nothing(call) if chooser.doubts(call, at) => {
+                // A stream has passed what splice stops at, once a read has returned something.
+                self.is_leaving = call == Sysno::splice;
+                self.refusals.push(Refusal {
+                    route,
+                    at,
+                    reason: Reason::Nothing(call),
+                });
+                self.carrier = Some(chooser.copy());
+                return;
+            }
+            Halt::Nothing(_) => {
+                let ended = if self.is_bounded {
+                    Ended::SourceEnded
+                } else {
+                    Ended::Complete
+                };
+                self.ending = Some(ended);
+                return;
+            }
+            Halt::NoPipe => {
+                chooser.drop_way();
+                Reason::NoPipe
+            }
+            Halt::Disagrees(_) | Halt::Completions => return,
+        };
+        self.refusals.push(Refusal { route, at, reason });
+        // What is in the pipe goes first.
+        self.is_leaving = carrier.copy_the_rest();
+        if !self.is_leaving {
+            self.carrier = None;
+        }
+    }
+
+    fn give_up(&mut self, ended: Ended) {
+        // The completions that have arrived are read; it does not wait for more.
+        let _ = self.finish();
+        self.ended = Some(ended);
+    }
+
+    /// The current offset in the source, or the number of bytes taken from it.
+    fn at(&self) -> u64 {
+        self.start.unwrap_or(0) + self.taken
+    }
+
+    fn held(&self) -> u64 {
+        self.carrier.as_ref().map_or(0, Carrier::held)
+    }
+
+    /// Whether the source has no bytes past those that were taken, by its current size. A source without a size (`/proc`) has no
+    /// more bytes.
+    fn is_behind_the_end(&mut self) -> bool {
+        self.look_at_size();
+        let at = self.at() + self.held();
+        self.size().is_none_or(|size| size <= at)
+    }
+
+    /// Updates the limit from the source's size. Returns whether the limit changed.
+    fn look_at_size(&mut self) -> bool {
+        let end = self.at() - self.taken + self.length;
+        let maps = self.given.is_some_and(Route::maps);
+        let limit = self.size().filter(|size| maps && *size < end);
+        std::mem::replace(&mut self.limit, limit) != limit
+    }
+
+    fn size(&self) -> Option<u64> {
+        sys::file_size(self.source.as_fd())
+    }
+
+    /// Bytes that the sink has taken so far.
+    pub const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The number of steps of the route so far. Each step is one or two calls.
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The kernel's reports about `MSG_ZEROCOPY` sends so far.
+    pub fn notified(&self) -> Option<Notified> {
+        self.carrier.as_ref().and_then(Carrier::notified)
+    }
+
+    /// The source.
+    pub const fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The sink.
+    pub const fn sink(&self) -> &Sink {
+        &self.sink
+    }
+
+    /// Sleeps until the event has happened, or a signal has arrived.
+    ///
+    /// # Errors
+    ///
+    /// The errno of `ppoll`.
+    pub fn wait(&self, wait: Wait) -> Result<(), Errno> {
+        let sink = self.sink.as_fd();
+        match wait {
+            Wait::Source => sys::poll(self.source.as_fd(), PollFlags::IN, None).map(drop),
+            Wait::Sink => sys::poll(sink, PollFlags::OUT, None).map(drop),
+            Wait::Completions => {
+                // POLLERR is always reported. A connection that has ended is always ready; its last completions arrive when the
+                // kernel drops the queued data.
+                if sys::poll(sink, PollFlags::empty(), None)?.contains(PollFlags::HUP) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends to the end, sleeps where it must wait, and returns the result.
+    pub fn run(mut self) -> Outcome {
+        self.drive();
+        self.outcome()
+    }
+
+    /// Sends to the end, and sleeps where it must wait.
+    pub fn drive(&mut self) {
+        loop {
+            match self.advance(u64::MAX) {
+                State::Ended => return,
+                State::Budget => {}
+                State::Waits(wait) => {
+                    if let Err(errno) = self.wait(wait) {
+                        self.ended = Some(Ended::Failed(Sysno::ppoll, errno));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The result, at any point of the transfer. Held bytes of a stream are dropped.
+    pub fn outcome(self) -> Outcome {
+        self.into_parts().outcome
+    }
+
+    /// Sends to the end; an end that is not the source's or the range's is an error, with the bytes that have left the source.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub fn complete(mut self) -> Result<Outcome, Error> {
+        self.drive();
+        let Parts { outcome, held, .. } = self.into_parts();
+        match outcome.ended {
+            Ended::Complete | Ended::SourceEnded => Ok(outcome),
+            _ => Err(Error::Stopped(Box::new(Stopped { outcome, held }))),
+        }
+    }
+
+    /// Takes it apart, at any point: what became of the bytes, and those that have left the source and not reached the sink.
+    pub fn into_parts(self) -> Parts<Source, Sink> {
+        let held = self.held();
+        let shrank_to = || {
+            let has_shrunk = |size: &u64| {
+                *size < self.at() && (self.given.is_none() || Some(*size) < self.size_before)
+            };
+            self.size().filter(has_shrunk)
+        };
+        let is_shared = self.segments.iter().any(|segment| segment.is_shared);
+        let is_at_risk = self.looks_back && self.start.is_some() && self.taken > 0 && is_shared;
+        // A file's position is moved back to the first byte that the sink has not taken. A stream has none.
+        let is_back =
+            held > 0 && self.start.is_none() && sys::seek_back(self.source.as_fd(), held).is_ok();
+        let mut outcome = Outcome {
+            bytes: self.taken,
+            ended: self.ended.unwrap_or(Ended::Abandoned),
+            held: if is_back { 0 } else { held },
+            shrank_to: if is_at_risk { shrank_to() } else { None },
+            notified: self.notified(),
+            kinds: self.chooser.as_ref().map(Chooser::kinds),
+            segments: self.segments,
+            refusals: self.refusals,
+        };
+        let is_kept = held > 0 && !is_back && self.start.is_none();
+        let held = self
+            .carrier
+            .filter(|_| is_kept)
+            .map_or_else(Vec::new, Carrier::into_bytes);
+        if is_kept {
+            outcome.held = held.len() as u64;
+        }
+        Parts {
+            source: self.source,
+            sink: self.sink,
+            held,
+            outcome,
+        }
+    }
+}

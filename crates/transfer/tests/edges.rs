@@ -1,0 +1,505 @@
+//! What a copy meets: ends, positions, files that change, urgent bytes, signals, peers that go away, pipes that are used up.
+
+mod common;
+
+use common::{From, MESSAGE, To, file, memfd, pattern, set_nonblocking, sink, source, tcp};
+use nocopy_transfer::{
+    Ended, Errno, Error, Outcome, Pool, Reason, Request, Route, Stability, State, Sysno, Wait,
+    copy, copy_range, delivery,
+};
+use rustix::fs::SealFlags;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const SHARED: Stability = Stability::Shared;
+const LENGTH: usize = (3 << 20) + 4711;
+
+fn routes(outcome: &Outcome) -> Vec<&'static str> {
+    outcome
+        .segments
+        .iter()
+        .map(|segment| segment.route.name())
+        .collect()
+}
+
+#[test]
+fn a_copy_moves_the_position_and_a_range_does_not() {
+    let content = pattern(100_000);
+    let mut from = file(&content);
+    from.seek(SeekFrom::Start(1000)).expect("a file");
+    let mut to = file(b"before");
+    to.seek(SeekFrom::End(0)).expect("a file");
+    let outcome = copy_range(&from, 500, 200, &to, SHARED).expect("a copy");
+    assert_eq!(
+        (outcome.bytes, from.stream_position().expect("a file")),
+        (200, 1000)
+    );
+    let outcome = copy(&from, &to, SHARED).expect("a copy");
+    assert_eq!(
+        (outcome.bytes, from.stream_position().expect("a file")),
+        (99_000, 100_000)
+    );
+    assert_eq!(to.stream_position().expect("a file"), 6 + 200 + 99_000);
+    to.rewind().expect("a file");
+    let mut bytes = Vec::new();
+    to.read_to_end(&mut bytes).expect("a file");
+    assert!(bytes == [b"before", &content[500..700], &content[1000..]].concat());
+}
+
+#[test]
+fn a_range_past_the_end_is_the_rest() {
+    let from = file(&pattern(10_000));
+    let (out, far) = sink(To::Tcp, 1000);
+    let outcome = copy_range(&from, 9000, 100_000, &out, SHARED).expect("a copy");
+    assert_eq!((outcome.ended, outcome.bytes), (Ended::SourceEnded, 1000));
+    assert!(far.received(out) == Some(pattern(10_000)[9000..].to_vec()));
+    let (out, _far) = sink(To::File, 0);
+    let outcome = copy_range(&from, 20_000, 5, &out, SHARED).expect("a copy");
+    assert_eq!((outcome.ended, outcome.bytes), (Ended::SourceEnded, 0));
+}
+
+/// A file without a size, which neither `copy_file_range` nor `sendfile` reads.
+#[test]
+fn a_file_of_proc_is_read() {
+    for to in [To::File, To::Tcp, To::Pipe, To::Append] {
+        for _ in 0..2 {
+            let from = File::open("/proc/self/maps").expect("it is there");
+            let (out, far) = sink(to, 10 << 20);
+            let outcome = copy(&from, &out, SHARED).expect("a copy");
+            let bytes = far.received(out).expect("bytes");
+            assert_eq!(outcome.bytes, bytes.len() as u64, "{to:?}: {outcome}");
+            assert!(
+                bytes.len() > 100 && bytes.ends_with(b"\n"),
+                "{to:?}: {outcome}"
+            );
+            assert_eq!(routes(&outcome), ["read-write"], "{to:?}: {outcome}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_an_error_and_nothing_is_lost() {
+    let from = File::open("/").expect("a directory");
+    let (out, _far) = sink(To::Tcp, 0);
+    let error = copy(&from, &out, SHARED).expect_err("a directory has no bytes");
+    assert_eq!(error.errno(), Some(Errno::EISDIR), "{error}");
+}
+
+/// Two ranges that overlap: no route may copy what it has just written, for ever.
+#[test]
+fn a_file_is_not_copied_over_itself() {
+    let content = pattern(100_000);
+    let mut from = file(&content);
+    let again = File::options()
+        .write(true)
+        .open(format!("/proc/self/fd/{}", from.as_raw_fd()))
+        .expect("again");
+    (&again).seek(SeekFrom::Start(10)).expect("a file");
+    let error = copy_range(&from, 0, 100_000, &again, SHARED).expect_err("they overlap");
+    assert_eq!(error.errno(), Some(Errno::EINVAL), "{error}");
+    from.rewind().expect("a file");
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).expect("a file");
+    assert!(bytes == content);
+}
+
+#[test]
+fn a_source_that_shrinks_ends_it() {
+    let from = file(&pattern(LENGTH));
+    let (near, far) = tcp();
+    let near = OwnedFd::from(near);
+    set_nonblocking(&near);
+    let request = Request::new(SHARED).range(0, LENGTH as u64).look_back();
+    let mut transfer = request.begin(&from, &near).expect("what it needs");
+    assert_eq!(transfer.advance(200_000), State::Budget);
+    from.set_len(100_003).expect("a file");
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        { far }.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    transfer.drive();
+    let outcome = transfer.outcome();
+    assert_eq!(
+        (outcome.ended, outcome.shrank_to),
+        (Ended::SourceEnded, Some(100_003)),
+        "{outcome}"
+    );
+    drop(near);
+    let bytes = reader.join().expect("the reader").expect("bytes");
+    assert_eq!(bytes.len() as u64, outcome.bytes);
+    assert!(bytes[..100_003] == pattern(LENGTH)[..100_003]);
+}
+
+#[test]
+fn a_growing_file_is_copied_as_far_as_it_is() {
+    let mut from = file(&pattern(10_000));
+    let (out, _far) = sink(To::Unix, 20_000);
+    assert_eq!(copy(&from, &out, SHARED).expect("a copy").bytes, 10_000);
+    from.write_all(b"more").expect("room");
+    from.seek(SeekFrom::End(-4)).expect("a file");
+    assert_eq!(copy(&from, &out, SHARED).expect("a copy").bytes, 4);
+}
+
+#[test]
+fn what_cannot_change_is_sent_without_a_copy() {
+    let taken = |seals| {
+        let from = memfd(&pattern(LENGTH));
+        rustix::fs::fcntl_add_seals(&from, seals).expect("seals");
+        let (out, far) = sink(To::Pipe, LENGTH);
+        let outcome =
+            copy_range(&from, 0, LENGTH as u64, &out, Stability::Snapshot).expect("a copy");
+        assert!(far.received(out) == Some(pattern(LENGTH)));
+        outcome.is_shared()
+    };
+    assert!(taken(SealFlags::WRITE | SealFlags::SHRINK));
+    assert!(!taken(SealFlags::WRITE), "it can be cut off");
+    assert!(
+        !taken(SealFlags::SHRINK | SealFlags::GROW),
+        "it can be written to"
+    );
+}
+
+/// `splice` returns 0 at an urgent byte, as at the end: what follows is not lost.
+#[test]
+fn an_urgent_byte_is_not_the_end() {
+    let (near, mut far) = tcp();
+    let (out, out_far) = sink(To::Unix, 100);
+    let writer = thread::spawn(move || {
+        far.write_all(b"before").expect("room");
+        thread::sleep(Duration::from_millis(50));
+        // SAFETY: one byte that is read during the call.
+        let sent = unsafe { libc::send(far.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+        assert_eq!(sent, 1);
+        thread::sleep(Duration::from_millis(50));
+        far.write_all(b"after").expect("room");
+        thread::sleep(Duration::from_millis(50));
+        far.write_all(b"more").expect("room");
+    });
+    let outcome = copy(&near, &out, SHARED).expect("a copy");
+    writer.join().expect("the writer");
+    assert_eq!(
+        out_far.received(out).as_deref(),
+        Some(b"beforeaftermore".as_slice()),
+        "{outcome}"
+    );
+    assert!(
+        outcome
+            .refusals
+            .iter()
+            .all(|it| it.reason == Reason::Nothing(Sysno::splice)),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_peer_that_goes_away_is_an_error_with_the_rest() {
+    for from in common::SOURCES {
+        let content = pattern(8 << 20);
+        let near = source(from, &content);
+        let (out, mut far) = UnixStream::pair().expect("a pair");
+        let reader = thread::spawn(move || {
+            let mut bytes = vec![0; 1 << 20];
+            far.read_exact(&mut bytes).expect("bytes");
+            bytes
+        });
+        let error = copy(&near, &out, SHARED).expect_err("nobody reads the rest");
+        // With bytes of ours unread, a peer resets the connection.
+        assert!(
+            matches!(error.errno(), Some(Errno::EPIPE | Errno::ECONNRESET)),
+            "{from:?}: {error}"
+        );
+        let Error::Stopped(stopped) = error else {
+            panic!("{error}")
+        };
+        let taken = usize::try_from(stopped.outcome.bytes).expect("a length");
+        assert!(
+            taken >= 1 << 20 && taken < content.len(),
+            "{from:?}: {}",
+            stopped.outcome
+        );
+        assert!(reader.join().expect("the reader") == content[..1 << 20]);
+        let mut rest = stopped.held;
+        assert_eq!(stopped.outcome.held, rest.len() as u64);
+        File::from(near)
+            .read_to_end(&mut rest)
+            .expect("the rest of the source");
+        assert!(rest == content[taken..], "{from:?}: {}", stopped.outcome);
+    }
+}
+
+#[test]
+fn a_timeout_is_an_error_and_not_a_wait() {
+    let (out, _far) = UnixStream::pair().expect("a pair");
+    out.set_write_timeout(Some(Duration::from_millis(1)))
+        .expect("an option");
+    let error = copy(&file(&pattern(LENGTH)), &out, SHARED).expect_err("nobody reads");
+    assert_eq!(error.errno(), Some(Errno::EAGAIN), "{error}");
+    let (near, _far) = UnixStream::pair().expect("a pair");
+    near.set_read_timeout(Some(Duration::from_millis(1)))
+        .expect("an option");
+    let (out, _reader) = sink(To::File, 0);
+    let error = copy(&near, &out, SHARED).expect_err("nobody writes");
+    assert_eq!(error.errno(), Some(Errno::EAGAIN), "{error}");
+}
+
+/// `EAGAIN` of a splice into the caller's pipe does not say which end it is about.
+#[test]
+fn each_end_is_waited_for() {
+    let (near, mut far) = UnixStream::pair().expect("a pair");
+    let (mut read, write) = std::io::pipe().expect("a pipe");
+    nocopy_splice::fcntl_setpipe_size(&write, 4096).expect("a size");
+    let (near, write) = (OwnedFd::from(near), OwnedFd::from(write));
+    set_nonblocking(&near);
+    set_nonblocking(&write);
+    let mut transfer = Request::new(SHARED)
+        .begin(&near, &write)
+        .expect("what it needs");
+    assert_eq!(transfer.advance(u64::MAX), State::Waits(Wait::Source));
+    far.write_all(&pattern(100_000)).expect("room");
+    assert_eq!(transfer.advance(u64::MAX), State::Waits(Wait::Sink));
+    let mut bytes = vec![0; 1 << 20];
+    let mut at = read.read(&mut bytes).expect("bytes");
+    drop(far);
+    while transfer.advance(u64::MAX) != State::Ended {
+        at += read.read(&mut bytes[at..]).expect("bytes");
+    }
+    assert_eq!(transfer.outcome().ended, Ended::Complete);
+    drop(write);
+    bytes.truncate(at);
+    read.read_to_end(&mut bytes).expect("bytes");
+    assert!(bytes == pattern(100_000));
+}
+
+#[test]
+fn messages_have_the_size_that_was_asked_for() {
+    let (near, far) = UnixDatagram::pair().expect("a pair");
+    let from = file(&pattern(2 * MESSAGE + 1));
+    assert!(matches!(
+        copy(&from, &near, SHARED),
+        Err(Error::NeedsMessageSize)
+    ));
+    // Also where only the kernel knows what the descriptor is.
+    let near = OwnedFd::from(near);
+    assert!(matches!(
+        copy(&from, &near, SHARED),
+        Err(Error::NeedsMessageSize)
+    ));
+    let outcome = Request::new(SHARED)
+        .messages(MESSAGE)
+        .begin(&from, &near)
+        .expect("what it needs")
+        .run();
+    assert_eq!(outcome.bytes, 2 * MESSAGE as u64 + 1);
+    let mut message = [0; 2 * MESSAGE];
+    let sizes = [(); 3].map(|()| far.recv(&mut message).expect("a message"));
+    assert_eq!(sizes, [MESSAGE, MESSAGE, 1]);
+}
+
+/// A stream that comes in small pieces still makes whole messages, also if one end must be waited for.
+#[test]
+fn messages_are_filled_from_small_pieces() {
+    let (near, mut far) = UnixStream::pair().expect("a pair");
+    let near = OwnedFd::from(near);
+    set_nonblocking(&near);
+    let (out, reader) = sink(To::Datagrams, 10 * MESSAGE);
+    set_nonblocking(&out);
+    let writer = thread::spawn(move || {
+        for piece in pattern(10 * MESSAGE).chunks(77) {
+            far.write_all(piece).expect("room");
+            thread::yield_now();
+        }
+    });
+    let mut transfer = Request::new(SHARED)
+        .messages(MESSAGE)
+        .begin(&near, &out)
+        .expect("what it needs");
+    transfer.drive();
+    writer.join().expect("the writer");
+    assert_eq!(transfer.outcome().ended, Ended::Complete);
+    assert!(reader.received(out) == Some(pattern(10 * MESSAGE)));
+}
+
+#[test]
+fn without_a_pipe_it_is_copied() {
+    let none = Arc::new(Pool::new(0));
+    for from in [From::Tcp, From::File] {
+        let near = source(from, &pattern(LENGTH));
+        let (out, far) = sink(To::Tcp, LENGTH);
+        let outcome = Request::new(SHARED)
+            .at_most(LENGTH as u64)
+            .pool(&none)
+            .begin(&near, &out)
+            .expect("begun")
+            .run();
+        assert_eq!(outcome.refusals[0].reason, Reason::NoPipe, "{outcome}");
+        assert_eq!(
+            routes(&outcome),
+            [if from == From::Tcp {
+                "read-write"
+            } else {
+                "sendfile"
+            }]
+        );
+        assert!(far.received(out) == Some(pattern(LENGTH)));
+    }
+    assert_eq!(none.capacity(), 0);
+}
+
+/// Two transfers that hold bytes have two pipes; when they are through, both are in the pool again.
+#[test]
+fn a_pipe_is_lent_to_one_transfer_and_comes_back_empty() {
+    let pool = Arc::new(Pool::new((2 << 20) + (64 << 10)));
+    let stuck = |content: &[u8]| {
+        let near = source(From::Unix, content);
+        let (out, far) = tcp();
+        let out = OwnedFd::from(out);
+        set_nonblocking(&out);
+        let mut transfer = Request::new(SHARED)
+            .pool(&pool)
+            .begin(near, out)
+            .expect("begun");
+        while transfer.advance(u64::MAX) != State::Waits(Wait::Sink) {}
+        (transfer, far)
+    };
+    let content = pattern(16 << 20);
+    let (first, first_far) = stuck(&content);
+    let (second, _second_far) = stuck(&content);
+    assert_eq!(pool.capacity(), 2 << 20);
+    let (third, _third_far) = stuck(&content);
+    assert_eq!(
+        pool.capacity(),
+        (2 << 20) + (64 << 10),
+        "the last one is small"
+    );
+    let fourth = stuck(&content).0.outcome();
+    assert!(
+        fourth.refusals.iter().any(|it| it.reason == Reason::NoPipe),
+        "{fourth}"
+    );
+
+    // Who asks gets the bytes, and the pipe is empty then.
+    let parts = second.into_parts();
+    assert!(!parts.held.is_empty() && parts.outcome.held == parts.held.len() as u64);
+    let at = usize::try_from(parts.outcome.bytes).expect("a length");
+    assert!(parts.held == content[at..at + parts.held.len()]);
+    let mut next = vec![0; 1000];
+    File::from(parts.source)
+        .read_exact(&mut next)
+        .expect("more");
+    let at = at + parts.held.len();
+    assert!(next == content[at..at + 1000]);
+    assert_eq!(pool.capacity(), (2 << 20) + (64 << 10));
+    // What is dropped with bytes in its pipe takes the pipe along.
+    drop(third);
+    assert_eq!(pool.capacity(), 2 << 20);
+
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        { first_far }.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let mut first = first;
+    first.drive();
+    assert_eq!(first.into_parts().outcome.ended, Ended::Complete);
+    assert!(reader.join().expect("the reader").expect("bytes") == content);
+    assert_eq!(pool.capacity(), 2 << 20, "both are idle");
+}
+
+/// Signals all the time: each call may end early or with `EINTR`.
+#[test]
+fn signals_lose_nothing() {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+    // SAFETY: an empty action, and a handler that only counts. Without SA_RESTART, calls end with EINTR.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
+        assert_eq!(
+            libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()),
+            0
+        );
+    }
+    for from in common::SOURCES {
+        for to in [To::Tcp, To::Unix, To::Pipe] {
+            let near = source(from, &pattern(8 << 20));
+            let (out, far) = sink(to, 8 << 20);
+            // SAFETY: the own thread.
+            let this = unsafe { libc::pthread_self() };
+            let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let sender = thread::spawn({
+                let stop = Arc::clone(&stop);
+                move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        // SAFETY: the thread waits for this one.
+                        unsafe { libc::pthread_kill(this, libc::SIGUSR1) };
+                        thread::sleep(Duration::from_micros(50));
+                    }
+                }
+            });
+            let request = Request::new(SHARED).at_most(8 << 20);
+            let outcome = request
+                .begin(&near, &out)
+                .expect("what it needs")
+                .complete();
+            stop.store(true, Ordering::Relaxed);
+            sender.join().expect("the sender");
+            let outcome = outcome.expect("a copy");
+            assert_eq!(outcome.bytes, 8 << 20, "{from:?} to {to:?}: {outcome}");
+            assert!(
+                far.received(out) == Some(pattern(8 << 20)),
+                "{from:?} to {to:?}: {outcome}"
+            );
+        }
+    }
+    assert!(COUNT.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn a_wrong_hint_costs_a_call_and_nothing_else() {
+    // Files by their type, and a pipe and a socket in fact.
+    let near = File::from(source(From::Pipe, &pattern(LENGTH)));
+    let (out, far) = sink(To::Unix, LENGTH);
+    let out = File::from(out);
+    let outcome = copy(&near, &out, SHARED).expect("a copy");
+    assert_eq!(routes(&outcome), ["splice"], "{outcome}");
+    assert_eq!(outcome.refusals.len(), 1, "{outcome}");
+    assert!(far.received(out.into()) == Some(pattern(LENGTH)));
+}
+
+#[test]
+fn a_peer_that_has_read_all_is_confirmed() {
+    let (out, far) = sink(To::Tcp, 1000);
+    copy(&file(&pattern(1000)), &out, SHARED).expect("a copy");
+    assert_eq!(delivery::confirm(&out), Ok(delivery::Delivery::All));
+    assert_eq!(delivery::unacknowledged(&out), Ok(0));
+    assert!(far.received(out) == Some(pattern(1000)));
+}
+
+#[test]
+fn errors_and_outcomes_are_readable() {
+    let outcome = Request::new(SHARED)
+        .begin(&file(b"123"), &file(b""))
+        .expect("begun")
+        .run();
+    assert_eq!(
+        outcome.to_string(),
+        "3 bytes, 3 by copy-file-range (copied)"
+    );
+    assert_eq!(outcome.result(), Ok(3));
+    let error =
+        copy(&File::open("/").expect("a directory"), &file(b""), SHARED).expect_err("a directory");
+    let io = std::io::Error::from(error);
+    assert_eq!(io.kind(), std::io::ErrorKind::IsADirectory);
+    assert_eq!(
+        Error::NeedsMessageSize.to_string(),
+        "the sink has messages: name their size"
+    );
+    assert!("teleport".parse::<Route>().is_err());
+}

@@ -1,0 +1,297 @@
+//! Every call of every way, refused with every errno: at the first call, in the middle, and with bytes in the pipe.
+//!
+//! After an errno of the fall-back set, the sink gets all bytes, in order and once. After any other, the outcome says exactly how
+//! many it took, and the rest is where the source had it or in the caller's hands.
+
+mod common;
+#[path = "common/filter.rs"]
+mod filter;
+
+use common::{From, MESSAGE, To, pattern, sink, source};
+use filter::Filter;
+use nocopy_transfer::{
+    Ended, Errno, Reason, Request, Stability, State, Sysno, choice, fallback, forget_refusals,
+};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
+
+const LENGTH: usize = (2 << 20) + 4711;
+
+/// What is refused, from which moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Sendfile,
+    CopyFileRange,
+    /// Both calls, or the only one.
+    Splice,
+    /// That into the sink.
+    SpliceOut,
+    /// From the source, by a copy.
+    Read,
+    /// To the sink, by a copy.
+    Write,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    First,
+    Middle,
+}
+
+/// Errnos that no table has: news of the bytes, of the peer or of the disk.
+const OTHERS: [Errno; 9] = [
+    Errno::EPIPE,
+    Errno::ECONNRESET,
+    Errno::ENOSPC,
+    Errno::EDQUOT,
+    Errno::EIO,
+    Errno::ENOMEM,
+    Errno::EFBIG,
+    Errno::ENOBUFS,
+    Errno::EFAULT,
+];
+
+/// One case, in a thread of its own: filters cannot be taken back.
+fn refused(from: From, to: To, call: Call, errno: Errno, moment: Moment) -> bool {
+    thread::spawn(move || in_this_thread(from, to, call, errno, moment))
+        .join()
+        .expect("the case")
+}
+
+#[allow(clippy::too_many_lines, reason = "one case from its begin to its end")]
+fn in_this_thread(from: From, to: To, call: Call, errno: Errno, moment: Moment) -> bool {
+    static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| pattern(LENGTH));
+    let content = &*CONTENT;
+    let what = format!("{from:?} to {to:?}, {call:?}, {errno}, {moment:?}");
+    let near = source(from, content);
+    let (out, far) = sink(to, LENGTH);
+    // All of a file is here, and a stream's bytes come.
+    let is_copy = matches!(call, Call::Read | Call::Write);
+    let stability = if is_copy {
+        Stability::Snapshot
+    } else {
+        Stability::Shared
+    };
+    let mut request = Request::new(stability).at_most(LENGTH as u64);
+    if to == To::Datagrams {
+        request = request.messages(MESSAGE);
+    }
+    let mut transfer = request.begin(&near, &out).expect("what it needs");
+    let mut before = 0;
+    if moment == Moment::Middle {
+        assert_eq!(transfer.advance(300_000), State::Budget, "{what}");
+        before = transfer.taken();
+    }
+    let (number, argument) = match call {
+        Call::Sendfile => (Sysno::sendfile, None),
+        Call::CopyFileRange => (Sysno::copy_file_range, None),
+        Call::Splice => (Sysno::splice, None),
+        Call::SpliceOut => (Sysno::splice, Some((2, out.as_fd()))),
+        Call::Read => (Sysno::read, Some((0, near.as_fd()))),
+        Call::Write if matches!(to, To::Tcp | To::Unix | To::Datagrams) => {
+            (Sysno::sendto, Some((0, out.as_fd())))
+        }
+        Call::Write => (Sysno::write, Some((0, out.as_fd()))),
+    };
+    Filter {
+        call: number,
+        errno: errno.into_raw(),
+        argument,
+    }
+    .install();
+    transfer.drive();
+    let parts = transfer.into_parts();
+    let outcome = parts.outcome;
+    let what = format!("{what}: {outcome}");
+    let is_met = |reason: &Reason| *reason == Reason::Errno(number, errno);
+    // A memfd and a file are on two file systems.
+    let two_disks = Reason::Errno(Sysno::copy_file_range, Errno::EXDEV);
+    let is_expected = |reason: &Reason| is_met(reason) || *reason == two_disks;
+    let mut whole = Vec::new();
+    if fallback::is_refusal(number, errno) {
+        assert_eq!(
+            (outcome.ended, outcome.bytes, outcome.held),
+            (Ended::Complete, LENGTH as u64, 0),
+            "{what}"
+        );
+        for refusal in &outcome.refusals {
+            assert!(is_expected(&refusal.reason), "{what}");
+        }
+    } else if outcome.ended == Ended::Complete {
+        assert!(
+            outcome
+                .refusals
+                .iter()
+                .all(|refusal| refusal.reason == two_disks),
+            "{what}"
+        );
+    } else {
+        assert_eq!(outcome.ended, Ended::Failed(number, errno), "{what}");
+        assert_eq!(
+            (outcome.bytes, outcome.held),
+            (before, parts.held.len() as u64),
+            "{what}"
+        );
+        // What the sink did not take: first what was given back, then what the source still has.
+        whole = parts.held;
+        // Where reading is refused, nothing more can be read.
+        if call != Call::Read {
+            File::from(near)
+                .read_to_end(&mut whole)
+                .expect("the rest of the source");
+        }
+    }
+    let was_met =
+        outcome.ended != Ended::Complete || outcome.refusals.iter().any(|it| is_met(&it.reason));
+    if outcome.ended == Ended::Complete {
+        if let Some(bytes) = far.received(out) {
+            assert!(bytes == *content, "other bytes arrived: {what}");
+        }
+    } else {
+        let rest = &content[usize::try_from(before).expect("a length")..];
+        let rest = if call == Call::Read {
+            &rest[..whole.len()]
+        } else {
+            rest
+        };
+        assert!(whole == rest, "the rest is another: {what}");
+    }
+    was_met
+}
+
+/// The cases share what the process remembers.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn matrix(calls: &[Call], errnos: &[Errno]) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut cases, mut met) = (0, 0);
+    for from in common::SOURCES {
+        for to in common::SINKS {
+            for call in calls {
+                for errno in errnos {
+                    for moment in [Moment::First, Moment::Middle] {
+                        forget_refusals();
+                        cases += 1;
+                        met += usize::from(refused(from, to, *call, *errno, moment));
+                    }
+                }
+            }
+        }
+    }
+    forget_refusals();
+    println!("{cases} cases; the refused call was made in {met}");
+    // Every fifth pair of call and sink, at least, has such a call.
+    assert!(
+        met * 5 > cases,
+        "only {met} of {cases} made the call that was refused"
+    );
+}
+
+const JOINING: [Call; 4] = [
+    Call::Sendfile,
+    Call::CopyFileRange,
+    Call::Splice,
+    Call::SpliceOut,
+];
+
+fn of_the_table() -> Vec<Errno> {
+    let mut errnos: Vec<_> = fallback::TABLE.iter().map(|line| line.errno).collect();
+    errnos.sort_unstable_by_key(|errno| errno.into_raw());
+    errnos.dedup();
+    errnos
+}
+
+#[test]
+fn after_an_errno_of_the_table_all_bytes_arrive() {
+    matrix(&JOINING, &of_the_table());
+}
+
+#[test]
+fn after_any_other_errno_the_rest_is_known() {
+    matrix(&JOINING, &OTHERS);
+}
+
+/// There is nothing after read and write.
+#[test]
+fn a_copy_that_fails_is_a_failure_whatever_the_errno() {
+    matrix(
+        &[Call::Read, Call::Write],
+        &[of_the_table(), OTHERS.to_vec()].concat(),
+    );
+}
+
+#[test]
+fn a_missing_call_is_asked_for_once() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    forget_refusals();
+    let reasons = thread::spawn(|| {
+        Filter {
+            call: Sysno::sendfile,
+            errno: libc::ENOSYS,
+            argument: None,
+        }
+        .install();
+        [(), ()].map(|()| {
+            let near = source(From::File, &pattern(70_000));
+            let (out, far) = sink(To::Tcp, 70_000);
+            let request = Request::new(Stability::Shared).range(0, 70_000);
+            let outcome = request.begin(&near, &out).expect("what it needs").run();
+            assert!(far.received(out) == Some(pattern(70_000)));
+            outcome
+                .refusals
+                .iter()
+                .map(|refusal| refusal.reason)
+                .collect::<Vec<_>>()
+        })
+    });
+    let [first, second] = reasons.join().expect("the case");
+    assert_eq!(first, [Reason::Errno(Sysno::sendfile, Errno::ENOSYS)]);
+    assert_eq!(second, [Reason::Remembered]);
+    forget_refusals();
+}
+
+/// What a row of the table has before read and write can be refused, all of it, one after the other.
+#[test]
+fn with_everything_refused_it_is_read_and_written() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    forget_refusals();
+    thread::spawn(|| {
+        for call in [Sysno::sendfile, Sysno::splice, Sysno::copy_file_range] {
+            Filter {
+                call,
+                errno: libc::EPERM,
+                argument: None,
+            }
+            .install();
+        }
+        for from in common::SOURCES {
+            for to in [To::Tcp, To::Pipe, To::File] {
+                let near = source(from, &pattern(LENGTH));
+                let (out, far) = sink(to, LENGTH);
+                let outcome = Request::new(Stability::Shared)
+                    .begin(&near, &out)
+                    .expect("what it needs")
+                    .run();
+                assert!(
+                    far.received(out) == Some(pattern(LENGTH)),
+                    "{from:?} to {to:?}: {outcome}"
+                );
+                let row = choice::row(
+                    outcome.kinds.expect("chosen").0,
+                    outcome.kinds.expect("chosen").1,
+                );
+                let others = row.shared.iter().filter(|step| step.least == 0).count() - 1;
+                assert_eq!(
+                    outcome.refusals.len(),
+                    others,
+                    "{from:?} to {to:?}: {outcome}"
+                );
+            }
+        }
+    })
+    .join()
+    .expect("the case");
+}
