@@ -27,6 +27,8 @@ const METHODS: &[&str] = &[
     "splice, pipe 1 MiB",
     "vmsplice, pipe 1 MiB",
     "write of memory",
+    "chosen, shared",
+    "chosen, snapshot",
 ];
 /// Further methods for TCP.
 const TO_TCP: &[&str] =
@@ -118,7 +120,14 @@ impl Wanted {
         for placement in [Placement::Same, Placement::Split] {
             plans.push(Plan { length: LARGEST, placement, rounds, ..self.ways(Sink::Tcp) });
         }
-        let to_compare = ["mmap+write", "sendfile", "splice, pipe 64 KiB", "MSG_ZEROCOPY, mapped"];
+        let to_compare = [
+            "mmap+write",
+            "sendfile",
+            "splice, pipe 64 KiB",
+            "MSG_ZEROCOPY, mapped",
+            "chosen, shared",
+            "chosen, snapshot",
+        ];
         let to_compare = named(&[&[BASE], &to_compare[..]].concat());
         for length in SIZES {
             plans.push(Plan {
@@ -166,7 +175,7 @@ pub fn size(bytes: usize) -> String {
 /// The methods of the ledger with these names, as contenders.
 fn named(names: &[&str]) -> Vec<Contender> {
     let of_name = |name: &&str| {
-        let (name, method) = methods::ALL.iter().find(|(other, _)| other == name)?;
+        let (name, method) = methods::ALL.iter().chain(methods::CHOSEN).find(|(other, _)| other == name)?;
         Some(Contender { name: (*name).to_owned(), how: How::Method(*method) })
     };
     names.iter().filter_map(of_name).collect()

@@ -15,7 +15,7 @@ use crate::lab::completions::Completions;
 use crate::lab::redis::link::Link;
 use crate::lab::redis::resp;
 use nocopy_host::process;
-use nocopy_transfer::{Route, State, Transfer, Wait};
+use nocopy_transfer::{Request, Route, Stability, State, Transfer, Wait};
 use rustix::event::{Timespec, epoll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::Serialize;
@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 /// The data for replicas, and the conditions.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The route by which the file's bytes are sent.
-    pub route: Route,
+    /// The route by which the file's bytes are sent. None: the best one.
+    pub route: Option<Route>,
     /// The number of bytes that one replica gets before the others have their turn, and the size of one call.
     pub budget: u64,
     /// The form in which the file is announced.
@@ -424,9 +424,16 @@ impl<'run> Server<'run> {
                     replica.began = Instant::now();
                     let (source, sink) = (Rc::clone(&self.rdb), replica.link.socket());
                     let (route, length) = (self.options.route, self.terms.length);
-                    let transfer = Transfer::by(route, source, 0, length, sink);
-                    let transfer =
-                        transfer.map_err(|errno| End::Wrong(format!("{route} cannot be prepared: {errno:?}")))?;
+                    let transfer = match route {
+                        Some(route) => Transfer::by(route, source, 0, length, sink)
+                            .map_err(|errno| format!("{route} cannot be prepared: {errno:?}")),
+                        None => Request::new(Stability::Shared)
+                            .range(0, length)
+                            .look_back()
+                            .begin(source, sink)
+                            .map_err(|error| error.to_string()),
+                    };
+                    let transfer = transfer.map_err(End::Wrong)?;
                     replica.sending = Some((Box::new(transfer), Some(Wait::Sink)));
                 }
             }

@@ -9,8 +9,7 @@ use crate::ways::sinks::Sink;
 use crate::ways::uring::{Request, Uring};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
-use nocopy_transfer::Notified;
-use nocopy_transfer::{Ended, Route, State, Transfer, WHOLE};
+use nocopy_transfer::{Ended, Error, Notified, Request as Copy, Route, Stability, State, Transfer, WHOLE};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use syscalls::Errno;
@@ -27,6 +26,8 @@ pub enum Method {
         /// The maximum for one step, in bytes.
         most: usize,
     },
+    /// A file, by the route that `nocopy-transfer` chooses.
+    Chosen(Stability),
     /// Memory, by `write`, as in a program that already has the bytes.
     Memory {
         /// The number of bytes in one call.
@@ -76,6 +77,10 @@ pub const ALL: &[(&str, Method)] = &[
     ("io_uring splice, pipe 1 MiB", Method::Uring(Request::Splice { pipe: MIB })),
     ("io_uring SEND_ZC, memory", Method::Uring(Request::SendZerocopy { chunk: MIB })),
 ];
+
+/// The choice of `nocopy-transfer`, which is always one of the routes above: for the benchmark.
+pub const CHOSEN: &[(&str, Method)] =
+    &[("chosen, shared", Method::Chosen(Stability::Shared)), ("chosen, snapshot", Method::Chosen(Stability::Snapshot))];
 
 /// The reason why a method does not send to a sink.
 #[derive(Debug)]
@@ -179,6 +184,12 @@ impl Method {
         match self {
             Self::Route(route) => of_route(route, WHOLE),
             Self::Capped { route, most } => of_route(route, most),
+            Self::Chosen(stability) => {
+                let request = Copy::new(stability).range(0, content.len() as u64).messages(Sink::Udp.limit());
+                let begun = request.begin(source, sink);
+                let errno = |error: Error| error.errno().unwrap_or(Errno::EINVAL);
+                Ok(Sending::Route(begun.map_err(errno)?, WHOLE as u64))
+            }
             Self::Memory { chunk, pages } => of_memory(chunk, pages, false),
             Self::MemoryZerocopy { chunk, pages } => {
                 enable(sink.as_fd())?;

@@ -2,6 +2,7 @@
 //! linked statically with the whole suite. `cargo test --test suite guide::` runs those of one file.
 
 mod bench;
+mod choices;
 mod cli;
 #[cfg(target_arch = "x86_64")]
 mod codegen;

@@ -21,7 +21,7 @@ mod host_only {
         fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// What in a manifest keeps its folder from being copied away.
+    /// What in a manifest keeps its folder from being copied away; that of a layer, together with the primitives beside it.
     fn complaints(manifest: &str) -> Vec<String> {
         let manifest: Table = manifest.parse().expect("a manifest");
         let mut complaints = Vec::new();
@@ -46,12 +46,22 @@ mod host_only {
 
         let dependencies = manifest.get("dependencies").and_then(Value::as_table);
         let dependencies = dependencies.cloned().unwrap_or_default();
-        let mut names: Vec<_> = dependencies.keys().map(String::as_str).collect();
+        let (parts, others): (Vec<_>, Vec<_>) = dependencies
+            .iter()
+            .partition(|(name, _)| name.starts_with("nocopy-"));
+        let is_layer = !parts.is_empty();
+        // A registry has no paths: there the version counts.
+        for (name, part) in parts {
+            if part.get("version").and_then(Value::as_str).is_none() {
+                complaints.push(format!("{name} without a version"));
+            }
+        }
+        let mut names: Vec<_> = others.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        if names != ["libc", "syscalls"] {
+        if !is_layer && names != ["libc", "syscalls"] {
             complaints.push(format!("the dependencies are {names:?}"));
         }
-        for (name, dependency) in &dependencies {
+        for (name, dependency) in others {
             if dependency.get("default-features") != Some(&Value::Boolean(false)) {
                 complaints.push(format!("{name} with its default features"));
             }
@@ -71,6 +81,12 @@ mod host_only {
             let at = format!("{at}.{key}");
             match (key.as_str(), value) {
                 ("workspace", _) => complaints.push(format!("{at}: inherits")),
+                ("path", Value::String(path))
+                    if at
+                        == format!(
+                            ".dependencies.nocopy-{}.path",
+                            path.strip_prefix("../").unwrap_or_default()
+                        ) => {}
                 ("path", Value::String(path)) if path.starts_with('/') || path.contains("..") => {
                     complaints.push(format!("{at}: leads out of the folder"));
                 }
@@ -113,6 +129,16 @@ mod host_only {
     #[case::sibling(
         "[dependencies]",
         "[dev-dependencies]\nx = { path = '../x' }\n[dependencies]",
+        "leads out"
+    )]
+    #[case::layer(
+        "[dependencies]",
+        "[dependencies]\nnocopy-mmap = { path = '../mmap' }",
+        "without a version"
+    )]
+    #[case::farther(
+        "[dependencies]",
+        "[dependencies]\nnocopy-mmap = { path = '../../mmap', version = '0.1' }",
         "leads out"
     )]
     #[case::build("[dependencies]", "[build-dependencies]\n[dependencies]", "build-")]
@@ -244,6 +270,13 @@ mod host_only {
             // Not below this repository, whose cargo configuration would apply.
             let elsewhere = tempfile::tempdir().expect("a temporary directory");
             let workspace = "[workspace]\nresolver = \"3\"\nmembers = [\"vendored\"]\n";
+            // What it is made of lies beside it, as in the repository.
+            for part in crate::crates::parts(&folder) {
+                copy(
+                    &root().join("crates").join(&part),
+                    &elsewhere.path().join(part),
+                );
+            }
             fs::write(elsewhere.path().join("Cargo.toml"), workspace).expect("a manifest");
             let lock = root().join("Cargo.lock");
             fs::copy(lock, elsewhere.path().join("Cargo.lock")).expect("the lock file");

@@ -1,5 +1,7 @@
 //! The choice for one transfer: which way next, and what has been refused.
 
+#![forbid(unsafe_code)]
+
 use crate::carriers::step::Side;
 use crate::carriers::{Carrier, Writing};
 use crate::choice::{self, Row, Stability, Way};
@@ -7,7 +9,7 @@ use crate::fallback::is_refusal;
 use crate::kind::{SinkKind, SourceKind};
 use crate::memory;
 use crate::outcome::Reason;
-use crate::pool::{BUFFER, Pool};
+use crate::pool::{BUFFER, BUFFER_TO_PIPE, Pool};
 use crate::route::Route;
 use crate::sys;
 use nocopy_mmap::{SealedMapping, fcntl_get_seals};
@@ -128,7 +130,9 @@ impl Chooser {
             Way::Splice if self.has_pipe() && self.is_file() => Carrier::Splice(Side::Sink),
             Way::Splice if self.has_pipe() => Carrier::Splice(Side::Either),
             Way::Splice => Carrier::through(Arc::clone(&self.pool), self.writing()),
-            Way::ReadWrite => Carrier::buffer(Arc::clone(&self.pool), self.writing()),
+            Way::ReadWrite => {
+                Carrier::buffer(Arc::clone(&self.pool), self.buffer(), self.writing())
+            }
         }
     }
 
@@ -186,13 +190,23 @@ impl Chooser {
         (self.route(self.way), self.row().shares(self.way))
     }
 
+    const fn buffer(&self) -> usize {
+        match (self.sink, self.message) {
+            (SinkKind::Pipe, _) => BUFFER_TO_PIPE,
+            (SinkKind::Datagram, Some(size)) => size,
+            _ => BUFFER,
+        }
+    }
+
     const fn route(&self, way: Way) -> Route {
         match way {
             Way::CopyFileRange => Route::CopyFileRange,
             Way::Sendfile => Route::Sendfile,
             Way::Splice if self.has_pipe() => Route::Splice { pipe: 0 },
             Way::Splice => Route::Splice { pipe: 1 << 20 },
-            Way::ReadWrite => Route::ReadWrite { buffer: BUFFER },
+            Way::ReadWrite => Route::ReadWrite {
+                buffer: self.buffer(),
+            },
         }
     }
 

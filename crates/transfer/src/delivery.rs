@@ -1,6 +1,8 @@
 //! Whether the peer has read the bytes that a sink took: a call that sends returns when the kernel has the bytes, not when the peer
 //! has.
 
+#![forbid(unsafe_code)]
+
 use crate::sys;
 use rustix::event::PollFlags;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,5 +1,7 @@
 //! Why a copy did not end well.
 
+#![forbid(unsafe_code)]
+
 use crate::outcome::{Ended, Outcome, name};
 use std::fmt;
 use std::io;
@@ -27,6 +29,12 @@ pub struct Stopped {
 }
 
 impl Error {
+    /// An error of a runtime that waits.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn of_runtime(call: Sysno, error: &io::Error) -> Self {
+        Self::Call(call, Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))
+    }
+
     /// The errno of the call that failed, if one did.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {

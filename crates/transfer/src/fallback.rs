@@ -5,6 +5,8 @@
 //! `ENOSPC`, `EDQUOT`, `EIO`, `ENOMEM`, `EFBIG`) are not: the kernel may report them once only, and a second call would succeed
 //! and hide them.
 
+#![forbid(unsafe_code)]
+
 use nocopy_copy_file_range::Fallback;
 use syscalls::{Errno, Sysno};
 

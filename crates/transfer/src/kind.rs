@@ -1,5 +1,7 @@
 //! Kinds of descriptors: what the choice of a route depends on.
 
+#![forbid(unsafe_code)]
+
 use crate::sys;
 use std::fs::File;
 use std::net::{TcpStream, UdpSocket};
@@ -236,6 +238,14 @@ endpoints! {
     Datagram: UdpSocket, UnixDatagram;
     Pipe: std::io::PipeReader, std::io::PipeWriter, ChildStdin, ChildStdout, ChildStderr;
     Unknown: OwnedFd, BorrowedFd<'_>, std::io::Stdin, std::io::Stdout, std::io::Stderr;
+}
+
+#[cfg(feature = "mio")]
+endpoints! {
+    Tcp: mio::net::TcpStream;
+    Unix: mio::net::UnixStream;
+    Datagram: mio::net::UdpSocket, mio::net::UnixDatagram;
+    Pipe: mio::unix::pipe::Sender, mio::unix::pipe::Receiver;
 }
 
 macro_rules! pointers {

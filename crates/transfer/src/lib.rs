@@ -45,6 +45,14 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("nocopy-transfer is for 64-bit Linux, as the crates that it is built on");
 
+/// One event for subscribers, with the feature `tracing`.
+macro_rules! event {
+    ($level:ident, $($field:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::event!(tracing::Level::$level, $($field)*);
+    };
+}
+
 mod carriers;
 pub mod choice;
 mod chooser;
@@ -58,6 +66,8 @@ mod pool;
 mod request;
 mod route;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod transfer;
 
 pub use choice::Stability;
@@ -69,7 +79,7 @@ pub use pool::Pool;
 pub use request::Request;
 pub use route::{Route, WHOLE};
 pub use syscalls::{Errno, Sysno};
-pub use transfer::{Parts, State, Transfer, Wait};
+pub use transfer::{Parts, State, Transfer, Wait, dropped_bytes};
 
 /// Copies everything from the source's position on to the sink, and sleeps where it must wait.
 ///

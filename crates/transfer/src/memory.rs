@@ -1,5 +1,7 @@
 //! What this process has seen refused, so that it is not asked again.
 
+#![forbid(unsafe_code)]
+
 use crate::choice::Way;
 use crate::kind::{SinkKind, SourceKind};
 use std::sync::atomic::{AtomicU8, Ordering};

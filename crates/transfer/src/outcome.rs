@@ -1,5 +1,7 @@
 //! What became of the bytes.
 
+#![forbid(unsafe_code)]
+
 use crate::kind::{SinkKind, SourceKind};
 use crate::route::Route;
 use std::fmt;

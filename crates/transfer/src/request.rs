@@ -1,5 +1,7 @@
 //! What a caller asks for.
 
+#![forbid(unsafe_code)]
+
 use crate::choice::Stability;
 use crate::error::Error;
 use crate::kind::{Endpoint, SinkKind, SourceKind};

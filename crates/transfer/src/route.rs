@@ -1,5 +1,7 @@
 //! Routes: the ways to bring bytes from a source to a sink.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::str::FromStr;
 

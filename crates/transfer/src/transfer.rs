@@ -1,5 +1,7 @@
 //! A transfer: bytes on their way from a source to a sink.
 
+#![forbid(unsafe_code)]
+
 use crate::carriers::Carrier;
 use crate::carriers::step::{Halt, Left, Side};
 use crate::choice::{LARGE, Stability, Way};
@@ -13,6 +15,7 @@ use crate::sys;
 use rustix::event::PollFlags;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use syscalls::{Errno, Sysno};
 
@@ -105,6 +108,33 @@ pub struct Transfer<Source, Sink> {
     ended: Option<Ended>,
     segments: Vec<Segment>,
     refusals: Vec<Refusal>,
+    unasked: Unasked,
+}
+
+/// Bytes that have left a stream and reached no sink.
+#[derive(Debug, Default)]
+struct Unasked(u64);
+
+/// See [`dropped_bytes`].
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+impl Drop for Unasked {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            DROPPED.fetch_add(self.0, Ordering::Relaxed);
+            event!(
+                ERROR,
+                bytes = self.0,
+                "a transfer was dropped with bytes of a stream"
+            );
+        }
+    }
+}
+
+/// The bytes that had left a stream when their transfer was dropped, in this process. What nobody takes by
+/// [`Transfer::into_parts`] is gone: a proxy that goes on with such a connection has a gap in it.
+pub fn dropped_bytes() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
@@ -205,6 +235,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             ended: None,
             segments: Vec::new(),
             refusals: Vec::new(),
+            unasked: Unasked(0),
         }
     }
 
@@ -219,6 +250,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         if let (Some(carrier), Some(_)) = (&mut self.carrier, &self.chooser) {
             carrier.rest(is_in_file);
         }
+        self.unasked.0 = if is_in_file { 0 } else { self.held() };
         state
     }
 
@@ -276,15 +308,13 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             return u64::MAX;
         };
         if self.carrier.is_none() {
-            // Without a length, what was sent so far is the best guess of what is left.
-            let guess = if self.is_bounded {
-                u64::MAX
-            } else {
-                self.taken
-            };
+            // Without a length, a source is small until it has turned out to be large.
+            let is_open = self.is_bounded || self.taken >= LARGE;
+            let guess = if is_open { u64::MAX } else { self.taken };
             let (refusals, at) = (&mut self.refusals, self.taken);
             let report = |route, reason| refusals.push(Refusal { route, at, reason });
             self.carrier = Some(chooser.pick(guess.min(goal - self.taken), report));
+            event!(DEBUG, route = %chooser.taken().0, is_shared = chooser.taken().1, at, kinds = ?chooser.kinds(), "a way is taken");
         }
         if !self.is_bounded && chooser.way() == Way::Sendfile && self.taken < LARGE {
             LARGE - self.taken
@@ -402,13 +432,9 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             Halt::Nothing(call) if chooser.doubts(call, at) => {
                 // A stream has passed what splice stops at, once a read has returned something.
                 self.is_leaving = call == Sysno::splice;
-                self.refusals.push(Refusal {
-                    route,
-                    at,
-                    reason: Reason::Nothing(call),
-                });
                 self.carrier = Some(chooser.copy());
-                return;
+                let reason = Reason::Nothing(call);
+                return self.refuse(Refusal { route, at, reason });
             }
             Halt::Nothing(_) => {
                 let ended = if self.is_bounded {
@@ -425,12 +451,20 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             }
             Halt::Disagrees(_) | Halt::Completions => return,
         };
-        self.refusals.push(Refusal { route, at, reason });
+        self.refuse(Refusal { route, at, reason });
+        let Some(carrier) = &mut self.carrier else {
+            return;
+        };
         // What is in the pipe goes first.
         self.is_leaving = carrier.copy_the_rest();
         if !self.is_leaving {
             self.carrier = None;
         }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        event!(DEBUG, route = %refusal.route, at = refusal.at, reason = ?refusal.reason, "a way is refused");
+        self.refusals.push(refusal);
     }
 
     fn give_up(&mut self, ended: Ended) {
@@ -535,9 +569,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         }
     }
 
-    /// The result, at any point of the transfer. Held bytes of a stream are dropped.
+    /// The result, at any point of the transfer. Held bytes of a stream are dropped, and counted.
     pub fn outcome(self) -> Outcome {
-        self.into_parts().outcome
+        let Parts { outcome, held, .. } = self.into_parts();
+        drop(Unasked(held.len() as u64));
+        outcome
     }
 
     /// Sends to the end; an end that is not the source's or the range's is an error, with the bytes that have left the source.
@@ -547,6 +583,15 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     /// [`Error::Stopped`].
     pub fn complete(mut self) -> Result<Outcome, Error> {
         self.drive();
+        self.end()
+    }
+
+    /// The outcome of a transfer that has ended. An end that is not the source's or the range's is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub fn end(self) -> Result<Outcome, Error> {
         let Parts { outcome, held, .. } = self.into_parts();
         match outcome.ended {
             Ended::Complete | Ended::SourceEnded => Ok(outcome),
@@ -555,7 +600,8 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     }
 
     /// Takes it apart, at any point: what became of the bytes, and those that have left the source and not reached the sink.
-    pub fn into_parts(self) -> Parts<Source, Sink> {
+    pub fn into_parts(mut self) -> Parts<Source, Sink> {
+        self.unasked.0 = 0;
         let held = self.held();
         let shrank_to = || {
             let has_shrunk = |size: &u64| {

@@ -167,7 +167,7 @@ pub struct Serve {
     /// Address to listen on; port 0 picks a free port and prints it
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: SocketAddr,
-    /// Route to the socket; auto is sendfile, at most 1 MiB per call
+    /// Route to the socket; auto is the best one that is not refused, at most 1 MiB per call
     #[arg(long, value_enum, default_value_t = By::Auto)]
     route: By,
     /// Maximum bytes per call, and for one replica before the next one gets its turn [default: 1 MiB]
@@ -307,16 +307,17 @@ fn aof_command(command: &AofCommand) -> Result<bool, Failure> {
 const MIB: u64 = 1 << 20;
 
 impl Serve {
-    fn route(&self) -> Route {
+    fn route(&self) -> Option<Route> {
         // As much at a time as a call is asked for.
         let most = usize::try_from(self.most()).unwrap_or(WHOLE);
-        match self.route {
-            By::Auto | By::Sendfile => Route::Sendfile,
+        Some(match self.route {
+            By::Auto => return None,
+            By::Sendfile => Route::Sendfile,
             By::Splice => Route::Splice { pipe: 1 << 20 },
             By::MmapWrite => Route::MmapWrite { window: WHOLE },
             By::ReadWrite => Route::ReadWrite { buffer: most },
             By::MsgZerocopy => Route::MsgZerocopy { window: WHOLE, chunk: most.min(256 << 10) },
-        }
+        })
     }
 
     fn most(&self) -> u64 {

@@ -22,14 +22,13 @@ pub use crate::redis::aof::manifest::{Manifest, Named};
 use crate::lab::redis::resp;
 use crate::redis::aof::commands::Names;
 use crate::redis::aof::pieces::{
-    FALL_BACK, Piece, Source, Stopped, Tail, carry, changed, check_loaded, fall_back, open_transaction, refuse_changed,
-    refuse_symlink, to_cut,
+    Piece, Source, Tail, changed, check_loaded, copy, open_transaction, refuse_changed, refuse_symlink, to_cut,
 };
 use crate::redis::aof::replace::{Commit, Directories, New, Place, Preview, recover};
 use crate::redis::aof::watch::Watch;
 use bad::{At, Bad, bad};
 use nocopy_host::input::open_regular;
-use nocopy_transfer::Route;
+use nocopy_transfer::{Ended, Route};
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -443,29 +442,21 @@ impl Aof {
         source: &File,
         from: &Path,
         length: u64,
-        mut file: &File,
+        file: &File,
         path: &Path,
         watch: &Watch,
     ) -> Result<(), Bad> {
-        let start = file.stream_position().at(path)?;
-        let routes = self.route.as_ref().map_or(FALL_BACK, std::slice::from_ref);
-        let ended = fall_back(routes, length, |route, done| {
-            file.seek(SeekFrom::Start(start + done)).at(path)?;
-            carry(route, source, done, length - done, file, watch)
-        })?;
-        match ended {
-            Stopped::Complete => Ok(()),
-            Stopped::Refused(route, call, errno) => {
-                let advice = match self.route {
-                    Some(_) => {
-                        ". Without --route another is taken where one is refused; --route read-write works with every file"
-                    }
-                    None => "",
-                };
-                Err(bad(path, format!("{route} into it: {}: {errno:?}{advice}", call.name())))
+        let outcome = copy(self.route, source, length, file, watch)?;
+        let advice = match self.route {
+            Some(_) => {
+                ". Without --route another is taken where one is refused; --route read-write works with every file"
             }
-            Stopped::SourceEnded => Err(changed(from)),
-            Stopped::Other(ended) => Err(bad(path, format!("{ended:?}"))),
+            None => "",
+        };
+        match outcome.ended {
+            Ended::Complete if outcome.shrank_to.is_none() => Ok(()),
+            Ended::Complete | Ended::SourceEnded => Err(changed(from)),
+            _ => Err(bad(path, format!("{outcome}{advice}"))),
         }
     }
 

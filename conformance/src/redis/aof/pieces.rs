@@ -8,19 +8,15 @@ use super::replace::Stamp;
 use super::watch::Watch;
 use crate::redis::rdb;
 use nocopy_host::input::open_regular;
-use nocopy_transfer::{Ended, Route, State, Transfer};
+use nocopy_transfer::{Error, Outcome, Request, Route, Stability, State, Transfer};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use syscalls::{Errno, Sysno};
+use syscalls::Sysno;
 
 /// The number of bytes that are copied between two checks for a signal.
 const STEP: u64 = 8 << 20;
-/// The routes that are tried one after the other, if one is refused.
-pub(super) const FALL_BACK: &[Route] =
-    &[Route::CopyFileRange, Route::Sendfile, Route::Splice { pipe: 64 << 10 }, Route::ReadWrite { buffer: 64 << 10 }];
-
 /// The state at the end of a file that is written.
 #[derive(Default)]
 pub(super) struct Tail {
@@ -180,120 +176,25 @@ pub(super) fn check_loaded(
     ))
 }
 
-/// Why a copy stopped.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    Complete,
-    /// The route does not work with these files.
-    Refused(Route, Sysno, Errno),
-    SourceEnded,
-    Other(Ended),
-}
-
-/// Tries one route after the other until one reaches the end. Each continues where the previous one was refused. `carry` takes a
-/// route and the number of bytes that are done, and returns how many more it copied.
-pub(super) fn fall_back(
-    routes: &[Route],
-    length: u64,
-    mut carry: impl FnMut(Route, u64) -> Result<(u64, Stopped), Bad>,
-) -> Result<Stopped, Bad> {
-    let mut done = 0;
-    let mut last = Stopped::Complete;
-    for route in routes {
-        let (more, stopped) = carry(*route, done)?;
-        done += more;
-        last = stopped;
-        if !matches!(last, Stopped::Refused(..)) || done == length {
-            break;
-        }
-    }
-    Ok(last)
-}
-
-/// Copies a part of a file to the end of another by one route. Returns the number of bytes, and why it stopped.
-pub(super) fn carry(
-    route: Route,
+/// Copies a part of a file to the end of another: by one route, or by the best one and by others where it is refused.
+pub(super) fn copy(
+    route: Option<Route>,
     source: &File,
-    start: u64,
     length: u64,
     file: &File,
     watch: &Watch,
-) -> Result<(u64, Stopped), Bad> {
-    let mut transfer = match Transfer::by(route, source, start, length, file) {
-        Ok(transfer) => transfer,
-        Err(errno) => return Ok((0, Stopped::Refused(route, Sysno::pipe2, errno))),
+) -> Result<Outcome, Bad> {
+    let begun = match route {
+        Some(route) => Transfer::by(route, source, 0, length, file).map_err(|errno| Error::Call(Sysno::pipe2, errno)),
+        None => Request::new(Stability::Snapshot).range(0, length).look_back().begin(source, file),
     };
+    let mut transfer = begun.map_err(|error| bad(Path::new("the copy"), error))?;
     loop {
         watch.look()?;
         match transfer.advance(STEP) {
             State::Budget => {}
-            State::Ended => break,
-            State::Waits(wait) => {
-                if let Err(errno) = transfer.wait(wait) {
-                    return Ok((transfer.taken(), Stopped::Refused(route, Sysno::ppoll, errno)));
-                }
-            }
+            State::Ended => return Ok(transfer.outcome()),
+            State::Waits(wait) => transfer.wait(wait).map_err(|errno| bad(Path::new("the copy"), errno))?,
         }
-    }
-    let outcome = transfer.outcome();
-    let stopped = match outcome.ended {
-        Ended::Complete if outcome.shrank_to.is_none() => Stopped::Complete,
-        Ended::Complete | Ended::SourceEnded => Stopped::SourceEnded,
-        Ended::Failed(call, errno) if is_refusal(errno) => Stopped::Refused(route, call, errno),
-        // Some file systems return 0 from copy_file_range instead of an errno.
-        Ended::Stuck(call) => Stopped::Refused(route, call, Errno::ENODATA),
-        other => Stopped::Other(other),
-    };
-    Ok((outcome.bytes, stopped))
-}
-
-/// Whether the errno means that the call does not work with these files, on this kernel, or for this process: another call may work.
-fn is_refusal(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EXDEV
-            | Errno::EOPNOTSUPP
-            | Errno::EINVAL
-            | Errno::ENOSYS
-            | Errno::EPERM
-            | Errno::EACCES
-            | Errno::EBADF
-            | Errno::ENODEV
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Like a route that is refused after it has copied a part.
-    #[test]
-    fn the_next_route_goes_on_where_one_was_refused() {
-        let source: Vec<u8> = (0..100).collect();
-        for parts in [[0, 0, 0], [10, 0, 0], [10, 20, 0], [10, 20, 30], [100, 0, 0]] {
-            let mut got = Vec::new();
-            let mut parts = parts.into_iter();
-            let ended = fall_back(FALL_BACK, 100, |route, done| {
-                let done = usize::try_from(done).expect("small");
-                let refused = Stopped::Refused(route, Sysno::sendfile, Errno::EXDEV);
-                let (part, stopped) = match parts.next() {
-                    Some(part) => (part, refused),
-                    None => (100 - done, Stopped::Complete),
-                };
-                got.extend_from_slice(&source[done..done + part]);
-                Ok((part as u64, stopped))
-            });
-            assert!(got == source, "{got:?}");
-            assert!(ended.is_ok());
-        }
-        let always = |route, _| Ok((0, Stopped::Refused(route, Sysno::sendfile, Errno::EXDEV)));
-        let last = Stopped::Refused(FALL_BACK[3], Sysno::sendfile, Errno::EXDEV);
-        assert_eq!(fall_back(FALL_BACK, 1, always).expect("no other"), last);
-        let mut asked = 0;
-        let full = fall_back(FALL_BACK, 1, |_, _| {
-            asked += 1;
-            Ok((0, Stopped::Other(Ended::Failed(Sysno::sendfile, Errno::ENOSPC))))
-        });
-        assert!(matches!(full, Ok(Stopped::Other(_))) && asked == 1);
     }
 }

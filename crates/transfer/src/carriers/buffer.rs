@@ -47,10 +47,10 @@ impl Buffer {
     }
 
     /// A buffer of the pool, whenever there are bytes.
-    pub(super) const fn of(pool: Arc<Pool>, how: Writing) -> Self {
+    pub(super) const fn of(pool: Arc<Pool>, most: usize, how: Writing) -> Self {
         let most = match how {
             Writing::Messages(size) => size,
-            Writing::Write | Writing::Send => BUFFER,
+            Writing::Write | Writing::Send => most,
         };
         Self {
             most,

@@ -1,5 +1,7 @@
 //! Routes of one call: `sendfile`, `copy_file_range`, and `splice` where an end is a pipe.
 
+#![forbid(unsafe_code)]
+
 use super::step::{Halt, Left, Side, moved};
 use nocopy_copy_file_range::{CopyFileRangeFlags, copy_file_range};
 use nocopy_sendfile::sendfile;

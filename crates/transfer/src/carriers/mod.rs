@@ -79,9 +79,9 @@ impl Carrier {
         Self::Through(Through::of(pool, how))
     }
 
-    /// Through a buffer of the pool.
-    pub(crate) const fn buffer(pool: Arc<Pool>, how: Writing) -> Self {
-        Self::Buffer(Buffer::of(pool, how))
+    /// Through a buffer of the pool, of at most this size.
+    pub(crate) const fn buffer(pool: Arc<Pool>, most: usize, how: Writing) -> Self {
+        Self::Buffer(Buffer::of(pool, most, how))
     }
 
     /// Sends some of the rest to the sink. Returns the bytes that the sink has taken, or 0 if they have only left the source.

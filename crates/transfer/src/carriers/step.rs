@@ -1,5 +1,7 @@
 //! The parts of every route: the position, why it stops, and one step.
 
+#![forbid(unsafe_code)]
+
 use syscalls::{Errno, Sysno};
 
 /// The rest of the range in the source.

@@ -1,5 +1,7 @@
 //! Two calls with a pipe between them.
 
+#![forbid(unsafe_code)]
+
 use super::buffer::{Writing, write};
 use super::step::{Halt, Side, asked};
 use crate::pool::{Lent, Pool};

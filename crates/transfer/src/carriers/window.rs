@@ -1,5 +1,7 @@
 //! A part of the source that is mapped.
 
+#![forbid(unsafe_code)]
+
 use super::step::{Halt, Left, Side};
 use nocopy_mmap::{MapError, MapFlags, Mapping, Prot};
 use std::os::fd::BorrowedFd;

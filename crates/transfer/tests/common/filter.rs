@@ -13,7 +13,10 @@ pub struct Filter<'fd> {
 
 impl Filter<'_> {
     /// Refuses the call for the rest of the thread's life.
-    #[expect(clippy::cast_possible_truncation, reason = "the codes have 16 bits in a filter")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the codes have 16 bits in a filter"
+    )]
     pub fn install(self) {
         const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
         const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;

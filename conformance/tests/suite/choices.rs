@@ -1,0 +1,210 @@
+//! The tables of `nocopy-transfer` are held against what was measured: the grid of pairs, and the claims that they name.
+
+mod host_only {
+    use nocopy_transfer::choice::{self, Row, Way};
+    use nocopy_transfer::{SinkKind, SourceKind, Sysno, fallback};
+    use serde_json::Value;
+    use std::fs;
+    use std::path::Path;
+
+    /// What became of the bytes of one pair by one route on one kernel.
+    struct Cell {
+        place: String,
+        source: SourceKind,
+        sink: SinkKind,
+        way: Way,
+        word: String,
+    }
+
+    /// Every cell of the recorded grids whose source and sink the crate has a kind for.
+    fn cells() -> Vec<Cell> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/grids/pairs");
+        let mut cells = Vec::new();
+        for entry in fs::read_dir(folder).expect("the records") {
+            let path = entry.expect("a record").path();
+            let text = fs::read_to_string(&path).expect("a record");
+            let kernel = path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            for line in text.lines() {
+                let line: Value = serde_json::from_str(line).expect("a line");
+                let Some((from, to)) = line["row"].as_str().and_then(|row| row.split_once(" to "))
+                else {
+                    continue;
+                };
+                let from = if from == "memfd" {
+                    "regular file"
+                } else {
+                    from
+                };
+                let source = SourceKind::ALL.iter().find(|kind| kind.name() == from);
+                let sink = SinkKind::ALL.iter().find(|kind| kind.name() == to);
+                let sink = sink.unwrap_or_else(|| panic!("no kind of sink is called {to}"));
+                let Some(source) = source else {
+                    assert_eq!(from, "memory", "no kind of source is called {from}");
+                    continue;
+                };
+                for cell in line["cells"].as_array().into_iter().flatten() {
+                    let fact = cell["fact"].as_str().expect("a route");
+                    let way = match fact {
+                        "read-write" => Way::ReadWrite,
+                        "sendfile" => Way::Sendfile,
+                        "splice" => Way::Splice,
+                        "copy-file-range" => Way::CopyFileRange,
+                        _ => continue,
+                    };
+                    let errno = cell["errno"].as_i64().map(|number| {
+                        let errno =
+                            nocopy_transfer::Errno::new(i32::try_from(number).expect("an errno"));
+                        format!("{fact}: {}", errno.name().expect("a known errno"))
+                    });
+                    let word = errno
+                        .or_else(|| cell["text"].as_str().map(str::to_owned))
+                        .unwrap_or_else(|| "returned".to_owned());
+                    let place = format!("{kernel}, {from} to {to}, {fact}: {word}");
+                    cells.push(Cell {
+                        place,
+                        source: *source,
+                        sink: *sink,
+                        way,
+                        word,
+                    });
+                }
+            }
+        }
+        assert!(cells.len() > 2000, "{} cells", cells.len());
+        cells
+    }
+
+    fn moves(cell: &Cell) -> bool {
+        !cell.word.contains(": ")
+    }
+
+    fn copies(cell: &Cell) -> bool {
+        cell.word == "copied" || cell.word == "returned"
+    }
+
+    fn has(ways: &[choice::Step], way: Way) -> bool {
+        ways.iter().any(|step| step.way == way)
+    }
+
+    #[test]
+    fn the_first_way_of_each_row_moves_bytes_on_every_kernel() {
+        let is_first = |row: &Row, way| {
+            [row.shared, row.snapshot]
+                .iter()
+                .any(|ways| ways[0].way == way)
+        };
+        let mut tried = 0;
+        for cell in cells() {
+            // Of two files on two file systems, the first way is refused, and the second one moves them.
+            let is_two_disks = cell.word == "copy-file-range: EXDEV";
+            if is_first(choice::row(cell.source, cell.sink), cell.way) && !is_two_disks {
+                tried += 1;
+                assert!(moves(&cell), "{}", cell.place);
+            }
+        }
+        assert!(tried > 400, "{tried}");
+    }
+
+    #[test]
+    fn each_way_of_a_snapshot_copies_on_every_kernel() {
+        let mut tried = 0;
+        for cell in cells() {
+            if has(choice::row(cell.source, cell.sink).snapshot, cell.way) && moves(&cell) {
+                tried += 1;
+                assert!(copies(&cell), "{}", cell.place);
+            }
+        }
+        assert!(tried > 500, "{tried}");
+    }
+
+    /// A pair that the kernel can join on every kernel is joined, except where a message has a size.
+    #[test]
+    fn no_way_that_always_works_is_left_out() {
+        let cells = cells();
+        for source in SourceKind::ALL {
+            for sink in SinkKind::ALL {
+                let row = choice::row(*source, *sink);
+                let of_pair: Vec<_> = cells
+                    .iter()
+                    .filter(|cell| {
+                        (cell.source, cell.sink) == (*source, *sink) && cell.way != Way::ReadWrite
+                    })
+                    .collect();
+                let joins = |way| {
+                    of_pair.iter().any(|cell| cell.way == way)
+                        && of_pair
+                            .iter()
+                            .filter(|cell| cell.way == way)
+                            .all(|cell| moves(cell))
+                };
+                let can_be_joined = [Way::Sendfile, Way::Splice, Way::CopyFileRange]
+                    .into_iter()
+                    .any(joins);
+                let is_joined = row.shared.len() > 1;
+                assert!(
+                    is_joined == can_be_joined || *sink == SinkKind::Datagram || of_pair.is_empty(),
+                    "{} to {}",
+                    source.name(),
+                    sink.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_errno_of_a_way_in_the_table_is_one_to_fall_back_after() {
+        let mut met = 0;
+        for cell in cells() {
+            if moves(&cell) || !has(choice::row(cell.source, cell.sink).shared, cell.way) {
+                continue;
+            }
+            let call = match cell.way {
+                Way::Sendfile => Sysno::sendfile,
+                Way::Splice => Sysno::splice,
+                Way::CopyFileRange => Sysno::copy_file_range,
+                Way::ReadWrite => panic!("{}", cell.place),
+            };
+            let (_, name) = cell.word.rsplit_once(": ").expect("an errno");
+            met += 1;
+            assert!(
+                (1..134)
+                    .map(nocopy_transfer::Errno::new)
+                    .any(|errno| errno.name() == Some(name) && fallback::is_refusal(call, errno)),
+                "{}",
+                cell.place
+            );
+        }
+        assert!(met > 0, "no way of the table is refused on any kernel");
+    }
+
+    #[test]
+    fn the_evidence_names_claims_that_exist() {
+        let evidence = choice::TABLE
+            .iter()
+            .map(|row| row.evidence)
+            .chain(fallback::TABLE.iter().map(|line| line.evidence));
+        let mut named = 0;
+        for text in evidence {
+            for claim in text
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .filter(|quoted| quoted.contains('.'))
+            {
+                named += 1;
+                let exists = match claim.strip_suffix('*') {
+                    Some(front) => conformance::claims::REGISTRY
+                        .all()
+                        .any(|claim| claim.id.starts_with(front)),
+                    None => conformance::claims::REGISTRY.find(claim).is_some(),
+                };
+                assert!(exists, "`{claim}` is no claim");
+            }
+        }
+        assert!(named > 10, "{named}");
+    }
+}
