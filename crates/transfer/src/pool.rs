@@ -19,6 +19,8 @@ const SMALL: usize = 64 << 10;
 pub(crate) const BUFFER: usize = 512 << 10;
 /// The same to a pipe, whose reader takes what fits into it.
 pub(crate) const BUFFER_TO_PIPE: usize = 256 << 10;
+/// A buffer up to this size is a transfer's own, and stays with it.
+const OWN_BUFFER: usize = 16 << 10;
 /// Idle pipes and buffers above this number are given back to the kernel.
 const IDLE: usize = 16;
 
@@ -117,7 +119,7 @@ impl Pool {
 
     /// A buffer of at least this length, which has any content.
     pub(crate) fn buffer(&self, length: usize) -> Vec<u8> {
-        if length <= SMALL || length > BUFFER {
+        if length <= OWN_BUFFER || length > BUFFER {
             return vec![0; length];
         }
         self.stock()
