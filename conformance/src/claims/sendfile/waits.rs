@@ -63,7 +63,7 @@ pub const CLAIMS: &[Claim] = &[
         fuse.answer()?;
         let result = caller.join()?;
         // The errors of a read from a file whose server has ended.
-        if let Err(Errno::ECONNABORTED | Errno::ENOTCONN) = result {
+        if let Err(Errno::ECONNABORTED | Errno::ENOTCONN | Errno::EIO) = result {
             return Err(Stop::broken("the server of the file has ended"));
         }
         let fact = "sendfile(socket with O_NONBLOCK, file with O_NONBLOCK, 1)";

@@ -150,8 +150,8 @@ pub const CLAIMS: &[Claim] = &[
         let slept = caller.sleeps_with(|| fuse.is_asked())?;
         fuse.answer()?;
         let result = caller.join()?;
-        // The errors of a read from a file whose server has ended.
-        if let Err(Errno::ECONNABORTED | ENOTCONN) = result {
+        // The errors of a read from a file whose server has ended: EIO since 7.3, which reads by way of iomap.
+        if let Err(Errno::ECONNABORTED | ENOTCONN | Errno::EIO) = result {
             return Err(Stop::broken("the server of the file has ended"));
         }
         let word = if slept { SLEEPS.to_owned() } else { returned(result) };
