@@ -4,12 +4,13 @@
 //! A [`Case`] is drawn from its seed alone, so the seed of a failed case is enough to run it again. Timing depends on the kernel: a
 //! case may have to run more than once to fail again.
 
+use crate::lab::refusal::refuse;
 use crate::lab::sinks::{Kind, Sink};
 use crate::lab::{Lab, io, pattern};
 use crate::verdict::{Setup, Stop};
 use fastrand::Rng;
 use nocopy_transfer::delivery::{self, Delivery};
-use nocopy_transfer::{Ended, Outcome, Route, State, Transfer, WHOLE};
+use nocopy_transfer::{Ended, Outcome, Request, Route, Stability, State, Transfer, WHOLE, fallback, forget_refusals};
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -49,13 +50,36 @@ pub struct Receiver {
     pub dies_after: Option<u64>,
 }
 
+/// How the bytes are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By one route.
+    By(Route),
+    /// By the best route, and by others where it is refused.
+    Chosen {
+        /// What the sink may get.
+        stability: Stability,
+        /// A call that is refused.
+        refused: Option<Refused>,
+    },
+}
+
+/// A call that the sending thread may not make any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The line of the fall-back table: the call and its errno.
+    pub line: usize,
+    /// The number of bytes that are sent before it.
+    pub at: u64,
+}
+
 /// One transfer, with its faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
     /// The seed that it is drawn from.
     pub seed: u64,
-    /// The route.
-    pub route: Route,
+    /// The way.
+    pub way: Way,
     /// The sink.
     pub sink: Kind,
     /// The start of the range.
@@ -91,10 +115,13 @@ impl Case {
             Route::MsgZerocopy { .. } => Route::MsgZerocopy { window: window(rng), chunk: rng.usize(1000..200_000) },
             route @ (Route::Sendfile | Route::CopyFileRange) => *route,
         };
+        let is_chosen = rng.u8(0..3) == 0;
+        let anywhere = [Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File][rng.usize(0..4)];
         let sink = match route {
+            _ if is_chosen => anywhere,
             Route::MsgZerocopy { .. } => Kind::Tcp,
             Route::CopyFileRange => Kind::File,
-            _ => [Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File][rng.usize(0..4)],
+            _ => anywhere,
         };
         let length = rng.u64(1..=LONGEST);
         let available = if rng.u8(0..8) == 0 { rng.u64(0..length) } else { length };
@@ -104,9 +131,16 @@ impl Case {
             1 => Change::Grow(rng.u64(1..100_000)),
             _ => Change::Punch { offset: rng.u64(0..length), length: rng.u64(1..=length) },
         };
+        let chosen = |rng: &mut Rng| Way::Chosen {
+            stability: if rng.bool() { Stability::Shared } else { Stability::Snapshot },
+            refused: rng.bool().then(|| Refused {
+                line: rng.usize(0..fallback::TABLE.len()),
+                at: if rng.bool() { 0 } else { rng.u64(0..length) },
+            }),
+        };
         Self {
             seed,
-            route,
+            way: if is_chosen { chosen(rng) } else { Way::By(route) },
             sink,
             start: rng.u64(0..200_000),
             length,
@@ -188,14 +222,26 @@ impl Soak {
         if case.budget.is_some() && case.sink != Kind::File {
             io::set_nonblocking(&near).setup("O_NONBLOCK")?;
         }
-        let transfer = Transfer::by(case.route, source, case.start, case.length, near).setup(case.route.name())?;
+        let transfer = match case.way {
+            Way::By(route) => Transfer::by(route, source, case.start, case.length, near).setup(route.name())?,
+            Way::Chosen { stability, .. } => Request::new(stability)
+                .range(case.start, case.length)
+                .look_back()
+                .begin(source, near)
+                .map_err(|error| Stop::broken(error.to_string()))?,
+        };
+        let refused = match case.way {
+            Way::Chosen { refused, .. } => refused,
+            Way::By(_) => None,
+        };
         let over = AtomicBool::new(false);
         // SAFETY: pthread_self takes nothing.
         let sender = unsafe { libc::pthread_self() };
         let (sent, received) = thread::scope(|scope| {
             let reader = far.map(|far| scope.spawn(move || receive(File::from(far), case.receiver)));
             let over = Over(&over);
-            if case.has_signals {
+            // Signals are sent to this thread, and a refusal lasts for the life of one.
+            if case.has_signals && refused.is_none() {
                 let is_over = over.0;
                 scope.spawn(move || {
                     while !is_over.load(Ordering::Acquire) {
@@ -205,7 +251,14 @@ impl Soak {
                     }
                 });
             }
-            let sent = send(case, transfer);
+            let sent = match refused {
+                None => send(case, transfer),
+                Some(_) => {
+                    let sender = scope.spawn(|| send(case, transfer)).join();
+                    forget_refusals();
+                    sender.unwrap_or_else(|_| Err(Stop::broken("the sender panicked")))
+                }
+            };
             drop(over);
             (sent, reader.map(thread::ScopedJoinHandle::join))
         });
@@ -293,10 +346,23 @@ fn send(case: &Case, mut transfer: Transfer<File, OwnedFd>) -> Result<Sent, Stop
     let source = transfer.source().try_clone().setup("dup")?;
     let sink = transfer.sink().try_clone().setup("dup")?;
     let mut change = case.change;
+    let mut refused = match case.way {
+        Way::Chosen { refused, .. } => refused,
+        Way::By(_) => None,
+    };
     loop {
-        let until_change = change.map(|(at, _)| at.saturating_sub(transfer.taken()).max(1));
+        if let Some(Refused { line, at }) = refused
+            && transfer.taken() >= at
+        {
+            let line = fallback::TABLE[line];
+            refuse(line.call, line.errno).setup("refuse a call")?;
+            refused = None;
+        }
+        let next = [change.map(|(at, _)| at), refused.map(|refused| refused.at)];
+        let next = next.into_iter().flatten().min();
+        let until_next = next.map(|at| at.saturating_sub(transfer.taken()).max(1));
         let budget = case.budget.unwrap_or(u64::MAX);
-        let state = transfer.advance(until_change.unwrap_or(u64::MAX).min(budget));
+        let state = transfer.advance(until_next.unwrap_or(u64::MAX).min(budget));
         if let Some((at, what)) = change
             && transfer.taken() >= at
         {

@@ -24,6 +24,7 @@ pub mod open;
 pub mod pages;
 pub mod privilege;
 pub mod redis;
+pub mod refusal;
 pub mod settings;
 pub mod sinks;
 pub mod sleeper;

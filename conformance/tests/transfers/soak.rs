@@ -2,7 +2,7 @@
 
 use crate::common;
 use conformance::lab::sinks::Kind;
-use conformance::soak::{Case, Change, Failed, Receiver, Soak, Spoil};
+use conformance::soak::{Case, Change, Failed, Receiver, Refused, Soak, Spoil, Way};
 use nocopy_transfer::{Ended, Route};
 use rstest::rstest;
 use serial_test::serial;
@@ -16,7 +16,7 @@ fn soak() -> Soak {
 fn quiet(route: Route, sink: Kind) -> Case {
     Case {
         seed: 0,
-        route,
+        way: Way::By(route),
         sink,
         start: 5000,
         length: 300_000,
@@ -39,9 +39,20 @@ fn a_seed_is_its_case() {
     let met = |wanted: fn(&Case) -> bool| seeds().map(Case::of).filter(wanted).count();
     for name in Route::ALL.iter().map(Route::name) {
         let cases = seeds().map(Case::of);
-        let count = cases.filter(|case| case.route.name() == name).count();
+        let is_of = |case: &Case| matches!(case.way, Way::By(route) if route.name() == name);
+        let count = cases.filter(is_of).count();
         assert!(count > 100, "{name}: {count} of 2000");
     }
+    assert!(met(|case| matches!(case.way, Way::Chosen { refused: None, .. })) > 200);
+    assert!(
+        met(|case| matches!(
+            case.way,
+            Way::Chosen {
+                refused: Some(_),
+                ..
+            }
+        )) > 200
+    );
     assert!(met(|case| case.change.is_some()) > 200);
     assert!(met(|case| case.receiver.dies_after.is_some()) > 200);
     assert!(met(|case| case.has_signals) > 200);
@@ -106,7 +117,7 @@ fn the_command_says_what_it_did_and_how_to_repeat_it() {
     };
     // A seed whose case needs no call of after 3.17.
     let seed = (0..1000)
-        .find(|seed| Case::of(*seed).route == Route::Sendfile)
+        .find(|seed| Case::of(*seed).way == Way::By(Route::Sendfile))
         .expect("a seed")
         .to_string();
     let (status, text, error) = soak(&["--case", &seed, "--times", "3"]);
@@ -126,6 +137,34 @@ fn the_command_says_what_it_did_and_how_to_repeat_it() {
         assert_eq!(status, Some(2), "{wrong:?}: {text}{error}");
         assert!(text.is_empty(), "{wrong:?}: {text}");
         assert_eq!(error.lines().count(), 1, "{wrong:?}: {error}");
+    }
+}
+
+/// Each line of the fall-back table, at the first call and in the middle.
+#[test]
+#[serial]
+fn copy_file_range_and_other_calls_are_refused_and_nothing_is_lost() {
+    let soak = soak();
+    for line in 0..nocopy_transfer::fallback::TABLE.len() {
+        for (sink, at) in [
+            (Kind::File, 0),
+            (Kind::Tcp, 0),
+            (Kind::Tcp, 100_000),
+            (Kind::Pipe, 1),
+        ] {
+            let refused = Some(Refused { line, at });
+            let stability = nocopy_transfer::Stability::Shared;
+            let way = Way::Chosen { stability, refused };
+            let case = Case {
+                way,
+                ..quiet(Route::Sendfile, sink)
+            };
+            let passed = soak.run(&case);
+            assert!(
+                passed.is_ok_and(|passed| passed.bytes == case.length && !passed.told),
+                "{case}"
+            );
+        }
     }
 }
 
