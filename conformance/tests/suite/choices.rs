@@ -181,6 +181,99 @@ mod host_only {
         assert!(met > 0, "no way of the table is refused on any kernel");
     }
 
+    fn way(step: &choice::Step) -> String {
+        let name = match step.way {
+            Way::CopyFileRange => "copy_file_range",
+            Way::Sendfile => "sendfile",
+            Way::Splice => "splice",
+            Way::ReadWrite => "read and write",
+        };
+        match step.least {
+            0 => name.to_owned(),
+            least => format!("{name} from {} MiB", least >> 20),
+        }
+    }
+
+    fn routes() -> String {
+        let mut table =
+            "| from | to | Shared | Snapshot | measured |\n|---|---|---|---|---|\n".to_owned();
+        for row in choice::TABLE {
+            let sources: Vec<_> = row.sources.iter().map(|kind| kind.name()).collect();
+            let sinks: Vec<_> = row.sinks.iter().map(|kind| kind.name()).collect();
+            let is_all = |named: usize, all: usize| named == all;
+            let sources = if is_all(sources.len(), SourceKind::ALL.len()) {
+                "anything".to_owned()
+            } else {
+                sources.join(", ")
+            };
+            let sinks = if is_all(sinks.len(), SinkKind::ALL.len()) {
+                "anything".to_owned()
+            } else {
+                sinks.join(", ")
+            };
+            let ways =
+                |steps: &[choice::Step]| steps.iter().map(way).collect::<Vec<_>>().join("; ");
+            let line = format!(
+                "| {sources} | {sinks} | {} | {} | {} |\n",
+                ways(row.shared),
+                ways(row.snapshot),
+                row.evidence
+            );
+            table.push_str(&line);
+        }
+        table
+    }
+
+    fn errnos() -> String {
+        let mut table =
+            "| call | errno | what is refused | evidence |\n|---|---|---|---|\n".to_owned();
+        for line in fallback::TABLE {
+            let errno = line.errno.name().expect("a known errno");
+            let line = format!(
+                "| `{}` | `{errno}` | {} | {} |\n",
+                line.call, line.why, line.evidence
+            );
+            table.push_str(&line);
+        }
+        table
+    }
+
+    /// `NOCOPY_BLESS=1` writes it.
+    #[test]
+    fn the_page_shows_the_tables() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/choices.md");
+        let page = fs::read_to_string(&path).expect("the page");
+        let mut wanted = String::new();
+        let mut rest = page.as_str();
+        for (mark, table) in [
+            ("<!-- routes -->\n", routes()),
+            ("<!-- errnos -->\n", errnos()),
+        ] {
+            let (before, after) = rest.split_once(mark).expect("the mark of a table");
+            let old = after.trim_start_matches('\n');
+            let end = old
+                .lines()
+                .take_while(|line| line.starts_with('|'))
+                .map(|line| line.len() + 1)
+                .sum();
+            wanted.push_str(before);
+            wanted.push_str(mark);
+            wanted.push_str(&format!("\n{table}"));
+            let gap = if end == 0 { "\n" } else { "" };
+            wanted.push_str(gap);
+            rest = &old[end..];
+        }
+        wanted.push_str(rest);
+        if std::env::var_os("NOCOPY_BLESS").is_some() {
+            fs::write(&path, &wanted).expect("the page");
+        }
+        assert!(
+            page == wanted,
+            "{} is not of these tables: NOCOPY_BLESS=1 cargo test --test suite choices::",
+            path.display()
+        );
+    }
+
     #[test]
     fn the_evidence_names_claims_that_exist() {
         let evidence = choice::TABLE

@@ -16,8 +16,8 @@ pub enum Stability {
     Snapshot,
     /// The fastest route. The sink may hold pages of the source, so until the receiver has read them:
     ///
-    /// - a write to the source shows at the receiver (claim `sendfile.copies.tcp-file` and its like for other sinks)
-    /// - a truncation or a punched hole shows as zeros, or as what was there (claims `sendfile.changes.*`)
+    /// - a write to the source shows at the receiver (claims `sendfile.copies.tcp`, `sendfile.sharing.pages-ext4` and their like)
+    /// - a truncation or a punched hole shows as zeros, or as what was there (claim `sendfile.sharing.truncated-later`)
     /// - over UDP, a change between the call and the receiver's read can lose the datagram (claim `sendfile.udp.changed-later`)
     Shared,
 }
@@ -110,7 +110,7 @@ pub const TABLE: &[Row] = &[
         sinks: &[To::File],
         shared: &[CLONE, SENDFILE, COPY],
         snapshot: &[CLONE, SENDFILE, COPY],
-        evidence: "grid `pairs`; `copy-file-range.reflink.*`",
+        evidence: "grids `pairs` and `fs`; bench: file",
     },
     Row {
         sources: &[From::BlockDevice],

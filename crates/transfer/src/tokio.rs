@@ -16,6 +16,8 @@
 //! ([`Transfer::into_parts`]). [`copy`] and [`copy_bidirectional`] own theirs: if their future is dropped, bytes that had left a stream
 //! and not reached the sink are gone, and [`dropped_bytes`](crate::dropped_bytes) counts them. Of a file, none are.
 
+#![forbid(unsafe_code)]
+
 use crate::choice::Stability;
 use crate::error::Error;
 use crate::kind::{Endpoint, Hint};
