@@ -54,6 +54,7 @@ picture:
 [group('check')]
 test *arguments:
     cargo test --workspace {{ arguments }}
+    cargo test --package nocopy-transfer --all-features --test tokio --test mio
 
 # Type-check everything, with and without std
 [group('check')]
@@ -70,6 +71,7 @@ lint:
     cargo run --quiet --package nocopy-tools --bin dialect
     cargo clippy --workspace --all-targets -- --deny warnings
     cargo clippy --quiet --package conformance --no-default-features -- --deny warnings
+    cargo clippy --quiet --package nocopy-transfer --all-features --all-targets -- --deny warnings
     for package in codegen freestanding; do \
         (cd conformance/tests/$package && cargo fmt --check) || exit 1; \
     done
@@ -85,6 +87,7 @@ doc:
         RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --package nocopy-$(basename $crate) --no-deps --no-default-features || exit 1; \
     done
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --package nocopy-transfer --all-features --no-deps
 
 # The crates' tests under AddressSanitizer (needs a nightly toolchain)
 [group('check')]

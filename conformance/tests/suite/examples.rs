@@ -15,6 +15,9 @@ mod host_only {
         let program = Path::new(env!("CARGO_BIN_EXE_conformance"));
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--package", package, "--example", name]);
+        if package == "nocopy-transfer" {
+            cargo.arg("--all-features");
+        }
         if program
             .parent()
             .is_some_and(|directory| directory.ends_with("release"))
@@ -331,6 +334,102 @@ mod host_only {
         };
         assert!(done == 0 && length >= 156, "TCP_INFO has {length} bytes");
         info[152 / 4]
+    }
+
+    /// One thread, and clients of every pace: those that read get everything, whatever the others do.
+    #[test]
+    fn serve_file_serves_fast_and_slow_clients_from_one_thread() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        fs::write(&file, content(16 << 20)).expect("write");
+        let server = Server::start(
+            &example("nocopy-transfer", "serve_file"),
+            &["127.0.0.1:0", file.to_str().expect("UTF-8")],
+        );
+        let stalled: Vec<TcpStream> = (0..8).map(|_| server.connect()).collect();
+        drop(server.connect());
+        let readers: Vec<_> = (0..8)
+            .map(|_| {
+                let mut socket = server.connect();
+                thread::spawn(move || {
+                    let mut bytes = Vec::new();
+                    socket.read_to_end(&mut bytes).map(|_| bytes)
+                })
+            })
+            .collect();
+        for reader in readers {
+            let bytes = reader.join().expect("the reader").expect("bytes");
+            assert!(bytes == content(16 << 20));
+        }
+        for mut socket in stalled {
+            let mut bytes = Vec::new();
+            socket.read_to_end(&mut bytes).expect("bytes");
+            assert!(bytes == content(16 << 20));
+        }
+    }
+
+    /// The target answers when it has read all: the way back is used after the way there has ended.
+    #[test]
+    fn proxy_passes_both_ways() {
+        let target = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = target.local_addr().expect("bound").to_string();
+        let answers = thread::spawn(move || {
+            let (mut socket, _) = target.accept().expect("accept");
+            let mut request = Vec::new();
+            socket.read_to_end(&mut request).expect("bytes");
+            request.reverse();
+            socket.write_all(&request).expect("an answer");
+        });
+        let server = Server::start(
+            &example("nocopy-transfer", "proxy"),
+            &["127.0.0.1:0", &address],
+        );
+        let sent = content(3 << 20);
+        let mut client = server.connect();
+        client.write_all(&sent).expect("send");
+        client.shutdown(Shutdown::Write).expect("half close");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("the answer");
+        answers.join().expect("the target is content");
+        answer.reverse();
+        assert!(answer == sent, "the answer is not what was sent");
+    }
+
+    #[test]
+    fn tokio_server_serves_files_and_proxies_the_rest() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("root");
+        fs::create_dir(&root).expect("mkdir");
+        fs::write(root.join("large"), content(5 << 20)).expect("write");
+        fs::write(directory.path().join("secret"), "secret").expect("write");
+        let behind = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = behind.local_addr().expect("bound").to_string();
+        let server = Server::start(
+            &example("nocopy-transfer", "tokio_server"),
+            &["127.0.0.1:0", root.to_str().expect("UTF-8"), &address],
+        );
+        let (status, body) = get(&server, "/large");
+        assert_eq!(status, "HTTP/1.0 200 OK");
+        assert!(body == content(5 << 20));
+        for target in ["/none", "/../secret"] {
+            let asked = thread::scope(|scope| {
+                let asked = scope.spawn(|| get(&server, target));
+                let (mut socket, _) = behind.accept().expect("it is proxied");
+                let mut request = [0; 4096];
+                let count = socket.read(&mut request).expect("a request");
+                assert!(String::from_utf8_lossy(&request[..count]).contains(target));
+                let answer = [
+                    b"HTTP/1.0 200 Proxied\r\n\r\n".as_slice(),
+                    &content(300_000),
+                ]
+                .concat();
+                socket.write_all(&answer).expect("an answer");
+                drop(socket);
+                asked.join().expect("the client")
+            });
+            assert_eq!(asked.0, "HTTP/1.0 200 Proxied");
+            assert!(asked.1 == content(300_000));
+        }
     }
 
     /// An urgent byte ends nothing: it is passed on, and so is what follows.
@@ -865,6 +964,9 @@ mod host_only {
             ("nocopy-msg-zerocopy", "capture"),
             ("nocopy-copy-file-range", "copy_file"),
             ("nocopy-tcp-zerocopy-receive", "receiver"),
+            ("nocopy-transfer", "serve_file"),
+            ("nocopy-transfer", "proxy"),
+            ("nocopy-transfer", "tokio_server"),
         ] {
             let odd = std::ffi::OsStr::from_bytes(b"\xff");
             for arguments in [vec![], vec![odd], vec![odd, odd]] {
@@ -891,6 +993,9 @@ mod host_only {
             ("nocopy-splice", "tcp_proxy"),
             ("nocopy-mmap", "mmap_send"),
             ("nocopy-copy-file-range", "copy_file"),
+            ("nocopy-transfer", "serve_file"),
+            ("nocopy-transfer", "proxy"),
+            ("nocopy-transfer", "tokio_server"),
         ] {
             let output = Command::new(example(package, name))
                 .output()

@@ -1,4 +1,4 @@
-//! A TCP proxy: `cargo run --example tcp_proxy -- 127.0.0.1:8080 127.0.0.1:80`. Two threads for each client, which sleep in the calls.
+//! A TCP proxy: `cargo run --example proxy -- 127.0.0.1:8080 127.0.0.1:80`. Two threads for each client, which sleep in the calls.
 //!
 //! The same over `tokio` is one call: see the example `tokio_server`. What is here to see:
 //! - the bytes go through a pipe and never into this program, unless a kernel or a filter refuses `splice`;
@@ -24,16 +24,16 @@ fn main() {
     let (Some(address), Some(target), None) =
         (arguments.next(), arguments.next(), arguments.next())
     else {
-        eprintln!("usage: tcp_proxy ADDRESS:PORT TARGET:PORT");
+        eprintln!("usage: proxy ADDRESS:PORT TARGET:PORT");
         process::exit(2);
     };
     let listener = TcpListener::bind(&address).unwrap_or_else(|error| {
-        eprintln!("tcp_proxy: cannot listen on {address}: {error}");
+        eprintln!("proxy: cannot listen on {address}: {error}");
         process::exit(2);
     });
     match listener.local_addr() {
         Ok(here) => say!("listening on {here}"),
-        Err(error) => eprintln!("tcp_proxy: {error}"),
+        Err(error) => eprintln!("proxy: {error}"),
     }
     for client in listener.incoming() {
         let client = match client {

@@ -1,4 +1,4 @@
-//! One file for every client that connects, from one thread: `cargo run --features mio --example file_server -- 127.0.0.1:8080 FILE`,
+//! One file for every client that connects, from one thread: `cargo run --features mio --example serve_file -- 127.0.0.1:8080 FILE`,
 //! then `nc 127.0.0.1 8080 | wc -c`, as many at once as you like.
 //!
 //! What an event loop over transfers has to get right, and where it is below:
@@ -42,11 +42,11 @@ fn main() {
         .map(|it| it.to_string_lossy().into_owned());
     let (Some(address), Some(path), None) = (arguments.next(), arguments.next(), arguments.next())
     else {
-        eprintln!("usage: file_server ADDRESS:PORT FILE");
+        eprintln!("usage: serve_file ADDRESS:PORT FILE");
         process::exit(2);
     };
     if let Err(why) = serve(&address, &path) {
-        eprintln!("file_server: {why}");
+        eprintln!("serve_file: {why}");
         process::exit(2);
     }
 }
