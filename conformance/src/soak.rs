@@ -251,13 +251,12 @@ impl Soak {
                     }
                 });
             }
-            let sent = match refused {
-                None => send(case, transfer),
-                Some(_) => {
-                    let sender = scope.spawn(|| send(case, transfer)).join();
-                    forget_refusals();
-                    sender.unwrap_or_else(|_| Err(Stop::broken("the sender panicked")))
-                }
+            let sent = if refused.is_some() {
+                let sender = scope.spawn(|| send(case, transfer)).join();
+                forget_refusals();
+                sender.unwrap_or_else(|_| Err(Stop::broken("the sender panicked")))
+            } else {
+                send(case, transfer)
             };
             drop(over);
             (sent, reader.map(thread::ScopedJoinHandle::join))

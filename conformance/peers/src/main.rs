@@ -4,6 +4,7 @@
 //! began and ended by the monotonic clock, its CPU time between, in nanoseconds, and the bytes: four 64-bit numbers. Each library is
 //! used as its documentation shows, for a blocking socket.
 
+use nocopy_transfer::Stability;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -46,6 +47,13 @@ type Way = fn(&File, &TcpStream, u64) -> io::Result<u64>;
 
 const WAYS: &[(&str, Way)] = &[
     ("nocopy", with_nocopy),
+    ("nocopy-transfer, shared", |source, sink, length| {
+        with_transfer(source, sink, length, Stability::Shared)
+    }),
+    ("nocopy-transfer, snapshot", |source, sink, length| {
+        with_transfer(source, sink, length, Stability::Snapshot)
+    }),
+    ("nocopy-transfer, tokio", with_transfer_tokio),
     ("libc", with_libc),
     ("rustix", with_rustix),
     ("nix", with_nix),
@@ -71,6 +79,30 @@ fn with_nocopy(source: &File, sink: &TcpStream, length: u64) -> io::Result<u64> 
         }
     }
     Ok(offset)
+}
+
+fn with_transfer(
+    source: &File,
+    sink: &TcpStream,
+    length: u64,
+    stability: Stability,
+) -> io::Result<u64> {
+    let outcome = nocopy_transfer::copy_range(source, 0, length, sink, stability)?;
+    Ok(outcome.bytes)
+}
+
+fn with_transfer_tokio(source: &File, sink: &TcpStream, length: u64) -> io::Result<u64> {
+    sink.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    runtime.block_on(async {
+        let mut source = tokio::fs::File::from_std(source.try_clone()?);
+        let mut sink = tokio::net::TcpStream::from_std(sink.try_clone()?)?;
+        let shared = Stability::Shared;
+        let copied = nocopy_transfer::tokio::copy_range(&mut source, 0, length, &mut sink, shared);
+        Ok(copied.await?.bytes)
+    })
 }
 
 fn with_libc(source: &File, sink: &TcpStream, length: u64) -> io::Result<u64> {

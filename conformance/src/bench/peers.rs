@@ -37,7 +37,17 @@ pub struct Nginx {
 }
 
 /// The contenders that `nocopy-peers` implements.
-const OF_RUST: &[&str] = &["libc", "rustix", "nix", "sendfile crate", "std::io::copy", "tokio::io::copy"];
+const OF_RUST: &[&str] = &[
+    "nocopy-transfer, shared",
+    "nocopy-transfer, snapshot",
+    "nocopy-transfer, tokio",
+    "libc",
+    "rustix",
+    "nix",
+    "sendfile crate",
+    "std::io::copy",
+    "tokio::io::copy",
+];
 
 /// Python's `socket.sendfile`, with the same protocol as the other peers.
 const SCRIPT: &str = include_str!("peer.py");

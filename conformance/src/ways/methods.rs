@@ -179,7 +179,7 @@ impl Method {
         let of_route = |route, most: usize| {
             let length = content.len() as u64;
             let transfer = Transfer::by(route, source, 0, length, sink)?;
-            Ok(Sending::Route(transfer, most as u64))
+            Ok(Sending::Route(Box::new(transfer), most as u64))
         };
         match self {
             Self::Route(route) => of_route(route, WHOLE),
@@ -188,7 +188,7 @@ impl Method {
                 let request = Copy::new(stability).range(0, content.len() as u64).messages(Sink::Udp.limit());
                 let begun = request.begin(source, sink);
                 let errno = |error: Error| error.errno().unwrap_or(Errno::EINVAL);
-                Ok(Sending::Route(begun.map_err(errno)?, WHOLE as u64))
+                Ok(Sending::Route(Box::new(begun.map_err(errno)?), WHOLE as u64))
             }
             Self::Memory { chunk, pages } => of_memory(chunk, pages, false),
             Self::MemoryZerocopy { chunk, pages } => {
@@ -259,7 +259,7 @@ impl Method {
 /// The transfer of a content.
 pub enum Sending<'ends> {
     /// From a file, with the maximum for one step.
-    Route(Transfer<&'ends File, &'ends OwnedFd>, u64),
+    Route(Box<Transfer<&'ends File, &'ends OwnedFd>>, u64),
     /// From memory.
     Memory(Memory<'ends>),
     /// By `io_uring`.

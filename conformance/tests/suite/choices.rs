@@ -258,7 +258,8 @@ mod host_only {
                 .sum();
             wanted.push_str(before);
             wanted.push_str(mark);
-            wanted.push_str(&format!("\n{table}"));
+            wanted.push('\n');
+            wanted.push_str(&table);
             let gap = if end == 0 { "\n" } else { "" };
             wanted.push_str(gap);
             rest = &old[end..];
