@@ -49,7 +49,7 @@ fn a_file_is_copied_from_where_its_reader_is() {
         let mut some = [0; 1000];
         file.read_exact(&mut some).await.expect("bytes");
         let outcome = copy(&mut file, &mut near, SHARED).await.expect("a copy");
-        assert_eq!(outcome.bytes as usize, LENGTH - 1000, "{outcome}");
+        assert_eq!(outcome.bytes, LENGTH as u64 - 1000, "{outcome}");
         assert_eq!(file.stream_position().await.expect("a file"), LENGTH as u64);
         let outcome = copy_range(&mut file, 5, 10, &mut near, SHARED)
             .await
