@@ -65,6 +65,7 @@ mod outcome;
 mod pool;
 mod request;
 mod route;
+mod sender;
 mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -74,10 +75,12 @@ pub use choice::Stability;
 pub use error::{Error, Stopped};
 pub use kind::{Endpoint, Hint, SinkKind, SourceKind};
 pub use memory::forget_refusals;
+pub use nocopy_msg_zerocopy::{Buffer, OwnedBytes, RingError, Ticket};
 pub use outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment};
 pub use pool::Pool;
 pub use request::Request;
 pub use route::{Route, WHOLE};
+pub use sender::{Copies, Counts, LEAST, Sender, Sent};
 pub use syscalls::{Errno, Sysno};
 pub use transfer::{Parts, State, Transfer, Wait, dropped_bytes};
 

@@ -56,6 +56,11 @@ pub(crate) unsafe fn write(
     }
 }
 
+pub(crate) fn write_bytes(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: a slice.
+    unsafe { write(fd, bytes.as_ptr(), bytes.len()) }
+}
+
 /// `send` with `MSG_NOSIGNAL`: a peer that is gone is `EPIPE`, without a `SIGPIPE`.
 pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     let start = bytes.as_ptr().expose_provenance();

@@ -1,5 +1,7 @@
 //! The classic route: `read` or `pread` into a buffer, `write` from it.
 
+#![forbid(unsafe_code)]
+
 use super::step::{Halt, Left, Side, asked};
 use crate::pool::{BUFFER, Pool};
 use crate::sys;
@@ -162,10 +164,7 @@ impl Drop for Buffer {
 /// Sends some of the bytes.
 pub(super) fn write(sink: BorrowedFd<'_>, bytes: &[u8], how: Writing) -> Result<usize, Halt> {
     match how {
-        // SAFETY: the slice is the caller's.
-        Writing::Write => asked(Sysno::write, Side::Sink, unsafe {
-            sys::write(sink, bytes.as_ptr(), bytes.len())
-        }),
+        Writing::Write => asked(Sysno::write, Side::Sink, sys::write_bytes(sink, bytes)),
         Writing::Send | Writing::Messages(_) => {
             asked(Sysno::sendto, Side::Sink, sys::send(sink, bytes))
         }

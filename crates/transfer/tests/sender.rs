@@ -1,0 +1,124 @@
+//! Owned memory as a source: by `MSG_ZEROCOPY` where it helps, and each buffer comes back.
+
+mod common;
+
+use common::{To, pattern, sink, tcp};
+use nocopy_transfer::{Copies, LEAST, RingError, Sender};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sends these sizes from one content. Returns the sender and which buffers were copied.
+fn send(out: OwnedFd, content: &[u8], sizes: &[usize]) -> (Sender<Vec<u8>>, Vec<bool>) {
+    let mut sender = Sender::new(out).expect("a sink");
+    let mut copied = vec![None; sizes.len()];
+    let mut take = |sender: &mut Sender<Vec<u8>>| {
+        while let Some(sent) = sender.finished() {
+            let index = usize::try_from(sent.ticket).expect("a number");
+            assert_eq!(sent.buffer.len(), sizes[index]);
+            assert_eq!(sent.taken, sizes[index]);
+            assert_eq!(
+                copied[index].replace(sent.is_copied),
+                None,
+                "it came back twice"
+            );
+        }
+    };
+    let mut at = 0;
+    for size in sizes {
+        let mut buffer = content[at..at + size].to_vec();
+        at += size;
+        while let Err(back) = sender.push(buffer) {
+            buffer = back;
+            sender.wait(PATIENCE).expect("progress");
+            take(&mut sender);
+        }
+    }
+    sender.flush(PATIENCE).expect("everything is sent");
+    take(&mut sender);
+    assert_eq!(sender.counts().bytes, content.len() as u64);
+    let copied = copied
+        .into_iter()
+        .map(|copied| copied.expect("each comes back"));
+    let copied = copied.collect();
+    (sender, copied)
+}
+
+#[test]
+fn everything_arrives_and_every_buffer_comes_back() {
+    let sizes: Vec<_> = (0..300).map(|index| (index * 7919) % 60_000).collect();
+    let content = pattern(sizes.iter().sum());
+    for to in [To::Tcp, To::Unix, To::Pipe, To::File, To::Append] {
+        for is_nonblocking in [false, true] {
+            let (out, far) = sink(to, content.len());
+            if is_nonblocking {
+                common::set_nonblocking(&out);
+            }
+            let target = out.try_clone().expect("dup");
+            let (sender, _) = send(out, &content, &sizes);
+            let is_tcp = to == To::Tcp;
+            assert_eq!(
+                matches!(sender.copies(), Some(Copies::NotPossible(_))),
+                !is_tcp,
+                "{to:?}"
+            );
+            assert_eq!(sender.counts().zerocopy > 0, is_tcp, "{to:?}: {sender:?}");
+            drop(sender);
+            assert!(
+                far.received(target).is_none_or(|bytes| bytes == content),
+                "{to:?}"
+            );
+        }
+    }
+}
+
+/// Loopback copies, and says so: after the first report nothing is sent with the flag.
+#[test]
+fn what_the_kernel_copies_anyway_is_not_asked_for_again() {
+    let (near, mut far) = tcp();
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        far.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let content = pattern(64 << 20);
+    let (sender, copied) = send(near.into(), &content, &[1 << 20; 64]);
+    assert_eq!(sender.copies(), Some(Copies::Reported), "{sender:?}");
+    let counts = sender.counts();
+    assert!(counts.zerocopy > 0 && counts.plain > 0, "{sender:?}");
+    assert_eq!(counts.reported_copied, counts.zerocopy, "{sender:?}");
+    assert_eq!(copied, [true; 64]);
+    drop(sender);
+    assert!(reader.join().expect("the reader").expect("bytes") == content);
+}
+
+#[test]
+fn few_bytes_are_sent_by_copy() {
+    let (near, mut far) = tcp();
+    let (sender, copied) = send(near.into(), &pattern(3 * (LEAST / 4)), &[LEAST / 4; 3]);
+    let counts = sender.counts();
+    assert_eq!((counts.zerocopy, copied), (0, vec![true; 3]), "{sender:?}");
+    assert!(counts.plain >= 1);
+    drop(sender);
+    let mut bytes = Vec::new();
+    far.read_to_end(&mut bytes).expect("bytes");
+    assert!(bytes == pattern(3 * (LEAST / 4)));
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_a_stall_and_one_that_is_gone_an_error() {
+    let (near, far) = tcp();
+    near.set_nonblocking(true).expect("set");
+    let mut sender = Sender::new(near).expect("a sink");
+    for _ in 0..64 {
+        sender.push(vec![7; 1 << 20]).expect("room");
+    }
+    assert!(sender.push(vec![7; 5]).is_err_and(|back| back == [7; 5]));
+    let stalled = sender.flush(Duration::from_millis(50));
+    assert_eq!(stalled, Err(RingError::Stalled));
+    drop(far);
+    let gone = sender.flush(PATIENCE).expect_err("nobody reads");
+    assert!(matches!(gone, RingError::Errno(_)), "{gone}");
+}
