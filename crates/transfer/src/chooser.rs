@@ -25,6 +25,8 @@ pub(crate) struct Chooser {
     stability: Stability,
     source: SourceKind,
     sink: SinkKind,
+    /// The row of these kinds.
+    row: &'static Row,
     /// Whether the kernel was asked for the kinds.
     is_sure: bool,
     /// The size of a message, for a sink with messages.
@@ -35,6 +37,8 @@ pub(crate) struct Chooser {
     /// The sink had to be waited for: nothing is held for it that a file still has.
     has_waited: bool,
     way: Way,
+    /// The route of this way, and whether it leaves pages of the source with the sink.
+    taken: (Route, bool),
 }
 
 /// A set of ways.
@@ -60,18 +64,26 @@ impl Chooser {
         message: Option<usize>,
         pool: Arc<Pool>,
     ) -> Self {
-        let (refused, has_waited, way) = (Ways::default(), false, Way::ReadWrite);
-        Self {
+        let mut chooser = Self {
             stability,
             source,
             sink,
+            row: choice::row(source, sink),
             is_sure,
             message,
             pool,
-            refused,
-            has_waited,
-            way,
-        }
+            refused: Ways::default(),
+            has_waited: false,
+            way: Way::ReadWrite,
+            taken: (Route::Sendfile, false),
+        };
+        chooser.set(Way::ReadWrite);
+        chooser
+    }
+
+    fn set(&mut self, way: Way) {
+        self.way = way;
+        self.taken = (self.route(way), self.row.shares(way));
     }
 
     pub(crate) const fn kinds(&self) -> (SourceKind, SinkKind) {
@@ -80,7 +92,7 @@ impl Chooser {
 
     /// A snapshot of what cannot change is sent like anything else.
     pub(crate) fn look_at_source(&mut self, source: BorrowedFd<'_>, left: u64) {
-        let row = self.row();
+        let row = self.row;
         if self.stability == Stability::Snapshot
             && self.source == SourceKind::File
             && left >= WORTH_ASKING
@@ -91,13 +103,9 @@ impl Chooser {
         }
     }
 
-    fn row(&self) -> &'static Row {
-        choice::row(self.source, self.sink)
-    }
-
     /// Takes the first way that is left, and reports those that are passed over for a reason.
     pub(crate) fn pick(&mut self, left: u64, mut report: impl FnMut(Route, Reason)) -> Carrier {
-        let ways = self.row().ways(self.stability);
+        let ways = self.row.ways(self.stability);
         let open = |step: &&choice::Step| {
             let holds = step.way == Way::Splice && !self.has_pipe();
             left >= step.least
@@ -121,8 +129,9 @@ impl Chooser {
         self.take(Way::ReadWrite)
     }
 
-    fn take(&mut self, way: Way) -> Carrier {
-        self.way = way;
+    /// Takes this way.
+    pub(crate) fn take(&mut self, way: Way) -> Carrier {
+        self.set(way);
         match way {
             Way::CopyFileRange => Carrier::CopyFileRange,
             Way::Sendfile => Carrier::Sendfile,
@@ -186,8 +195,8 @@ impl Chooser {
     }
 
     /// The route that is taken now, and whether it leaves pages of the source with the sink.
-    pub(crate) fn taken(&self) -> (Route, bool) {
-        (self.route(self.way), self.row().shares(self.way))
+    pub(crate) const fn taken(&self) -> (Route, bool) {
+        self.taken
     }
 
     const fn buffer(&self) -> usize {
@@ -253,6 +262,7 @@ impl Chooser {
         }
         if let (Ok(source), Ok(sink)) = (SourceKind::of(source), SinkKind::of(sink)) {
             (self.source, self.sink, self.is_sure) = (source, sink, true);
+            self.row = choice::row(source, sink);
         }
     }
 

@@ -76,7 +76,7 @@ pub use error::{Error, Stopped};
 pub use kind::{Endpoint, Hint, SinkKind, SourceKind};
 pub use memory::forget_refusals;
 pub use nocopy_msg_zerocopy::{Buffer, OwnedBytes, RingError, Ticket};
-pub use outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment};
+pub use outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment, Segments};
 pub use pool::Pool;
 pub use request::Request;
 pub use route::{Route, WHOLE};
@@ -113,6 +113,5 @@ pub fn copy_range(
 ) -> Result<Outcome, Error> {
     Request::new(stability)
         .range(offset, length)
-        .begin(source, sink)?
-        .complete()
+        .complete(source, sink)
 }

@@ -5,6 +5,7 @@
 use crate::kind::{SinkKind, SourceKind};
 use crate::route::Route;
 use std::fmt;
+use std::ops::Deref;
 use syscalls::{Errno, Sysno};
 
 /// How a transfer ended.
@@ -50,6 +51,58 @@ pub struct Segment {
     pub is_shared: bool,
 }
 
+/// The segments of a transfer, mostly one: a slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Segments(Few);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Few {
+    #[default]
+    None,
+    /// Without an allocation.
+    One(Segment),
+    Many(Vec<Segment>),
+}
+
+impl Deref for Segments {
+    type Target = [Segment];
+
+    fn deref(&self) -> &[Segment] {
+        match &self.0 {
+            Few::None => &[],
+            Few::One(segment) => std::slice::from_ref(segment),
+            Few::Many(segments) => segments,
+        }
+    }
+}
+
+impl Segments {
+    /// Adds bytes to the last segment, or begins another one.
+    pub(crate) fn add(&mut self, more: Segment) {
+        let last = match &mut self.0 {
+            Few::None => None,
+            Few::One(segment) => Some(segment),
+            Few::Many(segments) => segments.last_mut(),
+        };
+        match last {
+            Some(last) if last.route == more.route && last.is_shared == more.is_shared => {
+                last.bytes += more.bytes;
+            }
+            _ if more.bytes == 0 => {}
+            _ => {
+                self.0 = match std::mem::take(&mut self.0) {
+                    Few::None => Few::One(more),
+                    Few::One(first) => Few::Many(vec![first, more]),
+                    Few::Many(mut segments) => {
+                        segments.push(more);
+                        Few::Many(segments)
+                    }
+                };
+            }
+        }
+    }
+}
+
 /// Why a route was not taken, or not any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -92,7 +145,7 @@ pub struct Outcome {
     /// The kinds of source and sink, where a choice was made: from the types, or from the kernel once a route was refused.
     pub kinds: Option<(SourceKind, SinkKind)>,
     /// The routes that the bytes took, in their order.
-    pub segments: Vec<Segment>,
+    pub segments: Segments,
     /// Why others were not taken.
     pub refusals: Vec<Refusal>,
 }
@@ -120,7 +173,7 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.bytes)?;
-        for segment in &self.segments {
+        for segment in self.segments.iter() {
             let how = if segment.is_shared {
                 "shared"
             } else {

@@ -2,10 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use crate::choice::Stability;
+use crate::carriers::by_sendfile;
+use crate::carriers::step::Left;
+use crate::choice::{self, Stability, Way};
 use crate::error::Error;
 use crate::kind::{Endpoint, SinkKind, SourceKind};
+use crate::memory;
+use crate::outcome::{Ended, Outcome, Segment, Segments};
 use crate::pool::Pool;
+use crate::route::Route;
 use crate::transfer::{Choosing, Transfer};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -146,5 +151,59 @@ impl Request {
             source,
             sink,
         ))
+    }
+
+    /// The whole transfer, if its first call is one `sendfile` that sends everything: a small range of a file, to what takes its
+    /// pages. Nothing is made for it but the outcome.
+    pub(crate) fn complete(
+        self,
+        source: &impl Endpoint,
+        sink: &impl Endpoint,
+    ) -> Result<Outcome, Error> {
+        let this = self.hints(source, sink);
+        let (Some(from), Some(to), Some(offset), Some(length)) =
+            (this.source, this.sink, this.offset, this.length)
+        else {
+            return this.begin_unhinted(source, sink)?.complete();
+        };
+        let row = choice::row(from, to);
+        let first = row
+            .ways(this.stability)
+            .iter()
+            .find(|step| step.least <= length);
+        let is_one_call = length > 0
+            && from == SourceKind::File
+            && first.is_some_and(|step| step.way == Way::Sendfile)
+            && !memory::remembers(Way::Sendfile, None);
+        if !is_one_call {
+            return this.begin_unhinted(source, sink)?.complete();
+        }
+        let left = Left {
+            offset: Some(offset),
+            length: usize::try_from(length).unwrap_or(usize::MAX),
+        };
+        let answer = by_sendfile(source.as_fd(), sink.as_fd(), left);
+        if answer.is_ok_and(|count| count as u64 == length) {
+            let mut segments = Segments::default();
+            let is_shared = row.shares(Way::Sendfile);
+            segments.add(Segment {
+                route: Route::Sendfile,
+                bytes: length,
+                is_shared,
+            });
+            return Ok(Outcome {
+                bytes: length,
+                ended: Ended::Complete,
+                held: 0,
+                shrank_to: None,
+                notified: None,
+                kinds: Some((from, to)),
+                segments,
+                refusals: Vec::new(),
+            });
+        }
+        let mut transfer = this.begin_unhinted(source, sink)?;
+        transfer.go_on_after(answer);
+        transfer.complete()
     }
 }

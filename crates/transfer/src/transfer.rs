@@ -8,7 +8,7 @@ use crate::choice::{LARGE, Stability, Way};
 use crate::chooser::Chooser;
 use crate::error::{Error, Stopped};
 use crate::kind::{SinkKind, SourceKind};
-use crate::outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment};
+use crate::outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment, Segments};
 use crate::pool::Pool;
 use crate::route::Route;
 use crate::sys;
@@ -106,7 +106,7 @@ pub struct Transfer<Source, Sink> {
     /// Why no more is sent, while completions may still be outstanding.
     ending: Option<Ended>,
     ended: Option<Ended>,
-    segments: Vec<Segment>,
+    segments: Segments,
     refusals: Vec<Refusal>,
     unasked: Unasked,
 }
@@ -215,7 +215,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         transfer
     }
 
-    const fn new(source: Source, sink: Sink, start: Option<u64>, length: u64) -> Self {
+    fn new(source: Source, sink: Sink, start: Option<u64>, length: u64) -> Self {
         Self {
             source,
             sink,
@@ -233,9 +233,25 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             limit: None,
             ending: None,
             ended: None,
-            segments: Vec::new(),
+            segments: Segments::default(),
             refusals: Vec::new(),
             unasked: Unasked(0),
+        }
+    }
+
+    /// Goes on after the first call, which was made by `sendfile` already.
+    pub(crate) fn go_on_after(&mut self, answer: Result<usize, Halt>) {
+        let Some(chooser) = &mut self.chooser else {
+            return;
+        };
+        self.carrier = Some(chooser.take(Way::Sendfile));
+        self.steps += 1;
+        match answer {
+            Ok(count) => {
+                self.taken += count as u64;
+                self.note(count as u64);
+            }
+            Err(halt) => drop(self.halted(halt)),
         }
     }
 
@@ -330,15 +346,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             (None, Some(route)) => (route, !route.takes_a_copy()),
             (None, None) => return,
         };
-        match self.segments.last_mut() {
-            Some(segment) if segment.route == route => segment.bytes += count,
-            _ if count > 0 => self.segments.push(Segment {
-                route,
-                bytes: count,
-                is_shared,
-            }),
-            _ => {}
-        }
+        self.segments.add(Segment {
+            route,
+            bytes: count,
+            is_shared,
+        });
         let Some(chooser) = &self.chooser else { return };
         let is_large = !self.is_bounded && chooser.way() == Way::Sendfile && self.taken == LARGE;
         let is_empty = self

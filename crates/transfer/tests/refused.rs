@@ -10,11 +10,13 @@ mod filter;
 use common::{From, MESSAGE, To, pattern, sink, source};
 use filter::Filter;
 use nocopy_transfer::{
-    Ended, Errno, Reason, Request, Stability, State, Sysno, choice, fallback, forget_refusals,
+    Ended, Errno, Reason, Request, Stability, State, Sysno, choice, copy_range, fallback,
+    forget_refusals,
 };
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 
@@ -294,4 +296,70 @@ fn with_everything_refused_it_is_read_and_written() {
     })
     .join()
     .expect("the case");
+}
+
+/// A small range of a file is one call, and what that returns is not forgotten: the rest goes another way, or the error is the one.
+#[test]
+fn the_only_call_of_a_small_range_is_refused() {
+    const SMALL: usize = 300_000;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for errno in [of_the_table(), OTHERS.to_vec()].concat() {
+        forget_refusals();
+        let case = thread::spawn(move || {
+            let near = File::from(source(From::File, &pattern(SMALL)));
+            let (out, far) = UnixStream::pair().expect("a pair");
+            let reader = thread::spawn(move || {
+                let mut bytes = Vec::new();
+                { far }.read_to_end(&mut bytes).map(|_| bytes)
+            });
+            Filter {
+                call: Sysno::sendfile,
+                errno: errno.into_raw(),
+                argument: None,
+            }
+            .install();
+            let copied = copy_range(&near, 0, SMALL as u64, &out, Stability::Shared);
+            drop(out);
+            let bytes = reader.join().expect("the reader").expect("bytes");
+            if fallback::is_refusal(Sysno::sendfile, errno) {
+                let outcome = copied.expect("a copy");
+                assert!(bytes == pattern(SMALL), "{outcome}");
+                assert_eq!(
+                    outcome.refusals[0].reason,
+                    Reason::Errno(Sysno::sendfile, errno)
+                );
+                assert_eq!(
+                    (outcome.refusals.len(), outcome.bytes),
+                    (1, SMALL as u64),
+                    "{outcome}"
+                );
+            } else {
+                let error = copied.expect_err("it is refused");
+                assert_eq!((error.errno(), bytes.len()), (Some(errno), 0), "{error}");
+            }
+        });
+        case.join().expect("the case");
+    }
+    forget_refusals();
+}
+
+/// The socket takes a part of it, and must be waited for.
+#[test]
+fn the_first_call_of_a_small_range_is_short() {
+    let near = File::from(source(From::File, &pattern(900_000)));
+    let (out, far) = UnixStream::pair().expect("a pair");
+    out.set_nonblocking(true).expect("set");
+    let reader = thread::spawn(move || {
+        thread::sleep(std::time::Duration::from_millis(20));
+        let mut bytes = Vec::new();
+        { far }.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let outcome = copy_range(&near, 0, 900_000, &out, Stability::Shared).expect("a copy");
+    drop(out);
+    assert_eq!(
+        (outcome.bytes, outcome.segments.len()),
+        (900_000, 1),
+        "{outcome}"
+    );
+    assert!(reader.join().expect("the reader").expect("bytes") == pattern(900_000));
 }

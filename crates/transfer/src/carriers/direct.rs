@@ -9,7 +9,7 @@ use nocopy_splice::{SpliceFlags, splice};
 use std::os::fd::BorrowedFd;
 use syscalls::Sysno;
 
-pub(super) fn by_sendfile(
+pub(crate) fn by_sendfile(
     source: BorrowedFd<'_>,
     sink: BorrowedFd<'_>,
     left: Left,

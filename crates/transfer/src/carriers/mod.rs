@@ -10,6 +10,7 @@ mod vmsplice;
 mod window;
 
 pub(crate) use buffer::Writing;
+pub(crate) use direct::by_sendfile;
 
 use crate::outcome::Notified;
 use crate::pool::Pool;
