@@ -8,6 +8,8 @@
 //! - `corked`: the datagram waits for more, and is sent with the next bytes
 //! - `-`: a route that such a source does not have
 //!
+//! The last two columns are what `nocopy-transfer` makes of it, with the routes that it took: `shared by sendfile`.
+//!
 //! A pipe or a socket is a source with pages of a memfd in it, which are then changed in the memfd.
 
 use super::attempt::{Answer, attempt, ignore_sigpipe};
@@ -25,7 +27,7 @@ use nocopy_mmap::Mapping;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{IoVec, SpliceFlags, splice, vmsplice_to_pipe};
-use nocopy_transfer::Route;
+use nocopy_transfer::{Request, Route, Stability};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -117,28 +119,48 @@ const fn modules(from: Origin, to: Kind) -> &'static [&'static str] {
 fn row<const FROM: usize, const TO: usize>(lab: &Lab) -> Result<Observation, Stop> {
     ignore_sigpipe()?;
     let mut seen = Observation::new();
-    for route in Route::ALL {
-        seen.push(route.name(), cell(lab, SOURCES[FROM], crate::lab::fds::ALL[TO], *route)?);
+    let routes = Route::ALL.iter().copied().map(By::Route);
+    for by in routes.chain([Stability::Shared, Stability::Snapshot].map(By::Chosen)) {
+        seen.push(by.name(), cell(lab, SOURCES[FROM], crate::lab::fds::ALL[TO], by)?);
     }
     Ok(seen)
 }
 
+/// What brings the bytes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Route(Route),
+    Chosen(Stability),
+}
+
+impl By {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Route(ref route) => route.name(),
+            Self::Chosen(Stability::Shared) => "chosen-shared",
+            Self::Chosen(Stability::Snapshot) => "chosen-snapshot",
+        }
+    }
+}
+
 /// What becomes of the bytes of a source whose file or memory is changed after the call.
-fn cell(lab: &Lab, from: Origin, to: Kind, route: Route) -> Result<Value, Stop> {
-    let value = sent(lab, from, to, route, true)?;
+fn cell(lab: &Lab, from: Origin, to: Kind, by: By) -> Result<Value, Stop> {
+    let value = sent(lab, from, to, by, true)?;
     let is_lost = matches!(&value, Value::Text(words) if words.ends_with(", and 0 came"));
     // A datagram whose bytes differ from its checksum is not delivered.
-    if is_lost && sent(lab, from, to, route, false)? == Value::Text("copied".into()) {
+    if is_lost && sent(lab, from, to, by, false)? == Value::Text("copied".into()) {
         return Ok(Value::Text("lost if changed".into()));
     }
     Ok(value)
 }
 
 /// Sends from a new source to a new sink, may change the source, and looks at what arrived.
-fn sent(lab: &Lab, from: Origin, to: Kind, route: Route, is_changed: bool) -> Result<Value, Stop> {
+fn sent(lab: &Lab, from: Origin, to: Kind, by: By, is_changed: bool) -> Result<Value, Stop> {
     let source = Source::open(lab, from)?;
     let has_route = match from {
-        Origin::Memory => matches!(route, Route::ReadWrite { .. } | Route::Vmsplice { .. } | Route::MsgZerocopy { .. }),
+        Origin::Memory => {
+            matches!(by, By::Route(Route::ReadWrite { .. } | Route::Vmsplice { .. } | Route::MsgZerocopy { .. }))
+        }
         _ => true,
     };
     if !has_route {
@@ -150,31 +172,37 @@ fn sent(lab: &Lab, from: Origin, to: Kind, route: Route, is_changed: bool) -> Re
     // What a terminal holds for a reader who does not read.
     let length = if to == Kind::Terminal { 1024 } else { LENGTH };
 
-    let work = Arc::new(Work { source: source.bytes, sink, length, at: Mutex::new(("", 0)) });
-    let answer = attempt(last_call(route), {
+    let taken = Mutex::new(String::new());
+    let work = Arc::new(Work { source: source.bytes, sink, length, at: Mutex::new(("", 0)), taken });
+    let answer = attempt(last_call(by), {
         let work = Arc::clone(&work);
-        move || work.carry(route)
+        move || match by {
+            By::Route(route) => work.carry(route),
+            By::Chosen(stability) => work.carry_as_chosen(stability),
+        }
     })?;
     let (step, moved) = *work.at();
     let words = match answer {
         Answer::Returned(Ok(_)) if moved == length => {
             // A copy that the loopback device makes is made by now.
-            if matches!((route, to), (Route::MsgZerocopy { .. }, Kind::TcpSocket | Kind::UdpSocket)) {
+            if matches!((by, to), (By::Route(Route::MsgZerocopy { .. }), Kind::TcpSocket | Kind::UdpSocket)) {
                 aside(|| io::wait_for_error_queue(work.sink.as_fd())).setup("wait for a completion")?;
             }
             if is_changed {
                 source.backing.change()?;
             }
             let far = far.as_ref().unwrap_or(&work.sink);
-            return aside(|| match to {
+            let value = aside(|| match to {
                 Kind::UdpSocket => datagrams(&work.sink, far, length),
                 _ => arrived(far, to, start, length),
-            });
+            })?;
+            let routes = work.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(if routes.is_empty() { value } else { Value::Text(format!("{value} by {routes}")) });
         }
         Answer::Returned(Ok(_)) => format!("{moved} of {length}"),
         Answer::Sleeps if moved == 0 => "sleeps".to_owned(),
         Answer::Sleeps => format!("sleeps after {moved}"),
-        Answer::Returned(Err(errno)) if moved == 0 && step == route.name() => {
+        Answer::Returned(Err(errno)) if moved == 0 && step == by.name() => {
             return Ok(Value::Errno(errno.into_raw()));
         }
         Answer::Returned(Err(errno)) if moved == 0 => format!("{step}: {}", errno_name(errno.into_raw())),
@@ -184,7 +212,8 @@ fn sent(lab: &Lab, from: Origin, to: Kind, route: Route, is_changed: bool) -> Re
 }
 
 /// The call of a route that may wait for the sink.
-const fn last_call(route: Route) -> Sysno {
+const fn last_call(by: By) -> Sysno {
+    let By::Route(route) = by else { return Sysno::write };
     match route {
         Route::ReadWrite { .. } | Route::MmapWrite { .. } => Sysno::write,
         Route::Sendfile => Sysno::sendfile,
@@ -351,9 +380,27 @@ struct Work {
     length: usize,
     /// The step that was begun last, and the bytes that the sink has taken.
     at: Mutex<(&'static str, usize)>,
+    /// The routes that were chosen.
+    taken: Mutex<String>,
 }
 
 impl Work {
+    /// Sends by the routes that `nocopy-transfer` chooses.
+    fn carry_as_chosen(&self, stability: Stability) -> Result<usize, Errno> {
+        let Bytes::Fd(source) = &self.source else { return Err(Errno::EINVAL) };
+        let request = Request::new(stability).at_most(self.length as u64).messages(LENGTH);
+        let begun = self.step(By::Chosen(stability).name(), || {
+            let begun = request.begin(source.as_fd(), self.sink.as_fd());
+            begun.map_err(|error| error.errno().unwrap_or(Errno::EINVAL))
+        });
+        let outcome = begun?.run();
+        let moved = usize::try_from(outcome.bytes).expect("what was to be sent");
+        self.at().1 = moved;
+        let routes: Vec<&str> = outcome.segments.iter().map(|segment| segment.route.name()).collect();
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = routes.join(", ");
+        outcome.result().map(|_| moved)
+    }
+
     /// Sends until the sink has all or a call fails or moves nothing.
     fn carry(&self, route: Route) -> Result<usize, Errno> {
         let sink = self.sink.as_fd();

@@ -16,10 +16,18 @@ mod host_only {
         word: String,
     }
 
-    /// Every cell of the recorded grids whose source and sink the crate has a kind for.
-    fn cells() -> Vec<Cell> {
+    /// What became of the bytes of one pair on one kernel when the route was chosen.
+    struct Chosen {
+        place: String,
+        row: &'static Row,
+        is_snapshot: bool,
+        word: String,
+    }
+
+    /// Calls `with` for every cell of the recorded grids whose source and sink the crate has a kind for: its place, the kinds, the
+    /// column, and what is in it.
+    fn each(mut with: impl FnMut(String, SourceKind, SinkKind, &str, String)) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/grids/pairs");
-        let mut cells = Vec::new();
         for entry in fs::read_dir(folder).expect("the records") {
             let path = entry.expect("a record").path();
             let text = fs::read_to_string(&path).expect("a record");
@@ -48,13 +56,6 @@ mod host_only {
                 };
                 for cell in line["cells"].as_array().into_iter().flatten() {
                     let fact = cell["fact"].as_str().expect("a route");
-                    let way = match fact {
-                        "read-write" => Way::ReadWrite,
-                        "sendfile" => Way::Sendfile,
-                        "splice" => Way::Splice,
-                        "copy-file-range" => Way::CopyFileRange,
-                        _ => continue,
-                    };
                     let errno = cell["errno"].as_i64().map(|number| {
                         let errno =
                             nocopy_transfer::Errno::new(i32::try_from(number).expect("an errno"));
@@ -64,18 +65,84 @@ mod host_only {
                         .or_else(|| cell["text"].as_str().map(str::to_owned))
                         .unwrap_or_else(|| "returned".to_owned());
                     let place = format!("{kernel}, {from} to {to}, {fact}: {word}");
-                    cells.push(Cell {
-                        place,
-                        source: *source,
-                        sink: *sink,
-                        way,
-                        word,
-                    });
+                    with(place, *source, *sink, fact, word);
                 }
             }
         }
+    }
+
+    fn cells() -> Vec<Cell> {
+        let mut cells = Vec::new();
+        each(|place, source, sink, fact, word| {
+            let way = match fact {
+                "read-write" => Way::ReadWrite,
+                "sendfile" => Way::Sendfile,
+                "splice" => Way::Splice,
+                "copy-file-range" => Way::CopyFileRange,
+                _ => return,
+            };
+            cells.push(Cell {
+                place,
+                source,
+                sink,
+                way,
+                word,
+            });
+        });
         assert!(cells.len() > 2000, "{} cells", cells.len());
         cells
+    }
+
+    fn chosen() -> Vec<Chosen> {
+        let mut cells = Vec::new();
+        each(|place, source, sink, fact, word| {
+            let is_snapshot = match fact {
+                "chosen-shared" => false,
+                "chosen-snapshot" => true,
+                _ => return,
+            };
+            cells.push(Chosen {
+                place,
+                row: choice::row(source, sink),
+                is_snapshot,
+                word,
+            });
+        });
+        assert!(cells.len() > 1000, "{} cells", cells.len());
+        cells
+    }
+
+    /// On each kernel, for each pair: all bytes arrive, a snapshot is one, and the way is the first that is not refused there.
+    #[test]
+    fn what_is_chosen_moves_everything_and_copies_for_a_snapshot() {
+        for cell in chosen() {
+            let (what, routes) = cell
+                .word
+                .split_once(" by ")
+                .unwrap_or_else(|| panic!("{}", cell.place));
+            let is_copy = what == "copied" || what.parse::<u64>().is_ok();
+            assert!(
+                is_copy || what == "shared" && !cell.is_snapshot,
+                "{}",
+                cell.place
+            );
+            let ways = if cell.is_snapshot {
+                cell.row.snapshot
+            } else {
+                cell.row.shared
+            };
+            let name = |way| match way {
+                Way::CopyFileRange => "copy-file-range",
+                Way::Sendfile => "sendfile",
+                Way::Splice => "splice",
+                Way::ReadWrite => "read-write",
+            };
+            assert!(
+                ways.iter().any(|step| name(step.way) == routes),
+                "{}",
+                cell.place
+            );
+        }
     }
 
     fn moves(cell: &Cell) -> bool {

@@ -18,6 +18,7 @@
 //!   refused ([`fallback::TABLE`]), the next route goes on at the same byte, after the bytes that are in the pipe.
 //! - [`Outcome`] says which route took how many bytes, whether they are shared or copied, and why other routes were not taken. After
 //!   a failure it has the exact number of bytes that the sink took, and [`Stopped::held`] those that had left a stream.
+//! - [`Sender`] is for owned memory: `MSG_ZEROCOPY` where it helps, and each buffer comes back.
 //! - [`delivery::confirm`] waits until the peer has read everything: a call that sends returns before.
 //!
 //! # Positions

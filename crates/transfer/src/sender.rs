@@ -184,8 +184,12 @@ impl<B: Buffer> Sender<B> {
     /// [`RingError::Errno`] with `EAGAIN` from a sink that does not block, `ENOBUFS` if completions must come first, and other errnos
     /// of `send` and `write`; the buffers stay. The others are permanent.
     pub fn send(&mut self) -> Result<usize, RingError> {
+        self.send_with(SendFlags::empty())
+    }
+
+    fn send_with(&mut self, flags: SendFlags) -> Result<usize, RingError> {
         let (taken, is_plain) = match &mut self.line {
-            Line::Plain(plain) => (plain.write()?, true),
+            Line::Plain(plain) => (plain.write(flags)?, true),
             Line::Ring(ring) => {
                 let stats = ring.stats();
                 // Until the first report it is not known whether the flag is of any use.
@@ -199,14 +203,18 @@ impl<B: Buffer> Sender<B> {
                 let is_worth_it = self.copies.is_none() && next >= LEAST;
                 let before = ring.stats().zerocopy_sends;
                 let sent = if is_worth_it {
-                    ring.send_or_copy()
+                    ring.send_with(flags)
                 } else {
-                    ring.send_copied(SendFlags::empty())
+                    ring.send_copied(flags)
                 };
                 let taken = match sent {
                     Err(RingError::Errno(Errno::EOPNOTSUPP)) if is_worth_it => {
                         self.copies = Some(Copies::Refused);
-                        ring.send_copied(SendFlags::empty())?
+                        ring.send_copied(flags)?
+                    }
+                    // With nothing in flight no completion will come that makes room.
+                    Err(RingError::Errno(Errno::ENOBUFS)) if ring.in_flight() == 0 => {
+                        ring.send_copied(flags)?
                     }
                     sent => sent?,
                 };
@@ -253,14 +261,15 @@ impl<B: Buffer> Sender<B> {
         }
     }
 
-    /// One step: sends, or sleeps until the sink can take more or a completion has come, at most for `limit`.
+    /// One step: sends, or sleeps until the sink can take more or a completion has come, at most for `limit`. A pipe or file that
+    /// blocks is written to without a limit.
     ///
     /// # Errors
     ///
     /// [`RingError::Stalled`]: nothing happened. Others as [`send`](Self::send), but for what waiting helps against.
     pub fn wait(&mut self, limit: Duration) -> Result<(), RingError> {
         if !self.waiting.is_empty() {
-            match self.send() {
+            match self.send_with(SendFlags::DONTWAIT) {
                 Err(
                     RingError::Errno(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR)
                     | RingError::WindowFull,
@@ -357,14 +366,14 @@ impl<B: Buffer> Plain<B> {
         Ok(ticket)
     }
 
-    fn write(&mut self) -> Result<usize, Errno> {
+    fn write(&mut self, flags: SendFlags) -> Result<usize, Errno> {
         let Some((_, buffer, at)) = self.queue.front_mut() else {
             return Ok(0);
         };
         let bytes = &buffer.bytes()[*at..];
         let sink = self.sink.as_fd();
         let taken = if self.is_socket {
-            sys::send(sink, bytes)?
+            sys::send(sink, bytes, flags.bits().cast_signed())?
         } else {
             sys::write_bytes(sink, bytes)?
         };

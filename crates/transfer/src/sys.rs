@@ -61,8 +61,8 @@ pub(crate) fn write_bytes(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Err
     unsafe { write(fd, bytes.as_ptr(), bytes.len()) }
 }
 
-/// `send` with `MSG_NOSIGNAL`: a peer that is gone is `EPIPE`, without a `SIGPIPE`.
-pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+/// `send` with `MSG_NOSIGNAL` and these flags: a peer that is gone is `EPIPE`, without a `SIGPIPE`.
+pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8], flags: libc::c_int) -> Result<usize, Errno> {
     let start = bytes.as_ptr().expose_provenance();
     // SAFETY: the kernel reads at most the slice's length, during the call. The address is null.
     unsafe {
@@ -71,7 +71,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
             argument(fd),
             start,
             bytes.len(),
-            libc::MSG_NOSIGNAL,
+            libc::MSG_NOSIGNAL | flags,
             0,
             0
         )

@@ -29,7 +29,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use syscalls::Sysno;
+use syscalls::{Errno, Sysno};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, Interest};
 use tokio::net::unix::pipe;
@@ -295,7 +295,10 @@ async fn and_shut<Source: AsyncEndpoint, Sink: AsyncEndpoint>(
     stability: Stability,
 ) -> Result<Outcome, Error> {
     let outcome = one_way(source, sink, Request::new(stability)).await?;
-    // A peer that is gone already needs not be told.
-    sys::shutdown_write(sink.as_fd()).map_err(|errno| Error::Call(Sysno::shutdown, errno))?;
+    match sys::shutdown_write(sink.as_fd()) {
+        // A peer that is gone already needs not be told, and a pipe or a file has no such end.
+        Ok(_) | Err(Errno::ENOTSOCK) => {}
+        Err(errno) => return Err(Error::Call(Sysno::shutdown, errno)),
+    }
     Ok(outcome)
 }

@@ -166,7 +166,7 @@ pub(super) fn write(sink: BorrowedFd<'_>, bytes: &[u8], how: Writing) -> Result<
     match how {
         Writing::Write => asked(Sysno::write, Side::Sink, sys::write_bytes(sink, bytes)),
         Writing::Send | Writing::Messages(_) => {
-            asked(Sysno::sendto, Side::Sink, sys::send(sink, bytes))
+            asked(Sysno::sendto, Side::Sink, sys::send(sink, bytes, 0))
         }
     }
 }
