@@ -11,7 +11,6 @@ use crate::memory;
 use crate::outcome::Reason;
 use crate::pool::{BUFFER, BUFFER_TO_PIPE, Pool};
 use crate::route::Route;
-use crate::sys;
 use nocopy_mmap::{SealedMapping, fcntl_get_seals};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -189,6 +188,13 @@ impl Chooser {
         }
     }
 
+    /// Whether the way that is taken now would copy what it has just written, if source and sink were overlapping ranges of one file.
+    pub(crate) const fn can_overlap(&self) -> bool {
+        matches!(self.source, SourceKind::File)
+            && matches!(self.sink, SinkKind::File | SinkKind::Append)
+            && !matches!(self.way, Way::CopyFileRange)
+    }
+
     /// The way that is taken now.
     pub(crate) const fn way(&self) -> Way {
         self.way
@@ -234,14 +240,6 @@ impl Chooser {
         errno: Errno,
     ) -> bool {
         if self.way == Way::ReadWrite || !is_refusal(call, errno) {
-            return false;
-        }
-        // Two ranges of one file that overlap: a loop would copy what it has just written.
-        let is_one_file = || {
-            let file = |fd| sys::status(fd).map(|status| status.file);
-            file(source).is_ok_and(|one| file(sink).is_ok_and(|other| one == other))
-        };
-        if call == Sysno::copy_file_range && errno == Errno::EINVAL && is_one_file() {
             return false;
         }
         self.learn(source, sink);

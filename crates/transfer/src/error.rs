@@ -43,6 +43,7 @@ impl Error {
             Self::NeedsMessageSize => None,
             Self::Stopped(stopped) => match stopped.outcome.ended {
                 Ended::Failed(_, errno) => Some(errno),
+                Ended::Overlaps => Some(Errno::EINVAL),
                 _ => None,
             },
         }

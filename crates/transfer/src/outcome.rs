@@ -21,6 +21,9 @@ pub enum Ended {
     Disagrees(Sysno),
     /// A call failed. `EAGAIN` is the timeout of a blocking descriptor (`SO_SNDTIMEO`, `SO_RCVTIMEO`).
     Failed(Sysno, Errno),
+    /// Source and sink are one file, and the ranges overlap: a loop would copy what it has just written. Where there is
+    /// `copy_file_range`, that says `EINVAL` instead.
+    Overlaps,
     /// The caller took the outcome before the end.
     Abandoned,
 }
@@ -199,6 +202,9 @@ impl fmt::Display for Outcome {
                 write!(f, "; {call} returned another count than its offset moved")?;
             }
             Ended::Failed(call, errno) => write!(f, "; {call}: {}", name(errno))?,
+            Ended::Overlaps => {
+                f.write_str("; source and sink are overlapping ranges of one file")?;
+            }
             Ended::Abandoned => f.write_str("; abandoned")?,
         }
         if self.held > 0 {

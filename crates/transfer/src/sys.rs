@@ -122,6 +122,28 @@ pub(crate) fn is_pipe(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     status(fd).map(|status| status.kind == libc::S_IFIFO)
 }
 
+/// Whether `length` bytes from `from` of the source, and as many at the sink's place, are of one file and overlap. Without `from`, the
+/// source's position counts.
+pub(crate) fn overlaps(
+    source: BorrowedFd<'_>,
+    from: Option<u64>,
+    length: u64,
+    sink: BorrowedFd<'_>,
+) -> Result<bool, Errno> {
+    let (one, other) = (status(source)?, status(sink)?);
+    if one.file != other.file || one.kind != libc::S_IFREG {
+        return Ok(false);
+    }
+    let position = |fd| rustix::fs::tell(fd).map_err(errno);
+    let from = from.map_or_else(|| position(source), Ok)?;
+    let to = if appends(sink)? {
+        other.size
+    } else {
+        position(sink)?
+    };
+    Ok(from < to.saturating_add(length) && to < from.saturating_add(length))
+}
+
 /// Moves the file position back. Fails on what has none.
 pub(crate) fn seek_back(fd: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
     let back = i64::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;

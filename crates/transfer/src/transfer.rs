@@ -301,7 +301,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     }
 
     fn step(&mut self, goal: u64) -> Result<(), Halt> {
-        let most = self.choose(goal);
+        let most = self.choose(goal)?;
         let Some(carrier) = &mut self.carrier else {
             return Ok(());
         };
@@ -319,9 +319,9 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     }
 
     /// Takes a way, if there is none now. Returns how many bytes one call may move.
-    fn choose(&mut self, goal: u64) -> u64 {
+    fn choose(&mut self, goal: u64) -> Result<u64, Halt> {
         let Some(chooser) = &mut self.chooser else {
-            return u64::MAX;
+            return Ok(u64::MAX);
         };
         if self.carrier.is_none() {
             // Without a length, a source is small until it has turned out to be large.
@@ -329,13 +329,22 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             let guess = if is_open { u64::MAX } else { self.taken };
             let (refusals, at) = (&mut self.refusals, self.taken);
             let report = |route, reason| refusals.push(Refusal { route, at, reason });
-            self.carrier = Some(chooser.pick(guess.min(goal - self.taken), report));
+            let carrier = chooser.pick(guess.min(goal - self.taken), report);
+            if chooser.can_overlap() {
+                let (source, sink) = (self.source.as_fd(), self.sink.as_fd());
+                let from = self.start.map(|start| start + self.taken);
+                let overlaps = sys::overlaps(source, from, self.length - self.taken, sink);
+                if overlaps.is_ok_and(|overlaps| overlaps) {
+                    return Err(Halt::Overlaps);
+                }
+            }
+            self.carrier = Some(carrier);
             event!(DEBUG, route = %chooser.taken().0, is_shared = chooser.taken().1, at, kinds = ?chooser.kinds(), "a way is taken");
         }
         if !self.is_bounded && chooser.way() == Way::Sendfile && self.taken < LARGE {
-            LARGE - self.taken
+            Ok(LARGE - self.taken)
         } else {
-            PIECE
+            Ok(PIECE)
         }
     }
 
@@ -370,6 +379,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             Halt::Call(call, Errno::EAGAIN, side) => return self.must_wait(call, side),
             Halt::Completions => return Some(Wait::Completions),
             Halt::Disagrees(call) => self.give_up(Ended::Disagrees(call)),
+            Halt::Overlaps => self.give_up(Ended::Overlaps),
             _ if self.chooser.is_some() => self.stopped(halt),
             Halt::Nothing(_) if self.is_behind_the_end() => self.ending = Some(Ended::SourceEnded),
             // A write that reaches the end of the mapping may take no bytes, not even those before the end.
@@ -461,7 +471,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
                 chooser.drop_way();
                 Reason::NoPipe
             }
-            Halt::Disagrees(_) | Halt::Completions => return,
+            Halt::Disagrees(_) | Halt::Completions | Halt::Overlaps => return,
         };
         self.refuse(Refusal { route, at, reason });
         let Some(carrier) = &mut self.carrier else {

@@ -42,6 +42,9 @@ macro_rules! loops {
 
         fn run_all() {
             LazyLock::force(&SOCKET);
+            small_range::by_transfer();
+            small_range::by_hand();
+            small_range::no_call();
             $(wrapper::$call(); by_hand::$call(); no_call::$call();)*
         }
     };
@@ -119,6 +122,65 @@ loops! {
         with { sockfd = no_file!(nocopy_tcp_zerocopy_receive), optval = TcpZerocopyReceive::default(), optlen = 16_u32 };
 }
 
+/// What `nocopy_transfer::copy_range` may cost above a loop of `sendfile`, for 4 KiB.
+const ABOVE_LOOP: u64 = 300;
+
+/// 4 KiB of a file to a socket and the read at its other end, in two functions of `TURNS` turns; in the third there is neither.
+mod small_range {
+    use super::{TURNS, black_box};
+    use nocopy_transfer::{Stability, copy_range};
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    const LENGTH: usize = 4096;
+
+    fn turns(mut send: impl FnMut(&File, &UnixStream) -> bool) {
+        let name = nocopy_mmap::memfd_create(c"", nocopy_mmap::MemfdFlags::empty());
+        let mut file = File::from(std::os::fd::OwnedFd::from(name.expect("a memfd")));
+        file.write_all(&[7; LENGTH]).expect("room");
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        let mut bytes = [0; LENGTH];
+        for _ in 0..TURNS {
+            if send(&file, &near) {
+                far.read_exact(&mut bytes).expect("what was sent");
+            }
+        }
+    }
+
+    #[unsafe(export_name = "wrapper_copy_range, 4 KiB")]
+    #[inline(never)]
+    pub extern "C" fn by_transfer() {
+        turns(|file, socket| {
+            let copied = copy_range(black_box(file), 0, LENGTH as u64, socket, Stability::Shared);
+            copied.is_ok_and(|outcome| outcome.bytes == LENGTH as u64)
+        });
+    }
+
+    #[unsafe(export_name = "by_hand_copy_range, 4 KiB")]
+    #[inline(never)]
+    pub extern "C" fn by_hand() {
+        turns(|file, socket| {
+            let mut offset = 0;
+            while offset < LENGTH as u64 {
+                let left = LENGTH - usize::try_from(offset).unwrap_or(LENGTH);
+                let sent = nocopy_sendfile::sendfile(socket, black_box(file), Some(&mut offset), left);
+                if sent.is_err() {
+                    return false;
+                }
+            }
+            true
+        });
+    }
+
+    #[unsafe(export_name = "no_call_copy_range, 4 KiB")]
+    #[inline(never)]
+    pub extern "C" fn no_call() {
+        turns(|file, _| black_box(file).as_raw_fd() < 0);
+    }
+}
+
 /// The instructions of each function in what callgrind writes, calls included.
 fn costs(profile: &str) -> BTreeMap<&str, u64> {
     let mut costs = BTreeMap::new();
@@ -171,10 +233,11 @@ fn report(costs: &BTreeMap<&str, u64>) -> bool {
         "instructions per call", "wrapper", "by hand"
     );
     let mut good = true;
-    for call in CALLS {
+    for call in CALLS.iter().chain(&["copy_range, 4 KiB"]) {
         let wrapper = above_no_call("wrapper", call);
         let by_hand = above_no_call("by_hand", call);
-        let mut limit = by_hand + ABOVE_REFERENCE;
+        let is_layer = call.starts_with("copy_range");
+        let mut limit = by_hand + if is_layer { ABOVE_LOOP } else { ABOVE_REFERENCE };
         if *call == "sendfile" {
             limit = limit.min(SENDFILE);
         }

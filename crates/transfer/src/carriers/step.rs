@@ -32,6 +32,8 @@ pub(crate) enum Halt {
     Completions,
     /// The pool has no pipe.
     NoPipe,
+    /// Source and sink are overlapping ranges of one file.
+    Overlaps,
 }
 
 /// The result of `call`, as the result of a step.
