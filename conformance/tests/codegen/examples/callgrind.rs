@@ -165,7 +165,8 @@ mod small_range {
             let mut offset = 0;
             while offset < LENGTH as u64 {
                 let left = LENGTH - usize::try_from(offset).unwrap_or(LENGTH);
-                let sent = nocopy_sendfile::sendfile(socket, black_box(file), Some(&mut offset), left);
+                let sent =
+                    nocopy_sendfile::sendfile(socket, black_box(file), Some(&mut offset), left);
                 if sent.is_err() {
                     return false;
                 }
@@ -237,7 +238,12 @@ fn report(costs: &BTreeMap<&str, u64>) -> bool {
         let wrapper = above_no_call("wrapper", call);
         let by_hand = above_no_call("by_hand", call);
         let is_layer = call.starts_with("copy_range");
-        let mut limit = by_hand + if is_layer { ABOVE_LOOP } else { ABOVE_REFERENCE };
+        let mut limit = by_hand
+            + if is_layer {
+                ABOVE_LOOP
+            } else {
+                ABOVE_REFERENCE
+            };
         if *call == "sendfile" {
             limit = limit.min(SENDFILE);
         }
