@@ -144,12 +144,13 @@ pub(crate) fn overlaps(
     Ok(from < to.saturating_add(length) && to < from.saturating_add(length))
 }
 
-/// Moves the file position back. Fails on what has none.
-pub(crate) fn seek_back(fd: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
-    let back = i64::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
-    rustix::fs::seek(fd, SeekFrom::Current(-back))
-        .map(drop)
-        .map_err(errno)
+/// Moves the position of a regular file or block device back, so that it has these bytes again. False for what has none: a stream, and
+/// a character device, whose position may mean nothing.
+pub(crate) fn has_taken_back(fd: BorrowedFd<'_>, bytes: u64) -> bool {
+    let has_position =
+        status(fd).is_ok_and(|status| matches!(status.kind, libc::S_IFREG | libc::S_IFBLK));
+    let back = i64::try_from(bytes).map(|bytes| SeekFrom::Current(-bytes));
+    has_position && back.is_ok_and(|back| rustix::fs::seek(fd, back).is_ok())
 }
 
 /// A kind of socket.

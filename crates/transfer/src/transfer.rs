@@ -184,7 +184,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         next_id: Option<u32>,
     ) -> Result<Self, Errno> {
         let carrier = Carrier::of(route, source.as_fd(), sink.as_fd(), next_id)?;
-        let mut transfer = Self::new(source, sink, Some(start), length);
+        let mut transfer = Self::new(source, sink, Some(start), length.min(u64::MAX - start));
         transfer.carrier = Some(carrier);
         transfer.given = Some(route);
         transfer.looks_back = true;
@@ -206,7 +206,9 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         } = choosing;
         let mut chooser = Chooser::new(stability, from, to, is_sure, message, pool);
         let is_bounded = length.is_some();
-        let length = length.unwrap_or(u64::MAX - offset.unwrap_or(0));
+        // No offset is past the largest number.
+        let most = u64::MAX - offset.unwrap_or(0);
+        let length = length.map_or(most, |length| length.min(most));
         chooser.look_at_source(source.as_fd(), length);
         let mut transfer = Self::new(source, sink, offset, length);
         transfer.chooser = Some(chooser);
@@ -262,12 +264,27 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let budget = budget.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
         let goal = self.taken.saturating_add(budget).min(self.length);
         let state = self.advance_to(goal);
+        self.rest();
+        state
+    }
+
+    /// Between two calls of `advance`, nothing is held that a file still has.
+    fn rest(&mut self) {
         let is_in_file = self.start.is_some();
-        if let (Some(carrier), Some(_)) = (&mut self.carrier, &self.chooser) {
+        let Some(chooser) = &self.chooser else { return };
+        let held = self.held();
+        if held > 0
+            && !is_in_file
+            && chooser.is_file()
+            && sys::has_taken_back(self.source.as_fd(), held)
+        {
+            self.carrier = None;
+            self.is_leaving = false;
+        }
+        if let Some(carrier) = &mut self.carrier {
             carrier.rest(is_in_file);
         }
         self.unasked.0 = if is_in_file { 0 } else { self.held() };
-        state
     }
 
     fn advance_to(&mut self, goal: u64) -> State {
@@ -635,7 +652,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let is_at_risk = self.looks_back && self.start.is_some() && self.taken > 0 && is_shared;
         // A file's position is moved back to the first byte that the sink has not taken. A stream has none.
         let is_back =
-            held > 0 && self.start.is_none() && sys::seek_back(self.source.as_fd(), held).is_ok();
+            held > 0 && self.start.is_none() && sys::has_taken_back(self.source.as_fd(), held);
         let mut outcome = Outcome {
             bytes: self.taken,
             ended: self.ended.unwrap_or(Ended::Abandoned),

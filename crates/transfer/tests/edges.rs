@@ -4,8 +4,8 @@ mod common;
 
 use common::{From, MESSAGE, To, file, memfd, pattern, set_nonblocking, sink, source, tcp};
 use nocopy_transfer::{
-    Ended, Errno, Error, Outcome, Pool, Reason, Request, Route, Stability, State, Sysno, Wait,
-    copy, copy_range, delivery,
+    Ended, Errno, Error, Outcome, Pool, Reason, Request, Route, Stability, State, Sysno, Transfer,
+    Wait, copy, copy_range, delivery,
 };
 use rustix::fs::SealFlags;
 use std::fs::File;
@@ -50,6 +50,60 @@ fn a_copy_moves_the_position_and_a_range_does_not() {
     let mut bytes = Vec::new();
     to.read_to_end(&mut bytes).expect("a file");
     assert!(bytes == [b"before", &content[500..700], &content[1000..]].concat());
+}
+
+/// A transfer that waits holds nothing of a file: it can be dropped, and the position is that of the first byte that was not taken.
+#[test]
+fn a_copy_of_a_file_that_is_dropped_loses_nothing() {
+    for stability in [SHARED, Stability::Snapshot] {
+        let mut from = file(&pattern(8 << 20));
+        let (out, far) = UnixStream::pair().expect("a pair");
+        out.set_nonblocking(true).expect("set");
+        let mut transfer = Request::new(stability)
+            .at_most(8 << 20)
+            .begin(&from, &out)
+            .expect("what it needs");
+        assert_eq!(transfer.advance(u64::MAX), State::Waits(Wait::Sink));
+        let taken = transfer.taken();
+        drop(transfer);
+        assert_eq!(from.stream_position().expect("a file"), taken);
+        drop(out);
+        let mut bytes = Vec::new();
+        { far }.read_to_end(&mut bytes).expect("bytes");
+        assert!(bytes == pattern(8 << 20)[..bytes.len()] && bytes.len() as u64 == taken);
+    }
+}
+
+#[test]
+fn ranges_at_the_largest_offsets_are_no_overflow() {
+    let from = file(&pattern(100));
+    for (offset, length) in [
+        (0, u64::MAX),
+        (u64::MAX, u64::MAX),
+        (u64::MAX, 0),
+        (i64::MAX as u64, u64::MAX),
+        (50, u64::MAX - 1),
+    ] {
+        for to in [To::Unix, To::File, To::Append, To::Pipe] {
+            for stability in [SHARED, Stability::Snapshot] {
+                let (out, _far) = sink(to, 0);
+                let copied = copy_range(&from, offset, length, &out, stability);
+                // Beyond what an offset can be, the kernel refuses it.
+                let bytes = copied.map_or(0, |outcome| outcome.bytes);
+                assert_eq!(
+                    bytes,
+                    100_u64.saturating_sub(offset),
+                    "{offset}, {length}, {to:?}"
+                );
+            }
+        }
+        let (out, _far) = sink(To::Unix, 0);
+        for route in Route::ALL {
+            if let Ok(transfer) = Transfer::by(*route, &from, offset, length, &out) {
+                transfer.run();
+            }
+        }
+    }
 }
 
 #[test]
