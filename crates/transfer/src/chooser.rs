@@ -188,11 +188,10 @@ impl Chooser {
         }
     }
 
-    /// Whether the way that is taken now would copy what it has just written, if source and sink were overlapping ranges of one file.
+    /// Whether source and sink can be overlapping ranges of one file: a copy would read what it has just written.
     pub(crate) const fn can_overlap(&self) -> bool {
         matches!(self.source, SourceKind::File)
             && matches!(self.sink, SinkKind::File | SinkKind::Append)
-            && !matches!(self.way, Way::CopyFileRange)
     }
 
     /// The way that is taken now.

@@ -12,7 +12,8 @@ use syscalls::Errno;
 /// The fate of the bytes that the sink took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The peer has read all of them.
+    /// The peer has read all of them and closed. Of a TCP peer that has ended its own direction early, and of an `AF_UNIX` one: they
+    /// have reached it; whether it has read them, only an answer of its own can say.
     All,
     /// The pipe's readers have closed it, and this many bytes are unread.
     Unread(u64),

@@ -15,6 +15,8 @@ pub enum Error {
     Call(Sysno, Errno),
     /// The sink has messages, and no size was named for them: `Request::messages`.
     NeedsMessageSize,
+    /// The source has messages: how long they are is not known, and a read that is too short loses bytes.
+    SourceHasMessages,
     /// It stopped in the middle.
     Stopped(Box<Stopped>),
 }
@@ -40,7 +42,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call(_, errno) => Some(*errno),
-            Self::NeedsMessageSize => None,
+            Self::NeedsMessageSize | Self::SourceHasMessages => None,
             Self::Stopped(stopped) => match stopped.outcome.ended {
                 Ended::Failed(_, errno) => Some(errno),
                 Ended::Overlaps => Some(Errno::EINVAL),
@@ -55,6 +57,9 @@ impl fmt::Display for Error {
         match self {
             Self::Call(call, errno) => write!(f, "{call}: {}", name(*errno)),
             Self::NeedsMessageSize => f.write_str("the sink has messages: name their size"),
+            Self::SourceHasMessages => {
+                f.write_str("the source has messages: receive them one by one")
+            }
             Self::Stopped(stopped) => write!(f, "{}", stopped.outcome),
         }
     }
@@ -65,7 +70,7 @@ impl std::error::Error for Error {}
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::NeedsMessageSize => io::ErrorKind::InvalidInput,
+            Error::NeedsMessageSize | Error::SourceHasMessages => io::ErrorKind::InvalidInput,
             _ => error.errno().map_or(io::ErrorKind::Other, |errno| {
                 Self::from_raw_os_error(errno.into_raw()).kind()
             }),

@@ -26,6 +26,8 @@ pub enum SourceKind {
     Tcp,
     /// A stream socket of `AF_UNIX`.
     Unix,
+    /// A socket with messages. It is refused: a read that is shorter than a message loses the rest of it.
+    Datagram,
     /// Anything else: a terminal, a device, another socket.
     Other,
 }
@@ -66,6 +68,7 @@ impl SourceKind {
         Self::Pipe,
         Self::Tcp,
         Self::Unix,
+        Self::Datagram,
         Self::Other,
     ];
 
@@ -83,6 +86,7 @@ impl SourceKind {
             libc::S_IFSOCK => match sys::socket(fd)? {
                 sys::Socket::Tcp => Self::Tcp,
                 sys::Socket::Unix => Self::Unix,
+                sys::Socket::Datagram => Self::Datagram,
                 _ => Self::Other,
             },
             _ => Self::Other,
@@ -104,6 +108,7 @@ impl SourceKind {
             Self::Pipe => "pipe",
             Self::Tcp => "TCP socket",
             Self::Unix => "AF_UNIX socket",
+            Self::Datagram => "socket with messages",
             Self::Other => "other",
         }
     }
@@ -195,7 +200,7 @@ impl Hint {
             Self::File => Some(SourceKind::File),
             Self::Tcp => Some(SourceKind::Tcp),
             Self::Unix => Some(SourceKind::Unix),
-            Self::Datagram => Some(SourceKind::Other),
+            Self::Datagram => Some(SourceKind::Datagram),
             Self::Pipe => Some(SourceKind::Pipe),
         }
     }

@@ -34,7 +34,8 @@
 //!
 //! # Urgent data
 //!
-//! `splice` from TCP returns 0 at an urgent byte, as at the end (claim `splice.source.tcp-urgent`), so a read decides which it is. The
+//! `splice` from TCP returns 0 at an urgent byte, as at the end (claim `splice.source.tcp-urgent`), and `EAGAIN` from a socket that does not
+//! block, so a read decides which it is. The
 //! urgent byte itself is not in the stream: it waits for `recv` with `MSG_OOB`.
 //!
 //! # Forks

@@ -21,8 +21,8 @@ pub enum Ended {
     Disagrees(Sysno),
     /// A call failed. `EAGAIN` is the timeout of a blocking descriptor (`SO_SNDTIMEO`, `SO_RCVTIMEO`).
     Failed(Sysno, Errno),
-    /// Source and sink are one file, and the ranges overlap: a loop would copy what it has just written. Where there is
-    /// `copy_file_range`, that says `EINVAL` instead.
+    /// Source and sink are one file, and the ranges overlap: a loop would copy what it has just written, for ever where it copies to
+    /// the end of the file.
     Overlaps,
     /// The caller took the outcome before the end.
     Abandoned,
@@ -54,6 +54,9 @@ pub struct Segment {
     pub is_shared: bool,
 }
 
+/// After this number of segments, bytes are counted with the last one of their route.
+const SEGMENTS: usize = 64;
+
 /// The segments of a transfer, mostly one: a slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segments(Few);
@@ -82,26 +85,28 @@ impl Deref for Segments {
 impl Segments {
     /// Adds bytes to the last segment, or begins another one.
     pub(crate) fn add(&mut self, more: Segment) {
-        let last = match &mut self.0 {
+        let is_same =
+            |known: &&mut Segment| known.route == more.route && known.is_shared == more.is_shared;
+        let same = match &mut self.0 {
             Few::None => None,
-            Few::One(segment) => Some(segment),
-            Few::Many(segments) => segments.last_mut(),
+            Few::One(segment) => Some(segment).filter(is_same),
+            // A peer can have routes alternate for ever: then bytes are counted with the last of their route.
+            Few::Many(segments) if segments.len() >= SEGMENTS => {
+                segments.iter_mut().rev().find(is_same)
+            }
+            Few::Many(segments) => segments.last_mut().filter(is_same),
         };
-        match last {
-            Some(last) if last.route == more.route && last.is_shared == more.is_shared => {
-                last.bytes += more.bytes;
-            }
-            _ if more.bytes == 0 => {}
-            _ => {
-                self.0 = match std::mem::take(&mut self.0) {
-                    Few::None => Few::One(more),
-                    Few::One(first) => Few::Many(vec![first, more]),
-                    Few::Many(mut segments) => {
-                        segments.push(more);
-                        Few::Many(segments)
-                    }
-                };
-            }
+        if let Some(same) = same {
+            same.bytes += more.bytes;
+        } else if more.bytes > 0 {
+            self.0 = match std::mem::take(&mut self.0) {
+                Few::None => Few::One(more),
+                Few::One(first) => Few::Many(vec![first, more]),
+                Few::Many(mut segments) => {
+                    segments.push(more);
+                    Few::Many(segments)
+                }
+            };
         }
     }
 }

@@ -103,7 +103,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`Error::Call`] if the kernel cannot say what a descriptor is, [`Error::NeedsMessageSize`] for a sink with messages.
+    /// [`Error::Call`] if the kernel cannot say what a descriptor is, [`Error::NeedsMessageSize`] for a sink with messages,
+    /// [`Error::SourceHasMessages`] for such a source.
     pub fn begin<Source: Endpoint, Sink: Endpoint>(
         self,
         source: Source,
@@ -126,13 +127,19 @@ impl Request {
             }
             None => SourceKind::of(&source).map_err(call)?,
         };
+        // A copy must be one also where a `File` is a pipe: to a pipe, splice gives pages away.
+        let is_doubtful =
+            self.stability == Stability::Snapshot && self.sink == Some(SinkKind::File);
         let to = match self.sink {
-            Some(kind) => {
+            Some(kind) if !is_doubtful => {
                 is_sure = false;
                 kind
             }
-            None => SinkKind::of(&sink).map_err(call)?,
+            _ => SinkKind::of(&sink).map_err(call)?,
         };
+        if from == SourceKind::Datagram {
+            return Err(Error::SourceHasMessages);
+        }
         if to == SinkKind::Datagram && self.message.is_none() {
             return Err(Error::NeedsMessageSize);
         }

@@ -31,7 +31,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use syscalls::{Errno, Sysno};
 use tokio::fs::File;
-use tokio::io::{AsyncSeekExt, Interest};
+use tokio::io::{AsyncSeekExt, AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -45,7 +45,7 @@ pub trait AsyncEndpoint: Endpoint {
         std::future::ready(Ok(()))
     }
 
-    /// Becomes ready with the event. A file always is.
+    /// Becomes ready with the event.
     fn poll_ready(&self, wait: Wait, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Calls `work`, and forgets the event if `work` would block.
@@ -64,12 +64,14 @@ impl Endpoint for File {
 
 impl AsyncEndpoint for File {
     async fn settle(&mut self) -> io::Result<()> {
-        // Moves the descriptor's position back to where the caller is.
+        // What was written is in the file, or its error is reported here; and the descriptor's position is where the caller is.
+        self.flush().await?;
         self.stream_position().await.map(drop)
     }
 
+    /// A regular file is never waited for. What is waited for is a pipe or a terminal, and the runtime has no events for it in this type.
     fn poll_ready(&self, _wait: Wait, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(Err(ErrorKind::Unsupported.into()))
     }
 
     fn try_io(&self, _wait: Wait, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -132,7 +134,8 @@ pipes!(pipe::Sender: poll_write_ready, pipe::Receiver: poll_read_ready);
 
 /// Drives a transfer to its end. Cancel-safe: if the future is dropped, the transfer stays where it is.
 ///
-/// A transfer with the route `MSG_ZEROCOPY` waits for completions, for which a runtime has no event: it is an error.
+/// A transfer with the route `MSG_ZEROCOPY` waits for completions, for which a runtime has no event, and so does a `File` that is a pipe
+/// or a terminal: it is an error.
 ///
 /// # Errors
 ///

@@ -22,6 +22,9 @@ use syscalls::{Errno, Sysno};
 /// The longest piece of one call: a call on a file cannot be interrupted, and 1 GiB from a slow disk takes seconds.
 const PIECE: u64 = 1 << 30;
 
+/// After this number of refusals, only new ones are noted.
+const REFUSALS: usize = 64;
+
 /// The state of a transfer after [`Transfer::advance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -411,19 +414,34 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     fn must_wait(&mut self, call: Sysno, side: Side) -> Option<Wait> {
         let (source, sink) = (self.source.as_fd(), self.sink.as_fd());
         let returns = |fd| sys::is_nonblocking(fd).unwrap_or(false);
+        let is_ready = |fd, event| {
+            let happened = sys::poll(fd, event, Some(Duration::ZERO));
+            happened.is_ok_and(|events| !events.is_empty())
+        };
         let wait = match side {
             Side::Source => returns(source).then_some(Wait::Source),
             Side::Sink => returns(sink).then_some(Wait::Sink),
             Side::Either if returns(source) || returns(sink) => {
-                let ready = sys::poll(source, PollFlags::IN, Some(Duration::ZERO));
-                Some(if ready.is_ok_and(|events| events.is_empty()) {
-                    Wait::Source
-                } else {
-                    Wait::Sink
-                })
+                let is_full = is_ready(source, PollFlags::IN) && !is_ready(sink, PollFlags::OUT);
+                Some(if is_full { Wait::Sink } else { Wait::Source })
             }
             Side::Either => None,
         };
+        // A source that is ready all the same: it is at an urgent byte, where splice of a non-blocking socket has nothing, or its
+        // bytes have come since. A read says which.
+        if wait == Some(Wait::Source)
+            && let Some(chooser) = &mut self.chooser
+            && chooser.way() == Way::Splice
+            && self
+                .carrier
+                .as_ref()
+                .is_none_or(|carrier| carrier.held() == 0)
+            && is_ready(source, PollFlags::IN)
+        {
+            self.carrier = Some(chooser.copy());
+            self.is_leaving = true;
+            return None;
+        }
         if wait.is_none() {
             // The timeout of a blocking descriptor.
             self.give_up(Ended::Failed(call, Errno::EAGAIN));
@@ -503,7 +521,12 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
 
     fn refuse(&mut self, refusal: Refusal) {
         event!(DEBUG, route = %refusal.route, at = refusal.at, reason = ?refusal.reason, "a way is refused");
-        self.refusals.push(refusal);
+        // A peer can have one repeated for ever.
+        let is_known =
+            |known: &Refusal| known.route == refusal.route && known.reason == refusal.reason;
+        if self.refusals.len() < REFUSALS || !self.refusals.iter().any(is_known) {
+            self.refusals.push(refusal);
+        }
     }
 
     fn give_up(&mut self, ended: Ended) {

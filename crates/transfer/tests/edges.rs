@@ -10,7 +10,7 @@ use nocopy_transfer::{
 use rustix::fs::SealFlags;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,6 +168,10 @@ fn a_file_is_not_copied_over_itself() {
         copy_range(&from, 0, 100_000, &unknown, SHARED),
         copy(&from, &same, SHARED),
         copy(&from, &appended, SHARED),
+        {
+            (&same).seek(SeekFrom::End(0)).expect("a file");
+            copy(&from, &same, SHARED) // it would never end
+        },
     ] {
         let error = error.expect_err("they overlap");
         assert_eq!(error.errno(), Some(Errno::EINVAL), "{error}");
@@ -271,6 +275,93 @@ fn an_urgent_byte_is_not_the_end() {
             .iter()
             .all(|it| it.reason == Reason::Nothing(Sysno::splice)),
         "{outcome}"
+    );
+}
+
+/// A socket that does not block gets `EAGAIN` from `splice` at an urgent byte, though more is there: no loop, and nothing is lost.
+#[test]
+fn an_urgent_byte_is_no_reason_to_wait() {
+    for to in [To::Unix, To::Tcp, To::Pipe] {
+        let (near, mut far) = tcp();
+        let near = OwnedFd::from(near);
+        set_nonblocking(&near);
+        let (out, out_far) = sink(to, 100);
+        set_nonblocking(&out);
+        let mut transfer = Request::new(SHARED)
+            .begin(&near, &out)
+            .expect("what it needs");
+        // One after the other: of two urgent bytes that have not been passed, the first becomes an ordinary one.
+        for round in 0..200 {
+            far.write_all(b"ab").expect("room");
+            // SAFETY: one byte that is read during the call.
+            let sent =
+                unsafe { libc::send(far.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+            assert_eq!(sent, 1, "{round}");
+            far.write_all(b"cd").expect("room");
+            let mut turns = 0;
+            while transfer.taken() < 4 * (round + 1) {
+                turns += 1;
+                assert!(turns < 5000, "{to:?}, {round}: {} bytes", transfer.taken());
+                if let State::Waits(_) = transfer.advance(u64::MAX) {
+                    thread::sleep(Duration::from_micros(200));
+                }
+            }
+        }
+        drop(far);
+        transfer.drive();
+        let outcome = transfer.outcome();
+        assert_eq!(
+            (outcome.ended, outcome.bytes),
+            (Ended::Complete, 800),
+            "{outcome}"
+        );
+        assert!(
+            outcome.refusals.len() <= 65 && outcome.segments.len() <= 66,
+            "{outcome}"
+        );
+        assert_eq!(outcome.segments.iter().map(|it| it.bytes).sum::<u64>(), 800);
+        assert!(out_far.received(out) == Some(b"abcd".repeat(200)), "{to:?}");
+    }
+}
+
+/// Datagrams that are read with too short a buffer are cut.
+#[test]
+fn a_source_with_messages_is_refused() {
+    let (near, _far) = UnixDatagram::pair().expect("a pair");
+    let refused = copy(&near, &file(b""), SHARED);
+    assert!(matches!(refused, Err(Error::SourceHasMessages)));
+    let refused = copy(&OwnedFd::from(near), &file(b""), SHARED);
+    assert!(matches!(refused, Err(Error::SourceHasMessages)));
+}
+
+/// A snapshot is one also where the type is `File` and the descriptor a pipe, to which `splice` gives pages away.
+#[test]
+fn a_snapshot_into_a_file_that_is_a_pipe_is_a_copy() {
+    let near = source(From::Pipe, &pattern(10_000));
+    let (out, far) = sink(To::Pipe, 10_000);
+    let out = File::from(out);
+    let outcome = copy(&near, &out, Stability::Snapshot).expect("a copy");
+    assert_eq!(routes(&outcome), ["read-write"], "{outcome}");
+    assert!(far.received(out.into()) == Some(pattern(10_000)));
+}
+
+/// Bytes of what has no position, though `lseek` succeeds on it, are given back.
+#[test]
+fn what_an_eventfd_has_given_is_kept() {
+    // SAFETY: two numbers; the descriptor is new.
+    let counter = unsafe { OwnedFd::from_raw_fd(libc::eventfd(42, libc::EFD_NONBLOCK)) };
+    let (_read, write) = std::io::pipe().expect("a pipe");
+    let write = OwnedFd::from(write);
+    set_nonblocking(&write);
+    while rustix::io::write(&write, &[0; 4096]).is_ok() {}
+    let mut transfer = Request::new(SHARED)
+        .begin(&counter, &write)
+        .expect("what it needs");
+    assert_eq!(transfer.advance(u64::MAX), State::Waits(Wait::Sink));
+    let parts = transfer.into_parts();
+    assert_eq!(
+        (parts.held, parts.outcome.held),
+        (42_u64.to_ne_bytes().to_vec(), 8)
     );
 }
 

@@ -245,3 +245,44 @@ fn pipes_and_files_are_ends_too() {
         assert!(bytes == pattern(LENGTH));
     });
 }
+
+/// The runtime has no events for a pipe in a `File`: an error, and no loop.
+#[test]
+fn a_file_that_is_a_pipe_is_not_waited_for() {
+    block_on(async {
+        let (read, _write) = std::io::pipe().expect("a pipe");
+        let read = std::os::fd::OwnedFd::from(read);
+        common::set_nonblocking(&read);
+        let file = File::from_std(read.into());
+        let (near, _far) = tcp().await;
+        let mut transfer = Request::new(SHARED)
+            .begin(&file, &near)
+            .expect("what it needs");
+        let driven = tokio::time::timeout(Duration::from_secs(5), drive(&mut transfer)).await;
+        let error = driven.expect("it does not hang").expect_err("no events");
+        assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+    });
+}
+
+#[test]
+fn a_proxy_goes_on_after_an_urgent_byte() {
+    use std::os::fd::AsRawFd;
+    block_on(async {
+        let (mut client, mut near) = tcp().await;
+        let (mut out, mut far) = tcp().await;
+        client.write_all(b"ab").await.expect("room");
+        // SAFETY: one byte that is read during the call.
+        let sent =
+            unsafe { libc::send(client.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+        assert_eq!(sent, 1);
+        client.write_all(b"cdef").await.expect("room");
+        let copying =
+            tokio::task::spawn_local(async move { copy(&mut near, &mut out, SHARED).await });
+        let mut bytes = [0; 6];
+        let read = tokio::time::timeout(Duration::from_secs(10), far.read_exact(&mut bytes)).await;
+        read.expect("it does not hang").expect("bytes");
+        assert_eq!(&bytes, b"abcdef");
+        drop(client);
+        assert_eq!(copying.await.expect("the copy").expect("a copy").bytes, 6);
+    });
+}

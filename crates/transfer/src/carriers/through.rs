@@ -61,7 +61,14 @@ impl Through {
         }
         if self.queued == 0 {
             let (pipe, size) = self.pipe()?;
-            self.queued = fill(pipe, size)?;
+            self.queued = match fill(pipe, size) {
+                // It is not known what is in the pipe.
+                Err(halt @ Halt::Disagrees(_)) => {
+                    self.lent = None;
+                    return Err(halt);
+                }
+                filled => filled?,
+            };
         }
         let wanted = self.queued.min(length);
         let Some(Pipe { read, .. }) = self.lent.as_ref().and_then(Lent::pipe) else {
@@ -79,9 +86,11 @@ impl Through {
             let Some(pool) = &self.pool else {
                 return Err(Halt::NoPipe);
             };
-            let lent = pool
-                .pipe()
-                .map_err(|errno| Halt::Call(Sysno::pipe2, errno, Side::Sink))?;
+            let lent = pool.pipe().map_err(|errno| match errno {
+                // A copy needs no descriptor.
+                Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => Halt::NoPipe,
+                errno => Halt::Call(Sysno::pipe2, errno, Side::Sink),
+            })?;
             self.lent = Some(lent.ok_or(Halt::NoPipe)?);
         }
         let lent = self
