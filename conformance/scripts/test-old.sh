@@ -10,5 +10,5 @@ done
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$built/older"
 # The crate mmap and the grids need memfd_create, which came with 3.17, and a route needs copy_file_range, of 4.5. The call of
 # the crate tcp-zerocopy-receive came with 4.18.
-cargo test --workspace --exclude nocopy-mmap --exclude nocopy-copy-file-range --exclude nocopy-tcp-zerocopy-receive --lib --tests -- --skip host_only --skip every_kind_of_descriptor --skip copy_file_range --skip copy_of_a_memfd
+cargo test --workspace --exclude nocopy-peers --exclude nocopy-mmap --exclude nocopy-copy-file-range --exclude nocopy-tcp-zerocopy-receive --lib --tests -- --skip host_only --skip every_kind_of_descriptor --skip copy_file_range --skip copy_of_a_memfd
 cargo test --package nocopy-mmap --test properties

@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use syscalls::Errno;
+use syscalls::{Errno, Sysno};
 
 /// The longest range of a case, in bytes.
 pub const LONGEST: u64 = 4 << 20;
@@ -98,6 +98,11 @@ pub struct Case {
     pub has_signals: bool,
 }
 
+/// The lines of the fall-back table whose calls are made here: a file is cloned only if it is larger than [`LONGEST`].
+fn of_these_sizes() -> Vec<usize> {
+    (0..fallback::TABLE.len()).filter(|line| fallback::TABLE[*line].call != Sysno::ioctl).collect()
+}
+
 impl Case {
     /// The case that a seed gives.
     pub fn of(seed: u64) -> Self {
@@ -113,14 +118,14 @@ impl Case {
             Route::Splice { .. } => Route::Splice { pipe: pipe(rng) },
             Route::Vmsplice { .. } => Route::Vmsplice { window: window(rng), pipe: pipe(rng) },
             Route::MsgZerocopy { .. } => Route::MsgZerocopy { window: window(rng), chunk: rng.usize(1000..200_000) },
-            route @ (Route::Sendfile | Route::CopyFileRange) => *route,
+            route @ (Route::Sendfile | Route::CopyFileRange | Route::Clone) => *route,
         };
         let is_chosen = rng.u8(0..3) == 0;
         let anywhere = [Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File][rng.usize(0..4)];
         let sink = match route {
             _ if is_chosen => anywhere,
             Route::MsgZerocopy { .. } => Kind::Tcp,
-            Route::CopyFileRange => Kind::File,
+            Route::CopyFileRange | Route::Clone => Kind::File,
             _ => anywhere,
         };
         let length = rng.u64(1..=LONGEST);
@@ -134,7 +139,7 @@ impl Case {
         let chosen = |rng: &mut Rng| Way::Chosen {
             stability: if rng.bool() { Stability::Shared } else { Stability::Snapshot },
             refused: rng.bool().then(|| Refused {
-                line: rng.usize(0..fallback::TABLE.len()),
+                line: rng.choice(of_these_sizes()).expect("there are lines"),
                 at: if rng.bool() { 0 } else { rng.u64(0..length) },
             }),
         };

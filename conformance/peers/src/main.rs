@@ -1,15 +1,18 @@
-//! Sends standard input, a file, to standard output, a socket, in the way of one library: a peer of `conformance bench`.
+//! Sends standard input, a file or a socket, to standard output, a socket, in the way of one library: a peer of `conformance bench`.
 //!
 //! `nocopy-peers NAME LENGTH`. It reads a byte from descriptor 3 before it begins, and writes to descriptor 4 when it has: when it
 //! began and ended by the monotonic clock, its CPU time between, in nanoseconds, and the bytes: four 64-bit numbers. Each library is
 //! used as its documentation shows, for a blocking socket.
 
+mod relays;
+
 use nocopy_transfer::Stability;
+use relays::RELAYS;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::task::{Context, Poll, Waker};
@@ -188,12 +191,12 @@ fn nanoseconds(clock: libc::clockid_t) -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-fn send(way: Way, length: u64) -> io::Result<()> {
+fn send(way: impl Fn(&File, &TcpStream) -> io::Result<u64>) -> io::Result<()> {
     let mut ends = Ends::take()?;
     ends.go.read_exact(&mut [0])?;
     let cpu = nanoseconds(libc::CLOCK_PROCESS_CPUTIME_ID);
     let began = nanoseconds(libc::CLOCK_MONOTONIC);
-    let sent = way(&ends.source, &ends.sink, length)?;
+    let sent = way(&ends.source, &ends.sink)?;
     // So that the receiver has its end.
     drop(ends.sink);
     let ended = nanoseconds(libc::CLOCK_MONOTONIC);
@@ -205,7 +208,8 @@ fn send(way: Way, length: u64) -> io::Result<()> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let known = || {
-        let names: Vec<&str> = WAYS.iter().map(|(name, _)| *name).collect();
+        let relays = RELAYS.iter().map(|(name, _)| *name);
+        let names: Vec<&str> = WAYS.iter().map(|(name, _)| *name).chain(relays).collect();
         names.join(", ")
     };
     let [name, length] = &arguments[..] else {
@@ -216,14 +220,22 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let found = WAYS.iter().find(|(other, _)| other == name);
-    let (Some((_, way)), Ok(length)) = (found, length.parse()) else {
-        eprintln!(
-            "nocopy-peers: no {name} of {length} bytes: it knows {}",
-            known()
-        );
-        return ExitCode::from(2);
+    let relay = RELAYS.iter().find(|(other, _)| other == name);
+    let sent = match (found, relay, length.parse()) {
+        (Some((_, way)), _, Ok(length)) => send(|source, sink| way(source, sink, length)),
+        (_, Some((_, relay)), Ok(_)) => send(|source, sink| {
+            let source = TcpStream::from(OwnedFd::from(source.try_clone()?));
+            relay(&source, sink)
+        }),
+        _ => {
+            eprintln!(
+                "nocopy-peers: no {name} of {length} bytes: it knows {}",
+                known()
+            );
+            return ExitCode::from(2);
+        }
     };
-    match send(*way, length) {
+    match sent {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("nocopy-peers: {name}: {error}");

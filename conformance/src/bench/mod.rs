@@ -10,6 +10,7 @@ pub mod peers;
 pub mod plan;
 pub mod plans;
 pub mod plots;
+pub mod relays;
 pub mod report;
 pub mod run;
 pub mod stats;

@@ -5,6 +5,7 @@
 //! arguments are the name of the contender and the length. `nocopy-peers` (`conformance/peers`) is such a program for each Rust
 //! library; Python runs a script. `nginx` is different: it is asked for the file.
 
+use super::relays::{self, Haproxy, Relay};
 use crate::lab::waiting::wait_until;
 use crate::lab::{io, sockets};
 use crate::verdict::{Lack, Setup, Stop};
@@ -26,6 +27,8 @@ pub enum Peer {
     Python,
     /// A server that sends the file on request.
     Nginx(Nginx),
+    /// A program that copies from one connection to another.
+    Relay(Relay),
 }
 
 /// A server that runs as long as the benchmark.
@@ -59,6 +62,7 @@ impl Peer {
             Self::Program(name) => name,
             Self::Python => "Python socket.sendfile",
             Self::Nginx(server) => server.name,
+            Self::Relay(relay) => relay.name(),
         }
     }
 
@@ -68,7 +72,8 @@ impl Peer {
         let (program, arguments) = match self {
             Self::Program(name) => (program(), vec![name.to_owned(), length.to_string()]),
             Self::Python => (PathBuf::from("python3"), ["-I", "-S", "-c", SCRIPT].map(str::to_owned).to_vec()),
-            Self::Nginx(_) => return std::io::ErrorKind::Unsupported.into(),
+            Self::Relay(Relay::Program(name)) => (program(), vec![format!("relay: {name}"), length.to_string()]),
+            Self::Nginx(_) | Self::Relay(Relay::Haproxy(_)) => return std::io::ErrorKind::Unsupported.into(),
         };
         // Some peers read from the file position.
         // SAFETY: lseek takes no pointer.
@@ -93,6 +98,12 @@ impl Peer {
 /// A peer does not use descriptors from this number on.
 const FREE: c_int = 10;
 
+/// Debian installs some servers in a directory that is not in a user's PATH.
+pub(super) fn found(program: &str) -> PathBuf {
+    let there = Path::new("/usr/sbin").join(program);
+    if there.exists() { there } else { program.into() }
+}
+
 /// The program, which is built into the same directory as this one.
 fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
@@ -101,8 +112,10 @@ fn program() -> PathBuf {
 
 /// The peers of this machine. For a missing one there is a remedy.
 pub struct Peers {
-    /// The peers that are installed.
+    /// The peers that send a file and are installed.
     pub found: Vec<Peer>,
+    /// Those that copy from one connection to another.
+    pub relays: Vec<Relay>,
     /// The peers that are missing, with how to install them.
     pub missing: Vec<String>,
     /// The servers, which end when this is dropped.
@@ -112,7 +125,7 @@ pub struct Peers {
 impl Peers {
     /// Finds the peers, and starts the servers for a file.
     pub fn find(source: &File, congestion: &str) -> Result<Self, Stop> {
-        let mut peers = Self { found: Vec::new(), missing: Vec::new(), servers: Vec::new() };
+        let mut peers = Self { found: Vec::new(), relays: Vec::new(), missing: Vec::new(), servers: Vec::new() };
         if program().exists() {
             peers.found.extend(OF_RUST.iter().copied().map(Peer::Program));
         } else {
@@ -129,12 +142,22 @@ impl Peers {
         }
         if is_installed("nginx") {
             for (name, is_on) in [("nginx, sendfile on", true), ("nginx, sendfile off", false)] {
-                let server = Server::start(name, is_on, source, congestion)?;
-                peers.found.push(Peer::Nginx(server.nginx));
+                let (nginx, server) = start_nginx(name, is_on, source, congestion)?;
+                peers.found.push(Peer::Nginx(nginx));
                 peers.servers.push(server);
             }
         } else {
             peers.missing.push("nginx: apt install nginx-light".to_owned());
+        }
+        peers.relays.extend(relays::OF_RUST.iter().copied().map(Relay::Program));
+        if is_installed("haproxy") {
+            for (name, is_on) in relays::HAPROXY {
+                let (haproxy, server) = Haproxy::start(name, *is_on, congestion)?;
+                peers.relays.push(Relay::Haproxy(haproxy));
+                peers.servers.push(server);
+            }
+        } else {
+            peers.missing.push("HAProxy: apt install haproxy".to_owned());
         }
         Ok(peers)
     }
@@ -146,9 +169,95 @@ fn is_installed(program: &str) -> bool {
     path.split(':').any(|directory| Path::new(directory).join(program).exists())
 }
 
+/// Starts nginx for a file, with its one worker.
+fn start_nginx(name: &'static str, is_on: bool, source: &File, congestion: &str) -> Result<(Nginx, Server), Stop> {
+    let entry = Entry::new(congestion)?;
+    let directory = directory_of("nginx", entry.port)?;
+    let own = std::process::id();
+    let root = format!("/proc/{own}/fd");
+    let word = if is_on { "on" } else { "off" };
+    let directory_name = directory.display();
+    let configuration = format!(
+        "daemon off; user root; worker_processes 1; pid {directory_name}/pid; error_log {directory_name}/log;\n\
+         events {{ worker_connections 16; }}\n\
+         http {{ access_log off; sendfile {word}; keepalive_timeout 0; default_type text/plain;\n\
+         client_body_temp_path {directory_name}; proxy_temp_path {directory_name};\n\
+         fastcgi_temp_path {directory_name}; uwsgi_temp_path {directory_name}; scgi_temp_path {directory_name};\n\
+         server {{ listen 127.0.0.1:{}; location = /source {{ alias {root}/{}; }} }} }}\n",
+        entry.port,
+        source.as_raw_fd()
+    );
+    let path = directory.join("nginx.conf");
+    fs::write(&path, configuration).setup("write nginx.conf")?;
+    let mut command = Command::new(found("nginx"));
+    command.arg("-c").arg(&path).arg("-e").arg(directory.join("log"));
+    let port = entry.port;
+    let mut server = entry.serve(directory, |listener| {
+        command.env("NGINX", format!("{listener};"));
+        Ok(command)
+    })?;
+    let pid = server.worker()?;
+    Ok((Nginx { name, pid, port }, server))
+}
+
+/// Where a server is asked: a listener, whose congestion control its connections inherit.
+pub(super) struct Entry {
+    listener: TcpListener,
+    /// Its port.
+    pub(super) port: u16,
+}
+
+impl Entry {
+    pub(super) fn new(congestion: &str) -> Result<Self, Stop> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("listen")?;
+        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
+        let set = sockets::set_bytes(&listener, level, option, congestion.as_bytes());
+        set.setup("TCP_CONGESTION")?;
+        let port = listener.local_addr().setup("getsockname")?.port();
+        Ok(Self { listener, port })
+    }
+
+    /// The listener of what this program serves.
+    pub(super) fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+
+    /// Starts a server that inherits the listener, whose number `command` gets.
+    pub(super) fn serve(
+        self,
+        directory: PathBuf,
+        command: impl FnOnce(c_int) -> Result<Command, Stop>,
+    ) -> Result<Server, Stop> {
+        // SAFETY: a duplicate that the server inherits across exec; ours is closed below.
+        let inherited = unsafe { libc::dup(self.listener.as_raw_fd()) };
+        let mut command = command(inherited)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // SAFETY: these calls take no lock and no memory.
+        unsafe {
+            command.pre_exec(|| {
+                // On SIGTERM it ends its worker as well.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                process::pin(0);
+                Ok(())
+            });
+        }
+        let child = command.spawn();
+        // SAFETY: made above, and nothing else uses it.
+        unsafe { libc::close(inherited) };
+        let child = child.setup("start a server")?;
+        Ok(Server { child, directory })
+    }
+}
+
+/// A directory for a server's files.
+pub(super) fn directory_of(name: &str, port: u16) -> Result<PathBuf, Stop> {
+    let directory = std::env::temp_dir().join(format!("nocopy-{name}-{port}"));
+    fs::create_dir(&directory).setup("make a directory")?;
+    Ok(directory)
+}
+
 /// A running server.
-struct Server {
-    nginx: Nginx,
+pub(super) struct Server {
     child: Child,
     directory: PathBuf,
 }
@@ -163,61 +272,10 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(name: &'static str, is_on: bool, source: &File, congestion: &str) -> Result<Self, Stop> {
-        // A connection inherits the congestion control of its listener.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("listen")?;
-        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
-        let set = sockets::set_bytes(&listener, level, option, congestion.as_bytes());
-        set.setup("TCP_CONGESTION")?;
-        let port = listener.local_addr().setup("getsockname")?.port();
-        let directory = std::env::temp_dir().join(format!("nocopy-nginx-{port}"));
-        fs::create_dir(&directory).setup("make a directory")?;
-        let own = std::process::id();
-        let root = format!("/proc/{own}/fd");
-        let word = if is_on { "on" } else { "off" };
-        let directory_name = directory.display();
-        let configuration = format!(
-            "daemon off; user root; worker_processes 1; pid {directory_name}/pid; error_log {directory_name}/log;\n\
-             events {{ worker_connections 16; }}\n\
-             http {{ access_log off; sendfile {word}; keepalive_timeout 0; default_type text/plain;\n\
-             client_body_temp_path {directory_name}; proxy_temp_path {directory_name};\n\
-             fastcgi_temp_path {directory_name}; uwsgi_temp_path {directory_name}; scgi_temp_path {directory_name};\n\
-             server {{ listen 127.0.0.1:{port}; location = /source {{ alias {root}/{}; }} }} }}\n",
-            source.as_raw_fd()
-        );
-        let path = directory.join("nginx.conf");
-        fs::write(&path, configuration).setup("write nginx.conf")?;
-        // SAFETY: a duplicate that the server inherits across exec; ours is closed below.
-        let inherited = unsafe { libc::dup(listener.as_raw_fd()) };
-        let mut command = Command::new(if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" });
-        command
-            .arg("-c")
-            .arg(&path)
-            .arg("-e")
-            .arg(directory.join("log"))
-            .env("NGINX", format!("{inherited};"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        // SAFETY: these calls take no lock and no memory.
-        unsafe {
-            command.pre_exec(|| {
-                // On SIGTERM it ends its worker as well.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                nocopy_host::process::pin(0);
-                Ok(())
-            });
-        }
-        let child = command.spawn();
-        // SAFETY: made above, and nothing else uses it.
-        unsafe { libc::close(inherited) };
-        let mut server = Self { nginx: Nginx { name, pid: 0, port }, child: child.setup("start nginx")?, directory };
-        server.nginx.pid = server.worker()?;
-        Ok(server)
+    pub(super) fn pid(&self) -> libc::pid_t {
+        self.child.id().cast_signed()
     }
-}
 
-impl Server {
     /// The worker process, which sends the file, once it exists.
     fn worker(&mut self) -> Result<libc::pid_t, Stop> {
         let master = self.child.id();
@@ -247,11 +305,15 @@ impl Nginx {
 
     /// The CPU time that the worker has used, in nanoseconds.
     pub fn cpu(self) -> Result<u64, Stop> {
-        let path = format!("/proc/{}/schedstat", self.pid);
-        let text = fs::read_to_string(path).setup("nginx's CPU time")?;
-        let first = text.split(' ').next().and_then(|word| word.parse().ok());
-        first.ok_or_else(|| Stop::broken("nginx has no CPU time"))
+        cpu_of(self.pid)
     }
+}
+
+/// The CPU time that the first thread of a process has used, in nanoseconds.
+pub(super) fn cpu_of(pid: libc::pid_t) -> Result<u64, Stop> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).setup("a server's CPU time")?;
+    let first = text.split(' ').next().and_then(|word| word.parse().ok());
+    first.ok_or_else(|| Stop::broken("a server has no CPU time"))
 }
 
 /// Requests the file, and reads the head of the answer.

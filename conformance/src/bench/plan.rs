@@ -41,6 +41,8 @@ pub enum Kind {
     Chunk,
     /// Programs of other authors.
     Peers,
+    /// Programs between two connections.
+    Relays,
 }
 
 /// A comparison of contenders that send to one sink.

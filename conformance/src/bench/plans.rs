@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::peers::Peer;
+use super::relays::Relay;
 use crate::bench::plan::{AGAIN, Contender, How, Kind, Placement, Plan};
 use crate::ways::methods;
 use crate::ways::methods::{Method, Pages};
@@ -53,6 +54,8 @@ pub struct Wanted {
     pub full: bool,
     /// The peers that are measured.
     pub peers: Vec<Peer>,
+    /// The relays that are measured.
+    pub relays: Vec<Relay>,
 }
 
 impl Wanted {
@@ -68,6 +71,9 @@ impl Wanted {
         plans.push(Plan { congestion: None, ..self.plan(Kind::Ways, Sink::Tcp, named(FEW), "sendfile") });
         if !self.peers.is_empty() {
             plans.push(self.peers());
+        }
+        if !self.relays.is_empty() {
+            plans.push(self.relays());
         }
         if self.full {
             self.sweeps(&mut plans);
@@ -112,6 +118,13 @@ impl Wanted {
         let peers = std::iter::once(Peer::Program(OURS)).chain(self.peers.iter().copied());
         let contenders = peers.map(|peer| Contender { name: peer.name().to_owned(), how: How::Peer(peer) });
         self.plan(Kind::Peers, Sink::Tcp, contenders.collect(), OURS)
+    }
+
+    fn relays(&self) -> Plan {
+        let contender =
+            |relay: &Relay| Contender { name: relay.name().to_owned(), how: How::Peer(Peer::Relay(*relay)) };
+        let contenders = self.relays.iter().map(contender).collect();
+        self.plan(Kind::Relays, Sink::Tcp, contenders, "nocopy-transfer, shared")
     }
 
     /// Adds the plans with other sizes, pipes and chunks.
@@ -223,7 +236,8 @@ mod tests {
     use super::*;
 
     fn wanted(full: bool) -> Wanted {
-        Wanted { rounds: 21, length: 64 * MIB, full, peers: vec![Peer::Program("libc")] }
+        let (peers, relays) = (vec![Peer::Program("libc")], vec![Relay::Program("tokio-splice2")]);
+        Wanted { rounds: 21, length: 64 * MIB, full, peers, relays }
     }
 
     /// Every method is one that its sink takes, and the last contender is the second series of another.

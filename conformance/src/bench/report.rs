@@ -125,6 +125,7 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
         Kind::Pipe => "pipes, ",
         Kind::Chunk => "so much with one call, ",
         Kind::Peers => "what others have written, ",
+        Kind::Relays => "from one connection to another, ",
     };
     let often = match outcome.repeat {
         1 => String::new(),

@@ -1,6 +1,7 @@
 //! A timed transfer between a sending and a receiving process. Both processes are started and connected before the clock starts.
 
 use super::peers::{self, Peer};
+use super::relays::Relay;
 use crate::bench::plan::{How, Kind, Placement, Plan};
 use crate::lab::netns::Elsewhere;
 use crate::lab::{Lab, io, sockets};
@@ -9,6 +10,7 @@ use crate::ways::methods::Method;
 use crate::ways::sinks::Ends;
 use nocopy_host::process;
 use nocopy_host::process::pin;
+use nocopy_sendfile::sendfile;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -84,8 +86,10 @@ impl<'run> Trial<'run> {
     /// Sends the content as many times as the plan requires. With `verify` it sends it once, and the receiver compares every
     /// byte. The times of such a trial are not comparable.
     pub fn run(&self, how: How, verify: bool) -> Result<Figures, Stop> {
-        if let How::Peer(Peer::Nginx(server)) = how {
-            return self.fetch(server, verify);
+        match how {
+            How::Peer(Peer::Nginx(server)) => return self.fetch(server, verify),
+            How::Peer(Peer::Relay(relay)) => return self.relay(relay, verify),
+            How::Method(_) | How::Peer(_) => {}
         }
         let sink = self.plan.sink;
         let (before, ends) = (self.ends()?, self.ends()?);
@@ -234,6 +238,75 @@ impl<'run> Trial<'run> {
         let cpu = server.cpu()?.saturating_sub(before);
         let sent = [received[0], received[1], cpu, received[3]];
         self.figures(sent, Some(received), 1)
+    }
+
+    /// Measures a program between two connections. A further process sends the file to it; its CPU time counts for nobody.
+    fn relay(&self, relay: Relay, verify: bool) -> Result<Figures, Stop> {
+        let (go, mut start) = std::io::pipe().setup("pipe")?;
+        let (sent, send) = std::io::pipe().setup("pipe")?;
+        let (received, receive) = std::io::pipe().setup("pipe")?;
+        let mut program = None;
+        let (feed, far) = match relay {
+            Relay::Haproxy(server) => {
+                let (feed, far) = server.connect()?;
+                (OwnedFd::from(feed), OwnedFd::from(far))
+            }
+            Relay::Program(_) => {
+                let (Ends { near: feed, far: source }, Ends { near, far }) = (self.ends()?, self.ends()?);
+                let (Some(source), Some(far)) = (source, far) else {
+                    return Err(Stop::broken("a connection has two ends"));
+                };
+                let child = process::fork(|| {
+                    let kept = [source.as_raw_fd(), near.as_raw_fd(), go.as_raw_fd(), send.as_raw_fd()];
+                    process::close_all_but(&kept);
+                    pin(usize::from(self.plan.placement == Placement::Split));
+                    let ends = [source.as_fd(), near.as_fd(), go.as_fd(), send.as_fd()];
+                    let error = Peer::Relay(relay).exec(ends, [GO, REPORT], self.content.len());
+                    eprintln!("{}: {error}", relay.name());
+                });
+                program = Some(child.setup("fork")?);
+                (feed, far)
+            }
+        };
+        drop((go, send));
+        let receiver = self.receive(&far, &receive, verify, None, || Ok(()))?;
+        drop((far, receive));
+        let (wait, ready) = std::io::pipe().setup("pipe")?;
+        let feeder = process::fork(|| {
+            process::close_all_but(&[feed.as_raw_fd(), self.source.as_raw_fd(), wait.as_raw_fd()]);
+            pin(0);
+            let (mut offset, mut left) = (0, self.content.len());
+            let _ = { &wait }.read(&mut [0]);
+            while left > 0 {
+                match sendfile(&feed, self.source, Some(&mut offset), left) {
+                    Ok(count @ 1..) => left -= count,
+                    answer => return eprintln!("the feeder: {answer:?}"),
+                }
+            }
+        })
+        .setup("fork")?;
+        drop((feed, wait));
+        let before = if let Relay::Haproxy(server) = relay { server.cpu()? } else { 0 };
+        if program.is_some() {
+            start.write_all(&[1]).setup("start the relay")?;
+        }
+        let began = process::nanoseconds(libc::CLOCK_MONOTONIC);
+        drop(ready);
+        let received = read_report(received);
+        process::wait(receiver);
+        process::wait(feeder);
+        let sent = program.map(|program| {
+            let sent = read_report(sent);
+            process::wait(program);
+            sent
+        });
+        let received = received?;
+        let cpu = match (sent, relay) {
+            (Some(sent), _) => sent?[2],
+            (None, Relay::Haproxy(server)) => server.cpu()?.saturating_sub(before),
+            (None, Relay::Program(_)) => 0,
+        };
+        self.figures([began, received[1], cpu, received[3]], Some(received), 1)
     }
 
     fn figures(&self, sent: Report, received: Option<Report>, repeat: usize) -> Result<Figures, Stop> {

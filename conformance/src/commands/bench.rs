@@ -191,7 +191,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
     let lab = Lab::new(scratch);
     let unusable = |stop: Stop| Failure::Usage(format!("nothing can be measured here: {stop}"));
     let mut wanted =
-        Wanted { rounds: options.rounds, length: options.mib << 20, full: options.full, peers: Vec::new() };
+        Wanted { rounds: options.rounds, length: options.mib << 20, full: options.full, peers: vec![], relays: vec![] };
     let source = Source::on_tmpfs(wanted.largest()).map_err(unusable)?;
     // A file is copied on one file system.
     let beside = Source::on_scratch(&lab, wanted.length).map_err(unusable)?;
@@ -201,6 +201,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         let first = Source::on_tmpfs(wanted.length).map_err(unusable)?;
         let found = Peers::find(first.file(), CONGESTION).map_err(unusable)?;
         wanted.peers.clone_from(&found.found);
+        wanted.relays.clone_from(&found.relays);
         missing.extend(found.missing.iter().cloned());
         peers = Some((found, first));
     }

@@ -162,10 +162,14 @@ impl Truth {
         let [record, second, plain] =
             [first, second, plain].map(|report| Record::of(claim, report.outcome, 0, running));
         let words = [&plain, &record, &second].map(|record| record.verdict.text());
+        let why = [&plain, &record, &second].map(|record| match &record.failure {
+            Some(failure) => format!("{} ({failure})", record.verdict.text()),
+            None => record.verdict.text().to_owned(),
+        });
         let unstable = if words[1] != words[2] {
-            Some(format!("one run says {}, the next {}", words[1], words[2]))
+            Some(format!("one run says {}, the next {}", why[1], why[2]))
         } else if words[0] != words[1] {
-            Some(format!("{}, but {} under a tracer", words[0], words[1]))
+            Some(format!("{}, but {} under a tracer", why[0], why[1]))
         } else {
             None
         };

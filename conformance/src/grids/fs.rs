@@ -14,6 +14,7 @@ use nocopy_host::images::{self, CONTENT, HOLE, LENGTH};
 use nocopy_mmap::{MapFlags, Mapping, Prot};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{SpliceFlags, splice};
+use nocopy_transfer::{Ended, Route, Transfer};
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
@@ -88,6 +89,7 @@ const COLUMNS: &[Column] = &[
     ("O_APPEND sendfile to", |files| files.receive(libc::O_APPEND, Call::Sendfile)),
     ("O_APPEND splice to", |files| files.receive(libc::O_APPEND, Call::Splice)),
     ("copy_file_range", |files| files.copy()),
+    ("3 GiB, cloned", |files| files.cloned()),
     ("read-only sendfile to", |files| files.read_only()),
 ];
 
@@ -294,6 +296,31 @@ impl Files<'_> {
         overwrite(&source, NEW)?;
         let answer = attempt(Sysno::copy_file_range, move || io::copy_file_range(&source, &target, LENGTH))?;
         self.written(answer)
+    }
+
+    /// Clones a sparse file of 3 GiB as nocopy-transfer does it, where the file system shares blocks, and counts its calls.
+    fn cloned(&self) -> Result<Value, Stop> {
+        const LARGE: u64 = 3 << 30;
+        let clone =
+            |source, target, length| Transfer::by(Route::Clone, source, 0, length, target).setup("begin a clone");
+        let (source, target) = (self.content(0)?, self.target(0)?);
+        match clone(&source, &target, u64::MAX)?.run().ended {
+            Ended::SourceEnded => {}
+            Ended::Failed(Sysno::ioctl, errno) => return Ok(Value::Errno(errno.into_raw())),
+            ended => return Err(Stop::broken(format!("a clone ended so: {ended:?}"))),
+        }
+        source.set_len(LARGE).setup("ftruncate")?;
+        let target = self.target(0)?;
+        let mut transfer = clone(&source, &target, LARGE)?;
+        transfer.drive();
+        let (steps, taken) = (transfer.steps(), transfer.taken());
+        let mut bytes = vec![0; LENGTH];
+        io::pread_full(&target, &mut bytes, 0).setup("read the clone")?;
+        let length = target.metadata().setup("fstat")?.len();
+        if (taken, length) != (LARGE, LARGE) || bytes != [OLD; LENGTH] {
+            return Ok(Value::Text(format!("{taken} of {LARGE} bytes")));
+        }
+        Ok(Value::Text(format!("calls: {steps}")))
     }
 
     /// Writes to a read-only descriptor. A file system that is mounted read-only allows no other.

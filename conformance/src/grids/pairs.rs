@@ -220,6 +220,7 @@ const fn last_call(by: By) -> Sysno {
         Route::Splice { .. } | Route::Vmsplice { .. } => Sysno::splice,
         Route::MsgZerocopy { .. } => Sysno::sendto,
         Route::CopyFileRange => Sysno::copy_file_range,
+        Route::Clone => Sysno::ioctl,
     }
 }
 
@@ -455,7 +456,8 @@ impl Work {
                     self.step("send", || unsafe { send_zerocopy(enabled, part, SendFlags::NOSIGNAL) })
                 })
             }
-            (_, Bytes::Memory(_)) => Err(Errno::EINVAL),
+            // A clone takes no single page, and is no column of this grid.
+            (_, Bytes::Memory(_)) | (Route::Clone, _) => Err(Errno::EINVAL),
         }
     }
 

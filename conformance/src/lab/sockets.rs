@@ -21,9 +21,21 @@ pub fn tcp() -> Result<(TcpStream, TcpStream), Stop> {
 
 fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Stop> {
     let near = TcpStream::connect(listener.local_addr().setup("getsockname")?).setup("connect over loopback")?;
-    let (far, _) = listener.accept().setup("accept")?;
+    let far = accept_of(listener, &near)?;
     set_nodelay(&near)?;
     Ok((near, far))
+}
+
+/// Accepts the connection that this socket has made, and no other: a port that an experiment has just got may be one to which
+/// somebody else still connects.
+fn accept_of(listener: &TcpListener, near: &TcpStream) -> Result<TcpStream, Stop> {
+    let own = aside(|| near.local_addr()).setup("getsockname")?;
+    loop {
+        let (far, peer) = listener.accept().setup("accept")?;
+        if peer == own {
+            return Ok(far);
+        }
+    }
 }
 
 /// Two ends of a TCP connection. This socket, which must not be connected yet, becomes the first one.
@@ -116,8 +128,8 @@ fn connect_from(socket: OwnedFd, listener: &TcpListener) -> Result<(TcpStream, T
     if done == -1 {
         return Err(Stop::from_setup("connect", last_errno()));
     }
-    let (far, _) = listener.accept().setup("accept")?;
     let near = TcpStream::from(socket);
+    let far = accept_of(listener, &near)?;
     set_nodelay(&near)?;
     Ok((near, far))
 }
@@ -396,4 +408,24 @@ pub fn set_bytes(fd: &impl AsFd, level: libc::c_int, name: libc::c_int, value: &
 /// The error of the last libc call in this thread.
 pub fn last_errno() -> Errno {
     Errno::new(io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    /// Somebody else has connected to the port before.
+    #[test]
+    fn a_pair_is_of_one_connection() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let _stray = TcpStream::connect(listener.local_addr().expect("its address")).expect("connected");
+        for made in [connect(&listener), tcp_to(&listener, b"")] {
+            let (mut near, mut far) = made.expect("a pair");
+            far.write_all(b"x").expect("room");
+            let mut byte = [0];
+            near.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("set");
+            near.read_exact(&mut byte).expect("what the other end has sent");
+        }
+    }
 }

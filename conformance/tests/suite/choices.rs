@@ -132,6 +132,7 @@ mod host_only {
                 cell.row.shared
             };
             let name = |way| match way {
+                Way::Clone => "clone",
                 Way::CopyFileRange => "copy-file-range",
                 Way::Sendfile => "sendfile",
                 Way::Splice => "splice",
@@ -233,7 +234,7 @@ mod host_only {
                 Way::Sendfile => Sysno::sendfile,
                 Way::Splice => Sysno::splice,
                 Way::CopyFileRange => Sysno::copy_file_range,
-                Way::ReadWrite => panic!("{}", cell.place),
+                Way::Clone | Way::ReadWrite => panic!("{}", cell.place),
             };
             let (_, name) = cell.word.rsplit_once(": ").expect("an errno");
             met += 1;
@@ -250,6 +251,7 @@ mod host_only {
 
     fn way(step: &choice::Step) -> String {
         let name = match step.way {
+            Way::Clone => "clone",
             Way::CopyFileRange => "copy_file_range",
             Way::Sendfile => "sendfile",
             Way::Splice => "splice",

@@ -25,7 +25,9 @@ pub enum Stability {
 /// A way of [`Row`]: a route without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
-    /// `copy_file_range`, which shares the blocks of the file system where that can (a reflink).
+    /// `FICLONERANGE`: the file system shares the blocks until one of the files is written (a reflink). One call for any size.
+    Clone,
+    /// `copy_file_range`, which shares the blocks of the file system where that can, up to 2 GiB in a call.
     CopyFileRange,
     /// `sendfile`.
     Sendfile,
@@ -63,6 +65,10 @@ pub struct Row {
 /// of 64 KiB inside.
 pub const LARGE: u64 = 1 << 20;
 
+/// From this number of bytes on, a file is cloned where the file system can: one call in place of one for each GiB. A refusal costs
+/// one call, which is nothing beside a copy of so many bytes.
+pub const CLONED: u64 = 16 << 20;
+
 const fn any(way: Way) -> Step {
     Step { way, least: 0 }
 }
@@ -71,7 +77,11 @@ const LARGE_SPLICE: Step = Step {
     way: Way::Splice,
     least: LARGE + 1,
 };
-const CLONE: Step = any(Way::CopyFileRange);
+const CLONE: Step = Step {
+    way: Way::Clone,
+    least: CLONED,
+};
+const COPY_RANGE: Step = any(Way::CopyFileRange);
 const SENDFILE: Step = any(Way::Sendfile);
 const SPLICE: Step = any(Way::Splice);
 const COPY: Step = any(Way::ReadWrite);
@@ -108,9 +118,9 @@ pub const TABLE: &[Row] = &[
     Row {
         sources: &[From::File],
         sinks: &[To::File],
-        shared: &[CLONE, SENDFILE, COPY],
-        snapshot: &[CLONE, SENDFILE, COPY],
-        evidence: "grids `pairs` and `fs`; bench: file",
+        shared: &[CLONE, COPY_RANGE, SENDFILE, COPY],
+        snapshot: &[CLONE, COPY_RANGE, SENDFILE, COPY],
+        evidence: "grids `pairs` and `fs` (large copy); bench: file",
     },
     Row {
         sources: &[From::BlockDevice],

@@ -132,6 +132,7 @@ impl Chooser {
     pub(crate) fn take(&mut self, way: Way) -> Carrier {
         self.set(way);
         match way {
+            Way::Clone => Carrier::Clone,
             Way::CopyFileRange => Carrier::CopyFileRange,
             Way::Sendfile => Carrier::Sendfile,
             // A file is always ready.
@@ -214,6 +215,7 @@ impl Chooser {
 
     const fn route(&self, way: Way) -> Route {
         match way {
+            Way::Clone => Route::Clone,
             Way::CopyFileRange => Route::CopyFileRange,
             Way::Sendfile => Route::Sendfile,
             Way::Splice if self.has_pipe() => Route::Splice { pipe: 0 },

@@ -31,10 +31,16 @@ pub struct Stopped {
 }
 
 impl Error {
-    /// An error of a runtime that waits.
+    /// The errno of a runtime that waits.
     #[cfg(feature = "tokio")]
-    pub(crate) fn of_runtime(call: Sysno, error: &io::Error) -> Self {
-        Self::Call(call, Errno::new(error.raw_os_error().unwrap_or(libc::EIO)))
+    pub(crate) fn errno_of(error: &io::Error) -> Errno {
+        let unsupported = error.kind() == io::ErrorKind::Unsupported;
+        let other = if unsupported {
+            libc::EOPNOTSUPP
+        } else {
+            libc::EIO
+        };
+        Errno::new(error.raw_os_error().unwrap_or(other))
     }
 
     /// The errno of the call that failed, if one did.

@@ -44,6 +44,18 @@ pub const TABLE: &[Line] = lines! {
     splice EPERM "a filter of system calls, or a sealed sink: write decides" "`splice.errors.sealed`";
     splice EACCES "a security module: read and write decide" "not in the manual";
     splice ENOSYS "a filter of system calls" "the manual, VERSIONS";
+    ioctl EOPNOTSUPP "a file system without shared blocks" "`FICLONE(2const)`";
+    ioctl EXDEV "two file systems" "`FICLONE(2const)`";
+    ioctl EINVAL "ranges that are no whole blocks, or files whose blocks cannot be shared" "`FICLONE(2const)`";
+    ioctl EBADF "a file system without shared blocks: write decides" "`FICLONE(2const)`";
+    ioctl ENOTTY "a kernel without the call" "`FICLONE(2const)`, VERSIONS";
+    ioctl ENOSPC "no space for what describes shared blocks: a copy decides" "Linux 7.3, XFS";
+    ioctl EPERM "a filter of system calls, or an immutable sink: write decides" "`FICLONE(2const)`";
+    ioctl ETXTBSY "a swap file" "`FICLONE(2const)`";
+    ioctl EOVERFLOW "an offset past the largest file" "nothing measured";
+    ioctl EACCES "a security module: read and write decide" "not in the manual";
+    ioctl ENOENT "a file server: read and write decide" "not in the manual";
+    ioctl ENOSYS "a filter of system calls" "nothing measured";
     copy_file_range EINVAL "no regular files" "grid `pairs`, `copy-file-range.errors.kinds`";
     copy_file_range EBADF "a sink that appends" "grid `pairs`, `copy-file-range.errors.append`";
     copy_file_range EXDEV "two file systems" "grid `pairs`, `copy-file-range.errors.two-file-systems`";
@@ -60,11 +72,13 @@ pub const TABLE: &[Line] = lines! {
 #[must_use]
 pub fn is_refusal(call: Sysno, errno: Errno) -> bool {
     match call {
-        Sysno::copy_file_range => {
-            matches!(
-                Fallback::after_copy_file_range(errno),
-                Fallback::ByOtherMeans | Fallback::ByAppending
-            )
+        Sysno::copy_file_range | Sysno::ioctl => {
+            let after = if call == Sysno::ioctl {
+                Fallback::after_ficlone(errno)
+            } else {
+                Fallback::after_copy_file_range(errno)
+            };
+            matches!(after, Fallback::ByOtherMeans | Fallback::ByAppending)
         }
         _ => TABLE
             .iter()
@@ -84,6 +98,7 @@ mod tests {
                 Sysno::sendfile,
                 Sysno::splice,
                 Sysno::copy_file_range,
+                Sysno::ioctl,
                 Sysno::write,
             ] {
                 let listed = TABLE

@@ -39,6 +39,8 @@ struct Stock {
     buffers: Vec<Vec<u8>>,
     /// One page that the kernel empties in the child of a fork: the idle pipes are the parent's then, too.
     mark: Option<PrivateAnonymous>,
+    /// How many forks this stock has come through. A pipe that was lent before one is not taken back.
+    generation: u64,
 }
 
 impl fmt::Debug for Pool {
@@ -89,12 +91,16 @@ impl Pool {
         if stock.is_inherited() {
             stock.forget();
         }
+        // Before a pipe is lent: it can come back in a child.
+        stock.mark();
+        let generation = stock.generation;
+        let lent = |pipe, size| Lent {
+            pipe: Some(pipe),
+            size,
+            pool: Some((Arc::clone(self), generation)),
+        };
         if let Some((pipe, size)) = stock.idle.pop() {
-            return Ok(Some(Lent {
-                pipe: Some(pipe),
-                size,
-                pool: Some(Arc::clone(self)),
-            }));
+            return Ok(Some(lent(pipe, size)));
         }
         let room = self.most.saturating_sub(stock.capacity);
         if room < SMALL {
@@ -110,22 +116,16 @@ impl Pool {
             return Ok(None);
         }
         stock.capacity += size;
-        Ok(Some(Lent {
-            pipe: Some(pipe),
-            size,
-            pool: Some(Arc::clone(self)),
-        }))
+        Ok(Some(lent(pipe, size)))
     }
 
     /// A buffer of at least this length, which has any content.
-    pub(crate) fn buffer(&self, length: usize) -> Vec<u8> {
+    pub(crate) fn buffer(&self, length: usize) -> Result<Vec<u8>, Errno> {
         if length <= OWN_BUFFER || length > BUFFER {
-            return vec![0; length];
+            return zeros(length);
         }
-        self.stock()
-            .buffers
-            .pop()
-            .unwrap_or_else(|| vec![0; BUFFER])
+        let idle = self.stock().buffers.pop();
+        idle.map_or_else(|| zeros(BUFFER), Ok)
     }
 
     pub(crate) fn take_buffer(&self, buffer: Vec<u8>) {
@@ -137,14 +137,26 @@ impl Pool {
         }
     }
 
-    fn take_pipe(&self, pipe: Pipe, size: usize, is_empty: bool) {
+    fn take_pipe(&self, pipe: Pipe, size: usize, is_empty: bool, generation: u64) {
         let mut stock = self.stock();
-        if is_empty && stock.idle.len() < IDLE && !stock.is_inherited() && stock.is_marked() {
+        // The parent's: it is closed here, and was never counted in this process.
+        if stock.is_inherited() || stock.generation != generation {
+            return;
+        }
+        if is_empty && stock.idle.len() < IDLE && stock.mark.is_some() {
             stock.idle.push((pipe, size));
         } else {
             stock.capacity = stock.capacity.saturating_sub(size);
         }
     }
+}
+
+/// A buffer of this size. The caller may have named more than there is.
+pub(crate) fn zeros(size: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(size, 0);
+    Ok(bytes)
 }
 
 impl Stock {
@@ -160,10 +172,11 @@ impl Stock {
         self.idle.clear();
         self.capacity = 0;
         self.mark = None;
+        self.generation += 1;
     }
 
-    /// Whether a fork will be noticed. Needs `MADV_WIPEONFORK`, of Linux 4.14; without it no pipe is kept.
-    fn is_marked(&mut self) -> bool {
+    /// Sees to it that a fork will be noticed. Needs `MADV_WIPEONFORK`, of Linux 4.14; without it no pipe is kept.
+    fn mark(&mut self) {
         if self.mark.is_none() {
             let size = rustix::param::page_size();
             self.mark = PrivateAnonymous::new(size).ok().and_then(|mut page| {
@@ -173,7 +186,6 @@ impl Stock {
                 Some(page)
             });
         }
-        self.mark.is_some()
     }
 }
 
@@ -183,7 +195,8 @@ pub(crate) struct Lent {
     /// None when it has been given away.
     pipe: Option<Pipe>,
     size: usize,
-    pool: Option<Arc<Pool>>,
+    /// The pool that it goes back to, and the generation in which it was lent.
+    pool: Option<(Arc<Pool>, u64)>,
 }
 
 impl Lent {
@@ -217,8 +230,12 @@ impl Lent {
 
     /// Gives an empty pipe back to the pool.
     pub(crate) fn give_back(mut self) {
-        if let (Some(pipe), Some(pool)) = (self.pipe.take(), self.pool.take()) {
-            pool.take_pipe(pipe, self.size, true);
+        self.part(true);
+    }
+
+    fn part(&mut self, is_empty: bool) {
+        if let (Some(pipe), Some((pool, generation))) = (self.pipe.take(), self.pool.take()) {
+            pool.take_pipe(pipe, self.size, is_empty, generation);
         }
     }
 }
@@ -226,8 +243,6 @@ impl Lent {
 impl Drop for Lent {
     /// A pipe that may have bytes in it is closed.
     fn drop(&mut self) {
-        if let (Some(pipe), Some(pool)) = (self.pipe.take(), self.pool.take()) {
-            pool.take_pipe(pipe, self.size, false);
-        }
+        self.part(false);
     }
 }

@@ -41,13 +41,15 @@ pub enum Route {
     },
     /// `copy_file_range`, to a file.
     CopyFileRange,
+    /// `FICLONERANGE`, to a file: whole blocks only, and of one file system that shares blocks.
+    Clone,
 }
 
 /// Without a limit: a window of the whole range, or a chunk of any size.
 pub const WHOLE: usize = usize::MAX;
 
 impl Route {
-    /// Every route, with usual parameters for a first try.
+    /// Every route that takes any range, with usual parameters for a first try.
     pub const ALL: &[Self] = &[
         Self::ReadWrite { buffer: 64 << 10 },
         Self::MmapWrite { window: WHOLE },
@@ -75,6 +77,7 @@ impl Route {
             Self::Vmsplice { .. } => "vmsplice",
             Self::MsgZerocopy { .. } => "msg-zerocopy",
             Self::CopyFileRange => "copy-file-range",
+            Self::Clone => "clone",
         }
     }
 
@@ -82,7 +85,10 @@ impl Route {
     /// changes to the file.
     #[must_use]
     pub const fn takes_a_copy(&self) -> bool {
-        matches!(self, Self::ReadWrite { .. } | Self::CopyFileRange)
+        matches!(
+            self,
+            Self::ReadWrite { .. } | Self::CopyFileRange | Self::Clone
+        )
     }
 
     /// Whether the source is read through a mapping: past the end of the file, the mapping has zeros or gives `EFAULT`.

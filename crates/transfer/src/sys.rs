@@ -85,6 +85,8 @@ pub(crate) struct Status {
     pub(crate) kind: u32,
     /// `st_size`.
     pub(crate) size: u64,
+    /// `st_blksize`: a multiple of the file system's block size.
+    pub(crate) block: u64,
     /// `st_dev` and `st_ino`.
     pub(crate) file: (u64, u64),
 }
@@ -94,6 +96,7 @@ pub(crate) fn status(fd: BorrowedFd<'_>) -> Result<Status, Errno> {
     Ok(Status {
         kind: status.st_mode & libc::S_IFMT,
         size: u64::try_from(status.st_size).unwrap_or(0),
+        block: u64::try_from(status.st_blksize).unwrap_or(0),
         file: (status.st_dev, status.st_ino),
     })
 }
@@ -134,7 +137,6 @@ pub(crate) fn overlaps(
     if one.file != other.file || one.kind != libc::S_IFREG {
         return Ok(false);
     }
-    let position = |fd| rustix::fs::tell(fd).map_err(errno);
     let from = from.map_or_else(|| position(source), Ok)?;
     let to = if appends(sink)? {
         other.size
@@ -142,6 +144,16 @@ pub(crate) fn overlaps(
         position(sink)?
     };
     Ok(from < to.saturating_add(length) && to < from.saturating_add(length))
+}
+
+pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    rustix::fs::tell(fd).map_err(errno)
+}
+
+pub(crate) fn set_position(fd: BorrowedFd<'_>, position: u64) -> Result<(), Errno> {
+    rustix::fs::seek(fd, SeekFrom::Start(position))
+        .map(drop)
+        .map_err(errno)
 }
 
 /// Moves the position of a regular file or block device back, so that it has these bytes again. False for what has none: a stream, and

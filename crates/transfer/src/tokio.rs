@@ -10,6 +10,8 @@
 //! A file is read on the thread that polls, as `sendfile` does it: what is not in the page cache is waited for there, at most
 //! [`BUDGET`] bytes before other tasks have their turn. For files that are mostly cold, copy on a thread for blocking work.
 //!
+//! Import what is used, not `nocopy_transfer::*`: the module is named as the crate that it is for.
+//!
 //! # Cancel safety
 //!
 //! [`drive`] borrows its transfer: a dropped future leaves the transfer as it is, to be driven on or taken apart
@@ -233,13 +235,9 @@ async fn settle(
     source: &mut impl AsyncEndpoint,
     sink: &mut impl AsyncEndpoint,
 ) -> Result<(), Error> {
-    source
-        .settle()
-        .await
-        .map_err(|error| Error::of_runtime(Sysno::lseek, &error))?;
-    sink.settle()
-        .await
-        .map_err(|error| Error::of_runtime(Sysno::lseek, &error))
+    let failed = |error| Error::Call(Sysno::lseek, Error::errno_of(&error));
+    source.settle().await.map_err(failed)?;
+    sink.settle().await.map_err(failed)
 }
 
 async fn one_way<Source: AsyncEndpoint, Sink: AsyncEndpoint>(
@@ -248,9 +246,9 @@ async fn one_way<Source: AsyncEndpoint, Sink: AsyncEndpoint>(
     request: Request,
 ) -> Result<Outcome, Error> {
     let mut transfer = request.begin(source, sink)?;
-    drive(&mut transfer)
-        .await
-        .map_err(|error| Error::of_runtime(Sysno::epoll_wait, &error))?;
+    if let Err(error) = drive(&mut transfer).await {
+        transfer.cut_off(Sysno::epoll_wait, Error::errno_of(&error));
+    }
     transfer.end()
 }
 

@@ -4,7 +4,7 @@
 
 use crate::carriers::Carrier;
 use crate::carriers::step::{Halt, Left, Side};
-use crate::choice::{LARGE, Stability, Way};
+use crate::choice::{CLONED, LARGE, Stability, Way};
 use crate::chooser::Chooser;
 use crate::error::{Error, Stopped};
 use crate::kind::{SinkKind, SourceKind};
@@ -361,11 +361,13 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             self.carrier = Some(carrier);
             event!(DEBUG, route = %chooser.taken().0, is_shared = chooser.taken().1, at, kinds = ?chooser.kinds(), "a way is taken");
         }
-        if !self.is_bounded && chooser.way() == Way::Sendfile && self.taken < LARGE {
-            Ok(LARGE - self.taken)
-        } else {
-            Ok(PIECE)
-        }
+        // Where the choice is made again, once the source has turned out to be large.
+        Ok(match chooser.way() {
+            Way::Clone => u64::MAX,
+            Way::Sendfile if !self.is_bounded && self.taken < LARGE => LARGE - self.taken,
+            Way::CopyFileRange if !self.is_bounded && self.taken < CLONED => CLONED - self.taken,
+            _ => PIECE,
+        })
     }
 
     /// Counts what the sink has taken, and looks whether another way is better from here.
@@ -381,7 +383,13 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             is_shared,
         });
         let Some(chooser) = &self.chooser else { return };
-        let is_large = !self.is_bounded && chooser.way() == Way::Sendfile && self.taken == LARGE;
+        let is_large = match chooser.way() {
+            // What is left are no whole blocks.
+            Way::Clone => true,
+            Way::Sendfile => !self.is_bounded && self.taken == LARGE,
+            Way::CopyFileRange => !self.is_bounded && self.taken == CLONED,
+            _ => false,
+        };
         let is_empty = self
             .carrier
             .as_ref()
@@ -485,6 +493,12 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
                 }
                 chooser.drop_way();
                 Reason::Nothing(call)
+            }
+            // The source is shorter than what was to be cloned, and the next way says where it ends.
+            Halt::Nothing(Sysno::ioctl) => {
+                chooser.drop_way();
+                self.carrier = None;
+                return;
             }
             Halt::Nothing(call) if chooser.doubts(call, at) => {
                 // A stream has passed what splice stops at, once a read has returned something.
@@ -624,11 +638,16 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
                 State::Budget => {}
                 State::Waits(wait) => {
                     if let Err(errno) = self.wait(wait) {
-                        self.ended = Some(Ended::Failed(Sysno::ppoll, errno));
+                        self.cut_off(Sysno::ppoll, errno);
                     }
                 }
             }
         }
+    }
+
+    /// It cannot be waited for.
+    pub(crate) fn cut_off(&mut self, call: Sysno, errno: Errno) {
+        self.ended = Some(Ended::Failed(call, errno));
     }
 
     /// The result, at any point of the transfer. Held bytes of a stream are dropped, and counted.

@@ -5,7 +5,7 @@ mod common;
 use common::{From, MESSAGE, To, file, memfd, pattern, set_nonblocking, sink, source, tcp};
 use nocopy_transfer::{
     Ended, Errno, Error, Outcome, Pool, Reason, Request, Route, Stability, State, Sysno, Transfer,
-    Wait, copy, copy_range, delivery,
+    WHOLE, Wait, copy, copy_range, delivery,
 };
 use rustix::fs::SealFlags;
 use std::fs::File;
@@ -639,6 +639,23 @@ fn a_wrong_hint_costs_a_call_and_nothing_else() {
     assert_eq!(routes(&outcome), ["splice"], "{outcome}");
     assert!((1..=2).contains(&outcome.refusals.len()), "{outcome}");
     assert!(far.received(out.into()) == Some(pattern(LENGTH)));
+}
+
+/// A size that nobody has memory for is an error, not a panic.
+#[test]
+fn a_buffer_of_any_size_can_be_asked_for() {
+    let (out, _far) = sink(To::Unix, 0);
+    let route = Route::ReadWrite { buffer: WHOLE };
+    let by = |length| {
+        Transfer::by(route, file(b"123"), 0, length, &out)
+            .expect("a file")
+            .run()
+    };
+    assert_eq!(
+        by(u64::MAX).ended,
+        Ended::Failed(Sysno::mmap, Errno::ENOMEM)
+    );
+    assert_eq!(by(3).bytes, 3);
 }
 
 #[test]

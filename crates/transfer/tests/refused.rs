@@ -15,7 +15,7 @@ use nocopy_transfer::{
 };
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
@@ -56,6 +56,10 @@ const OTHERS: [Errno; 9] = [
     Errno::EFAULT,
 ];
 
+fn number_of(fd: &OwnedFd) -> u32 {
+    u32::try_from(fd.as_raw_fd()).expect("an open descriptor")
+}
+
 /// One case, in a thread of its own: filters cannot be taken back.
 fn refused(from: From, to: To, call: Call, errno: Errno, moment: Moment) -> bool {
     thread::spawn(move || in_this_thread(from, to, call, errno, moment))
@@ -91,12 +95,12 @@ fn in_this_thread(from: From, to: To, call: Call, errno: Errno, moment: Moment) 
         Call::Sendfile => (Sysno::sendfile, None),
         Call::CopyFileRange => (Sysno::copy_file_range, None),
         Call::Splice => (Sysno::splice, None),
-        Call::SpliceOut => (Sysno::splice, Some((2, out.as_fd()))),
-        Call::Read => (Sysno::read, Some((0, near.as_fd()))),
+        Call::SpliceOut => (Sysno::splice, Some((2, number_of(&out)))),
+        Call::Read => (Sysno::read, Some((0, number_of(&near)))),
         Call::Write if matches!(to, To::Tcp | To::Unix | To::Datagrams) => {
-            (Sysno::sendto, Some((0, out.as_fd())))
+            (Sysno::sendto, Some((0, number_of(&out))))
         }
-        Call::Write => (Sysno::write, Some((0, out.as_fd()))),
+        Call::Write => (Sysno::write, Some((0, number_of(&out)))),
     };
     Filter {
         call: number,
@@ -257,6 +261,62 @@ fn a_missing_call_is_asked_for_once() {
     let [first, second] = reasons.join().expect("the case");
     assert_eq!(first, [Reason::Errno(Sysno::sendfile, Errno::ENOSYS)]);
     assert_eq!(second, [Reason::Remembered]);
+    forget_refusals();
+}
+
+/// A large file is cloned where the file system can. Each errno of the call: at the first byte, and after what others have copied.
+#[test]
+fn a_refused_clone_loses_nothing() {
+    const LARGE: usize = (17 << 20) + 4711;
+    const REQUEST: u32 = 0x4020_940D; // FICLONERANGE
+    static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| pattern(LARGE + 5000));
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let errnos = [of_the_table(), OTHERS.to_vec()].concat();
+    let cases = errnos
+        .iter()
+        .flat_map(|errno| [None, Some(0), Some(5000)].map(|range| (*errno, range)));
+    for (errno, range) in cases {
+        forget_refusals();
+        let case = thread::spawn(move || {
+            let near = source(From::File, &CONTENT);
+            let (out, far) = sink(To::File, LARGE);
+            Filter {
+                call: Sysno::ioctl,
+                errno: errno.into_raw(),
+                argument: Some((1, REQUEST)),
+            }
+            .install();
+            let request = Request::new(Stability::Snapshot);
+            // Without a length, the first 16 MiB are copied before the source is known to be large.
+            let (request, start, first) = match range {
+                Some(start) => (request.range(start, LARGE as u64), start, 0_u64),
+                None => (request, 0, 16 << 20),
+            };
+            let outcome = request.begin(&near, &out).expect("what it needs").run();
+            let what = format!("{errno}, {range:?}: {outcome}");
+            let is_met = outcome
+                .refusals
+                .iter()
+                .any(|it| it.reason == Reason::Errno(Sysno::ioctl, errno));
+            if fallback::is_refusal(Sysno::ioctl, errno) {
+                let length = range.map_or(CONTENT.len(), |_| LARGE);
+                assert_eq!(
+                    (outcome.bytes, outcome.held, is_met),
+                    (length as u64, 0, true),
+                    "{what}"
+                );
+                let from = usize::try_from(start).expect("small");
+                assert!(
+                    far.received(out).as_deref() == Some(&CONTENT[from..from + length]),
+                    "{what}"
+                );
+            } else {
+                assert_eq!(outcome.ended, Ended::Failed(Sysno::ioctl, errno), "{what}");
+                assert_eq!((outcome.bytes, outcome.held), (first, 0), "{what}");
+            }
+        });
+        case.join().expect("the case");
+    }
     forget_refusals();
 }
 

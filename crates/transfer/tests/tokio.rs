@@ -4,7 +4,7 @@ mod common;
 
 use common::pattern;
 use nocopy_transfer::tokio::{copy, copy_bidirectional, copy_range, drive};
-use nocopy_transfer::{Ended, Request, Stability, dropped_bytes};
+use nocopy_transfer::{Ended, Error, Request, Stability, dropped_bytes};
 use std::future::Future;
 use std::io::{Seek, SeekFrom};
 use std::time::Duration;
@@ -261,6 +261,35 @@ fn a_file_that_is_a_pipe_is_not_waited_for() {
         let driven = tokio::time::timeout(Duration::from_secs(5), drive(&mut transfer)).await;
         let error = driven.expect("it does not hang").expect_err("no events");
         assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+    });
+}
+
+/// What had left the source is given back also where the runtime cannot wait any more.
+#[test]
+fn a_runtime_that_has_ended_loses_nothing() {
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let ((mut near, mut far), (mut out, _reader)) = ended.block_on(async {
+        let (source, sink) = (tcp().await, tcp().await);
+        sink.0.writable().await.expect("room");
+        while sink.0.try_write(&[0; 4096]).is_ok() {}
+        (source, sink)
+    });
+    ended
+        .block_on(far.write_all(&pattern(10_000)))
+        .expect("room");
+    drop(ended);
+    block_on(async {
+        let copied =
+            tokio::time::timeout(Duration::from_secs(10), copy(&mut near, &mut out, SHARED));
+        let error = copied.await.expect("it does not hang").expect_err("ended");
+        let Error::Stopped(stopped) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(stopped.outcome.bytes, 0, "{stopped:?}");
+        assert!(stopped.held == pattern(10_000), "{}", stopped.outcome);
     });
 }
 

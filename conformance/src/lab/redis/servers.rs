@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::interpose::record::aside;
 use crate::lab::redis::resp;
 use crate::verdict::{Lack, Setup, Stop};
 use nocopy_host::{process, programs};
@@ -389,10 +390,23 @@ impl Drop for Running {
     }
 }
 
-/// A port on which nothing listens at the moment.
+/// A port on which nothing listens at the moment, and which the kernel gives to nobody who asks for any: until the server has it,
+/// a client that connects too early must not meet the listener of another experiment.
 pub fn free_port() -> Result<u16, Stop> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).setup("bind")?;
-    Ok(listener.local_addr().setup("getsockname")?.port())
+    const LOWEST: u16 = 10_000;
+    let range = aside(|| fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")).unwrap_or_default();
+    let first = range.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    let first = first.filter(|first| *first > 2 * LOWEST).unwrap_or(32_768);
+    // Experiments are forks of one process: its random numbers are the same in all of them.
+    let seed = u64::from(std::process::id()) ^ process::nanoseconds(libc::CLOCK_MONOTONIC);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    for _ in 0..100 {
+        let port = rng.u16(LOWEST..first);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Stop::broken(format!("no port from {LOWEST} to {first} is free")))
 }
 
 /// Syncs as a replica that stores the file would, and drops the bytes.

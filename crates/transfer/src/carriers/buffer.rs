@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::step::{Halt, Left, Side, asked};
-use crate::pool::{BUFFER, Pool};
+use crate::pool::{BUFFER, Pool, zeros};
 use crate::sys;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -42,7 +42,7 @@ impl Buffer {
             most: size.max(1),
             pool: None,
             how: Writing::Write,
-            bytes: vec![0; size.max(1)],
+            bytes: Vec::new(),
             filled: 0..0,
             is_part: false,
         }
@@ -89,10 +89,11 @@ impl Buffer {
         }
         if self.bytes.len() < wanted {
             // The first part of a message goes along.
-            let mut bytes = self
-                .pool
-                .as_ref()
-                .map_or_else(|| vec![0; wanted], |pool| pool.buffer(wanted));
+            let mut bytes = match &self.pool {
+                Some(pool) => pool.buffer(wanted),
+                None => zeros(wanted),
+            }
+            .map_err(|errno| Halt::Call(Sysno::mmap, errno, Side::Source))?;
             let read = self.filled.end;
             bytes[..read].copy_from_slice(&self.bytes[..read]);
             self.bytes = bytes;

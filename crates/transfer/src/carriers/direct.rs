@@ -1,9 +1,10 @@
-//! Routes of one call: `sendfile`, `copy_file_range`, and `splice` where an end is a pipe.
+//! Routes of one call: `sendfile`, `copy_file_range`, a clone, and `splice` where an end is a pipe.
 
 #![forbid(unsafe_code)]
 
 use super::step::{Halt, Left, Side, moved};
-use nocopy_copy_file_range::{CopyFileRangeFlags, copy_file_range};
+use crate::sys;
+use nocopy_copy_file_range::{CopyFileRangeFlags, copy_file_range, ficlonerange};
 use nocopy_sendfile::sendfile;
 use nocopy_splice::{SpliceFlags, splice};
 use std::os::fd::BorrowedFd;
@@ -35,6 +36,36 @@ pub(super) fn by_copy_file_range(
         left.offset,
         offset,
     )
+}
+
+/// To the sink's file position: the whole blocks of what is left, or all of it up to the end of the source. The call moves no
+/// position, so this does.
+pub(super) fn by_clone(
+    source: BorrowedFd<'_>,
+    sink: BorrowedFd<'_>,
+    left: Left,
+) -> Result<usize, Halt> {
+    let failed = |call| move |errno| Halt::Call(call, errno, Side::Sink);
+    let position = |fd| sys::position(fd).map_err(failed(Sysno::lseek));
+    let (from, to) = (
+        left.offset.map_or_else(|| position(source), Ok)?,
+        position(sink)?,
+    );
+    let status = sys::status(source).map_err(failed(Sysno::fstat))?;
+    let rest = status.size.saturating_sub(from);
+    let mut length = rest.min(left.length as u64);
+    if length < rest {
+        length -= length % status.block.max(1);
+    }
+    if length == 0 {
+        return Err(Halt::Nothing(Sysno::ioctl));
+    }
+    ficlonerange(sink, source, from, length, to).map_err(failed(Sysno::ioctl))?;
+    sys::set_position(sink, to + length).map_err(failed(Sysno::lseek))?;
+    if left.offset.is_none() {
+        sys::set_position(source, from + length).map_err(failed(Sysno::lseek))?;
+    }
+    Ok(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
 /// Into a pipe, or out of one.

@@ -33,6 +33,7 @@ pub(crate) enum Carrier {
     MmapWrite(MmapWrite),
     Sendfile,
     CopyFileRange,
+    Clone,
     /// One splice, because an end is a pipe.
     Splice(Side),
     Through(Through),
@@ -59,6 +60,7 @@ impl Carrier {
                 Self::MsgZerocopy(MsgZerocopy::new(sink, window, chunk, next_id)?)
             }
             Route::CopyFileRange => Self::CopyFileRange,
+            Route::Clone => Self::Clone,
         })
     }
 
@@ -98,6 +100,7 @@ impl Carrier {
             Self::MmapWrite(mapped) => mapped.step(source, sink, left),
             Self::Sendfile => direct::by_sendfile(source, sink, left),
             Self::CopyFileRange => direct::by_copy_file_range(source, sink, left),
+            Self::Clone => direct::by_clone(source, sink, left),
             Self::Splice(side) => direct::by_splice(source, sink, left, *side),
             Self::Through(through) => through.step(sink, left.length, |pipe, size| {
                 let left = Left {
@@ -130,6 +133,7 @@ impl Carrier {
             Self::Buffer(_)
             | Self::Sendfile
             | Self::CopyFileRange
+            | Self::Clone
             | Self::Splice(_)
             | Self::Through(_) => {}
         }

@@ -1,17 +1,15 @@
 //! A filter of system calls: from now on, this thread gets an errno from a call. It cannot be taken back.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
-
 /// Which calls are refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Filter<'fd> {
+pub struct Filter {
     pub call: syscalls::Sysno,
     pub errno: i32,
-    /// Only if this argument is this descriptor.
-    pub argument: Option<(u32, BorrowedFd<'fd>)>,
+    /// Only if this argument has this value, of which the lower 32 bits are compared: a descriptor, a request.
+    pub argument: Option<(u32, u32)>,
 }
 
-impl Filter<'_> {
+impl Filter {
     /// Refuses the call for the rest of the thread's life.
     #[expect(
         clippy::cast_possible_truncation,
@@ -34,9 +32,8 @@ impl Filter<'_> {
                 number,
             ),
         ];
-        if let Some((index, fd)) = self.argument {
-            let fd = u32::try_from(fd.as_raw_fd()).expect("an open descriptor");
-            program.extend([line(LOAD, 0, 0, 16 + 8 * index), line(EQUAL, 0, 1, fd)]);
+        if let Some((index, value)) = self.argument {
+            program.extend([line(LOAD, 0, 0, 16 + 8 * index), line(EQUAL, 0, 1, value)]);
         }
         program.extend([
             line(RETURN, 0, 0, errno),
