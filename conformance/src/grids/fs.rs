@@ -304,8 +304,11 @@ impl Files<'_> {
         let clone =
             |source, target, length| Transfer::by(Route::Clone, source, 0, length, target).setup("begin a clone");
         let (source, target) = (self.content(0)?, self.target(0)?);
-        match clone(&source, &target, u64::MAX)?.run().ended {
-            Ended::SourceEnded => {}
+        let outcome = clone(&source, &target, u64::MAX)?.run();
+        match outcome.ended {
+            Ended::SourceEnded if outcome.bytes > 0 => {}
+            // By its size, there is nothing in it.
+            Ended::SourceEnded => return Ok(Value::Returned(0)),
             Ended::Failed(Sysno::ioctl, errno) => return Ok(Value::Errno(errno.into_raw())),
             ended => return Err(Stop::broken(format!("a clone ended so: {ended:?}"))),
         }

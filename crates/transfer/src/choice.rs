@@ -120,7 +120,7 @@ pub const TABLE: &[Row] = &[
         sinks: &[To::File],
         shared: &[CLONE, COPY_RANGE, SENDFILE, COPY],
         snapshot: &[CLONE, COPY_RANGE, SENDFILE, COPY],
-        evidence: "grids `pairs` and `fs` (large copy); bench: file",
+        evidence: "grids `pairs` and `fs`; bench: file",
     },
     Row {
         sources: &[From::BlockDevice],

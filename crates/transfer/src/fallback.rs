@@ -44,7 +44,7 @@ pub const TABLE: &[Line] = lines! {
     splice EPERM "a filter of system calls, or a sealed sink: write decides" "`splice.errors.sealed`";
     splice EACCES "a security module: read and write decide" "not in the manual";
     splice ENOSYS "a filter of system calls" "the manual, VERSIONS";
-    ioctl EOPNOTSUPP "a file system without shared blocks" "`FICLONE(2const)`";
+    ioctl EOPNOTSUPP "a file system without shared blocks" "grid `fs`";
     ioctl EXDEV "two file systems" "`FICLONE(2const)`";
     ioctl EINVAL "ranges that are no whole blocks, or files whose blocks cannot be shared" "`FICLONE(2const)`";
     ioctl EBADF "a file system without shared blocks: write decides" "`FICLONE(2const)`";
