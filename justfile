@@ -73,7 +73,7 @@ lint:
     cargo clippy --workspace --all-targets -- --deny warnings
     cargo clippy --quiet --package conformance --no-default-features -- --deny warnings
     cargo clippy --quiet --package nocopy-transfer --all-features --all-targets -- --deny warnings
-    for package in codegen freestanding; do \
+    for package in codegen freestanding ktls; do \
         (cd conformance/tests/$package && cargo fmt --check) || exit 1; \
     done
     cd conformance/fuzz && cargo fmt --check
@@ -119,6 +119,16 @@ test-old:
 [group('check')]
 vendored-example:
     bash conformance/scripts/vendored-example.sh
+
+# nocopy-transfer in a scratch project, from the files that `cargo package` makes
+[group('check')]
+packaged-example:
+    bash conformance/scripts/packaged-example.sh
+
+# nocopy-transfer over TLS whose records the kernel makes (rustls and the crate ktls), in a guest with this kernel
+[group('check')]
+ktls kernel="7.3":
+    bash conformance/scripts/ktls.sh {{ kernel }}
 
 # The guide as a book: target/book (needs `cargo install --locked mdbook`)
 [group('check')]
@@ -278,4 +288,4 @@ setup-redis:
 # Servers that the benchmark compares, where they are wanted (Debian; asks for root where it is not)
 [group('setup')]
 setup-peers:
-    bash conformance/scripts/install.sh nginx-light
+    bash conformance/scripts/install.sh nginx-light haproxy

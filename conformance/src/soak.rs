@@ -10,11 +10,14 @@ use crate::lab::{Lab, io, pattern};
 use crate::verdict::{Setup, Stop};
 use fastrand::Rng;
 use nocopy_transfer::delivery::{self, Delivery};
-use nocopy_transfer::{Ended, Outcome, Request, Route, Stability, State, Transfer, WHOLE, fallback, forget_refusals};
+use nocopy_transfer::{
+    Ended, Error, Outcome, Parts, Request, Route, Stability, State, Transfer, WHOLE, fallback, forget_refusals,
+};
+use rustix::fs::OFlags;
 use std::fmt;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::fd::OwnedFd;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -80,6 +83,8 @@ pub struct Case {
     pub seed: u64,
     /// The way.
     pub way: Way,
+    /// The source, if it is a stream: it has the bytes of the range, and nobody else has them.
+    pub from: Option<Kind>,
     /// The sink.
     pub sink: Kind,
     /// The start of the range.
@@ -143,9 +148,10 @@ impl Case {
                 at: if rng.bool() { 0 } else { rng.u64(0..length) },
             }),
         };
-        Self {
+        let mut case = Self {
             seed,
             way: if is_chosen { chosen(rng) } else { Way::By(route) },
+            from: None,
             sink,
             start: rng.u64(0..200_000),
             length,
@@ -158,7 +164,12 @@ impl Case {
             },
             change: (rng.u8(0..5) == 0).then(|| (rng.u64(0..length), change(rng))),
             has_signals: rng.u8(0..3) == 0,
+        };
+        if is_chosen && rng.bool() {
+            case.from = Some([Kind::Tcp, Kind::Unix, Kind::Pipe][rng.usize(0..3)]);
+            case.change = None;
         }
+        case
     }
 }
 
@@ -222,19 +233,33 @@ impl Soak {
     /// Runs a case. `spoil` may change the report or the received bytes before the case is judged.
     pub fn run_spoilt(&self, case: &Case, spoil: Spoil) -> Result<Passed, Failed> {
         let end = usize::try_from(case.start + case.available).expect("within the content");
-        let source = self.lab.file(&self.content[..end])?;
         let (near, far) = Sink::open(&self.lab, case.sink)?.into_ends();
         if case.budget.is_some() && case.sink != Kind::File {
             io::set_nonblocking(&near).setup("O_NONBLOCK")?;
         }
-        let transfer = match case.way {
-            Way::By(route) => Transfer::by(route, source, case.start, case.length, near).setup(route.name())?,
-            Way::Chosen { stability, .. } => Request::new(stability)
-                .range(case.start, case.length)
-                .look_back()
-                .begin(source, near)
-                .map_err(|error| Stop::broken(error.to_string()))?,
+        let broken = |error: Error| Stop::broken(error.to_string());
+        let (begun, feed) = match (case.way, case.from) {
+            (Way::Chosen { stability, .. }, Some(kind)) => {
+                let (feed, source) = Sink::open(&self.lab, kind)?.into_ends();
+                let source = source.ok_or_else(|| Stop::broken("a stream has two ends"))?;
+                if case.budget.is_some() {
+                    io::set_nonblocking(&source).setup("O_NONBLOCK")?;
+                }
+                let begun = Request::new(stability).at_most(case.length).begin(source, near).map_err(broken)?;
+                (Begun::OfStream(begun), Some(File::from(feed)))
+            }
+            (Way::Chosen { stability, .. }, None) => {
+                let source = self.lab.file(&self.content[..end])?;
+                let request = Request::new(stability).range(case.start, case.length).look_back();
+                (Begun::OfFile(request.begin(source, near).map_err(broken)?), None)
+            }
+            (Way::By(route), _) => {
+                let source = self.lab.file(&self.content[..end])?;
+                let begun = Transfer::by(route, source, case.start, case.length, near).setup(route.name())?;
+                (Begun::OfFile(begun), None)
+            }
         };
+        let fed = &self.content[usize::try_from(case.start).expect("within the content")..end];
         let refused = match case.way {
             Way::Chosen { refused, .. } => refused,
             Way::By(_) => None,
@@ -244,6 +269,8 @@ impl Soak {
         let sender = unsafe { libc::pthread_self() };
         let (sent, received) = thread::scope(|scope| {
             let reader = far.map(|far| scope.spawn(move || receive(File::from(far), case.receiver)));
+            // All of it is written: what the transfer leaves in the source is read at the end.
+            let feeder = feed.map(|mut feed| scope.spawn(move || feed.write_all(fed)));
             let over = Over(&over);
             // Signals are sent to this thread, and a refusal lasts for the life of one.
             if case.has_signals && refused.is_none() {
@@ -257,22 +284,35 @@ impl Soak {
                 });
             }
             let sent = if refused.is_some() {
-                let sender = scope.spawn(|| send(case, transfer)).join();
+                let sender = scope.spawn(|| begun.send(case)).join();
                 forget_refusals();
                 sender.unwrap_or_else(|_| Err(Stop::broken("the sender panicked")))
             } else {
-                send(case, transfer)
+                begun.send(case)
             };
             drop(over);
+            let feeder = feeder.map_or(Ok(Ok(())), thread::ScopedJoinHandle::join);
+            let sent = match feeder {
+                Ok(Ok(())) => sent,
+                Ok(Err(error)) => Err(Stop::broken(format!("the source takes no more: {error}"))),
+                Err(_) => Err(Stop::broken("the feeder panicked")),
+            };
             (sent, reader.map(thread::ScopedJoinHandle::join))
         });
-        let Sent { mut outcome, delivery, file } = sent?;
+        let Sent { mut outcome, delivery, file, rest } = sent?;
         let mut bytes = match (received, &file) {
             (Some(received), _) => received.map_err(|_| Stop::broken("the receiver panicked"))?,
             (None, Some(file)) => all_of(file)?,
             (None, None) => Vec::new(),
         };
         spoil(&mut outcome, &mut bytes);
+        let taken = usize::try_from(outcome.bytes).unwrap_or(usize::MAX);
+        if let Some(rest) = rest
+            && fed.get(taken..) != Some(&rest[..])
+        {
+            let what = format!("{} bytes are left, or others: {outcome:?}", rest.len());
+            return Err(Failed::Silent(what));
+        }
         self.judge(case, &outcome, delivery, &bytes)
     }
 
@@ -344,10 +384,27 @@ struct Sent {
     delivery: Delivery,
     /// The sink, if it is a file. Any other sink is closed, so that its reader sees the end.
     file: Option<OwnedFd>,
+    /// Of a stream: what the sink has not taken, first what had left the source, then what was still in it.
+    rest: Option<Vec<u8>>,
 }
 
-fn send(case: &Case, mut transfer: Transfer<File, OwnedFd>) -> Result<Sent, Stop> {
-    let source = transfer.source().try_clone().setup("dup")?;
+/// A transfer whose source says by its type that it is a file, and one whose source is asked for.
+enum Begun {
+    OfFile(Transfer<File, OwnedFd>),
+    OfStream(Transfer<OwnedFd, OwnedFd>),
+}
+
+impl Begun {
+    fn send(self, case: &Case) -> Result<Sent, Stop> {
+        match self {
+            Self::OfFile(transfer) => send(case, transfer),
+            Self::OfStream(transfer) => send(case, transfer),
+        }
+    }
+}
+
+fn send<Source: AsFd>(case: &Case, mut transfer: Transfer<Source, OwnedFd>) -> Result<Sent, Stop> {
+    let source = File::from(transfer.source().as_fd().try_clone_to_owned().setup("dup")?);
     let sink = transfer.sink().try_clone().setup("dup")?;
     let mut change = case.change;
     let mut refused = match case.way {
@@ -379,9 +436,25 @@ fn send(case: &Case, mut transfer: Transfer<File, OwnedFd>) -> Result<Sent, Stop
             State::Waits(wait) => transfer.wait(wait).setup("poll")?,
         }
     }
-    let outcome = transfer.outcome();
+    let Parts { outcome, held, sink: own, .. } = transfer.into_parts();
+    drop(own);
     let delivery = delivery::confirm(&sink).setup("wait for the receiver")?;
-    Ok(Sent { outcome, delivery, file: (case.sink == Kind::File).then_some(sink) })
+    let rest = case.from.map(|_| all_that_is_left(held, source)).transpose()?;
+    Ok(Sent { outcome, delivery, file: (case.sink == Kind::File).then_some(sink), rest })
+}
+
+/// These bytes, and those that are still in a stream.
+fn all_that_is_left(mut bytes: Vec<u8>, mut source: File) -> Result<Vec<u8>, Stop> {
+    let flags = rustix::fs::fcntl_getfl(&source);
+    let blocks = flags.and_then(|flags| rustix::fs::fcntl_setfl(&source, flags - OFlags::NONBLOCK));
+    blocks.map_err(|error| Stop::broken(format!("O_NONBLOCK: {error}")))?;
+    loop {
+        match source.read_to_end(&mut bytes) {
+            Ok(_) => return Ok(bytes),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Stop::broken(format!("the rest of the source: {error}"))),
+        }
+    }
 }
 
 fn make(change: Change, case: &Case, source: &File) -> Result<(), Stop> {

@@ -17,6 +17,7 @@ fn quiet(route: Route, sink: Kind) -> Case {
     Case {
         seed: 0,
         way: Way::By(route),
+        from: None,
         sink,
         start: 5000,
         length: 300_000,
@@ -53,6 +54,7 @@ fn a_seed_is_its_case() {
             }
         )) > 200
     );
+    assert!(met(|case| case.from.is_some()) > 200);
     assert!(met(|case| case.change.is_some()) > 200);
     assert!(met(|case| case.receiver.dies_after.is_some()) > 200);
     assert!(met(|case| case.has_signals) > 200);

@@ -40,7 +40,7 @@
 //!
 //! # Forks
 //!
-//! Transfers lend pipes from a [`Pool`]. A child of a fork lends none of its parent's.
+//! Transfers lend pipes from a [`Pool`]. A child of a fork lends none of its parent's, and takes none back that were lent before.
 //!
 //! 64-bit Linux only. What has been run is x86-64.
 
