@@ -4,4 +4,13 @@ set -euo pipefail
 target=$PWD/target/ktls
 (cd conformance/tests/ktls && cargo build --quiet --locked --target-dir "$target")
 program=$(find "$target" -path '*/debug/ktls-server' -type f | head -1)
-cargo run --quiet --package on-kernel -- "$1" --load tls --timeout 120 -- "$program"
+on_kernel() { cargo run --quiet --package on-kernel -- "$1" "${@:2}"; }
+on_kernel "$1" --fetch >/dev/null
+# What encrypts is a module of its own on some kernels.
+load=(--load tls)
+for module in gcm ctr ghash-generic ghash_generic aes_generic; do
+    if [ -n "$(find -L "${NOCOPY_KERNELS:-target/kernels}/$1" -name "$module.ko*" -print -quit)" ]; then
+        load+=(--load "$module")
+    fi
+done
+on_kernel "$1" "${load[@]}" --timeout 120 -- "$program"

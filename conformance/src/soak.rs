@@ -104,7 +104,7 @@ pub struct Case {
 }
 
 /// The lines of the fall-back table whose calls are made here: a file is cloned only if it is larger than [`LONGEST`].
-fn of_these_sizes() -> Vec<usize> {
+pub fn lines_of_these_sizes() -> Vec<usize> {
     (0..fallback::TABLE.len()).filter(|line| fallback::TABLE[*line].call != Sysno::ioctl).collect()
 }
 
@@ -144,7 +144,7 @@ impl Case {
         let chosen = |rng: &mut Rng| Way::Chosen {
             stability: if rng.bool() { Stability::Shared } else { Stability::Snapshot },
             refused: rng.bool().then(|| Refused {
-                line: rng.choice(of_these_sizes()).expect("there are lines"),
+                line: rng.choice(lines_of_these_sizes()).expect("there are lines"),
                 at: if rng.bool() { 0 } else { rng.u64(0..length) },
             }),
         };

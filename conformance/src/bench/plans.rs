@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::peers::Peer;
-use super::relays::{self, Relay};
+use super::relays::Relay;
 use crate::bench::plan::{AGAIN, Contender, How, Kind, Placement, Plan};
 use crate::ways::methods;
 use crate::ways::methods::{Method, Pages};
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     fn wanted(full: bool) -> Wanted {
-        let relays = relays::OF_RUST.iter().copied().map(Relay::Program).collect();
+        let relays = crate::bench::relays::OF_RUST.iter().copied().map(Relay::Program).collect();
         let peers = vec![Peer::Program("libc")];
         Wanted { rounds: 21, length: 64 * MIB, full, peers, relays }
     }

@@ -2,7 +2,9 @@
 
 use crate::common;
 use conformance::lab::sinks::Kind;
-use conformance::soak::{Case, Change, Failed, Receiver, Refused, Soak, Spoil, Way};
+use conformance::soak::{
+    Case, Change, Failed, Receiver, Refused, Soak, Spoil, Way, lines_of_these_sizes,
+};
 use nocopy_transfer::{Ended, Route};
 use rstest::rstest;
 use serial_test::serial;
@@ -106,6 +108,43 @@ fn a_loss_is_noticed(#[values(Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File)] si
     }
 }
 
+/// Of a stream, also what is left is looked at.
+#[rstest]
+#[serial]
+fn a_loss_of_a_stream_is_noticed(#[values(Kind::Tcp, Kind::Unix, Kind::Pipe)] from: Kind) {
+    let soak = soak();
+    let stability = nocopy_transfer::Stability::Shared;
+    let case = Case {
+        way: Way::Chosen {
+            stability,
+            refused: None,
+        },
+        from: Some(from),
+        ..quiet(Route::Sendfile, Kind::Unix)
+    };
+    assert!(soak.run(&case).is_ok());
+    for (what, spoil) in SPOILS {
+        let spoilt = soak.run_spoilt(&case, spoil);
+        assert!(
+            matches!(spoilt, Err(Failed::Silent(_))),
+            "{what}: {spoilt:?}"
+        );
+    }
+    // The reader dies, and what the sink did not take is told of: one byte more is too many.
+    let dying = Case {
+        receiver: Receiver {
+            dies_after: Some(10_000),
+            ..case.receiver
+        },
+        ..case
+    };
+    let passed = soak.run(&dying).expect("nothing is lost");
+    assert!(passed.told && passed.bytes < dying.length, "{passed:?}");
+    let more: Spoil = |outcome, _| outcome.bytes += 1;
+    let spoilt = soak.run_spoilt(&dying, more);
+    assert!(matches!(spoilt, Err(Failed::Silent(_))), "{spoilt:?}");
+}
+
 #[test]
 #[serial]
 fn the_command_says_what_it_did_and_how_to_repeat_it() {
@@ -147,7 +186,7 @@ fn the_command_says_what_it_did_and_how_to_repeat_it() {
 #[serial]
 fn copy_file_range_and_other_calls_are_refused_and_nothing_is_lost() {
     let soak = soak();
-    for line in 0..nocopy_transfer::fallback::TABLE.len() {
+    for line in lines_of_these_sizes() {
         for (sink, at) in [
             (Kind::File, 0),
             (Kind::Tcp, 0),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use tokio::fs::File;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -93,7 +94,8 @@ async fn serve(
     told: Sender<usize>,
 ) -> Result<(), Failed> {
     use std::os::unix::fs::FileExt;
-    let stream = accept(listener, acceptor).await?;
+    let mut stream = accept(listener, acceptor).await?;
+    stream.read_exact(&mut [0]).await?;
     for stability in [Stability::Shared, Stability::Snapshot] {
         let (_, file) = file(content)?;
         let length = content.len() as u64;
@@ -131,7 +133,8 @@ async fn serve(
     told.send(LITTLE)?;
     // Not before the client has read: closing with bytes to come would be a reset.
     drop(told);
-    socket.readable().await?;
+    let end = socket.read(&mut [0]).await?;
+    assert_eq!(end, 0, "the client has nothing to say");
     Ok(())
 }
 
