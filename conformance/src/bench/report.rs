@@ -58,6 +58,15 @@ const BARS: &[Bar] = &[
     as_fast("libc"),
     as_fast("rustix"),
     as_fast("nix"),
+    // Against a loop by hand, in the same run.
+    Bar {
+        kind: Kind::Peers,
+        sink: Sink::Tcp,
+        name: "nocopy-transfer, shared",
+        what: FASTER.0,
+        ratio: FASTER.1,
+        expected: Expected::AtLeast(0.95),
+    },
 ];
 
 /// The article's table of one gigabyte (3.5). The number is both the milliseconds and the percentage of CPU.
@@ -74,6 +83,7 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
         plan(output, outcome, markdown)?;
         writeln!(output)?;
     }
+    choices(output, &run.outcomes, markdown)?;
     title(output, ARTICLE, markdown)?;
     article(output, run, markdown)?;
     writeln!(output)?;
@@ -163,7 +173,8 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
             format!("{:.0}", line.receiver),
         ]);
     }
-    draw(output, &lines, markdown)
+    draw(output, &lines, markdown)?;
+    if outcome.kind == Kind::Relays { relays(output, outcome) } else { Ok(()) }
 }
 
 /// The results for TCP with the largest file, one for each condition.
@@ -243,6 +254,57 @@ fn sentence(name: &str, ratio: f64, reached: &[String], missed: &[String], noisy
     }
 }
 
+/// How much slower than the best route a choice may be.
+const CHOSEN: f64 = 0.95;
+
+fn choices(output: &mut dyn Write, outcomes: &[Outcome], markdown: bool) -> io::Result<()> {
+    let head = ["", "", "", "", "best route", "times as fast as that", "upper end at least 0.95"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    for outcome in outcomes {
+        for choice in &outcome.choices {
+            let word = match choice.ratio.high >= CHOSEN {
+                _ if !outcome.is_quiet() => "too noisy to say",
+                true => "met",
+                false => "MISSED",
+            };
+            lines.push(vec![
+                outcome.sink.clone(),
+                size(outcome.length),
+                circumstances(outcome, ""),
+                choice.name.clone(),
+                choice.best.clone(),
+                choice.ratio.to_string(),
+                word.to_owned(),
+            ]);
+        }
+    }
+    if lines.len() == 1 {
+        return Ok(());
+    }
+    let text = "what nocopy-transfer chooses, against the route that was best on the odd rounds, on the even ones";
+    title(output, text, markdown)?;
+    draw(output, &lines, markdown)?;
+    writeln!(output)
+}
+
+/// What splice gains in a proxy: by `HAProxy`, by the choice against its own copy, and against what a runtime does.
+fn relays(output: &mut dyn Write, outcome: &Outcome) -> io::Result<()> {
+    let wall = |name: &str| outcome.find(name).map(|line| line.wall);
+    let gain = |slow: &str, fast: &str| Some(wall(slow)? / wall(fast)?);
+    let shared = "nocopy-transfer, shared";
+    for (what, slow, fast) in [
+        ("HAProxy gains by splice", "HAProxy, splice off", "HAProxy, splice on"),
+        ("nocopy-transfer gains by splice, against its own copy", "nocopy-transfer, snapshot", shared),
+        ("nocopy-transfer against tokio::io::copy_bidirectional", "tokio::io::copy_bidirectional", shared),
+        ("nocopy-transfer against HAProxy with splice", "HAProxy, splice on", shared),
+    ] {
+        if let Some(gain) = gain(slow, fast) {
+            writeln!(output, "{what}: {gain:.2} times (medians)")?;
+        }
+    }
+    Ok(())
+}
+
 fn bars(output: &mut dyn Write, outcomes: &[Outcome], markdown: bool) -> io::Result<()> {
     title(output, "what is expected, on one CPU with reno: of the lower end, or of the median", markdown)?;
     let head = ["", "", "", "expected", "measured", ""];
@@ -263,7 +325,7 @@ fn bars(output: &mut dyn Write, outcomes: &[Outcome], markdown: bool) -> io::Res
         };
         let ratio = (bar.ratio)(line);
         let (is_met, expected) = match bar.expected {
-            Expected::AtLeast(bar) => (ratio.low >= bar, format!("at least {bar:.1}")),
+            Expected::AtLeast(bar) => (ratio.low >= bar, format!("at least {bar}")),
             Expected::Between(low, high) => ((low..=high).contains(&ratio.median), format!("{low:.2} to {high:.2}")),
         };
         let word = match is_met {
@@ -317,6 +379,7 @@ mod tests {
             twice: "sendfile".to_owned(),
             noise,
             lines: vec![line(BASE, interval(1.0, 1.0)), line("sendfile", fast)],
+            choices: vec![],
         }
     }
 

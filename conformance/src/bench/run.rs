@@ -2,9 +2,11 @@
 
 use super::stats::{Interval, median, ratio};
 use super::trial::{Figures, Trial};
-use crate::bench::plan::{Contender, Kind, Placement, Plan};
+use crate::bench::plan::{Contender, How, Kind, Placement, Plan};
 use crate::lab::{Lab, io, open, pattern};
 use crate::verdict::{Setup, Stop};
+use crate::ways::methods::Method;
+use nocopy_transfer::{Route, Stability};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, File};
@@ -69,6 +71,18 @@ pub struct Line {
     pub both_save: Interval,
 }
 
+/// What `nocopy-transfer` has chosen, against the fastest single route of the odd rounds: compared on the even rounds, so that no
+/// route is best by luck.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Choice {
+    /// The contender with a choice.
+    pub name: String,
+    /// The fastest single route.
+    pub best: String,
+    /// How many times as fast as that route it is.
+    pub ratio: Interval,
+}
+
 /// The results of a plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
@@ -92,6 +106,9 @@ pub struct Outcome {
     pub noise: Interval,
     /// The contenders, the base first.
     pub lines: Vec<Line>,
+    /// The contenders that choose a route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
 }
 
 impl Outcome {
@@ -258,5 +275,62 @@ fn outcome(plan: &Plan, figures: &[Vec<Figures>]) -> Outcome {
         twice: plan.contenders[plan.twice].name.clone(),
         noise: compared(plan.twice, plan.contenders.len() - 1, wall),
         lines: lines.collect(),
+        choices: choices(plan, figures),
+    }
+}
+
+fn choices(plan: &Plan, figures: &[Vec<Figures>]) -> Vec<Choice> {
+    let walls = |at: usize, odd: usize| -> Vec<f64> {
+        figures[at].iter().skip(odd).step_by(2).map(|figures| figures.wall.as_secs_f64()).collect()
+    };
+    let mut choices = Vec::new();
+    for (at, contender) in plan.contenders.iter().enumerate() {
+        let How::Method(Method::Chosen(stability)) = contender.how else { continue };
+        // The second series of a contender is no rival.
+        let rivals = plan.contenders.iter().enumerate().take(plan.contenders.len() - 1);
+        let rivals = rivals.filter(|(_, rival)| match rival.how {
+            How::Method(Method::Route(Route::ReadWrite { .. } | Route::MmapWrite { .. } | Route::CopyFileRange)) => {
+                true
+            }
+            How::Method(Method::Route(_)) => stability == Stability::Shared,
+            _ => false,
+        });
+        let best = rivals.min_by(|(one, _), (other, _)| median(&walls(*one, 1)).total_cmp(&median(&walls(*other, 1))));
+        if let Some((best, rival)) = best {
+            let pairs: Vec<(f64, f64)> = walls(best, 0).into_iter().zip(walls(at, 0)).collect();
+            choices.push(Choice { name: contender.name.clone(), best: rival.name.clone(), ratio: ratio(&pairs) });
+        }
+    }
+    choices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::plans::Wanted;
+    use std::time::Duration;
+
+    /// The best route is that of the odd rounds, and a copy is compared with copies.
+    #[test]
+    fn a_choice_is_compared_on_other_rounds_than_its_rival_is_found_on() {
+        let wanted = Wanted { rounds: 4, length: 1 << 20, full: false, peers: vec![], relays: vec![] };
+        let plans = wanted.plans();
+        let plan = &plans[0];
+        let at = |name: &str| plan.contenders.iter().position(|one| one.name == name).expect("a contender");
+        let of = |wall| Figures {
+            wall: Duration::from_millis(wall),
+            sender: Duration::from_millis(1),
+            receiver: Duration::ZERO,
+        };
+        let mut figures = vec![vec![of(100); 4]; plan.contenders.len()];
+        figures[at("sendfile")] = vec![of(80), of(20), of(80), of(20)];
+        figures[at("mmap+write")] = vec![of(90), of(50), of(90), of(50)];
+        figures[at("chosen, shared")] = vec![of(40); 4];
+        figures[at("chosen, snapshot")] = vec![of(45); 4];
+        let [shared, snapshot] = &choices(plan, &figures)[..] else { panic!("two choices") };
+        assert_eq!((&*shared.name, &*shared.best), ("chosen, shared", "sendfile"));
+        assert_eq!((&*snapshot.name, &*snapshot.best), ("chosen, snapshot", "mmap+write"));
+        let is = |ratio: Interval, expected: f64| (ratio.median - expected).abs() < 1e-9;
+        assert!(is(shared.ratio, 2.0) && is(snapshot.ratio, 2.0), "{shared:?} {snapshot:?}");
     }
 }

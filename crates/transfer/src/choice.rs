@@ -24,6 +24,7 @@ pub enum Stability {
 
 /// A way of [`Row`]: a route without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Way {
     /// `FICLONERANGE`: the file system shares the blocks until one of the files is written (a reflink). One call for any size.
     Clone,

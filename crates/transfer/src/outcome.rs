@@ -10,6 +10,7 @@ use syscalls::{Errno, Sysno};
 
 /// How a transfer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// The sink has taken the whole range; or all up to the end of the source, if no length was asked for.
     Complete,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 /// A way to send a source's bytes to a sink. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Route {
     /// `read` or `pread` into a buffer, `write` from it (`send`, if the sink is a socket).
     ReadWrite {
