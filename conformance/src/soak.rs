@@ -123,7 +123,7 @@ impl Case {
             Route::Splice { .. } => Route::Splice { pipe: pipe(rng) },
             Route::Vmsplice { .. } => Route::Vmsplice { window: window(rng), pipe: pipe(rng) },
             Route::MsgZerocopy { .. } => Route::MsgZerocopy { window: window(rng), chunk: rng.usize(1000..200_000) },
-            route @ (Route::Sendfile | Route::CopyFileRange | Route::Clone) => *route,
+            route => *route,
         };
         let is_chosen = rng.u8(0..3) == 0;
         let anywhere = [Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File][rng.usize(0..4)];

@@ -13,5 +13,6 @@ pub mod plots;
 pub mod relays;
 pub mod report;
 pub mod run;
+mod servers;
 pub mod stats;
 pub mod trial;

@@ -1,6 +1,6 @@
 //! Relays: programs that copy from one TCP connection to another, as a proxy does.
 
-use super::peers::{Entry, Server, cpu_of, directory_of, found};
+use super::servers::{Entry, Server, cpu_of, directory_of, found};
 use crate::verdict::{Setup, Stop};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs;

@@ -220,7 +220,8 @@ const fn last_call(by: By) -> Sysno {
         Route::Splice { .. } | Route::Vmsplice { .. } => Sysno::splice,
         Route::MsgZerocopy { .. } => Sysno::sendto,
         Route::CopyFileRange => Sysno::copy_file_range,
-        Route::Clone => Sysno::ioctl,
+        // A clone.
+        _ => Sysno::ioctl,
     }
 }
 
@@ -457,7 +458,7 @@ impl Work {
                 })
             }
             // A clone takes no single page, and is no column of this grid.
-            (_, Bytes::Memory(_)) | (Route::Clone, _) => Err(Errno::EINVAL),
+            _ => Err(Errno::EINVAL),
         }
     }
 

@@ -131,15 +131,8 @@ mod host_only {
             } else {
                 cell.row.shared
             };
-            let name = |way| match way {
-                Way::Clone => "clone",
-                Way::CopyFileRange => "copy-file-range",
-                Way::Sendfile => "sendfile",
-                Way::Splice => "splice",
-                Way::ReadWrite => "read-write",
-            };
             assert!(
-                ways.iter().any(|step| name(step.way) == routes),
+                ways.iter().any(|step| step.way.name() == routes),
                 "{}",
                 cell.place
             );
@@ -234,7 +227,7 @@ mod host_only {
                 Way::Sendfile => Sysno::sendfile,
                 Way::Splice => Sysno::splice,
                 Way::CopyFileRange => Sysno::copy_file_range,
-                Way::Clone | Way::ReadWrite => panic!("{}", cell.place),
+                _ => panic!("{}", cell.place),
             };
             let (_, name) = cell.word.rsplit_once(": ").expect("an errno");
             met += 1;
@@ -251,14 +244,11 @@ mod host_only {
 
     fn way(step: &choice::Step) -> String {
         let name = match step.way {
-            Way::Clone => "clone",
-            Way::CopyFileRange => "copy_file_range",
-            Way::Sendfile => "sendfile",
-            Way::Splice => "splice",
-            Way::ReadWrite => "read and write",
+            Way::ReadWrite => "read and write".to_owned(),
+            way => way.name().replace('-', "_"),
         };
         match step.least {
-            0 => name.to_owned(),
+            0 => name,
             least => format!("{name} from {} MiB", least >> 20),
         }
     }

@@ -38,6 +38,20 @@ pub enum Way {
     ReadWrite,
 }
 
+impl Way {
+    /// The name of its [`Route`](crate::Route).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clone => "clone",
+            Self::CopyFileRange => "copy-file-range",
+            Self::Sendfile => "sendfile",
+            Self::Splice => "splice",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
+
 /// A way, and the number of bytes from which on it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
