@@ -34,6 +34,14 @@ fn main() {
             "host_only::unshare-refused.only-namespaces-are-lost",
             unshare_refused,
         ),
+        trial(
+            "host_only::io_uring-refused.the-benchmark-goes-on",
+            uring_refused,
+        ),
+        trial(
+            "host_only::vmsplice-refused.the-benchmark-ends",
+            vmsplice_refused,
+        ),
         trial("sixteen-descriptors.no-panic-no-hang", sixteen_descriptors),
         trial(
             "thirty-two-descriptors.real-servers-are-untestable",
@@ -333,6 +341,31 @@ fn unshare_refused() -> Test {
             .iter()
             .any(|module| ["dummy", "veth"].contains(module))
     })
+}
+
+fn bench(sink: &str, refused: &'static [libc::c_long]) -> Result<Output, Failed> {
+    let arguments = ["bench", "--rounds", "3", "--mib", "1", "--sink", sink];
+    Marked::new(&arguments)
+        .prepared(move || refuse(refused))
+        .output()
+}
+
+/// What a sandbox has not is left out, and named.
+fn uring_refused() -> Test {
+    let output = bench("TCP", &[libc::SYS_io_uring_setup])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(output.status.success(), || format!("{output:?}"))?;
+    check(text.contains("not measured: io_uring: EPERM"), || text)?;
+    Ok(Completion::Completed)
+}
+
+/// A sender that fails does not keep the benchmark waiting for its report.
+fn vmsplice_refused() -> Test {
+    let output = bench("AF_UNIX", &[libc::SYS_vmsplice])?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    check(output.status.code() == Some(2), || format!("{output:?}"))?;
+    check(text.contains("vmsplice, pipe 1 MiB: "), || text)?;
+    Ok(Completion::Completed)
 }
 
 /// A seccomp filter that answers `EPERM` to these calls (x86-64 numbers; clone3 falls back to clone in every libc).

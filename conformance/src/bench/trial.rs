@@ -119,7 +119,8 @@ impl<'run> Trial<'run> {
                     drop(near);
                     match all {
                         Ok(stamp) => stamp.report(&send, self.content.len() * repeat),
-                        Err(stop) => eprintln!("the sender: {stop:?}"),
+                        // Whoever waits for its report gets to know it by its end.
+                        Err(stop) => return eprintln!("the sender: {stop:?}"),
                     }
                     // The process ends only after everything has been received, so that the cost of its end does not count in the
                     // receiver's time.
@@ -216,10 +217,11 @@ impl<'run> Trial<'run> {
             sending.end()?;
             return Ok(stamp);
         }
+        let mut earlier = None;
         for _ in 0..repeat {
-            let mut sending = begin()?;
+            let mut sending = method.begin_after(earlier.as_ref(), self.source, near, self.content)?;
             sending.drive().setup("send")?;
-            sending.end()?;
+            earlier = sending.outcome()?;
         }
         Ok(stamp)
     }

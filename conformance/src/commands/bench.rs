@@ -6,13 +6,15 @@ use anstream::stream::IsTerminal;
 use clap::{Args, ValueEnum};
 use conformance::bench;
 use conformance::bench::peers::Peers;
-use conformance::bench::plan::Kind;
+use conformance::bench::plan::{Contender, How, Kind};
 use conformance::bench::plans::{CONGESTION, Wanted};
 use conformance::bench::run::{Conditions, Outcome, Run, Source};
 use conformance::bench::{plots, report};
 use conformance::lab::Lab;
 use conformance::verdict::Stop;
+use conformance::ways::methods::Method;
 use conformance::ways::sinks::Sink;
+use conformance::ways::uring;
 use indicatif::{ProgressBar, ProgressStyle};
 use nocopy_host::input;
 use nocopy_host::replace::{self, Replacement};
@@ -207,6 +209,12 @@ fn measure(options: &Options) -> Result<Run, Failure> {
     }
     let mut plans = wanted.plans();
     plans.retain(|plan| options.wants(plan.sink));
+    // Sandboxes refuse it; the other ways can be measured all the same.
+    if let Err(errno) = uring::is_there() {
+        let is_uring = |one: &Contender| matches!(one.how, How::Method(Method::Uring(_)));
+        plans.iter_mut().for_each(|plan| plan.contenders.retain(|one| !is_uring(one)));
+        missing.push(format!("io_uring: {errno:?}"));
+    }
     let trials = plans.iter().map(|plan| plan.contenders.len() * (plan.rounds + 1));
     let progress = progress(trials.sum());
     let mut on = Conditions::here();

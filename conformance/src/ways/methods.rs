@@ -9,7 +9,7 @@ use crate::ways::sinks::Sink;
 use crate::ways::uring::{Request, Uring};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
-use nocopy_transfer::{Ended, Error, Notified, Request as Copy, Route, Stability, State, Transfer, WHOLE};
+use nocopy_transfer::{Ended, Error, Notified, Outcome, Request as Copy, Route, Stability, State, Transfer, WHOLE};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use syscalls::Errno;
@@ -157,11 +157,23 @@ impl Method {
         sink: &'ends OwnedFd,
         content: &'ends [u8],
     ) -> Result<Sending<'ends>, Stop> {
-        self.ready(source, sink, content).setup("make the method ready")
+        self.begin_after(None, source, sink, content)
+    }
+
+    /// The same after an earlier transfer to the same sink: its completions are not counted again.
+    pub fn begin_after<'ends>(
+        self,
+        earlier: Option<&Outcome>,
+        source: &'ends File,
+        sink: &'ends OwnedFd,
+        content: &'ends [u8],
+    ) -> Result<Sending<'ends>, Stop> {
+        self.ready(earlier, source, sink, content).setup("make the method ready")
     }
 
     fn ready<'ends>(
         self,
+        earlier: Option<&Outcome>,
         source: &'ends File,
         sink: &'ends OwnedFd,
         content: &'ends [u8],
@@ -178,7 +190,10 @@ impl Method {
         };
         let of_route = |route, most: usize| {
             let length = content.len() as u64;
-            let transfer = Transfer::by(route, source, 0, length, sink)?;
+            let transfer = match earlier {
+                Some(earlier) => Transfer::by_after(earlier, route, source, 0, length, sink),
+                None => Transfer::by(route, source, 0, length, sink),
+            }?;
             Ok(Sending::Route(Box::new(transfer), most as u64))
         };
         match self {
@@ -224,7 +239,7 @@ impl Method {
         let method = if is_through_buffer { Self::Memory { chunk: MIB, pages: Pages::Any } } else { self };
         let ends = aside(|| sink.to_be_read().open(lab))?;
         {
-            let mut sending = method.ready(&file, &ends.near, &memory)?;
+            let mut sending = method.ready(None, &file, &ends.near, &memory)?;
             sending.drive()?;
             sending.end()?;
         }
@@ -349,16 +364,20 @@ impl Sending<'_> {
     /// Fails if not everything was sent. Returns the summary of the completions, if there is one.
     pub fn end(self) -> Result<Option<Notified>, Stop> {
         match self {
-            Self::Route(transfer, _) => {
-                let outcome = transfer.outcome();
-                match outcome.ended {
-                    Ended::Complete => Ok(outcome.notified),
-                    Ended::Failed(call, errno) => Err(Stop::from_setup(call.name(), errno)),
-                    ended => Err(Stop::broken(format!("it ended early: {ended:?}"))),
-                }
-            }
             Self::Memory(memory) => Ok(memory.notified),
             Self::Uring(uring) => Ok(uring.notified()),
+            route @ Self::Route(..) => Ok(route.outcome()?.and_then(|outcome| outcome.notified)),
+        }
+    }
+
+    /// Fails if not everything was sent. Returns the outcome of a transfer.
+    pub fn outcome(self) -> Result<Option<Outcome>, Stop> {
+        let Self::Route(transfer, _) = self else { return Ok(None) };
+        let outcome = transfer.outcome();
+        match outcome.ended {
+            Ended::Complete => Ok(Some(outcome)),
+            Ended::Failed(call, errno) => Err(Stop::from_setup(call.name(), errno)),
+            ended => Err(Stop::broken(format!("it ended early: {ended:?}"))),
         }
     }
 }
@@ -391,5 +410,39 @@ impl Memory<'_> {
             next_id: u32::try_from(sends).expect("few sends"),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::sockets;
+    use std::io::{Read, Write};
+
+    /// Small files are sent over one connection, again and again.
+    #[test]
+    fn a_second_file_goes_the_same_way() {
+        let mut source = File::from(crate::lab::open::sealed_memfd(0).expect("a memfd"));
+        source.write_all(&[7; 5000]).expect("room");
+        for (name, method) in ALL.iter().chain(CHOSEN).filter(|(_, method)| method.is_for(Sink::Tcp).is_ok()) {
+            if matches!(method, Method::Uring(_)) {
+                continue;
+            }
+            let (near, mut far) = sockets::tcp().expect("a connection");
+            let near = OwnedFd::from(near);
+            let reader = std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                far.read_to_end(&mut bytes).map(|_| bytes)
+            });
+            let mut earlier = None;
+            for _ in 0..3 {
+                let mut sending = method.begin_after(earlier.as_ref(), &source, &near, &[7; 5000]).expect(name);
+                sending.drive().expect(name);
+                earlier = sending.outcome().expect(name);
+            }
+            drop(near);
+            let bytes = reader.join().expect("the reader").expect("bytes");
+            assert_eq!(bytes, [7; 15_000], "{name}");
+        }
     }
 }

@@ -50,6 +50,11 @@ fn errno(error: &std::io::Error) -> Errno {
     Errno::new(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
+/// Whether this process may make a ring: sandboxes and settings refuse it.
+pub fn is_there() -> Result<(), Errno> {
+    IoUring::new(4).map(drop).map_err(|error| errno(&error))
+}
+
 impl<'ends> Uring<'ends> {
     /// Makes the ring and, if needed, the pipe.
     pub fn new(
