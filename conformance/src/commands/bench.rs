@@ -212,7 +212,9 @@ fn measure(options: &Options) -> Result<Run, Failure> {
     // Sandboxes refuse it; the other ways can be measured all the same.
     if let Err(errno) = uring::is_there() {
         let is_uring = |one: &Contender| matches!(one.how, How::Method(Method::Uring(_)));
-        plans.iter_mut().for_each(|plan| plan.contenders.retain(|one| !is_uring(one)));
+        for plan in &mut plans {
+            plan.contenders.retain(|one| !is_uring(one));
+        }
         missing.push(format!("io_uring: {errno:?}"));
     }
     let trials = plans.iter().map(|plan| plan.contenders.len() * (plan.rounds + 1));

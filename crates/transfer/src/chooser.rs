@@ -26,13 +26,13 @@ pub(crate) struct Chooser {
     sink: SinkKind,
     /// The row of these kinds.
     row: &'static Row,
-    /// Whether the kernel was asked for the kinds.
-    is_sure: bool,
     /// The size of a message, for a sink with messages.
     message: Option<usize>,
     pool: Arc<Pool>,
     /// Ways that are not taken any more.
     refused: Ways,
+    /// Refusals that the process remembers as soon as another way has moved bytes: before that, the descriptors may be at fault.
+    news: Vec<(Way, Errno)>,
     /// The sink had to be waited for: nothing is held for it that a file still has.
     has_waited: bool,
     way: Way,
@@ -59,7 +59,6 @@ impl Chooser {
         stability: Stability,
         source: SourceKind,
         sink: SinkKind,
-        is_sure: bool,
         message: Option<usize>,
         pool: Arc<Pool>,
     ) -> Self {
@@ -68,10 +67,10 @@ impl Chooser {
             source,
             sink,
             row: choice::row(source, sink),
-            is_sure,
             message,
             pool,
             refused: Ways::default(),
+            news: Vec::new(),
             has_waited: false,
             way: Way::ReadWrite,
             taken: (Route::Sendfile, false),
@@ -113,7 +112,9 @@ impl Chooser {
         };
         let mut taken = Way::ReadWrite;
         for step in ways.iter().filter(open) {
-            if step.way != Way::ReadWrite && memory::remembers(step.way, self.known_kinds()) {
+            if step.way != Way::ReadWrite
+                && memory::remembers(step.way, Some((self.source, self.sink)))
+            {
                 report(self.route(step.way), Reason::Remembered);
                 continue;
             }
@@ -189,10 +190,13 @@ impl Chooser {
         }
     }
 
-    /// Whether source and sink can be overlapping ranges of one file: a copy would read what it has just written.
+    /// Whether source and sink can be overlapping ranges of one file, or one pipe: a copy would read what it has just written.
     pub(crate) const fn can_overlap(&self) -> bool {
-        matches!(self.source, SourceKind::File)
-            && matches!(self.sink, SinkKind::File | SinkKind::Append)
+        matches!(
+            (self.source, self.sink),
+            (SourceKind::File, SinkKind::File | SinkKind::Append)
+                | (SourceKind::Pipe, SinkKind::Pipe)
+        )
     }
 
     /// The way that is taken now.
@@ -233,40 +237,25 @@ impl Chooser {
     }
 
     /// Whether another way may be tried after this errno. If so, this one is not taken again.
-    pub(crate) fn refuse(
-        &mut self,
-        source: BorrowedFd<'_>,
-        sink: BorrowedFd<'_>,
-        call: Sysno,
-        errno: Errno,
-    ) -> bool {
+    pub(crate) fn refuse(&mut self, call: Sysno, errno: Errno) -> bool {
         if self.way == Way::ReadWrite || !is_refusal(call, errno) {
             return false;
         }
-        self.learn(source, sink);
-        memory::remember(self.way, self.known_kinds(), errno);
+        self.news.push((self.way, errno));
         self.drop_way();
         true
+    }
+
+    /// The way that is taken now has moved bytes.
+    pub(crate) fn has_moved(&mut self) {
+        for (way, errno) in self.news.drain(..) {
+            memory::remember(way, Some((self.source, self.sink)), errno);
+        }
     }
 
     /// Does not take this way again.
     pub(crate) const fn drop_way(&mut self) {
         self.refused.add(self.way);
-    }
-
-    /// Asks the kernel for the kinds, if only the types were known.
-    fn learn(&mut self, source: BorrowedFd<'_>, sink: BorrowedFd<'_>) {
-        if self.is_sure {
-            return;
-        }
-        if let (Ok(source), Ok(sink)) = (SourceKind::of(source), SinkKind::of(sink)) {
-            (self.source, self.sink, self.is_sure) = (source, sink, true);
-            self.row = choice::row(source, sink);
-        }
-    }
-
-    fn known_kinds(&self) -> Option<(SourceKind, SinkKind)> {
-        self.is_sure.then_some((self.source, self.sink))
     }
 }
 

@@ -28,10 +28,11 @@ pub enum Delivery {
 ///
 /// # Errors
 ///
-/// The errno of a call that is about the sink itself.
+/// The errno of a call that is about the sink itself; `EOPNOTSUPP` for a socket with messages, which has no end.
 pub fn confirm(sink: &impl AsFd) -> Result<Delivery, Errno> {
     let sink = sink.as_fd();
     match sys::status(sink)?.kind {
+        libc::S_IFSOCK if sys::socket(sink)? == sys::Socket::Datagram => Err(Errno::EOPNOTSUPP),
         libc::S_IFSOCK => end_of_connection(sink),
         libc::S_IFIFO => end_of_pipe(sink),
         _ => Ok(Delivery::All),

@@ -174,8 +174,8 @@ impl SinkKind {
     }
 }
 
-/// What the type of a descriptor says about its kind, without a system call. The kernel decides: a wrong hint costs a call that is
-/// refused.
+/// What the type of a descriptor says about its kind, without a system call. Only a small range of a file is sent on its word, by one
+/// call; else the kernel is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hint {

@@ -153,10 +153,10 @@ impl Pool {
 
 /// A buffer of this size. The caller may have named more than there is.
 pub(crate) fn zeros(size: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-    bytes.resize(size, 0);
-    Ok(bytes)
+    // Asked for first, and then made of pages that nobody has touched.
+    let asked = Vec::<u8>::new().try_reserve_exact(size);
+    asked.map_err(|_| Errno::ENOMEM)?;
+    Ok(vec![0; size])
 }
 
 impl Stock {

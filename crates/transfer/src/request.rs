@@ -12,7 +12,6 @@ use crate::outcome::{Ended, Outcome, Segment, Segments};
 use crate::pool::Pool;
 use crate::route::Route;
 use crate::transfer::{Choosing, Transfer};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use syscalls::Sysno;
 
@@ -32,8 +31,6 @@ pub struct Request {
     offset: Option<u64>,
     length: Option<u64>,
     message: Option<usize>,
-    source: Option<SourceKind>,
-    sink: Option<SinkKind>,
     pool: Option<Arc<Pool>>,
     looks_back: bool,
 }
@@ -46,8 +43,6 @@ impl Request {
             offset: None,
             length: None,
             message: None,
-            source: None,
-            sink: None,
             pool: None,
             looks_back: false,
         }
@@ -72,14 +67,6 @@ impl Request {
         self
     }
 
-    /// The kinds, if the caller knows them and the types do not say them: the kernel is not asked. A wrong kind costs calls that
-    /// are refused, and makes the outcome name that kind.
-    pub const fn kinds(mut self, source: SourceKind, sink: SinkKind) -> Self {
-        self.source = Some(source);
-        self.sink = Some(sink);
-        self
-    }
-
     /// Lends pipes from this pool and not from that of the process.
     pub fn pool(mut self, pool: &Arc<Pool>) -> Self {
         self.pool = Some(Arc::clone(pool));
@@ -92,14 +79,8 @@ impl Request {
         self
     }
 
-    /// Takes what the types of source and sink say about their kinds.
-    pub(crate) fn hints(mut self, source: &impl Endpoint, sink: &impl Endpoint) -> Self {
-        self.source = self.source.or(source.hint().source());
-        self.sink = self.sink.or(sink.hint().sink());
-        self
-    }
-
-    /// Begins; nothing is sent yet. Where a kind is not known by the type, asks `fstat` for it.
+    /// Begins; nothing is sent yet. The kernel is asked what both ends are: a `File` can be a pipe, and a `UnixStream` can have
+    /// messages.
     ///
     /// # Errors
     ///
@@ -110,33 +91,9 @@ impl Request {
         source: Source,
         sink: Sink,
     ) -> Result<Transfer<Source, Sink>, Error> {
-        self.hints(&source, &sink).begin_unhinted(source, sink)
-    }
-
-    fn begin_unhinted<Source: AsFd, Sink: AsFd>(
-        self,
-        source: Source,
-        sink: Sink,
-    ) -> Result<Transfer<Source, Sink>, Error> {
         let call = |errno| Error::Call(Sysno::fstat, errno);
-        let mut is_sure = true;
-        let from = match self.source {
-            Some(kind) => {
-                is_sure = false;
-                kind
-            }
-            None => SourceKind::of(&source).map_err(call)?,
-        };
-        // A copy must be one also where a `File` is a pipe: to a pipe, splice gives pages away.
-        let is_doubtful =
-            self.stability == Stability::Snapshot && self.sink == Some(SinkKind::File);
-        let to = match self.sink {
-            Some(kind) if !is_doubtful => {
-                is_sure = false;
-                kind
-            }
-            _ => SinkKind::of(&sink).map_err(call)?,
-        };
+        let from = SourceKind::of(&source).map_err(call)?;
+        let to = SinkKind::of(&sink).map_err(call)?;
         if from == SourceKind::Datagram {
             return Err(Error::SourceHasMessages);
         }
@@ -148,7 +105,6 @@ impl Request {
             Choosing {
                 stability: self.stability,
                 kinds: (from, to),
-                is_sure,
                 message: self.message,
                 pool,
                 offset: self.offset,
@@ -161,21 +117,22 @@ impl Request {
     }
 
     /// The whole transfer, if its first call is one `sendfile` that sends everything: a small range of a file, to what takes its
-    /// pages. Nothing is made for it but the outcome.
+    /// pages. Nothing is made for it but the outcome. What the ends are is taken from their types: if that is wrong, the call is
+    /// refused, and the kernel is asked.
     pub(crate) fn complete(
         self,
         source: &impl Endpoint,
         sink: &impl Endpoint,
     ) -> Result<Outcome, Error> {
-        let this = self.hints(source, sink);
-        let (Some(from), Some(to), Some(offset), Some(length)) =
-            (this.source, this.sink, this.offset, this.length)
+        let hints = (source.hint().source(), sink.hint().sink());
+        let ((Some(from), Some(to)), Some(offset), Some(length)) =
+            (hints, self.offset, self.length)
         else {
-            return this.begin_unhinted(source, sink)?.complete();
+            return self.begin(source, sink)?.complete();
         };
         let row = choice::row(from, to);
         let first = row
-            .ways(this.stability)
+            .ways(self.stability)
             .iter()
             .find(|step| step.least <= length);
         let is_one_call = length > 0
@@ -183,7 +140,7 @@ impl Request {
             && first.is_some_and(|step| step.way == Way::Sendfile)
             && !memory::remembers(Way::Sendfile, None);
         if !is_one_call {
-            return this.begin_unhinted(source, sink)?.complete();
+            return self.begin(source, sink)?.complete();
         }
         let left = Left {
             offset: Some(offset),
@@ -209,7 +166,7 @@ impl Request {
                 refusals: Vec::new(),
             });
         }
-        let mut transfer = this.begin_unhinted(source, sink)?;
+        let mut transfer = self.begin(source, sink)?;
         transfer.go_on_after(answer);
         transfer.complete()
     }

@@ -135,7 +135,7 @@ pub(crate) fn overlaps(
 ) -> Result<bool, Errno> {
     let (one, other) = (status(source)?, status(sink)?);
     if one.file != other.file || one.kind != libc::S_IFREG {
-        return Ok(false);
+        return Ok(one.file == other.file && one.kind == libc::S_IFIFO);
     }
     let from = from.map_or_else(|| position(source), Ok)?;
     let to = if appends(sink)? {
@@ -143,7 +143,13 @@ pub(crate) fn overlaps(
     } else {
         position(sink)?
     };
-    Ok(from < to.saturating_add(length) && to < from.saturating_add(length))
+    let there = one.size.saturating_sub(from).min(length);
+    Ok(if to < from {
+        to.saturating_add(there) > from
+    } else {
+        // What is written can make the file longer, and be read then.
+        there > 0 && to < from.saturating_add(length)
+    })
 }
 
 pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {

@@ -137,7 +137,7 @@ pipes!(pipe::Sender: poll_write_ready, pipe::Receiver: poll_read_ready);
 /// Drives a transfer to its end. Cancel-safe: if the future is dropped, the transfer stays where it is.
 ///
 /// A transfer with the route `MSG_ZEROCOPY` waits for completions, for which a runtime has no event, and so does a `File` that is a pipe
-/// or a terminal: it is an error.
+/// or a terminal: it is an error. One that blocks makes the runtime's thread sleep.
 ///
 /// # Errors
 ///

@@ -22,6 +22,9 @@ use syscalls::{Errno, Sysno};
 /// The longest piece of one call: a call on a file cannot be interrupted, and 1 GiB from a slow disk takes seconds.
 const PIECE: u64 = 1 << 30;
 
+/// The largest offset. No byte of a file is past it, and an offset past it is the kernel's to refuse.
+const LARGEST: u64 = i64::MAX as u64;
+
 /// After this number of refusals, only new ones are noted.
 const REFUSALS: usize = 64;
 
@@ -51,7 +54,6 @@ pub enum Wait {
 pub(crate) struct Choosing {
     pub(crate) stability: Stability,
     pub(crate) kinds: (SourceKind, SinkKind),
-    pub(crate) is_sure: bool,
     pub(crate) message: Option<usize>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) offset: Option<u64>,
@@ -200,17 +202,18 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let Choosing {
             stability,
             kinds: (from, to),
-            is_sure,
             message,
             pool,
             offset,
             length,
             looks_back,
         } = choosing;
-        let mut chooser = Chooser::new(stability, from, to, is_sure, message, pool);
+        let mut chooser = Chooser::new(stability, from, to, message, pool);
         let is_bounded = length.is_some();
-        // No offset is past the largest number.
-        let most = u64::MAX - offset.unwrap_or(0);
+        let most = match offset {
+            Some(offset) if offset <= LARGEST => LARGEST - offset,
+            offset => u64::MAX - offset.unwrap_or(0),
+        };
         let length = length.map_or(most, |length| length.min(most));
         chooser.look_at_source(source.as_fd(), length);
         let mut transfer = Self::new(source, sink, offset, length);
@@ -286,6 +289,10 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         }
         if let Some(carrier) = &mut self.carrier {
             carrier.rest(is_in_file);
+            if self.is_leaving && carrier.held() == 0 {
+                self.carrier = None;
+                self.is_leaving = false;
+            }
         }
         self.unasked.0 = if is_in_file { 0 } else { self.held() };
     }
@@ -341,7 +348,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     /// Takes a way, if there is none now. Returns how many bytes one call may move.
     fn choose(&mut self, goal: u64) -> Result<u64, Halt> {
         let Some(chooser) = &mut self.chooser else {
-            return Ok(u64::MAX);
+            // The offset and the count together are less than the largest offset.
+            return Ok(match self.given {
+                Some(Route::Sendfile | Route::CopyFileRange) => PIECE,
+                _ => u64::MAX,
+            });
         };
         if self.carrier.is_none() {
             // Without a length, a source is small until it has turned out to be large.
@@ -372,6 +383,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
 
     /// Counts what the sink has taken, and looks whether another way is better from here.
     fn note(&mut self, count: u64) {
+        if let Some(chooser) = &mut self.chooser
+            && count > 0
+        {
+            chooser.has_moved();
+        }
         let (route, is_shared) = match (&self.chooser, self.given) {
             (Some(chooser), _) => chooser.taken(),
             (None, Some(route)) => (route, !route.takes_a_copy()),
@@ -482,7 +498,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let at = self.taken;
         let reason = match halt {
             Halt::Call(call, errno, _) => {
-                if !chooser.refuse(self.source.as_fd(), self.sink.as_fd(), call, errno) {
+                if !chooser.refuse(call, errno) {
                     return self.give_up(Ended::Failed(call, errno));
                 }
                 Reason::Errno(call, errno)

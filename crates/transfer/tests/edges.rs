@@ -629,16 +629,144 @@ fn signals_lose_nothing() {
     assert!(COUNT.load(Ordering::Relaxed) > 0);
 }
 
+/// The type of a descriptor can be wrong: then the kernel's answer counts, also for what is large enough to be cloned.
 #[test]
-fn a_wrong_hint_costs_a_call_and_nothing_else() {
-    // Files by their type, and a pipe and a socket in fact.
-    let near = File::from(source(From::Pipe, &pattern(LENGTH)));
-    let (out, far) = sink(To::Unix, LENGTH);
-    let out = File::from(out);
+fn a_file_that_is_a_stream_is_one_of_any_size() {
+    for length in [LENGTH, 16 << 20] {
+        let content = pattern(length);
+        for from in [From::Pipe, From::Tcp, From::Unix] {
+            let near = File::from(source(from, &content));
+            let (out, far) = sink(To::File, length);
+            let request = Request::new(SHARED).at_most(length as u64);
+            let outcome = request.begin(&near, &out).expect("begun").run();
+            assert_eq!(outcome.ended, Ended::Complete, "{from:?}: {outcome}");
+            assert_eq!(outcome.refusals, [], "{from:?}: {outcome}");
+            assert!(far.received(out).as_ref() == Some(&content), "{from:?}");
+        }
+        for to in [To::Pipe, To::Tcp, To::Unix] {
+            let (out, far) = sink(to, length);
+            let out = File::from(out);
+            let near = file(&content);
+            let outcome = copy_range(&near, 0, length as u64, &out, SHARED).expect("a copy");
+            assert_eq!(outcome.bytes, length as u64, "{to:?}: {outcome}");
+            let received = far.received(out.into());
+            assert!(received.as_ref() == Some(&content), "{to:?}: {outcome}");
+        }
+    }
+}
+
+/// Messages are refused whatever the type says: a read that is too short would lose the rest of one.
+#[test]
+fn messages_are_no_stream() {
+    let mut ends = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: two numbers that are written during the call.
+    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
+    assert_eq!(made, 0);
+    // SAFETY: made above.
+    let [near, far] = ends.map(|end| unsafe { UnixStream::from_raw_fd(end) });
+    (&far).write_all(&[1; 1000]).expect("room");
+    let (out, _reader) = sink(To::Unix, 0);
+    let refused = Request::new(SHARED).begin(&near, &out);
+    assert!(
+        matches!(refused, Err(Error::SourceHasMessages)),
+        "{refused:?}"
+    );
+    let refused = copy(&file(b"1234"), &near, SHARED).expect_err("messages");
+    assert!(matches!(refused, Error::NeedsMessageSize), "{refused}");
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    assert_eq!(delivery::confirm(&udp), Err(Errno::EOPNOTSUPP));
+}
+
+/// Sinks that nobody reads do not use up the pool: of a range of a file, nothing is held for them.
+#[test]
+fn stalled_ranges_hold_no_pipes() {
+    const LARGE: u64 = 8 << 20;
+    let pool = Arc::new(Pool::new(4 << 20));
+    let content = pattern(8 << 20);
+    let near = file(&content);
+    let mut stalled = Vec::new();
+    for _ in 0..6 {
+        let (out, far) = UnixStream::pair().expect("a pair");
+        out.set_nonblocking(true).expect("set");
+        let request = Request::new(SHARED).pool(&pool).range(0, LARGE);
+        let mut transfer = request.begin(&near, out).expect("begun");
+        assert_eq!(transfer.advance(u64::MAX), State::Waits(Wait::Sink));
+        stalled.push((transfer, far));
+    }
+    let other = source(From::Unix, &pattern(10_000));
+    let (out, _far) = sink(To::Tcp, 10_000);
+    let request = Request::new(SHARED).pool(&pool);
+    let outcome = request.begin(&other, &out).expect("begun").run();
+    assert_eq!(routes(&outcome), ["splice"], "{outcome}");
+    // They go on where they were.
+    for (mut transfer, mut far) in stalled {
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            far.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        transfer.drive();
+        let parts = transfer.into_parts();
+        drop(parts.sink);
+        assert_eq!(parts.outcome.bytes, LARGE, "{}", parts.outcome);
+        let bytes = reader.join().expect("the reader").expect("bytes");
+        assert!(bytes == content, "{}", parts.outcome);
+    }
+}
+
+/// What one descriptor refuses is not held against others before another way has moved bytes.
+#[test]
+fn a_bad_descriptor_spoils_nothing() {
+    let path = std::env::temp_dir().join(format!("nocopy-bad-{}", std::process::id()));
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a listener");
+    std::fs::remove_file(&path).expect("removed");
+    let (out, _far) = sink(To::Pipe, 0);
+    assert!(copy(&OwnedFd::from(listener), &out, SHARED).is_err());
+    let near = source(From::Unix, &pattern(10_000));
+    let (out, far) = sink(To::Pipe, 10_000);
     let outcome = copy(&near, &out, SHARED).expect("a copy");
     assert_eq!(routes(&outcome), ["splice"], "{outcome}");
-    assert!((1..=2).contains(&outcome.refusals.len()), "{outcome}");
-    assert!(far.received(out.into()) == Some(pattern(LENGTH)));
+    assert!(far.received(out) == Some(pattern(10_000)));
+}
+
+/// Exactly what overlaps is refused, and a pipe is not copied to itself.
+#[test]
+fn only_what_overlaps_is_refused() {
+    let (read, mut write) = std::io::pipe().expect("a pipe");
+    write.write_all(b"12345").expect("room");
+    let error = copy(&read, &write, SHARED).expect_err("for ever");
+    assert!(error.to_string().contains("overlapping"), "{error}");
+    // To the beginning of the same file.
+    let of = |from: u64, length: u64| {
+        let near = file(&pattern(8192));
+        let path = format!("/proc/self/fd/{}", near.as_raw_fd());
+        let out = File::options().write(true).open(path).expect("opened");
+        let request = Request::new(SHARED).range(from, length);
+        request.begin(&near, &out).expect("begun").run()
+    };
+    // It ends where it begins.
+    assert_eq!(of(4096, u64::MAX).bytes, 4096);
+    assert_eq!(of(4096, 8192).bytes, 4096);
+    // Nothing is left of the source.
+    assert_eq!(of(8192, u64::MAX).ended, Ended::SourceEnded);
+    assert_eq!(of(4000, u64::MAX).ended, Ended::Overlaps);
+}
+
+/// A range that reaches past the largest offset ends where the file does, by each route.
+#[test]
+fn a_range_can_be_longer_than_any_file() {
+    for route in [Route::Sendfile, Route::ReadWrite { buffer: 1000 }] {
+        let (out, _far) = sink(To::Unix, 5);
+        let transfer = Transfer::by(route, file(b"12345"), 0, u64::MAX, &out);
+        let outcome = transfer.expect("begun").run();
+        let expected = (5, Ended::SourceEnded);
+        assert_eq!((outcome.bytes, outcome.ended), expected, "{route}");
+    }
+    let (out, _far) = sink(To::Unix, 0);
+    let end = i64::MAX.cast_unsigned() - 1;
+    let outcome = copy_range(&file(b"12345"), end, 10, &out, Stability::Snapshot);
+    let outcome = outcome.expect("its end");
+    assert_eq!((outcome.bytes, outcome.ended), (0, Ended::SourceEnded));
 }
 
 /// A size that nobody has memory for is an error, not a panic.

@@ -54,11 +54,14 @@ pub(super) fn by_clone(
     let status = sys::status(source).map_err(failed(Sysno::fstat))?;
     let rest = status.size.saturating_sub(from);
     let mut length = rest.min(left.length as u64);
-    if length < rest {
-        length -= length % status.block.max(1);
-    }
     if length == 0 {
         return Err(Halt::Nothing(Sysno::ioctl));
+    }
+    let sink_size = sys::status(sink).map_err(failed(Sysno::fstat))?.size;
+    // A part of a block can only be the end of both. Less than a block is for the kernel to refuse.
+    let part = length % status.block.max(1);
+    if part < length && (length < rest || to + length < sink_size) {
+        length -= part;
     }
     ficlonerange(sink, source, from, length, to).map_err(failed(Sysno::ioctl))?;
     sys::set_position(sink, to + length).map_err(failed(Sysno::lseek))?;

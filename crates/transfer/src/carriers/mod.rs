@@ -144,7 +144,7 @@ impl Carrier {
     pub(crate) fn rest(&mut self, is_in_file: bool) {
         match self {
             Self::Buffer(buffer) => buffer.rest(is_in_file),
-            Self::Through(through) => through.rest(),
+            Self::Through(through) => through.rest(is_in_file),
             _ => {}
         }
     }

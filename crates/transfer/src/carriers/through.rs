@@ -144,8 +144,13 @@ impl Through {
         (self.queued + copied) as u64
     }
 
-    /// Gives an empty pipe back to its pool.
-    pub(super) fn rest(&mut self) {
+    /// Gives an empty pipe back to its pool. Of a range of a file, one with bytes is closed: they are read again.
+    pub(super) fn rest(&mut self, is_in_file: bool) {
+        if is_in_file && self.pool.is_some() && self.held() > 0 {
+            self.lent = None;
+            self.queued = 0;
+            self.copying = None;
+        }
         if self.queued == 0 && self.lent.as_ref().is_some_and(Lent::is_of_pool) {
             self.lent.take().into_iter().for_each(Lent::give_back);
         }
@@ -178,6 +183,6 @@ impl Through {
 impl Drop for Through {
     /// An empty pipe goes back to its pool; one with bytes is closed.
     fn drop(&mut self) {
-        self.rest();
+        self.rest(false);
     }
 }
