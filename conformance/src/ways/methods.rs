@@ -422,7 +422,7 @@ mod tests {
     /// Small files are sent over one connection, again and again.
     #[test]
     fn a_second_file_goes_the_same_way() {
-        let mut source = File::from(crate::lab::open::sealed_memfd(0).expect("a memfd"));
+        let mut source = tempfile::tempfile().expect("a file");
         source.write_all(&[7; 5000]).expect("room");
         for (name, method) in ALL.iter().chain(CHOSEN).filter(|(_, method)| method.is_for(Sink::Tcp).is_ok()) {
             if matches!(method, Method::Uring(_)) {

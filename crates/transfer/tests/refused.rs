@@ -312,7 +312,10 @@ fn a_refused_clone_loses_nothing() {
                 );
             } else {
                 assert_eq!(outcome.ended, Ended::Failed(Sysno::ioctl, errno), "{what}");
-                assert_eq!((outcome.bytes, outcome.held), (first, 0), "{what}");
+                // Without copy_file_range, sendfile has sent the first MiB.
+                let is_first =
+                    outcome.bytes == first || range.is_none() && outcome.bytes == 1 << 20;
+                assert!(is_first && outcome.held == 0, "{what}");
             }
         });
         case.join().expect("the case");
