@@ -42,7 +42,8 @@ impl Buffer {
             most: size.max(1),
             pool: None,
             how: Writing::Write,
-            bytes: Vec::new(),
+            // Before the first call, as the caller expects of a route. Of more than there is, only what the range needs is asked for.
+            bytes: zeros(size.max(1)).unwrap_or_default(),
             filled: 0..0,
             is_part: false,
         }
