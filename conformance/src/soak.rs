@@ -83,7 +83,7 @@ pub struct Case {
     pub seed: u64,
     /// The way.
     pub way: Way,
-    /// The source, if it is a stream: it has the bytes of the range, and nobody else has them.
+    /// The kind of the source, if it is a stream. Bytes that were read from it are in no other place.
     pub from: Option<Kind>,
     /// The sink.
     pub sink: Kind,

@@ -6,9 +6,10 @@
 //! library; Python runs a script. `nginx` is different: it is asked for the file.
 
 use super::relays::{self, Haproxy, Relay};
-use super::servers::{Entry, Server, cpu_of, directory_of, found};
+use super::servers::{Entry, Server, cpu_of, directory_of, find};
 use crate::lab::io;
 use crate::verdict::{Setup, Stop};
+use nocopy_host::programs;
 use std::ffi::c_int;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -128,14 +129,14 @@ impl Peers {
                 program().display()
             )));
         }
-        if is_installed("python3") {
+        if programs::find("python3").is_some() {
             peers.found.push(Peer::Python);
         } else {
             peers.missing.push("Python: apt install python3".to_owned());
         }
-        if is_installed("nginx") {
+        if let Some(program) = find("nginx") {
             for (name, is_on) in [("nginx, sendfile on", true), ("nginx, sendfile off", false)] {
-                let (nginx, server) = start_nginx(name, is_on, source, congestion)?;
+                let (nginx, server) = start_nginx(&program, name, is_on, source, congestion)?;
                 peers.found.push(Peer::Nginx(nginx));
                 peers.servers.push(server);
             }
@@ -143,9 +144,9 @@ impl Peers {
             peers.missing.push("nginx: apt install nginx-light".to_owned());
         }
         peers.relays.extend(relays::OF_RUST.iter().copied().map(Relay::Program));
-        if is_installed("haproxy") {
+        if let Some(program) = find("haproxy") {
             for (name, is_on) in relays::HAPROXY {
-                let (haproxy, server) = Haproxy::start(name, *is_on, congestion)?;
+                let (haproxy, server) = Haproxy::start(&program, name, *is_on, congestion)?;
                 peers.relays.push(Relay::Haproxy(haproxy));
                 peers.servers.push(server);
             }
@@ -156,14 +157,14 @@ impl Peers {
     }
 }
 
-fn is_installed(program: &str) -> bool {
-    // Debian installs nginx in a directory that is not in a user's PATH.
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
-    path.split(':').any(|directory| Path::new(directory).join(program).exists())
-}
-
 /// Starts nginx for a file, with its one worker.
-fn start_nginx(name: &'static str, is_on: bool, source: &File, congestion: &str) -> Result<(Nginx, Server), Stop> {
+fn start_nginx(
+    program: &Path,
+    name: &'static str,
+    is_on: bool,
+    source: &File,
+    congestion: &str,
+) -> Result<(Nginx, Server), Stop> {
     let entry = Entry::new(congestion)?;
     let directory = directory_of("nginx", entry.port)?;
     let own = std::process::id();
@@ -182,7 +183,7 @@ fn start_nginx(name: &'static str, is_on: bool, source: &File, congestion: &str)
     );
     let path = directory.join("nginx.conf");
     fs::write(&path, configuration).setup("write nginx.conf")?;
-    let mut command = Command::new(found("nginx"));
+    let mut command = Command::new(program);
     command.arg("-c").arg(&path).arg("-e").arg(directory.join("log"));
     let port = entry.port;
     let mut server = entry.serve(directory, |listener| {

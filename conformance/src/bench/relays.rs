@@ -1,11 +1,12 @@
 //! Relays: programs that copy from one TCP connection to another, as a proxy does.
 
-use super::servers::{Entry, Server, cpu_of, directory_of, found};
+use super::servers::{Entry, Server, cpu_of, directory_of};
 use crate::verdict::{Setup, Stop};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::process::Command;
 
 /// A program that copies from one connection to another.
@@ -55,7 +56,12 @@ pub struct Haproxy {
 
 impl Haproxy {
     /// Starts it. The client's connection inherits the congestion control of the listener, and so does the server's.
-    pub(super) fn start(name: &'static str, is_on: bool, congestion: &str) -> Result<(Self, Server), Stop> {
+    pub(super) fn start(
+        program: &Path,
+        name: &'static str,
+        is_on: bool,
+        congestion: &str,
+    ) -> Result<(Self, Server), Stop> {
         let (entry, feed) = (Entry::new(congestion)?, Entry::new(congestion)?);
         let directory = directory_of("haproxy", entry.port)?;
         let (path, port, server_port) = (directory.join("haproxy.cfg"), entry.port, feed.port);
@@ -68,7 +74,7 @@ impl Haproxy {
                  backend servers\n server one 127.0.0.1:{server_port}\n"
             );
             fs::write(&path, configuration).setup("write haproxy.cfg")?;
-            let mut command = Command::new(found("haproxy"));
+            let mut command = Command::new(program);
             command.arg("-db").arg("-f").arg(&path);
             Ok(command)
         };

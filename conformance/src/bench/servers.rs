@@ -3,13 +3,13 @@
 use crate::lab::sockets;
 use crate::lab::waiting::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
-use nocopy_host::process;
+use nocopy_host::{process, programs};
 use std::ffi::c_int;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// Where a server is asked: a listener, whose congestion control its connections inherit.
@@ -116,7 +116,6 @@ pub(super) fn cpu_of(pid: libc::pid_t) -> Result<u64, Stop> {
 }
 
 /// Debian installs some servers in a directory that is not in a user's PATH.
-pub(super) fn found(program: &str) -> PathBuf {
-    let there = Path::new("/usr/sbin").join(program);
-    if there.exists() { there } else { program.into() }
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    programs::find(&format!("/usr/sbin/{program}")).or_else(|| programs::find(program))
 }

@@ -242,7 +242,7 @@ impl<'run> Trial<'run> {
         self.figures(sent, Some(received), 1)
     }
 
-    /// Measures a program between two connections. A further process sends the file to it; its CPU time counts for nobody.
+    /// Measures a program between two connections. Another process sends the file to it, and that process's CPU time is not counted.
     fn relay(&self, relay: Relay, verify: bool) -> Result<Figures, Stop> {
         let (go, mut start) = std::io::pipe().setup("pipe")?;
         let (sent, send) = std::io::pipe().setup("pipe")?;

@@ -96,11 +96,13 @@ const SPOILS: [(&str, Spoil); 7] = [
 #[rstest]
 #[serial]
 fn a_loss_is_noticed(#[values(Kind::Tcp, Kind::Unix, Kind::Pipe, Kind::File)] sink: Kind) {
-    let soak = soak();
-    let case = quiet(Route::ReadWrite { buffer: 7000 }, sink);
-    assert!(soak.run(&case).is_ok());
+    each_spoil_is_noticed(&soak(), &quiet(Route::ReadWrite { buffer: 7000 }, sink));
+}
+
+fn each_spoil_is_noticed(soak: &Soak, case: &Case) {
+    assert!(soak.run(case).is_ok());
     for (what, spoil) in SPOILS {
-        let spoilt = soak.run_spoilt(&case, spoil);
+        let spoilt = soak.run_spoilt(case, spoil);
         assert!(
             matches!(spoilt, Err(Failed::Silent(_))),
             "{what}: {spoilt:?}"
@@ -122,14 +124,7 @@ fn a_loss_of_a_stream_is_noticed(#[values(Kind::Tcp, Kind::Unix, Kind::Pipe)] fr
         from: Some(from),
         ..quiet(Route::Sendfile, Kind::Unix)
     };
-    assert!(soak.run(&case).is_ok());
-    for (what, spoil) in SPOILS {
-        let spoilt = soak.run_spoilt(&case, spoil);
-        assert!(
-            matches!(spoilt, Err(Failed::Silent(_))),
-            "{what}: {spoilt:?}"
-        );
-    }
+    each_spoil_is_noticed(&soak, &case);
     // The reader dies, and what the sink did not take is told of: one byte more is too many.
     let dying = Case {
         receiver: Receiver {

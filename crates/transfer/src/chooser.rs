@@ -249,7 +249,7 @@ impl Chooser {
     /// The way that is taken now has moved bytes.
     pub(crate) fn has_moved(&mut self) {
         for (way, errno) in self.news.drain(..) {
-            memory::remember(way, Some((self.source, self.sink)), errno);
+            memory::remember(way, (self.source, self.sink), errno);
         }
     }
 

@@ -17,12 +17,11 @@ static REFUSED: [[AtomicU8; KINDS]; KINDS] = [const { [const { AtomicU8::new(0) 
 
 /// Remembers `ENOSYS` for every pair. Another errno is remembered for these two kinds, unless one of them is a file: there it may
 /// come from the file system or from this file alone.
-pub(crate) fn remember(way: Way, kinds: Option<(SourceKind, SinkKind)>, errno: Errno) {
+pub(crate) fn remember(way: Way, (source, sink): (SourceKind, SinkKind), errno: Errno) {
     let bit = 1 << way as u8;
     if errno == Errno::ENOSYS {
         MISSING.fetch_or(bit, Ordering::Relaxed);
-    } else if let Some((source, sink)) = kinds
-        && source.is_stream()
+    } else if source.is_stream()
         && matches!(
             sink,
             SinkKind::Tcp | SinkKind::Unix | SinkKind::Vsock | SinkKind::Pipe

@@ -153,7 +153,7 @@ impl Pool {
 
 /// A buffer of this size. The caller may have named more than there is.
 pub(crate) fn zeros(size: usize) -> Result<Vec<u8>, Errno> {
-    // Asked for first, and then made of pages that nobody has touched.
+    // `vec!` ends the program where there is no memory. Its pages are not touched.
     let asked = Vec::<u8>::new().try_reserve_exact(size);
     asked.map_err(|_| Errno::ENOMEM)?;
     Ok(vec![0; size])

@@ -372,13 +372,21 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             self.carrier = Some(carrier);
             event!(DEBUG, route = %chooser.taken().0, is_shared = chooser.taken().1, at, kinds = ?chooser.kinds(), "a way is taken");
         }
-        // Where the choice is made again, once the source has turned out to be large.
-        Ok(match chooser.way() {
-            Way::Clone => u64::MAX,
-            Way::Sendfile if !self.is_bounded && self.taken < LARGE => LARGE - self.taken,
-            Way::CopyFileRange if !self.is_bounded && self.taken < CLONED => CLONED - self.taken,
+        let way = chooser.way();
+        Ok(match self.turning_point(way) {
+            Some(point) if self.taken < point => point - self.taken,
+            _ if way == Way::Clone => u64::MAX,
             _ => PIECE,
         })
+    }
+
+    /// The number of bytes after which a source without a length has turned out to be large, and the choice is made again.
+    const fn turning_point(&self, way: Way) -> Option<u64> {
+        match way {
+            Way::Sendfile if !self.is_bounded => Some(LARGE),
+            Way::CopyFileRange if !self.is_bounded => Some(CLONED),
+            _ => None,
+        }
     }
 
     /// Counts what the sink has taken, and looks whether another way is better from here.
@@ -399,13 +407,9 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             is_shared,
         });
         let Some(chooser) = &self.chooser else { return };
-        let is_large = match chooser.way() {
-            // What is left are no whole blocks.
-            Way::Clone => true,
-            Way::Sendfile => !self.is_bounded && self.taken == LARGE,
-            Way::CopyFileRange => !self.is_bounded && self.taken == CLONED,
-            _ => false,
-        };
+        let way = chooser.way();
+        // After a clone, what is left are no whole blocks.
+        let is_large = way == Way::Clone || self.turning_point(way) == Some(self.taken);
         let is_empty = self
             .carrier
             .as_ref()

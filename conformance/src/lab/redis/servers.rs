@@ -390,8 +390,8 @@ impl Drop for Running {
     }
 }
 
-/// A port on which nothing listens at the moment, and which the kernel gives to nobody who asks for any: until the server has it,
-/// a client that connects too early must not meet the listener of another experiment.
+/// A port on which nothing listens now. It is below the range from which the kernel chooses ports: a client that connects before
+/// the server listens must not reach the listener of another experiment.
 pub fn free_port() -> Result<u16, Stop> {
     const LOWEST: u16 = 10_000;
     let range = aside(|| fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")).unwrap_or_default();

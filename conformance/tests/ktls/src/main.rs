@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// More than one pipe, and no multiple of a record.
 const LENGTH: usize = (5 << 20) + 4711;
-/// What the sockets' buffers take while nobody reads.
+/// This fits into the buffers of the sockets before the client reads.
 const LITTLE: usize = 40_000;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
