@@ -41,7 +41,7 @@ const FEW: &[&str] = &[BASE, "sendfile"];
 /// The congestion control for TCP. The default of many systems paces the data even on loopback.
 pub const CONGESTION: &str = "reno";
 /// A trial of small files sends at least this number of bytes.
-const ENOUGH: usize = 16 * MIB;
+const ENOUGH: usize = 64 * MIB;
 
 /// The options of the benchmark.
 #[derive(Clone, Debug)]
@@ -129,9 +129,8 @@ impl Wanted {
 
     /// Adds the plans with other sizes, pipes and chunks.
     fn sweeps(&self, plans: &mut Vec<Plan>) {
-        let rounds = self.rounds.div_ceil(3);
         for placement in [Placement::Same, Placement::Split] {
-            plans.push(Plan { length: LARGEST, placement, rounds, ..self.ways(Sink::Tcp) });
+            plans.push(Plan { length: LARGEST, placement, ..self.ways(Sink::Tcp) });
         }
         let to_compare = [
             "mmap+write",
@@ -146,7 +145,6 @@ impl Wanted {
             plans.push(Plan {
                 length: *length,
                 repeat: (ENOUGH / length).max(1),
-                rounds,
                 ..self.plan(Kind::Size, Sink::Tcp, to_compare.clone(), "sendfile")
             });
         }
@@ -156,9 +154,9 @@ impl Wanted {
                 let name = format!("splice, pipe {}", size(*pipe));
                 of_route(name, Route::Splice { pipe: *pipe })
             }));
-            plans.push(Plan { rounds, ..self.plan(Kind::Pipe, sink, contenders, "sendfile") });
+            plans.push(self.plan(Kind::Pipe, sink, contenders, "sendfile"));
         }
-        plans.push(Plan { rounds, ..self.plan(Kind::Chunk, Sink::Tcp, chunks(), "sendfile, whole") });
+        plans.push(self.plan(Kind::Chunk, Sink::Tcp, chunks(), "sendfile, whole"));
     }
 }
 

@@ -285,7 +285,7 @@ fn choices(plan: &Plan, figures: &[Vec<Figures>]) -> Vec<Choice> {
     };
     let mut choices = Vec::new();
     for (at, contender) in plan.contenders.iter().enumerate() {
-        let How::Method(Method::Chosen(stability)) = contender.how else { continue };
+        let How::Method(Method::Chosen(stability, _)) = contender.how else { continue };
         // The second series of a contender is no rival.
         let rivals = plan.contenders.iter().enumerate().take(plan.contenders.len() - 1);
         let rivals = rivals.filter(|(_, rival)| match rival.how {

@@ -9,9 +9,11 @@ use crate::ways::sinks::Sink;
 use crate::ways::uring::{Request, Uring};
 use nocopy_mmap::PrivateAnonymous;
 use nocopy_msg_zerocopy::{SendFlags, enable, send_zerocopy};
-use nocopy_transfer::{Ended, Error, Notified, Outcome, Request as Copy, Route, Stability, State, Transfer, WHOLE};
+use nocopy_transfer::{
+    Ended, Endpoint, Error, Hint, Notified, Outcome, Request as Copy, Route, Stability, State, Transfer, WHOLE,
+};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use syscalls::Errno;
 
 /// A way of sending.
@@ -26,8 +28,8 @@ pub enum Method {
         /// The maximum for one step, in bytes.
         most: usize,
     },
-    /// A file, by the route that `nocopy-transfer` chooses.
-    Chosen(Stability),
+    /// A file, by the route that `nocopy-transfer` chooses for a sink whose type says so much.
+    Chosen(Stability, Hint),
     /// Memory, by `write`, as in a program that already has the bytes.
     Memory {
         /// The number of bytes in one call.
@@ -79,8 +81,10 @@ pub const ALL: &[(&str, Method)] = &[
 ];
 
 /// The choice of `nocopy-transfer`, which is always one of the routes above: for the benchmark.
-pub const CHOSEN: &[(&str, Method)] =
-    &[("chosen, shared", Method::Chosen(Stability::Shared)), ("chosen, snapshot", Method::Chosen(Stability::Snapshot))];
+pub const CHOSEN: &[(&str, Method)] = &[
+    ("chosen, shared", Method::Chosen(Stability::Shared, Hint::Unknown)),
+    ("chosen, snapshot", Method::Chosen(Stability::Snapshot, Hint::Unknown)),
+];
 
 /// The reason why a method does not send to a sink.
 #[derive(Debug)]
@@ -131,7 +135,7 @@ impl Method {
         }
     }
 
-    /// The same method, with calls that send at most as many bytes as the sink takes.
+    /// The same method, with calls that send at most as many bytes as the sink takes, and for a descriptor of the sink's type.
     #[must_use]
     pub fn within(self, sink: Sink) -> Self {
         let most = sink.limit();
@@ -146,6 +150,7 @@ impl Method {
             Self::Uring(Request::SendZerocopy { chunk }) => {
                 Self::Uring(Request::SendZerocopy { chunk: chunk.min(most) })
             }
+            Self::Chosen(stability, _) => Self::Chosen(stability, sink.hint()),
             other => other,
         }
     }
@@ -188,7 +193,9 @@ impl Method {
                 notified: None,
             }))
         };
+        let typed = |hint| Typed { fd: sink, hint };
         let of_route = |route, most: usize| {
+            let sink = typed(Hint::Unknown);
             let length = content.len() as u64;
             let transfer = match earlier {
                 Some(earlier) => Transfer::by_after(earlier, route, source, 0, length, sink),
@@ -199,9 +206,9 @@ impl Method {
         match self {
             Self::Route(route) => of_route(route, WHOLE),
             Self::Capped { route, most } => of_route(route, most),
-            Self::Chosen(stability) => {
+            Self::Chosen(stability, hint) => {
                 let request = Copy::new(stability).range(0, content.len() as u64).messages(Sink::Udp.limit());
-                let begun = request.begin(source, sink);
+                let begun = request.begin(source, typed(hint));
                 let errno = |error: Error| error.errno().unwrap_or(Errno::EINVAL);
                 Ok(Sending::Route(Box::new(begun.map_err(errno)?), WHOLE as u64))
             }
@@ -274,11 +281,29 @@ impl Method {
 /// The transfer of a content.
 pub enum Sending<'ends> {
     /// From a file, with the maximum for one step.
-    Route(Box<Transfer<&'ends File, &'ends OwnedFd>>, u64),
+    Route(Box<Transfer<&'ends File, Typed<'ends>>>, u64),
     /// From memory.
     Memory(Memory<'ends>),
     /// By `io_uring`.
     Uring(Box<Uring<'ends>>),
+}
+
+/// A sink, as a program has it: in a type of its kind.
+pub struct Typed<'ends> {
+    fd: &'ends OwnedFd,
+    hint: Hint,
+}
+
+impl AsFd for Typed<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Endpoint for Typed<'_> {
+    fn hint(&self) -> Hint {
+        self.hint
+    }
 }
 
 /// The transfer of memory.

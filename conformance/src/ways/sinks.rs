@@ -6,6 +6,7 @@ use crate::lab::waiting::wait_until;
 use crate::lab::{Lab, io, sockets};
 use crate::verdict::{Setup, Stop};
 use nocopy_splice::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, splice};
+use nocopy_transfer::Hint;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -110,6 +111,18 @@ impl Sink {
         match self {
             Self::Udp => netns::LARGEST,
             _ => usize::MAX,
+        }
+    }
+
+    /// What the type of its near end says in a program.
+    pub const fn hint(self) -> Hint {
+        match self {
+            Self::Tcp | Self::TcpDropped | Self::Veth => Hint::Tcp,
+            Self::Unix => Hint::Unix,
+            Self::Udp => Hint::Datagram,
+            Self::Pipe | Self::LargePipe | Self::PipeToNull => Hint::Pipe,
+            Self::File => Hint::File,
+            Self::Vsock => Hint::Unknown,
         }
     }
 

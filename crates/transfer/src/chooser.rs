@@ -88,6 +88,14 @@ impl Chooser {
         (self.source, self.sink)
     }
 
+    /// The ends are of these kinds, and not of those that were given. False if these need what a caller must say.
+    pub(crate) fn has_learnt(&mut self, (source, sink): (SourceKind, SinkKind)) -> bool {
+        (self.source, self.sink) = (source, sink);
+        self.row = choice::row(source, sink);
+        self.set(self.way);
+        source != SourceKind::Datagram && (sink != SinkKind::Datagram || self.message.is_some())
+    }
+
     /// A snapshot of what cannot change is sent like anything else.
     pub(crate) fn look_at_source(&mut self, source: BorrowedFd<'_>, left: u64) {
         let row = self.row;

@@ -6,14 +6,15 @@ use crate::carriers::by_sendfile;
 use crate::carriers::step::Left;
 use crate::choice::{self, Stability, Way};
 use crate::error::Error;
-use crate::kind::{Endpoint, SinkKind, SourceKind};
+use crate::kind::{Endpoint, Hint, SinkKind, SourceKind};
 use crate::memory;
 use crate::outcome::{Ended, Outcome, Segment, Segments};
 use crate::pool::Pool;
 use crate::route::Route;
 use crate::transfer::{Choosing, Transfer};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use syscalls::Sysno;
+use syscalls::{Errno, Sysno};
 
 /// A transfer that is not begun: from where, how many bytes, and what may happen to them.
 ///
@@ -80,7 +81,9 @@ impl Request {
     }
 
     /// Begins; nothing is sent yet. The kernel is asked what both ends are: a `File` can be a pipe, and a `UnixStream` can have
-    /// messages.
+    /// messages. Only a small range of a `File`, to a type of socket that takes its pages, is begun without a question: it is one
+    /// `sendfile`, and the kernel is asked if that does not send everything. (A `UnixStream` that was made of a socket with messages
+    /// then gets them as `sendfile` makes them.)
     ///
     /// # Errors
     ///
@@ -91,20 +94,33 @@ impl Request {
         source: Source,
         sink: Sink,
     ) -> Result<Transfer<Source, Sink>, Error> {
-        let call = |errno| Error::Call(Sysno::fstat, errno);
-        let from = SourceKind::of(&source).map_err(call)?;
-        let to = SinkKind::of(&sink).map_err(call)?;
-        if from == SourceKind::Datagram {
+        let of_types = self.one_call(source.hint(), sink.hint());
+        self.begin_as(of_types, source, sink)
+    }
+
+    /// Begins, and asks the kernel what both ends are if that is not given.
+    fn begin_as<Source: AsFd, Sink: AsFd>(
+        self,
+        of_types: Option<(SourceKind, SinkKind)>,
+        source: Source,
+        sink: Sink,
+    ) -> Result<Transfer<Source, Sink>, Error> {
+        let kinds = match of_types {
+            Some(kinds) => kinds,
+            None => ask(&source, &sink).map_err(|errno| Error::Call(Sysno::fstat, errno))?,
+        };
+        if kinds.0 == SourceKind::Datagram {
             return Err(Error::SourceHasMessages);
         }
-        if to == SinkKind::Datagram && self.message.is_none() {
+        if kinds.1 == SinkKind::Datagram && self.message.is_none() {
             return Err(Error::NeedsMessageSize);
         }
         let pool = self.pool.unwrap_or_else(|| Arc::clone(Pool::of_process()));
         Ok(Transfer::choosing(
             Choosing {
                 stability: self.stability,
-                kinds: (from, to),
+                kinds,
+                is_asked: of_types.is_none(),
                 message: self.message,
                 pool,
                 offset: self.offset,
@@ -116,44 +132,27 @@ impl Request {
         ))
     }
 
-    /// The whole transfer, if its first call is one `sendfile` that sends everything: a small range of a file, to what takes its
-    /// pages. Nothing is made for it but the outcome. What the ends are is taken from their types: if that is wrong, the call is
-    /// refused, and the kernel is asked.
+    /// The whole transfer. If its first call sends everything, nothing is made for it but the outcome.
     pub(crate) fn complete(
         self,
         source: &impl Endpoint,
         sink: &impl Endpoint,
     ) -> Result<Outcome, Error> {
-        let hints = (source.hint().source(), sink.hint().sink());
-        let ((Some(from), Some(to)), Some(offset), Some(length)) =
-            (hints, self.offset, self.length)
+        let (Some(kinds), Some(length)) = (self.one_call(source.hint(), sink.hint()), self.length)
         else {
             return self.begin(source, sink)?.complete();
         };
-        let row = choice::row(from, to);
-        let first = row
-            .ways(self.stability)
-            .iter()
-            .find(|step| step.least <= length);
-        let is_one_call = length > 0
-            && from == SourceKind::File
-            && first.is_some_and(|step| step.way == Way::Sendfile)
-            && !memory::remembers(Way::Sendfile, None);
-        if !is_one_call {
-            return self.begin(source, sink)?.complete();
-        }
         let left = Left {
-            offset: Some(offset),
+            offset: self.offset,
             length: usize::try_from(length).unwrap_or(usize::MAX),
         };
         let answer = by_sendfile(source.as_fd(), sink.as_fd(), left);
         if answer.is_ok_and(|count| count as u64 == length) {
             let mut segments = Segments::default();
-            let is_shared = row.shares(Way::Sendfile);
             segments.add(Segment {
                 route: Route::Sendfile,
                 bytes: length,
-                is_shared,
+                is_shared: choice::row(kinds.0, kinds.1).shares(Way::Sendfile),
             });
             return Ok(Outcome {
                 bytes: length,
@@ -161,13 +160,32 @@ impl Request {
                 held: 0,
                 shrank_to: None,
                 notified: None,
-                kinds: Some((from, to)),
+                kinds: Some(kinds),
                 segments,
                 refusals: Vec::new(),
             });
         }
-        let mut transfer = self.begin(source, sink)?;
+        let mut transfer = self.begin_as(Some(kinds), source, sink)?;
         transfer.go_on_after(answer);
         transfer.complete()
     }
+
+    /// What the types say the ends are, if one `sendfile` may be the whole transfer: a small range of a file, to what takes its pages.
+    fn one_call(&self, source: Hint, sink: Hint) -> Option<(SourceKind, SinkKind)> {
+        let (from, to) = (source.source()?, sink.sink()?);
+        let length = self
+            .length
+            .filter(|length| *length > 0 && self.offset.is_some())?;
+        let ways = choice::row(from, to).ways(self.stability);
+        let first = ways.iter().find(|step| step.least <= length)?;
+        let is_one_call = from == SourceKind::File
+            && first.way == Way::Sendfile
+            && !memory::remembers(Way::Sendfile, None);
+        is_one_call.then_some((from, to))
+    }
+}
+
+/// What the kernel says that the ends are.
+pub(crate) fn ask(source: impl AsFd, sink: impl AsFd) -> Result<(SourceKind, SinkKind), Errno> {
+    Ok((SourceKind::of(source)?, SinkKind::of(sink)?))
 }

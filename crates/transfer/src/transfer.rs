@@ -10,6 +10,7 @@ use crate::error::{Error, Stopped};
 use crate::kind::{SinkKind, SourceKind};
 use crate::outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment, Segments};
 use crate::pool::Pool;
+use crate::request::ask;
 use crate::route::Route;
 use crate::sys;
 use rustix::event::PollFlags;
@@ -54,6 +55,7 @@ pub enum Wait {
 pub(crate) struct Choosing {
     pub(crate) stability: Stability,
     pub(crate) kinds: (SourceKind, SinkKind),
+    pub(crate) is_asked: bool,
     pub(crate) message: Option<usize>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) offset: Option<u64>,
@@ -94,6 +96,8 @@ pub struct Transfer<Source, Sink> {
     chooser: Option<Chooser>,
     /// The route that was given.
     given: Option<Route>,
+    /// False: the kinds of both ends are what their types say, and the first call is `sendfile`.
+    is_asked: bool,
     /// Where the range begins. None: at the source's position, or in a stream.
     start: Option<u64>,
     length: u64,
@@ -202,6 +206,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let Choosing {
             stability,
             kinds: (from, to),
+            is_asked,
             message,
             pool,
             offset,
@@ -218,6 +223,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         chooser.look_at_source(source.as_fd(), length);
         let mut transfer = Self::new(source, sink, offset, length);
         transfer.chooser = Some(chooser);
+        transfer.is_asked = is_asked;
         transfer.is_bounded = is_bounded;
         transfer.looks_back = looks_back;
         transfer
@@ -230,6 +236,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             carrier: None,
             chooser: None,
             given: None,
+            is_asked: true,
             start,
             length,
             is_bounded: true,
@@ -244,22 +251,6 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             segments: Segments::default(),
             refusals: Vec::new(),
             unasked: Unasked(0),
-        }
-    }
-
-    /// Goes on after the first call, which was made by `sendfile` already.
-    pub(crate) fn go_on_after(&mut self, answer: Result<usize, Halt>) {
-        let Some(chooser) = &mut self.chooser else {
-            return;
-        };
-        self.carrier = Some(chooser.take(Way::Sendfile));
-        self.steps += 1;
-        match answer {
-            Ok(count) => {
-                self.taken += count as u64;
-                self.note(count as u64);
-            }
-            Err(halt) => drop(self.halted(halt)),
         }
     }
 
@@ -339,10 +330,44 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             offset: self.start.map(|start| start + self.taken),
             length: usize::try_from(left.min(most)).unwrap_or(usize::MAX),
         };
-        let count = carrier.step(self.source.as_fd(), self.sink.as_fd(), left)? as u64;
-        self.taken += count;
-        self.note(count);
-        Ok(())
+        let answer = carrier.step(self.source.as_fd(), self.sink.as_fd(), left);
+        self.answered(answer)
+    }
+
+    /// Goes on after the first call, which was made by `sendfile` already.
+    pub(crate) fn go_on_after(&mut self, answer: Result<usize, Halt>) {
+        self.carrier = self
+            .chooser
+            .as_mut()
+            .map(|chooser| chooser.take(Way::Sendfile));
+        self.steps += 1;
+        if let Err(halt) = self.answered(answer) {
+            self.halted(halt);
+        }
+    }
+
+    fn answered(&mut self, answer: Result<usize, Halt>) -> Result<(), Halt> {
+        if let Ok(count) = answer {
+            self.taken += count as u64;
+            self.note(count as u64);
+        }
+        if !self.is_asked && self.taken < self.length {
+            self.ask()?;
+        }
+        answer.map(drop)
+    }
+
+    /// One call has not sent everything, so the kernel is asked what both ends are.
+    fn ask(&mut self) -> Result<(), Halt> {
+        self.is_asked = true;
+        let failed = |errno| Halt::Call(Sysno::fstat, errno, Side::Source);
+        let kinds = ask(self.source.as_fd(), self.sink.as_fd()).map_err(failed)?;
+        let chooser = self.chooser.as_mut();
+        if chooser.is_none_or(|chooser| chooser.has_learnt(kinds)) {
+            return Ok(());
+        }
+        // The types were of other sockets, and messages have a size.
+        Err(Halt::Call(Sysno::sendfile, Errno::EMSGSIZE, Side::Sink))
     }
 
     /// Takes a way, if there is none now. Returns how many bytes one call may move.

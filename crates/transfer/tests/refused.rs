@@ -10,13 +10,13 @@ mod filter;
 use common::{From, MESSAGE, To, pattern, sink, source};
 use filter::Filter;
 use nocopy_transfer::{
-    Ended, Errno, Reason, Request, Stability, State, Sysno, choice, copy_range, fallback,
-    forget_refusals,
+    Ended, Errno, Error, Outcome, Reason, Request, Stability, State, Sysno, choice, copy_range,
+    fallback, forget_refusals,
 };
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 
@@ -366,68 +366,155 @@ fn with_everything_refused_it_is_read_and_written() {
     .expect("the case");
 }
 
+/// A small range of a file, as one call or as a transfer that an event loop advances.
+fn small_range(
+    is_call: bool,
+    near: &File,
+    length: usize,
+    out: &UnixStream,
+) -> Result<Outcome, Error> {
+    let request = Request::new(Stability::Shared).range(0, length as u64);
+    if is_call {
+        copy_range(near, 0, length as u64, out, Stability::Shared)
+    } else {
+        request.begin(near, out)?.complete()
+    }
+}
+
 /// A small range of a file is one call, and what that returns is not forgotten: the rest goes another way, or the error is the one.
 #[test]
 fn the_only_call_of_a_small_range_is_refused() {
-    const SMALL: usize = 300_000;
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    for errno in [of_the_table(), OTHERS.to_vec()].concat() {
-        forget_refusals();
-        let case = thread::spawn(move || {
-            let near = File::from(source(From::File, &pattern(SMALL)));
-            let (out, far) = UnixStream::pair().expect("a pair");
-            let reader = thread::spawn(move || {
-                let mut bytes = Vec::new();
-                { far }.read_to_end(&mut bytes).map(|_| bytes)
+    for is_call in [true, false] {
+        const SMALL: usize = 300_000;
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        for errno in [of_the_table(), OTHERS.to_vec()].concat() {
+            forget_refusals();
+            let case = thread::spawn(move || {
+                let near = File::from(source(From::File, &pattern(SMALL)));
+                let (out, far) = UnixStream::pair().expect("a pair");
+                let reader = thread::spawn(move || {
+                    let mut bytes = Vec::new();
+                    { far }.read_to_end(&mut bytes).map(|_| bytes)
+                });
+                refuse(Sysno::sendfile, errno);
+                let copied = small_range(is_call, &near, SMALL, &out);
+                drop(out);
+                let bytes = reader.join().expect("the reader").expect("bytes");
+                if fallback::is_refusal(Sysno::sendfile, errno) {
+                    let outcome = copied.expect("a copy");
+                    assert!(bytes == pattern(SMALL), "{outcome}");
+                    assert_eq!(
+                        outcome.refusals[0].reason,
+                        Reason::Errno(Sysno::sendfile, errno)
+                    );
+                    assert_eq!(
+                        (outcome.refusals.len(), outcome.bytes),
+                        (1, SMALL as u64),
+                        "{outcome}"
+                    );
+                } else {
+                    let error = copied.expect_err("it is refused");
+                    assert_eq!((error.errno(), bytes.len()), (Some(errno), 0), "{error}");
+                }
             });
-            Filter {
-                call: Sysno::sendfile,
-                errno: errno.into_raw(),
-                argument: None,
-            }
-            .install();
-            let copied = copy_range(&near, 0, SMALL as u64, &out, Stability::Shared);
-            drop(out);
-            let bytes = reader.join().expect("the reader").expect("bytes");
-            if fallback::is_refusal(Sysno::sendfile, errno) {
-                let outcome = copied.expect("a copy");
-                assert!(bytes == pattern(SMALL), "{outcome}");
-                assert_eq!(
-                    outcome.refusals[0].reason,
-                    Reason::Errno(Sysno::sendfile, errno)
-                );
-                assert_eq!(
-                    (outcome.refusals.len(), outcome.bytes),
-                    (1, SMALL as u64),
-                    "{outcome}"
-                );
-            } else {
-                let error = copied.expect_err("it is refused");
-                assert_eq!((error.errno(), bytes.len()), (Some(errno), 0), "{error}");
-            }
-        });
-        case.join().expect("the case");
+            case.join().expect("the case");
+        }
+        forget_refusals();
     }
-    forget_refusals();
 }
 
 /// The socket takes a part of it, and must be waited for.
 #[test]
 fn the_first_call_of_a_small_range_is_short() {
-    let near = File::from(source(From::File, &pattern(900_000)));
-    let (out, far) = UnixStream::pair().expect("a pair");
-    out.set_nonblocking(true).expect("set");
-    let reader = thread::spawn(move || {
-        thread::sleep(std::time::Duration::from_millis(20));
-        let mut bytes = Vec::new();
-        { far }.read_to_end(&mut bytes).map(|_| bytes)
-    });
-    let outcome = copy_range(&near, 0, 900_000, &out, Stability::Shared).expect("a copy");
-    drop(out);
-    assert_eq!(
-        (outcome.bytes, outcome.segments.len()),
-        (900_000, 1),
-        "{outcome}"
-    );
-    assert!(reader.join().expect("the reader").expect("bytes") == pattern(900_000));
+    for is_call in [true, false] {
+        let near = File::from(source(From::File, &pattern(900_000)));
+        let (out, far) = UnixStream::pair().expect("a pair");
+        out.set_nonblocking(true).expect("set");
+        let reader = thread::spawn(move || {
+            thread::sleep(std::time::Duration::from_millis(20));
+            let mut bytes = Vec::new();
+            { far }.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let outcome = small_range(is_call, &near, 900_000, &out).expect("a copy");
+        drop(out);
+        assert_eq!(
+            (outcome.bytes, outcome.segments.len()),
+            (900_000, 1),
+            "{outcome}"
+        );
+        assert!(reader.join().expect("the reader").expect("bytes") == pattern(900_000));
+    }
+}
+
+/// What asks the kernel about a descriptor.
+const QUESTIONS: [Sysno; 4] = [
+    Sysno::fstat,
+    Sysno::newfstatat,
+    Sysno::fcntl,
+    Sysno::getsockopt,
+];
+
+/// A small range that is sent whole asks nothing; one that is not asks, and an answer that fails is reported with the exact count.
+#[test]
+fn a_small_range_asks_the_kernel_only_after_its_call() {
+    for is_call in [true, false] {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        forget_refusals();
+        let case = thread::spawn(move || {
+            let near = File::from(source(From::File, &pattern(900_000)));
+            let (out, far) = UnixStream::pair().expect("a pair");
+            out.set_nonblocking(true).expect("set");
+            for call in QUESTIONS {
+                refuse(call, Errno::EUCLEAN);
+            }
+            let outcome = small_range(is_call, &near, 5000, &out).expect("no question");
+            assert_eq!((outcome.bytes, outcome.ended), (5000, Ended::Complete));
+            let error = small_range(is_call, &near, 900_000, &out).expect_err("a question");
+            assert_eq!(error.errno(), Some(Errno::EUCLEAN), "{error}");
+            drop(out);
+            let mut bytes = Vec::new();
+            { far }.read_to_end(&mut bytes).expect("bytes");
+            let taken = bytes.len() - 5000;
+            assert!(
+                taken > 0 && bytes == [pattern(5000), pattern(900_000)[..taken].to_vec()].concat()
+            );
+            let Error::Stopped(stopped) = error else {
+                panic!("{error}")
+            };
+            assert_eq!(stopped.outcome.bytes, taken as u64);
+        });
+        case.join().expect("the case");
+        forget_refusals();
+    }
+}
+
+/// A type that was made of another kind of socket: where the first call is refused, nothing is sent in messages of any size.
+#[test]
+fn a_stream_by_its_type_alone_gets_no_messages_of_any_size() {
+    for is_call in [true, false] {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        forget_refusals();
+        let case = thread::spawn(move || {
+            let near = File::from(source(From::File, &pattern(5000)));
+            let (out, far) = UnixDatagram::pair().expect("a pair");
+            let out = UnixStream::from(OwnedFd::from(out));
+            refuse(Sysno::sendfile, Errno::EINVAL);
+            let error = small_range(is_call, &near, 5000, &out).expect_err("it has messages");
+            assert_eq!(error.errno(), Some(Errno::EMSGSIZE), "{error}");
+            far.set_nonblocking(true).expect("set");
+            let nothing = far.recv(&mut [0; 10]).expect_err("no message");
+            assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+        });
+        case.join().expect("the case");
+        forget_refusals();
+    }
+}
+
+fn refuse(call: Sysno, errno: Errno) {
+    Filter {
+        call,
+        errno: errno.into_raw(),
+        argument: None,
+    }
+    .install();
 }
