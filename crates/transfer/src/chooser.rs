@@ -24,6 +24,8 @@ pub(crate) struct Chooser {
     stability: Stability,
     source: SourceKind,
     sink: SinkKind,
+    /// Whether the kernel said so, and not the types.
+    is_asked: bool,
     /// The row of these kinds.
     row: &'static Row,
     /// The size of a message, for a sink with messages.
@@ -59,6 +61,7 @@ impl Chooser {
         stability: Stability,
         source: SourceKind,
         sink: SinkKind,
+        is_asked: bool,
         message: Option<usize>,
         pool: Arc<Pool>,
     ) -> Self {
@@ -66,6 +69,7 @@ impl Chooser {
             stability,
             source,
             sink,
+            is_asked,
             row: choice::row(source, sink),
             message,
             pool,
@@ -88,9 +92,13 @@ impl Chooser {
         (self.source, self.sink)
     }
 
-    /// The ends are of these kinds, and not of those that were given. False if these need what a caller must say.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.is_asked
+    }
+
+    /// The kernel says that the ends are of these kinds. False if these need what a caller must say.
     pub(crate) fn has_learnt(&mut self, (source, sink): (SourceKind, SinkKind)) -> bool {
-        (self.source, self.sink) = (source, sink);
+        (self.source, self.sink, self.is_asked) = (source, sink, true);
         self.row = choice::row(source, sink);
         self.set(self.way);
         source != SourceKind::Datagram && (sink != SinkKind::Datagram || self.message.is_some())

@@ -44,6 +44,8 @@ const PIECES: usize = 8;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
+/// After an error that waiting does not help against, and for a peer that does not read, [`abort`](Self::abort) gives the buffers back.
+///
 /// The socket is given by value: nobody else may send with `MSG_ZEROCOPY` on it (see [`Ring`]).
 pub struct Sender<B: Buffer> {
     line: Line<B>,
@@ -312,6 +314,27 @@ impl<B: Buffer> Sender<B> {
         Ok(())
     }
 
+    /// Gives up, after a failure or for a peer that does not read: nothing more is sent, and every buffer is [`finished`](Self::finished)
+    /// with the bytes that the sink took of it. [`flush`](Self::flush) waits for those that a device still reads.
+    ///
+    /// A socket with `MSG_ZEROCOPY` is disconnected ([`Ring::abort`]), since only that makes the kernel drop the memory it still
+    /// reads: the peer gets a reset. Any other sink keeps what it has taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::abort`].
+    pub fn abort(&mut self) -> Result<(), RingError> {
+        match &mut self.line {
+            Line::Ring(ring) => {
+                ring.abort()?;
+            }
+            Line::Plain(plain) => plain.give_up(),
+        }
+        self.waiting.clear();
+        self.look_at_reports();
+        Ok(())
+    }
+
     /// A buffer that is free, if there is one, in the order in which they became so.
     pub fn finished(&mut self) -> Option<Sent<B>> {
         let mut sent = match &mut self.line {
@@ -364,6 +387,17 @@ impl<B: Buffer> Plain<B> {
             self.queue.push_back((ticket, buffer, 0));
         }
         Ok(ticket)
+    }
+
+    /// What waits is done.
+    fn give_up(&mut self) {
+        let waiting = self.queue.drain(..).map(|(ticket, buffer, taken)| Sent {
+            buffer,
+            ticket,
+            taken,
+            is_copied: taken > 0,
+        });
+        self.done.extend(waiting);
     }
 
     fn write(&mut self, flags: SendFlags) -> Result<usize, Errno> {

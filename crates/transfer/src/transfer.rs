@@ -96,8 +96,6 @@ pub struct Transfer<Source, Sink> {
     chooser: Option<Chooser>,
     /// The route that was given.
     given: Option<Route>,
-    /// False: the kinds of both ends are what their types say, and the first call is `sendfile`.
-    is_asked: bool,
     /// Where the range begins. None: at the source's position, or in a stream.
     start: Option<u64>,
     length: u64,
@@ -213,7 +211,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             length,
             looks_back,
         } = choosing;
-        let mut chooser = Chooser::new(stability, from, to, message, pool);
+        let mut chooser = Chooser::new(stability, from, to, is_asked, message, pool);
         let is_bounded = length.is_some();
         let most = match offset {
             Some(offset) if offset <= LARGEST => LARGEST - offset,
@@ -223,7 +221,6 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         chooser.look_at_source(source.as_fd(), length);
         let mut transfer = Self::new(source, sink, offset, length);
         transfer.chooser = Some(chooser);
-        transfer.is_asked = is_asked;
         transfer.is_bounded = is_bounded;
         transfer.looks_back = looks_back;
         transfer
@@ -236,7 +233,6 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             carrier: None,
             chooser: None,
             given: None,
-            is_asked: true,
             start,
             length,
             is_bounded: true,
@@ -351,19 +347,20 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             self.taken += count as u64;
             self.note(count as u64);
         }
-        if !self.is_asked && self.taken < self.length {
+        if self.taken < self.length {
             self.ask()?;
         }
         answer.map(drop)
     }
 
-    /// One call has not sent everything, so the kernel is asked what both ends are.
+    /// One call has not sent everything, so the kernel is asked what both ends are, if it was not.
     fn ask(&mut self) -> Result<(), Halt> {
-        self.is_asked = true;
+        let Some(chooser) = self.chooser.as_mut().filter(|chooser| !chooser.is_asked()) else {
+            return Ok(());
+        };
         let failed = |errno| Halt::Call(Sysno::fstat, errno, Side::Source);
         let kinds = ask(self.source.as_fd(), self.sink.as_fd()).map_err(failed)?;
-        let chooser = self.chooser.as_mut();
-        if chooser.is_none_or(|chooser| chooser.has_learnt(kinds)) {
+        if chooser.has_learnt(kinds) {
             return Ok(());
         }
         // The types were of other sockets, and messages have a size.

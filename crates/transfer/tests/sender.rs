@@ -6,6 +6,7 @@ use common::{To, pattern, sink, tcp};
 use nocopy_transfer::{Copies, LEAST, RingError, Sender};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -121,4 +122,44 @@ fn a_peer_that_does_not_read_is_a_stall_and_one_that_is_gone_an_error() {
     drop(far);
     let gone = sender.flush(PATIENCE).expect_err("nobody reads");
     assert!(matches!(gone, RingError::Errno(_)), "{gone}");
+}
+
+/// Every buffer is given back, with what the sink took of it, and later ones can be pushed again.
+#[test]
+fn an_end_in_the_middle_gives_every_buffer_back() {
+    for is_tcp in [true, false] {
+        for is_gone in [true, false] {
+            let (near, far) = if is_tcp {
+                let (near, far) = tcp();
+                (OwnedFd::from(near), OwnedFd::from(far))
+            } else {
+                let (near, far) = UnixStream::pair().expect("a pair");
+                (OwnedFd::from(near), OwnedFd::from(far))
+            };
+            common::set_nonblocking(&near);
+            let mut sender = Sender::new(near).expect("a sink");
+            let tickets: Vec<_> = (0..20)
+                .map(|_| sender.push(vec![7; 1 << 20]).expect("room"))
+                .collect();
+            let stalled = sender.flush(Duration::from_millis(50));
+            assert_eq!(stalled, Err(RingError::Stalled));
+            let far = (!is_gone).then_some(far);
+            if is_gone {
+                let gone = sender.flush(PATIENCE).expect_err("nobody reads");
+                assert!(matches!(gone, RingError::Errno(_)), "{gone}");
+            }
+            sender.abort().expect("it gives up");
+            sender.flush(PATIENCE).expect("nothing waits");
+            let sent: Vec<_> = std::iter::from_fn(|| sender.finished()).collect();
+            let mut given: Vec<_> = sent.iter().map(|sent| sent.ticket).collect();
+            given.sort_unstable();
+            assert_eq!(given, tickets, "TCP: {is_tcp}, gone: {is_gone}");
+            let taken: usize = sent.iter().map(|sent| sent.taken).sum();
+            assert_eq!(taken as u64, sender.counts().bytes);
+            assert!(taken > 0 && taken < 20 << 20 && sent[19].buffer.len() == 1 << 20);
+            assert!(sender.finished().is_none());
+            sender.push(vec![7; 5]).expect("room");
+            drop(far);
+        }
+    }
 }
