@@ -381,15 +381,21 @@ fn small_range(
     }
 }
 
+/// A case in a thread of its own, since filters cannot be taken back, and with nothing that another case makes the process remember.
+fn in_turn(case: impl FnOnce() + Send + 'static) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    forget_refusals();
+    thread::spawn(case).join().expect("the case");
+    forget_refusals();
+}
+
 /// A small range of a file is one call, and what that returns is not forgotten: the rest goes another way, or the error is the one.
 #[test]
 fn the_only_call_of_a_small_range_is_refused() {
     for is_call in [true, false] {
         const SMALL: usize = 300_000;
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         for errno in [of_the_table(), OTHERS.to_vec()].concat() {
-            forget_refusals();
-            let case = thread::spawn(move || {
+            in_turn(move || {
                 let near = File::from(source(From::File, &pattern(SMALL)));
                 let (out, far) = UnixStream::pair().expect("a pair");
                 let reader = thread::spawn(move || {
@@ -417,9 +423,7 @@ fn the_only_call_of_a_small_range_is_refused() {
                     assert_eq!((error.errno(), bytes.len()), (Some(errno), 0), "{error}");
                 }
             });
-            case.join().expect("the case");
         }
-        forget_refusals();
     }
 }
 
@@ -427,22 +431,24 @@ fn the_only_call_of_a_small_range_is_refused() {
 #[test]
 fn the_first_call_of_a_small_range_is_short() {
     for is_call in [true, false] {
-        let near = File::from(source(From::File, &pattern(900_000)));
-        let (out, far) = UnixStream::pair().expect("a pair");
-        out.set_nonblocking(true).expect("set");
-        let reader = thread::spawn(move || {
-            thread::sleep(std::time::Duration::from_millis(20));
-            let mut bytes = Vec::new();
-            { far }.read_to_end(&mut bytes).map(|_| bytes)
+        in_turn(move || {
+            let near = File::from(source(From::File, &pattern(900_000)));
+            let (out, far) = UnixStream::pair().expect("a pair");
+            out.set_nonblocking(true).expect("set");
+            let reader = thread::spawn(move || {
+                thread::sleep(std::time::Duration::from_millis(20));
+                let mut bytes = Vec::new();
+                { far }.read_to_end(&mut bytes).map(|_| bytes)
+            });
+            let outcome = small_range(is_call, &near, 900_000, &out).expect("a copy");
+            drop(out);
+            assert_eq!(
+                (outcome.bytes, outcome.segments.len()),
+                (900_000, 1),
+                "{outcome}"
+            );
+            assert!(reader.join().expect("the reader").expect("bytes") == pattern(900_000));
         });
-        let outcome = small_range(is_call, &near, 900_000, &out).expect("a copy");
-        drop(out);
-        assert_eq!(
-            (outcome.bytes, outcome.segments.len()),
-            (900_000, 1),
-            "{outcome}"
-        );
-        assert!(reader.join().expect("the reader").expect("bytes") == pattern(900_000));
     }
 }
 
@@ -458,9 +464,7 @@ const QUESTIONS: [Sysno; 4] = [
 #[test]
 fn a_small_range_asks_the_kernel_only_after_its_call() {
     for is_call in [true, false] {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        forget_refusals();
-        let case = thread::spawn(move || {
+        in_turn(move || {
             let near = File::from(source(From::File, &pattern(900_000)));
             let (out, far) = UnixStream::pair().expect("a pair");
             out.set_nonblocking(true).expect("set");
@@ -483,8 +487,6 @@ fn a_small_range_asks_the_kernel_only_after_its_call() {
             };
             assert_eq!(stopped.outcome.bytes, taken as u64);
         });
-        case.join().expect("the case");
-        forget_refusals();
     }
 }
 
@@ -492,9 +494,7 @@ fn a_small_range_asks_the_kernel_only_after_its_call() {
 #[test]
 fn a_stream_by_its_type_alone_gets_no_messages_of_any_size() {
     for is_call in [true, false] {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        forget_refusals();
-        let case = thread::spawn(move || {
+        in_turn(move || {
             let near = File::from(source(From::File, &pattern(5000)));
             let (out, far) = UnixDatagram::pair().expect("a pair");
             let out = UnixStream::from(OwnedFd::from(out));
@@ -505,8 +505,6 @@ fn a_stream_by_its_type_alone_gets_no_messages_of_any_size() {
             let nothing = far.recv(&mut [0; 10]).expect_err("no message");
             assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
         });
-        case.join().expect("the case");
-        forget_refusals();
     }
 }
 
