@@ -35,6 +35,11 @@ loop:
 claims:
     cargo run --quiet --package conformance -- pages conformance/docs/registry
 
+# The static site, from the registry, the records and the grids
+[group('develop')]
+site output="target/site":
+    {{ conformance }} site --output {{ output }}
+
 # Write fixtures/man-pages.toml again: the places of the manual pages that claims cite (needs apt)
 [group('record')]
 man-pages:
@@ -145,6 +150,12 @@ lint-workflows:
 [group('check')]
 ci:
     bash conformance/scripts/ci.sh
+
+# The static site in headless Chromium: slider, search, links, accessibility, sizes (needs `just setup-site`)
+[group('check')]
+site-test: site
+    npm --prefix conformance/tests/site ci --silent
+    SITE="$PWD/target/site" SHOTS="$PWD/target/site-shots" npm --prefix conformance/tests/site test --silent
 
 # Random ranges by every route, with dying peers, changing sources and signals: is all that is lost told of? (arguments go to `conformance soak`)
 [group('check')]
@@ -289,3 +300,9 @@ setup-redis:
 [group('setup')]
 setup-peers:
     bash conformance/scripts/install.sh nginx-light haproxy
+
+# Chromium and npm for `site-test` (Debian; asks for root where it is not)
+[group('setup')]
+setup-site:
+    command -v npm >/dev/null || bash conformance/scripts/install.sh nodejs npm
+    bash conformance/scripts/install.sh chromium

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What a change must pass, step by step, with the seconds of each; needs what `just setup` and `just setup-redis` install.
+# What a change must pass, step by step, with the seconds of each; needs what `just setup`, `setup-redis` and `setup-site`
+# install.
 #
 # Three sequences of steps run side by side, because each of them waits a lot or uses one processor: the rustc of one crate, guests with
 # one processor, servers, experiments that do not end. Debug and release builds have a lock each.
@@ -29,6 +30,7 @@ in_guests() {
     step just fs --kernels 5.10,7.3 --strict
     # The ledger takes most, and the week's job makes it on every kernel.
     step just ledger --kernels 7.3 --strict
+    step just site-test
 }
 
 # The process groups of what runs beside this script.

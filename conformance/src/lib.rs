@@ -41,6 +41,7 @@ pub mod report;
 pub mod run;
 pub mod runner;
 pub mod seed;
+pub mod site;
 pub mod soak;
 pub mod surveys;
 pub mod verdict;

@@ -17,6 +17,7 @@ mod redis;
 mod report;
 mod running;
 mod show;
+mod site;
 mod soak;
 #[cfg(feature = "vm")]
 mod vm;
@@ -57,6 +58,8 @@ enum Command {
     Find(find::Find),
     /// Write the registry as Markdown pages
     Pages(pages::Pages),
+    /// Write the registry, the records and the grids as a static site
+    Site(site::Site),
     /// Show which assertions of LTP, kselftest, gVisor and liburing are covered
     Coverage(coverage::Coverage),
     /// Report stored results, for people or for another program
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Some(Command::List(options)) => list::list_command(&options, language),
         Some(Command::Find(options)) => find::find_command(&options),
         Some(Command::Pages(options)) => pages::pages_command(&options),
+        Some(Command::Site(options)) => site::site_command(&options),
         Some(Command::Coverage(options)) => coverage::coverage_command(&options),
         Some(Command::Report(options)) => report::report_command(&options),
         Some(Command::Diff(options)) => diff::diff_command(&options),

@@ -70,7 +70,7 @@ macro_rules! line {
 }
 
 /// The claims of each interface, in the registry's order.
-fn by_interface(claims: &[&'static Claim]) -> Vec<(&'static str, Vec<&'static Claim>)> {
+pub(crate) fn by_interface(claims: &[&'static Claim]) -> Vec<(&'static str, Vec<&'static Claim>)> {
     let mut interfaces: Vec<(&str, Vec<&Claim>)> = Vec::new();
     for claim in claims.iter().copied() {
         let name = claim.interface();
@@ -235,7 +235,7 @@ fn with_judgement(claim: &Claim, source: &Source) -> String {
 }
 
 /// Series as ranges of measured neighbours: `5.10 to 6.1, 7.3`.
-fn range(kernels: &[Series]) -> String {
+pub(crate) fn range(kernels: &[Series]) -> String {
     let mut ranges: Vec<(Series, Series)> = Vec::new();
     for series in kernels {
         let at = MEASURED.iter().position(|other| other == series);
@@ -292,7 +292,7 @@ fn statements(claims: &[&'static Claim], document: &Document) -> String {
 }
 
 /// The recorded ratios of these ways to read+write, with their interval: 1 GiB to a TCP socket that one reads.
-fn timed(names: &[String]) -> Vec<String> {
+pub(crate) fn timed(names: &[String]) -> Vec<String> {
     const LENGTH: u64 = 1 << 30;
     let run: serde_json::Value =
         serde_json::from_str(include_str!("../../../fixtures/bench/run.json")).expect("a test reads it");
@@ -373,12 +373,15 @@ const FILE_SYSTEMS: &[&str] = &[
     "memfd",
 ];
 
-/// An index by errno, flag, file system and call.
-fn index(claims: &[&'static Claim]) -> String {
-    let mut by_errno: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    let mut by_flag: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    let mut by_file_system: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    let mut by_call: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+/// Claims by the names that they are about.
+type Index = BTreeMap<String, BTreeSet<&'static str>>;
+
+/// Indexes by errno, flag, file system and call, with their headings.
+pub(crate) fn indexes(claims: &[&'static Claim]) -> [(&'static str, Index); 4] {
+    let mut by_errno = Index::new();
+    let mut by_flag = Index::new();
+    let mut by_file_system = Index::new();
+    let mut by_call = Index::new();
     for claim in claims {
         for call in claim.about {
             by_call.entry(call.name().to_owned()).or_default().insert(claim.id);
@@ -398,13 +401,13 @@ fn index(claims: &[&'static Claim]) -> String {
             }
         }
     }
+    [("Errnos", by_errno), ("Flags and options", by_flag), ("File systems", by_file_system), ("System calls", by_call)]
+}
+
+/// The indexes as a page.
+fn index(claims: &[&'static Claim]) -> String {
     let mut page = String::from("# Index\n");
-    for (heading, index) in [
-        ("Errnos", by_errno),
-        ("Flags and options", by_flag),
-        ("File systems", by_file_system),
-        ("System calls", by_call),
-    ] {
+    for (heading, index) in indexes(claims) {
         line!(page, "\n## {heading}\n\n| | claims |\n|---|---|");
         for (name, ids) in index {
             let links: Vec<String> = ids.iter().map(|id| link(id)).collect();

@@ -86,13 +86,16 @@ mod host_only {
         rows.filter(|row: &Vec<String>| row[0] == first).collect()
     }
 
+    /// The first cell of a line of the page, the digits of the others, and how they are found in a run.
+    type Row<'page> = (&'page str, usize, &'page dyn Fn(&Run) -> f64);
+
     #[test]
     fn the_two_machines_are_in_the_table() {
         const LARGE: usize = 64 << 20;
         let page = page();
         let of_tcp =
             |run: &Run, name: &str| line(run, Kind::Ways, "TCP", LARGE, name).faster.median;
-        let rows: [(&str, usize, &dyn Fn(&Run) -> f64); 9] = [
+        let rows: [Row; 9] = [
             ("`read` and `write` of 1 MiB", 2, &|run| {
                 of_tcp(run, "read+write 1 MiB")
             }),
