@@ -174,6 +174,11 @@ impl SinkKind {
     }
 }
 
+/// What the kernel says that the ends are.
+pub(crate) fn ask(source: impl AsFd, sink: impl AsFd) -> Result<(SourceKind, SinkKind), Errno> {
+    Ok((SourceKind::of(source)?, SinkKind::of(sink)?))
+}
+
 /// What the type of a descriptor says about its kind, without a system call. Only a small range of a file is sent on its word, by one
 /// call; else the kernel is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

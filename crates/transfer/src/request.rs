@@ -6,7 +6,7 @@ use crate::carriers::by_sendfile;
 use crate::carriers::step::Left;
 use crate::choice::{self, Stability, Way};
 use crate::error::Error;
-use crate::kind::{Endpoint, Hint, SinkKind, SourceKind};
+use crate::kind::{Endpoint, Hint, SinkKind, SourceKind, ask};
 use crate::memory;
 use crate::outcome::{Ended, Outcome, Segment, Segments};
 use crate::pool::Pool;
@@ -14,7 +14,7 @@ use crate::route::Route;
 use crate::transfer::{Choosing, Transfer};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use syscalls::{Errno, Sysno};
+use syscalls::Sysno;
 
 /// A transfer that is not begun: from where, how many bytes, and what may happen to them.
 ///
@@ -183,9 +183,4 @@ impl Request {
             && !memory::remembers(Way::Sendfile, None);
         is_one_call.then_some((from, to))
     }
-}
-
-/// What the kernel says that the ends are.
-pub(crate) fn ask(source: impl AsFd, sink: impl AsFd) -> Result<(SourceKind, SinkKind), Errno> {
-    Ok((SourceKind::of(source)?, SinkKind::of(sink)?))
 }
