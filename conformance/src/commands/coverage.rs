@@ -1,9 +1,11 @@
 //! `coverage`.
 
 use crate::commands::failure::Failure;
+use crate::commands::options::Form;
 use clap::Args;
 use conformance::claims::REGISTRY;
 use conformance::pages::coverage;
+use serde_json::{Value, json};
 use std::io::Write;
 
 #[derive(Args)]
@@ -14,6 +16,9 @@ pub struct Coverage {
     /// Only assertions that are not covered yet
     #[arg(long)]
     open: bool,
+    /// Format of the answer
+    #[arg(long, value_enum, default_value_t)]
+    format: Form,
 }
 
 pub fn coverage_command(options: &Coverage) -> Result<bool, Failure> {
@@ -28,11 +33,29 @@ pub fn coverage_command(options: &Coverage) -> Result<bool, Failure> {
     let mut output = anstream::stdout().lock();
     if options.open {
         entries.retain(|entry| entry.is_open());
-        if entries.is_empty() {
+        if entries.is_empty() && options.format == Form::Human {
             writeln!(output, "no assertion of these is open")?;
             return Ok(true);
         }
     }
+    if options.format == Form::Json {
+        let entries = entries.iter().map(|entry| of_entry(&coverage, entry)).collect::<Value>();
+        writeln!(output, "{:#}", json!({ "schema": 1, "assertions": entries }))?;
+        return Ok(true);
+    }
     coverage::human(&mut output, &coverage, &entries, REGISTRY)?;
     Ok(true)
+}
+
+fn of_entry(coverage: &coverage::Coverage, entry: &coverage::Entry) -> Value {
+    let (answer, by) = match &entry.answer {
+        coverage::Answer::Claims(ids) => ("claims", json!(ids)),
+        coverage::Answer::Tests(names) => ("tests", json!(names)),
+        coverage::Answer::NotApplicable(why) => ("not-applicable", json!(why)),
+        coverage::Answer::Open(why) => ("open", json!(why)),
+    };
+    json!({
+        "suite": entry.suite, "version": coverage.version(&entry.suite), "file": entry.file, "assertion": entry.assertion,
+        "answer": answer, "by": by,
+    })
 }

@@ -150,7 +150,7 @@ fn wanted(options: &List) -> Result<Vec<&'static Claim>, Failure> {
 }
 
 /// A claim with all that is known of it.
-fn of_claim(claim: &Claim) -> Value {
+pub fn of_claim(claim: &Claim) -> Value {
     let known = Known::of(claim);
     let sources: Vec<Value> = claim
         .sources

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod coverage;
 mod diff;
+mod doctor;
 mod failure;
 mod falsify;
 mod find;
@@ -16,13 +17,14 @@ mod record;
 mod redis;
 mod report;
 mod running;
+mod shell;
 mod show;
 mod site;
 mod soak;
 #[cfg(feature = "vm")]
 mod vm;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use conformance::grids::fds::FDS;
 use conformance::grids::fs::FS;
 use conformance::grids::pairs::PAIRS;
@@ -56,6 +58,8 @@ enum Command {
     List(list::List),
     /// Find claims and statements by words
     Find(find::Find),
+    /// Say what this machine lacks, what that costs in claims, and the command that mends it
+    Doctor(doctor::Doctor),
     /// Write the registry as Markdown pages
     Pages(pages::Pages),
     /// Write the registry, the records and the grids as a static site
@@ -97,6 +101,10 @@ enum Command {
     Kernels(vm::kernels::Kernels),
     /// Show one claim or statement, and decide it here
     Show(show::Show),
+    /// Print what completes this program's command lines in a shell
+    Completions(shell::Completions),
+    /// Write the manual pages of this program
+    Man(shell::Man),
 }
 
 /// Does what the command line asks for.
@@ -134,6 +142,9 @@ pub fn main() -> ExitCode {
         Some(Command::Check(options)) => check::check_command(&options, language),
         Some(Command::List(options)) => list::list_command(&options, language),
         Some(Command::Find(options)) => find::find_command(&options),
+        Some(Command::Doctor(options)) => doctor::doctor_command(&options),
+        Some(Command::Completions(options)) => shell::completions_command(&options, Cli::command()),
+        Some(Command::Man(options)) => shell::man_command(&options, Cli::command()),
         Some(Command::Pages(options)) => pages::pages_command(&options),
         Some(Command::Site(options)) => site::site_command(&options),
         Some(Command::Coverage(options)) => coverage::coverage_command(&options),

@@ -46,6 +46,16 @@ impl Strict {
     }
 }
 
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+}
+
 #[derive(Args)]
 pub struct Selection {
     /// Only claims whose id contains TEXT; `=ID` matches exactly (can be repeated)

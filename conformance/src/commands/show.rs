@@ -1,7 +1,8 @@
 //! `conformance show`: all about one claim or statement.
 
 use super::failure::Failure;
-use super::options::Running;
+use super::list::of_claim;
+use super::options::{Form, Running};
 use super::running::{run, runner};
 use clap::Args;
 use conformance::claim::Claim;
@@ -14,6 +15,7 @@ use conformance::runner::Task;
 use conformance::runner::order::Interposed;
 use conformance::seed::{Document, Language};
 use indicatif::ProgressBar;
+use serde_json::{Value, json};
 use std::io::Write;
 
 #[derive(Args)]
@@ -23,10 +25,13 @@ pub struct Show {
     id: Vec<String>,
     #[command(flatten)]
     running: Running,
+    /// Format of the answer
+    #[arg(long, value_enum, default_value_t)]
+    format: Form,
 }
 
 pub fn show_command(options: &Show, language: Language) -> Result<bool, Failure> {
-    let Show { id, running } = options;
+    let Show { id, running, format } = options;
     let id = id.join(" ");
     let document = Document::load();
     let statement = document.find(&id);
@@ -36,6 +41,21 @@ pub fn show_command(options: &Show, language: Language) -> Result<bool, Failure>
         (None, None) => return Err(Failure::Usage(unknown(&id, &document))),
     };
     let run = run(&claims, running, &ProgressBar::hidden(), |_| Ok(()))?;
+    if *format == Form::Json {
+        let of = |claim: &&'static Claim| {
+            let mut of_it = of_claim(claim);
+            of_it["here"] = json!(run.find(claim.id));
+            of_it
+        };
+        let document = json!({
+            "schema": 1,
+            "environment": run.environment,
+            "statement": statement.map(|statement| &statement.id),
+            "claims": claims.iter().map(of).collect::<Value>(),
+        });
+        writeln!(anstream::stdout(), "{document:#}")?;
+        return Ok(run.red(&Strictness::default()).is_empty());
+    }
     let mut report = Vec::new();
     if let Some(statement) = statement {
         human::statement(&mut report, statement, &run, REGISTRY, language)?;

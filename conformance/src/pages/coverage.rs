@@ -178,7 +178,7 @@ impl Coverage {
     }
 
     /// The version of a suite that was read.
-    fn version(&self, suite: &str) -> &str {
+    pub fn version(&self, suite: &str) -> &str {
         let found = self.suites.iter().find(|other| other.name == suite);
         found.map_or("", |suite| &suite.read)
     }

@@ -716,3 +716,69 @@ fn open_edges_come_with_the_command_that_closes_them() {
     let none = text(&conformance(&["list", "--open", "--filter", "=rw.copies.tcp"]).stdout);
     assert_eq!(none, "no edge of these claims is open\n");
 }
+
+/// What is for programs is one JSON document with its schema's number.
+#[rstest]
+#[case(&["find", "tee", "same", "pipe", "--format", "json"], "/found/0/id", "tee.ends.same-pipe")]
+#[case(&["coverage", "splice04", "--format", "json"], "/assertions/0/suite", "LTP")]
+#[case(&["show", "tee.ends.same-pipe", "--format", "json"], "/claims/0/here/verdict", "holds")]
+#[case(&["show", "S22", "--format", "json"], "/statement", "S22")]
+#[case(&["doctor", "--json", "--filter", "=tee.ends.same-pipe"], "/programs/0/programs/0", "qemu-system-x86_64")]
+#[cfg_attr(feature = "vm", case(&["kernels", "list", "--format", "json"], "/kernels/0/name", "5.10"))]
+fn for_programs(#[case] arguments: &[&str], #[case] place: &str, #[case] expected: &str) {
+    let answer = conformance(arguments);
+    assert!(answer.status.success(), "{}", text(&answer.stderr));
+    let document: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    assert_eq!(document["schema"], 1);
+    assert_eq!(
+        document.pointer(place),
+        Some(&Value::from(expected)),
+        "{place}"
+    );
+}
+
+#[test]
+fn the_doctor_counts_what_cannot_be_decided() {
+    let answer = conformance(&["doctor", "--json", "--filter", "zerocopy.socket"]);
+    assert!(answer.status.success(), "{}", text(&answer.stderr));
+    let document: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    let [all, decided] =
+        ["claims", "decided"].map(|name| document[name].as_u64().expect("a number"));
+    let undecided = document["undecided"].as_array().expect("a list").iter();
+    let named: usize = undecided
+        .map(|reason| reason["claims"].as_array().expect("ids").len())
+        .sum();
+    let failed = document["failed"].as_array().expect("a list").len();
+    assert_eq!(decided + (named + failed) as u64, all);
+    assert!(all > 5 && failed == 0, "{document:#}");
+}
+
+#[test]
+fn shells_and_man_know_every_command() {
+    let help = text(&conformance(&["--help"]).stdout);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = text(&conformance(&["completions", shell]).stdout);
+        for name in &commands {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let pages = directory.path().join("man1");
+    let answer = conformance(&["man", "--output", pages.to_str().expect("UTF-8")]);
+    assert!(answer.status.success(), "{}", text(&answer.stderr));
+    for name in commands {
+        let page =
+            std::fs::read_to_string(pages.join(format!("conformance-{name}.1"))).expect(name);
+        assert!(page.contains(".SH NAME"), "{name}");
+    }
+}
