@@ -5,7 +5,7 @@ use super::options::{Running, Selection, select};
 use super::output::{open_output, progress};
 use super::running::run;
 use clap::Args;
-use conformance::run::record::{Record, Run};
+use conformance::run::record::Run;
 use conformance::run::text::plural;
 use conformance::verdict::Reason;
 use nocopy_host::{interrupt, programs};
@@ -108,8 +108,8 @@ pub fn doctor_command(options: &Doctor) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn is_decided(record: &&Record) -> bool {
-    record.verdict.is_decided()
+fn decided(run: &Run) -> usize {
+    run.records.iter().filter(|record| record.verdict.is_decided()).count()
 }
 
 fn human(output: &mut dyn Write, run: &Run) -> io::Result<()> {
@@ -123,8 +123,7 @@ fn human(output: &mut dyn Write, run: &Run) -> io::Result<()> {
             writeln!(output, "missing   {}: {}\n          mend it: {}", tools.what, missing.join(", "), tools.remedy)?;
         }
     }
-    let (all, decided) = (run.records.len(), run.records.iter().filter(is_decided).count());
-    writeln!(output, "\n{decided} of {} can be decided here", plural(all, "claim"))?;
+    writeln!(output, "\n{} of {} can be decided here", decided(run), plural(run.records.len(), "claim"))?;
     for (reason, ids) in lacking(run) {
         let rest = if ids.len() > 3 { format!(" and {} more", ids.len() - 3) } else { String::new() };
         let first = ids.iter().take(3).copied().collect::<Vec<_>>().join(", ");
@@ -157,7 +156,7 @@ fn as_json(run: &Run) -> Value {
         "environment": run.environment,
         "programs": tools.collect::<Value>(),
         "claims": run.records.len(),
-        "decided": run.records.iter().filter(is_decided).count(),
+        "decided": decided(run),
         "undecided": lacking.collect::<Value>(),
         "failed": failed.map(|record| json!({ "id": record.id, "what": record.what_happened() })).collect::<Value>(),
     })
