@@ -151,6 +151,16 @@ lint-workflows:
 ci:
     bash conformance/scripts/ci.sh
 
+# A tarball and a Debian package of static programs, completions, manual pages and the site, with checksums (target/dist)
+[group('develop')]
+dist output="target/dist":
+    bash conformance/scripts/dist.sh {{ output }}
+
+# Whether another directory makes the same bytes of the same commit
+[group('check')]
+dist-check:
+    bash conformance/scripts/dist-check.sh
+
 # The static site in headless Chromium: slider, search, links, accessibility, sizes (needs `just setup-site`)
 [group('check')]
 site-test: site
