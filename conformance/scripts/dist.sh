@@ -37,10 +37,12 @@ cp "$built/conformance" "$built/on-kernel" README.md CHANGELOG.md LICENSE-MIT LI
 "$tree/conformance" completions zsh >"$tree/completions/_conformance"
 "$tree/conformance" completions fish >"$tree/completions/conformance.fish"
 "$tree/conformance" site --output "$tree/site" >/dev/null
-if strings "$tree/conformance" "$tree/on-kernel" | grep --fixed-strings --max-count=1 -e "$top" -e "$cargo_home"; then
-    echo "dist: a program has a path of this machine" >&2
-    exit 1
-fi
+for program in conformance on-kernel; do
+    if grep --quiet --text --fixed-strings -e "$top" -e "$cargo_home" "$tree/$program"; then
+        echo "dist: $program has a path of this machine" >&2
+        exit 1
+    fi
+done
 
 tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --directory "$work" "$name" |
     gzip --no-name --best >"$out/$name.tar.gz"

@@ -41,7 +41,9 @@ impl Program {
     /// `valkey-server`, if it is installed.
     pub fn valkey() -> Result<Self, Stop> {
         let named = std::env::var_os(VALKEY).map(PathBuf::from);
-        let below = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(IN_TARGET);
+        // Cargo tells what it starts where the package is; anybody else starts it in the workspace.
+        let workspace = std::env::var_os("CARGO_MANIFEST_DIR").map(|package| Path::new(&package).join(".."));
+        let below = workspace.unwrap_or_default().join(IN_TARGET);
         let put = named.unwrap_or(below).join("valkey-server");
         let path = Some(put).filter(|path| path.exists());
         let path = path.or_else(|| programs::find("valkey-server"));
