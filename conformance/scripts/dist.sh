@@ -19,11 +19,12 @@ aarch64) debian=arm64 ;;
 *) debian=$machine ;;
 esac
 
-# No path of this machine is in the programs, and none decides their bytes.
+# No path of this machine is in the programs, and none decides their bytes: with several codegen units, names of functions have a hash
+# that differs by directory.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 flags="'--remap-path-prefix=$top=/nocopy', '--remap-path-prefix=$cargo_home=/cargo'"
 cargo build --quiet --locked --release --package conformance --package on-kernel \
-    --config "target.$host.rustflags = [$flags]" --target-dir "$top/target/dist-build"
+    --config "target.$host.rustflags = [$flags]" --config "profile.release.package.conformance.codegen-units = 1" --target-dir "$top/target/dist-build"
 built=$top/target/dist-build/$host/release
 
 work=$(mktemp --directory)
