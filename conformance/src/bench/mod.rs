@@ -6,6 +6,8 @@
 //! measured twice, and the difference between its two series is the noise. If the noise is too large, nothing is decided. Times
 //! do not show whether a result is right, so no test checks them.
 
+pub mod compare;
+pub mod memory;
 pub mod peers;
 pub mod plan;
 pub mod plans;

@@ -97,16 +97,19 @@ pub fn write(output: &mut dyn Write, run: &Run, markdown: bool) -> io::Result<()
 
 const ARTICLE: &str = "the article's table of 1 GB (3.5), and what was measured to TCP over loopback, ms for 1 GiB";
 
-fn title(output: &mut dyn Write, text: &str, markdown: bool) -> io::Result<()> {
+pub(super) fn title(output: &mut dyn Write, text: &str, markdown: bool) -> io::Result<()> {
     writeln!(output, "{}{text}\n", if markdown { "### " } else { "" })
 }
 
 /// The machine of the run, its settings and its load.
 fn conditions(run: &Run) -> String {
     let [before, after] = &run.on.load;
+    let speeds: Vec<String> =
+        run.memory.iter().map(|(bytes, speed)| format!("{speed:.1} GB/s in blocks of {}", size(*bytes))).collect();
+    let memory = if speeds.is_empty() { String::new() } else { format!("; memory is copied at {}", speeds.join(", ")) };
     format!(
         "{}; a file of tmpfs (to a file: of its file system), {}; the system's congestion control is {}; load average \
-         {before} before, {after} after",
+         {before} before, {after} after{memory}",
         run.on,
         if run.is_locked { "locked in memory" } else { "not locked: RLIMIT_MEMLOCK" },
         run.on.congestion,
@@ -128,7 +131,8 @@ fn circumstances(outcome: &Outcome, own: &str) -> String {
     }
 }
 
-fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result<()> {
+/// What a plan compares: its purpose, sink and size, and under what circumstances.
+pub(super) fn heading(outcome: &Outcome) -> String {
     let what = match outcome.kind {
         Kind::Ways => "",
         Kind::Size => "files of one size, ",
@@ -141,11 +145,13 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
         1 => String::new(),
         repeat => format!(" {repeat} times"),
     };
+    format!("{what}{} of {}{often}, {}", outcome.sink, size(outcome.length), circumstances(outcome, ""))
+}
+
+fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result<()> {
     let text = format!(
-        "{what}{} of {}{often}, {}: {} rounds; {} against itself {}{}",
-        outcome.sink,
-        size(outcome.length),
-        circumstances(outcome, ""),
+        "{}: {} rounds; {} against itself {}{}",
+        heading(outcome),
         outcome.rounds,
         outcome.twice,
         outcome.noise,
@@ -156,7 +162,16 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
         }
     );
     title(output, &text, markdown)?;
-    let head = ["", "times as fast", "sender's CPU saved", "CPU of both saved", "ms/GiB", "CPU sender", "CPU receiver"];
+    let head = [
+        "",
+        "times as fast",
+        "sender's CPU saved",
+        "CPU of both saved",
+        "ms/GiB",
+        "CPU sender",
+        "CPU receiver",
+        "GB/s",
+    ];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for (at, line) in outcome.lines.iter().enumerate() {
         let ratio = |ratio: Interval| match at {
@@ -171,6 +186,7 @@ fn plan(output: &mut dyn Write, outcome: &Outcome, markdown: bool) -> io::Result
             format!("{:.0}", line.wall),
             format!("{:.0}", line.sender),
             format!("{:.0}", line.receiver),
+            format!("{:.2}", line.speed()),
         ]);
     }
     draw(output, &lines, markdown)?;
@@ -393,6 +409,7 @@ mod tests {
                 load: ["0.1".into(), "0.2".into()],
             },
             is_locked: true,
+            memory: vec![],
             missing: vec!["vsock: none".into()],
             outcomes,
         }

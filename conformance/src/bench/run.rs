@@ -71,6 +71,14 @@ pub struct Line {
     pub both_save: Interval,
 }
 
+impl Line {
+    /// GB/s.
+    pub fn speed(&self) -> f64 {
+        const GIB: f64 = (1 << 30) as f64;
+        GIB / self.wall / 1e6
+    }
+}
+
 /// What `nocopy-transfer` has chosen, against the fastest single route of the odd rounds: compared on the even rounds, so that no
 /// route is best by luck.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -156,6 +164,11 @@ impl Conditions {
         }
     }
 
+    /// Whether something else was running before.
+    pub fn is_busy(&self) -> bool {
+        self.load[0].parse::<f64>().is_ok_and(|load| load >= 1.0)
+    }
+
     /// Records the load at the end of the run.
     pub fn end(&mut self) {
         self.load[1] = load();
@@ -194,6 +207,9 @@ pub struct Run {
     pub on: Conditions,
     /// Whether the source was locked in memory.
     pub is_locked: bool,
+    /// How fast the machine copies memory: bytes of a block, and GB/s.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory: Vec<(usize, f64)>,
     /// The peers and sinks that were not measured, with the reason.
     pub missing: Vec<String>,
     /// The results of each plan.

@@ -3,13 +3,13 @@
 use crate::commands::failure::Failure;
 use crate::commands::output::{Output, keep_inputs, open_output};
 use anstream::stream::IsTerminal;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use conformance::bench;
 use conformance::bench::peers::Peers;
 use conformance::bench::plan::{Contender, How, Kind};
 use conformance::bench::plans::{CONGESTION, Wanted};
 use conformance::bench::run::{Conditions, Outcome, Run, Source};
-use conformance::bench::{plots, report};
+use conformance::bench::{compare, memory, plots, report};
 use conformance::lab::Lab;
 use conformance::verdict::Stop;
 use conformance::ways::methods::Method;
@@ -27,17 +27,20 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Number of rounds; each runs every method once
     #[arg(long, value_name = "N", default_value_t = 21, value_parser = rounds)]
     rounds: usize,
     /// Size of one transfer, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = mebibytes)]
     mib: usize,
-    /// Also 1 GiB, other file sizes, pipe sizes and call sizes: about ten minutes
+    /// Also 1 GiB, other file sizes, pipe sizes and call sizes: about twelve minutes
     #[arg(long)]
     full: bool,
-    /// Also other programs on the same work: Rust libraries, Python and nginx, if installed
+    /// Also other programs on the same work: Rust libraries, Python, nginx and HAProxy, if installed
     #[arg(long)]
     peers: bool,
     /// Only sinks whose name contains this (can be repeated)
@@ -51,6 +54,20 @@ pub struct Options {
     /// Directory for files [default: the first usable of $TMPDIR, /tmp, /var/tmp, /dev/shm]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Show two runs side by side, as `--format json` has written them: two machines, two kernels, before and after a change
+    Diff {
+        /// The first run
+        one: PathBuf,
+        /// The second run
+        other: PathBuf,
+        /// For a page
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 /// How what a benchmark has measured is shown.
@@ -92,6 +109,15 @@ fn mebibytes(text: &str) -> Result<usize, String> {
 }
 
 pub fn bench_command(options: &Options) -> Result<bool, Failure> {
+    if let Some(What::Diff { one, other, markdown }) = &options.what {
+        let mut output = open_output(None)?;
+        let number = compare::write(&mut output, &read(one)?, &read(other)?, *markdown)?;
+        output.finish()?;
+        return match number {
+            0 => Err(Failure::Usage("the two runs have no plan in common: run both with the same options".to_owned())),
+            _ => Ok(true),
+        };
+    }
     keep_inputs(options.shown.output.as_deref(), &options.from)?;
     let output = options.shown.prepare()?;
     let run = match &options.from {
@@ -218,8 +244,13 @@ fn measure(options: &Options) -> Result<Run, Failure> {
         missing.push(format!("io_uring: {errno:?}"));
     }
     let trials = plans.iter().map(|plan| plan.contenders.len() * (plan.rounds + 1));
-    let progress = progress(trials.sum());
     let mut on = Conditions::here();
+    if on.is_busy() {
+        let load = &on.load[0];
+        let _ = writeln!(io::stderr(), "this machine is busy (load average {load}): the ratios may decide nothing");
+    }
+    let memory = memory::speeds();
+    let progress = progress(trials.sum());
     let mut outcomes: Vec<Outcome> = Vec::new();
     for plan in &plans {
         let name = plan.sink.name();
@@ -237,7 +268,7 @@ fn measure(options: &Options) -> Result<Run, Failure> {
     }
     progress.finish_and_clear();
     on.end();
-    Ok(Run { on, is_locked: source.is_locked, missing, outcomes })
+    Ok(Run { on, is_locked: source.is_locked, memory, missing, outcomes })
 }
 
 /// A bar on a terminal.

@@ -782,3 +782,41 @@ fn shells_and_man_know_every_command() {
         assert!(page.contains(".SH NAME"), "{name}");
     }
 }
+
+/// Two runs side by side: what both have, and an error if that is nothing.
+#[test]
+fn runs_of_the_benchmark_are_compared() {
+    let runs = ["epyc", "run"].map(|name| {
+        format!(
+            "{}/../fixtures/bench/{name}.json",
+            env!("CARGO_MANIFEST_DIR")
+        )
+    });
+    let answer = conformance(&["bench", "diff", &runs[0], &runs[1]]);
+    assert!(answer.status.success(), "{}", text(&answer.stderr));
+    let table = text(&answer.stdout);
+    let line = table
+        .lines()
+        .find(|line| line.starts_with("read+write 1 MiB"))
+        .expect("a line");
+    assert!(
+        line.contains("1.45 [1.44-1.47]") && line.contains(" A "),
+        "{line}"
+    );
+    let mut other: Value =
+        serde_json::from_str(&std::fs::read_to_string(&runs[1]).expect("a run")).expect("JSON");
+    other["outcomes"]
+        .as_array_mut()
+        .expect("plans")
+        .retain(|plan| plan["kind"] == "relays");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("other.json");
+    std::fs::write(&file, other.to_string()).expect("a file");
+    let refused = conformance(&["bench", "diff", &runs[0], file.to_str().expect("UTF-8")]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused.stderr).contains("no plan in common"),
+        "{}",
+        text(&refused.stderr)
+    );
+}
