@@ -40,7 +40,7 @@ pub struct Options {
     /// Also 1 GiB, other file sizes, pipe sizes and call sizes: about twelve minutes
     #[arg(long)]
     full: bool,
-    /// Also other programs on the same work: Rust libraries, Python, nginx and HAProxy, if installed
+    /// Also other programs on the same work: Rust libraries, Python, nginx and haproxy, if installed
     #[arg(long)]
     peers: bool,
     /// Only sinks whose name contains this (can be repeated)
