@@ -195,5 +195,8 @@ fn usage(message: &str) -> ExitCode {
 fn one_line(message: &str) -> String {
     let first = message.split("\n\n").next().unwrap_or(message);
     let words: Vec<&str> = first.split_whitespace().collect();
-    format!("{} (see --help)", words.join(" ").trim_start_matches("error: "))
+    // What clap finds alike: `tip: a similar subcommand exists: 'list'`.
+    let tip = message.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let tip = tip.filter(|tip| tip.contains("similar")).map_or_else(String::new, |tip| format!(": {tip}"));
+    format!("{}{tip} (see --help)", words.join(" ").trim_start_matches("error: "))
 }

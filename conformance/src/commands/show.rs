@@ -90,8 +90,13 @@ fn unknown(id: &str, document: &Document) -> String {
     let found = search::find(REGISTRY, &[id.to_owned()]);
     let first: Vec<&str> = found.iter().take(5).map(|found| found.id.as_str()).collect();
     let found = if first.is_empty() { String::new() } else { format!("; its words are in {}", first.join(", ")) };
+    let (first, last) = (document.statements.first(), document.statements.last());
+    let range = match (first, last) {
+        (Some(first), Some(last)) => format!(" ({} to {})", first.id, last.id),
+        _ => String::new(),
+    };
     format!(
-        "`{id}` is neither a claim nor a statement of the source document{like}{found} (`conformance find` searches)"
+        "`{id}` is neither a claim nor a statement of the source document{range}{like}{found} (`conformance find` searches)"
     )
 }
 

@@ -265,11 +265,21 @@ pub fn summary(output: &mut dyn Write, run: &Run, strictness: &Strictness) -> io
         judged(Judgement::NewFinding),
         judged(Judgement::Changed),
     )?;
+    let mut slow: Vec<_> = run.records.iter().filter(|record| record.milliseconds >= SLOW).collect();
+    slow.sort_by_key(|record| std::cmp::Reverse(record.milliseconds));
+    if !slow.is_empty() {
+        let seconds = |record: &&Record| format!("{} {} s", record.id, record.milliseconds.div_ceil(1000));
+        let slowest: Vec<String> = slow.iter().take(3).map(seconds).collect();
+        paragraph(output, "slowest: ", &slowest.join(", "), DIM)?;
+    }
     for reason in run.red(strictness) {
         paragraph(output, "red: ", &reason, RED)?;
     }
     Ok(())
 }
+
+/// From this number of milliseconds on, an experiment is named at the end.
+const SLOW: u64 = 2000;
 
 /// A claim as in the registry: its sources, the known verdicts, and the method.
 pub fn claim(output: &mut dyn Write, claim: &Claim, language: Language) -> io::Result<()> {

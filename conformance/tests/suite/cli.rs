@@ -28,6 +28,9 @@ fn text(bytes: &[u8]) -> String {
 
 #[rstest]
 #[case(&["show", "nonsense"], "nonsense")]
+#[case(&["show", "S99"], "S01 to S72")]
+#[case(&["lst"], "'list'")]
+#[case(&["check", "--filtre", "tee"], "'--filter'")]
 #[case(&["show"], "required")]
 #[case(&["--no-such-flag"], "--no-such-flag")]
 #[case(&["check", "--filter", "no such claim"], "no claim matches")]
