@@ -253,11 +253,14 @@ impl Chooser {
     }
 
     /// Whether another way may be tried after this errno. If so, this one is not taken again.
-    pub(crate) fn refuse(&mut self, call: Sysno, errno: Errno) -> bool {
+    /// It is remembered if it may speak of these kinds, and not of these descriptors alone.
+    pub(crate) fn refuse(&mut self, call: Sysno, errno: Errno, is_of_kinds: bool) -> bool {
         if self.way == Way::ReadWrite || !is_refusal(call, errno) {
             return false;
         }
-        self.news.push((self.way, errno));
+        if is_of_kinds {
+            self.news.push((self.way, errno));
+        }
         self.drop_way();
         true
     }

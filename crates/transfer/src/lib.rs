@@ -29,7 +29,7 @@
 //!
 //! # Signals
 //!
-//! A write to a socket or pipe whose reader is gone raises `SIGPIPE`. A copy to a socket by read and write does not (`MSG_NOSIGNAL`);
+//! A write to a socket or pipe whose reader is gone raises `SIGPIPE`. A copy by read and write to a TCP, `AF_UNIX`, vsock or UDP socket does not (`MSG_NOSIGNAL`);
 //! `sendfile` and `splice` have no such flag. A Rust program ignores the signal from its start; one with another `main` should, too.
 //!
 //! # Urgent data

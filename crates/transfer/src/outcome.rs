@@ -25,6 +25,8 @@ pub enum Ended {
     /// Source and sink are one file, and the ranges overlap: a loop would copy what it has just written, for ever where it copies to
     /// the end of the file.
     Overlaps,
+    /// An end is a socket with messages, although its type is that of a stream, and no size was named for them. Nothing more is sent.
+    HasMessages,
     /// The caller took the outcome before the end.
     Abandoned,
 }
@@ -151,7 +153,7 @@ pub struct Outcome {
     pub shrank_to: Option<u64>,
     /// The reports about `MSG_ZEROCOPY` sends.
     pub notified: Option<Notified>,
-    /// The kinds of source and sink, where a choice was made: from the types, or from the kernel once a route was refused.
+    /// The kinds of source and sink, where a choice was made: by the kernel, or by their types if one `sendfile` was all.
     pub kinds: Option<(SourceKind, SinkKind)>,
     /// The routes that the bytes took, in their order.
     pub segments: Segments,
@@ -211,6 +213,7 @@ impl fmt::Display for Outcome {
             Ended::Overlaps => {
                 f.write_str("; source and sink are overlapping ranges of one file")?;
             }
+            Ended::HasMessages => f.write_str("; an end has messages: name their size")?,
             Ended::Abandoned => f.write_str("; abandoned")?,
         }
         if self.held > 0 {

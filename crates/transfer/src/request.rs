@@ -82,8 +82,8 @@ impl Request {
 
     /// Begins; nothing is sent yet. The kernel is asked what both ends are: a `File` can be a pipe, and a `UnixStream` can have
     /// messages. Only a small range of a `File`, to a type of socket that takes its pages, is begun without a question: it is one
-    /// `sendfile`, and the kernel is asked if that does not send everything. (A `UnixStream` that was made of a socket with messages
-    /// then gets them as `sendfile` makes them.)
+    /// `sendfile`, and the kernel is asked if that does not send everything. (A stream's type that was
+    /// made of another socket is then believed: what is sent to it goes in messages as `sendfile` makes them, and an overlap with the source is not seen.)
     ///
     /// # Errors
     ///
@@ -173,6 +173,10 @@ impl Request {
     /// What the types say the ends are, if one `sendfile` may be the whole transfer: a small range of a file, to what takes its pages.
     fn one_call(&self, source: Hint, sink: Hint) -> Option<(SourceKind, SinkKind)> {
         let (from, to) = (source.source()?, sink.sink()?);
+        // Messages of a size are made by `send`.
+        if self.message.is_some() {
+            return None;
+        }
         let length = self
             .length
             .filter(|length| *length > 0 && self.offset.is_some())?;

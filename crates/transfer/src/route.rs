@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Route {
-    /// `read` or `pread` into a buffer, `write` from it (`send`, if the sink is a socket).
+    /// `read` or `pread` into a buffer, `write` from it (where the route is chosen, `send` to a TCP, `AF_UNIX`, vsock or UDP socket).
     ReadWrite {
         /// The buffer's size.
         buffer: usize,

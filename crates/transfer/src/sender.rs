@@ -67,6 +67,8 @@ enum Line<B: Buffer> {
 struct Plain<B> {
     sink: OwnedFd,
     is_socket: bool,
+    /// After an abort: a later byte would come after a gap.
+    is_aborted: bool,
     /// Buffers and the bytes that were taken of each.
     queue: VecDeque<(Ticket, B, usize)>,
     done: VecDeque<Sent<B>>,
@@ -146,6 +148,7 @@ impl<B: Buffer> Sender<B> {
                 let plain = Plain {
                     sink,
                     is_socket,
+                    is_aborted: false,
                     queue: VecDeque::new(),
                     done: VecDeque::new(),
                     next: 0,
@@ -318,7 +321,8 @@ impl<B: Buffer> Sender<B> {
     /// with the bytes that the sink took of it. [`flush`](Self::flush) waits for those that a device still reads.
     ///
     /// A socket with `MSG_ZEROCOPY` is disconnected ([`Ring::abort`]), since only that makes the kernel drop the memory it still
-    /// reads: the peer gets a reset. Any other sink keeps what it has taken.
+    /// reads: the peer gets a reset. Any other sink keeps what it has taken. What is pushed afterwards is not sent either: `EPIPE`, and another
+    /// `abort` gives it back.
     ///
     /// # Errors
     ///
@@ -391,6 +395,7 @@ impl<B: Buffer> Plain<B> {
 
     /// What waits is done.
     fn give_up(&mut self) {
+        self.is_aborted = true;
         let waiting = self.queue.drain(..).map(|(ticket, buffer, taken)| Sent {
             buffer,
             ticket,
@@ -401,6 +406,9 @@ impl<B: Buffer> Plain<B> {
     }
 
     fn write(&mut self, flags: SendFlags) -> Result<usize, Errno> {
+        if self.is_aborted {
+            return Err(Errno::EPIPE);
+        }
         let Some((_, buffer, at)) = self.queue.front_mut() else {
             return Ok(0);
         };

@@ -7,6 +7,7 @@ use crate::carriers::step::{Halt, Left, Side};
 use crate::choice::{CLONED, LARGE, Stability, Way};
 use crate::chooser::Chooser;
 use crate::error::{Error, Stopped};
+use crate::fallback::is_refusal;
 use crate::kind::{SinkKind, SourceKind, ask};
 use crate::outcome::{Ended, Notified, Outcome, Reason, Refusal, Segment, Segments};
 use crate::pool::Pool;
@@ -100,6 +101,8 @@ pub struct Transfer<Source, Sink> {
     length: u64,
     /// Whether the caller asked for this length.
     is_bounded: bool,
+    /// How it ends when so many bytes are taken: a range that goes past the largest offset ends as the source does.
+    whole: Ended,
     taken: u64,
     steps: u64,
     looks_back: bool,
@@ -216,11 +219,15 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             Some(offset) if offset <= LARGEST => LARGEST - offset,
             offset => u64::MAX - offset.unwrap_or(0),
         };
+        let is_cut = length.is_some_and(|length| length > most);
         let length = length.map_or(most, |length| length.min(most));
         chooser.look_at_source(source.as_fd(), length);
         let mut transfer = Self::new(source, sink, offset, length);
         transfer.chooser = Some(chooser);
         transfer.is_bounded = is_bounded;
+        if is_cut {
+            transfer.whole = Ended::SourceEnded;
+        }
         transfer.looks_back = looks_back;
         transfer
     }
@@ -235,6 +242,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             start,
             length,
             is_bounded: true,
+            whole: Ended::Complete,
             taken: 0,
             steps: 0,
             looks_back: false,
@@ -286,7 +294,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     fn advance_to(&mut self, goal: u64) -> State {
         while self.ended.is_none() {
             if self.ending.is_none() && self.taken == self.length {
-                self.ending = Some(Ended::Complete);
+                self.ending = Some(self.whole);
             }
             let done = if let Some(ending) = self.ending {
                 self.finish().map(|()| self.ended = Some(ending))
@@ -342,14 +350,29 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     }
 
     fn answered(&mut self, answer: Result<usize, Halt>) -> Result<(), Halt> {
-        if let Ok(count) = answer {
-            self.taken += count as u64;
-            self.note(count as u64);
+        // What the sink took is taken, whatever the offset says of it.
+        let count = match answer {
+            Ok(count) | Err(Halt::Disagrees(_, count)) => count as u64,
+            Err(_) => 0,
+        };
+        self.taken += count;
+        let asked = match answer {
+            // Nothing may replace it: the kernel may report it only once.
+            Err(Halt::Call(call, errno, _)) if !is_refusal(call, errno) => Ok(()),
+            Ok(_) if self.taken == self.length => Ok(()),
+            _ => self.ask(),
+        };
+        if count > 0 {
+            self.note(count);
         }
-        if self.taken < self.length {
-            self.ask()?;
+        asked?;
+        match answer {
+            // A device, whose offset means nothing.
+            Err(Halt::Disagrees(..)) if self.chooser.as_ref().is_some_and(|one| !one.is_file()) => {
+                Ok(())
+            }
+            answer => answer.map(drop),
         }
-        answer.map(drop)
     }
 
     /// One call has not sent everything, so the kernel is asked what both ends are, if it was not.
@@ -362,8 +385,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         if chooser.has_learnt(kinds) {
             return Ok(());
         }
-        // The types were of other sockets, and messages have a size.
-        Err(Halt::Call(Sysno::sendfile, Errno::EMSGSIZE, Side::Sink))
+        Err(Halt::HasMessages)
     }
 
     /// Takes a way, if there is none now. Returns how many bytes one call may move.
@@ -379,8 +401,8 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             // Without a length, a source is small until it has turned out to be large.
             let is_open = self.is_bounded || self.taken >= LARGE;
             let guess = if is_open { u64::MAX } else { self.taken };
-            let (refusals, at) = (&mut self.refusals, self.taken);
-            let report = |route, reason| refusals.push(Refusal { route, at, reason });
+            let (mut passed, at) = (Vec::new(), self.taken);
+            let report = |route, reason| passed.push(Refusal { route, at, reason });
             let carrier = chooser.pick(guess.min(goal - self.taken), report);
             if chooser.can_overlap() {
                 let (source, sink) = (self.source.as_fd(), self.sink.as_fd());
@@ -392,8 +414,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             }
             self.carrier = Some(carrier);
             event!(DEBUG, route = %chooser.taken().0, is_shared = chooser.taken().1, at, kinds = ?chooser.kinds(), "a way is taken");
+            for refusal in passed {
+                self.refuse(refusal);
+            }
         }
-        let way = chooser.way();
+        let way = self.chooser.as_ref().map_or(Way::ReadWrite, Chooser::way);
         Ok(match self.turning_point(way) {
             Some(point) if self.taken < point => point - self.taken,
             _ if way == Way::Clone => u64::MAX,
@@ -447,7 +472,8 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
             Halt::Call(_, Errno::EINTR, _) => {}
             Halt::Call(call, Errno::EAGAIN, side) => return self.must_wait(call, side),
             Halt::Completions => return Some(Wait::Completions),
-            Halt::Disagrees(call) => self.give_up(Ended::Disagrees(call)),
+            Halt::Disagrees(call, _) => self.give_up(Ended::Disagrees(call)),
+            Halt::HasMessages => self.give_up(Ended::HasMessages),
             Halt::Overlaps => self.give_up(Ended::Overlaps),
             _ if self.chooser.is_some() => self.stopped(halt),
             Halt::Nothing(_) if self.is_behind_the_end() => self.ending = Some(Ended::SourceEnded),
@@ -464,8 +490,9 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let (source, sink) = (self.source.as_fd(), self.sink.as_fd());
         let returns = |fd| sys::is_nonblocking(fd).unwrap_or(false);
         let is_ready = |fd, event| {
+            // An entry in the error queue is always reported, and is no such event.
             let happened = sys::poll(fd, event, Some(Duration::ZERO));
-            happened.is_ok_and(|events| !events.is_empty())
+            happened.is_ok_and(|events| events.intersects(event | PollFlags::HUP))
         };
         let wait = match side {
             Side::Source => returns(source).then_some(Wait::Source),
@@ -523,7 +550,11 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let at = self.taken;
         let reason = match halt {
             Halt::Call(call, errno, _) => {
-                if !chooser.refuse(call, errno) {
+                // EINVAL may be of O_APPEND, which is of this descriptor alone.
+                let appends = |fd| sys::appends(fd).unwrap_or(false);
+                let is_of_kinds = errno != Errno::EINVAL
+                    || !appends(self.source.as_fd()) && !appends(self.sink.as_fd());
+                if !chooser.refuse(call, errno, is_of_kinds) {
                     return self.give_up(Ended::Failed(call, errno));
                 }
                 Reason::Errno(call, errno)
@@ -561,7 +592,7 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
                 chooser.drop_way();
                 Reason::NoPipe
             }
-            Halt::Disagrees(_) | Halt::Completions | Halt::Overlaps => return,
+            Halt::Disagrees(..) | Halt::Completions | Halt::Overlaps | Halt::HasMessages => return,
         };
         self.refuse(Refusal { route, at, reason });
         let Some(carrier) = &mut self.carrier else {
@@ -651,9 +682,17 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
     /// The errno of `ppoll`.
     pub fn wait(&self, wait: Wait) -> Result<(), Errno> {
         let sink = self.sink.as_fd();
+        let until = |fd, event| {
+            let events = sys::poll(fd, event, None)?;
+            // What somebody else leaves in the error queue is reported at once, every time.
+            if !events.is_empty() && !events.intersects(event | PollFlags::HUP) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        };
         match wait {
-            Wait::Source => sys::poll(self.source.as_fd(), PollFlags::IN, None).map(drop),
-            Wait::Sink => sys::poll(sink, PollFlags::OUT, None).map(drop),
+            Wait::Source => until(self.source.as_fd(), PollFlags::IN),
+            Wait::Sink => until(sink, PollFlags::OUT),
             Wait::Completions => {
                 // POLLERR is always reported. A connection that has ended is always ready; its last completions arrive when the
                 // kernel drops the queued data.
@@ -717,6 +756,10 @@ impl<Source: AsFd, Sink: AsFd> Transfer<Source, Sink> {
         let Parts { outcome, held, .. } = self.into_parts();
         match outcome.ended {
             Ended::Complete | Ended::SourceEnded => Ok(outcome),
+            Ended::HasMessages if outcome.bytes == 0 => Err(match outcome.kinds {
+                Some((SourceKind::Datagram, _)) => Error::SourceHasMessages,
+                _ => Error::NeedsMessageSize,
+            }),
             _ => Err(Error::Stopped(Box::new(Stopped { outcome, held }))),
         }
     }

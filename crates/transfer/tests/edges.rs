@@ -4,8 +4,8 @@ mod common;
 
 use common::{From, MESSAGE, To, file, memfd, pattern, set_nonblocking, sink, source, tcp};
 use nocopy_transfer::{
-    Ended, Errno, Error, Outcome, Pool, Reason, Request, Route, Stability, State, Sysno, Transfer,
-    WHOLE, Wait, copy, copy_range, delivery,
+    Ended, Errno, Error, Outcome, Pool, Reason, Request, Route, Sender, Stability, State, Sysno,
+    Transfer, WHOLE, Wait, copy, copy_range, delivery,
 };
 use rustix::fs::SealFlags;
 use std::fs::File;
@@ -813,4 +813,115 @@ fn errors_and_outcomes_are_readable() {
         "the sink has messages: name their size"
     );
     assert!("teleport".parse::<Route>().is_err());
+}
+
+/// A device, whose offset `sendfile` does not move: each byte that the sink took is counted.
+#[test]
+fn a_device_in_a_file_s_type_is_counted() {
+    for is_call in [true, false] {
+        let zero = File::open("/dev/zero").expect("a device");
+        let (near, mut far) = tcp();
+        let bytes = if is_call {
+            let outcome = copy_range(&zero, 0, 5000, &near, SHARED).expect("a copy");
+            outcome.bytes
+        } else {
+            let request = Request::new(SHARED).range(0, 5000);
+            let mut transfer = request.begin(&zero, &near).expect("what it needs");
+            while transfer.advance(1300) != State::Ended {}
+            let outcome = transfer.outcome();
+            assert_eq!(outcome.ended, Ended::Complete, "{outcome}");
+            outcome.bytes
+        };
+        drop(near);
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).expect("bytes");
+        assert_eq!((bytes, read.len()), (5000, 5000));
+    }
+    let zero = File::open("/dev/zero").expect("a device");
+    let (near, mut far) = tcp();
+    let outcome = Transfer::by(Route::Sendfile, &zero, 0, 5000, &near)
+        .expect("it begins")
+        .run();
+    drop(near);
+    let mut read = Vec::new();
+    far.read_to_end(&mut read).expect("bytes");
+    assert_eq!(outcome.bytes, read.len() as u64, "{outcome}");
+}
+
+/// Messages have their size, also in a stream's type; a source with messages is refused by the documented error.
+#[test]
+fn messages_in_a_stream_s_type() {
+    let seqpacket = || {
+        let kind = rustix::net::SocketType::SEQPACKET;
+        let family = rustix::net::AddressFamily::UNIX;
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let (near, far) = rustix::net::socketpair(family, kind, flags, None).expect("a pair");
+        (UnixStream::from(near), UnixStream::from(far))
+    };
+    let (near, mut far) = seqpacket();
+    let request = Request::new(SHARED).range(0, 5000).messages(1000);
+    let outcome = request
+        .begin(&file(&pattern(5000)), &near)
+        .expect("what it needs")
+        .run();
+    assert_eq!(outcome.bytes, 5000);
+    let mut message = [0; 6000];
+    for _ in 0..5 {
+        assert_eq!(far.read(&mut message).expect("a message"), 1000);
+    }
+    let (near, _far) = seqpacket();
+    let source = File::from(OwnedFd::from(near));
+    let (out, _reader) = tcp();
+    let refused = copy_range(&source, 0, 100, &out, SHARED).expect_err("it has messages");
+    assert!(matches!(refused, Error::SourceHasMessages), "{refused}");
+}
+
+/// A range past the largest offset ends where the source does.
+#[test]
+fn a_range_past_the_largest_offset_is_not_complete() {
+    let largest = i64::MAX as u64;
+    for (offset, length) in [
+        (largest, 100),
+        (largest - 10, 100),
+        (largest - 10, u64::MAX),
+    ] {
+        for stability in [SHARED, Stability::Snapshot] {
+            let (near, _far) = tcp();
+            let outcome = copy_range(&file(b"12345"), offset, length, &near, stability);
+            let outcome = outcome.expect("nothing is there");
+            assert_eq!(
+                (outcome.bytes, outcome.ended),
+                (0, Ended::SourceEnded),
+                "{offset}"
+            );
+        }
+    }
+}
+
+/// What somebody else has left in the error queue is reported by every poll, and is nothing to wait for.
+#[test]
+fn an_error_queue_that_nobody_reads_is_no_busy_loop() {
+    let (near, far) = tcp();
+    let ring_of_another = OwnedFd::from(near.try_clone().expect("dup"));
+    let mut sender = Sender::new(ring_of_another).expect("a sink");
+    sender.push(vec![7; 100_000]).expect("room");
+    sender.send().expect("it is sent");
+    let mut bytes = vec![0; 100_000];
+    (&far).read_exact(&mut bytes).expect("bytes");
+    std::mem::forget(sender); // its completion stays
+    near.set_nonblocking(true).expect("set");
+    let content = pattern(32 << 20);
+    let source = file(&content);
+    let request = Request::new(SHARED).range(0, content.len() as u64);
+    let mut transfer = request.begin(&source, &near).expect("what it needs");
+    // Nobody reads: it waits, a thousand times a second at most. A busy loop is a hundred times as fast.
+    let end = std::time::Instant::now() + Duration::from_millis(100);
+    let mut waits = 0;
+    while std::time::Instant::now() < end {
+        if let State::Waits(wait) = transfer.advance(u64::MAX) {
+            transfer.wait(wait).expect("a poll");
+            waits += 1;
+        }
+    }
+    assert!(0 < waits && waits <= 200, "{waits}");
 }

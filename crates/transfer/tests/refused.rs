@@ -14,7 +14,7 @@ use nocopy_transfer::{
     fallback, forget_refusals,
 };
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -500,12 +500,87 @@ fn a_stream_by_its_type_alone_gets_no_messages_of_any_size() {
             let out = UnixStream::from(OwnedFd::from(out));
             refuse(Sysno::sendfile, Errno::EINVAL);
             let error = small_range(is_call, &near, 5000, &out).expect_err("it has messages");
-            assert_eq!(error.errno(), Some(Errno::EMSGSIZE), "{error}");
+            assert!(matches!(error, Error::NeedsMessageSize), "{error}");
             far.set_nonblocking(true).expect("set");
             let nothing = far.recv(&mut [0; 10]).expect_err("no message");
             assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
         });
     }
+}
+
+/// An error that the kernel reports once is reported, whatever can be asked afterwards.
+#[test]
+fn the_errno_of_the_only_call_is_not_replaced() {
+    for is_call in [true, false] {
+        in_turn(move || {
+            let near = File::from(source(From::File, &pattern(5000)));
+            let (out, _far) = UnixStream::pair().expect("a pair");
+            refuse(Sysno::sendfile, Errno::ECONNRESET);
+            for call in QUESTIONS {
+                refuse(call, Errno::EUCLEAN);
+            }
+            let error = small_range(is_call, &near, 5000, &out).expect_err("it is reset");
+            assert_eq!(error.errno(), Some(Errno::ECONNRESET), "{error}");
+        });
+    }
+}
+
+/// Ways that are remembered as missing are noted for each turn of a long transfer, but not for ever.
+#[test]
+fn what_is_noted_of_refusals_is_bounded() {
+    in_turn(|| {
+        let content = pattern(8 << 20);
+        let near = File::from(source(From::File, &content));
+        let (out, far) = UnixStream::pair().expect("a pair");
+        out.set_nonblocking(true).expect("set");
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            { far }.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        refuse(Sysno::sendfile, Errno::ENOSYS);
+        refuse(Sysno::splice, Errno::ENOSYS);
+        let request = Request::new(Stability::Shared).range(0, content.len() as u64);
+        let mut transfer = request.begin(&near, &out).expect("what it needs");
+        loop {
+            match transfer.advance(20_000) {
+                State::Ended => break,
+                State::Budget => {}
+                State::Waits(wait) => transfer.wait(wait).expect("a poll"),
+            }
+        }
+        let outcome = transfer.outcome();
+        drop(out);
+        assert!(reader.join().expect("the reader").expect("bytes") == content);
+        assert!(outcome.refusals.len() < 100, "{}", outcome.refusals.len());
+    });
+}
+
+/// A descriptor with `O_APPEND` is refused by `splice`, which says nothing of others of its kind.
+#[test]
+fn one_descriptor_does_not_turn_a_way_off() {
+    in_turn(|| {
+        let through = |appends: bool| {
+            let (read, mut write) = std::io::pipe().expect("a pipe");
+            let (out, mut far) = UnixStream::pair().expect("a pair");
+            if appends {
+                let flags = rustix::fs::fcntl_getfl(&out).expect("flags");
+                rustix::fs::fcntl_setfl(&out, flags | rustix::fs::OFlags::APPEND).expect("set");
+            }
+            write.write_all(b"12345").expect("room");
+            drop(write);
+            let request = Request::new(Stability::Shared);
+            let outcome = request.begin(&read, &out).expect("what it needs").run();
+            drop(out);
+            let mut bytes = Vec::new();
+            far.read_to_end(&mut bytes).expect("bytes");
+            assert_eq!(bytes, b"12345");
+            outcome
+        };
+        let refused = through(true);
+        assert!(!refused.refusals.is_empty(), "{refused}");
+        let outcome = through(false);
+        assert!(outcome.refusals.is_empty(), "{outcome}");
+    });
 }
 
 fn refuse(call: Sysno, errno: Errno) {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{To, pattern, sink, tcp};
-use nocopy_transfer::{Copies, LEAST, RingError, Sender};
+use nocopy_transfer::{Copies, Errno, LEAST, RingError, Sender};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -158,7 +158,10 @@ fn an_end_in_the_middle_gives_every_buffer_back() {
             assert_eq!(taken as u64, sender.counts().bytes);
             assert!(taken > 0 && taken < 20 << 20 && sent[19].buffer.len() == 1 << 20);
             assert!(sender.finished().is_none());
+            // What comes later would come after a gap.
             sender.push(vec![7; 5]).expect("room");
+            let refused = sender.send();
+            assert_eq!(refused, Err(RingError::Errno(Errno::EPIPE)));
             drop(far);
         }
     }

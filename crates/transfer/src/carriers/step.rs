@@ -27,13 +27,15 @@ pub(crate) enum Halt {
     Call(Sysno, Errno, Side),
     /// A call returned 0 at this offset.
     Nothing(Sysno),
-    /// A call's count differs from the distance that its offset moved.
-    Disagrees(Sysno),
+    /// A call's count differs from the distance that its offset moved. The count, if the sink took it.
+    Disagrees(Sysno, usize),
     Completions,
     /// The pool has no pipe.
     NoPipe,
     /// Source and sink are overlapping ranges of one file.
     Overlaps,
+    /// An end has messages, and its type was that of a stream.
+    HasMessages,
 }
 
 /// The result of `call`, as the result of a step.
@@ -56,7 +58,7 @@ pub(crate) fn moved(
     let count = asked(call, side, answer)?;
     match (from, to) {
         (Some(from), Some(to)) if from.checked_add(count as u64) != Some(to) => {
-            Err(Halt::Disagrees(call))
+            Err(Halt::Disagrees(call, count))
         }
         _ => Ok(count),
     }

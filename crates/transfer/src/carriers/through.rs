@@ -63,9 +63,9 @@ impl Through {
             let (pipe, size) = self.pipe()?;
             self.queued = match fill(pipe, size) {
                 // It is not known what is in the pipe.
-                Err(halt @ Halt::Disagrees(_)) => {
+                Err(Halt::Disagrees(call, _)) => {
                     self.lent = None;
-                    return Err(halt);
+                    return Err(Halt::Disagrees(call, 0));
                 }
                 filled => filled?,
             };
