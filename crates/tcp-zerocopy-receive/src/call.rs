@@ -62,7 +62,7 @@ use crate::fd::BorrowedFd;
 ///
 /// **A connected MPTCP socket is not always refused, and loses bytes**: if the peer speaks plain TCP, the call goes to the TCP socket
 /// inside, beside what MPTCP has taken from it already. Bytes are missing and out of order, without an error (6.1 to 7.3; claim
-/// `zerocopy.recv.mptcp-fallback`). If the program did not make the socket itself, ask for `SO_PROTOCOL`: it must be `IPPROTO_TCP`.
+/// `zerocopy.recv.mptcp-passed-through`). If the program did not make the socket itself, ask for `SO_PROTOCOL`: it must be `IPPROTO_TCP`.
 ///
 /// # Safety
 ///

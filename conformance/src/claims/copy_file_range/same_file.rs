@@ -5,7 +5,8 @@ use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_copying(
     "copy-file-range.same-file.overlap",
-    "Within one file, copy_file_range() fails with EINVAL if the ranges, before its end, overlap; others it copies.",
+    "Within one file, copy_file_range() fails with EINVAL if both ranges, cut at the end of the source, overlap; else it \
+     copies.",
 )
 .published(&[manual("ERRORS, EINVAL"), ltp02("overlaping range").since("5.3").until("5.18")])
 .tried(|lab, see| {
@@ -36,7 +37,7 @@ pub const CLAIMS: &[Claim] = &[about_copying(
     // The range is cut at the end of the file before it is compared.
     let file = lab.file(b"abcdef")?;
     let cut = copy((&file, Some(&mut 0)), (&file, Some(&mut 6)), 9);
-    see.call("copy_file_range(file at 0 of 6, same file at 6, 9)", cut);
+    see.call("copy_file_range(file at 0 of 6, same file at 6, 9)", cut).at_least(1);
     holding(see, "file that has grown", &file)?;
     Ok(())
 })];

@@ -65,7 +65,7 @@ pub const CLAIMS: &[Claim] = &[
     .published(&[
         man("mmap(2)", "DESCRIPTION, MAP_DENYWRITE"),
         man("mmap(2)", "DESCRIPTION, MAP_EXECUTABLE"),
-        man("mmap(2)", "ERRORS, ETXTBSY").denies().until("2.0"),
+        man("mmap(2)", "ERRORS, ETXTBSY").denies(),
     ])
     .about(&[Sysno::mmap, Sysno::pwrite64])
     .turned_by(&[Lie::refused(Sysno::mmap, libc::EINVAL), Lie::refused(Sysno::pwrite64, libc::ETXTBSY)])

@@ -25,6 +25,7 @@ macro_rules! row {
 }
 
 const SPLICE_API: Source = doc("filesystems/splice.rst", "splice API").leaves_open();
+const SPLICE_TO_SOCKET: Source = doc("filesystems/splice.rst", "splice API, splice_to_socket").since("6.5");
 
 pub const CLAIMS: &[Claim] = &[
     row!(
@@ -32,14 +33,14 @@ pub const CLAIMS: &[Claim] = &[
         Kind::Tcp,
         "through a pipe to a TCP socket over loopback",
         through_a_pipe,
-        &[seed("3.3"), seed("6.1"), SPLICE_API, kernel("net/ipv4/tcp.c", "tcp_sendmsg_locked")]
+        &[seed("3.3"), seed("6.1"), SPLICE_TO_SOCKET, kernel("net/ipv4/tcp.c", "tcp_sendmsg_locked")]
     ),
     row!(
         "unix",
         Kind::Unix,
         "through a pipe to an AF_UNIX stream socket",
         through_a_pipe,
-        &[seed("6.1"), SPLICE_API, kernel("net/unix/af_unix.c", "unix_stream_sendmsg")]
+        &[seed("6.1"), SPLICE_TO_SOCKET, kernel("net/unix/af_unix.c", "unix_stream_sendmsg")]
     ),
     row!(
         "pipe",

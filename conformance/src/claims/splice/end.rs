@@ -30,8 +30,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_splice(
         "splice.end.left-in-pipe",
-        "After a TCP peer has closed, splice() from the socket returns 0, and bytes spliced into the pipe before go on \
-         to another socket.",
+        "After a TCP peer has closed, splice() from the socket returns 0, and bytes spliced into the pipe before can \
+         still be spliced to another socket.",
     )
     .published(&[
         man("splice(2)", "RETURN VALUE"),

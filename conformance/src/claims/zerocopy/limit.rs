@@ -14,7 +14,7 @@ pub const CLAIMS: &[Claim] = &[
     claim(
         "zerocopy.limit.pinned-bytes",
         "Without CAP_IPC_LOCK and with RLIMIT_MEMLOCK 16 pages, a MSG_ZEROCOPY send of 24 pages over TCP fails with \
-         ENOBUFS, and 7 pages are sent; with 0, one byte fails, and a plain write() succeeds.",
+         ENOBUFS, and one of 7 succeeds; with 0, a send of one byte fails, and a plain write() succeeds.",
     )
     .published(&[document("Transmission")])
     .about(&[Sysno::sendto, Sysno::write])

@@ -18,8 +18,14 @@ pub const CLAIMS: &[Claim] = &[
     .tried(|lab, see| {
         let file = lab.file(&vec![0; page()])?;
         let mapping = map_file(&file, page()).setup("mmap")?;
+        let (near, far) = enabled()?;
+        // SAFETY: the page stays mapped and unchanged until the byte has gone.
+        let sent = unsafe { send_at(&near, mapping.as_ptr().expose_provenance(), 1) };
+        see.call("send(mapping of the file before, MSG_ZEROCOPY)", sent).is(1);
+        if sent == Ok(1) {
+            see.receives("its byte at the receiver", &far, &[0])?;
+        }
         aside(|| io::truncate(&file, 0)).setup("ftruncate")?;
-        let (near, _far) = enabled()?;
         // SAFETY: the file has no page that the kernel can read.
         let sent = unsafe { send_at(&near, mapping.as_ptr().expose_provenance(), 1) };
         see.call("send(mapping past the end of its file, MSG_ZEROCOPY)", sent).fails(EFAULT);

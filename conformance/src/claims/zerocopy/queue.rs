@@ -162,10 +162,11 @@ pub const CLAIMS: &[Claim] = &[
     }),
     claim(
         "zerocopy.queue.time-stamps",
-        "With SO_TIMESTAMPING set, the error queue of a socket holds send time stamps beside completions.",
+        "With SOF_TIMESTAMPING_TX_SOFTWARE and SOF_TIMESTAMPING_SOFTWARE, the error queue of a socket holds send time \
+         stamps beside completions.",
     )
     .published(&[
-        document("Notifications"),
+        document("Notifications").leaves_open(),
         doc("networking/timestamping.rst", "2.1.1 Transmit timestamps with MSG_ERRQUEUE"),
         thread("bloomberg/ntf-core#96", "the library reads both from the queue and tests how they mix"),
     ])

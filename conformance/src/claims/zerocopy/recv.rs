@@ -58,7 +58,7 @@ macro_rules! refused {
 pub const CLAIMS: &[Claim] = &[
     claim(
         "zerocopy.recv.flag",
-        "recvmsg() on a TCP socket ignores MSG_ZEROCOPY: the bytes come into the buffer and no completion comes.",
+        "recvmsg() on a TCP socket ignores MSG_ZEROCOPY: the buffer receives the bytes, and no completion is queued.",
     )
     .published(&[seed("5.3")])
     .about(&[Sysno::recvmsg])
@@ -122,8 +122,17 @@ pub const CLAIMS: &[Claim] = &[
         "getsockopt(listening socket)" => ENOTCONN, of_listener()),
     refused!("closed" => "fails with EIO when the peer has closed and no data is queued.", [RECEIVE],
         "getsockopt(socket whose peer has closed)" => EIO, of_closed()),
-    refused!("mptcp-fallback" => "on an MPTCP socket whose peer speaks plain TCP fails with EOPNOTSUPP.", [MEASURED],
-        "getsockopt(MPTCP socket of a TCP connection)" => EOPNOTSUPP, of_fallen_back()),
+    taken(
+        "zerocopy.recv.mptcp-passed-through",
+        "TCP_ZEROCOPY_RECEIVE on an MPTCP socket whose peer speaks plain TCP succeeds, as the connection's own TCP option does.",
+    )
+    .published(&[kernel("net/mptcp/sockopt.c", "mptcp_getsockopt")])
+    .tried(|_lab, see| {
+        let (answer, request) = of_fallen_back()?;
+        see.call("getsockopt(MPTCP socket of a TCP connection)", answer).is(0);
+        see.text(STRUCTURE, request.says());
+        Ok(())
+    }),
     taken(
         "zerocopy.recv.structure-length",
         "TCP_ZEROCOPY_RECEIVE with an 80-byte structure ending in zeros succeeds and sets the length to 64.",

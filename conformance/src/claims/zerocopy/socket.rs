@@ -34,7 +34,7 @@ macro_rules! refused {
 /// The answer of Linux 5.10, which no program knows.
 const ENOTSUPP: i32 = 524;
 const CODE: Source = kernel("net/core/sock.c", "sk_setsockopt");
-const SELFTEST: Source = selftest("net/msg_zerocopy.c", "do_setup_tx, with -z").denies().since("7.3");
+const SELFTEST: Source = selftest("net/msg_zerocopy.c", "do_setup_tx, with -z").denies().since("4.14");
 const MADE: &[Exception] = &[Exception::asked(Sysno::socket), Exception::Lacking("no lie makes a socket")];
 const UDP: Source = commit("b5947e5d1e71", "udp: msg_zerocopy").since("5.0");
 const VSOCK: Source = commit("e0718bd82e27", "vsock: enable setting SO_ZEROCOPY").since("6.7");
