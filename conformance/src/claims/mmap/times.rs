@@ -71,7 +71,7 @@ fn after_stores(see: &mut Observation, file: &File, name: &str) -> Result<(), St
     Ok(())
 }
 
-/// Sets an old st_mtime, stores, synchronizes, and compares the times.
+/// Sets an old `st_mtime`, stores, synchronizes, and compares the times.
 fn compare(see: &mut Observation, file: &File, area: usize, status: &mut Status, what: &str) -> Result<(), Stop> {
     set_old_time(file)?;
     let before = status.times(file)?;

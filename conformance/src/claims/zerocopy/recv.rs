@@ -124,7 +124,7 @@ pub const CLAIMS: &[Claim] = &[
         "getsockopt(socket whose peer has closed)" => EIO, of_closed()),
     taken(
         "zerocopy.recv.mptcp-passed-through",
-        "TCP_ZEROCOPY_RECEIVE on an MPTCP socket whose peer speaks plain TCP succeeds, as the connection's own TCP option does.",
+        "TCP_ZEROCOPY_RECEIVE on an MPTCP socket whose peer speaks plain TCP succeeds, as on the TCP socket below it.",
     )
     .published(&[kernel("net/mptcp/sockopt.c", "mptcp_getsockopt")])
     .tried(|_lab, see| {
