@@ -5,8 +5,8 @@ use crate::claims::prelude::*;
 
 pub const CLAIMS: &[Claim] = &[about_copying(
     "copy-file-range.same-file.overlap",
-    "Within one file, copy_file_range() fails with EINVAL if both ranges, cut at the end of the source, overlap; else it \
-     copies.",
+    "Within one file, copy_file_range() fails with EINVAL if both ranges, cut at the end of the source, overlap; else \
+     it copies.",
 )
 .published(&[manual("ERRORS, EINVAL"), ltp02("overlaping range").since("5.3").until("5.18")])
 .tried(|lab, see| {

@@ -14,8 +14,8 @@ const METHOD: &str =
 pub const CLAIMS: &[Claim] = &[
     about_mmap(
         "mmap.times.disk",
-        "On ext4 or xfs, the first store to a shared mapping after msync(MS_SYNC) updates st_mtime and st_ctime before the \
-         next one returns.",
+        "On ext4 or xfs, the first store to a shared mapping after msync(MS_SYNC) updates st_mtime and st_ctime before \
+         the next one returns.",
     )
     .published(&[TIMES])
     .turned_by(&[Lie::skipped(Sysno::fstat).after(1)])

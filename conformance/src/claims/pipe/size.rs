@@ -58,8 +58,8 @@ pub const CLAIMS: &[Claim] = &[
     }),
     about_fcntl(
         "pipe.size.maximum",
-        "Without CAP_SYS_RESOURCE, F_SETPIPE_SZ accepts the value of /proc/sys/fs/pipe-max-size; one byte more fails with \
-         EPERM.",
+        "Without CAP_SYS_RESOURCE, F_SETPIPE_SZ accepts the value of /proc/sys/fs/pipe-max-size; one byte more fails \
+         with EPERM.",
     )
     .published(&[
         man("F_GETPIPE_SZ(2const)", "DESCRIPTION, F_SETPIPE_SZ"),

@@ -17,7 +17,7 @@ const ASKED: &str = "how much was sent before a reset can be seen at no other pl
 pub const CLAIMS: &[Claim] = &[
     about_sendfile(
         "sendfile.errors.ebadf",
-        "sendfile() fails with EBADF if its source is not open for reading, its target not for writing, or one is O_PATH.",
+        "sendfile() fails with EBADF if its source is not open for reading, its target not for writing, or either O_PATH.",
     )
     .published(&[
         man("sendfile(2)", "ERRORS, EBADF"),
