@@ -17,7 +17,8 @@ const ASKED: &str = "how much was sent before a reset can be seen at no other pl
 pub const CLAIMS: &[Claim] = &[
     about_sendfile(
         "sendfile.errors.ebadf",
-        "sendfile() fails with EBADF if its source is not open for reading, its target not for writing, or either O_PATH.",
+        "sendfile() fails with EBADF if its source is not open for reading, its target is not open for writing, or \
+         either is O_PATH.",
     )
     .published(&[
         man("sendfile(2)", "ERRORS, EBADF"),
