@@ -140,6 +140,22 @@ fn host_only_claims_are_short() {
     }
 }
 
+/// The README's first paragraph counts them.
+#[test]
+fn host_only_the_readme_counts_the_claims() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let is_published = |claim: &&Claim| {
+        let mut sources = claim.sources.iter();
+        sources.any(|source| source.kind != Kind::Measured)
+    };
+    let (all, published) = (
+        claims::REGISTRY.all().count(),
+        claims::REGISTRY.all().filter(is_published).count(),
+    );
+    let sentence = format!("{all} sentences about these calls, {published} of them from");
+    assert!(readme.contains(&sentence), "{sentence}");
+}
+
 /// A manual page has the place that a source names: `fixtures/man-pages.toml`, which `just man-pages` makes.
 #[test]
 fn host_only_every_place_of_a_manual_page_is_there() {
