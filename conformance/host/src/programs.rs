@@ -19,3 +19,12 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .map(|directory| directory.join(name))
         .find(is_program)
 }
+
+/// The same for what only root usually starts: Debian has servers and mkfs in directories that are not in a user's `PATH`.
+pub fn find_of_root(name: &str) -> Option<PathBuf> {
+    let directories = ["/usr/sbin", "/sbin"];
+    let below = directories
+        .iter()
+        .find_map(|directory| find(&format!("{directory}/{name}")));
+    below.or_else(|| find(name))
+}

@@ -10,9 +10,9 @@ use std::io::{self, Write};
 
 /// Whether two plans ask the same.
 fn is_same(one: &Outcome, other: &Outcome) -> bool {
-    let of = |outcome: &Outcome| {
-        (outcome.kind, outcome.sink.clone(), outcome.length, outcome.placement, outcome.congestion.clone())
-    };
+    fn of(outcome: &Outcome) -> impl PartialEq + '_ {
+        (outcome.kind, &outcome.sink, outcome.length, outcome.placement, &outcome.congestion)
+    }
     of(one) == of(other)
 }
 

@@ -6,7 +6,7 @@
 //! library; Python runs a script. `nginx` is different: it is asked for the file.
 
 use super::relays::{self, Haproxy, Relay};
-use super::servers::{Entry, Server, cpu_of, directory_of, find};
+use super::servers::{Entry, Server, cpu_of, directory_of};
 use crate::lab::io;
 use crate::verdict::{Setup, Stop};
 use nocopy_host::programs;
@@ -134,7 +134,7 @@ impl Peers {
         } else {
             peers.missing.push("Python: apt install python3".to_owned());
         }
-        if let Some(program) = find("nginx") {
+        if let Some(program) = programs::find_of_root("nginx") {
             for (name, is_on) in [("nginx, sendfile on", true), ("nginx, sendfile off", false)] {
                 let (nginx, server) = start_nginx(&program, name, is_on, source, congestion)?;
                 peers.found.push(Peer::Nginx(nginx));
@@ -144,7 +144,7 @@ impl Peers {
             peers.missing.push("nginx: apt install nginx-light".to_owned());
         }
         peers.relays.extend(relays::OF_RUST.iter().copied().map(Relay::Program));
-        if let Some(program) = find("haproxy") {
+        if let Some(program) = programs::find_of_root("haproxy") {
             for (name, is_on) in relays::HAPROXY {
                 let (haproxy, server) = Haproxy::start(&program, name, *is_on, congestion)?;
                 peers.relays.push(Relay::Haproxy(haproxy));

@@ -3,7 +3,7 @@
 use crate::lab::sockets;
 use crate::lab::waiting::wait_until;
 use crate::verdict::{Lack, Setup, Stop};
-use nocopy_host::{process, programs};
+use nocopy_host::process;
 use std::ffi::c_int;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -113,9 +113,4 @@ pub(super) fn cpu_of(pid: libc::pid_t) -> Result<u64, Stop> {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).setup("a server's CPU time")?;
     let first = text.split(' ').next().and_then(|word| word.parse().ok());
     first.ok_or_else(|| Stop::broken("a server has no CPU time"))
-}
-
-/// Debian installs some servers in a directory that is not in a user's PATH.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
-    programs::find(&format!("/usr/sbin/{program}")).or_else(|| programs::find(program))
 }

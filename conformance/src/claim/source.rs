@@ -61,6 +61,16 @@ impl Stance {
             Self::NotReread => "not re-read",
         }
     }
+
+    /// The words before the name of a source, beside a sentence.
+    pub const fn by(self) -> &'static str {
+        match self {
+            Self::Asserts => "asserted by",
+            Self::Denies => "denied by",
+            Self::LeavesOpen => "left open by",
+            Self::NotReread => "not re-read",
+        }
+    }
 }
 
 /// The kinds of publications.

@@ -11,7 +11,6 @@ use conformance::verdict::Reason;
 use nocopy_host::{interrupt, programs};
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Doctor {
@@ -66,13 +65,8 @@ const TOOLS: &[Tools] = &[
 
 impl Tools {
     fn missing(&self) -> Vec<&'static str> {
-        self.names.iter().copied().filter(|name| programs::find(name).is_none() && !in_sbin(name)).collect()
+        self.names.iter().copied().filter(|name| programs::find_of_root(name).is_none()).collect()
     }
-}
-
-/// Debian keeps servers and mkfs where an ordinary user's `PATH` does not lead.
-fn in_sbin(name: &str) -> bool {
-    ["/usr/sbin", "/sbin"].iter().any(|directory| PathBuf::from(directory).join(name).exists())
 }
 
 /// A reason for which claims cannot be decided here, with their ids.

@@ -179,10 +179,7 @@ fn entry(page: &mut String, claim: &'static Claim, edges: &[Edge], document: &Do
             .collect();
         let verb = match stance {
             Stance::Asserts if claim.sources.iter().all(|source| source.kind == Kind::Measured) => "source",
-            Stance::Asserts => "asserted by",
-            Stance::Denies => "denied by",
-            Stance::LeavesOpen => "left open by",
-            Stance::NotReread => "not re-read",
+            stance => stance.by(),
         };
         if !of_it.is_empty() {
             line!(page, "- {verb}: {}", of_it.join("; "));

@@ -14,7 +14,7 @@ use maud::{Markup, html};
 use nocopy_host::kernel::Series;
 
 /// The class of a verdict in the style.
-pub(super) const fn class(word: Word) -> &'static str {
+const fn class(word: Word) -> &'static str {
     match word {
         Word::Holds => "holds",
         Word::Refuted => "refuted",
@@ -43,10 +43,8 @@ fn sources(claim: &Claim) -> Markup {
     let known = Known::of(claim);
     let verb = |source: &Source| match source.stance {
         _ if source.kind == Kind::Measured => "found by",
-        Stance::Asserts => "asserted by",
-        Stance::Denies => "denied by",
-        Stance::LeavesOpen => "left open by",
         Stance::NotReread => "not re-read:",
+        stance => stance.by(),
     };
     html! {
         @for source in claim.sources {

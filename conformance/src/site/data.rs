@@ -3,7 +3,7 @@
 //! The dimensions are release, architecture and page size. What two measured kernels bracket is between them: no version is invented.
 
 use crate::claim::Claim;
-use crate::claim::source::{Kind, Source, Stance};
+use crate::claim::source::{Kind, Source};
 use crate::known::Known;
 use crate::run::recorded;
 use crate::seed::Document;
@@ -58,7 +58,7 @@ struct Said {
     name: &'static str,
     place: &'static str,
     edition: Option<&'static str>,
-    stance: &'static str,
+    stance: String,
     since: Option<&'static str>,
     until: Option<&'static str>,
     contradicted_by: Vec<String>,
@@ -134,12 +134,6 @@ fn said(claim: &Claim, source: &Source) -> Said {
         Kind::Program => "program",
         Kind::Measured => "measured",
     };
-    let stance = match source.stance {
-        Stance::Asserts => "asserts",
-        Stance::Denies => "denies",
-        Stance::LeavesOpen => "leaves-open",
-        Stance::NotReread => "not-re-read",
-    };
     let against = Known::of(claim);
     let against = against.against(source);
     Said {
@@ -147,7 +141,7 @@ fn said(claim: &Claim, source: &Source) -> Said {
         name: source.name,
         place: source.at,
         edition: source.edition,
-        stance,
+        stance: source.stance.verb().replace(' ', "-"),
         since: source.since,
         until: source.until,
         contradicted_by: against.iter().map(|release| release.series.to_string()).collect(),

@@ -1,6 +1,9 @@
 //! The first screen, and the grids of descriptors and file systems.
 
 use super::layout::{claim_link, page as in_layout};
+use crate::bench::plan::{Kind, Placement};
+use crate::bench::plans::CONGESTION;
+use crate::bench::run::{Outcome, Run};
 use crate::grids::cells::Cells;
 use crate::grids::fds::FDS;
 use crate::grids::fs::FS;
@@ -8,6 +11,7 @@ use crate::grids::grid::Grid;
 use crate::grids::pairs::PAIRS;
 use crate::grids::records;
 use crate::grids::sheet::Sheet;
+use crate::ways::sinks::Sink;
 use maud::{Markup, html};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -22,6 +26,8 @@ pub(super) struct Pairs {
     sources: Vec<String>,
     sinks: Vec<String>,
     routes: Vec<String>,
+    /// By `source to sink`: the best that a route does.
+    best: BTreeMap<String, Vec<(usize, &'static str)>>,
     /// By `source to sink`, and then by route.
     cells: BTreeMap<String, BTreeMap<String, Runs>>,
     /// The claims that decide a cell, as above.
@@ -68,7 +74,7 @@ pub(super) fn pairs() -> Pairs {
     let records = records::of_grid(&PAIRS);
     let routes = columns(&records);
     let (mut sources, mut sinks): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
-    let (mut cells, mut claims) = (BTreeMap::new(), BTreeMap::new());
+    let (mut best, mut cells, mut claims) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let known = Cells::load();
     for row in PAIRS.row_names() {
         let (source, sink) = ends(row);
@@ -78,6 +84,7 @@ pub(super) fn pairs() -> Pairs {
             }
         }
         let of_row: BTreeMap<_, _> = routes.iter().map(|route| (route.clone(), runs(&records, row, route))).collect();
+        best.insert(row.to_owned(), best_of(&of_row, records.len()));
         cells.insert(row.to_owned(), of_row);
         let of_row: BTreeMap<_, Vec<String>> = routes
             .iter()
@@ -91,7 +98,7 @@ pub(super) fn pairs() -> Pairs {
         }
     }
     let kernels = records.iter().map(|(name, _)| *name).collect();
-    Pairs { kernels, sources, sinks, routes, cells, claims, costs: costs() }
+    Pairs { kernels, sources, sinks, routes, best, cells, claims, costs: costs() }
 }
 
 /// The recorded runs of the benchmark: 64 MiB of a file, both ends on one processor.
@@ -111,25 +118,25 @@ const SINKS: [(&str, &str); 4] =
     [("TCP socket", "TCP"), ("AF_UNIX socket", "AF_UNIX"), ("pipe", "pipe 64 KiB"), ("regular file", "file")];
 
 fn costs() -> BTreeMap<&'static str, BTreeMap<&'static str, (f64, f64)>> {
-    const LENGTH: u64 = 64 << 20;
+    const LENGTH: usize = 64 << 20;
     let mut costs: BTreeMap<_, BTreeMap<_, (f64, f64)>> = BTreeMap::new();
     for text in RUNS {
-        let run: serde_json::Value = serde_json::from_str(text).expect("a test reads it");
-        for outcome in run["outcomes"].as_array().into_iter().flatten() {
-            let is_meant = outcome["kind"] == "ways" && outcome["placement"] == "same" && outcome["length"] == LENGTH;
-            let Some((sink, _)) = SINKS.iter().find(|(_, name)| outcome["sink"] == *name).filter(|_| is_meant) else {
-                continue;
-            };
-            if outcome["sink"] == "TCP" && outcome["congestion"] != "reno" {
-                continue;
-            }
-            for line in outcome["lines"].as_array().into_iter().flatten() {
-                let route = TIMED.iter().find(|(_, name)| line["name"] == *name);
-                if let (Some((route, _)), Some(ratio)) = (route, line["faster"]["median"].as_f64()) {
-                    let ratio = (ratio * 100.0).round() / 100.0;
-                    let range = costs.entry(*sink).or_default().entry(*route).or_insert((ratio, ratio));
-                    *range = (range.0.min(ratio), range.1.max(ratio));
-                }
+        let run: Run = serde_json::from_str(text).expect("a test reads it");
+        let is_meant = |outcome: &&Outcome| {
+            let is_paced = outcome.congestion.as_ref().is_some_and(|name| name != CONGESTION);
+            outcome.kind == Kind::Ways
+                && outcome.placement == Placement::Same
+                && outcome.length == LENGTH
+                && !is_paced
+                && (outcome.congestion.is_some() || outcome.sink != Sink::Tcp.name())
+        };
+        for outcome in run.outcomes.iter().filter(is_meant) {
+            let Some((sink, _)) = SINKS.iter().find(|(_, name)| outcome.sink == *name) else { continue };
+            for (route, name) in TIMED {
+                let Some(line) = outcome.find(name) else { continue };
+                let ratio = (line.faster.median * 100.0).round() / 100.0;
+                let range = costs.entry(*sink).or_default().entry(route).or_insert((ratio, ratio));
+                *range = (range.0.min(ratio), range.1.max(ratio));
             }
         }
     }
@@ -138,8 +145,7 @@ fn costs() -> BTreeMap<&'static str, BTreeMap<&'static str, (f64, f64)>> {
 
 /// The first screen. The script fills the table for the chosen kernel and the cell that is looked at; without it, the table is of the
 /// newest kernel.
-pub(super) fn front() -> Markup {
-    let pairs = pairs();
+pub(super) fn front(pairs: &Pairs) -> Markup {
     let newest = pairs.kernels.len() - 1;
     let body = html! {
         p {
@@ -155,7 +161,7 @@ pub(super) fn front() -> Markup {
         ul.legend {
             li { span.shared { "shared" } " the receiver gets the source's own pages: no copy, and a later change of the source reaches it" }
             li { span.copied { "copied" } " some route works, each copies" }
-            li { span.taken { "taken" } " a route works, and nobody can see what became of the bytes" }
+            li { span.taken { "taken" } " a route works; whether it copies cannot be seen" }
             li { span.no { "no" } " no route works there" }
             li { span.untried { "untried" } " that kernel package lacks the source or the sink" }
         }
@@ -169,9 +175,10 @@ pub(super) fn front() -> Markup {
                     tr {
                         th scope="row" { (source) }
                         @for sink in &pairs.sinks {
-                            @let best = best(&pairs, source, sink);
-                            td { button type="button" class=(best) data-pair={ (source) " to " (sink) } aria-pressed="false" {
-                                span.hidden { (source) " to " (sink) ": " } (best)
+                            @let pair = format!("{source} to {sink}");
+                            @let best = pairs.best[&pair].last().map_or("", |(_, word)| word);
+                            td { button type="button" class=(best) data-pair=(pair) aria-pressed="false" {
+                                span.hidden { (pair) ": " } (best)
                             } }
                         }
                     }
@@ -193,11 +200,23 @@ pub(super) fn front() -> Markup {
     in_layout("", "index.html", "Can I zero-copy?", &body)
 }
 
-/// The best that a route does for a pair on the newest kernel. The script decides by the same words.
-fn best(pairs: &Pairs, source: &str, sink: &str) -> &'static str {
-    let row = &pairs.cells[&format!("{source} to {sink}")];
-    let of_routes = row.iter().filter(|(route, _)| !route.starts_with("chosen"));
-    let answers: Vec<&str> = of_routes.filter_map(|(_, runs)| Some(runs.last()?.1.as_str())).collect();
+/// The best that a route does for a pair, on each of so many kernels.
+fn best_of(row: &BTreeMap<String, Runs>, kernels: usize) -> Vec<(usize, &'static str)> {
+    let of_routes: Vec<&Runs> =
+        row.iter().filter(|(route, _)| !route.starts_with("chosen")).map(|(_, runs)| runs).collect();
+    let mut best: Vec<(usize, &str)> = Vec::new();
+    for kernel in 0..kernels {
+        let last = of_routes.iter().filter_map(|runs| runs.iter().rfind(|(from, _)| *from <= kernel));
+        let answers: Vec<&str> = last.map(|(_, text)| text.as_str()).collect();
+        let word = best_answer(&answers);
+        if best.last().is_none_or(|(_, last)| *last != word) {
+            best.push((kernel, word));
+        }
+    }
+    best
+}
+
+fn best_answer(answers: &[&str]) -> &'static str {
     if answers.contains(&"shared") {
         "shared"
     } else if answers.contains(&"copied") {

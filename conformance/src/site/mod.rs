@@ -34,10 +34,10 @@ pub const SCHEMA: &str = include_str!("../../docs/claims.schema.json");
 ///
 /// If the data cannot be written as JSON.
 pub fn files(claims: Vec<&'static Claim>) -> io::Result<Vec<(String, String)>> {
-    let facts = Facts::of(claims);
+    let (facts, pairs) = (Facts::of(claims), grids::pairs());
     let page = |name: &str, text: maud::Markup| (name.to_owned(), text.into_string());
     let mut files = vec![
-        page("index.html", grids::front()),
+        page("index.html", grids::front(&pairs)),
         page("claims.html", claims::list(&facts)),
         page("contradicted.html", lists::contradicted(&facts)),
         page("statements.html", lists::statements(&facts)),
@@ -49,7 +49,7 @@ pub fn files(claims: Vec<&'static Claim>) -> io::Result<Vec<(String, String)>> {
         ("site.js".to_owned(), SCRIPT.to_owned()),
         ("claims.schema.json".to_owned(), SCHEMA.to_owned()),
         ("claims.json".to_owned(), serde_json::to_string(&data::Data::of(&facts.claims, &facts.document))?),
-        ("pairs.js".to_owned(), format!("window.nocopyPairs={};\n", serde_json::to_string(&grids::pairs())?)),
+        ("pairs.js".to_owned(), format!("window.nocopyPairs={};\n", serde_json::to_string(&pairs)?)),
         ("search.js".to_owned(), format!("window.nocopyIndex={};\n", serde_json::to_string(&lists::search(&facts))?)),
     ];
     for claim in &facts.claims {

@@ -176,6 +176,14 @@ fn in_this_thread(from: From, to: To, call: Call, errno: Errno, moment: Moment) 
 /// The cases share what the process remembers.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// A case in a thread of its own, since filters cannot be taken back, and with nothing that another case makes the process remember.
+fn in_turn(case: impl FnOnce() + Send + 'static) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    forget_refusals();
+    thread::spawn(case).join().expect("the case");
+    forget_refusals();
+}
+
 fn matrix(calls: &[Call], errnos: &[Errno]) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut cases, mut met) = (0, 0);
@@ -239,12 +247,7 @@ fn a_missing_call_is_asked_for_once() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     forget_refusals();
     let reasons = thread::spawn(|| {
-        Filter {
-            call: Sysno::sendfile,
-            errno: libc::ENOSYS,
-            argument: None,
-        }
-        .install();
+        refuse(Sysno::sendfile, Errno::ENOSYS);
         [(), ()].map(|()| {
             let near = source(From::File, &pattern(70_000));
             let (out, far) = sink(To::Tcp, 70_000);
@@ -270,14 +273,12 @@ fn a_refused_clone_loses_nothing() {
     const LARGE: usize = (17 << 20) + 4711;
     const REQUEST: u32 = 0x4020_940D; // FICLONERANGE
     static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| pattern(LARGE + 5000));
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let errnos = [of_the_table(), OTHERS.to_vec()].concat();
     let cases = errnos
         .iter()
         .flat_map(|errno| [None, Some(0), Some(5000)].map(|range| (*errno, range)));
     for (errno, range) in cases {
-        forget_refusals();
-        let case = thread::spawn(move || {
+        in_turn(move || {
             let near = source(From::File, &CONTENT);
             let (out, far) = sink(To::File, LARGE);
             Filter {
@@ -318,24 +319,15 @@ fn a_refused_clone_loses_nothing() {
                 assert!(is_first && outcome.held == 0, "{what}");
             }
         });
-        case.join().expect("the case");
     }
-    forget_refusals();
 }
 
 /// What a row of the table has before read and write can be refused, all of it, one after the other.
 #[test]
 fn with_everything_refused_it_is_read_and_written() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    forget_refusals();
-    thread::spawn(|| {
+    in_turn(|| {
         for call in [Sysno::sendfile, Sysno::splice, Sysno::copy_file_range] {
-            Filter {
-                call,
-                errno: libc::EPERM,
-                argument: None,
-            }
-            .install();
+            refuse(call, Errno::EPERM);
         }
         for from in common::SOURCES {
             for to in [To::Tcp, To::Pipe, To::File] {
@@ -361,9 +353,7 @@ fn with_everything_refused_it_is_read_and_written() {
                 );
             }
         }
-    })
-    .join()
-    .expect("the case");
+    });
 }
 
 /// A small range of a file, as one call or as a transfer that an event loop advances.
@@ -381,75 +371,70 @@ fn small_range(
     }
 }
 
-/// A case in a thread of its own, since filters cannot be taken back, and with nothing that another case makes the process remember.
-fn in_turn(case: impl FnOnce() + Send + 'static) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    forget_refusals();
-    thread::spawn(case).join().expect("the case");
-    forget_refusals();
+/// A case of [`small_range`], in both of its forms.
+fn in_each_form(case: impl Fn(bool) + Copy + Send + 'static) {
+    for is_call in [true, false] {
+        in_turn(move || case(is_call));
+    }
 }
 
 /// A small range of a file is one call, and what that returns is not forgotten: the rest goes another way, or the error is the one.
 #[test]
 fn the_only_call_of_a_small_range_is_refused() {
-    for is_call in [true, false] {
-        const SMALL: usize = 300_000;
-        for errno in [of_the_table(), OTHERS.to_vec()].concat() {
-            in_turn(move || {
-                let near = File::from(source(From::File, &pattern(SMALL)));
-                let (out, far) = UnixStream::pair().expect("a pair");
-                let reader = thread::spawn(move || {
-                    let mut bytes = Vec::new();
-                    { far }.read_to_end(&mut bytes).map(|_| bytes)
-                });
-                refuse(Sysno::sendfile, errno);
-                let copied = small_range(is_call, &near, SMALL, &out);
-                drop(out);
-                let bytes = reader.join().expect("the reader").expect("bytes");
-                if fallback::is_refusal(Sysno::sendfile, errno) {
-                    let outcome = copied.expect("a copy");
-                    assert!(bytes == pattern(SMALL), "{outcome}");
-                    assert_eq!(
-                        outcome.refusals[0].reason,
-                        Reason::Errno(Sysno::sendfile, errno)
-                    );
-                    assert_eq!(
-                        (outcome.refusals.len(), outcome.bytes),
-                        (1, SMALL as u64),
-                        "{outcome}"
-                    );
-                } else {
-                    let error = copied.expect_err("it is refused");
-                    assert_eq!((error.errno(), bytes.len()), (Some(errno), 0), "{error}");
-                }
+    const SMALL: usize = 300_000;
+    for errno in [of_the_table(), OTHERS.to_vec()].concat() {
+        in_each_form(move |is_call| {
+            let near = File::from(source(From::File, &pattern(SMALL)));
+            let (out, far) = UnixStream::pair().expect("a pair");
+            let reader = thread::spawn(move || {
+                let mut bytes = Vec::new();
+                { far }.read_to_end(&mut bytes).map(|_| bytes)
             });
-        }
+            refuse(Sysno::sendfile, errno);
+            let copied = small_range(is_call, &near, SMALL, &out);
+            drop(out);
+            let bytes = reader.join().expect("the reader").expect("bytes");
+            if fallback::is_refusal(Sysno::sendfile, errno) {
+                let outcome = copied.expect("a copy");
+                assert!(bytes == pattern(SMALL), "{outcome}");
+                assert_eq!(
+                    outcome.refusals[0].reason,
+                    Reason::Errno(Sysno::sendfile, errno)
+                );
+                assert_eq!(
+                    (outcome.refusals.len(), outcome.bytes),
+                    (1, SMALL as u64),
+                    "{outcome}"
+                );
+            } else {
+                let error = copied.expect_err("it is refused");
+                assert_eq!((error.errno(), bytes.len()), (Some(errno), 0), "{error}");
+            }
+        });
     }
 }
 
 /// The socket takes a part of it, and must be waited for.
 #[test]
 fn the_first_call_of_a_small_range_is_short() {
-    for is_call in [true, false] {
-        in_turn(move || {
-            let near = File::from(source(From::File, &pattern(900_000)));
-            let (out, far) = UnixStream::pair().expect("a pair");
-            out.set_nonblocking(true).expect("set");
-            let reader = thread::spawn(move || {
-                thread::sleep(std::time::Duration::from_millis(20));
-                let mut bytes = Vec::new();
-                { far }.read_to_end(&mut bytes).map(|_| bytes)
-            });
-            let outcome = small_range(is_call, &near, 900_000, &out).expect("a copy");
-            drop(out);
-            assert_eq!(
-                (outcome.bytes, outcome.segments.len()),
-                (900_000, 1),
-                "{outcome}"
-            );
-            assert!(reader.join().expect("the reader").expect("bytes") == pattern(900_000));
+    in_each_form(|is_call| {
+        let near = File::from(source(From::File, &pattern(900_000)));
+        let (out, far) = UnixStream::pair().expect("a pair");
+        out.set_nonblocking(true).expect("set");
+        let reader = thread::spawn(move || {
+            thread::sleep(std::time::Duration::from_millis(20));
+            let mut bytes = Vec::new();
+            { far }.read_to_end(&mut bytes).map(|_| bytes)
         });
-    }
+        let outcome = small_range(is_call, &near, 900_000, &out).expect("a copy");
+        drop(out);
+        assert_eq!(
+            (outcome.bytes, outcome.segments.len()),
+            (900_000, 1),
+            "{outcome}"
+        );
+        assert!(reader.join().expect("the reader").expect("bytes") == pattern(900_000));
+    });
 }
 
 /// What asks the kernel about a descriptor.
@@ -463,66 +448,58 @@ const QUESTIONS: [Sysno; 4] = [
 /// A small range that is sent whole asks nothing; one that is not asks, and an answer that fails is reported with the exact count.
 #[test]
 fn a_small_range_asks_the_kernel_only_after_its_call() {
-    for is_call in [true, false] {
-        in_turn(move || {
-            let near = File::from(source(From::File, &pattern(900_000)));
-            let (out, far) = UnixStream::pair().expect("a pair");
-            out.set_nonblocking(true).expect("set");
-            for call in QUESTIONS {
-                refuse(call, Errno::EUCLEAN);
-            }
-            let outcome = small_range(is_call, &near, 5000, &out).expect("no question");
-            assert_eq!((outcome.bytes, outcome.ended), (5000, Ended::Complete));
-            let error = small_range(is_call, &near, 900_000, &out).expect_err("a question");
-            assert_eq!(error.errno(), Some(Errno::EUCLEAN), "{error}");
-            drop(out);
-            let mut bytes = Vec::new();
-            { far }.read_to_end(&mut bytes).expect("bytes");
-            let taken = bytes.len() - 5000;
-            assert!(
-                taken > 0 && bytes == [pattern(5000), pattern(900_000)[..taken].to_vec()].concat()
-            );
-            let Error::Stopped(stopped) = error else {
-                panic!("{error}")
-            };
-            assert_eq!(stopped.outcome.bytes, taken as u64);
-        });
-    }
+    in_each_form(|is_call| {
+        let near = File::from(source(From::File, &pattern(900_000)));
+        let (out, far) = UnixStream::pair().expect("a pair");
+        out.set_nonblocking(true).expect("set");
+        for call in QUESTIONS {
+            refuse(call, Errno::EUCLEAN);
+        }
+        let outcome = small_range(is_call, &near, 5000, &out).expect("no question");
+        assert_eq!((outcome.bytes, outcome.ended), (5000, Ended::Complete));
+        let error = small_range(is_call, &near, 900_000, &out).expect_err("a question");
+        assert_eq!(error.errno(), Some(Errno::EUCLEAN), "{error}");
+        drop(out);
+        let mut bytes = Vec::new();
+        { far }.read_to_end(&mut bytes).expect("bytes");
+        let taken = bytes.len() - 5000;
+        assert!(taken > 0 && bytes == [pattern(5000), pattern(900_000)[..taken].to_vec()].concat());
+        let Error::Stopped(stopped) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(stopped.outcome.bytes, taken as u64);
+    });
 }
 
 /// A type that was made of another kind of socket: where the first call is refused, nothing is sent in messages of any size.
 #[test]
 fn a_stream_by_its_type_alone_gets_no_messages_of_any_size() {
-    for is_call in [true, false] {
-        in_turn(move || {
-            let near = File::from(source(From::File, &pattern(5000)));
-            let (out, far) = UnixDatagram::pair().expect("a pair");
-            let out = UnixStream::from(OwnedFd::from(out));
-            refuse(Sysno::sendfile, Errno::EINVAL);
-            let error = small_range(is_call, &near, 5000, &out).expect_err("it has messages");
-            assert!(matches!(error, Error::NeedsMessageSize), "{error}");
-            far.set_nonblocking(true).expect("set");
-            let nothing = far.recv(&mut [0; 10]).expect_err("no message");
-            assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
-        });
-    }
+    in_each_form(|is_call| {
+        let near = File::from(source(From::File, &pattern(5000)));
+        let (out, far) = UnixDatagram::pair().expect("a pair");
+        let out = UnixStream::from(OwnedFd::from(out));
+        refuse(Sysno::sendfile, Errno::EINVAL);
+        let error = small_range(is_call, &near, 5000, &out).expect_err("it has messages");
+        assert!(matches!(error, Error::NeedsMessageSize), "{error}");
+        far.set_nonblocking(true).expect("set");
+        let nothing = far.recv(&mut [0; 10]).expect_err("no message");
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    });
 }
 
 /// An error that the kernel reports once is reported, whatever can be asked afterwards.
 #[test]
 fn the_errno_of_the_only_call_is_not_replaced() {
-    for is_call in [true, false] {
-        in_turn(move || {
-            let near = File::from(source(From::File, &pattern(5000)));
-            let (out, _far) = UnixStream::pair().expect("a pair");
-            refuse(Sysno::sendfile, Errno::ECONNRESET);
-            for call in QUESTIONS {
-                refuse(call, Errno::EUCLEAN);
-            }
-            let error = small_range(is_call, &near, 5000, &out).expect_err("it is reset");
-            assert_eq!(error.errno(), Some(Errno::ECONNRESET), "{error}");
-        });
-    }
+    in_each_form(|is_call| {
+        let near = File::from(source(From::File, &pattern(5000)));
+        let (out, _far) = UnixStream::pair().expect("a pair");
+        refuse(Sysno::sendfile, Errno::ECONNRESET);
+        for call in QUESTIONS {
+            refuse(call, Errno::EUCLEAN);
+        }
+        let error = small_range(is_call, &near, 5000, &out).expect_err("it is reset");
+        assert_eq!(error.errno(), Some(Errno::ECONNRESET), "{error}");
+    });
 }
 
 /// Ways that are remembered as missing are noted for each turn of a long transfer, but not for ever.

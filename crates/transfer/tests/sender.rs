@@ -145,7 +145,7 @@ fn an_end_in_the_middle_gives_every_buffer_back() {
             assert_eq!(stalled, Err(RingError::Stalled));
             let far = (!is_gone).then_some(far);
             if is_gone {
-                let gone = sender.flush(PATIENCE).expect_err("nobody reads");
+                let gone = sender.flush(PATIENCE).expect_err("the peer is gone");
                 assert!(matches!(gone, RingError::Errno(_)), "{gone}");
             }
             sender.abort().expect("it gives up");

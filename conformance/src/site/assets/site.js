@@ -93,14 +93,6 @@ function firstScreen(data) {
   const on = (runs, kernel) => runs.findLast(([from]) => from <= kernel)[1];
   const isNumber = (text) => /^\d+$/.test(text);
 
-  function best(name, kernel) {
-    const answers = data.routes.filter((route) => !route.startsWith("chosen")).map((route) => on(data.cells[name][route], kernel));
-    if (answers.includes("shared")) return "shared";
-    if (answers.includes("copied")) return "copied";
-    if (answers.some(isNumber)) return "taken";
-    return answers.every((text) => text.startsWith("not there")) ? "untried" : "no";
-  }
-
   // The copies by the processor, up to the sink: a shared page is none, and only read and write has two.
   function copies(name, route, text) {
     if (text === "shared" || text === "lost if changed") return "0";
@@ -111,7 +103,7 @@ function firstScreen(data) {
   function words(text) {
     if (text === "-") return "there is no such route";
     if (text === "lost if changed") return "shared; lost if the source changes before it is read";
-    return isNumber(text) ? `takes ${text} bytes (nobody can read them)` : text;
+    return isNumber(text) ? `takes ${text} bytes (they cannot be read back)` : text;
   }
 
   function changes(runs) {
@@ -137,7 +129,7 @@ function firstScreen(data) {
     slider.setAttribute("aria-valuetext", `Linux ${data.kernels[kernel]}`);
     for (const button of buttons) {
       const name = button.dataset.pair;
-      const word = best(name, kernel);
+      const word = on(data.best[name], kernel);
       button.className = word;
       button.lastChild.textContent = word;
       button.setAttribute("aria-pressed", String(name === pair));
